@@ -1,0 +1,221 @@
+//! All that the [`Agent`](crate::agent::Agent) can ask of the shell, grouped by port. Effects are orders, performed in this sequence.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::acl::Grant;
+use crate::api::ApiResponse;
+use crate::event::DefinitionKind;
+use crate::id::{Component, ConnectionId, JobId, RequestId, RunId, SpawnId, TicketId};
+use crate::log_message::LogRecord;
+use crate::run::history::RunRecord;
+use crate::why::Explanation;
+
+/// The orders of one `handle`, in the order they must be performed.
+pub type Effects = Vec<Effect>;
+
+/// Something to do.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// For the process port.
+    Process(ProcessOrder),
+    /// For the broker's thread.
+    Broker(BrokerOrder),
+    /// For the store.
+    Store(StoreOrder),
+    /// Answer an API request.
+    Respond {
+        /// Which request.
+        request: RequestId,
+        /// With this.
+        response: ApiResponse,
+    },
+    /// Append to the agent's log.
+    Log(LogRecord),
+    /// Everything is stopped; the shell may exit.
+    Exit,
+}
+
+/// Orders to the process port.
+#[derive(Debug, Clone)]
+pub enum ProcessOrder {
+    /// Make a process that waits before its first instruction. Answered by `Prepared` or `SpawnFailed`.
+    Spawn(SpawnRequest),
+    /// Let a prepared process run. Answered by `Started` or `SpawnFailed`.
+    Release {
+        /// Which.
+        spawn: SpawnId,
+    },
+    /// End a prepared process that must not run, with everything that was made for it. Answered by `SpawnFailed`.
+    Abort {
+        /// Which.
+        spawn: SpawnId,
+        /// Why, repeated in the answer.
+        reason: String,
+    },
+    /// Signal the whole tree. Its effect shows as `Exited`.
+    Signal {
+        /// Which.
+        spawn: SpawnId,
+        /// What to send.
+        signal: TreeSignal,
+    },
+    /// Take what the main process wrote and reap it. Answered by `Collected`.
+    Collect {
+        /// Which.
+        spawn: SpawnId,
+    },
+    /// Kill what is left of the tree and remove its cgroup. Answered by `Discarded`.
+    Discard {
+        /// Which.
+        spawn: SpawnId,
+    },
+    /// Look at files without running them. Answered by `Inspected`.
+    Inspect {
+        /// The number of the question.
+        ticket: TicketId,
+        /// For each query its candidates, best first.
+        queries: Vec<Vec<String>>,
+    },
+}
+
+/// A signal to a whole process tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeSignal {
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+/// A process to make. Nothing of the agent's own environment is inherited beyond `environment`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpawnRequest {
+    /// Its number.
+    pub spawn: SpawnId,
+    /// Whose it is; names the cgroup.
+    pub component: Component,
+    /// Paths to try in order; absolute.
+    pub candidates: Vec<String>,
+    /// Arguments after the program's own name.
+    pub arguments: Vec<String>,
+    /// The whole environment.
+    pub environment: Vec<(String, String)>,
+    /// Absolute working directory; `None` means the agent root.
+    pub working_directory: Option<String>,
+}
+
+/// Orders to the broker's thread.
+#[derive(Debug, Clone)]
+pub enum BrokerOrder {
+    /// Answers `ConnectAsked`.
+    AnswerConnect {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Accept with this grant, or refuse.
+        verdict: ConnectVerdict,
+    },
+    /// Publish on the agent's own behalf.
+    Publish {
+        /// Topic name.
+        topic: String,
+        /// Payload.
+        payload: Vec<u8>,
+        /// 0 to 2.
+        qos: u8,
+        /// Whether the broker keeps it for later subscribers.
+        retain: bool,
+    },
+    /// The definition of a component changed: these are its permissions from now on.
+    Regrant {
+        /// Whose.
+        component: Component,
+        /// New lists; the subject of each connection stays.
+        publish: Vec<crate::acl::topic::TopicFilter>,
+        /// New lists.
+        subscribe: Vec<crate::acl::topic::TopicFilter>,
+        /// New primary subscription.
+        primary: Option<crate::acl::PrimarySubscription>,
+    },
+    /// The process tree is no longer trusted: close its connections after a short grace for last messages.
+    Revoke {
+        /// Which tree.
+        spawn: SpawnId,
+    },
+    /// Close all sessions and the listener. Answered by `Stopped`.
+    Stop,
+}
+
+/// The agent's answer to a CONNECT.
+#[derive(Debug, Clone)]
+pub enum ConnectVerdict {
+    /// Connected, with exactly these permissions.
+    Accept(Arc<Grant>),
+    /// Not connected.
+    Refuse {
+        /// Which CONNACK.
+        reason: ConnectRefusal,
+        /// For the CONNACK reason string and the record.
+        explanation: Explanation,
+    },
+}
+
+/// Why a CONNECT is refused, as MQTT can say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectRefusal {
+    /// The process is not trusted: 0x87 (MQTT 5.0) or 5 (MQTT 3.1.1).
+    NotAuthorized,
+    /// The client id is not the process's own: 0x85 or 2.
+    ClientIdentifierNotValid,
+    /// The agent is stopping or too busy: 0x88 or 3.
+    ServerUnavailable,
+}
+
+/// Orders to the store.
+#[derive(Debug, Clone)]
+pub enum StoreOrder {
+    /// Insert or replace a run in the history. Answered by `RunPersisted`.
+    PersistRun {
+        /// The number of the order.
+        ticket: TicketId,
+        /// The run.
+        record: RunRecord,
+    },
+    /// Read runs, newest first. Answered by `RunsRead`.
+    ReadRuns {
+        /// The number of the question.
+        ticket: TicketId,
+        /// Only of this job.
+        job: Option<JobId>,
+        /// Only this run.
+        run: Option<RunId>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Write a definition durably, replacing what is there. Answered by `DefinitionChanged`.
+    WriteDefinition {
+        /// The number of the order.
+        ticket: TicketId,
+        /// Job or plugin.
+        kind: DefinitionKind,
+        /// The id, which is the file name without `.json`.
+        id: String,
+        /// The document, byte for byte.
+        document: Vec<u8>,
+    },
+    /// Remove a definition durably. Answered by `DefinitionChanged`.
+    RemoveDefinition {
+        /// The number of the order.
+        ticket: TicketId,
+        /// Job or plugin.
+        kind: DefinitionKind,
+        /// The id.
+        id: String,
+    },
+    /// Read all definitions again. Answered by `DefinitionsRead`.
+    ReadDefinitions {
+        /// The number of the question.
+        ticket: TicketId,
+    },
+}

@@ -1,0 +1,247 @@
+//! All that the shell can tell the [`Agent`](crate::agent::Agent), grouped by port. Events are facts in the past tense.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::acl::{Denial, Subject};
+use crate::api::ApiRequest;
+use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
+use crate::run::history::RunRecord;
+use crate::trust::PeerFacts;
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The agent root was read at start; comes first and once.
+    Loaded(Loaded),
+    /// All listeners are open on these ports; jobs with `Startup` fire now.
+    Opened(Endpoints),
+    /// From the process port.
+    Process(ProcessReport),
+    /// From the broker's thread.
+    Broker(BrokerReport),
+    /// From the store port.
+    Store(StoreReport),
+    /// A request arrived at the HTTP or HTTPS listener.
+    Api(ApiRequest),
+    /// A deadline that the agent had named is over, or may be.
+    DeadlineReached,
+    /// Somebody wants the agent to stop (SIGTERM, SIGINT, the end of a demo).
+    StopRequested(String),
+    /// A port could not take an effect because its queue was full; names the port and what was lost.
+    Congested(String),
+}
+
+/// The state of the agent root at start.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// `Jobs/*.json` and `Plugins/*.json`.
+    pub definitions: Vec<DefinitionFile>,
+    /// Runs that have no outcome in the history: the agent died while they ran.
+    pub unfinished: Vec<RunRecord>,
+}
+
+/// Jobs or plugins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DefinitionKind {
+    /// `Jobs/`.
+    Job,
+    /// `Plugins/`.
+    Plugin,
+}
+
+impl DefinitionKind {
+    /// The folder below the agent root.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Job => "Jobs",
+            Self::Plugin => "Plugins",
+        }
+    }
+}
+
+/// One definition file as it was found.
+#[derive(Debug, Clone)]
+pub struct DefinitionFile {
+    /// Job or plugin.
+    pub kind: DefinitionKind,
+    /// File name without `.json`.
+    pub stem: String,
+    /// The bytes, or why they could not be read.
+    pub content: Result<Vec<u8>, String>,
+}
+
+/// The ports in force; all on 127.0.0.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Plain HTTP.
+    pub http: u16,
+    /// HTTPS.
+    pub https: u16,
+    /// MQTT over TLS.
+    pub mqtt: u16,
+}
+
+/// What the process port reports about a spawn or an inspection.
+#[derive(Debug, Clone)]
+pub enum ProcessReport {
+    /// The process exists and waits before its first instruction. Answer with `Release` or `Abort`.
+    Prepared {
+        /// Which.
+        spawn: SpawnId,
+        /// Its process id; it also leads its own session of that number.
+        pid: u32,
+        /// Its own cgroup v2, where those can be made.
+        cgroup: Option<u64>,
+        /// The file that will run.
+        executable: ExecutableFacts,
+    },
+    /// The program's own image runs.
+    Started {
+        /// Which.
+        spawn: SpawnId,
+    },
+    /// There is no such process and there will be none.
+    SpawnFailed {
+        /// Which.
+        spawn: SpawnId,
+        /// What went wrong, as a sentence with the file or call concerned.
+        reason: String,
+    },
+    /// The main process ended; it is not reaped yet, so its number is still its own.
+    Exited {
+        /// Which.
+        spawn: SpawnId,
+        /// How.
+        status: ExitStatus,
+    },
+    /// Answers `Collect`: the main process is reaped, this is what it wrote.
+    Collected {
+        /// Which.
+        spawn: SpawnId,
+        /// Standard output.
+        stdout: Captured,
+        /// Standard error.
+        stderr: Captured,
+    },
+    /// Answers `Discard`: nothing of the tree is left.
+    Discarded {
+        /// Which.
+        spawn: SpawnId,
+    },
+    /// Answers `Inspect`, one entry for each query, in order.
+    Inspected {
+        /// Which question.
+        ticket: TicketId,
+        /// The findings.
+        executables: Vec<ExecutableFacts>,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// Captured output: the whole, or its head and tail.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Captured {
+    /// The first bytes, all of them where `omitted` is 0.
+    pub head: Vec<u8>,
+    /// The last bytes, where the whole did not fit.
+    pub tail: Vec<u8>,
+    /// Bytes left out between head and tail.
+    pub omitted: u64,
+}
+
+/// What is known about the file that a command resolves to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecutableFacts {
+    /// The first candidate that exists; the first candidate where none does.
+    pub path: String,
+    /// Whether it exists.
+    pub exists: bool,
+    /// Whether it is a regular file that may be executed.
+    pub executable: bool,
+    /// The file itself, or the folder above it, that somebody other than root and the agent's own user may change, with its mode.
+    pub writable_by_others: Option<String>,
+}
+
+/// What the broker reports to the agent.
+#[derive(Debug, Clone)]
+pub enum BrokerReport {
+    /// A CONNECT arrived; answer with `AnswerConnect`.
+    ConnectAsked {
+        /// Which connection.
+        connection: ConnectionId,
+        /// The client id as sent.
+        client_id: String,
+        /// Who is at the other end.
+        peer: PeerFacts,
+    },
+    /// The client is connected.
+    Connected {
+        /// Who.
+        subject: Subject,
+    },
+    /// A connected client is gone.
+    Disconnected {
+        /// Who.
+        subject: Subject,
+        /// How it ended.
+        reason: String,
+    },
+    /// An allowed message on a topic that the agent watches (`KeeperLogger`, `EventMessages`, `JobService`).
+    Published {
+        /// Who sent it.
+        subject: Subject,
+        /// The topic.
+        topic: String,
+        /// The payload.
+        payload: Arc<[u8]>,
+    },
+    /// The broker refused something.
+    Denied(Denial),
+    /// The broker's sessions are closed and its listener is gone.
+    Stopped,
+}
+
+/// What the store reports.
+#[derive(Debug, Clone)]
+pub enum StoreReport {
+    /// Answers `PersistRun`.
+    RunPersisted {
+        /// Which question.
+        ticket: TicketId,
+        /// The run.
+        run: RunId,
+        /// Whether it is on disk, else why not.
+        result: Result<(), String>,
+    },
+    /// Answers `ReadRuns`, newest first.
+    RunsRead {
+        /// Which question.
+        ticket: TicketId,
+        /// The runs, else why they could not be read.
+        result: Result<Vec<RunRecord>, String>,
+    },
+    /// Answers `WriteDefinition` and `RemoveDefinition`.
+    DefinitionChanged {
+        /// Which question.
+        ticket: TicketId,
+        /// Whether the change is on disk, else why not.
+        result: Result<(), String>,
+    },
+    /// Answers `ReadDefinitions`.
+    DefinitionsRead {
+        /// Which question.
+        ticket: TicketId,
+        /// All files found.
+        files: Vec<DefinitionFile>,
+    },
+}

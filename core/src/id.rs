@@ -1,0 +1,177 @@
+//! Names of things: what a person chose (jobs, plugins) is validated here, what the agent counts (runs, spawns) is made here.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt;
+
+use serde::Serialize;
+
+use crate::limits::ID_LENGTH;
+
+/// Why a text is not a valid job or plugin id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidId {
+    /// A whole sentence for people.
+    pub message: String,
+    /// Whether an underscore is to blame, which the broker's client ids cannot carry (seed 001, step 3).
+    pub underscore: bool,
+}
+
+/// Checks the alphabet, length and ends of a job id (contract section 3).
+fn check_id(text: &str) -> Result<(), InvalidId> {
+    let fail = |message: String, underscore| Err(InvalidId { message, underscore });
+    if text.contains('_') {
+        return fail(
+            format!(
+                "'{text}' has an underscore; the broker splits client ids on '_' to find the job id. Write '{}' instead.",
+                text.replace('_', "-")
+            ),
+            true,
+        );
+    }
+    if text.is_empty() || text.len() > ID_LENGTH {
+        return fail(format!("an id has 1 to {ID_LENGTH} characters; this one has {}.", text.chars().count()), false);
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-') {
+        return fail(String::from("an id consists of A-Z a-z 0-9 . and - only."), false);
+    }
+    if !text.starts_with(|first: char| first.is_ascii_alphanumeric()) || text.ends_with('.') {
+        return fail(String::from("an id starts with a letter or digit and does not end with a dot."), false);
+    }
+    Ok(())
+}
+
+macro_rules! chosen_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Reads an id: 1-64 of `A-Z a-z 0-9 . -`, first a letter or digit, last not a dot.
+            ///
+            /// # Errors
+            /// [`InvalidId`] with the rule that was broken.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                check_id(text).map(|()| Self(text.to_string()))
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    };
+}
+
+chosen_id! {
+    /// A job's `id`: the file name without `.json` (seed 001, step 3).
+    JobId
+}
+chosen_id! {
+    /// A plugin's `id`: the file name without `.json` (seed 003).
+    PluginId
+}
+
+/// One execution of a job. Counted per boot of the agent, so it is unique over restarts: `{boot}-{count}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RunId(String);
+
+impl RunId {
+    /// The `count`th run of the `boot`th start of this agent root.
+    pub fn new(boot: u64, count: u64) -> Self {
+        Self(format!("{boot}-{count}"))
+    }
+
+    /// An id as it stands in the history or in a request; no check beyond its alphabet, unknown ids are simply not found.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let plain =
+            !text.is_empty() && text.len() <= 41 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        plain.then(|| Self(text.to_string()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+macro_rules! counted_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "{}", self.0)
+            }
+        }
+    };
+}
+
+counted_id! {
+    /// One started process tree: a task of a run, or an instance of a plugin.
+    SpawnId
+}
+counted_id! {
+    /// One connection to the broker.
+    ConnectionId
+}
+counted_id! {
+    /// One request to the API.
+    RequestId
+}
+counted_id! {
+    /// One question or order of the agent to a port, answered under the same number.
+    TicketId
+}
+
+/// Who a process belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Component {
+    /// A task of this job.
+    Job(JobId),
+    /// An instance of this plugin.
+    Plugin(PluginId),
+}
+
+impl Component {
+    /// The bare id, without its kind.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Job(id) => id.as_str(),
+            Self::Plugin(id) => id.as_str(),
+        }
+    }
+
+    /// The definition's file below the agent root: `Jobs/{id}.json` or `Plugins/{id}.json`.
+    pub fn file(&self) -> String {
+        match self {
+            Self::Job(id) => format!("Jobs/{id}.json"),
+            Self::Plugin(id) => format!("Plugins/{id}.json"),
+        }
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Job(id) => write!(formatter, "job:{id}"),
+            Self::Plugin(id) => write!(formatter, "plugin:{id}"),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Conditions.
+/// A condition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condition {}

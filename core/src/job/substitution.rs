@@ -1,0 +1,1 @@
+//! Substitution of `{tokens}` in arguments and texts.

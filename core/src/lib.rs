@@ -1,0 +1,32 @@
+//! Every decision Castellan takes, as deterministic state machines: what runs when, who may connect, publish, subscribe and call.
+//!
+//! There are two machines, [`agent::Agent`] (orchestration) and [`broker::Broker`] (messaging). Both are driven by
+//! `handle(now, event, effects)` alone: an event says what happened, an effect asks the shell to do something, and
+//! `next_deadline` says when to come back. The same pairs of `(now, event)` always give the same effects.
+//!
+//! What this crate never does: read a clock, draw a random number, open a file or a socket, block, panic.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod acl;
+pub mod agent;
+pub mod api;
+pub mod broker;
+pub mod config;
+pub mod effect;
+pub mod event;
+pub mod id;
+pub mod job;
+pub mod json;
+pub mod limits;
+pub mod log_message;
+pub mod plugin;
+pub mod run;
+pub mod schedule;
+pub mod time;
+pub mod trust;
+pub mod why;

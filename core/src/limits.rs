@@ -1,0 +1,32 @@
+//! Every bound of the core in one place, each with its reason.
+
+/// Characters of a job or plugin id (contract section 3): fits every file system and client id.
+pub const ID_LENGTH: usize = 64;
+/// Bytes of a definition file or request body (contract section 2): far above any real job, far below what hurts.
+pub const DOCUMENT_BYTES: usize = 1 << 20;
+/// Nesting of JSON objects and arrays (contract section 2).
+pub const JSON_DEPTH: usize = 32;
+/// Tasks that one run may execute (contract section 3), so that a routing loop ends.
+pub const TASKS_PER_RUN: u32 = 1000;
+/// Runs that wait for a free place; one more is refused visibly.
+pub const QUEUED_RUNS: usize = 256;
+/// Bytes kept of the head, and as many of the tail, of a task's stdout and stderr each.
+pub const OUTPUT_HALF_BYTES: usize = 256 << 10;
+/// Bytes of one message on `KeeperLogger` (contract section 6).
+pub const LOG_MESSAGE_BYTES: usize = 64 << 10;
+/// Refusals kept for `GET /api/denials`; the oldest goes first.
+pub const DENIALS: usize = 1000;
+/// Runs that one page of the history shows.
+pub const RUNS_PER_PAGE: usize = 100;
+/// Requests that wait for a run to finish (`?wait=true`), so that waiting clients cannot grow the table without end.
+pub const WAITING_REQUESTS: usize = 256;
+/// Nesting of conditions, so that a parser of untrusted text cannot exhaust the stack.
+pub const CONDITION_DEPTH: usize = 32;
+/// Bytes of one text after substitution; a longer one fails the task instead of growing.
+pub const SUBSTITUTED_BYTES: usize = 64 << 10;
+/// Bytes of a run's context as JSON; a merge beyond it is refused and recorded.
+pub const CONTEXT_BYTES: usize = 1 << 20;
+/// Definitions of one kind that are loaded; the rest is out of service with that reason.
+pub const DEFINITIONS: usize = 20_000;
+/// Processes of the registry at one time.
+pub const REGISTRY_ENTRIES: usize = 10_000;

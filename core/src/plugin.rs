@@ -1,0 +1,53 @@
+//! A plugin definition: `Plugins/{id}.json` (seed 003, contract section 7).
+
+pub mod backoff;
+pub mod parse;
+pub mod settings;
+pub mod supervisor;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::acl::PrimarySubscription;
+use crate::acl::topic::TopicFilter;
+use crate::id::PluginId;
+use crate::json::Json;
+
+/// A valid plugin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginDefinition {
+    /// `id`, equal to the file name.
+    pub id: PluginId,
+    /// `name`; the id where absent.
+    pub name: String,
+    /// `version`, or empty.
+    pub version: String,
+    /// `executablePath`: absolute, or relative to the agent root, then to the plugin root.
+    pub executable_path: String,
+    /// `arguments`, split but not substituted.
+    pub arguments: Vec<String>,
+    /// Whether `supportedPlatforms` names this system.
+    pub supported_here: bool,
+    /// `Subscription`.
+    pub subscription: PrimarySubscription,
+    /// `metadata.mqttTopics.publish`.
+    pub publish: Vec<TopicFilter>,
+    /// `metadata.mqttTopics.subscribe`.
+    pub subscribe: Vec<TopicFilter>,
+    /// `startupPriority`, 100 where absent; lower first.
+    pub startup_priority: i64,
+    /// `autoStart`, false where absent.
+    pub auto_start: bool,
+    /// `executionContext` is `Service`; other contexts need a user session.
+    pub service_context: bool,
+    /// `requiresMonitoring`, false where absent.
+    pub requires_monitoring: bool,
+    /// `autoRestart`, false where absent; without monitoring it has no effect.
+    pub auto_restart: bool,
+    /// `enabled`, true where absent.
+    pub enabled: bool,
+    /// The whole document, for its settings.
+    pub settings: Json,
+    /// The document as it came, byte for byte.
+    pub document: Vec<u8>,
+}

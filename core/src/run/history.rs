@@ -1,0 +1,82 @@
+//! What is kept of a run: the whole story, as the history and the API show it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// How a run ended (contract section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Every task that ran succeeded, or its failure was routed.
+    Succeeded,
+    /// A task failed and nothing routed on.
+    Failed,
+    /// A task passed its time limit and nothing routed on.
+    TimedOut,
+    /// The agent stopped, or somebody canceled the run.
+    Canceled,
+    /// The job's condition was false.
+    Skipped,
+    /// It was running when the agent died.
+    Lost,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunRecord {
+    /// The run's id.
+    pub run_id: String,
+    /// The job's id.
+    pub job_id: String,
+    /// What started it: `event Startup`, `schedule`, `api`, `message JobService`.
+    pub trigger: String,
+    /// `running`, or the outcome in lower camel case.
+    pub status: String,
+    /// The outcome, once there is one.
+    pub outcome: Option<Outcome>,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// RFC 3339, UTC, once it ended.
+    pub finished_at: Option<String>,
+    /// Why it ended so, in a sentence.
+    pub reason: Option<String>,
+    /// The context at the end (at the start while it runs).
+    pub context: Map<String, Value>,
+    /// Every task that was considered, in order.
+    pub tasks: Vec<TaskRecord>,
+    /// What was odd but did not change the course: unknown tokens, refused merges.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// One task of a run as it went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskRecord {
+    /// The task's id.
+    pub task_id: String,
+    /// `Succeeded`, `Failed`, `TimedOut`, `Canceled` or `Skipped`; `Running` while it runs.
+    pub outcome: String,
+    /// Why it was skipped or failed, in a sentence.
+    pub reason: Option<String>,
+    /// The command line as it was run.
+    #[serde(default)]
+    pub command_line: Vec<String>,
+    /// The process id, where there was a process.
+    pub pid: Option<u32>,
+    /// Exit code, where the process exited.
+    pub exit_code: Option<i32>,
+    /// Signal number, where one ended it.
+    pub signal: Option<i32>,
+    /// Captured standard output, invalid bytes replaced.
+    pub stdout: String,
+    /// Captured standard error, invalid bytes replaced.
+    pub stderr: String,
+    /// Milliseconds from start to end.
+    pub duration_ms: Option<u64>,
+    /// Where the run went from here, and why.
+    pub route: Option<String>,
+}

@@ -1,0 +1,60 @@
+//! Process trust: facts about a connection in, an identity or a refusal out (contract section 4).
+
+use alloc::boxed::Box;
+use core::net::SocketAddr;
+
+/// What the kernel says about one end of a TCP connection (`sock_diag`), at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketFacts {
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// Our address.
+    pub local: SocketAddr,
+    /// Whether the peer's socket is in state ESTABLISHED.
+    pub established: bool,
+    /// Inode of the peer's socket; 0 once its last descriptor is closed.
+    pub inode: u64,
+    /// User id of the socket's creator, seen from the initial user namespace.
+    pub uid: u32,
+    /// The kernel's number of this very socket, never used again while the machine runs.
+    pub cookie: u64,
+    /// Id of the cgroup v2 that the socket was created in, where the kernel tells.
+    pub cgroup: Option<u64>,
+}
+
+/// What is known about one process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessFacts {
+    /// Process id.
+    pub pid: u32,
+    /// Session id: the process id of the session's leader.
+    pub session: u32,
+    /// Effective user id.
+    pub uid: u32,
+    /// Id of its cgroup v2, where there is one.
+    pub cgroup: Option<u64>,
+    /// Whether the connection's socket is among its descriptors.
+    pub holds_socket: bool,
+    /// Whether it was still alive after everything above had been read.
+    pub alive: bool,
+}
+
+/// Everything gathered about the other end of a connection for one decision, in this order of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerFacts {
+    /// When the connection was accepted; `None` where the kernel knew no such socket.
+    pub at_accept: Option<SocketFacts>,
+    /// The process id that the client claims (MQTT client id), if it claims one.
+    pub claimed_pid: Option<u32>,
+    /// The claimed process, where it exists.
+    pub claimed: Option<ProcessFacts>,
+    /// Without cgroups: a process below one of ours that holds the socket.
+    pub holder: Option<ProcessFacts>,
+    /// The peer's socket once more, after everything above.
+    pub at_decision: Option<SocketFacts>,
+    /// Whether our own end was still ESTABLISHED, looked at last.
+    pub own_end_established: bool,
+}
+
+/// Bound to one accepted connection; called with the claimed process id it gathers the facts of this moment.
+pub type Witness = Box<dyn Fn(Option<u32>) -> PeerFacts + Send + Sync>;
