@@ -1,1 +1,142 @@
-//! The root machine of orchestration.
+//! The root machine of orchestration: takes an event to the part that owns it, and merges deadlines. It decides nothing itself.
+//!
+//! ```text
+//! event             part                          what follows from it
+//! ----------------  ----------------------------  -----------------------------------------------
+//! Loaded            agent/definitions             jobs and plugins in service or refused; lost runs recorded
+//! Opened            agent/lifecycle               plugins start in order; the event Startup fires
+//! Process           agent/processes               registry first, then the run or plugin that owns the tree
+//! Broker            agent/connections, /messages  CONNECT judged; KeeperLogger, EventMessages, JobService read
+//! Store             agent/answers                 the run or request that asked goes on
+//! Api               agent/requests                answered at once, or once its question is answered
+//! DeadlineReached   every machine                 what is due happens, what is early does not
+//! StopRequested     agent/lifecycle               runs canceled, plugins stopped, broker closed, Exit
+//! Congested         agent/record                  recorded; the effect that was lost is named
+//! ```
+//! Invariants: a process is in the registry before `Release` and out of it before its number can be used again; an effect
+//! with an outcome is answered under the same number; every refusal is on record with its explanation.
+
+mod answers;
+mod connections;
+mod definitions;
+mod lifecycle;
+mod messages;
+mod plugins;
+mod processes;
+mod record;
+mod requests;
+mod requests_jobs;
+mod requests_settings;
+mod runs;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::config::Settings;
+use crate::effect::Effects;
+use crate::event::Event;
+use crate::id::{JobId, PluginId, RequestId, RunId, TicketId};
+use crate::job::catalog::Catalog;
+use crate::job::finding::Findings;
+use crate::log_message::Level;
+use crate::plugin::supervisor::Supervisor;
+use crate::run::Run;
+use crate::schedule::Schedule;
+use crate::surroundings::Surroundings;
+use crate::time::{Deadline, Monotonic, Now};
+use crate::trust::Registry;
+use crate::turn::{Counters, Desk};
+
+/// The agent's decisions about jobs, plugins, trust and the API.
+#[derive(Debug)]
+pub struct Agent {
+    desk: Desk,
+    catalog: Catalog,
+    schedules: BTreeMap<JobId, Schedule>,
+    runs: BTreeMap<RunId, Run>,
+    last_runs: BTreeMap<JobId, LastRun>,
+    plugins: BTreeMap<PluginId, Supervisor>,
+    refused_plugins: BTreeMap<String, Findings>,
+    start_queue: plugins::StartQueue,
+    registry: Registry,
+    pending: BTreeMap<TicketId, answers::Pending>,
+    waiting: Vec<runs::Waiting>,
+    unanswered_triggers: Vec<(RunId, RequestId)>,
+    denials: VecDeque<record::DenialRecord>,
+    phase: lifecycle::Lifecycle,
+}
+
+/// What the list of jobs shows of the past.
+#[derive(Debug, Clone)]
+struct LastRun {
+    started_at: String,
+    outcome: Option<&'static str>,
+}
+
+impl Agent {
+    /// An agent that has not read its root yet; `Loaded` comes first.
+    pub fn new(settings: Settings, surroundings: Surroundings) -> Self {
+        let desk = Desk { surroundings, settings, counters: Counters::default(), plugin_settings: BTreeMap::new() };
+        Self {
+            desk,
+            catalog: Catalog::default(),
+            schedules: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            last_runs: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            refused_plugins: BTreeMap::new(),
+            start_queue: plugins::StartQueue::default(),
+            registry: Registry::default(),
+            pending: BTreeMap::new(),
+            waiting: Vec::new(),
+            unanswered_triggers: Vec::new(),
+            denials: VecDeque::new(),
+            phase: lifecycle::Lifecycle::Loading,
+        }
+    }
+
+    /// Takes one event and appends the orders that follow from it. Total: it never fails and never panics.
+    pub fn handle(&mut self, now: Now, event: Event, effects: &mut Effects) {
+        match event {
+            Event::Loaded(loaded) => self.on_loaded(now, loaded, effects),
+            Event::Opened(endpoints) => self.on_opened(now, endpoints, effects),
+            Event::Process(report) => self.on_process(now, report, effects),
+            Event::Broker(report) => self.on_broker(now, report, effects),
+            Event::Store(report) => self.on_store(now, report, effects),
+            Event::Api(request) => self.on_request(now, &request, effects),
+            Event::DeadlineReached => {}
+            Event::StopRequested(reason) => self.on_stop_requested(now, &reason, effects),
+            Event::Congested(what) => self.desk.turn(now, effects).log(Level::Error, "Congested", what),
+        }
+        self.on_time(now, effects);
+    }
+
+    /// When it wants to be called next, whatever else happens.
+    pub fn next_deadline(&self, now: Now) -> Option<Deadline> {
+        let runs = self.runs.values().filter_map(Run::next_deadline);
+        let plugins = self.plugins.values().filter_map(Supervisor::next_deadline);
+        let schedules = self.schedules.values().filter_map(|schedule| schedule.next_deadline(now));
+        let waiting = self.waiting.iter().map(runs::Waiting::deadline);
+        let others = [self.start_queue.next_deadline(), self.phase.next_deadline()].into_iter().flatten();
+        runs.chain(plugins).chain(schedules).chain(waiting).chain(others).min()
+    }
+
+    /// Everything that is due by now; calling it early or twice does nothing.
+    fn on_time(&mut self, now: Now, effects: &mut Effects) {
+        let due = |deadline: Option<Deadline>, at: Monotonic| deadline.is_some_and(|deadline| deadline.at <= at);
+        for run in self.runs.values_mut().filter(|run| due(run.next_deadline(), now.monotonic)) {
+            run.on_deadline(&mut self.desk.turn(now, effects));
+        }
+        for plugin in self.plugins.values_mut().filter(|plugin| due(plugin.next_deadline(), now.monotonic)) {
+            plugin.on_deadline(&mut self.desk.turn(now, effects));
+        }
+        self.start_due_jobs(now, effects);
+        self.continue_start(now, effects);
+        self.settle_runs(now, effects);
+        self.answer_late(now, effects);
+        self.continue_stop(now, effects);
+    }
+}

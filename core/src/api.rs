@@ -1,10 +1,23 @@
 //! The API: request facts in, a route, a tier and a command out; response bodies (contract section 2).
 
-use alloc::string::String;
+mod guard;
+pub(crate) mod route;
+#[cfg(test)]
+mod tests;
+pub(crate) mod view;
+
+use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
+use serde::Serialize;
+use serde_json::{Value, json};
+
 use crate::id::RequestId;
+use crate::job::finding::Finding;
 use crate::trust::PeerFacts;
+use crate::why::Explanation;
+pub(crate) use guard::refuse;
 
 /// Which listener a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,4 +65,80 @@ pub struct ApiResponse {
     pub headers: Vec<(String, String)>,
     /// The body; its content type stands in `headers`.
     pub body: Vec<u8>,
+}
+
+/// How far a caller is trusted (contract section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// Anyone.
+    Public,
+    /// A process that the agent started.
+    Plugin,
+    /// The holder of an admin certificate.
+    Admin,
+}
+
+impl ApiRequest {
+    /// The value of a header field, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl ApiResponse {
+    /// A JSON body.
+    pub fn json(status: u16, body: &impl Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(body) => Self::document(status, body),
+            Err(error) => {
+                let why = error.to_string();
+                Self::problem(500, &Explanation::new("The answer could not be written.", why, "Report this as a defect."))
+            }
+        }
+    }
+
+    /// A JSON document as it is stored.
+    pub fn document(status: u16, body: Vec<u8>) -> Self {
+        Self { status, headers: vec![("content-type".to_string(), "application/json".to_string())], body }
+    }
+
+    /// `application/problem+json` (RFC 9457).
+    pub fn problem(status: u16, explanation: &Explanation) -> Self {
+        Self::problem_with(status, explanation, &json!({}))
+    }
+
+    /// A problem with findings.
+    pub fn findings(status: u16, explanation: &Explanation, findings: &[Finding]) -> Self {
+        Self::problem_with(status, explanation, &json!({ "findings": findings }))
+    }
+
+    /// A problem with further members.
+    pub fn problem_with(status: u16, explanation: &Explanation, members: &Value) -> Self {
+        let mut body = json!({
+            "type": "about:blank",
+            "title": explanation.what,
+            "status": status,
+            "detail": explanation.why,
+            "fix": explanation.fix,
+        });
+        if let (Some(body), Some(members)) = (body.as_object_mut(), members.as_object()) {
+            body.extend(members.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        let mut response = Self::json(status, &body);
+        response.set_header("content-type", "application/problem+json");
+        response
+    }
+
+    /// Sets a header field, replacing what it was.
+    pub fn set_header(&mut self, name: &str, value: &str) {
+        self.headers.retain(|(key, _)| key != name);
+        self.headers.push((name.to_string(), value.to_string()));
+    }
+
+    /// The connection is closed behind this response.
+    #[must_use]
+    pub fn closing(mut self) -> Self {
+        self.set_header("connection", "close");
+        self
+    }
 }

@@ -27,6 +27,8 @@ pub mod log_message;
 pub mod plugin;
 pub mod run;
 pub mod schedule;
+pub mod surroundings;
 pub mod time;
 pub mod trust;
+mod turn;
 pub mod why;

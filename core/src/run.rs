@@ -1,2 +1,426 @@
-//! To be filled.
+//! A run: one execution of a job, from its start record to its last record (contract section 3, "The run").
+//!
+//! ```text
+//! phase       event                    next phase   orders
+//! ----------  -----------------------  -----------  ---------------------------------------------
+//! (none)      begin                    Recording    PersistRun
+//! Recording   persisted, ok            Waiting
+//! Waiting     admitted                 (advance)    see below
+//! Recording   persisted, failed        (finish)     nothing runs that is not on record
+//! Preparing   prepared                 Releasing    Release
+//! Preparing   spawn failed             (advance)
+//! Releasing   started                  Running
+//! Releasing   spawn failed             (advance)
+//! Releasing,
+//! Running     exited                   Collecting   Collect
+//! Running     limit or cancel          Running      Signal TERM; after the grace Signal KILL
+//! Collecting  collected                (advance)
+//! Clearing    last tree discarded      Closing      PersistRun
+//! Closing     persisted                Done
+//! ```
+//! *advance* considers tasks until one must be executed: a skipped task leads to the next in list order, a built-in is
+//! carried out at once, a process is asked for (`Preparing`, Spawn), and the end of the list or a route to `stop` is
+//! *finish*: every tree the run started is discarded (`Clearing`), then the outcome is recorded.
+//!
+//! Never: a process before its start record is durable; more than [`TASKS_PER_RUN`] tasks; an event of another spawn
+//! changes a phase.
+
+pub mod admission;
+mod built_in;
+mod context;
 pub mod history;
+mod launch;
+mod phase;
+mod record;
+mod routing;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value};
+
+use crate::effect::{ProcessOrder, StoreOrder, TreeSignal};
+use crate::event::{Captured, ExitStatus};
+use crate::id::{Component, JobId, RunId, SpawnId, TicketId};
+use crate::job::JobDefinition;
+use crate::job::task::{ExecutionType, Task};
+use crate::limits::TASKS_PER_RUN;
+use crate::log_message::Level;
+use crate::time::Deadline;
+use crate::turn::Turn;
+pub(crate) use built_in::FiredEvent;
+pub(crate) use launch::candidates;
+use context::Context;
+use history::{Outcome, RunRecord, TaskRecord};
+use phase::{Live, Phase, Stop};
+use routing::{Next, TaskEnd};
+
+/// Seconds between SIGTERM and SIGKILL of a task's tree (contract section 3, `timeoutSeconds`).
+pub(crate) const KILL_GRACE_SECONDS: u64 = 5;
+
+/// One execution of a job.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    pub(crate) job: Arc<JobDefinition>,
+    /// Its place in the order of triggers.
+    pub(crate) order: u64,
+    /// How it came about.
+    pub(crate) origin: Origin,
+    context: Context,
+    record: RunRecord,
+    skipped_by_condition: bool,
+    phase: Phase,
+    executed: u32,
+    trees: BTreeSet<SpawnId>,
+    canceled: Option<String>,
+    fired: Vec<FiredEvent>,
+}
+
+/// A run that may start: its job and the values it was given.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) job: Arc<JobDefinition>,
+    pub(crate) origin: Origin,
+    context: Context,
+}
+
+/// How a run came about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origin {
+    /// What started it, for people: `event Startup`, `schedule`, `api`.
+    pub(crate) trigger: String,
+    /// How many events led from one run to the next before this one.
+    pub(crate) depth: u32,
+    /// The jobs whose conditions were false and that named this one as their alternate.
+    pub(crate) lineage: Vec<JobId>,
+}
+
+impl Admitted {
+    /// Checks the values against the job's parameters.
+    pub(crate) fn new(
+        job: Arc<JobDefinition>,
+        origin: Origin,
+        values: &Map<String, Value>,
+    ) -> Result<Self, String> {
+        let context = Context::new(values, &job.parameters).map_err(|invalid| invalid.message)?;
+        Ok(Self { job, origin, context })
+    }
+}
+
+impl Run {
+    /// Makes the start of the run durable; everything else follows from that.
+    pub(crate) fn begin(id: RunId, admitted: Admitted, turn: &mut Turn<'_>) -> Self {
+        let Admitted { job, origin, context } = admitted;
+        let record = record::opening(&id, &job, &origin.trigger, &context, turn.now);
+        let ticket = turn.counters.ticket();
+        turn.store(StoreOrder::PersistRun { ticket, record: record.clone() });
+        let component = Component::Job(job.id.clone());
+        let message = format!("Run {id} of '{}' was triggered by {}.", job.name, origin.trigger);
+        turn.log_about(Level::Information, "RunTriggered", message, Some(&component));
+        Self {
+            id,
+            job,
+            order: ticket.0,
+            origin,
+            context,
+            record,
+            skipped_by_condition: false,
+            phase: Phase::Recording(ticket),
+            executed: 0,
+            trees: BTreeSet::new(),
+            canceled: None,
+            fired: Vec::new(),
+        }
+    }
+
+    /// The run as it stands.
+    pub(crate) const fn record(&self) -> &RunRecord {
+        &self.record
+    }
+
+    /// Whether the tree is one of its tasks'.
+    pub(crate) fn owns(&self, spawn: SpawnId) -> bool {
+        self.trees.contains(&spawn)
+    }
+
+    /// Whether nothing more will happen.
+    pub(crate) const fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+
+    /// Events that its tasks fired since the last call.
+    pub(crate) fn take_fired(&mut self) -> Vec<FiredEvent> {
+        core::mem::take(&mut self.fired)
+    }
+
+    /// When it wants to be called next.
+    pub(crate) fn next_deadline(&self) -> Option<Deadline> {
+        self.phase.live().and_then(Live::next_deadline)
+    }
+
+    /// A record of this run reached the disk, or failed to.
+    pub(crate) fn on_persisted(&mut self, ticket: TicketId, result: &Result<(), String>, turn: &mut Turn<'_>) {
+        match (&self.phase, result) {
+            (Phase::Recording(asked), Ok(())) if *asked == ticket => {
+                self.phase = Phase::Waiting;
+            }
+            (Phase::Recording(asked), Err(error)) if *asked == ticket => {
+                let reason = format!("The history could not be written ({error}), so nothing was run.");
+                self.finish(Outcome::Failed, reason, turn);
+            }
+            (Phase::Closing(asked), result) if *asked == ticket => {
+                if let Err(error) = result {
+                    let message = format!("The end of run {} could not be recorded: {error}.", self.id);
+                    self.log(Level::Error, "HistoryNotWritten", message, turn);
+                }
+                self.phase = Phase::Done;
+            }
+            _ => self.anomaly("a record", turn),
+        }
+    }
+
+    /// Whether it waits for a free place.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Waiting)
+    }
+
+    /// Whether it holds one of the places: its tasks are being carried out.
+    pub(crate) const fn is_active(&self) -> bool {
+        !matches!(self.phase, Phase::Recording(_) | Phase::Waiting | Phase::Done)
+    }
+
+    /// It has a place: its tasks begin.
+    pub(crate) fn on_admitted(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_waiting() {
+            return self.anomaly("its admission", turn);
+        }
+        self.publish_event("started", None, turn);
+        let first = self.job_condition(turn).unwrap_or_else(|| Next::Task(0, String::from("First in the list.")));
+        self.skipped_by_condition = matches!(first, Next::End(Outcome::Skipped, _));
+        self.advance(first, turn);
+    }
+
+    /// The job that runs instead, where this one's condition was false, with the values this one was given.
+    pub(crate) fn alternate(&self) -> Option<(&JobId, Map<String, Value>)> {
+        let alternate = self.job.alternate_job.as_ref()?;
+        self.skipped_by_condition.then(|| (alternate, self.context.values().clone()))
+    }
+
+    /// The process exists and waits; `refusal` says why it must not run.
+    pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, refusal: Option<String>, turn: &mut Turn<'_>) {
+        let Some(live) = self.phase.live_of(spawn) else { return self.anomaly("a prepared process", turn) };
+        let refusal = refusal.or_else(|| self.canceled.clone());
+        if let Some(reason) = refusal {
+            turn.process(ProcessOrder::Abort { spawn, reason });
+            return;
+        }
+        self.record.set_pid(pid);
+        self.phase = Phase::Releasing(live);
+        turn.process(ProcessOrder::Release { spawn });
+        self.log(Level::Information, "ProcessRegistered", format!("Process {pid} is registered before its first instruction."), turn);
+    }
+
+    /// The task's program runs.
+    pub(crate) fn on_started(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
+        match (&self.phase, self.phase.live_of(spawn)) {
+            (Phase::Releasing(_), Some(live)) => self.phase = Phase::Running(live),
+            // The program was so short that its end was seen first.
+            (Phase::Collecting(..), Some(_)) => {}
+            _ => self.anomaly("a started process", turn),
+        }
+    }
+
+    /// The process could not be made, or was refused.
+    pub(crate) fn on_spawn_failed(&mut self, spawn: SpawnId, reason: &str, turn: &mut Turn<'_>) {
+        let Some(live) = self.phase.live_of(spawn) else { return self.anomaly("a failed spawn", turn) };
+        self.trees.remove(&spawn);
+        let end = live.end_of_failure();
+        let next = self.task_ended(live.index, end, Some(reason.to_string()), &live, turn);
+        self.advance(next, turn);
+    }
+
+    /// The task's main process ended.
+    pub(crate) fn on_exited(&mut self, spawn: SpawnId, status: ExitStatus, turn: &mut Turn<'_>) {
+        match (&self.phase, self.phase.live_of(spawn)) {
+            (Phase::Releasing(_) | Phase::Running(_), Some(live)) => {
+                self.phase = Phase::Collecting(live, status);
+                turn.process(ProcessOrder::Collect { spawn });
+            }
+            _ => self.anomaly("an exit", turn),
+        }
+    }
+
+    /// What the task wrote is here; the run goes on.
+    pub(crate) fn on_collected(&mut self, spawn: SpawnId, stdout: &Captured, stderr: &Captured, turn: &mut Turn<'_>) {
+        let Phase::Collecting(live, status) = &self.phase else { return self.anomaly("captured output", turn) };
+        if live.spawn != spawn {
+            return self.anomaly("captured output", turn);
+        }
+        let (live, status) = (live.clone(), *status);
+        let (end, reason) = live.judge(status);
+        self.record.set_result(status, stdout, stderr);
+        self.remember(live.index, status, &record::text(stdout));
+        let next = self.task_ended(live.index, end, reason, &live, turn);
+        self.advance(next, turn);
+    }
+
+    /// A tree is gone.
+    pub(crate) fn on_discarded(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
+        self.trees.remove(&spawn);
+        if self.trees.is_empty() && matches!(self.phase, Phase::Clearing) {
+            self.close(turn);
+        }
+    }
+
+    /// A time limit or grace may be over.
+    pub(crate) fn on_deadline(&mut self, turn: &mut Turn<'_>) {
+        let Some(live) = self.phase.live_mut() else { return };
+        match live.due(turn.now.monotonic) {
+            None => {}
+            Some(TreeSignal::Terminate) => {
+                let seconds = self.job.tasks.get(live.index).map_or(0, |task| task.timeout_seconds);
+                self.stop_task(Stop::TimedOut { seconds }, turn);
+            }
+            Some(TreeSignal::Kill) => {
+                let spawn = live.spawn;
+                turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Kill });
+            }
+        }
+    }
+
+    /// Ends the run early; its trees are terminated, later killed.
+    pub(crate) fn cancel(&mut self, reason: &str, turn: &mut Turn<'_>) {
+        if self.canceled.is_some() {
+            return;
+        }
+        self.canceled = Some(reason.to_string());
+        self.stop_task(Stop::Canceled { reason: reason.to_string() }, turn);
+    }
+
+    fn stop_task(&mut self, stop: Stop, turn: &mut Turn<'_>) {
+        let prepared_yet = matches!(self.phase, Phase::Releasing(_) | Phase::Running(_));
+        let Some(live) = self.phase.live_mut() else { return };
+        live.stop(stop, turn.now.monotonic);
+        let spawn = live.spawn;
+        let order = if prepared_yet {
+            ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate }
+        } else {
+            ProcessOrder::Abort { spawn, reason: String::from("it was stopped before it could start.") }
+        };
+        turn.process(order);
+    }
+
+    /// The job's own condition; an end where it is false.
+    fn job_condition(&self, turn: &Turn<'_>) -> Option<Next> {
+        let evaluation = self.job.condition.as_ref()?.evaluate(&self.lookup(turn));
+        let reason = format!("The job's condition is false: {}.", evaluation.explanation);
+        (!evaluation.holds).then_some(Next::End(Outcome::Skipped, reason))
+    }
+
+    /// Considers tasks until one has to wait for the world, or the run ends.
+    fn advance(&mut self, first: Next, turn: &mut Turn<'_>) {
+        let mut next = first;
+        loop {
+            if let Some(reason) = &self.canceled {
+                next = Next::End(Outcome::Canceled, reason.clone());
+            }
+            let index = match next {
+                Next::Task(index, _) => index,
+                Next::End(outcome, reason) => return self.finish(outcome, reason, turn),
+            };
+            let job = Arc::clone(&self.job);
+            let Some(task) = job.tasks.get(index) else {
+                return self.finish(Outcome::Failed, format!("There is no task {index}."), turn);
+            };
+            if let Some(skip) = routing::skip(task, turn.surroundings.here, &self.lookup(turn), &|it| turn.setting(it)) {
+                next = self.task_skipped(index, task, &skip, turn);
+                continue;
+            }
+            if self.executed >= TASKS_PER_RUN {
+                let reason = format!("A run executes at most {TASKS_PER_RUN} tasks; '{}' would be one more.", task.id);
+                return self.finish(Outcome::Failed, reason, turn);
+            }
+            self.executed = self.executed.saturating_add(1);
+            match self.execute(index, task, turn) {
+                Some(after) => next = after,
+                None => return,
+            }
+        }
+    }
+
+    /// Carries a task out; `None` where its process has to be waited for.
+    fn execute(&mut self, index: usize, task: &Task, turn: &mut Turn<'_>) -> Option<Next> {
+        let live = Live::new(SpawnId(0), index, turn.now.monotonic, task.timeout_seconds);
+        self.record.tasks.push(TaskRecord::starting(&task.id));
+        let filled = match launch::fill(&task.arguments, &self.lookup(turn)) {
+            Ok(filled) => filled,
+            Err(error) => return Some(self.task_ended(index, TaskEnd::Failed, Some(error), &live, turn)),
+        };
+        self.warn_unknown(&task.id, &filled.unknown);
+        self.record.set_command_line(&task.command, &filled.texts);
+        if let Some(reason) = unavailable(task) {
+            return Some(self.task_ended(index, TaskEnd::Failed, Some(reason), &live, turn));
+        }
+        let job = Arc::clone(&self.job);
+        if let Some(result) = built_in::perform(&task.command, &filled.texts, &job, turn) {
+            return Some(self.built_in_ended(&live, result, turn));
+        }
+        let spawn = turn.counters.spawn();
+        self.trees.insert(spawn);
+        self.phase = Phase::Preparing(Live { spawn, ..live });
+        turn.process(ProcessOrder::Spawn(launch::spawn_request(spawn, &job, task, filled.texts, turn.surroundings)));
+        None
+    }
+
+    fn built_in_ended(&mut self, live: &Live, result: Result<built_in::BuiltInResult, String>, turn: &mut Turn<'_>) -> Next {
+        match result {
+            Ok(done) => {
+                self.record.set_stdout(&done.stdout);
+                self.fired.extend(done.fired);
+                self.remember(live.index, ExitStatus::Code(0), &done.stdout);
+                self.task_ended(live.index, TaskEnd::Succeeded, None, live, turn)
+            }
+            Err(reason) => self.task_ended(live.index, TaskEnd::Failed, Some(reason), live, turn),
+        }
+    }
+
+    /// Ends what is left of the run's processes, then records the outcome.
+    fn finish(&mut self, outcome: Outcome, reason: String, turn: &mut Turn<'_>) {
+        self.record.close(outcome, reason, turn.now);
+        self.phase = Phase::Clearing;
+        for spawn in &self.trees {
+            turn.process(ProcessOrder::Discard { spawn: *spawn });
+        }
+        if self.trees.is_empty() {
+            self.close(turn);
+        }
+    }
+
+    fn close(&mut self, turn: &mut Turn<'_>) {
+        let ticket = turn.counters.ticket();
+        self.record.context = record::shown(&self.context, &self.job);
+        turn.store(StoreOrder::PersistRun { ticket, record: self.record.clone() });
+        self.phase = Phase::Closing(ticket);
+        let message = format!("Run {} ended as {}. {}", self.id, self.record.status, self.record.reason.clone().unwrap_or_default());
+        let level = if self.record.is_good() { Level::Information } else { Level::Warning };
+        self.log(level, "RunFinished", message, turn);
+        self.publish_event("finished", None, turn);
+    }
+}
+
+/// Why this version cannot carry out a task at all.
+fn unavailable(task: &Task) -> Option<String> {
+    match task.execution_type {
+        ExecutionType::Service => None,
+        ExecutionType::Http => Some("Http tasks are not carried out by this version; use a Service task.".to_string()),
+        ExecutionType::User | ExecutionType::UserDesktop | ExecutionType::UserElevated => {
+            Some("NoActiveSession: there is no user session to run it in, and it never runs as the agent instead.".to_string())
+        }
+    }
+}

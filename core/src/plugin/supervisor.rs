@@ -1,1 +1,426 @@
-//! To be filled.
+//! The life of one plugin (contract section 7, seed 004 "How Plugins are Loaded and Monitored").
+//!
+//! ```text
+//! state      event                     next state   orders
+//! ---------  ------------------------  -----------  --------------------------------------------
+//! Stopped,
+//! Backoff,
+//! Failed     start                     Starting     Spawn
+//! Starting   prepared                  Starting     Release (Abort where the file is not safe)
+//! Starting   started                   Running
+//! Starting   spawn failed              (ended)
+//! Starting,
+//! Running    exited                    Ending       Collect, then Discard
+//! Starting,
+//! Running    stop or restart asked     Stopping     Signal TERM; after the grace Signal KILL
+//! Stopping   exited                    Ending       Collect, then Discard
+//! Ending     discarded                 (ended)
+//! Backoff    its deadline              Starting     Spawn
+//! Failed     its deadline              Starting     Spawn
+//! ```
+//! *ended*: `Stopped` where it was stopped or is not restarted, `Starting` where a restart was asked, else `Backoff`,
+//! or `Failed` after five exits within a minute.
+//!
+//! Never: two processes of one plugin; a restart without a reason in the log.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::PluginDefinition;
+use super::backoff::{Backoff, Verdict};
+use crate::config::Monitoring;
+use crate::effect::{ProcessOrder, SpawnRequest, TreeSignal};
+use crate::event::{Captured, ExitStatus};
+use crate::id::{Component, SpawnId};
+use crate::job::substitution::substitute;
+use crate::log_message::Level;
+use crate::time::{Deadline, Monotonic, WallTime};
+use crate::turn::Turn;
+
+/// Seconds between SIGTERM and SIGKILL of a plugin's tree.
+pub(crate) const STOP_GRACE_SECONDS: u64 = 10;
+/// Characters of a plugin's last words that go into the log when it ends.
+const LAST_WORDS: usize = 400;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Stopped,
+    Starting { spawn: SpawnId, released: bool },
+    Running { spawn: SpawnId },
+    Stopping { spawn: SpawnId, kill_at: Option<Monotonic> },
+    Ending { spawn: SpawnId, how: String },
+    Backoff { until: Monotonic },
+    Failed { until: Monotonic },
+}
+
+/// What shall follow once the present process is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Supervise,
+    Stop,
+    Restart,
+}
+
+/// One plugin.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    pub(crate) definition: Arc<PluginDefinition>,
+    state: State,
+    then: Then,
+    backoff: Backoff,
+    started: Monotonic,
+    pub(crate) last_start: Option<WallTime>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) restarts: u64,
+    pub(crate) connections: u32,
+    pub(crate) last_reason: Option<String>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(definition: Arc<PluginDefinition>) -> Self {
+        Self {
+            definition,
+            state: State::Stopped,
+            then: Then::Supervise,
+            backoff: Backoff::default(),
+            started: Monotonic::default(),
+            last_start: None,
+            pid: None,
+            restarts: 0,
+            connections: 0,
+            last_reason: None,
+        }
+    }
+
+    /// Why it cannot be started on this machine at all.
+    pub(crate) fn obstacle(&self) -> Option<&'static str> {
+        if !self.definition.enabled {
+            Some("it is registered with \"enabled\": false.")
+        } else if !self.definition.supported_here {
+            Some("supportedPlatforms does not name this system.")
+        } else if !self.definition.service_context {
+            Some("NoActiveSession: its executionContext needs a user session, which this version does not serve.")
+        } else {
+            None
+        }
+    }
+
+    /// The state as the API tells it.
+    pub(crate) const fn status(&self) -> &'static str {
+        match self.state {
+            State::Stopped => "Stopped",
+            State::Starting { .. } => "Starting",
+            State::Running { .. } => "Running",
+            State::Stopping { .. } | State::Ending { .. } => "Stopping",
+            State::Backoff { .. } => "Backoff",
+            State::Failed { .. } => "Failed",
+        }
+    }
+
+    /// `Healthy Unhealthy Starting Stopping Failed` (contract section 2).
+    pub(crate) const fn health(&self) -> &'static str {
+        match self.state {
+            State::Running { .. } if self.connections > 0 => "Healthy",
+            State::Running { .. } | State::Starting { .. } => "Starting",
+            State::Stopping { .. } | State::Ending { .. } => "Stopping",
+            State::Stopped | State::Backoff { .. } => "Unhealthy",
+            State::Failed { .. } => "Failed",
+        }
+    }
+
+    /// Whether the tree is its present one.
+    pub(crate) fn owns(&self, spawn: SpawnId) -> bool {
+        match self.state {
+            State::Starting { spawn: own, .. }
+            | State::Running { spawn: own }
+            | State::Stopping { spawn: own, .. }
+            | State::Ending { spawn: own, .. } => own == spawn,
+            State::Stopped | State::Backoff { .. } | State::Failed { .. } => false,
+        }
+    }
+
+    pub(crate) const fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
+    pub(crate) const fn is_stopped(&self) -> bool {
+        matches!(self.state, State::Stopped | State::Backoff { .. } | State::Failed { .. })
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Deadline> {
+        let (at, reason) = match &self.state {
+            State::Stopping { kill_at: Some(at), .. } => (*at, "the grace of a stopping plugin"),
+            State::Backoff { until } | State::Failed { until } => (*until, "a plugin's restart"),
+            State::Stopped
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { kill_at: None, .. }
+            | State::Ending { .. } => return None,
+        };
+        Some(Deadline { at, reason })
+    }
+
+    /// Starts it by hand or at start-up; a process that exists already stays.
+    pub(crate) fn start(&mut self, turn: &mut Turn<'_>) {
+        if self.is_stopped() {
+            self.backoff.reset();
+            self.spawn("it was asked to start", turn);
+        }
+    }
+
+    /// Stops it; it stays stopped.
+    pub(crate) fn stop(&mut self, turn: &mut Turn<'_>) {
+        self.stop_within(STOP_GRACE_SECONDS, turn);
+    }
+
+    /// Stops it, with so many seconds between SIGTERM and SIGKILL.
+    pub(crate) fn stop_within(&mut self, grace_seconds: u64, turn: &mut Turn<'_>) {
+        self.end(Then::Stop, grace_seconds, turn);
+        if self.is_stopped() {
+            self.state = State::Stopped;
+        }
+    }
+
+    /// Stops it and starts it again once nothing of it is left.
+    pub(crate) fn restart(&mut self, turn: &mut Turn<'_>) {
+        if self.is_stopped() {
+            return self.start(turn);
+        }
+        self.backoff.reset();
+        self.end(Then::Restart, STOP_GRACE_SECONDS, turn);
+    }
+
+    fn end(&mut self, then: Then, grace_seconds: u64, turn: &mut Turn<'_>) {
+        self.then = then;
+        match self.state {
+            State::Starting { spawn, released: false } => {
+                let reason = String::from("it was stopped before it could start.");
+                turn.process(ProcessOrder::Abort { spawn, reason });
+            }
+            State::Starting { spawn, released: true } | State::Running { spawn } => {
+                let kill_at = Some(turn.now.monotonic.plus_seconds(grace_seconds));
+                self.state = State::Stopping { spawn, kill_at };
+                turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate });
+            }
+            State::Stopped
+            | State::Stopping { .. }
+            | State::Ending { .. }
+            | State::Backoff { .. }
+            | State::Failed { .. } => {}
+        }
+    }
+
+    fn spawn(&mut self, why: &str, turn: &mut Turn<'_>) {
+        let spawn = turn.counters.spawn();
+        self.then = Then::Supervise;
+        self.state = State::Starting { spawn, released: false };
+        self.started = turn.now.monotonic;
+        self.last_start = Some(turn.now.wall);
+        self.last_reason = Some(why.to_string());
+        self.log(Level::Information, "PluginStarting", format!("Plugin {} starts: {why}.", self.definition.id), turn);
+        match self.request(spawn, turn) {
+            Ok(request) => turn.process(ProcessOrder::Spawn(request)),
+            Err(reason) => self.ended(&reason, turn),
+        }
+    }
+
+    fn request(&self, spawn: SpawnId, turn: &Turn<'_>) -> Result<SpawnRequest, String> {
+        let surroundings = turn.surroundings;
+        let path = &self.definition.executable_path;
+        let candidates = if path.starts_with('/') {
+            Vec::from([path.clone()])
+        } else {
+            Vec::from([format!("{}/{path}", surroundings.agent_root), format!("{}/{path}", surroundings.plugin_root)])
+        };
+        let lookup = |name: &str| match name.to_ascii_lowercase().as_str() {
+            "keeperapibaseurl" => Some(surroundings.api_base_url().into()),
+            "pluginroot" => Some(surroundings.plugin_root.clone().into()),
+            lower => surroundings.path_variables.get(lower).cloned().map(Into::into),
+        };
+        let mut arguments = Vec::with_capacity(self.definition.arguments.len());
+        for argument in &self.definition.arguments {
+            arguments.push(substitute(argument, &lookup).map_err(|error| error.to_string())?.text);
+        }
+        Ok(SpawnRequest {
+            spawn,
+            component: Component::Plugin(self.definition.id.clone()),
+            candidates,
+            arguments,
+            environment: surroundings.base_environment().into_iter().collect(),
+            working_directory: None,
+        })
+    }
+
+    /// The process exists and waits; `refusal` says why it must not run.
+    pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, refusal: Option<String>, turn: &mut Turn<'_>) {
+        let State::Starting { spawn: own, released: false } = self.state else {
+            return self.anomaly("a prepared process", turn);
+        };
+        if own != spawn {
+            return self.anomaly("a prepared process", turn);
+        }
+        if let Some(reason) = refusal {
+            return turn.process(ProcessOrder::Abort { spawn, reason });
+        }
+        if self.then != Then::Supervise {
+            // It was stopped meanwhile and the abort is under way.
+            return;
+        }
+        self.pid = Some(pid);
+        self.state = State::Starting { spawn, released: true };
+        turn.process(ProcessOrder::Release { spawn });
+    }
+
+    /// Its program runs.
+    pub(crate) fn on_started(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
+        match self.state {
+            State::Starting { spawn: own, .. } if own == spawn => {
+                self.state = State::Running { spawn };
+                let message = format!("Plugin {} runs with pid {}.", self.definition.id, self.pid.unwrap_or_default());
+                self.log(Level::Information, "PluginRunning", message, turn);
+            }
+            // Stopped or ended before this was seen: nothing to add.
+            State::Stopping { spawn: own, .. } | State::Ending { spawn: own, .. } if own == spawn => {}
+            _ => self.anomaly("a started process", turn),
+        }
+    }
+
+    /// There is no process, and this is why.
+    pub(crate) fn on_spawn_failed(&mut self, spawn: SpawnId, reason: &str, turn: &mut Turn<'_>) {
+        match self.state {
+            State::Starting { spawn: own, .. } | State::Stopping { spawn: own, .. } if own == spawn => {
+                self.ended(&format!("it could not be started: {reason}"), turn);
+            }
+            _ => self.anomaly("a failed spawn", turn),
+        }
+    }
+
+    /// Its main process ended.
+    pub(crate) fn on_exited(&mut self, spawn: SpawnId, status: ExitStatus, turn: &mut Turn<'_>) {
+        match self.state {
+            State::Starting { spawn: own, .. } | State::Running { spawn: own } | State::Stopping { spawn: own, .. }
+                if own == spawn =>
+            {
+                let how = match status {
+                    ExitStatus::Code(code) => format!("it exited with code {code}"),
+                    ExitStatus::Signal(signal) => format!("signal {signal} ended it"),
+                };
+                self.state = State::Ending { spawn, how };
+                turn.process(ProcessOrder::Collect { spawn });
+            }
+            _ => self.anomaly("an exit", turn),
+        }
+    }
+
+    /// Its last words are here; now what is left of the tree goes.
+    pub(crate) fn on_collected(&mut self, spawn: SpawnId, stderr: &Captured, turn: &mut Turn<'_>) {
+        let State::Ending { how, .. } = &mut self.state else { return self.anomaly("captured output", turn) };
+        let words = String::from_utf8_lossy(if stderr.tail.is_empty() { &stderr.head } else { &stderr.tail }).into_owned();
+        if let Some((index, _)) = words.trim_end().char_indices().rev().nth(LAST_WORDS.saturating_sub(1)) {
+            *how = format!("{how}; it last wrote: {}", words.get(index..).unwrap_or_default().trim_end());
+        } else if !words.trim().is_empty() {
+            *how = format!("{how}; it last wrote: {}", words.trim());
+        }
+        turn.process(ProcessOrder::Discard { spawn });
+    }
+
+    /// Nothing of it is left.
+    pub(crate) fn on_discarded(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
+        match &self.state {
+            State::Ending { spawn: own, how } if *own == spawn => {
+                let how = how.clone();
+                self.ended(&how, turn);
+            }
+            State::Stopped
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Ending { .. }
+            | State::Backoff { .. }
+            | State::Failed { .. } => self.anomaly("a discarded tree", turn),
+        }
+    }
+
+    /// Decides what follows now that there is no process.
+    fn ended(&mut self, how: &str, turn: &mut Turn<'_>) {
+        self.pid = None;
+        self.connections = 0;
+        self.last_reason = Some(how.to_string());
+        let id = self.definition.id.clone();
+        let supervised = self.definition.requires_monitoring && self.definition.auto_restart;
+        match self.then {
+            Then::Stop => {
+                self.state = State::Stopped;
+                self.log(Level::Information, "PluginStopped", format!("Plugin {id} is stopped: {how}."), turn);
+            }
+            Then::Restart => {
+                self.restarts = self.restarts.saturating_add(1);
+                self.spawn("a restart was asked", turn);
+            }
+            Then::Supervise if supervised => self.back_off(how, turn),
+            Then::Supervise => {
+                self.state = State::Stopped;
+                let message = format!(
+                    "Plugin {id} ended: {how}. It is not restarted because requiresMonitoring and autoRestart are not both true; \
+                     start it with POST /api/plugins/{id}/start."
+                );
+                self.log(Level::Warning, "PluginEnded", message, turn);
+            }
+        }
+    }
+
+    fn back_off(&mut self, how: &str, turn: &mut Turn<'_>) {
+        let id = self.definition.id.clone();
+        let now = turn.now.monotonic;
+        match self.backoff.on_exit(self.started, now, &turn.monitoring) {
+            Verdict::RestartAt(until) => {
+                self.state = State::Backoff { until };
+                let message = format!("Plugin {id} ended: {how}. It is restarted in {} ms.", until.millis_since(now));
+                self.log(Level::Warning, "PluginEnded", message, turn);
+            }
+            Verdict::FailedUntil(until) => {
+                self.state = State::Failed { until };
+                let message = format!(
+                    "Plugin {id} failed: {how}, for the fifth time within a minute. It is tried again in {} s; mend it and \
+                     start it with POST /api/plugins/{id}/start.",
+                    until.millis_since(now) / 1000
+                );
+                self.log(Level::Error, "PluginFailed", message, turn);
+            }
+        }
+    }
+
+    /// A restart or the grace of a stop may be due.
+    pub(crate) fn on_deadline(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.monotonic;
+        match &mut self.state {
+            State::Stopping { spawn, kill_at } => {
+                if kill_at.take_if(|at| now >= *at).is_some() {
+                    turn.process(ProcessOrder::Signal { spawn: *spawn, signal: TreeSignal::Kill });
+                }
+            }
+            State::Backoff { until } | State::Failed { until } if now >= *until => {
+                self.restarts = self.restarts.saturating_add(1);
+                let why = self.last_reason.clone().unwrap_or_default();
+                self.spawn(&format!("restart after {why}"), turn);
+            }
+            State::Stopped
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Ending { .. }
+            | State::Backoff { .. }
+            | State::Failed { .. } => {}
+        }
+    }
+
+    fn log(&self, level: Level, category: &str, message: String, turn: &mut Turn<'_>) {
+        turn.log_about(level, category, message, Some(&Component::Plugin(self.definition.id.clone())));
+    }
+
+    fn anomaly(&self, what: &str, turn: &mut Turn<'_>) {
+        let message = format!("Plugin {} was told of {what} that does not fit its state; nothing changed.", self.definition.id);
+        self.log(Level::Warning, "Anomaly", message, turn);
+    }
+}

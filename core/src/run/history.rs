@@ -23,6 +23,20 @@ pub enum Outcome {
     Lost,
 }
 
+impl Outcome {
+    /// The outcome as the contract spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::TimedOut => "TimedOut",
+            Self::Canceled => "Canceled",
+            Self::Skipped => "Skipped",
+            Self::Lost => "Lost",
+        }
+    }
+}
+
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,7 +47,7 @@ pub struct RunRecord {
     pub job_id: String,
     /// What started it: `event Startup`, `schedule`, `api`, `message JobService`.
     pub trigger: String,
-    /// `running`, or the outcome in lower camel case.
+    /// `running`, or the outcome.
     pub status: String,
     /// The outcome, once there is one.
     pub outcome: Option<Outcome>,

@@ -1,0 +1,206 @@
+//! Answers of the ports to questions that a request or a run asked.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::json;
+
+use super::Agent;
+use super::processes::unsafe_executable;
+use super::requests::{not_found, respond};
+use super::requests_jobs::invalid_job;
+use crate::api::ApiResponse;
+use crate::api::view::Triggered;
+use crate::effect::{Effects, StoreOrder};
+use crate::event::{DefinitionKind, ExecutableFacts, StoreReport};
+use crate::id::{JobId, RequestId, RunId, TicketId};
+use crate::job::JobDefinition;
+use crate::job::finding::{Finding, Findings, Severity};
+use crate::log_message::Level;
+use crate::run::history::RunRecord;
+use crate::time::Now;
+use crate::why::Explanation;
+
+/// A question that is not answered yet.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// Facts about the binaries of a job that a request brought.
+    Inspection { request: RequestId, job: Box<JobDefinition>, places: Vec<usize>, intent: Intent },
+    /// A job that is being written.
+    Write { request: RequestId, job: Box<JobDefinition>, created: bool },
+    /// A job that is being removed.
+    Removal { request: RequestId, job: JobId },
+    /// All definitions are being read.
+    Reload { request: RequestId },
+    /// Runs of the history.
+    Runs { request: RequestId, run: Option<RunId> },
+}
+
+/// What a request wants with the job it brought.
+#[derive(Debug)]
+pub(super) enum Intent {
+    /// Only to know; with the findings so far.
+    Validate(Findings),
+    /// To add it.
+    Create,
+    /// To put it in place of the one with its id.
+    Replace,
+}
+
+impl Agent {
+    pub(super) fn on_store(&mut self, now: Now, report: StoreReport, effects: &mut Effects) {
+        match report {
+            StoreReport::RunPersisted { ticket, run, result } => self.on_run_persisted(now, ticket, &run, &result, effects),
+            StoreReport::RunsRead { ticket, result } => match self.pending.remove(&ticket) {
+                Some(Pending::Runs { request, run }) => respond(request, self.runs_response(result, run.as_ref()), effects),
+                other => self.unasked(now, ticket, other, effects),
+            },
+            StoreReport::DefinitionChanged { ticket, result } => match self.pending.remove(&ticket) {
+                Some(Pending::Write { request, job, created }) => self.on_written(now, request, *job, created, result, effects),
+                Some(Pending::Removal { request, job }) => self.on_removed(now, request, &job, result, effects),
+                other => self.unasked(now, ticket, other, effects),
+            },
+            StoreReport::DefinitionsRead { ticket, files } => match self.pending.remove(&ticket) {
+                Some(Pending::Reload { request }) => {
+                    let report = self.load(now, files, effects);
+                    respond(request, ApiResponse::json(200, &report), effects);
+                }
+                other => self.unasked(now, ticket, other, effects),
+            },
+        }
+    }
+
+    fn on_run_persisted(&mut self, now: Now, ticket: TicketId, run: &RunId, result: &Result<(), String>, effects: &mut Effects) {
+        if let Some(run) = self.runs.get_mut(run) {
+            run.on_persisted(ticket, result, &mut self.desk.turn(now, effects));
+        } else if let Err(error) = result {
+            let message = format!("The end of run {run} could not be recorded: {error}.");
+            self.desk.turn(now, effects).log(Level::Error, "HistoryNotWritten", message);
+        }
+        let (recorded, rest): (Vec<_>, Vec<_>) =
+            core::mem::take(&mut self.unanswered_triggers).into_iter().partition(|(waiting, _)| waiting == run);
+        self.unanswered_triggers = rest;
+        for (run, request) in recorded {
+            respond(request, self.triggered(&run, result), effects);
+        }
+    }
+
+    /// The trigger's request is answered once the run is on record.
+    pub(super) fn answer_when_recorded(&mut self, run: RunId, request: RequestId) {
+        self.unanswered_triggers.push((run, request));
+    }
+
+    fn triggered(&self, id: &RunId, result: &Result<(), String>) -> ApiResponse {
+        match (result, self.runs.get(id)) {
+            (Ok(()), Some(run)) => {
+                let record = run.record();
+                let triggered = Triggered { run_id: id.to_string(), job_id: record.job_id.clone(), status: record.status.clone() };
+                ApiResponse::json(202, &triggered)
+            }
+            (Err(error), _) => not_on_disk("The run was not started.", error),
+            (Ok(()), None) => not_found(&format!("Run {id} is gone."), "GET /api/Jobs/{id}/runs lists runs."),
+        }
+    }
+
+    pub(super) fn on_inspected(&mut self, now: Now, ticket: TicketId, executables: &[ExecutableFacts], effects: &mut Effects) {
+        let (request, job, places, intent) = match self.pending.remove(&ticket) {
+            Some(Pending::Inspection { request, job, places, intent }) => (request, job, places, intent),
+            other => return self.unasked(now, ticket, other, effects),
+        };
+        let findings: Findings =
+            places.iter().zip(executables).filter_map(|(index, facts)| binary_finding(*index, facts)).collect();
+        match intent {
+            Intent::Validate(mut known) => {
+                let valid = findings.is_empty();
+                known.extend(findings);
+                let body = json!({ "valid": valid, "findings": known });
+                respond(request, ApiResponse::json(if valid { 200 } else { 400 }, &body), effects);
+            }
+            Intent::Create | Intent::Replace if !findings.is_empty() => respond(request, invalid_job(&findings), effects),
+            Intent::Create => match self.id_conflict(&job.id) {
+                Some(conflict) => respond(request, conflict, effects),
+                None => self.write(now, request, job, true, effects),
+            },
+            Intent::Replace => self.write(now, request, job, false, effects),
+        }
+    }
+
+    fn write(&mut self, now: Now, request: RequestId, job: Box<JobDefinition>, created: bool, effects: &mut Effects) {
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        let (id, document) = (job.id.to_string(), job.document.clone());
+        turn.store(StoreOrder::WriteDefinition { ticket, kind: DefinitionKind::Job, id, document });
+        self.pending.insert(ticket, Pending::Write { request, job, created });
+    }
+
+    /// Whether a job of this id is being written right now.
+    pub(super) fn write_under_way(&self, id: &JobId) -> bool {
+        self.pending.values().any(|pending| matches!(pending, Pending::Write { job, .. } if job.id == *id))
+    }
+
+    fn on_written(&mut self, now: Now, request: RequestId, job: JobDefinition, created: bool, result: Result<(), String>, effects: &mut Effects) {
+        if let Err(error) = result {
+            return respond(request, not_on_disk("The job was not written; what was there before still counts.", &error), effects);
+        }
+        let (id, document) = (job.id.clone(), job.document.clone());
+        self.insert_job(now, job, effects);
+        let verb = if created { "created" } else { "replaced" };
+        self.desk.turn(now, effects).log(Level::Information, "JobWritten", format!("Job {id} was {verb} through the API."));
+        let mut response = ApiResponse::document(if created { 201 } else { 200 }, document);
+        if created {
+            response.set_header("location", &format!("/api/Jobs/{id}"));
+        }
+        respond(request, response, effects);
+    }
+
+    fn on_removed(&mut self, now: Now, request: RequestId, id: &JobId, result: Result<(), String>, effects: &mut Effects) {
+        if let Err(error) = result {
+            return respond(request, not_on_disk("The job was not removed.", &error), effects);
+        }
+        self.remove_job(now, id.as_str(), effects);
+        self.catalog.remove(id.as_str());
+        self.desk.turn(now, effects).log(Level::Information, "JobRemoved", format!("Job {id} was removed through the API."));
+        respond(request, ApiResponse::json(200, &json!({ "id": id.as_str(), "deleted": true })), effects);
+    }
+
+    /// Runs of the history; an active one is shown as it stands now.
+    fn runs_response(&self, result: Result<Vec<RunRecord>, String>, wanted: Option<&RunId>) -> ApiResponse {
+        let records = match result {
+            Ok(records) => records,
+            Err(error) => return not_on_disk("The history cannot be read.", &error),
+        };
+        let current = |record: RunRecord| {
+            let active = RunId::from_text(&record.run_id).and_then(|id| self.runs.get(&id));
+            active.map_or(record, |run| run.record().clone())
+        };
+        let mut records: Vec<RunRecord> = records.into_iter().map(current).collect();
+        match wanted {
+            None => ApiResponse::json(200, &records),
+            Some(id) => match records.pop() {
+                Some(record) => ApiResponse::json(200, &record),
+                None => not_found(&format!("There is no run '{id}'."), "GET /api/Jobs/{id}/runs lists the runs of a job."),
+            },
+        }
+    }
+
+    fn unasked(&mut self, now: Now, ticket: TicketId, pending: Option<Pending>, effects: &mut Effects) {
+        if let Some(pending) = pending {
+            self.pending.insert(ticket, pending);
+        }
+        let message = format!("Answer {ticket} fits no question; nothing changed.");
+        self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
+    }
+}
+
+fn binary_finding(task: usize, facts: &ExecutableFacts) -> Option<Finding> {
+    let message = unsafe_executable(facts)?;
+    let code = if facts.exists { "binary-not-safe" } else { "binary-not-found" };
+    Some(Finding { path: format!("/tasks/{task}/command"), code, message, severity: Severity::Error })
+}
+
+fn not_on_disk(what: &str, error: &str) -> ApiResponse {
+    let fix = "Look at the disk that holds the agent root, then send the request again.";
+    ApiResponse::problem(500, &Explanation::new(what, error.to_string(), fix))
+}

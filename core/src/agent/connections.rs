@@ -1,0 +1,135 @@
+//! Who may connect to the broker: the registry says who a process is, the client id is only held against it (contract section 5).
+
+use alloc::format;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec;
+
+use super::Agent;
+use crate::acl::client_id::{self, Judgement};
+use crate::acl::{Action, Denial, Grant, Subject};
+use crate::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict, Effects};
+use crate::event::BrokerReport;
+use crate::id::{Component, ConnectionId};
+use crate::log_message::Level;
+use crate::time::Now;
+use crate::trust::{Identity, PeerFacts, RefusalKind};
+use crate::why::Explanation;
+
+impl Agent {
+    pub(super) fn on_broker(&mut self, now: Now, report: BrokerReport, effects: &mut Effects) {
+        match report {
+            BrokerReport::ConnectAsked { connection, client_id, peer } => {
+                self.on_connect_asked(now, connection, &client_id, &peer, effects);
+            }
+            BrokerReport::Connected { subject } => self.on_connected(now, &subject, effects),
+            BrokerReport::Disconnected { subject, reason } => self.on_disconnected(now, &subject, &reason, effects),
+            BrokerReport::Published { subject, topic, payload } => self.on_published(now, &subject, &topic, &payload, effects),
+            BrokerReport::Denied(denial) => self.record_denial(now, denial, effects),
+            BrokerReport::Stopped => self.on_broker_stopped(now, effects),
+        }
+    }
+
+    fn on_connect_asked(&mut self, now: Now, connection: ConnectionId, client_id: &str, peer: &PeerFacts, effects: &mut Effects) {
+        let verdict = match self.judge_connect(client_id, peer) {
+            Ok(grant) => ConnectVerdict::Accept(Arc::new(grant)),
+            Err((reason, denial)) => {
+                let explanation = denial.explanation.clone();
+                self.record_denial(now, denial, effects);
+                ConnectVerdict::Refuse { reason, explanation }
+            }
+        };
+        self.desk.turn(now, effects).broker(BrokerOrder::AnswerConnect { connection, verdict });
+    }
+
+    fn judge_connect(&self, client_id: &str, peer: &PeerFacts) -> Result<Grant, (ConnectRefusal, Denial)> {
+        let deny = |reason, component: Option<&Component>, pid, explanation| {
+            let denial = Denial {
+                action: Action::Connect,
+                target: client_id.to_string(),
+                component: component.map(ToString::to_string),
+                client_id: Some(client_id.to_string()),
+                pid,
+                explanation,
+                declaration: None,
+            };
+            Err((reason, denial))
+        };
+        let identity = match self.registry.identify(peer) {
+            Ok(identity) => identity,
+            Err(refusal) => {
+                let reason = match refusal.kind {
+                    RefusalKind::NotTrusted => ConnectRefusal::NotAuthorized,
+                    RefusalKind::ClaimedPidNotOwn => ConnectRefusal::ClientIdentifierNotValid,
+                };
+                return deny(reason, None, refusal.pid, refusal.explanation);
+            }
+        };
+        let component = Some(&identity.component);
+        let pid = match (identity.pid, client_id::claimed_pid(client_id)) {
+            (Some(pid), Ok(_)) => pid,
+            (pid, Err(explanation)) => return deny(ConnectRefusal::ClientIdentifierNotValid, component, pid, explanation),
+            (None, Ok(claimed)) => {
+                let explanation = Explanation::new(
+                    format!("The client id '{client_id}' is refused."),
+                    format!("Process {claimed} could not be verified as the one at the other end."),
+                    "End the client id with the process id of the program that opens the connection.",
+                );
+                return deny(ConnectRefusal::ClientIdentifierNotValid, component, None, explanation);
+            }
+        };
+        match client_id::judge(client_id, &identity.component, pid) {
+            Judgement::Fits => Ok(self.grant(identity, pid, client_id, None)),
+            Judgement::WrongForm(explanation) => Ok(self.grant(identity, pid, client_id, Some(explanation))),
+            Judgement::Refused(explanation) => {
+                deny(ConnectRefusal::ClientIdentifierNotValid, component, Some(pid), explanation)
+            }
+        }
+    }
+
+    /// Exactly what the definition in service declares; nothing at all where the client id has the wrong form.
+    fn grant(&self, identity: Identity, pid: u32, client_id: &str, withheld: Option<Explanation>) -> Grant {
+        let Identity { spawn, component, run, .. } = identity;
+        let (publish, subscribe, primary) = match &component {
+            _ if withheld.is_some() => (vec![], vec![], None),
+            Component::Job(id) => self.catalog.find(id.as_str()).map_or_else(
+                || (vec![], vec![], None),
+                |job| (job.allowed_publications.clone(), job.allowed_subscriptions.clone(), None),
+            ),
+            Component::Plugin(id) => self.plugins.get(id).map_or_else(
+                || (vec![], vec![], None),
+                |plugin| {
+                    let definition = &plugin.definition;
+                    (definition.publish.clone(), definition.subscribe.clone(), Some(definition.subscription.clone()))
+                },
+            ),
+        };
+        let subject = Subject { component, run, spawn, pid, client_id: client_id.to_string() };
+        Grant { subject, publish, subscribe, primary, withheld }
+    }
+
+    fn on_connected(&mut self, now: Now, subject: &Subject, effects: &mut Effects) {
+        if let Component::Plugin(id) = &subject.component
+            && let Some(plugin) = self.plugins.get_mut(id)
+            && plugin.owns(subject.spawn)
+        {
+            plugin.connections = plugin.connections.saturating_add(1);
+        }
+        self.log_connection(now, Level::Information, "Connected", "connected to the broker".to_string(), subject, effects);
+    }
+
+    fn on_disconnected(&mut self, now: Now, subject: &Subject, reason: &str, effects: &mut Effects) {
+        if let Component::Plugin(id) = &subject.component
+            && let Some(plugin) = self.plugins.get_mut(id)
+            && plugin.owns(subject.spawn)
+        {
+            plugin.connections = plugin.connections.saturating_sub(1);
+        }
+        self.log_connection(now, Level::Debug, "Disconnected", format!("left the broker: {reason}"), subject, effects);
+    }
+
+    fn log_connection(&mut self, now: Now, level: Level, category: &str, what: alloc::string::String, subject: &Subject, effects: &mut Effects) {
+        let message = format!("{} (pid {}) {what}.", subject.client_id, subject.pid);
+        self.desk.turn(now, effects).log_about(level, category, message, Some(&subject.component));
+    }
+}

@@ -1,0 +1,112 @@
+//! The agent's own life: loading, running, stopping within its time.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use serde_json::Map;
+
+use super::Agent;
+use crate::effect::{BrokerOrder, Effect, Effects};
+use crate::event::Endpoints;
+use crate::log_message::Level;
+use crate::run::FiredEvent;
+use crate::time::{Deadline, Monotonic, Now};
+
+/// The agent exits so long after it was asked to, whatever is left (a service must stop within 10 s).
+const STOP_LIMIT_SECONDS: u64 = 8;
+/// Seconds between SIGTERM and SIGKILL while the agent stops; shorter than a plugin's usual grace to keep the limit above.
+pub(crate) const STOP_GRACE_SECONDS: u64 = 5;
+
+/// Where the agent stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lifecycle {
+    /// The listeners are not open yet.
+    Loading,
+    /// At work.
+    Running,
+    /// Runs and plugins are ending.
+    Stopping { until: Monotonic, broker: bool },
+    /// `Exit` was given.
+    Stopped,
+}
+
+impl Lifecycle {
+    pub(super) const fn next_deadline(&self) -> Option<Deadline> {
+        match self {
+            Self::Stopping { until, .. } => Some(Deadline { at: *until, reason: "the limit of the agent's stop" }),
+            Self::Loading | Self::Running | Self::Stopped => None,
+        }
+    }
+}
+
+impl Agent {
+    pub(super) fn is_running(&self) -> bool {
+        self.phase == Lifecycle::Running
+    }
+
+    pub(super) const fn is_stopping(&self) -> bool {
+        matches!(self.phase, Lifecycle::Stopping { .. } | Lifecycle::Stopped)
+    }
+
+    /// The listeners are open and the built-in KeeperLogger reads: plugins start, and the event `Startup` fires.
+    pub(super) fn on_opened(&mut self, now: Now, endpoints: Endpoints, effects: &mut Effects) {
+        self.desk.surroundings.endpoints = Some(endpoints);
+        self.phase = Lifecycle::Running;
+        let message = format!(
+            "Castellan {} is ready: https://127.0.0.1:{}, http://127.0.0.1:{}, mqtts://127.0.0.1:{}.",
+            self.desk.surroundings.version, endpoints.https, endpoints.http, endpoints.mqtt
+        );
+        self.desk.turn(now, effects).log(Level::Information, "Ready", message);
+        self.begin_start(now, effects);
+        self.continue_start(now, effects);
+        self.fire(now, &FiredEvent { name: "Startup".to_string(), context: Map::new() }, 0, effects);
+    }
+
+    pub(super) fn on_stop_requested(&mut self, now: Now, reason: &str, effects: &mut Effects) {
+        if self.is_stopping() {
+            return;
+        }
+        self.desk.turn(now, effects).log(Level::Information, "Stopping", format!("The agent stops: {reason}."));
+        self.phase = Lifecycle::Stopping { until: now.monotonic.plus_seconds(STOP_LIMIT_SECONDS), broker: false };
+        self.start_queue = super::plugins::StartQueue::default();
+        for run in self.runs.values_mut() {
+            run.cancel("the agent was stopped.", &mut self.desk.turn(now, effects));
+        }
+        for plugin in self.plugins.values_mut() {
+            plugin.stop_within(STOP_GRACE_SECONDS, &mut self.desk.turn(now, effects));
+        }
+    }
+
+    /// Once runs and plugins have ended the broker closes; once that is closed, or the time is over, the agent exits.
+    pub(super) fn continue_stop(&mut self, now: Now, effects: &mut Effects) {
+        let Lifecycle::Stopping { until, broker } = self.phase else { return };
+        if now.monotonic >= until {
+            let left = self.runs.len().saturating_add(self.plugins.values().filter(|plugin| !plugin.is_stopped()).count());
+            let message = format!("{left} runs and plugins did not end within {STOP_LIMIT_SECONDS} s; they are killed with the agent.");
+            self.desk.turn(now, effects).log(Level::Warning, "StopLimit", message);
+            return self.exit(effects);
+        }
+        let quiet = self.runs.is_empty() && self.plugins.values().all(super::Supervisor::is_stopped);
+        if quiet && !broker {
+            self.phase = Lifecycle::Stopping { until, broker: true };
+            effects.push(Effect::Broker(BrokerOrder::Stop));
+        }
+    }
+
+    pub(super) fn on_broker_stopped(&mut self, now: Now, effects: &mut Effects) {
+        if self.is_stopping() {
+            return self.exit(effects);
+        }
+        let message = String::from("The broker stopped although nobody asked; the agent stops too, to be started again whole.");
+        self.desk.turn(now, effects).log(Level::Critical, "BrokerStopped", message);
+        self.on_stop_requested(now, "the broker stopped", effects);
+        self.exit(effects);
+    }
+
+    fn exit(&mut self, effects: &mut Effects) {
+        if self.phase != Lifecycle::Stopped {
+            self.phase = Lifecycle::Stopped;
+            effects.push(Effect::Exit);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Messages on the topics that the agent itself reads: `KeeperLogger`, `EventMessages`, `JobService` (contract section 5).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value};
+
+use super::Agent;
+use crate::acl::{Action, Subject};
+use crate::effect::Effects;
+use crate::json::Json;
+use crate::log_message::LogMessage;
+use crate::run::{FiredEvent, Origin};
+use crate::time::Now;
+use crate::why::Explanation;
+
+impl Agent {
+    pub(super) fn on_published(&mut self, now: Now, subject: &Subject, topic: &str, payload: &[u8], effects: &mut Effects) {
+        let result = match topic {
+            "KeeperLogger" => self.on_log_message(now, subject, payload, effects),
+            "EventMessages" => self.on_event_message(now, subject, payload, effects),
+            "JobService" => self.on_job_message(now, subject, payload, effects),
+            _ => Err(format!("The agent does not read '{topic}'.")),
+        };
+        if let Err(why) = result {
+            let what = format!("A message of {} on '{topic}' was refused.", subject.component);
+            let explanation = Explanation::new(what, why, "Send it in the documented form (docs/integrators.md).");
+            let denial = subject.denial(Action::Log, topic, explanation, None);
+            self.record_denial(now, denial, effects);
+        }
+    }
+
+    fn on_log_message(&mut self, now: Now, subject: &Subject, payload: &[u8], effects: &mut Effects) -> Result<(), String> {
+        let message = LogMessage::parse(payload)?;
+        let component = subject.component.to_string();
+        let record = message.into_record(String::new(), Some(subject.client_id.clone()), Some(subject.pid), component);
+        self.desk.turn(now, effects).log_record(record);
+        Ok(())
+    }
+
+    /// `{"eventName":"…","context":{…}}`: starts every job that waits for the event.
+    fn on_event_message(&mut self, now: Now, subject: &Subject, payload: &[u8], effects: &mut Effects) -> Result<(), String> {
+        let message = Json::parse(payload).map_err(|error| error.to_string())?;
+        let name = text(&message, &["eventName", "event", "name"]).ok_or("It has no eventName.")?;
+        let context = context(&message, &["context", "payload", "parameters"])?;
+        let depth = self.depth_of(subject).saturating_add(1);
+        self.fire(now, &FiredEvent { name, context }, depth, effects);
+        Ok(())
+    }
+
+    /// `{"jobId":"…","context":{…}}`: triggers one job. The agent's own completions on this topic do not come here.
+    fn on_job_message(&mut self, now: Now, subject: &Subject, payload: &[u8], effects: &mut Effects) -> Result<(), String> {
+        let message = Json::parse(payload).map_err(|error| error.to_string())?;
+        let id = text(&message, &["jobId"]).ok_or("It has no jobId.")?;
+        let context = context(&message, &["context", "payload", "parameters"])?;
+        let job = self.catalog.find(&id).cloned().ok_or_else(|| format!("There is no job '{id}' in service."))?;
+        let depth = self.depth_of(subject).saturating_add(1);
+        let trigger = format!("message on JobService from {}", subject.component);
+        self.trigger_or_log(now, &job, Origin { trigger, depth, lineage: Vec::new() }, &context, effects);
+        Ok(())
+    }
+
+    /// How many events led to the run that sent a message.
+    fn depth_of(&self, subject: &Subject) -> u32 {
+        subject.run.as_ref().and_then(|id| self.runs.get(id)).map_or(0, |run| run.origin.depth)
+    }
+}
+
+fn text(message: &Json, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| match message.lookup(&[name]) {
+        Some(Json::String(text)) if !text.is_empty() => Some(text.to_string()),
+        _ => None,
+    })
+}
+
+fn context(message: &Json, names: &[&str]) -> Result<Map<String, Value>, String> {
+    let found = names.iter().find_map(|name| message.lookup(&[name]).map(|value| (name, value)));
+    match found.map(|(name, value)| (name, value.to_value())) {
+        None | Some((_, Value::Null)) => Ok(Map::new()),
+        Some((_, Value::Object(values))) => Ok(values),
+        Some((name, _)) => Err(format!("Its {name} is not an object.")),
+    }
+}

@@ -1,0 +1,285 @@
+//! API requests: guard, route, caller, tier; then the part that answers (contract section 2).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::json;
+
+use super::Agent;
+use crate::acl::{Action, Denial};
+use crate::api::route::{self, Method, PluginAction, Resource, RouteError, Target};
+use crate::api::view::{Health, JobLine, PluginLine, Service, SystemStatus};
+use crate::api::{self, ApiRequest, ApiResponse, Tier};
+use crate::effect::{Effect, Effects};
+use crate::event::Endpoints;
+use crate::id::{PluginId, RequestId};
+use crate::plugin::supervisor::Supervisor;
+use crate::run::Run;
+use crate::time::Now;
+use crate::trust::{Identity, Refusal};
+use crate::why::Explanation;
+
+/// Who asks, and how far that goes.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) tier: Tier,
+    pub(super) identity: Option<Identity>,
+    /// Why it is no more than that.
+    why: Explanation,
+    pid: Option<u32>,
+}
+
+impl Agent {
+    pub(super) fn on_request(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) {
+        if let Some(response) = self.answer(now, request, effects) {
+            respond(request.id, response, effects);
+        }
+    }
+
+    /// The answer, or `None` where it comes later.
+    fn answer(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
+        let target = Target::parse(&request.target);
+        let endpoints = self.desk.surroundings.endpoints.unwrap_or(Endpoints { http: 0, https: 0, mqtt: 0 });
+        if let Some(response) = api::refuse(request, &target, endpoints) {
+            return Some(response);
+        }
+        let (resource, method) = match route::route(&request.method, &target.path) {
+            Ok(found) => found,
+            Err(error) => return Some(no_route(request, &target, error)),
+        };
+        let caller = self.caller(request);
+        let needed = route::tier(&resource, method);
+        if caller.tier < needed {
+            return Some(self.forbid(now, request, &target, &caller, needed, effects));
+        }
+        self.dispatch(now, request, &target, &caller, resource, method, effects)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one table from resource to handler; each argument is one fact of the request")]
+    fn dispatch(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        resource: Resource,
+        method: Method,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        match resource {
+            Resource::Health => Some(self.health(now)),
+            Resource::Root => Some(self.service()),
+            Resource::SystemStatus => Some(self.system_status(now)),
+            Resource::Jobs if method == Method::Post => self.create_job(now, request, effects),
+            Resource::Jobs => Some(self.list_jobs(now)),
+            Resource::Job(id) => match method {
+                Method::Put => self.replace_job(now, request, &id, effects),
+                Method::Delete => self.delete_job(now, request, &id, effects),
+                Method::Get | Method::Post => Some(self.show_job(&id)),
+            },
+            Resource::Validate => self.validate_job(now, request, effects),
+            Resource::Reload => self.reload(now, request, effects),
+            Resource::Trigger(id) => self.trigger_job(now, request, target, caller, &id, effects),
+            Resource::JobRuns(id) => self.list_runs(now, request, &id, effects),
+            Resource::Run(id) => self.show_run(now, request, &id, effects),
+            Resource::Plugins => Some(self.list_plugins()),
+            Resource::Plugin(id) => Some(self.show_plugin(&id)),
+            Resource::PluginAction(id, action) => Some(self.act_on_plugin(now, &id, action, effects)),
+            Resource::Settings(id) => Some(self.show_settings(now, request, caller, &id, effects)),
+            Resource::Setting(id, key) => Some(self.show_setting(now, request, caller, &id, &key, effects)),
+            Resource::Denials => Some(ApiResponse::json(200, &self.denials)),
+        }
+    }
+
+    /// A certificate on the list makes an Admin; a process of ours is Plugin, even as root; everybody else is Public.
+    fn caller(&self, request: &ApiRequest) -> Caller {
+        let identified = self.registry.identify(&request.peer);
+        let surroundings = &self.desk.surroundings;
+        let certified = match &request.certificate {
+            Some(certificate) => surroundings.admin_certificates.contains(&certificate.sha256),
+            None => false,
+        };
+        let elevated = self.desk.settings.allow_elevated_without_certificate
+            && identified.is_err()
+            && request.peer.own_end_established
+            && request.peer.at_decision.as_ref().is_some_and(|socket| socket.established && socket.uid == 0)
+            && request.peer.at_decision == request.peer.at_accept;
+        let admin = certified || elevated;
+        let no_certificate = if request.certificate.is_some() {
+            "Its client certificate is not on the list of admin certificates; it may have been revoked."
+        } else {
+            "It presented no admin certificate."
+        };
+        match identified {
+            Ok(identity) => {
+                let why = Explanation::new(
+                    format!("The caller is a process of {}.", identity.component),
+                    no_certificate,
+                    "Use the client certificate of state/admin: curl --cert client.pem --key client.key.",
+                );
+                let pid = identity.pid;
+                Caller { tier: if admin { Tier::Admin } else { Tier::Plugin }, identity: Some(identity), why, pid }
+            }
+            Err(Refusal { explanation, pid, .. }) => {
+                let why = Explanation::new(explanation.what, format!("{} {no_certificate}", explanation.why), explanation.fix);
+                Caller { tier: if admin { Tier::Admin } else { Tier::Public }, identity: None, why, pid }
+            }
+        }
+    }
+
+    /// 403: the tier needed, the tier held and why; on record.
+    pub(super) fn forbid(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        needed: Tier,
+        effects: &mut Effects,
+    ) -> ApiResponse {
+        let fix = match needed {
+            Tier::Admin => "Use an admin client certificate: curl --cert state/admin/client.pem --key state/admin/client.key.",
+            Tier::Plugin | Tier::Public => {
+                "Let the agent start the program, as a task of a job or as a plugin, or use an admin client certificate."
+            }
+        };
+        let what = format!("{} {} needs the {needed:?} tier.", request.method, target.path);
+        let why = format!("The caller has the {:?} tier. {} {}", caller.tier, caller.why.what, caller.why.why);
+        self.deny_call(now, request, target, caller, &Explanation::new(what, why, fix), needed, effects)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "every fact of a refusal goes on record")]
+    pub(super) fn deny_call(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        explanation: &Explanation,
+        needed: Tier,
+        effects: &mut Effects,
+    ) -> ApiResponse {
+        let denial = Denial {
+            action: Action::Call,
+            target: format!("{} {}", request.method, target.path),
+            component: caller.identity.as_ref().map(|identity| identity.component.to_string()),
+            client_id: None,
+            pid: caller.pid,
+            explanation: explanation.clone(),
+            declaration: None,
+        };
+        self.record_denial(now, denial, effects);
+        let tiers = json!({ "tierNeeded": format!("{needed:?}"), "tierHeld": format!("{:?}", caller.tier) });
+        ApiResponse::problem_with(403, explanation, &tiers)
+    }
+
+    fn health(&self, now: Now) -> ApiResponse {
+        let version = &self.desk.surroundings.version;
+        ApiResponse::json(200, &Health { status: "healthy", timestamp: now.wall.to_rfc3339(), version })
+    }
+
+    fn service(&self) -> ApiResponse {
+        let status = if self.is_stopping() { "stopping" } else { "running" };
+        ApiResponse::json(200, &Service { service: "Castellan", status, version: &self.desk.surroundings.version })
+    }
+
+    fn system_status(&self, now: Now) -> ApiResponse {
+        let started = self.desk.surroundings.started.monotonic;
+        ApiResponse::json(
+            200,
+            &SystemStatus {
+                status: if self.is_stopping() { "stopping" } else { "running" },
+                uptime_seconds: now.monotonic.millis_since(started) / 1000,
+                plugin_count: self.plugins.len(),
+                plugins_running: self.plugins.values().filter(|plugin| plugin.is_running()).count(),
+                job_count: self.catalog.iter().count(),
+                enabled_job_count: self.catalog.iter().filter(|job| job.enabled).count(),
+                runs_active: self.runs.values().filter(|run| Run::is_active(run)).count(),
+            },
+        )
+    }
+
+    fn list_jobs(&self, now: Now) -> ApiResponse {
+        let lines = self.catalog.iter().map(|job| {
+            let mut line = JobLine::new(job);
+            line.next_run = self.schedules.get(&job.id).and_then(|schedule| schedule.next_run(now)).map(|at| at.to_rfc3339());
+            if let Some(last) = self.last_runs.get(&job.id) {
+                line.last_run = Some(last.started_at.clone());
+                line.last_outcome = last.outcome;
+            }
+            line
+        });
+        ApiResponse::json(200, &lines.collect::<Vec<_>>())
+    }
+
+    fn list_plugins(&self) -> ApiResponse {
+        ApiResponse::json(200, &self.plugins.values().map(PluginLine::new).collect::<Vec<_>>())
+    }
+
+    fn show_plugin(&self, id: &PluginId) -> ApiResponse {
+        match self.plugins.get(id) {
+            Some(plugin) => ApiResponse::json(200, &PluginLine::new(plugin)),
+            None => self.no_plugin(id),
+        }
+    }
+
+    fn no_plugin(&self, id: &PluginId) -> ApiResponse {
+        match self.refused_plugins.get(id.as_str()) {
+            Some(findings) => ApiResponse::findings(404, &out_of_service(&format!("Plugins/{id}.json")), findings),
+            None => not_found(&format!("There is no plugin '{id}'."), "GET /api/plugins lists them."),
+        }
+    }
+
+    fn act_on_plugin(&mut self, now: Now, id: &PluginId, action: PluginAction, effects: &mut Effects) -> ApiResponse {
+        let Some(plugin) = self.plugins.get(id) else { return self.no_plugin(id) };
+        if let Some(why) = plugin.obstacle().filter(|_| action != PluginAction::Stop) {
+            let explanation = Explanation::new(format!("Plugin {id} cannot be started."), why, "Change its definition and reload.");
+            return ApiResponse::problem(409, &explanation);
+        }
+        let act = match action {
+            PluginAction::Start => Supervisor::start,
+            PluginAction::Stop => Supervisor::stop,
+            PluginAction::Restart => Supervisor::restart,
+        };
+        self.with_plugin(now, id, effects, act);
+        self.show_plugin(id)
+    }
+}
+
+pub(super) fn respond(request: RequestId, response: ApiResponse, effects: &mut Effects) {
+    effects.push(Effect::Respond { request, response });
+}
+
+pub(super) fn not_found(what: &str, fix: &str) -> ApiResponse {
+    ApiResponse::problem(404, &Explanation::new(what, "Nothing of that name is in service.", fix))
+}
+
+pub(super) fn out_of_service(file: &str) -> Explanation {
+    Explanation::new(
+        format!("{file} is out of service."),
+        "It was refused when it was loaded; the findings say why.",
+        "Mend the file and POST /api/Jobs/reload.",
+    )
+}
+
+fn no_route(request: &ApiRequest, target: &Target, error: RouteError) -> ApiResponse {
+    match error {
+        RouteError::NotFound => {
+            let what = format!("There is nothing at {}.", target.path);
+            let explanation = Explanation::new(what, "The path is not one of the API's.", "docs/integrators.md lists the paths.");
+            ApiResponse::problem(404, &explanation)
+        }
+        RouteError::BadRequest(why) => {
+            let explanation = Explanation::new("The path cannot be read.", why, String::from("Write the id as it stands in the file name."));
+            ApiResponse::problem(400, &explanation)
+        }
+        RouteError::MethodNotAllowed(allow) => {
+            let what = format!("{} is not taken at {}.", request.method.to_string(), target.path);
+            let explanation = Explanation::new(what, "The resource has no such method.", format!("It takes {allow}."));
+            let mut response = ApiResponse::problem(405, &explanation);
+            response.set_header("allow", allow);
+            response
+        }
+    }
+}

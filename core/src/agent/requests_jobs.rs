@@ -1,0 +1,241 @@
+//! Job management over the API (seed 001, step 4; contract section 2).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value};
+
+use super::Agent;
+use super::answers::{Intent, Pending};
+use super::requests::{Caller, not_found, out_of_service};
+use super::runs::{TriggerRefusal, Waiting};
+use crate::api::route::Target;
+use crate::api::{ApiRequest, ApiResponse};
+use crate::effect::{Effects, ProcessOrder, StoreOrder};
+use crate::event::DefinitionKind;
+use crate::id::{JobId, RunId};
+use crate::job::JobDefinition;
+use crate::job::finding::{Finding, Severity};
+use crate::job::task::{BUILT_IN_COMMANDS, ExecutionType};
+use crate::json::Json;
+use crate::limits::{RUNS_PER_PAGE, WAITING_REQUESTS};
+use crate::run::{self, Origin};
+use crate::time::Now;
+use crate::why::Explanation;
+
+/// `timeoutSeconds` of `?wait=true` where none is given.
+const WAIT_SECONDS: u64 = 60;
+/// The longest `timeoutSeconds`: a task's own default limit.
+const WAIT_SECONDS_MAX: u64 = 3600;
+
+impl Agent {
+    pub(super) fn show_job(&self, id: &JobId) -> ApiResponse {
+        match self.catalog.find(id.as_str()) {
+            Some(job) => ApiResponse::document(200, job.document.clone()),
+            None => self.no_job(id),
+        }
+    }
+
+    fn no_job(&self, id: &JobId) -> ApiResponse {
+        match self.catalog.refused().find(|(stem, _)| *stem == id.as_str()) {
+            Some((_, findings)) => ApiResponse::findings(404, &out_of_service(&format!("Jobs/{id}.json")), findings),
+            None => not_found(&format!("There is no job '{id}'."), "GET /api/Jobs lists them."),
+        }
+    }
+
+    pub(super) fn create_job(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
+        let job = match JobDefinition::parse(&request.body, None) {
+            Ok((job, _)) => job,
+            Err(findings) => return Some(invalid_job(&findings)),
+        };
+        if let Some(conflict) = self.id_conflict(&job.id) {
+            return Some(conflict);
+        }
+        self.inspect(now, request, job, Intent::Create, effects)
+    }
+
+    /// 409 where the id is taken, by a job in service, a file out of service, or a write under way.
+    pub(super) fn id_conflict(&self, id: &JobId) -> Option<ApiResponse> {
+        let taken = self.catalog.find(id.as_str()).is_some()
+            || self.catalog.refused().any(|(stem, _)| stem == id.as_str())
+            || self.write_under_way(id);
+        let fix = format!("Use PUT /api/Jobs/{id} to replace it, or another id.");
+        let explanation = Explanation::new(format!("The job '{id}' exists."), "POST creates new jobs only.", fix);
+        taken.then(|| ApiResponse::problem(409, &explanation))
+    }
+
+    pub(super) fn replace_job(&mut self, now: Now, request: &ApiRequest, id: &JobId, effects: &mut Effects) -> Option<ApiResponse> {
+        let known = self.catalog.find(id.as_str()).is_some() || self.catalog.refused().any(|(stem, _)| stem == id.as_str());
+        if !known {
+            return Some(self.no_job(id));
+        }
+        match JobDefinition::parse(&request.body, Some(id.as_str())) {
+            Ok((job, _)) => self.inspect(now, request, job, Intent::Replace, effects),
+            Err(findings) => Some(invalid_job(&findings)),
+        }
+    }
+
+    pub(super) fn validate_job(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
+        match JobDefinition::parse(&request.body, None) {
+            Ok((job, findings)) => self.inspect(now, request, job, Intent::Validate(findings), effects),
+            Err(findings) => Some(ApiResponse::json(400, &serde_json::json!({ "valid": false, "findings": findings }))),
+        }
+    }
+
+    /// Asks for the facts about the job's binaries; the answer decides.
+    fn inspect(&mut self, now: Now, request: &ApiRequest, job: JobDefinition, intent: Intent, effects: &mut Effects) -> Option<ApiResponse> {
+        let here = self.desk.surroundings.here;
+        let mut places = Vec::new();
+        let mut queries = Vec::new();
+        for (index, task) in job.tasks.iter().enumerate().filter(|_| job.runs_here(here)) {
+            let runs_here = task.os_filter.is_none_or(|filter| filter.includes(here));
+            let built_in = task.execution_type == ExecutionType::Service && BUILT_IN_COMMANDS.contains(&task.command.as_str());
+            if runs_here && !built_in && task.execution_type != ExecutionType::Http {
+                places.push(index);
+                queries.push(run::candidates(task, &self.desk.surroundings));
+            }
+        }
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        turn.process(ProcessOrder::Inspect { ticket, queries });
+        self.pending.insert(ticket, Pending::Inspection { request: request.id, job: alloc::boxed::Box::new(job), places, intent });
+        None
+    }
+
+    pub(super) fn delete_job(&mut self, now: Now, request: &ApiRequest, id: &JobId, effects: &mut Effects) -> Option<ApiResponse> {
+        let known = self.catalog.find(id.as_str()).is_some() || self.catalog.refused().any(|(stem, _)| stem == id.as_str());
+        if !known {
+            return Some(self.no_job(id));
+        }
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        turn.store(StoreOrder::RemoveDefinition { ticket, kind: DefinitionKind::Job, id: id.to_string() });
+        self.pending.insert(ticket, Pending::Removal { request: request.id, job: id.clone() });
+        None
+    }
+
+    pub(super) fn reload(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        turn.store(StoreOrder::ReadDefinitions { ticket });
+        self.pending.insert(ticket, Pending::Reload { request: request.id });
+        None
+    }
+
+    pub(super) fn trigger_job(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        id: &JobId,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        let Some(job) = self.catalog.find(id.as_str()).cloned() else { return Some(self.no_job(id)) };
+        let values = match trigger_values(&request.body) {
+            Ok(values) => values,
+            Err(why) => return Some(bad_body(&why)),
+        };
+        let wait = match wait_seconds(target) {
+            Ok(wait) => wait,
+            Err(why) => return Some(bad_body(&why)),
+        };
+        if wait.is_some() && self.waiting.len() >= WAITING_REQUESTS {
+            let why = format!("{WAITING_REQUESTS} requests wait for runs already.");
+            let explanation = Explanation::new("Nothing was triggered.", why, "Trigger without ?wait=true and ask /api/runs/{id} later.");
+            return Some(ApiResponse::problem(503, &explanation));
+        }
+        let by = caller.identity.as_ref().map_or_else(|| "an administrator".to_string(), |identity| identity.component.to_string());
+        let depth = caller.identity.as_ref().and_then(|identity| self.runs.get(identity.run.as_ref()?));
+        let depth = depth.map_or(0, |run| run.origin.depth.saturating_add(1));
+        let origin = Origin { trigger: format!("api call of {by}"), depth, lineage: Vec::new() };
+        let run = match self.trigger(now, &job, origin, &values, effects) {
+            Ok(run) => run,
+            Err(TriggerRefusal::Conflict(why)) => return Some(not_triggered(409, &job.id, &why)),
+            Err(TriggerRefusal::Invalid(why)) => return Some(not_triggered(400, &job.id, &why)),
+        };
+        match wait {
+            Some(seconds) => {
+                self.waiting.push(Waiting { run, request: request.id, until: now.monotonic.plus_seconds(seconds) });
+            }
+            None => self.answer_when_recorded(run, request.id),
+        }
+        None
+    }
+
+    pub(super) fn list_runs(&mut self, now: Now, request: &ApiRequest, id: &JobId, effects: &mut Effects) -> Option<ApiResponse> {
+        if self.catalog.find(id.as_str()).is_none() {
+            return Some(self.no_job(id));
+        }
+        self.read_runs(now, request, Some(id.clone()), None, effects);
+        None
+    }
+
+    pub(super) fn show_run(&mut self, now: Now, request: &ApiRequest, id: &RunId, effects: &mut Effects) -> Option<ApiResponse> {
+        if let Some(run) = self.runs.get(id) {
+            return Some(ApiResponse::json(200, run.record()));
+        }
+        self.read_runs(now, request, None, Some(id.clone()), effects);
+        None
+    }
+
+    fn read_runs(&mut self, now: Now, request: &ApiRequest, job: Option<JobId>, run: Option<RunId>, effects: &mut Effects) {
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        turn.store(StoreOrder::ReadRuns { ticket, job, run: run.clone(), limit: RUNS_PER_PAGE });
+        self.pending.insert(ticket, Pending::Runs { request: request.id, run });
+    }
+}
+
+pub(super) fn invalid_job(findings: &[Finding]) -> ApiResponse {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let explanation = Explanation::new(
+        "The job was refused; nothing was written.",
+        format!("It has {errors} error findings."),
+        "Mend what the findings name and send it again.",
+    );
+    ApiResponse::findings(400, &explanation, findings)
+}
+
+fn bad_body(why: &str) -> ApiResponse {
+    let explanation = Explanation::new("The request cannot be read.", why, "Send one JSON object, or no body at all.");
+    ApiResponse::problem(400, &explanation)
+}
+
+fn not_triggered(status: u16, job: &JobId, why: &str) -> ApiResponse {
+    let explanation = Explanation::new(format!("Job '{job}' was not triggered."), why, "GET the job to see its definition.");
+    ApiResponse::problem(status, &explanation)
+}
+
+/// The values of a trigger: one object; a sole `parameters` or `context` member is unwrapped.
+fn trigger_values(body: &[u8]) -> Result<Map<String, Value>, String> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    let Value::Object(values) = Json::parse(body).map_err(|error| error.to_string())?.to_value() else {
+        return Err(String::from("The body is not a JSON object."));
+    };
+    let mut members = values.iter();
+    if let (Some((name, inner)), None) = (members.next(), members.next())
+        && (name.eq_ignore_ascii_case("parameters") || name.eq_ignore_ascii_case("context"))
+    {
+        return match inner {
+            Value::Object(inner) => Ok(inner.clone()),
+            Value::Null => Ok(Map::new()),
+            _ => Err(format!("The member '{name}' is not an object.")),
+        };
+    }
+    Ok(values)
+}
+
+fn wait_seconds(target: &Target) -> Result<Option<u64>, String> {
+    if !target.parameter("wait").is_some_and(|wait| wait.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
+    let Some(text) = target.parameter("timeoutSeconds") else { return Ok(Some(WAIT_SECONDS)) };
+    match text.parse::<u64>() {
+        Ok(seconds) if (1..=WAIT_SECONDS_MAX).contains(&seconds) => Ok(Some(seconds)),
+        _ => Err(format!("timeoutSeconds is a whole number from 1 to {WAIT_SECONDS_MAX}; found '{text}'.")),
+    }
+}

@@ -1,0 +1,195 @@
+//! Runs: from a trigger to the last record, and whoever waits for it.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value};
+
+use super::{Agent, LastRun};
+use crate::api::ApiResponse;
+use crate::effect::{Effect, Effects};
+use crate::id::{JobId, RequestId, RunId};
+use crate::job::JobDefinition;
+use crate::log_message::Level;
+use crate::run::history::Outcome;
+use crate::run::{Admitted, FiredEvent, Origin, Run, admission};
+use crate::time::{Deadline, Monotonic, Now};
+
+/// Events may lead from run to run so many times, so that jobs which start each other come to an end.
+const EVENT_CHAIN_DEPTH: u32 = 16;
+
+/// A request that is answered when its run ends, or when its time is over.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) run: RunId,
+    pub(super) request: RequestId,
+    pub(super) until: Monotonic,
+}
+
+impl Waiting {
+    pub(super) const fn deadline(&self) -> Deadline {
+        Deadline { at: self.until, reason: "a waiting request" }
+    }
+}
+
+/// Why a trigger was refused.
+#[derive(Debug)]
+pub(super) enum TriggerRefusal {
+    /// The job's state forbids it: 409.
+    Conflict(String),
+    /// The values given do not fit its parameters: 400.
+    Invalid(String),
+}
+
+impl Agent {
+    /// Starts every job that waits for an event.
+    pub(super) fn fire(&mut self, now: Now, event: &FiredEvent, depth: u32, effects: &mut Effects) {
+        let jobs = self.catalog.for_event(&event.name);
+        if jobs.is_empty() {
+            let message = format!("Event '{}' fired; no job waits for it.", event.name);
+            self.desk.turn(now, effects).log(Level::Debug, "Event", message);
+        }
+        if depth > EVENT_CHAIN_DEPTH {
+            let message = format!(
+                "Event '{}' starts nothing: it is the {depth}th in a chain of events that start jobs that fire events; at most \
+                 {EVENT_CHAIN_DEPTH} are followed.",
+                event.name
+            );
+            return self.desk.turn(now, effects).log(Level::Error, "EventLoop", message);
+        }
+        for job in jobs {
+            let origin = Origin { trigger: format!("event {}", event.name), depth, lineage: Vec::new() };
+            self.trigger_or_log(now, &job, origin, &event.context, effects);
+        }
+    }
+
+    /// Triggers a job on nobody's request: a refusal goes to the log.
+    pub(super) fn trigger_or_log(&mut self, now: Now, job: &Arc<JobDefinition>, origin: Origin, values: &Map<String, Value>, effects: &mut Effects) {
+        let trigger = origin.trigger.clone();
+        if let Err(TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why)) = self.trigger(now, job, origin, values, effects) {
+            let component = crate::id::Component::Job(job.id.clone());
+            let message = format!("Job {} was not run by {trigger}: {why}", job.id);
+            self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+        }
+    }
+
+    /// Makes a run of a job, unless something speaks against it.
+    pub(super) fn trigger(
+        &mut self,
+        now: Now,
+        job: &Arc<JobDefinition>,
+        origin: Origin,
+        values: &Map<String, Value>,
+        effects: &mut Effects,
+    ) -> Result<RunId, TriggerRefusal> {
+        if self.is_stopping() {
+            return Err(TriggerRefusal::Conflict(String::from("the agent is stopping.")));
+        }
+        if let Some(refusal) = admission::refusal(job, self.desk.surroundings.here, self.runs.values()) {
+            return Err(TriggerRefusal::Conflict(refusal));
+        }
+        let admitted = Admitted::new(Arc::clone(job), origin, values).map_err(TriggerRefusal::Invalid)?;
+        let id = self.desk.counters.run(self.desk.surroundings.boot);
+        let run = Run::begin(id.clone(), admitted, &mut self.desk.turn(now, effects));
+        self.last_runs.insert(job.id.clone(), LastRun { started_at: run.record().started_at.clone(), outcome: None });
+        self.runs.insert(id.clone(), run);
+        Ok(id)
+    }
+
+    /// Triggers what its schedule says is due.
+    pub(super) fn start_due_jobs(&mut self, now: Now, effects: &mut Effects) {
+        if !self.is_running() {
+            return;
+        }
+        let due: Vec<JobId> = self
+            .schedules
+            .iter_mut()
+            .filter_map(|(id, schedule)| schedule.take_due(now).then(|| id.clone()))
+            .collect();
+        for id in due {
+            let Some(job) = self.catalog.find(id.as_str()).cloned() else { continue };
+            let origin = Origin { trigger: "schedule".to_string(), ..Origin::default() };
+            self.trigger_or_log(now, &job, origin, &Map::new(), effects);
+        }
+    }
+
+    /// Admits waiting runs, follows what ended runs led to, and answers who waited for them; until nothing changes.
+    pub(super) fn settle_runs(&mut self, now: Now, effects: &mut Effects) {
+        loop {
+            let places = self.desk.settings.max_concurrent_runs;
+            if let Some(id) = admission::next(self.runs.values(), places)
+                && let Some(run) = self.runs.get_mut(&id)
+            {
+                run.on_admitted(&mut self.desk.turn(now, effects));
+                continue;
+            }
+            let fired: Vec<(u32, FiredEvent)> = self
+                .runs
+                .values_mut()
+                .flat_map(|run| {
+                    let depth = run.origin.depth.saturating_add(1);
+                    run.take_fired().into_iter().map(move |event| (depth, event))
+                })
+                .collect();
+            let done: Vec<RunId> = self.runs.values().filter(|run| run.is_done()).map(|run| run.id.clone()).collect();
+            if fired.is_empty() && done.is_empty() {
+                return;
+            }
+            for (depth, event) in fired {
+                self.fire(now, &event, depth, effects);
+            }
+            for id in done {
+                self.end_run(now, &id, effects);
+            }
+        }
+    }
+
+    fn end_run(&mut self, now: Now, id: &RunId, effects: &mut Effects) {
+        let Some(run) = self.runs.remove(id) else { return };
+        let record = run.record();
+        let outcome = record.outcome.map(Outcome::as_str);
+        self.last_runs.insert(run.job.id.clone(), LastRun { started_at: record.started_at.clone(), outcome });
+        let (answered, waiting) = core::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.run == *id);
+        self.waiting = waiting;
+        let answered: Vec<Waiting> = answered;
+        for waiting in answered {
+            effects.push(Effect::Respond { request: waiting.request, response: ApiResponse::json(200, record) });
+        }
+        self.run_alternate(now, &run, effects);
+    }
+
+    fn run_alternate(&mut self, now: Now, run: &Run, effects: &mut Effects) {
+        let Some((alternate, values)) = run.alternate() else { return };
+        let mut lineage = run.origin.lineage.clone();
+        lineage.push(run.job.id.clone());
+        let obstacle = if lineage.contains(alternate) {
+            Some(format!("alternateJobId of '{}' leads back to '{alternate}', which was visited already.", run.job.id))
+        } else if self.catalog.find(alternate.as_str()).is_none() {
+            Some(format!("alternateJobId of '{}' names no job in service: '{alternate}'.", run.job.id))
+        } else {
+            None
+        };
+        if let Some(message) = obstacle {
+            return self.desk.turn(now, effects).log(Level::Error, "Alternate", message);
+        }
+        let Some(job) = self.catalog.find(alternate.as_str()).cloned() else { return };
+        let origin = Origin { trigger: format!("alternate of {}", run.job.id), depth: run.origin.depth, lineage };
+        self.trigger_or_log(now, &job, origin, &values, effects);
+    }
+
+    /// Answers requests whose run takes longer than they wanted to wait.
+    pub(super) fn answer_late(&mut self, now: Now, effects: &mut Effects) {
+        let (late, waiting): (Vec<Waiting>, _) =
+            core::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.until <= now.monotonic);
+        self.waiting = waiting;
+        for waiting in late {
+            let response = match self.runs.get(&waiting.run) {
+                Some(run) => ApiResponse::json(202, run.record()),
+                None => ApiResponse::json(202, &serde_json::json!({ "runId": waiting.run.as_str() })),
+            };
+            effects.push(Effect::Respond { request: waiting.request, response });
+        }
+    }
+}

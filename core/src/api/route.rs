@@ -1,0 +1,206 @@
+//! From method and path to what is asked, with the tier it needs (contract section 2).
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use percent_encoding::percent_decode_str;
+
+use super::Tier;
+use crate::id::{JobId, PluginId, RunId};
+
+/// What a path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Resource {
+    Health,
+    Root,
+    SystemStatus,
+    Jobs,
+    Validate,
+    Reload,
+    Job(JobId),
+    Trigger(JobId),
+    JobRuns(JobId),
+    Run(RunId),
+    Plugins,
+    Plugin(PluginId),
+    PluginAction(PluginId, PluginAction),
+    Settings(PluginId),
+    Setting(PluginId, String),
+    Denials,
+}
+
+/// What can be done to a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PluginAction {
+    Start,
+    Stop,
+    Restart,
+}
+
+/// The methods the API knows; HEAD is GET without a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+    Put,
+    Delete,
+}
+
+/// Why there is no such thing to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RouteError {
+    /// The path names nothing.
+    NotFound,
+    /// The path has an id that cannot be one.
+    BadRequest(String),
+    /// The path takes only these methods.
+    MethodNotAllowed(&'static str),
+}
+
+/// A target in its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) path: String,
+    pub(crate) query: Vec<(String, String)>,
+    /// The authority of an absolute-form target (RFC 9112 3.2.2).
+    pub(crate) authority: Option<String>,
+}
+
+impl Target {
+    pub(crate) fn parse(text: &str) -> Self {
+        let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
+        let scheme = ["https://", "http://"].into_iter().find(|scheme| lower.starts_with(scheme));
+        let rest = scheme.and_then(|scheme| text.get(scheme.len()..));
+        let (authority, origin_form) = match rest {
+            Some(rest) => {
+                let end = rest.find(['/', '?']).unwrap_or(rest.len());
+                let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+                (Some(authority.to_owned()), if path.is_empty() { "/" } else { path })
+            }
+            None => (None, text),
+        };
+        let (path, query) = origin_form.split_once('?').unwrap_or((origin_form, ""));
+        let query = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        });
+        Self { path: path.to_owned(), query: query.collect(), authority }
+    }
+
+    /// The first value of a query parameter; its name is compared without regard to case.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Reads method and path.
+pub(crate) fn route(method: &str, path: &str) -> Result<(Resource, Method), RouteError> {
+    let resource = resource(path, method)?;
+    let (allowed, allow) = methods(&resource);
+    let method = match method {
+        "GET" | "HEAD" => Some(Method::Get),
+        "POST" => Some(Method::Post),
+        "PUT" => Some(Method::Put),
+        "DELETE" => Some(Method::Delete),
+        _ => None,
+    };
+    match method {
+        Some(method) if allowed.contains(&method) => Ok((resource, method)),
+        Some(_) | None => Err(RouteError::MethodNotAllowed(allow)),
+    }
+}
+
+fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
+    let mut segments = Vec::new();
+    for segment in path.strip_prefix('/').ok_or(RouteError::NotFound)?.split('/') {
+        let decoded = percent_decode_str(segment).decode_utf8();
+        let decoded = decoded.map_err(|_| RouteError::BadRequest(String::from("The path is not UTF-8.")))?;
+        segments.push(decoded.into_owned());
+    }
+    let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    let raw = |index: usize| segments.get(index).map_or("", String::as_str);
+    Ok(match lower.as_slice() {
+        [""] => Resource::Root,
+        ["health"] => Resource::Health,
+        ["api", "system", "status"] => Resource::SystemStatus,
+        ["api", "denials"] => Resource::Denials,
+        ["api", "jobs"] => Resource::Jobs,
+        ["api", "jobs", "validate"] if method == "POST" => Resource::Validate,
+        ["api", "jobs", "reload"] if method == "POST" => Resource::Reload,
+        ["api", "jobs", _] => Resource::Job(job(raw(2))?),
+        ["api", "jobs", _, "trigger" | "run"] => Resource::Trigger(job(raw(2))?),
+        ["api", "jobs", _, "runs"] => Resource::JobRuns(job(raw(2))?),
+        ["api", "runs", _] => Resource::Run(RunId::from_text(raw(2)).ok_or(RouteError::NotFound)?),
+        ["api", "plugins"] => Resource::Plugins,
+        ["api", "plugins", _] => Resource::Plugin(plugin(raw(2))?),
+        ["api", "plugins", _, "start"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Start),
+        ["api", "plugins", _, "stop"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Stop),
+        ["api", "plugins", _, "restart"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Restart),
+        ["api", "pluginsettings", _] => Resource::Settings(plugin(raw(2))?),
+        ["api", "pluginsettings", _, _] => Resource::Setting(plugin(raw(2))?, setting(raw(3))?),
+        _ => return Err(RouteError::NotFound),
+    })
+}
+
+fn job(text: &str) -> Result<JobId, RouteError> {
+    JobId::parse(text).map_err(|invalid| RouteError::BadRequest(format!("The job id in the path: {}", invalid.message)))
+}
+
+fn plugin(text: &str) -> Result<PluginId, RouteError> {
+    PluginId::parse(text).map_err(|invalid| RouteError::BadRequest(format!("The plugin id in the path: {}", invalid.message)))
+}
+
+fn setting(text: &str) -> Result<String, RouteError> {
+    let plain = !text.is_empty() && text.len() <= 256 && !text.chars().any(|c| c.is_control() || c == '/' || c == '\\');
+    if plain { Ok(text.to_string()) } else { Err(RouteError::BadRequest(String::from("The setting's name is not one."))) }
+}
+
+/// The methods a resource takes, and the `Allow` field that says so.
+const fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
+    match resource {
+        Resource::Health
+        | Resource::Root
+        | Resource::SystemStatus
+        | Resource::JobRuns(_)
+        | Resource::Run(_)
+        | Resource::Plugins
+        | Resource::Plugin(_)
+        | Resource::Settings(_)
+        | Resource::Setting(..)
+        | Resource::Denials => (&[Method::Get], "GET, HEAD"),
+        Resource::Jobs => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
+        Resource::Job(_) => (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, PUT, DELETE"),
+        Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::PluginAction(..) => {
+            (&[Method::Post], "POST")
+        }
+    }
+}
+
+/// The tier that a request needs at least; settings are looked at more closely by the route itself.
+pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
+    match (resource, method) {
+        (Resource::Health | Resource::Root | Resource::SystemStatus, _) => Tier::Public,
+        (Resource::Jobs | Resource::Job(_), Method::Post | Method::Put | Method::Delete)
+        | (Resource::Reload | Resource::PluginAction(..) | Resource::Denials, _) => Tier::Admin,
+        (
+            Resource::Jobs
+            | Resource::Job(_)
+            | Resource::Validate
+            | Resource::Trigger(_)
+            | Resource::JobRuns(_)
+            | Resource::Run(_)
+            | Resource::Plugins
+            | Resource::Plugin(_)
+            | Resource::Settings(_)
+            | Resource::Setting(..),
+            _,
+        ) => Tier::Plugin,
+    }
+}

@@ -1,0 +1,118 @@
+//! What the API shows of jobs, plugins, runs and the agent itself (contract section 2).
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde::Serialize;
+
+use crate::job::JobDefinition;
+use crate::job::finding::Findings;
+use crate::plugin::supervisor::Supervisor;
+
+/// `GET /health`.
+#[derive(Serialize)]
+pub(crate) struct Health<'a> {
+    pub(crate) status: &'static str,
+    pub(crate) timestamp: String,
+    pub(crate) version: &'a str,
+}
+
+/// `GET /`.
+#[derive(Serialize)]
+pub(crate) struct Service<'a> {
+    pub(crate) service: &'static str,
+    pub(crate) status: &'static str,
+    pub(crate) version: &'a str,
+}
+
+/// `GET /api/system/status`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SystemStatus {
+    pub(crate) status: &'static str,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) plugin_count: usize,
+    pub(crate) plugins_running: usize,
+    pub(crate) job_count: usize,
+    pub(crate) enabled_job_count: usize,
+    pub(crate) runs_active: usize,
+}
+
+/// One line of `GET /api/Jobs`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JobLine {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) enabled: bool,
+    pub(crate) next_run: Option<String>,
+    pub(crate) last_run: Option<String>,
+    pub(crate) last_outcome: Option<&'static str>,
+}
+
+impl JobLine {
+    pub(crate) fn new(job: &JobDefinition) -> Self {
+        Self {
+            id: job.id.to_string(),
+            name: job.name.clone(),
+            enabled: job.enabled,
+            next_run: None,
+            last_run: None,
+            last_outcome: None,
+        }
+    }
+}
+
+/// `GET /api/plugins/{id}`, and one line of the list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PluginLine {
+    id: String,
+    name: String,
+    status: &'static str,
+    health: &'static str,
+    process_id: Option<u32>,
+    last_start_time: Option<String>,
+    restarts: u64,
+    reason: Option<String>,
+}
+
+impl PluginLine {
+    pub(crate) fn new(plugin: &Supervisor) -> Self {
+        Self {
+            id: plugin.definition.id.to_string(),
+            name: plugin.definition.name.clone(),
+            status: plugin.status(),
+            health: plugin.health(),
+            process_id: plugin.pid,
+            last_start_time: plugin.last_start.map(crate::time::WallTime::to_rfc3339),
+            restarts: plugin.restarts,
+            reason: plugin.last_reason.clone(),
+        }
+    }
+}
+
+/// The answer to a trigger.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Triggered {
+    pub(crate) run_id: String,
+    pub(crate) job_id: String,
+    pub(crate) status: String,
+}
+
+/// A file that is out of service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct RefusedFile {
+    pub(crate) file: String,
+    pub(crate) findings: Findings,
+}
+
+/// What loading the definitions led to; `POST /api/Jobs/reload` answers with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub(crate) struct LoadReport {
+    pub(crate) loaded: Vec<String>,
+    pub(crate) removed: Vec<String>,
+    pub(crate) refused: Vec<RefusedFile>,
+    pub(crate) restored: Vec<String>,
+}

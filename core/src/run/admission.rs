@@ -1,0 +1,46 @@
+//! Admission: which triggers become runs, and which waiting run starts next (contract section 3, `overlap`, `priority`).
+
+use alloc::format;
+use alloc::string::String;
+
+use super::Run;
+use crate::id::RunId;
+use crate::job::{JobDefinition, OperatingSystem, Overlap};
+use crate::limits::QUEUED_RUNS;
+
+/// Why a trigger does not become a run, as a whole sentence with its fix.
+pub(crate) fn refusal<'a>(
+    job: &JobDefinition,
+    here: OperatingSystem,
+    runs: impl Iterator<Item = &'a Run> + Clone,
+) -> Option<String> {
+    if !job.enabled {
+        return Some(format!("Job '{}' is disabled; set \"enabled\": true to run it.", job.id));
+    }
+    if !job.runs_here(here) {
+        return Some(format!("osFilter of job '{}' excludes {here:?}.", job.id));
+    }
+    if job.overlap == Overlap::Skip && runs.clone().any(|run| run.job.id == job.id) {
+        return Some(format!("A run of '{}' is active and its overlap is skip; trigger it again when that run ended.", job.id));
+    }
+    if runs.filter(|run| !run.is_active()).count() >= QUEUED_RUNS {
+        return Some(format!("{QUEUED_RUNS} runs wait already; trigger '{}' again when some have started.", job.id));
+    }
+    None
+}
+
+/// The waiting run that may start now: highest priority first, then the oldest; `None` while every place is taken.
+pub(crate) fn next<'a>(runs: impl Iterator<Item = &'a Run> + Clone, places: usize) -> Option<RunId> {
+    if runs.clone().filter(|run| run.is_active()).count() >= places {
+        return None;
+    }
+    let free = |run: &&Run| {
+        run.job.overlap == Overlap::Parallel
+            || !runs.clone().any(|other| other.is_active() && other.job.id == run.job.id)
+    };
+    runs.clone()
+        .filter(|run| run.is_waiting())
+        .filter(free)
+        .min_by_key(|run| (core::cmp::Reverse(run.job.priority), run.order))
+        .map(|run| run.id.clone())
+}

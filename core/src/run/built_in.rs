@@ -1,0 +1,144 @@
+//! Commands of Service tasks that the agent carries out itself, without a process (contract section 3).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value};
+
+use crate::effect::BrokerOrder;
+use crate::id::Component;
+use crate::job::JobDefinition;
+use crate::log_message::{Level, LogRecord, escape};
+use crate::turn::Turn;
+
+/// An event that a task fired; the agent starts the jobs that wait for it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FiredEvent {
+    pub(crate) name: String,
+    pub(crate) context: Map<String, Value>,
+}
+
+/// What a built-in command did.
+#[derive(Debug, Default)]
+pub(crate) struct BuiltInResult {
+    pub(crate) stdout: String,
+    pub(crate) fired: Option<FiredEvent>,
+}
+
+/// Carries out `command`; `None` where there is no built-in of that name.
+pub(crate) fn perform(
+    command: &str,
+    arguments: &[String],
+    job: &JobDefinition,
+    turn: &mut Turn<'_>,
+) -> Option<Result<BuiltInResult, String>> {
+    let result = match command {
+        "echo" => Ok(BuiltInResult { stdout: format!("{}\n", arguments.join(" ")), fired: None }),
+        "publish-mqtt" => publish(arguments, job, turn),
+        "log-message" => log_message(arguments, job, turn),
+        "fire-event" => fire_event(arguments),
+        "display-message" | "show-toast" | "check-approval-provider" => Err(format!(
+            "the built-in command '{command}' needs a desktop session, which this version does not serve; use log-message."
+        )),
+        _ => return None,
+    };
+    Some(result)
+}
+
+fn publish(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Result<BuiltInResult, String> {
+    let options = Options::parse(arguments, &["topic", "payload", "qos"], &["retain"])?;
+    let topic = options.required("topic")?;
+    let name = crate::acl::topic::TopicName::parse(&topic).map_err(|error| error.message)?;
+    if !job.allowed_publications.iter().any(|filter| filter.matches(&name)) {
+        return Err(format!(
+            "'{topic}' is not in mqttTopics.allowedPublications of Jobs/{}.json; add it there.",
+            job.id
+        ));
+    }
+    let qos = match options.value("qos").as_deref() {
+        None | Some("1") => 1,
+        Some("0") => 0,
+        Some("2") => 2,
+        Some(other) => return Err(format!("--qos is 0, 1 or 2; found '{other}'.")),
+    };
+    let payload = options.value("payload").unwrap_or_default().into_bytes();
+    turn.broker(BrokerOrder::Publish { topic, payload, qos, retain: options.flag("retain") });
+    Ok(BuiltInResult::default())
+}
+
+fn log_message(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Result<BuiltInResult, String> {
+    let options = Options::parse(arguments, &["level", "category", "message"], &[])?;
+    let message = options.required("message")?;
+    let level = match options.value("level") {
+        None => Level::Information,
+        Some(name) => Level::from_name(&name).ok_or_else(|| format!("--level '{name}' is not a log level."))?,
+    };
+    turn.log_record(LogRecord {
+        timestamp: String::new(),
+        level,
+        source: job.name.clone(),
+        category: escape(&options.value("category").unwrap_or_else(|| "log-message".to_string())),
+        message: escape(&message),
+        correlation_id: String::new(),
+        context: String::new(),
+        client_id: None,
+        pid: None,
+        component: Component::Job(job.id.clone()).to_string(),
+    });
+    Ok(BuiltInResult::default())
+}
+
+fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {
+    let options = Options::parse(arguments, &["event", "context"], &[])?;
+    let name = options.required("event")?;
+    let context = match options.value("context") {
+        None => Map::new(),
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| format!("--context must be one JSON object: {error}."))?,
+    };
+    Ok(BuiltInResult { stdout: String::new(), fired: Some(FiredEvent { name, context }) })
+}
+
+/// `--name value`, `--name=value` and `--flag`, strictly: an unknown or missing one is an error.
+struct Options {
+    values: Vec<(String, String)>,
+}
+
+impl Options {
+    fn parse(arguments: &[String], values: &[&str], flags: &[&str]) -> Result<Self, String> {
+        let mut found = Self { values: Vec::new() };
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            let Some(option) = argument.strip_prefix("--") else {
+                return Err(format!("'{argument}' is not an option; known are --{}.", values.join(" --")));
+            };
+            let (name, inline) = match option.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_string())),
+                None => (option, None),
+            };
+            if flags.contains(&name) && inline.is_none() {
+                found.values.push((name.to_string(), "true".to_string()));
+            } else if values.contains(&name) {
+                let value = inline.or_else(|| rest.next().cloned());
+                let value = value.ok_or_else(|| format!("--{name} needs a value."))?;
+                found.values.push((name.to_string(), value));
+            } else {
+                return Err(format!("--{name} is not known; known are --{}.", values.join(" --")));
+            }
+        }
+        Ok(found)
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        self.values.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+
+    fn required(&self, name: &str) -> Result<String, String> {
+        self.value(name).ok_or_else(|| format!("--{name} is missing."))
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+}

@@ -1,0 +1,113 @@
+//! A run's context: what its trigger gave, over parameters and their defaults, plus what tasks merged (contract section 3).
+
+use alloc::string::{String, ToString};
+
+use serde_json::{Map, Value};
+
+use crate::job::parameter::{Parameter, ParameterType};
+use crate::limits::CONTEXT_BYTES;
+
+/// Named values, found without regard to case.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Context {
+    values: Map<String, Value>,
+}
+
+/// Why a run cannot start with the values it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InvalidParameter {
+    pub(crate) name: String,
+    pub(crate) message: String,
+}
+
+impl Context {
+    /// Trigger context over parameter defaults; a required parameter must have a value, and each value its type.
+    pub(crate) fn new(trigger: &Map<String, Value>, parameters: &[Parameter]) -> Result<Self, InvalidParameter> {
+        let mut context = Self::default();
+        for parameter in parameters {
+            if let Some(default) = &parameter.default {
+                context.set(&parameter.name, default.clone());
+            }
+        }
+        for (name, value) in trigger {
+            context.set(name, value.clone());
+        }
+        for parameter in parameters {
+            context.check(parameter)?;
+        }
+        Ok(context)
+    }
+
+    fn check(&self, parameter: &Parameter) -> Result<(), InvalidParameter> {
+        let fail = |message: String| Err(InvalidParameter { name: parameter.name.clone(), message });
+        match self.lookup(&parameter.name) {
+            None | Some(Value::Null) if parameter.required => {
+                fail(alloc::format!("the required parameter '{}' has no value; give it in the body.", parameter.name))
+            }
+            None | Some(Value::Null) => Ok(()),
+            Some(value) if has_type(&value, parameter.parameter_type) => Ok(()),
+            Some(_) => fail(alloc::format!(
+                "the parameter '{}' must be of type {:?}.",
+                parameter.name,
+                parameter.parameter_type
+            )),
+        }
+    }
+
+    /// Sets a value, replacing one whose name differs only in case.
+    pub(crate) fn set(&mut self, name: &str, value: Value) {
+        let existing = self.values.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
+        self.values.insert(existing.unwrap_or_else(|| name.to_string()), value);
+    }
+
+    /// Takes over every member of `values`; refused as a whole where the context would grow beyond its bound.
+    pub(crate) fn merge(&mut self, values: &Map<String, Value>) -> Result<(), String> {
+        let mut merged = self.clone();
+        for (name, value) in values {
+            merged.set(name, value.clone());
+        }
+        let bytes = serde_json::to_string(&merged.values).map_or(usize::MAX, |text| text.len());
+        if bytes > CONTEXT_BYTES {
+            return Err(alloc::format!(
+                "the context would have {bytes} bytes; at most {CONTEXT_BYTES} are kept, so nothing was merged."
+            ));
+        }
+        *self = merged;
+        Ok(())
+    }
+
+    /// Finds `Name` or `Outer.Inner`, without regard to case; a name that itself has dots is found first.
+    pub(crate) fn lookup(&self, path: &str) -> Option<Value> {
+        if let Some(value) = member(&self.values, path) {
+            return Some(value.clone());
+        }
+        let mut steps = path.split('.');
+        let mut found = member(&self.values, steps.next()?)?;
+        for step in steps {
+            found = member(found.as_object()?, step)?;
+        }
+        Some(found.clone())
+    }
+
+    /// All values.
+    pub(crate) const fn values(&self) -> &Map<String, Value> {
+        &self.values
+    }
+}
+
+fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    object
+        .get(name)
+        .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+}
+
+fn has_type(value: &Value, wanted: ParameterType) -> bool {
+    match wanted {
+        ParameterType::String => value.is_string() || value.is_number() || value.is_boolean(),
+        ParameterType::Number => value.is_number(),
+        ParameterType::Integer => value.is_i64() || value.is_u64(),
+        ParameterType::Boolean => value.is_boolean(),
+        ParameterType::Object => value.is_object(),
+        ParameterType::Array => value.is_array(),
+    }
+}

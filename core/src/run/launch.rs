@@ -1,0 +1,94 @@
+//! From a task to the process that carries it out: candidates, arguments, environment (contract section 3).
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::Value;
+
+use super::context::Context;
+use crate::effect::SpawnRequest;
+use crate::id::{Component, RunId, SpawnId};
+use crate::job::JobDefinition;
+use crate::job::substitution::substitute;
+use crate::job::task::Task;
+use crate::surroundings::Surroundings;
+
+/// Values a task can use: what is always there first, so that no trigger can redirect it, then the run's context.
+pub(crate) fn value(
+    name: &str,
+    job: &JobDefinition,
+    run: &RunId,
+    context: &Context,
+    surroundings: &Surroundings,
+) -> Option<Value> {
+    let lower = name.to_ascii_lowercase();
+    match lower.as_str() {
+        "keeperapibaseurl" => return Some(Value::String(surroundings.api_base_url())),
+        "jobid" => return Some(Value::String(job.id.to_string())),
+        "jobname" => return Some(Value::String(job.name.clone())),
+        "runid" => return Some(Value::String(run.to_string())),
+        "hasdesktop" => return Some(Value::Bool(surroundings.has_desktop)),
+        _ => {}
+    }
+    context.lookup(name).or_else(|| surroundings.path_variables.get(&lower).cloned().map(Value::String))
+}
+
+/// A text after substitution, and what it named that nobody set.
+pub(crate) struct Filled {
+    pub(crate) texts: Vec<String>,
+    pub(crate) unknown: Vec<String>,
+}
+
+/// Substitutes each text by itself; nothing is split afterwards, so a value can never become two arguments.
+pub(crate) fn fill(texts: &[String], lookup: &dyn Fn(&str) -> Option<Value>) -> Result<Filled, String> {
+    let mut filled = Filled { texts: Vec::with_capacity(texts.len()), unknown: Vec::new() };
+    for text in texts {
+        let substituted = substitute(text, lookup).map_err(|error| error.to_string())?;
+        if substituted.text.contains('\0') {
+            return Err(format!("'{text}' has a NUL byte after substitution; no argument can carry one."));
+        }
+        filled.texts.push(substituted.text);
+        filled.unknown.extend(substituted.unknown);
+    }
+    Ok(filled)
+}
+
+/// Where a command may be, best first: `executablePath`, then `Jobs/bin/{command}/{command}`, then the search path.
+pub(crate) fn candidates(task: &Task, surroundings: &Surroundings) -> Vec<String> {
+    if let Some(path) = &task.executable_path {
+        return Vec::from([path.clone()]);
+    }
+    let own = format!("{}/Jobs/bin/{command}/{command}", surroundings.agent_root, command = task.command);
+    let on_path = surroundings.search_path().map(|folder| format!("{folder}/{}", task.command));
+    core::iter::once(own).chain(on_path).collect()
+}
+
+/// The process to make for a task.
+pub(crate) fn spawn_request(
+    spawn: SpawnId,
+    job: &JobDefinition,
+    task: &Task,
+    arguments: Vec<String>,
+    surroundings: &Surroundings,
+) -> SpawnRequest {
+    SpawnRequest {
+        spawn,
+        component: Component::Job(job.id.clone()),
+        candidates: candidates(task, surroundings),
+        arguments,
+        environment: environment(job, task, surroundings).into_iter().collect(),
+        working_directory: task.working_directory.clone(),
+    }
+}
+
+fn environment(job: &JobDefinition, task: &Task, surroundings: &Surroundings) -> BTreeMap<String, String> {
+    let mut environment = surroundings.base_environment();
+    environment.extend(task.environment.iter().map(|(name, value)| (name.clone(), value.clone())));
+    if job.declares_topics() {
+        environment.insert("KEEPER_JOB_ID".to_string(), job.id.to_string());
+        environment.insert("KEEPER_JOB_NAME".to_string(), job.name.replace('\0', ""));
+    }
+    environment
+}

@@ -1,0 +1,116 @@
+//! The phases of a run, and the one process that it waits for.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::KILL_GRACE_SECONDS;
+use super::routing::TaskEnd;
+use crate::effect::TreeSignal;
+use crate::event::ExitStatus;
+use crate::id::{SpawnId, TicketId};
+use crate::time::{Deadline, Monotonic};
+
+/// Where a run stands; see the table in the head of `run.rs`.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Recording(TicketId),
+    Waiting,
+    Preparing(Live),
+    Releasing(Live),
+    Running(Live),
+    Collecting(Live, ExitStatus),
+    Clearing,
+    Closing(TicketId),
+    Done,
+}
+
+impl Phase {
+    pub(super) const fn live(&self) -> Option<&Live> {
+        match self {
+            Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) | Self::Collecting(live, _) => Some(live),
+            Self::Recording(_) | Self::Waiting | Self::Clearing | Self::Closing(_) | Self::Done => None,
+        }
+    }
+
+    /// The process whose limits can still be enforced.
+    pub(super) const fn live_mut(&mut self) -> Option<&mut Live> {
+        match self {
+            Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) => Some(live),
+            Self::Recording(_) | Self::Waiting | Self::Collecting(..) | Self::Clearing | Self::Closing(_) | Self::Done => None,
+        }
+    }
+
+    /// The process with this number, if it is the one the run waits for.
+    pub(super) fn live_of(&self, spawn: SpawnId) -> Option<Live> {
+        self.live().filter(|live| live.spawn == spawn).cloned()
+    }
+}
+
+/// Why a task is being stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stop {
+    TimedOut { seconds: u64 },
+    Canceled { reason: String },
+}
+
+/// The process of the task that is being executed.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub(super) spawn: SpawnId,
+    pub(super) index: usize,
+    pub(super) started: Monotonic,
+    limit: Monotonic,
+    stop: Option<Stop>,
+    kill_at: Option<Monotonic>,
+}
+
+impl Live {
+    pub(super) const fn new(spawn: SpawnId, index: usize, now: Monotonic, timeout_seconds: u64) -> Self {
+        Self { spawn, index, started: now, limit: now.plus_seconds(timeout_seconds), stop: None, kill_at: None }
+    }
+
+    /// The first reason to stop it counts; from now on the grace runs.
+    pub(super) fn stop(&mut self, stop: Stop, now: Monotonic) {
+        if self.stop.is_none() {
+            self.stop = Some(stop);
+            self.kill_at = Some(now.plus_seconds(KILL_GRACE_SECONDS));
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Deadline> {
+        match (&self.stop, self.kill_at) {
+            (None, _) => Some(Deadline { at: self.limit, reason: "a task's time limit" }),
+            (Some(_), Some(at)) => Some(Deadline { at, reason: "the grace of a stopped task" }),
+            (Some(_), None) => None,
+        }
+    }
+
+    /// The signal that is due now; KILL is due once.
+    pub(super) fn due(&mut self, now: Monotonic) -> Option<TreeSignal> {
+        if self.stop.is_none() {
+            return (now >= self.limit).then_some(TreeSignal::Terminate);
+        }
+        self.kill_at.take_if(|at| now >= *at).map(|_| TreeSignal::Kill)
+    }
+
+    /// How the task ended, given how its process did.
+    pub(super) fn judge(&self, status: ExitStatus) -> (TaskEnd, Option<String>) {
+        match (&self.stop, status) {
+            (Some(Stop::TimedOut { seconds }), _) => {
+                (TaskEnd::TimedOut, Some(format!("It ran longer than timeoutSeconds ({seconds} s) and was stopped.")))
+            }
+            (Some(Stop::Canceled { reason }), _) => (TaskEnd::Failed, Some(reason.clone())),
+            (None, ExitStatus::Code(0)) => (TaskEnd::Succeeded, None),
+            (None, ExitStatus::Code(code)) => (TaskEnd::Failed, Some(format!("It exited with code {code}."))),
+            (None, ExitStatus::Signal(signal)) => (TaskEnd::Failed, Some(format!("Signal {signal} ended it."))),
+        }
+    }
+
+    /// How the task ended where its process never ran.
+    pub(super) const fn end_of_failure(&self) -> TaskEnd {
+        match self.stop {
+            Some(Stop::TimedOut { .. }) => TaskEnd::TimedOut,
+            Some(Stop::Canceled { .. }) | None => TaskEnd::Failed,
+        }
+    }
+}

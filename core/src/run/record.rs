@@ -1,0 +1,255 @@
+//! Keeping the story of a run: every task that was considered, what it did, and where the run went from there.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value, json};
+
+use super::context::Context;
+use super::history::{Outcome, RunRecord, TaskRecord};
+use super::phase::Live;
+use super::routing::{self, Next, Skip, TaskEnd};
+use super::{Run, launch};
+use crate::effect::BrokerOrder;
+use crate::event::{Captured, ExitStatus};
+use crate::id::{Component, RunId};
+use crate::job::JobDefinition;
+use crate::job::task::Task;
+use crate::json::Json;
+use crate::log_message::Level;
+use crate::time::Now;
+use crate::turn::Turn;
+
+/// Added to a signal's number to make an exit code of it, as shells do.
+const SIGNAL_CODE: i32 = 128;
+/// QoS of the events that the agent publishes about a run.
+const EVENT_QOS: u8 = 1;
+
+/// The record of a run that just began.
+pub(super) fn opening(id: &RunId, job: &JobDefinition, trigger: &str, context: &Context, now: Now) -> RunRecord {
+    RunRecord {
+        run_id: id.to_string(),
+        job_id: job.id.to_string(),
+        trigger: trigger.to_string(),
+        status: "running".to_string(),
+        outcome: None,
+        started_at: now.wall.to_rfc3339(),
+        finished_at: None,
+        reason: None,
+        context: shown(context, job),
+        tasks: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// The context as it may be seen: values of secret parameters are masked.
+pub(super) fn shown(context: &Context, job: &JobDefinition) -> Map<String, Value> {
+    let mut values = context.values().clone();
+    for parameter in job.parameters.iter().filter(|parameter| parameter.secret) {
+        for (_, value) in values.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case(&parameter.name)) {
+            *value = Value::String("***".to_string());
+        }
+    }
+    values
+}
+
+/// Captured bytes as text: invalid UTF-8 is replaced, what was left out is counted.
+pub(super) fn text(captured: &Captured) -> String {
+    let head = String::from_utf8_lossy(&captured.head);
+    if captured.omitted == 0 && captured.tail.is_empty() {
+        return head.into_owned();
+    }
+    format!("{head}\n… {} bytes left out …\n{}", captured.omitted, String::from_utf8_lossy(&captured.tail))
+}
+
+impl RunRecord {
+    /// Whether the run ended without anything to look into.
+    pub(super) fn is_good(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Succeeded | Outcome::Skipped))
+    }
+
+    pub(super) fn close(&mut self, outcome: Outcome, reason: String, now: Now) {
+        self.status = outcome.as_str().to_string();
+        self.outcome = Some(outcome);
+        self.reason = Some(reason);
+        self.finished_at = Some(now.wall.to_rfc3339());
+    }
+
+    pub(super) fn set_pid(&mut self, pid: u32) {
+        if let Some(task) = self.tasks.last_mut() {
+            task.pid = Some(pid);
+        }
+    }
+
+    pub(super) fn set_command_line(&mut self, command: &str, arguments: &[String]) {
+        if let Some(task) = self.tasks.last_mut() {
+            task.command_line = core::iter::once(command.to_string()).chain(arguments.iter().cloned()).collect();
+        }
+    }
+
+    pub(super) fn set_stdout(&mut self, stdout: &str) {
+        if let Some(task) = self.tasks.last_mut() {
+            task.stdout = stdout.to_string();
+            task.exit_code = Some(0);
+        }
+    }
+
+    pub(super) fn set_result(&mut self, status: ExitStatus, stdout: &Captured, stderr: &Captured) {
+        let Some(task) = self.tasks.last_mut() else { return };
+        match status {
+            ExitStatus::Code(code) => task.exit_code = Some(code),
+            ExitStatus::Signal(signal) => task.signal = Some(signal),
+        }
+        task.stdout = text(stdout);
+        task.stderr = text(stderr);
+    }
+}
+
+impl TaskRecord {
+    pub(super) fn starting(task_id: &str) -> Self {
+        Self {
+            task_id: task_id.to_string(),
+            outcome: "Running".to_string(),
+            reason: None,
+            command_line: Vec::new(),
+            pid: None,
+            exit_code: None,
+            signal: None,
+            stdout: String::new(),
+            stderr: String::new(),
+            duration_ms: None,
+            route: None,
+        }
+    }
+}
+
+impl Run {
+    /// What tokens and conditions of this run resolve to.
+    pub(super) fn lookup<'s>(&'s self, turn: &'s Turn<'_>) -> impl Fn(&str) -> Option<Value> + 's {
+        |name| launch::value(name, &self.job, &self.id, &self.context, turn.surroundings)
+    }
+
+    /// Records the end of an executed task and says where the run goes.
+    pub(super) fn task_ended(
+        &mut self,
+        index: usize,
+        end: TaskEnd,
+        reason: Option<String>,
+        live: &Live,
+        turn: &mut Turn<'_>,
+    ) -> Next {
+        let next = routing::after(&self.job, index, end);
+        let message = {
+            let Some(task) = self.record.tasks.last_mut() else { return next };
+            task.outcome = end.as_str().to_string();
+            task.reason = reason;
+            task.duration_ms = Some(turn.now.monotonic.millis_since(live.started));
+            task.route = Some(describe(&next, &self.job));
+            format!(
+                "Task {} of run {} ended as {}. {}{}",
+                task.task_id,
+                self.id,
+                task.outcome,
+                task.reason.as_ref().map_or_else(String::new, |reason| format!("{reason} ")),
+                task.route.clone().unwrap_or_default()
+            )
+        };
+        let level = if end == TaskEnd::Succeeded { Level::Information } else { Level::Warning };
+        self.log(level, "TaskFinished", message, turn);
+        self.publish_event("taskFinished", self.record.tasks.last(), turn);
+        next
+    }
+
+    /// Records a skipped task; the next in list order follows.
+    pub(super) fn task_skipped(&mut self, index: usize, task: &Task, skip: &Skip, turn: &mut Turn<'_>) -> Next {
+        if skip.by_setting
+            && let Err(error) = self.context.merge(&task.context_when_skipped)
+        {
+            self.record.warnings.push(format!("contextWhenSkipped of '{}': {error}", task.id));
+        }
+        let next = routing::in_list_order(&self.job, index, "Skipped: next in the list.");
+        let mut record = TaskRecord::starting(&task.id);
+        record.outcome = "Skipped".to_string();
+        record.reason = Some(skip.reason.clone());
+        record.route = Some(describe(&next, &self.job));
+        let message = format!("Task {} of run {} is skipped. {}", task.id, self.id, skip.reason);
+        self.record.tasks.push(record);
+        self.log(Level::Information, "TaskSkipped", message, turn);
+        next
+    }
+
+    /// Makes a task's result available to the tasks behind it: `{LastExitCode}`, `{LastOutput}`, `{taskId.ExitCode}`, merged JSON.
+    pub(super) fn remember(&mut self, index: usize, status: ExitStatus, stdout: &str) {
+        let job = alloc::sync::Arc::clone(&self.job);
+        let Some(task) = job.tasks.get(index) else { return };
+        let code = match status {
+            ExitStatus::Code(code) => Value::from(code),
+            ExitStatus::Signal(signal) => Value::from(signal.saturating_add(SIGNAL_CODE)),
+        };
+        self.context.set("LastExitCode", code.clone());
+        self.context.set(&format!("{}.ExitCode", task.id), code);
+        self.context.set("LastOutput", Value::String(clip(stdout.trim_end())));
+        if task.merge_stdout {
+            self.merge_stdout(task, stdout);
+        }
+    }
+
+    /// Only a standard output that is one JSON object as a whole is merged.
+    fn merge_stdout(&mut self, task: &Task, stdout: &str) {
+        let merged = match Json::parse(stdout.trim().as_bytes()).map(|json| json.to_value()) {
+            Ok(Value::Object(values)) => self.context.merge(&values),
+            Ok(_) => Err(String::from("the output is JSON, but not an object.")),
+            Err(error) => Err(format!("the output is not one JSON object: {error}")),
+        };
+        if let Err(error) = merged {
+            self.record.warnings.push(format!("Nothing of the output of '{}' was merged: {error}", task.id));
+        }
+    }
+
+    pub(super) fn warn_unknown(&mut self, task: &str, unknown: &[String]) {
+        for token in unknown {
+            self.record.warnings.push(format!("Task '{task}': nobody sets {{{token}}}; it stays as it is."));
+        }
+    }
+
+    /// Publishes what happened on the job's event topic.
+    pub(super) fn publish_event(&self, kind: &str, task: Option<&TaskRecord>, turn: &mut Turn<'_>) {
+        let event = json!({
+            "event": kind,
+            "jobId": self.record.job_id,
+            "runId": self.record.run_id,
+            "status": self.record.status,
+            "timestamp": turn.now.wall.to_rfc3339(),
+            "task": task.map(|task| json!({ "id": task.task_id, "outcome": task.outcome, "exitCode": task.exit_code })),
+        });
+        let (topic, payload) = (self.job.event_topic.clone(), event.to_string().into_bytes());
+        turn.broker(BrokerOrder::Publish { topic, payload, qos: EVENT_QOS, retain: false });
+    }
+
+    pub(super) fn log(&self, level: Level, category: &str, message: String, turn: &mut Turn<'_>) {
+        turn.log_about(level, category, message, Some(&Component::Job(self.job.id.clone())));
+    }
+
+    pub(super) fn anomaly(&self, what: &str, turn: &mut Turn<'_>) {
+        let message = format!("Run {} was told of {what} that does not fit its state; nothing changed.", self.id);
+        self.log(Level::Warning, "Anomaly", message, turn);
+    }
+}
+
+/// `{LastOutput}` is for conditions and arguments; what is longer stands in the history.
+const LAST_OUTPUT_CHARACTERS: usize = 8192;
+
+fn clip(text: &str) -> String {
+    text.chars().take(LAST_OUTPUT_CHARACTERS).collect()
+}
+
+fn describe(next: &Next, job: &JobDefinition) -> String {
+    match next {
+        Next::Task(index, why) => {
+            let target = job.tasks.get(*index).map_or("?", |task| task.id.as_str());
+            format!("To '{target}'. {why}")
+        }
+        Next::End(_, why) => format!("The run ends. {why}"),
+    }
+}

@@ -1,0 +1,142 @@
+//! What a machine has at hand during one call of `handle`: the time, the orders it gives, and the numbers it may use.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+
+use crate::acl::Denial;
+use crate::config::{Monitoring, Settings};
+use crate::effect::{BrokerOrder, Effect, Effects, ProcessOrder, StoreOrder};
+use crate::id::{Component, RunId, SpawnId, TicketId};
+use crate::job::task::SettingReference;
+use crate::log_message::{Level, LogRecord};
+use crate::surroundings::Surroundings;
+use crate::time::Now;
+
+/// Counters of everything the agent numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    spawns: u64,
+    tickets: u64,
+    runs: u64,
+}
+
+impl Counters {
+    pub(crate) fn spawn(&mut self) -> SpawnId {
+        self.spawns = self.spawns.saturating_add(1);
+        SpawnId(self.spawns)
+    }
+
+    pub(crate) fn ticket(&mut self) -> TicketId {
+        self.tickets = self.tickets.saturating_add(1);
+        TicketId(self.tickets)
+    }
+
+    pub(crate) fn run(&mut self, boot: u64) -> RunId {
+        self.runs = self.runs.saturating_add(1);
+        RunId::new(boot, self.runs)
+    }
+}
+
+/// What every part of the agent may look at or count with.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) surroundings: Surroundings,
+    pub(crate) settings: Settings,
+    pub(crate) counters: Counters,
+    pub(crate) plugin_settings: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Desk {
+    pub(crate) const fn turn<'a>(&'a mut self, now: Now, effects: &'a mut Effects) -> Turn<'a> {
+        Turn {
+            now,
+            effects,
+            counters: &mut self.counters,
+            surroundings: &self.surroundings,
+            monitoring: self.settings.monitoring,
+            plugin_settings: &self.plugin_settings,
+        }
+    }
+}
+
+/// One call of `handle`.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    pub(crate) effects: &'a mut Effects,
+    pub(crate) counters: &'a mut Counters,
+    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) monitoring: Monitoring,
+    /// Effective settings by plugin id, then by dotted key.
+    pub(crate) plugin_settings: &'a BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Turn<'_> {
+    /// A plugin's effective setting; names are compared without regard to case.
+    pub(crate) fn setting(&self, reference: &SettingReference) -> Option<String> {
+        let named = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
+        let (_, settings) = self.plugin_settings.iter().find(|(plugin, _)| named(plugin, &reference.plugin))?;
+        settings.iter().find(|(key, _)| named(key, &reference.setting)).map(|(_, value)| value.clone())
+    }
+
+    pub(crate) fn process(&mut self, order: ProcessOrder) {
+        self.effects.push(Effect::Process(order));
+    }
+
+    pub(crate) fn broker(&mut self, order: BrokerOrder) {
+        self.effects.push(Effect::Broker(order));
+    }
+
+    pub(crate) fn store(&mut self, order: StoreOrder) {
+        self.effects.push(Effect::Store(order));
+    }
+
+    /// Writes a line of the agent's own.
+    pub(crate) fn log(&mut self, level: Level, category: &str, message: impl Into<String>) {
+        self.log_about(level, category, message, None);
+    }
+
+    /// Writes a line about a component.
+    pub(crate) fn log_about(
+        &mut self,
+        level: Level,
+        category: &str,
+        message: impl Into<String>,
+        component: Option<&Component>,
+    ) {
+        let component = component.map_or_else(|| "agent".to_string(), ToString::to_string);
+        self.log_record(LogRecord {
+            timestamp: String::new(),
+            level,
+            source: "castellan".to_string(),
+            category: category.to_string(),
+            message: message.into(),
+            correlation_id: String::new(),
+            context: String::new(),
+            client_id: None,
+            pid: None,
+            component,
+        });
+    }
+
+    /// Writes a line, stamped with this turn's time.
+    pub(crate) fn log_record(&mut self, mut record: LogRecord) {
+        record.timestamp = self.now.wall.to_rfc3339();
+        self.effects.push(Effect::Log(record));
+    }
+
+    /// Writes the line of a refusal.
+    pub(crate) fn log_denial(&mut self, denial: &Denial) {
+        self.log_record(LogRecord {
+            timestamp: String::new(),
+            level: Level::Warning,
+            source: "castellan".to_string(),
+            category: "Denied".to_string(),
+            message: denial.explanation.to_string(),
+            correlation_id: String::new(),
+            context: String::new(),
+            client_id: denial.client_id.clone(),
+            pid: denial.pid,
+            component: denial.component.clone().unwrap_or_else(|| "agent".to_string()),
+        });
+    }
+}
