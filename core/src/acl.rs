@@ -1,6 +1,7 @@
 //! Access control on topics: what a component may publish and subscribe, and which declaration would have allowed the rest.
 
 pub mod client_id;
+mod grant;
 pub mod topic;
 
 use alloc::string::String;
