@@ -4,6 +4,7 @@ pub mod client_id;
 mod grant;
 pub mod topic;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -109,5 +110,5 @@ pub enum Decision {
     /// Go on.
     Allow,
     /// Do not, and put this on record.
-    Deny(Denial),
+    Deny(Box<Denial>),
 }

@@ -1,5 +1,6 @@
 //! The decision on each publish and subscribe: a grant against a topic, with the declaration that would have allowed it.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 
@@ -17,7 +18,7 @@ impl Grant {
         if !is_brokers_own(topic.as_str()) && self.publish.iter().any(|declared| declared.matches(topic)) {
             return Decision::Allow;
         }
-        Decision::Deny(self.denial(Action::Publish, topic.as_str()))
+        Decision::Deny(Box::new(self.denial(Action::Publish, topic.as_str())))
     }
 
     /// Whether this client may subscribe to `filter`: every topic it could match is inside one declared filter (contract section 5).
@@ -27,7 +28,7 @@ impl Grant {
         if !is_brokers_own(filter.topics()) && declared.any(|declared| declared.contains(filter)) {
             return Decision::Allow;
         }
-        Decision::Deny(self.denial(Action::Subscribe, filter.topics()))
+        Decision::Deny(Box::new(self.denial(Action::Subscribe, filter.topics())))
     }
 
     /// Whether a message on `topic` may still be delivered to this client; it guards what waits in its queue.

@@ -33,7 +33,7 @@ fn subscribe(grant: &Grant, filter: &str) -> Option<Denial> {
 fn denial(decision: Decision) -> Option<Denial> {
     match decision {
         Decision::Allow => None,
-        Decision::Deny(denial) => Some(denial),
+        Decision::Deny(denial) => Some(*denial),
     }
 }
 
