@@ -1,8 +1,10 @@
 //! Access control on topics: what a component may publish and subscribe, and which declaration would have allowed the rest.
 
 pub mod client_id;
+mod grant;
 pub mod topic;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -108,5 +110,5 @@ pub enum Decision {
     /// Go on.
     Allow,
     /// Do not, and put this on record.
-    Deny(Denial),
+    Deny(Box<Denial>),
 }

@@ -9,6 +9,7 @@ use crate::api::ApiRequest;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
 use crate::run::history::RunRecord;
 use crate::trust::PeerFacts;
+use crate::why::Explanation;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -207,6 +208,15 @@ pub enum BrokerReport {
     },
     /// The broker refused something.
     Denied(Denial),
+    /// Messages for a client were dropped because its queue was full; told when that begins and when it is over.
+    Dropped {
+        /// Whose queue.
+        subject: Subject,
+        /// How many so far.
+        messages: u64,
+        /// Why, and what helps.
+        explanation: Explanation,
+    },
     /// The broker's sessions are closed and its listener is gone.
     Stopped,
 }

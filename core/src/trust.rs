@@ -1,7 +1,31 @@
 //! Process trust: facts about a connection in, an identity or a refusal out (contract section 4).
+//!
+//! [`Registry`] knows the process trees that the agent started; [`Registry::identify`] holds [`PeerFacts`] against it:
+//!
+//! 1. The peer's socket is judged first: known to the kernel at accept *and* at the decision, the same one (cookie, inode,
+//!    creator, cgroup, addresses), ESTABLISHED, held by somebody, and our own end ESTABLISHED last of all. Otherwise another
+//!    process may have got the port number in between, and nothing else that was gathered means anything.
+//! 2. With cgroups the socket's own cgroup names the tree. A descriptor that was passed on, a double fork, a process moved
+//!    elsewhere: none of them changes it.
+//! 3. Without cgroups the process that holds the socket names the tree by its session, while the session's leader lives
+//!    (its number is then pinned) and if the creator's user id is the tree's. A socket passed between processes of one user
+//!    cannot be seen in this mode; the start-up log says which mode is in force.
+//! 4. A claimed process id must be a living process of that very tree which holds that very socket.
+//!
+//! Invariants: an identity is always one that the registry holds at that moment; cgroup ids 0 and 1 (none, the root) name
+//! nobody; the client's own words are only ever held against the kernel's. Signatures of programs that the agent did not
+//! start are not judged here.
+
+mod identify;
+mod registry;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use core::net::SocketAddr;
+
+pub use identify::{Identity, Refusal, RefusalKind};
+pub use registry::{Entry, Registry};
 
 /// What the kernel says about one end of a TCP connection (`sock_diag`), at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,96 @@
+//! The decision on each publish and subscribe: a grant against a topic, with the declaration that would have allowed it.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use super::topic::{TopicFilter, TopicName};
+use super::{Action, Decision, Declaration, Denial, Grant, Subject};
+use crate::id::Component;
+use crate::why::Explanation;
+
+#[cfg(test)]
+mod tests;
+
+impl Grant {
+    /// Whether this client may publish to `topic` (seed 000).
+    pub fn decide_publish(&self, topic: &TopicName) -> Decision {
+        if !is_brokers_own(topic.as_str()) && self.publish.iter().any(|declared| declared.matches(topic)) {
+            return Decision::Allow;
+        }
+        Decision::Deny(Box::new(self.denial(Action::Publish, topic.as_str())))
+    }
+
+    /// Whether this client may subscribe to `filter`: every topic it could match is inside one declared filter (contract section 5).
+    pub fn decide_subscribe(&self, filter: &TopicFilter) -> Decision {
+        let primary = self.primary.iter().map(|primary| &primary.topic);
+        let mut declared = self.subscribe.iter().chain(primary);
+        if !is_brokers_own(filter.topics()) && declared.any(|declared| declared.contains(filter)) {
+            return Decision::Allow;
+        }
+        Decision::Deny(Box::new(self.denial(Action::Subscribe, filter.topics())))
+    }
+
+    /// Whether a message on `topic` may still be delivered to this client; it guards what waits in its queue.
+    pub fn may_receive(&self, topic: &TopicName) -> bool {
+        let primary = self.primary.iter().map(|primary| &primary.topic);
+        self.subscribe.iter().chain(primary).any(|declared| declared.matches(topic))
+    }
+
+    fn denial(&self, action: Action, target: &str) -> Denial {
+        let subject = &self.subject;
+        let verb = if action == Action::Publish { "publish to" } else { "subscribe to" };
+        let what = format!("{} may not {verb} '{target}'.", subject.component);
+        let (explanation, declaration) = if is_brokers_own(target) {
+            let why = String::from("Topics below $SYS belong to the broker.");
+            (Explanation::new(what, why, "Use another topic; no declaration opens these."), None)
+        } else if let Some(withheld) = &self.withheld {
+            (Explanation::new(what, format!("{} {}", withheld.what, withheld.why), withheld.fix.clone()), None)
+        } else {
+            let declaration = declaration(&subject.component, action, target);
+            let list = declaration.pointer.trim_end_matches("/-");
+            let why = format!("No entry of {list} in {} covers it.", declaration.file);
+            let fix = format!("Add \"{target}\" to {list} in {}.", declaration.file);
+            (Explanation::new(what, why, fix), Some(declaration))
+        };
+        subject.denial(action, target, explanation, declaration)
+    }
+}
+
+impl Subject {
+    /// A refusal of something that this client attempted.
+    pub fn denial(
+        &self,
+        action: Action,
+        target: &str,
+        explanation: Explanation,
+        declaration: Option<Declaration>,
+    ) -> Denial {
+        Denial {
+            action,
+            target: target.to_string(),
+            component: Some(self.component.to_string()),
+            client_id: Some(self.client_id.clone()),
+            pid: Some(self.pid),
+            explanation,
+            declaration,
+        }
+    }
+}
+
+/// Where seed 000 puts the lists of a job and of a plugin.
+fn declaration(component: &Component, action: Action, target: &str) -> Declaration {
+    let publish = action == Action::Publish;
+    let pointer = match (component, publish) {
+        (Component::Job(_), true) => "/mqttTopics/allowedPublications/-",
+        (Component::Job(_), false) => "/mqttTopics/allowedSubscriptions/-",
+        (Component::Plugin(_), true) => "/metadata/mqttTopics/publish/-",
+        (Component::Plugin(_), false) => "/metadata/mqttTopics/subscribe/-",
+    };
+    Declaration { file: component.file(), pointer: pointer.to_string(), value: target.to_string() }
+}
+
+/// `$SYS` is for administrators' tools alone (contract section 5).
+fn is_brokers_own(topics: &str) -> bool {
+    topics == "$SYS" || topics.starts_with("$SYS/")
+}

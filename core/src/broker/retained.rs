@@ -1,0 +1,67 @@
+//! Retained messages: the last one of each topic, bounded in number and bytes (MQTT 5.0 3.3.1.3).
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::message::Message;
+use crate::acl::topic::{TopicFilter, TopicName};
+use crate::time::Monotonic;
+
+/// Topics that keep a message: far above what an endpoint's components use, far below what hurts.
+pub(super) const RETAINED_MESSAGES: usize = 4096;
+/// Payload bytes kept in all, for the same reason.
+pub(super) const RETAINED_BYTES: usize = 16 << 20;
+
+/// The bound was reached; the message was not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// The store. It lives as long as the broker's thread.
+#[derive(Debug, Default)]
+pub(super) struct Retained {
+    messages: BTreeMap<TopicName, Arc<Message>>,
+    bytes: usize,
+}
+
+impl Retained {
+    /// Keeps the message in place of its topic's former one; an empty payload only removes that.
+    pub(super) fn keep(&mut self, now: Monotonic, message: &Arc<Message>) -> Result<(), Full> {
+        self.remove(&message.topic);
+        if message.payload.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.bytes.saturating_add(message.payload.len());
+        if self.messages.len() >= RETAINED_MESSAGES || bytes > RETAINED_BYTES {
+            self.drop_expired(now);
+        }
+        let bytes = self.bytes.saturating_add(message.payload.len());
+        if self.messages.len() >= RETAINED_MESSAGES || bytes > RETAINED_BYTES {
+            return Err(Full);
+        }
+        self.bytes = bytes;
+        self.messages.insert(message.topic.clone(), Arc::clone(message));
+        Ok(())
+    }
+
+    /// What a new subscription gets, in the order of topics.
+    pub(super) fn matching(&self, now: Monotonic, filter: &TopicFilter) -> Vec<Arc<Message>> {
+        let matches = |message: &&Arc<Message>| filter.matches(&message.topic) && !message.is_expired(now);
+        if filter.has_wildcard() {
+            return self.messages.values().filter(matches).cloned().collect();
+        }
+        let exact = TopicName::parse(filter.topics()).ok();
+        exact.and_then(|topic| self.messages.get(&topic)).filter(matches).cloned().into_iter().collect()
+    }
+
+    fn remove(&mut self, topic: &TopicName) {
+        if let Some(former) = self.messages.remove(topic) {
+            self.bytes = self.bytes.saturating_sub(former.payload.len());
+        }
+    }
+
+    fn drop_expired(&mut self, now: Monotonic) {
+        self.messages.retain(|_, message| !message.is_expired(now));
+        self.bytes = self.messages.values().map(|message| message.payload.len()).sum();
+    }
+}
