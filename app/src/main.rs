@@ -1,2 +1,26 @@
-//! The agent.
-fn main() {}
+//! The `castellan` binary: the agent and its commands.
+
+mod cli;
+mod clock;
+mod demo;
+mod failure;
+mod listeners;
+mod perform;
+mod run_loop;
+mod sample_scanner;
+mod service;
+mod signals;
+mod surroundings;
+
+use std::process::ExitCode;
+
+/// The first argument with which the agent starts its launcher; not for people.
+pub(crate) const LAUNCHER_VERB: &str = "launch-task";
+
+fn main() -> ExitCode {
+    // The launcher comes first and alone: it runs once per task and must not pay for anything else.
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == LAUNCHER_VERB) {
+        return castellan_process::launch_main();
+    }
+    cli::main()
+}

@@ -1,0 +1,55 @@
+//! `castellan demo`: the agent's main job on a temporary root, told as it happens.
+
+mod root;
+mod story;
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use castellan_core::event::Event;
+use castellan_core::log_message::LogRecord;
+use castellan_fs::LogOutput;
+use smol::channel::Sender;
+
+use crate::failure::Failure;
+use crate::service::Service;
+use root::DemoRoot;
+use story::{Scene, Story};
+
+/// Runs the demo on `folder`; with `keep` the agent goes on until it is told to stop, and its root stays.
+pub(crate) fn run(folder: &Path, keep: bool) -> Result<(), Failure> {
+    let folder = folder
+        .canonicalize()
+        .map_err(|error| Failure::failed(format!("the folder '{}' cannot be scanned: {error}", folder.display())))?;
+    let root = DemoRoot::create(&folder).map_err(|error| Failure::failed(format!("no temporary agent root: {error}")))?;
+    let story = Arc::new(Story::new(root.path().to_owned(), keep));
+    story.opening(&folder)?;
+
+    let sender: Arc<OnceLock<Sender<Event>>> = Arc::new(OnceLock::new());
+    let tap = {
+        let (story, sender) = (Arc::clone(&story), Arc::clone(&sender));
+        Box::new(move |record: &LogRecord| {
+            if story.tell(record) == Scene::Last && !keep {
+                stop(sender.get());
+            }
+        })
+    };
+    let service = Service::start(root.path(), LogOutput { readable: false, tap: Some(tap) })?;
+    if sender.set(service.sender()).is_err() {
+        return Err(Failure::failed("the demo was started twice"));
+    }
+    service.run()?;
+    let outcome = story.closing();
+    if keep {
+        root.keep();
+    }
+    outcome
+}
+
+/// Asks the agent to stop. A full queue means that it is stopping or stuck; then Ctrl-C is the way out.
+fn stop(sender: Option<&Sender<Event>>) {
+    let asked = sender.map(|sender| sender.try_send(Event::StopRequested(String::from("the demo is over"))));
+    if let Some(Err(error)) = asked {
+        log::warn!("the demo could not ask the agent to stop: {error}");
+    }
+}

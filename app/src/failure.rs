@@ -1,0 +1,54 @@
+//! Why a command failed: one message for people, one exit code for scripts.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The documented exit codes besides 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The work failed.
+    Failed,
+    /// The agent cannot start.
+    CannotStart,
+    /// A file is invalid.
+    InvalidFile,
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    message: String,
+}
+
+impl Failure {
+    /// The work itself failed: exit code 1.
+    pub(crate) fn failed(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Failed, message: message.to_string() }
+    }
+
+    /// The agent cannot start: exit code 5.
+    pub(crate) fn cannot_start(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::CannotStart, message: message.to_string() }
+    }
+
+    /// A file is invalid: exit code 6.
+    pub(crate) fn invalid_file(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::InvalidFile, message: message.to_string() }
+    }
+
+    /// The exit code.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self.kind {
+            Kind::Failed => ExitCode::from(1),
+            Kind::CannotStart => ExitCode::from(5),
+            Kind::InvalidFile => ExitCode::from(6),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}

@@ -1,0 +1,52 @@
+//! One exhaustive match from effect to adapter. Nothing is decided here and nothing blocks.
+
+use castellan_core::effect::Effect;
+use castellan_fs::{LogWriter, Store};
+use castellan_https::Server;
+use castellan_mqtt::BrokerHandle;
+use castellan_process::Processes;
+
+/// The adapters that effects go to.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    pub(crate) processes: Processes,
+    pub(crate) broker: BrokerHandle,
+    pub(crate) store: Store,
+    pub(crate) server: Server,
+    pub(crate) log: LogWriter,
+}
+
+/// What became of an effect.
+#[derive(Debug)]
+pub(crate) enum Performed {
+    /// It is on its way.
+    Done,
+    /// The port's queue was full; the agent is told what was lost.
+    Congested(String),
+    /// The agent is done.
+    Exit,
+}
+
+impl Ports {
+    /// Hands an effect to its port.
+    pub(crate) fn perform(&self, effect: Effect) -> Performed {
+        let lost = match effect {
+            Effect::Process(order) => self.processes.order(order).err().map(|full| format!("process port: {full:?}")),
+            Effect::Broker(order) => self.broker.order(order).err().map(|full| format!("broker: {full:?}")),
+            Effect::Store(order) => self.store.order(order).err().map(|full| format!("store: {full:?}")),
+            Effect::Respond { request, response } => {
+                self.server.respond(request, response);
+                None
+            }
+            Effect::Log(record) => {
+                self.log.append(record);
+                None
+            }
+            Effect::Exit => return Performed::Exit,
+        };
+        match lost {
+            None => Performed::Done,
+            Some(what) => Performed::Congested(format!("An order was lost because a queue was full. {what}")),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The endpoint service: every adapter wired to the core, started in an order that leaves nothing half open.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use castellan_core::agent::Agent;
+use castellan_core::broker::BrokerSettings;
+use castellan_core::config::Settings;
+use castellan_core::event::{DefinitionKind, Endpoints, Event, Loaded};
+use castellan_core::job::finding::Finding;
+use castellan_core::log_message::{Level, LogRecord};
+use castellan_fs::{Certificates, History, LogOutput, LogWriter, PortsFile, Root, Store};
+use castellan_https::{ServerConfig, tls_config};
+use castellan_mqtt::BrokerConfig;
+use castellan_process::{Launcher, ProcessConfig, Processes};
+use smol::channel::{Receiver, Sender, bounded};
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::listeners::Listeners;
+use crate::perform::Ports;
+use crate::surroundings::{self, Facts};
+use crate::{LAUNCHER_VERB, run_loop, signals};
+
+/// Events on their way to the agent. A full queue is visible: the port that could not hand one over says so later.
+const EVENT_QUEUE: usize = 4096;
+
+/// An agent whose listeners are open; [`Service::run`] sets it to work.
+pub(crate) struct Service {
+    root: Root,
+    clock: Clock,
+    agent: Agent,
+    endpoints: Endpoints,
+    first: VecDeque<Event>,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    ports: Ports,
+    executor: ExecutorThread,
+}
+
+/// `castellan run`.
+pub(crate) fn run(root: &Path) -> Result<(), Failure> {
+    let readable = rustix::termios::isatty(std::io::stderr());
+    Service::start(root, LogOutput { readable, tap: None })?.run()
+}
+
+impl Service {
+    /// Opens the root, reads the settings, binds the listeners and starts every port.
+    pub(crate) fn start(root: &Path, output: LogOutput) -> Result<Self, Failure> {
+        let clock = Clock::start();
+        let root = Root::open(root).map_err(Failure::cannot_start)?;
+        let (settings, warnings) = read_settings(&root)?;
+        let listeners = Listeners::bind(&settings)?;
+        let endpoints = listeners.endpoints().map_err(Failure::cannot_start)?;
+        PortsFile::remove_stale(&root).map_err(Failure::cannot_start)?;
+        let certificates = Certificates::open(&root, clock.now().wall).map_err(Failure::cannot_start)?;
+        let history = History::open(&root).map_err(Failure::cannot_start)?;
+        if let Err(error) = history.prune(settings.run_history_days, clock.now().wall) {
+            return Err(Failure::cannot_start(error));
+        }
+        let unfinished = history.unfinished().map_err(Failure::cannot_start)?;
+        let log = LogWriter::start(&root, output, settings.log_level).map_err(Failure::cannot_start)?;
+        let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
+        let definitions = root.read_definitions(&kinds, &settings.plugin_path);
+        let first = VecDeque::from([Event::Loaded(Loaded { definitions, unfinished }), Event::Opened(endpoints)]);
+
+        let (sender, events) = bounded(EVENT_QUEUE);
+        let executor = ExecutorThread::start().map_err(Failure::cannot_start)?;
+        signals::watch(&executor.executor, sender.clone()).map_err(Failure::cannot_start)?;
+        let surroundings = surroundings::gather(Facts {
+            root: root.path(),
+            plugin_path: &settings.plugin_path,
+            boot: root.boot(),
+            started: clock.now(),
+            admin_certificates: certificates.admin_fingerprints(),
+        });
+        let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor };
+        let ports = start.ports(listeners, &certificates, history, log).map_err(Failure::cannot_start)?;
+        note_start(&ports, clock, &warnings);
+        let agent = Agent::new(settings, surroundings);
+        Ok(Self { root, clock, agent, endpoints, first, sender, events, ports, executor })
+    }
+
+    /// For whoever wants to stop the agent.
+    pub(crate) fn sender(&self) -> Sender<Event> {
+        self.sender.clone()
+    }
+
+    /// Works until the agent exits, then closes every port.
+    pub(crate) fn run(mut self) -> Result<(), Failure> {
+        let pid = std::process::id();
+        let ports_file = PortsFile::write(&self.root, self.endpoints, pid).map_err(Failure::cannot_start)?;
+        run_loop::run(&mut self.agent, self.clock, self.first, &self.events, &self.ports);
+        let Ports { processes, broker, store, server, log } = self.ports;
+        server.close();
+        smol::block_on(server.closed());
+        broker.join();
+        processes.close();
+        store.close();
+        let removed = ports_file.remove().map_err(Failure::failed);
+        log.close();
+        self.executor.stop();
+        removed
+    }
+}
+
+fn read_settings(root: &Root) -> Result<(Settings, Vec<Finding>), Failure> {
+    let bytes = root.read_settings().map_err(Failure::cannot_start)?;
+    Settings::parse(bytes.as_deref()).map_err(Failure::invalid_file)
+}
+
+/// What the ports are started with.
+struct Start<'a> {
+    root: &'a Root,
+    settings: &'a Settings,
+    clock: Clock,
+    sender: &'a Sender<Event>,
+    executor: &'a ExecutorThread,
+}
+
+impl Start<'_> {
+    fn ports(&self, listeners: Listeners, certificates: &Certificates, history: History, log: LogWriter) -> Result<Ports, Box<dyn std::error::Error>> {
+        let processes = Processes::start(ProcessConfig {
+            launcher: Launcher { program: std::env::current_exe()?, arguments: vec![LAUNCHER_VERB.into()] },
+            agent_root: self.root.path().to_owned(),
+            state: self.root.path().join("state"),
+            containment: castellan_process::ContainmentChoice::Auto,
+            executor: Arc::clone(&self.executor.executor),
+            events: self.sender.clone(),
+        })?;
+        let clock = self.clock;
+        let (chain, key) = certificates.server();
+        let broker = castellan_mqtt::start(BrokerConfig {
+            listener: listeners.mqtt,
+            tls: tls_config(chain.clone(), key.clone_key(), None)?,
+            settings: BrokerSettings {
+                max_packet_bytes: self.settings.max_packet_bytes,
+                max_queued_messages: self.settings.max_queued_messages,
+                visible_denials: self.settings.visible_denials,
+            },
+            observe: processes.observer(),
+            clock: Arc::new(move || clock.now()),
+            events: self.sender.clone(),
+        })?;
+        let server = castellan_https::start(ServerConfig {
+            http: listeners.http,
+            https: listeners.https,
+            tls: tls_config(chain, key, Some(certificates.client_ca()))?,
+            observe: processes.observer(),
+            executor: Arc::clone(&self.executor.executor),
+            events: self.sender.clone(),
+        })?;
+        let store = Store::start(self.root.clone(), history, self.settings.plugin_path.clone(), self.sender.clone())?;
+        Ok(Ports { processes, broker, store, server, log })
+    }
+}
+
+/// What an administrator should know from the first lines of the log.
+fn note_start(ports: &Ports, clock: Clock, warnings: &[Finding]) {
+    let note = |level, category: &str, message: String| {
+        ports.log.append(LogRecord {
+            timestamp: clock.now().wall.to_rfc3339(),
+            level,
+            source: String::from("castellan"),
+            category: String::from(category),
+            message,
+            correlation_id: String::new(),
+            context: String::new(),
+            client_id: None,
+            pid: None,
+            component: String::from("agent"),
+        });
+    };
+    note(Level::Information, "Containment", ports.processes.containment().to_string());
+    for warning in warnings {
+        note(Level::Warning, "Settings", format!("appsettings.json{}: {}", warning.path, warning.message));
+    }
+}
+
+/// The one executor that serves HTTPS, watches processes and signals, on a thread of its own.
+struct ExecutorThread {
+    executor: Arc<smol::Executor<'static>>,
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl ExecutorThread {
+    fn start() -> io::Result<Self> {
+        let executor = Arc::new(smol::Executor::new());
+        let (stop, stopped) = bounded::<()>(1);
+        let running = Arc::clone(&executor);
+        let thread = thread::Builder::new().name(String::from("io")).spawn(move || {
+            // Either a message or the closed channel ends it.
+            let ended = smol::block_on(running.run(stopped.recv()));
+            drop(ended);
+        })?;
+        Ok(Self { executor, stop, thread })
+    }
+
+    fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            log::error!("the I/O thread panicked; its tasks are gone with the process");
+        }
+    }
+}

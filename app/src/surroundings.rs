@@ -1,0 +1,59 @@
+//! What the core is told about the machine: read once at start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use castellan_core::job::OperatingSystem;
+use castellan_core::surroundings::{INHERITED_VARIABLES, Surroundings};
+use castellan_core::time::Now;
+
+/// Everything that does not come from the settings.
+pub(crate) struct Facts<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) plugin_path: &'a str,
+    pub(crate) boot: u64,
+    pub(crate) started: Now,
+    pub(crate) admin_certificates: BTreeSet<String>,
+}
+
+/// Gathers the surroundings.
+pub(crate) fn gather(facts: Facts<'_>) -> Surroundings {
+    let environment: Vec<(String, String)> = INHERITED_VARIABLES
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+        .collect();
+    let root = facts.root.display().to_string();
+    let home = std::env::var("HOME").unwrap_or_else(|_| String::from("/"));
+    Surroundings {
+        plugin_root: format!("{root}/{}", facts.plugin_path.trim_end_matches('/')),
+        path_variables: path_variables(&root, &home),
+        agent_root: root,
+        here: OperatingSystem::Linux,
+        boot: facts.boot,
+        started: facts.started,
+        version: String::from(env!("CARGO_PKG_VERSION")),
+        environment,
+        uid: rustix::process::geteuid().as_raw(),
+        has_desktop: false,
+        admin_certificates: facts.admin_certificates,
+        endpoints: None,
+    }
+}
+
+/// `{rootdir} {home} {tmp} …` of contract section 3.
+fn path_variables(root: &str, home: &str) -> BTreeMap<String, String> {
+    let desktop = format!("{home}/Desktop");
+    let documents = format!("{home}/Documents");
+    let pairs = [
+        ("rootdir", root),
+        ("home", home),
+        ("tmp", "/tmp"),
+        ("etc", "/etc"),
+        ("var", "/var"),
+        ("usr", "/usr"),
+        ("bin", "/usr/bin"),
+        ("userdesktop", desktop.as_str()),
+        ("documents", documents.as_str()),
+    ];
+    pairs.into_iter().map(|(name, path)| (name.to_owned(), path.to_owned())).collect()
+}
