@@ -21,7 +21,8 @@ pub(crate) fn run(folder: &Path, keep: bool) -> Result<(), Failure> {
     let folder = folder
         .canonicalize()
         .map_err(|error| Failure::failed(format!("the folder '{}' cannot be scanned: {error}", folder.display())))?;
-    let root = DemoRoot::create(&folder).map_err(|error| Failure::failed(format!("no temporary agent root: {error}")))?;
+    let root =
+        DemoRoot::create(&folder).map_err(|error| Failure::failed(format!("no temporary agent root: {error}")))?;
     let story = Arc::new(Story::new(root.path().to_owned(), keep));
     story.opening(&folder)?;
 

@@ -18,7 +18,13 @@ use crate::perform::{Performed, Ports};
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Runs the agent until it asks to exit. Events that stand in `first` come before all others.
-pub(crate) fn run(agent: &mut Agent, clock: Clock, mut first: VecDeque<Event>, events: &Receiver<Event>, ports: &Ports) {
+pub(crate) fn run(
+    agent: &mut Agent,
+    clock: Clock,
+    mut first: VecDeque<Event>,
+    events: &Receiver<Event>,
+    ports: &Ports,
+) {
     let mut effects = Effects::new();
     loop {
         let event = match first.pop_front() {

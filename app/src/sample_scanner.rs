@@ -42,10 +42,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let tls = loopback_tls().map_err(Failure::failed)?;
     let broker = broker_address(&options.keeper_api_base, &tls)?;
     let client_id = format!("{job_id}_SecretScanner_{}", std::process::id());
-    let mut client = Client::connect(ClientConfig { address: broker, client_id, tls, timeout: TIMEOUT }).map_err(Failure::failed)?;
+    let mut client =
+        Client::connect(ClientConfig { address: broker, client_id, tls, timeout: TIMEOUT }).map_err(Failure::failed)?;
 
     let scan = Scan::of(&options.scan);
-    let mut publish = |topic: &str, payload: String| client.publish_at_least_once(topic, payload.into_bytes()).map_err(Failure::failed);
+    let mut publish = |topic: &str, payload: String| {
+        client.publish_at_least_once(topic, payload.into_bytes()).map_err(Failure::failed)
+    };
     publish("KeeperLogger", message(1, &format!("{job_name}: {scan}.")))?;
     for place in &scan.places {
         publish("KeeperLogger", message(2, &format!("Looks like a credential: {place}")))?;
@@ -59,7 +62,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
 fn variable(name: &str) -> Result<String, Failure> {
     std::env::var(name).map_err(|_| {
-        Failure::failed(format!("{name} is not set; this program is started by a job that declares mqttTopics, not by hand"))
+        Failure::failed(format!(
+            "{name} is not set; this program is started by a job that declares mqttTopics, not by hand"
+        ))
     })
 }
 
@@ -141,7 +146,12 @@ impl ServerCertVerifier for LoopbackOnly {
         certificate: &CertificateDer<'_>,
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -150,7 +160,12 @@ impl ServerCertVerifier for LoopbackOnly {
         certificate: &CertificateDer<'_>,
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {

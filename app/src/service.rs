@@ -122,7 +122,13 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn ports(&self, listeners: Listeners, certificates: &Certificates, history: History, log: LogWriter) -> Result<Ports, Box<dyn std::error::Error>> {
+    fn ports(
+        &self,
+        listeners: Listeners,
+        certificates: &Certificates,
+        history: History,
+        log: LogWriter,
+    ) -> Result<Ports, Box<dyn std::error::Error>> {
         let processes = Processes::start(ProcessConfig {
             launcher: Launcher { program: std::env::current_exe()?, arguments: vec![LAUNCHER_VERB.into()] },
             agent_root: self.root.path().to_owned(),

@@ -18,10 +18,8 @@ pub(crate) struct Facts<'a> {
 
 /// Gathers the surroundings.
 pub(crate) fn gather(facts: Facts<'_>) -> Surroundings {
-    let environment: Vec<(String, String)> = INHERITED_VARIABLES
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
-        .collect();
+    let environment: Vec<(String, String)> =
+        INHERITED_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
     let root = facts.root.display().to_string();
     let home = std::env::var("HOME").unwrap_or_else(|_| String::from("/"));
     Surroundings {

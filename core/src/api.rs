@@ -92,7 +92,10 @@ impl ApiResponse {
             Ok(body) => Self::document(status, body),
             Err(error) => {
                 let why = error.to_string();
-                Self::problem(500, &Explanation::new("The answer could not be written.", why, "Report this as a defect."))
+                Self::problem(
+                    500,
+                    &Explanation::new("The answer could not be written.", why, "Report this as a defect."),
+                )
             }
         }
     }

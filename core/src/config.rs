@@ -1,8 +1,19 @@
 //! `appsettings.json`: the sections `Settings` and `MqttBrokerSettings` (contract section 1).
+//!
+//! What is wrong here stops the start with one sentence; what is unknown is a warning, as the documented product has hundreds of keys.
 
+mod flat;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr};
 
+use crate::job::finding::Finding;
 use crate::log_message::Level;
 
 /// Settings in force, every default filled in.
@@ -12,11 +23,13 @@ pub struct Settings {
     pub http_port: u16,
     /// `Settings:KestrelHttpsPort`, 6889; 0 means any free port.
     pub https_port: u16,
+    /// `MqttBrokerSettings:IpAddress`, 127.0.0.1: a loopback address.
+    pub mqtt_address: IpAddr,
     /// `MqttBrokerSettings:Port`, 8675; 0 means any free port.
     pub mqtt_port: u16,
-    /// `Settings:AlternativeSignatures`, hex digits only, lower case.
+    /// `Settings:AlternativeSignatures`, hex digits only, lower case: 40 (SHA-1) or 64 (SHA-256) of a signer's certificate.
     pub alternative_signatures: Vec<String>,
-    /// `Settings:AllowedNonAdminExecutables`.
+    /// `Settings:AllowedNonAdminExecutables`: base names.
     pub allowed_non_admin_executables: Vec<String>,
     /// `Settings:PluginPath`, `Plugins`: the plugin folder below the agent root.
     pub plugin_path: String,
@@ -24,6 +37,8 @@ pub struct Settings {
     pub log_level: Level,
     /// `Settings:AllowElevatedWithoutCertificate`, false.
     pub allow_elevated_without_certificate: bool,
+    /// `Settings:ConfigurationLkg`.
+    pub configuration_lkg: ConfigurationLkg,
     /// `Settings:PluginMonitoring`.
     pub monitoring: Monitoring,
     /// `Settings:MaxConcurrentRuns`, 16.
@@ -38,6 +53,15 @@ pub struct Settings {
     pub max_queued_messages: usize,
 }
 
+/// `Settings:ConfigurationLkg`: Last Known Good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigurationLkg {
+    /// `Enabled`, true.
+    pub enabled: bool,
+    /// `SweepSeconds`, 60: how often all files are compared beyond what the watcher reports.
+    pub sweep_seconds: u64,
+}
+
 /// `Settings:PluginMonitoring`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Monitoring {
@@ -49,4 +73,63 @@ pub struct Monitoring {
     pub restart_delay_max_seconds: u64,
     /// `StableAfterSeconds`, 60: after so long a plugin's delay starts over.
     pub stable_after_seconds: u64,
+}
+
+/// Why the agent cannot start with these settings: one sentence that names file, key, what was found and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The sentence.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            http_port: 6888,
+            https_port: 6889,
+            mqtt_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            mqtt_port: 8675,
+            alternative_signatures: Vec::new(),
+            allowed_non_admin_executables: Vec::new(),
+            plugin_path: String::from("Plugins"),
+            log_level: Level::Information,
+            allow_elevated_without_certificate: false,
+            configuration_lkg: ConfigurationLkg { enabled: true, sweep_seconds: 60 },
+            monitoring: Monitoring {
+                interval_seconds: 5,
+                restart_delay_seconds: 1,
+                restart_delay_max_seconds: 300,
+                stable_after_seconds: 60,
+            },
+            max_concurrent_runs: 16,
+            run_history_days: 30,
+            visible_denials: false,
+            max_packet_bytes: 1 << 20,
+            max_queued_messages: 1000,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads `appsettings.json`; `None` means there is no such file. Unknown keys come back as warnings with the nearest known one.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
+    pub fn parse(file: Option<&[u8]>) -> Result<(Self, Vec<Finding>), ConfigError> {
+        file.map_or_else(|| Ok((Self::default(), Vec::new())), parse::parse)
+    }
+
+    /// The settings in force as the pseudo-plugin `KeeperPrivilegeManager` shows them (contract section 2), without the broker's address
+    /// and the API's URL, which the agent knows only once its ports are open.
+    pub fn flat(&self) -> BTreeMap<String, String> {
+        flat::flat(self)
+    }
 }

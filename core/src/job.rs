@@ -4,8 +4,11 @@ pub mod catalog;
 pub mod condition;
 pub mod finding;
 pub mod parameter;
+pub(crate) mod parse;
 pub mod substitution;
 pub mod task;
+#[cfg(test)]
+mod tests;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,6 +16,7 @@ use alloc::vec::Vec;
 use crate::acl::topic::TopicFilter;
 use crate::id::JobId;
 use condition::Condition;
+use finding::Findings;
 use parameter::Parameter;
 use task::Task;
 
@@ -131,6 +135,16 @@ pub struct JobDefinition {
 }
 
 impl JobDefinition {
+    /// Reads a job document; where the id must be a given one (its file name, the id in a request's path), against `expected_id`.
+    ///
+    /// Notes and warnings come with the job: unknown keys, an event topic that is not declared, routes that never end.
+    ///
+    /// # Errors
+    /// All findings, at least one of them an error.
+    pub fn parse(bytes: &[u8], expected_id: Option<&str>) -> Result<(Self, Findings), Findings> {
+        parse::parse(bytes, expected_id)
+    }
+
     /// Whether `mqttTopics` has at least one entry, so that tasks get `KEEPER_JOB_ID` and `KEEPER_JOB_NAME` (seed 000).
     pub fn declares_topics(&self) -> bool {
         !self.allowed_publications.is_empty() || !self.allowed_subscriptions.is_empty()

@@ -30,3 +30,11 @@ pub const CONTEXT_BYTES: usize = 1 << 20;
 pub const DEFINITIONS: usize = 20_000;
 /// Processes of the registry at one time.
 pub const REGISTRY_ENTRIES: usize = 10_000;
+/// Entries of one list in a definition: tasks, events, parameters, topics, arguments (security design, section 6).
+pub const LIST_ENTRIES: usize = 1000;
+/// Findings that one document may cause; the last one then says how many more there are.
+pub const FINDINGS: usize = 100;
+/// Bytes of a compiled regular expression in a condition, so that a short pattern cannot become a huge machine.
+pub const PATTERN_BYTES: usize = 256 << 10;
+/// Bytes of text that a regular expression is held against: time grows with text times pattern.
+pub const MATCHED_TEXT_BYTES: usize = 64 << 10;

@@ -1,8 +1,15 @@
 //! Log records: what the agent writes for itself, and the `RequestMessage` that tasks and plugins send to `KeeperLogger` (seed 001, step 5).
 
-use alloc::string::String;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use alloc::string::{String, ToString};
 
 use serde::Serialize;
+
+use crate::id::Component;
+use crate::time::WallTime;
 
 /// How much a record matters. Ordered from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -19,6 +26,27 @@ pub enum Level {
     Error,
     /// `Critical`.
     Critical,
+}
+
+impl Level {
+    /// The name as the product's settings write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "Trace",
+            Self::Debug => "Debug",
+            Self::Information => "Information",
+            Self::Warning => "Warning",
+            Self::Error => "Error",
+            Self::Critical => "Critical",
+        }
+    }
+
+    /// Reads a level as settings (`Information`, `Trace`) or log messages (`Info`, `Verbose`) name it, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let own = [Self::Trace, Self::Debug, Self::Information, Self::Warning, Self::Error, Self::Critical];
+        let by_setting = own.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(name));
+        by_setting.or_else(|| parse::level_of_message(name))
+    }
 }
 
 /// One line of `state/logs/agent.jsonl`.
@@ -45,4 +73,74 @@ pub struct LogRecord {
     pub pid: Option<u32>,
     /// `agent`, `job:{id}` or `plugin:{id}`.
     pub component: String,
+}
+
+/// A valid `RequestMessage` (seed 001, step 5), texts still as they were sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogMessage {
+    /// `MetaData.LogLevel`; `Information` where absent.
+    pub level: Level,
+    /// `MetaData.Source`, or empty.
+    pub source: String,
+    /// `MetaData.Category`, or empty.
+    pub category: String,
+    /// `MetaData.Message`, not blank.
+    pub message: String,
+    /// `MetaData.CorrelationId`, or empty.
+    pub correlation_id: String,
+    /// `MetaData.Context`, or empty.
+    pub context: String,
+}
+
+impl LogMessage {
+    /// Reads the payload of a publish to `KeeperLogger` (contract section 6): one JSON object of at most 64 KiB, names case-sensitive.
+    ///
+    /// # Errors
+    /// One sentence with the reason, for the record of refusals.
+    pub fn parse(payload: &[u8]) -> Result<Self, String> {
+        parse::parse(payload)
+    }
+
+    /// The line for the log, with what the agent knows itself: when it came, from which client and verified process, and whose that is.
+    pub fn into_record(self, received: WallTime, client_id: &str, pid: u32, component: &Component) -> LogRecord {
+        LogRecord {
+            timestamp: received.to_rfc3339(),
+            level: self.level,
+            source: escape(&self.source),
+            category: escape(&self.category),
+            message: escape(&self.message),
+            correlation_id: escape(&self.correlation_id),
+            context: escape(&self.context),
+            client_id: Some(escape(client_id)),
+            pid: Some(pid),
+            component: component.to_string(),
+        }
+    }
+}
+
+/// Writes line breaks, control characters (so also ANSI escapes) and marks that reverse the reading direction visibly, so that nobody can
+/// forge a second log line or steer a terminal. Backslashes stay single: this is for readers, not for decoding.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            hidden if is_hidden(hidden) => {
+                let code = u32::from(hidden);
+                escaped.push_str("\\u");
+                let digits = [12, 8, 4, 0].map(|shift| char::from_digit((code >> shift) & 0xf, 16).unwrap_or('?'));
+                escaped.extend(digits);
+            }
+            plain => escaped.push(plain),
+        }
+    }
+    escaped
+}
+
+/// Control characters, other line ends (U+2028, U+2029), marks and overrides of direction, the byte order mark; all below U+10000.
+fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

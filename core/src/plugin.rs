@@ -1,9 +1,11 @@
 //! A plugin definition: `Plugins/{id}.json` (seed 003, contract section 7).
 
 pub mod backoff;
-pub mod parse;
+mod parse;
 pub mod settings;
 pub mod supervisor;
+#[cfg(test)]
+mod tests;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,6 +13,8 @@ use alloc::vec::Vec;
 use crate::acl::PrimarySubscription;
 use crate::acl::topic::TopicFilter;
 use crate::id::PluginId;
+use crate::job::OperatingSystem;
+use crate::job::finding::Findings;
 use crate::json::Json;
 
 /// A valid plugin.
@@ -22,7 +26,7 @@ pub struct PluginDefinition {
     pub name: String,
     /// `version`, or empty.
     pub version: String,
-    /// `executablePath`: absolute, or relative to the agent root, then to the plugin root.
+    /// `executablePath`, empty where `built_in`: absolute, or relative to the agent root, then to the plugin root.
     pub executable_path: String,
     /// `arguments`, split but not substituted.
     pub arguments: Vec<String>,
@@ -38,6 +42,8 @@ pub struct PluginDefinition {
     pub startup_priority: i64,
     /// `autoStart`, false where absent.
     pub auto_start: bool,
+    /// `pluginType` is `Service`: the agent itself is the plugin, there is no process. Else it is `Executable`.
+    pub built_in: bool,
     /// `executionContext` is `Service`; other contexts need a user session.
     pub service_context: bool,
     /// `requiresMonitoring`, false where absent.
@@ -51,3 +57,18 @@ pub struct PluginDefinition {
     /// The document as it came, byte for byte.
     pub document: Vec<u8>,
 }
+
+impl PluginDefinition {
+    /// Reads a plugin document for the system `here`; where the id must be a given one (its file name), against `expected_id`.
+    ///
+    /// Notes and warnings come with the plugin.
+    ///
+    /// # Errors
+    /// All findings, at least one of them an error.
+    pub fn parse(bytes: &[u8], expected_id: Option<&str>, here: OperatingSystem) -> Result<(Self, Findings), Findings> {
+        parse::parse(bytes, expected_id, here)
+    }
+}
+
+/// Plugins that the agent itself is; only they may have `pluginType` `Service` (contract section 7).
+pub const BUILT_IN_PLUGINS: [&str; 1] = ["KeeperLogger"];

@@ -31,6 +31,7 @@ mod context;
 pub mod history;
 mod launch;
 mod phase;
+mod progress;
 mod record;
 mod routing;
 #[cfg(test)]
@@ -54,9 +55,9 @@ use crate::log_message::Level;
 use crate::time::Deadline;
 use crate::turn::Turn;
 pub(crate) use built_in::FiredEvent;
-pub(crate) use launch::candidates;
 use context::Context;
 use history::{Outcome, RunRecord, TaskRecord};
+pub(crate) use launch::candidates;
 use phase::{Live, Phase, Stop};
 use routing::{Next, TaskEnd};
 
@@ -103,11 +104,7 @@ pub(crate) struct Origin {
 
 impl Admitted {
     /// Checks the values against the job's parameters.
-    pub(crate) fn new(
-        job: Arc<JobDefinition>,
-        origin: Origin,
-        values: &Map<String, Value>,
-    ) -> Result<Self, String> {
+    pub(crate) fn new(job: Arc<JobDefinition>, origin: Origin, values: &Map<String, Value>) -> Result<Self, String> {
         let context = Context::new(values, &job.parameters).map_err(|invalid| invalid.message)?;
         Ok(Self { job, origin, context })
     }
@@ -223,7 +220,12 @@ impl Run {
         self.record.set_pid(pid);
         self.phase = Phase::Releasing(live);
         turn.process(ProcessOrder::Release { spawn });
-        self.log(Level::Information, "ProcessRegistered", format!("Process {pid} is registered before its first instruction."), turn);
+        self.log(
+            Level::Information,
+            "ProcessRegistered",
+            format!("Process {pid} is registered before its first instruction."),
+            turn,
+        );
     }
 
     /// The task's program runs.
@@ -316,80 +318,6 @@ impl Run {
         turn.process(order);
     }
 
-    /// The job's own condition; an end where it is false.
-    fn job_condition(&self, turn: &Turn<'_>) -> Option<Next> {
-        let evaluation = self.job.condition.as_ref()?.evaluate(&self.lookup(turn));
-        let reason = format!("The job's condition is false: {}.", evaluation.explanation);
-        (!evaluation.holds).then_some(Next::End(Outcome::Skipped, reason))
-    }
-
-    /// Considers tasks until one has to wait for the world, or the run ends.
-    fn advance(&mut self, first: Next, turn: &mut Turn<'_>) {
-        let mut next = first;
-        loop {
-            if let Some(reason) = &self.canceled {
-                next = Next::End(Outcome::Canceled, reason.clone());
-            }
-            let index = match next {
-                Next::Task(index, _) => index,
-                Next::End(outcome, reason) => return self.finish(outcome, reason, turn),
-            };
-            let job = Arc::clone(&self.job);
-            let Some(task) = job.tasks.get(index) else {
-                return self.finish(Outcome::Failed, format!("There is no task {index}."), turn);
-            };
-            if let Some(skip) = routing::skip(task, turn.surroundings.here, &self.lookup(turn), &|it| turn.setting(it)) {
-                next = self.task_skipped(index, task, &skip, turn);
-                continue;
-            }
-            if self.executed >= TASKS_PER_RUN {
-                let reason = format!("A run executes at most {TASKS_PER_RUN} tasks; '{}' would be one more.", task.id);
-                return self.finish(Outcome::Failed, reason, turn);
-            }
-            self.executed = self.executed.saturating_add(1);
-            match self.execute(index, task, turn) {
-                Some(after) => next = after,
-                None => return,
-            }
-        }
-    }
-
-    /// Carries a task out; `None` where its process has to be waited for.
-    fn execute(&mut self, index: usize, task: &Task, turn: &mut Turn<'_>) -> Option<Next> {
-        let live = Live::new(SpawnId(0), index, turn.now.monotonic, task.timeout_seconds);
-        self.record.tasks.push(TaskRecord::starting(&task.id));
-        let filled = match launch::fill(&task.arguments, &self.lookup(turn)) {
-            Ok(filled) => filled,
-            Err(error) => return Some(self.task_ended(index, TaskEnd::Failed, Some(error), &live, turn)),
-        };
-        self.warn_unknown(&task.id, &filled.unknown);
-        self.record.set_command_line(&task.command, &filled.texts);
-        if let Some(reason) = unavailable(task) {
-            return Some(self.task_ended(index, TaskEnd::Failed, Some(reason), &live, turn));
-        }
-        let job = Arc::clone(&self.job);
-        if let Some(result) = built_in::perform(&task.command, &filled.texts, &job, turn) {
-            return Some(self.built_in_ended(&live, result, turn));
-        }
-        let spawn = turn.counters.spawn();
-        self.trees.insert(spawn);
-        self.phase = Phase::Preparing(Live { spawn, ..live });
-        turn.process(ProcessOrder::Spawn(launch::spawn_request(spawn, &job, task, filled.texts, turn.surroundings)));
-        None
-    }
-
-    fn built_in_ended(&mut self, live: &Live, result: Result<built_in::BuiltInResult, String>, turn: &mut Turn<'_>) -> Next {
-        match result {
-            Ok(done) => {
-                self.record.set_stdout(&done.stdout);
-                self.fired.extend(done.fired);
-                self.remember(live.index, ExitStatus::Code(0), &done.stdout);
-                self.task_ended(live.index, TaskEnd::Succeeded, None, live, turn)
-            }
-            Err(reason) => self.task_ended(live.index, TaskEnd::Failed, Some(reason), live, turn),
-        }
-    }
-
     /// Ends what is left of the run's processes, then records the outcome.
     fn finish(&mut self, outcome: Outcome, reason: String, turn: &mut Turn<'_>) {
         self.record.close(outcome, reason, turn.now);
@@ -407,20 +335,14 @@ impl Run {
         self.record.context = record::shown(&self.context, &self.job);
         turn.store(StoreOrder::PersistRun { ticket, record: self.record.clone() });
         self.phase = Phase::Closing(ticket);
-        let message = format!("Run {} ended as {}. {}", self.id, self.record.status, self.record.reason.clone().unwrap_or_default());
+        let message = format!(
+            "Run {} ended as {}. {}",
+            self.id,
+            self.record.status,
+            self.record.reason.clone().unwrap_or_default()
+        );
         let level = if self.record.is_good() { Level::Information } else { Level::Warning };
         self.log(level, "RunFinished", message, turn);
         self.publish_event("finished", None, turn);
-    }
-}
-
-/// Why this version cannot carry out a task at all.
-fn unavailable(task: &Task) -> Option<String> {
-    match task.execution_type {
-        ExecutionType::Service => None,
-        ExecutionType::Http => Some("Http tasks are not carried out by this version; use a Service task.".to_string()),
-        ExecutionType::User | ExecutionType::UserDesktop | ExecutionType::UserElevated => {
-            Some("NoActiveSession: there is no user session to run it in, and it never runs as the agent instead.".to_string())
-        }
     }
 }

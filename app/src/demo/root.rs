@@ -45,7 +45,10 @@ impl DemoRoot {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the demo plays the integrator, who deploys these files before the agent starts")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the demo plays the integrator, who deploys these files before the agent starts"
+)]
 fn write(path: &Path, document: &serde_json::Value) -> io::Result<()> {
     fs::write(path, format!("{document:#}\n"))
 }

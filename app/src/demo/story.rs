@@ -67,7 +67,9 @@ impl Story {
             return Err(Failure::failed("the agent stopped before the job's run had ended"));
         }
         if !self.good.load(Ordering::Acquire) {
-            return Err(Failure::failed("the job's run did not succeed; run again with --keep and look at state/logs/agent.jsonl"));
+            return Err(Failure::failed(
+                "the job's run did not succeed; run again with --keep and look at state/logs/agent.jsonl",
+            ));
         }
         if !self.keep {
             self.where_to_look();

@@ -32,7 +32,11 @@ pub(super) struct Scan {
 
 impl fmt::Display for Scan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} files read, {} findings, {} unreadable", self.files_read, self.findings, self.unreadable)?;
+        write!(
+            formatter,
+            "{} files read, {} findings, {} unreadable",
+            self.files_read, self.findings, self.unreadable
+        )?;
         if self.complete { Ok(()) } else { write!(formatter, "; stopped after {} s", TIME_LIMIT.as_secs()) }
     }
 }

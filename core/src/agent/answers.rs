@@ -52,13 +52,19 @@ pub(super) enum Intent {
 impl Agent {
     pub(super) fn on_store(&mut self, now: Now, report: StoreReport, effects: &mut Effects) {
         match report {
-            StoreReport::RunPersisted { ticket, run, result } => self.on_run_persisted(now, ticket, &run, &result, effects),
+            StoreReport::RunPersisted { ticket, run, result } => {
+                self.on_run_persisted(now, ticket, &run, &result, effects)
+            }
             StoreReport::RunsRead { ticket, result } => match self.pending.remove(&ticket) {
-                Some(Pending::Runs { request, run }) => respond(request, self.runs_response(result, run.as_ref()), effects),
+                Some(Pending::Runs { request, run }) => {
+                    respond(request, self.runs_response(result, run.as_ref()), effects)
+                }
                 other => self.unasked(now, ticket, other, effects),
             },
             StoreReport::DefinitionChanged { ticket, result } => match self.pending.remove(&ticket) {
-                Some(Pending::Write { request, job, created }) => self.on_written(now, request, *job, created, result, effects),
+                Some(Pending::Write { request, job, created }) => {
+                    self.on_written(now, request, *job, created, result, effects)
+                }
                 Some(Pending::Removal { request, job }) => self.on_removed(now, request, &job, result, effects),
                 other => self.unasked(now, ticket, other, effects),
             },
@@ -72,7 +78,14 @@ impl Agent {
         }
     }
 
-    fn on_run_persisted(&mut self, now: Now, ticket: TicketId, run: &RunId, result: &Result<(), String>, effects: &mut Effects) {
+    fn on_run_persisted(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        run: &RunId,
+        result: &Result<(), String>,
+        effects: &mut Effects,
+    ) {
         if let Some(run) = self.runs.get_mut(run) {
             run.on_persisted(ticket, result, &mut self.desk.turn(now, effects));
         } else if let Err(error) = result {
@@ -96,7 +109,8 @@ impl Agent {
         match (result, self.runs.get(id)) {
             (Ok(()), Some(run)) => {
                 let record = run.record();
-                let triggered = Triggered { run_id: id.to_string(), job_id: record.job_id.clone(), status: record.status.clone() };
+                let triggered =
+                    Triggered { run_id: id.to_string(), job_id: record.job_id.clone(), status: record.status.clone() };
                 ApiResponse::json(202, &triggered)
             }
             (Err(error), _) => not_on_disk("The run was not started.", error),
@@ -104,7 +118,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn on_inspected(&mut self, now: Now, ticket: TicketId, executables: &[ExecutableFacts], effects: &mut Effects) {
+    pub(super) fn on_inspected(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        executables: &[ExecutableFacts],
+        effects: &mut Effects,
+    ) {
         let (request, job, places, intent) = match self.pending.remove(&ticket) {
             Some(Pending::Inspection { request, job, places, intent }) => (request, job, places, intent),
             other => return self.unasked(now, ticket, other, effects),
@@ -118,7 +138,9 @@ impl Agent {
                 let body = json!({ "valid": valid, "findings": known });
                 respond(request, ApiResponse::json(if valid { 200 } else { 400 }, &body), effects);
             }
-            Intent::Create | Intent::Replace if !findings.is_empty() => respond(request, invalid_job(&findings), effects),
+            Intent::Create | Intent::Replace if !findings.is_empty() => {
+                respond(request, invalid_job(&findings), effects)
+            }
             Intent::Create => match self.id_conflict(&job.id) {
                 Some(conflict) => respond(request, conflict, effects),
                 None => self.write(now, request, job, true, effects),
@@ -140,14 +162,30 @@ impl Agent {
         self.pending.values().any(|pending| matches!(pending, Pending::Write { job, .. } if job.id == *id))
     }
 
-    fn on_written(&mut self, now: Now, request: RequestId, job: JobDefinition, created: bool, result: Result<(), String>, effects: &mut Effects) {
+    fn on_written(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        job: JobDefinition,
+        created: bool,
+        result: Result<(), String>,
+        effects: &mut Effects,
+    ) {
         if let Err(error) = result {
-            return respond(request, not_on_disk("The job was not written; what was there before still counts.", &error), effects);
+            return respond(
+                request,
+                not_on_disk("The job was not written; what was there before still counts.", &error),
+                effects,
+            );
         }
         let (id, document) = (job.id.clone(), job.document.clone());
         self.insert_job(now, job, effects);
         let verb = if created { "created" } else { "replaced" };
-        self.desk.turn(now, effects).log(Level::Information, "JobWritten", format!("Job {id} was {verb} through the API."));
+        self.desk.turn(now, effects).log(
+            Level::Information,
+            "JobWritten",
+            format!("Job {id} was {verb} through the API."),
+        );
         let mut response = ApiResponse::document(if created { 201 } else { 200 }, document);
         if created {
             response.set_header("location", &format!("/api/Jobs/{id}"));
@@ -155,13 +193,24 @@ impl Agent {
         respond(request, response, effects);
     }
 
-    fn on_removed(&mut self, now: Now, request: RequestId, id: &JobId, result: Result<(), String>, effects: &mut Effects) {
+    fn on_removed(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        id: &JobId,
+        result: Result<(), String>,
+        effects: &mut Effects,
+    ) {
         if let Err(error) = result {
             return respond(request, not_on_disk("The job was not removed.", &error), effects);
         }
         self.remove_job(now, id.as_str(), effects);
         self.catalog.remove(id.as_str());
-        self.desk.turn(now, effects).log(Level::Information, "JobRemoved", format!("Job {id} was removed through the API."));
+        self.desk.turn(now, effects).log(
+            Level::Information,
+            "JobRemoved",
+            format!("Job {id} was removed through the API."),
+        );
         respond(request, ApiResponse::json(200, &json!({ "id": id.as_str(), "deleted": true })), effects);
     }
 
@@ -180,7 +229,9 @@ impl Agent {
             None => ApiResponse::json(200, &records),
             Some(id) => match records.pop() {
                 Some(record) => ApiResponse::json(200, &record),
-                None => not_found(&format!("There is no run '{id}'."), "GET /api/Jobs/{id}/runs lists the runs of a job."),
+                None => {
+                    not_found(&format!("There is no run '{id}'."), "GET /api/Jobs/{id}/runs lists the runs of a job.")
+                }
             },
         }
     }

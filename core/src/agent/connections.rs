@@ -1,5 +1,6 @@
 //! Who may connect to the broker: the registry says who a process is, the client id is only held against it (contract section 5).
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -24,25 +25,38 @@ impl Agent {
             }
             BrokerReport::Connected { subject } => self.on_connected(now, &subject, effects),
             BrokerReport::Disconnected { subject, reason } => self.on_disconnected(now, &subject, &reason, effects),
-            BrokerReport::Published { subject, topic, payload } => self.on_published(now, &subject, &topic, &payload, effects),
+            BrokerReport::Published { subject, topic, payload } => {
+                self.on_published(now, &subject, &topic, &payload, effects)
+            }
+            BrokerReport::Dropped { subject, messages, explanation } => {
+                let message = format!("{explanation} {messages} messages so far.");
+                self.desk.turn(now, effects).log_about(Level::Warning, "Dropped", message, Some(&subject.component));
+            }
             BrokerReport::Denied(denial) => self.record_denial(now, denial, effects),
             BrokerReport::Stopped => self.on_broker_stopped(now, effects),
         }
     }
 
-    fn on_connect_asked(&mut self, now: Now, connection: ConnectionId, client_id: &str, peer: &PeerFacts, effects: &mut Effects) {
+    fn on_connect_asked(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        client_id: &str,
+        peer: &PeerFacts,
+        effects: &mut Effects,
+    ) {
         let verdict = match self.judge_connect(client_id, peer) {
             Ok(grant) => ConnectVerdict::Accept(Arc::new(grant)),
             Err((reason, denial)) => {
                 let explanation = denial.explanation.clone();
-                self.record_denial(now, denial, effects);
+                self.record_denial(now, *denial, effects);
                 ConnectVerdict::Refuse { reason, explanation }
             }
         };
         self.desk.turn(now, effects).broker(BrokerOrder::AnswerConnect { connection, verdict });
     }
 
-    fn judge_connect(&self, client_id: &str, peer: &PeerFacts) -> Result<Grant, (ConnectRefusal, Denial)> {
+    fn judge_connect(&self, client_id: &str, peer: &PeerFacts) -> Result<Grant, (ConnectRefusal, Box<Denial>)> {
         let deny = |reason, component: Option<&Component>, pid, explanation| {
             let denial = Denial {
                 action: Action::Connect,
@@ -53,7 +67,7 @@ impl Agent {
                 explanation,
                 declaration: None,
             };
-            Err((reason, denial))
+            Err((reason, Box::new(denial)))
         };
         let identity = match self.registry.identify(peer) {
             Ok(identity) => identity,
@@ -68,7 +82,9 @@ impl Agent {
         let component = Some(&identity.component);
         let pid = match (identity.pid, client_id::claimed_pid(client_id)) {
             (Some(pid), Ok(_)) => pid,
-            (pid, Err(explanation)) => return deny(ConnectRefusal::ClientIdentifierNotValid, component, pid, explanation),
+            (pid, Err(explanation)) => {
+                return deny(ConnectRefusal::ClientIdentifierNotValid, component, pid, explanation);
+            }
             (None, Ok(claimed)) => {
                 let explanation = Explanation::new(
                     format!("The client id '{client_id}' is refused."),
@@ -115,7 +131,14 @@ impl Agent {
         {
             plugin.connections = plugin.connections.saturating_add(1);
         }
-        self.log_connection(now, Level::Information, "Connected", "connected to the broker".to_string(), subject, effects);
+        self.log_connection(
+            now,
+            Level::Information,
+            "Connected",
+            "connected to the broker".to_string(),
+            subject,
+            effects,
+        );
     }
 
     fn on_disconnected(&mut self, now: Now, subject: &Subject, reason: &str, effects: &mut Effects) {
@@ -128,7 +151,15 @@ impl Agent {
         self.log_connection(now, Level::Debug, "Disconnected", format!("left the broker: {reason}"), subject, effects);
     }
 
-    fn log_connection(&mut self, now: Now, level: Level, category: &str, what: alloc::string::String, subject: &Subject, effects: &mut Effects) {
+    fn log_connection(
+        &mut self,
+        now: Now,
+        level: Level,
+        category: &str,
+        what: alloc::string::String,
+        subject: &Subject,
+        effects: &mut Effects,
+    ) {
         let message = format!("{} (pid {}) {what}.", subject.client_id, subject.pid);
         self.desk.turn(now, effects).log_about(level, category, message, Some(&subject.component));
     }

@@ -37,16 +37,22 @@ impl Agent {
         record.status = Outcome::Lost.as_str().to_string();
         record.outcome = Some(Outcome::Lost);
         record.finished_at = Some(now.wall.to_rfc3339());
-        record.reason = Some(String::from("The agent ended while this run was active; what was left of it was killed."));
+        record.reason =
+            Some(String::from("The agent ended while this run was active; what was left of it was killed."));
         for task in record.tasks.iter_mut().filter(|task| task.outcome == "Running") {
             task.outcome = Outcome::Lost.as_str().to_string();
         }
         let mut turn = self.desk.turn(now, effects);
-        turn.log(Level::Warning, "RunLost", format!("Run {} of job {} is lost: the agent ended while it was active.", record.run_id, record.job_id));
+        turn.log(
+            Level::Warning,
+            "RunLost",
+            format!("Run {} of job {} is lost: the agent ended while it was active.", record.run_id, record.job_id),
+        );
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::PersistRun { ticket, record: record.clone() });
         if let Ok(job) = JobId::parse(&record.job_id) {
-            self.last_runs.insert(job, LastRun { started_at: record.started_at, outcome: Some(Outcome::Lost.as_str()) });
+            self.last_runs
+                .insert(job, LastRun { started_at: record.started_at, outcome: Some(Outcome::Lost.as_str()) });
         }
     }
 
@@ -132,17 +138,28 @@ impl Agent {
                 Severity::Warning => Level::Warning,
                 Severity::Note => Level::Debug,
             };
-            turn.log(level, "Definition", format!("{file}{} {}: {}", pointer(&finding.path), finding.code, finding.message));
+            turn.log(
+                level,
+                "Definition",
+                format!("{file}{} {}: {}", pointer(&finding.path), finding.code, finding.message),
+            );
         }
         if has_errors(findings) {
-            turn.log(Level::Error, "OutOfService", format!("{file} is out of service until it is mended and reloaded."));
+            turn.log(
+                Level::Error,
+                "OutOfService",
+                format!("{file} is out of service until it is mended and reloaded."),
+            );
         }
     }
 
     /// Puts a job into service. Permissions of its running tasks change at once; its schedule starts over if it changed.
     pub(super) fn insert_job(&mut self, now: Now, job: JobDefinition, effects: &mut Effects) {
         let id = job.id.clone();
-        let same_schedule = self.catalog.find(id.as_str()).is_some_and(|old| old.schedule == job.schedule && old.enabled == job.enabled);
+        let same_schedule = self
+            .catalog
+            .find(id.as_str())
+            .is_some_and(|old| old.schedule == job.schedule && old.enabled == job.enabled);
         let job = self.catalog.insert(job);
         let mut turn = self.desk.turn(now, effects);
         turn.broker(BrokerOrder::Regrant {
@@ -155,12 +172,15 @@ impl Agent {
             return;
         }
         self.schedules.remove(&id);
-        let Some(definition) = job.schedule.as_ref().filter(|_| job.enabled && job.runs_here(turn.surroundings.here)) else {
+        let Some(definition) = job.schedule.as_ref().filter(|_| job.enabled && job.runs_here(turn.surroundings.here))
+        else {
             return;
         };
         let schedule = Schedule::new(definition, now);
         if let Schedule::Unserved { mode } = &schedule {
-            let message = format!("Jobs/{id}.json/schedule: this version does not serve {mode}; the job runs by event and trigger only.");
+            let message = format!(
+                "Jobs/{id}.json/schedule: this version does not serve {mode}; the job runs by event and trigger only."
+            );
             turn.log_about(Level::Warning, "Schedule", message, Some(&Component::Job(id.clone())));
         }
         self.schedules.insert(id, schedule);

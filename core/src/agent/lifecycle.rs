@@ -81,8 +81,11 @@ impl Agent {
     pub(super) fn continue_stop(&mut self, now: Now, effects: &mut Effects) {
         let Lifecycle::Stopping { until, broker } = self.phase else { return };
         if now.monotonic >= until {
-            let left = self.runs.len().saturating_add(self.plugins.values().filter(|plugin| !plugin.is_stopped()).count());
-            let message = format!("{left} runs and plugins did not end within {STOP_LIMIT_SECONDS} s; they are killed with the agent.");
+            let left =
+                self.runs.len().saturating_add(self.plugins.values().filter(|plugin| !plugin.is_stopped()).count());
+            let message = format!(
+                "{left} runs and plugins did not end within {STOP_LIMIT_SECONDS} s; they are killed with the agent."
+            );
             self.desk.turn(now, effects).log(Level::Warning, "StopLimit", message);
             return self.exit(effects);
         }
@@ -97,7 +100,8 @@ impl Agent {
         if self.is_stopping() {
             return self.exit(effects);
         }
-        let message = String::from("The broker stopped although nobody asked; the agent stops too, to be started again whole.");
+        let message =
+            String::from("The broker stopped although nobody asked; the agent stops too, to be started again whole.");
         self.desk.turn(now, effects).log(Level::Critical, "BrokerStopped", message);
         self.on_stop_requested(now, "the broker stopped", effects);
         self.exit(effects);

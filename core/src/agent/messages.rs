@@ -16,7 +16,14 @@ use crate::time::Now;
 use crate::why::Explanation;
 
 impl Agent {
-    pub(super) fn on_published(&mut self, now: Now, subject: &Subject, topic: &str, payload: &[u8], effects: &mut Effects) {
+    pub(super) fn on_published(
+        &mut self,
+        now: Now,
+        subject: &Subject,
+        topic: &str,
+        payload: &[u8],
+        effects: &mut Effects,
+    ) {
         let result = match topic {
             "KeeperLogger" => self.on_log_message(now, subject, payload, effects),
             "EventMessages" => self.on_event_message(now, subject, payload, effects),
@@ -31,16 +38,27 @@ impl Agent {
         }
     }
 
-    fn on_log_message(&mut self, now: Now, subject: &Subject, payload: &[u8], effects: &mut Effects) -> Result<(), String> {
+    fn on_log_message(
+        &mut self,
+        now: Now,
+        subject: &Subject,
+        payload: &[u8],
+        effects: &mut Effects,
+    ) -> Result<(), String> {
         let message = LogMessage::parse(payload)?;
-        let component = subject.component.to_string();
-        let record = message.into_record(String::new(), Some(subject.client_id.clone()), Some(subject.pid), component);
+        let record = message.into_record(now.wall, &subject.client_id, subject.pid, &subject.component);
         self.desk.turn(now, effects).log_record(record);
         Ok(())
     }
 
     /// `{"eventName":"…","context":{…}}`: starts every job that waits for the event.
-    fn on_event_message(&mut self, now: Now, subject: &Subject, payload: &[u8], effects: &mut Effects) -> Result<(), String> {
+    fn on_event_message(
+        &mut self,
+        now: Now,
+        subject: &Subject,
+        payload: &[u8],
+        effects: &mut Effects,
+    ) -> Result<(), String> {
         let message = Json::parse(payload).map_err(|error| error.to_string())?;
         let name = text(&message, &["eventName", "event", "name"]).ok_or("It has no eventName.")?;
         let context = context(&message, &["context", "payload", "parameters"])?;
@@ -50,7 +68,13 @@ impl Agent {
     }
 
     /// `{"jobId":"…","context":{…}}`: triggers one job. The agent's own completions on this topic do not come here.
-    fn on_job_message(&mut self, now: Now, subject: &Subject, payload: &[u8], effects: &mut Effects) -> Result<(), String> {
+    fn on_job_message(
+        &mut self,
+        now: Now,
+        subject: &Subject,
+        payload: &[u8],
+        effects: &mut Effects,
+    ) -> Result<(), String> {
         let message = Json::parse(payload).map_err(|error| error.to_string())?;
         let id = text(&message, &["jobId"]).ok_or("It has no jobId.")?;
         let context = context(&message, &["context", "payload", "parameters"])?;

@@ -85,7 +85,13 @@ impl Agent {
     }
 
     /// Lets one run act.
-    pub(super) fn with_run(&mut self, now: Now, id: &RunId, effects: &mut Effects, act: impl FnOnce(&mut Run, &mut Turn<'_>)) {
+    pub(super) fn with_run(
+        &mut self,
+        now: Now,
+        id: &RunId,
+        effects: &mut Effects,
+        act: impl FnOnce(&mut Run, &mut Turn<'_>),
+    ) {
         if let Some(run) = self.runs.get_mut(id) {
             act(run, &mut self.desk.turn(now, effects));
         }

@@ -25,15 +25,21 @@ impl Agent {
             }
             ProcessReport::Started { spawn } => match self.owner(spawn) {
                 Some(Owner::Run(id)) => self.with_run(now, &id, effects, |run, turn| run.on_started(spawn, turn)),
-                Some(Owner::Plugin(id)) => self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_started(spawn, turn)),
+                Some(Owner::Plugin(id)) => {
+                    self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_started(spawn, turn))
+                }
                 None => self.unowned(now, spawn, "started", effects),
             },
             ProcessReport::SpawnFailed { spawn, reason } => {
                 self.distrust(now, spawn, effects);
                 match self.owner(spawn) {
-                    Some(Owner::Run(id)) => self.with_run(now, &id, effects, |run, turn| run.on_spawn_failed(spawn, &reason, turn)),
+                    Some(Owner::Run(id)) => {
+                        self.with_run(now, &id, effects, |run, turn| run.on_spawn_failed(spawn, &reason, turn))
+                    }
                     Some(Owner::Plugin(id)) => {
-                        self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_spawn_failed(spawn, &reason, turn));
+                        self.with_plugin(now, &id, effects, |plugin, turn| {
+                            plugin.on_spawn_failed(spawn, &reason, turn)
+                        });
                     }
                     None => self.unowned(now, spawn, "failed to start", effects),
                 }
@@ -44,7 +50,9 @@ impl Agent {
                     self.desk.turn(now, effects).broker(BrokerOrder::Revoke { spawn });
                 }
                 match self.owner(spawn) {
-                    Some(Owner::Run(id)) => self.with_run(now, &id, effects, |run, turn| run.on_exited(spawn, status, turn)),
+                    Some(Owner::Run(id)) => {
+                        self.with_run(now, &id, effects, |run, turn| run.on_exited(spawn, status, turn))
+                    }
                     Some(Owner::Plugin(id)) => {
                         self.distrust(now, spawn, effects);
                         self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_exited(spawn, status, turn));
@@ -53,8 +61,12 @@ impl Agent {
                 }
             }
             ProcessReport::Collected { spawn, stdout, stderr } => match self.owner(spawn) {
-                Some(Owner::Run(id)) => self.with_run(now, &id, effects, |run, turn| run.on_collected(spawn, &stdout, &stderr, turn)),
-                Some(Owner::Plugin(id)) => self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_collected(spawn, &stderr, turn)),
+                Some(Owner::Run(id)) => {
+                    self.with_run(now, &id, effects, |run, turn| run.on_collected(spawn, &stdout, &stderr, turn))
+                }
+                Some(Owner::Plugin(id)) => {
+                    self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_collected(spawn, &stderr, turn))
+                }
                 None => self.unowned(now, spawn, "was collected", effects),
             },
             ProcessReport::Discarded { spawn } => match self.owner(spawn) {
@@ -62,7 +74,9 @@ impl Agent {
                     self.distrust(now, spawn, effects);
                     self.with_run(now, &id, effects, |run, turn| run.on_discarded(spawn, turn));
                 }
-                Some(Owner::Plugin(id)) => self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_discarded(spawn, turn)),
+                Some(Owner::Plugin(id)) => {
+                    self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_discarded(spawn, turn))
+                }
                 None => self.unowned(now, spawn, "was discarded", effects),
             },
             ProcessReport::Inspected { ticket, executables } => self.on_inspected(now, ticket, &executables, effects),
@@ -96,7 +110,9 @@ impl Agent {
         let refusal = unsafe_executable(executable)
             .or_else(|| self.registry.insert(entry).err().map(|explanation| format!("{explanation}")));
         match owner {
-            Some(Owner::Run(id)) => self.with_run(now, &id, effects, |run, turn| run.on_prepared(spawn, pid, refusal, turn)),
+            Some(Owner::Run(id)) => {
+                self.with_run(now, &id, effects, |run, turn| run.on_prepared(spawn, pid, refusal, turn))
+            }
             Some(Owner::Plugin(id)) => {
                 self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_prepared(spawn, pid, refusal, turn));
             }
@@ -135,5 +151,7 @@ pub(super) fn unsafe_executable(facts: &ExecutableFacts) -> Option<String> {
         return Some(format!("'{path}' is not a regular file that may be executed; run chmod 755 on it."));
     }
     let place = facts.writable_by_others.as_ref()?;
-    Some(format!("'{path}' is not safe to run: {place} may be changed by others than root and the agent's own user; run chmod go-w and chown on it."))
+    Some(format!(
+        "'{path}' is not safe to run: {place} may be changed by others than root and the agent's own user; run chmod go-w and chown on it."
+    ))
 }

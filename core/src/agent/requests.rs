@@ -56,7 +56,10 @@ impl Agent {
         self.dispatch(now, request, &target, &caller, resource, method, effects)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one table from resource to handler; each argument is one fact of the request")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one table from resource to handler; each argument is one fact of the request"
+    )]
     fn dispatch(
         &mut self,
         now: Now,
@@ -122,7 +125,11 @@ impl Agent {
                 Caller { tier: if admin { Tier::Admin } else { Tier::Plugin }, identity: Some(identity), why, pid }
             }
             Err(Refusal { explanation, pid, .. }) => {
-                let why = Explanation::new(explanation.what, format!("{} {no_certificate}", explanation.why), explanation.fix);
+                let why = Explanation::new(
+                    explanation.what,
+                    format!("{} {no_certificate}", explanation.why),
+                    explanation.fix,
+                );
                 Caller { tier: if admin { Tier::Admin } else { Tier::Public }, identity: None, why, pid }
             }
         }
@@ -139,7 +146,9 @@ impl Agent {
         effects: &mut Effects,
     ) -> ApiResponse {
         let fix = match needed {
-            Tier::Admin => "Use an admin client certificate: curl --cert state/admin/client.pem --key state/admin/client.key.",
+            Tier::Admin => {
+                "Use an admin client certificate: curl --cert state/admin/client.pem --key state/admin/client.key."
+            }
             Tier::Plugin | Tier::Public => {
                 "Let the agent start the program, as a task of a job or as a plugin, or use an admin client certificate."
             }
@@ -203,7 +212,8 @@ impl Agent {
     fn list_jobs(&self, now: Now) -> ApiResponse {
         let lines = self.catalog.iter().map(|job| {
             let mut line = JobLine::new(job);
-            line.next_run = self.schedules.get(&job.id).and_then(|schedule| schedule.next_run(now)).map(|at| at.to_rfc3339());
+            line.next_run =
+                self.schedules.get(&job.id).and_then(|schedule| schedule.next_run(now)).map(|at| at.to_rfc3339());
             if let Some(last) = self.last_runs.get(&job.id) {
                 line.last_run = Some(last.started_at.clone());
                 line.last_outcome = last.outcome;
@@ -234,7 +244,8 @@ impl Agent {
     fn act_on_plugin(&mut self, now: Now, id: &PluginId, action: PluginAction, effects: &mut Effects) -> ApiResponse {
         let Some(plugin) = self.plugins.get(id) else { return self.no_plugin(id) };
         if let Some(why) = plugin.obstacle().filter(|_| action != PluginAction::Stop) {
-            let explanation = Explanation::new(format!("Plugin {id} cannot be started."), why, "Change its definition and reload.");
+            let explanation =
+                Explanation::new(format!("Plugin {id} cannot be started."), why, "Change its definition and reload.");
             return ApiResponse::problem(409, &explanation);
         }
         let act = match action {
@@ -267,15 +278,20 @@ fn no_route(request: &ApiRequest, target: &Target, error: RouteError) -> ApiResp
     match error {
         RouteError::NotFound => {
             let what = format!("There is nothing at {}.", target.path);
-            let explanation = Explanation::new(what, "The path is not one of the API's.", "docs/integrators.md lists the paths.");
+            let explanation =
+                Explanation::new(what, "The path is not one of the API's.", "docs/integrators.md lists the paths.");
             ApiResponse::problem(404, &explanation)
         }
         RouteError::BadRequest(why) => {
-            let explanation = Explanation::new("The path cannot be read.", why, String::from("Write the id as it stands in the file name."));
+            let explanation = Explanation::new(
+                "The path cannot be read.",
+                why,
+                String::from("Write the id as it stands in the file name."),
+            );
             ApiResponse::problem(400, &explanation)
         }
         RouteError::MethodNotAllowed(allow) => {
-            let what = format!("{} is not taken at {}.", request.method.to_string(), target.path);
+            let what = format!("{} is not taken at {}.", request.method, target.path);
             let explanation = Explanation::new(what, "The resource has no such method.", format!("It takes {allow}."));
             let mut response = ApiResponse::problem(405, &explanation);
             response.set_header("allow", allow);

@@ -65,8 +65,15 @@ impl Agent {
         taken.then(|| ApiResponse::problem(409, &explanation))
     }
 
-    pub(super) fn replace_job(&mut self, now: Now, request: &ApiRequest, id: &JobId, effects: &mut Effects) -> Option<ApiResponse> {
-        let known = self.catalog.find(id.as_str()).is_some() || self.catalog.refused().any(|(stem, _)| stem == id.as_str());
+    pub(super) fn replace_job(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        id: &JobId,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        let known =
+            self.catalog.find(id.as_str()).is_some() || self.catalog.refused().any(|(stem, _)| stem == id.as_str());
         if !known {
             return Some(self.no_job(id));
         }
@@ -76,7 +83,12 @@ impl Agent {
         }
     }
 
-    pub(super) fn validate_job(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
+    pub(super) fn validate_job(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
         match JobDefinition::parse(&request.body, None) {
             Ok((job, findings)) => self.inspect(now, request, job, Intent::Validate(findings), effects),
             Err(findings) => Some(ApiResponse::json(400, &serde_json::json!({ "valid": false, "findings": findings }))),
@@ -84,13 +96,21 @@ impl Agent {
     }
 
     /// Asks for the facts about the job's binaries; the answer decides.
-    fn inspect(&mut self, now: Now, request: &ApiRequest, job: JobDefinition, intent: Intent, effects: &mut Effects) -> Option<ApiResponse> {
+    fn inspect(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        job: JobDefinition,
+        intent: Intent,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
         let here = self.desk.surroundings.here;
         let mut places = Vec::new();
         let mut queries = Vec::new();
         for (index, task) in job.tasks.iter().enumerate().filter(|_| job.runs_here(here)) {
             let runs_here = task.os_filter.is_none_or(|filter| filter.includes(here));
-            let built_in = task.execution_type == ExecutionType::Service && BUILT_IN_COMMANDS.contains(&task.command.as_str());
+            let built_in =
+                task.execution_type == ExecutionType::Service && BUILT_IN_COMMANDS.contains(&task.command.as_str());
             if runs_here && !built_in && task.execution_type != ExecutionType::Http {
                 places.push(index);
                 queries.push(run::candidates(task, &self.desk.surroundings));
@@ -99,12 +119,22 @@ impl Agent {
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
         turn.process(ProcessOrder::Inspect { ticket, queries });
-        self.pending.insert(ticket, Pending::Inspection { request: request.id, job: alloc::boxed::Box::new(job), places, intent });
+        self.pending.insert(
+            ticket,
+            Pending::Inspection { request: request.id, job: alloc::boxed::Box::new(job), places, intent },
+        );
         None
     }
 
-    pub(super) fn delete_job(&mut self, now: Now, request: &ApiRequest, id: &JobId, effects: &mut Effects) -> Option<ApiResponse> {
-        let known = self.catalog.find(id.as_str()).is_some() || self.catalog.refused().any(|(stem, _)| stem == id.as_str());
+    pub(super) fn delete_job(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        id: &JobId,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        let known =
+            self.catalog.find(id.as_str()).is_some() || self.catalog.refused().any(|(stem, _)| stem == id.as_str());
         if !known {
             return Some(self.no_job(id));
         }
@@ -143,10 +173,17 @@ impl Agent {
         };
         if wait.is_some() && self.waiting.len() >= WAITING_REQUESTS {
             let why = format!("{WAITING_REQUESTS} requests wait for runs already.");
-            let explanation = Explanation::new("Nothing was triggered.", why, "Trigger without ?wait=true and ask /api/runs/{id} later.");
+            let explanation = Explanation::new(
+                "Nothing was triggered.",
+                why,
+                "Trigger without ?wait=true and ask /api/runs/{id} later.",
+            );
             return Some(ApiResponse::problem(503, &explanation));
         }
-        let by = caller.identity.as_ref().map_or_else(|| "an administrator".to_string(), |identity| identity.component.to_string());
+        let by = caller
+            .identity
+            .as_ref()
+            .map_or_else(|| "an administrator".to_string(), |identity| identity.component.to_string());
         let depth = caller.identity.as_ref().and_then(|identity| self.runs.get(identity.run.as_ref()?));
         let depth = depth.map_or(0, |run| run.origin.depth.saturating_add(1));
         let origin = Origin { trigger: format!("api call of {by}"), depth, lineage: Vec::new() };
@@ -164,7 +201,13 @@ impl Agent {
         None
     }
 
-    pub(super) fn list_runs(&mut self, now: Now, request: &ApiRequest, id: &JobId, effects: &mut Effects) -> Option<ApiResponse> {
+    pub(super) fn list_runs(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        id: &JobId,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
         if self.catalog.find(id.as_str()).is_none() {
             return Some(self.no_job(id));
         }
@@ -172,7 +215,13 @@ impl Agent {
         None
     }
 
-    pub(super) fn show_run(&mut self, now: Now, request: &ApiRequest, id: &RunId, effects: &mut Effects) -> Option<ApiResponse> {
+    pub(super) fn show_run(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        id: &RunId,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
         if let Some(run) = self.runs.get(id) {
             return Some(ApiResponse::json(200, run.record()));
         }
@@ -180,7 +229,14 @@ impl Agent {
         None
     }
 
-    fn read_runs(&mut self, now: Now, request: &ApiRequest, job: Option<JobId>, run: Option<RunId>, effects: &mut Effects) {
+    fn read_runs(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        job: Option<JobId>,
+        run: Option<RunId>,
+        effects: &mut Effects,
+    ) {
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::ReadRuns { ticket, job, run: run.clone(), limit: RUNS_PER_PAGE });
@@ -204,7 +260,8 @@ fn bad_body(why: &str) -> ApiResponse {
 }
 
 fn not_triggered(status: u16, job: &JobId, why: &str) -> ApiResponse {
-    let explanation = Explanation::new(format!("Job '{job}' was not triggered."), why, "GET the job to see its definition.");
+    let explanation =
+        Explanation::new(format!("Job '{job}' was not triggered."), why, "GET the job to see its definition.");
     ApiResponse::problem(status, &explanation)
 }
 
@@ -223,7 +280,9 @@ fn trigger_values(body: &[u8]) -> Result<Map<String, Value>, String> {
         return match inner {
             Value::Object(inner) => Ok(inner.clone()),
             Value::Null => Ok(Map::new()),
-            _ => Err(format!("The member '{name}' is not an object.")),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Err(format!("The member '{name}' is not an object."))
+            }
         };
     }
     Ok(values)

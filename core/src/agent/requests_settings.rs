@@ -10,6 +10,7 @@ use crate::api::route::Target;
 use crate::api::{ApiRequest, ApiResponse, Tier};
 use crate::effect::Effects;
 use crate::id::{Component, PluginId};
+use crate::log_message::Level;
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -17,14 +18,23 @@ use crate::why::Explanation;
 const AGENT_SETTINGS: &str = "KeeperPrivilegeManager";
 
 impl Agent {
-    pub(super) fn show_settings(&mut self, now: Now, request: &ApiRequest, caller: &Caller, plugin: &PluginId, effects: &mut Effects) -> ApiResponse {
+    pub(super) fn show_settings(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        caller: &Caller,
+        plugin: &PluginId,
+        effects: &mut Effects,
+    ) -> ApiResponse {
         if let Some(refusal) = self.settings_refusal(now, request, caller, plugin, effects) {
             return refusal;
         }
-        match self.effective_settings(plugin) {
-            Some(settings) => ApiResponse::json(200, &settings),
-            None => no_settings(plugin),
+        let Some(settings) = self.effective_settings(plugin) else { return no_settings(plugin) };
+        if let Some(component) = caller.identity.as_ref().map(|identity| &identity.component) {
+            let message = format!("A process of {component} read the settings of {plugin}.");
+            self.desk.turn(now, effects).log_about(Level::Information, "SettingsRead", message, Some(component));
         }
+        ApiResponse::json(200, &settings)
     }
 
     pub(super) fn show_setting(
@@ -42,7 +52,10 @@ impl Agent {
         let Some(settings) = self.effective_settings(plugin) else { return no_settings(plugin) };
         match settings.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
             Some((_, value)) => ApiResponse::json(200, value),
-            None => not_found(&format!("{plugin} has no setting '{key}'."), &format!("GET /api/PluginSettings/{plugin} lists them.")),
+            None => not_found(
+                &format!("{plugin} has no setting '{key}'."),
+                &format!("GET /api/PluginSettings/{plugin} lists them."),
+            ),
         }
     }
 
@@ -93,5 +106,8 @@ impl Agent {
 }
 
 fn no_settings(plugin: &PluginId) -> ApiResponse {
-    not_found(&format!("There is no plugin '{plugin}'."), "GET /api/plugins lists them; KeeperPrivilegeManager is the agent itself.")
+    not_found(
+        &format!("There is no plugin '{plugin}'."),
+        "GET /api/plugins lists them; KeeperPrivilegeManager is the agent itself.",
+    )
 }

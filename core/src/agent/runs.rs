@@ -66,9 +66,18 @@ impl Agent {
     }
 
     /// Triggers a job on nobody's request: a refusal goes to the log.
-    pub(super) fn trigger_or_log(&mut self, now: Now, job: &Arc<JobDefinition>, origin: Origin, values: &Map<String, Value>, effects: &mut Effects) {
+    pub(super) fn trigger_or_log(
+        &mut self,
+        now: Now,
+        job: &Arc<JobDefinition>,
+        origin: Origin,
+        values: &Map<String, Value>,
+        effects: &mut Effects,
+    ) {
         let trigger = origin.trigger.clone();
-        if let Err(TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why)) = self.trigger(now, job, origin, values, effects) {
+        if let Err(TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why)) =
+            self.trigger(now, job, origin, values, effects)
+        {
             let component = crate::id::Component::Job(job.id.clone());
             let message = format!("Job {} was not run by {trigger}: {why}", job.id);
             self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
@@ -103,11 +112,8 @@ impl Agent {
         if !self.is_running() {
             return;
         }
-        let due: Vec<JobId> = self
-            .schedules
-            .iter_mut()
-            .filter_map(|(id, schedule)| schedule.take_due(now).then(|| id.clone()))
-            .collect();
+        let due: Vec<JobId> =
+            self.schedules.iter_mut().filter_map(|(id, schedule)| schedule.take_due(now).then(|| id.clone())).collect();
         for id in due {
             let Some(job) = self.catalog.find(id.as_str()).cloned() else { continue };
             let origin = Origin { trigger: "schedule".to_string(), ..Origin::default() };
@@ -151,7 +157,8 @@ impl Agent {
         let record = run.record();
         let outcome = record.outcome.map(Outcome::as_str);
         self.last_runs.insert(run.job.id.clone(), LastRun { started_at: record.started_at.clone(), outcome });
-        let (answered, waiting) = core::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.run == *id);
+        let (answered, waiting) =
+            core::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.run == *id);
         self.waiting = waiting;
         let answered: Vec<Waiting> = answered;
         for waiting in answered {

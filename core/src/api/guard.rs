@@ -14,7 +14,9 @@ pub(crate) fn refuse(request: &ApiRequest, target: &Target, endpoints: Endpoints
         Listener::Http => plain_http(request, target, endpoints),
         Listener::Https => {
             let port = endpoints.https;
-            wrong_host(request, target, port).or_else(|| from_a_browser(request)).or_else(|| wrong_content_type(request))
+            wrong_host(request, target, port)
+                .or_else(|| from_a_browser(request))
+                .or_else(|| wrong_content_type(request))
         }
     }
 }

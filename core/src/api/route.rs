@@ -154,12 +154,17 @@ fn job(text: &str) -> Result<JobId, RouteError> {
 }
 
 fn plugin(text: &str) -> Result<PluginId, RouteError> {
-    PluginId::parse(text).map_err(|invalid| RouteError::BadRequest(format!("The plugin id in the path: {}", invalid.message)))
+    PluginId::parse(text)
+        .map_err(|invalid| RouteError::BadRequest(format!("The plugin id in the path: {}", invalid.message)))
 }
 
 fn setting(text: &str) -> Result<String, RouteError> {
     let plain = !text.is_empty() && text.len() <= 256 && !text.chars().any(|c| c.is_control() || c == '/' || c == '\\');
-    if plain { Ok(text.to_string()) } else { Err(RouteError::BadRequest(String::from("The setting's name is not one."))) }
+    if plain {
+        Ok(text.to_string())
+    } else {
+        Err(RouteError::BadRequest(String::from("The setting's name is not one.")))
+    }
 }
 
 /// The methods a resource takes, and the `Allow` field that says so.

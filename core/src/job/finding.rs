@@ -1,9 +1,13 @@
 //! Findings: what is wrong or odd in a definition, where exactly, and how to mend it.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::Serialize;
+
+use crate::limits::FINDINGS;
+use crate::log_message::escape;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -30,10 +34,67 @@ pub struct Finding {
     pub severity: Severity,
 }
 
-/// All findings of one document, in the order of the document.
+/// All findings of one document, in the order they were met.
 pub type Findings = Vec<Finding>;
 
 /// Whether any finding refuses the document.
 pub fn has_errors(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+/// Collects the findings of one document, at most [`FINDINGS`] of them.
+#[derive(Debug, Default)]
+pub struct Report {
+    findings: Findings,
+    omitted: usize,
+    worst_omitted: Option<Severity>,
+}
+
+impl Report {
+    /// Records something that refuses the document.
+    pub fn error(&mut self, path: impl Into<String>, code: &'static str, message: impl Into<String>) {
+        self.add(Severity::Error, path.into(), code, message.into());
+    }
+
+    /// Records something that is probably not what was meant.
+    pub fn warning(&mut self, path: impl Into<String>, code: &'static str, message: impl Into<String>) {
+        self.add(Severity::Warning, path.into(), code, message.into());
+    }
+
+    /// Records something worth knowing.
+    pub fn note(&mut self, path: impl Into<String>, code: &'static str, message: impl Into<String>) {
+        self.add(Severity::Note, path.into(), code, message.into());
+    }
+
+    /// Everything that was recorded; beyond the bound one last finding, as severe as the worst left out, counts the rest.
+    pub fn into_findings(mut self) -> Findings {
+        if let Some(severity) = self.worst_omitted {
+            self.findings.push(Finding {
+                path: String::new(),
+                code: "more-findings",
+                message: format!("{} more findings are not listed; mend these first.", self.omitted),
+                severity,
+            });
+        }
+        self.findings
+    }
+
+    fn add(&mut self, severity: Severity, path: String, code: &'static str, message: String) {
+        if self.findings.len() < FINDINGS {
+            self.findings.push(Finding { path, code, message, severity });
+        } else {
+            self.omitted = self.omitted.saturating_add(1);
+            self.worst_omitted = self.worst_omitted.max(Some(severity));
+        }
+    }
+}
+
+/// Characters of foreign text that a message repeats: enough to recognise it.
+const QUOTED_CHARS: usize = 80;
+
+/// Foreign text as messages show it: in single quotes, control characters escaped, cut after 80 characters.
+pub fn quote(text: &str) -> String {
+    let shown: String = text.chars().take(QUOTED_CHARS).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    format!("'{}{more}'", escape(&shown))
 }

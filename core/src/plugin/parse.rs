@@ -1,1 +1,154 @@
-//! To be filled.
+//! A plugin document to a [`PluginDefinition`]: the field reference of seed 003 with its checks.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{BUILT_IN_PLUGINS, PluginDefinition};
+use crate::acl::PrimarySubscription;
+use crate::acl::topic::TopicFilter;
+use crate::id::PluginId;
+use crate::job::OperatingSystem;
+use crate::job::finding::{Findings, Report, has_errors, quote};
+use crate::job::parse::{arguments, document, id, topics};
+use crate::json::Json;
+use crate::json::read::{Field, ObjectReader};
+
+/// Where `startupPriority` is absent (contract section 7).
+const DEFAULT_PRIORITY: i64 = 100;
+
+pub(super) fn parse(
+    bytes: &[u8],
+    expected_id: Option<&str>,
+    here: OperatingSystem,
+) -> Result<(PluginDefinition, Findings), Findings> {
+    let mut report = Report::default();
+    let plugin = document(bytes, &mut report).and_then(|json| plugin(json, bytes, expected_id, here, &mut report));
+    let findings = report.into_findings();
+    match plugin {
+        Some(plugin) if !has_errors(&findings) => Ok((plugin, findings)),
+        _ => Err(findings),
+    }
+}
+
+fn plugin(
+    json: Json,
+    bytes: &[u8],
+    expected_id: Option<&str>,
+    here: OperatingSystem,
+    report: &mut Report,
+) -> Option<PluginDefinition> {
+    let mut reader = Field { pointer: String::new(), value: &json }.object(report)?;
+    let id = id(&mut reader, expected_id, PluginId::parse, report);
+    let name = reader.text("name", report).map(ToString::to_string);
+    reader.text("description", report);
+    let version = reader.text("version", report).unwrap_or_default().to_string();
+    let built_in = is_built_in(&mut reader, id.as_ref(), report);
+    let executable_path = executable_path(&mut reader, built_in, report);
+    let arguments = arguments::parse(&mut reader, report);
+    let supported_here = is_supported(&mut reader, here, report);
+    let subscription = reader.required("Subscription", report).and_then(|field| subscription(&field, report));
+    let (publish, subscribe) = declared_topics(&mut reader, report);
+    let startup_priority = reader.integer("startupPriority", i64::MIN..=i64::MAX, DEFAULT_PRIORITY, report);
+    let auto_start = reader.boolean("autoStart", false, report);
+    let service_context = is_service_context(&mut reader, report);
+    let requires_monitoring = reader.boolean("requiresMonitoring", false, report);
+    let auto_restart = reader.boolean("autoRestart", false, report);
+    if auto_restart && !requires_monitoring {
+        let message = "without \"requiresMonitoring\": true the plugin is not watched and never restarted.";
+        report.warning(reader.at("autoRestart"), "auto-restart-unused", message);
+    }
+    let enabled = reader.boolean("enabled", true, report);
+    reader.finish(report);
+    let id = id?;
+    Some(PluginDefinition {
+        name: name.unwrap_or_else(|| id.to_string()),
+        id,
+        version,
+        executable_path: executable_path.unwrap_or_default(),
+        arguments,
+        supported_here,
+        subscription: subscription?,
+        publish,
+        subscribe,
+        startup_priority,
+        auto_start,
+        built_in,
+        service_context,
+        requires_monitoring,
+        auto_restart,
+        enabled,
+        settings: json,
+        document: bytes.to_vec(),
+    })
+}
+
+/// `pluginType`: `Executable`, or `Service` for the agent's own.
+fn is_built_in(reader: &mut ObjectReader<'_>, id: Option<&PluginId>, report: &mut Report) -> bool {
+    let Some(field) = reader.required("pluginType", report) else { return false };
+    let built_in = field.choice(&[("Executable", false), ("Service", true)], report).unwrap_or_default();
+    if built_in && id.is_some_and(|id| !BUILT_IN_PLUGINS.contains(&id.as_str())) {
+        let names = BUILT_IN_PLUGINS.join(", ");
+        let message = format!("Service is for plugins that the agent itself is ({names}); write \"Executable\".");
+        report.error(field.pointer, "plugin-type-reserved", message);
+    }
+    built_in
+}
+
+fn executable_path(reader: &mut ObjectReader<'_>, built_in: bool, report: &mut Report) -> Option<String> {
+    let field = if built_in { reader.take("executablePath") } else { reader.required("executablePath", report) }?;
+    let text = field.text(report)?;
+    if text.is_empty() && !built_in {
+        report.error(field.pointer, "required", "'executablePath' is empty.");
+        return None;
+    }
+    if text.split(['/', '\\']).any(|part| part == "..") {
+        let message = format!("{} leads out of its folder by '..'; write the path without.", quote(text));
+        report.error(field.pointer, "path-escapes", message);
+        return None;
+    }
+    Some(text.to_string())
+}
+
+fn is_supported(reader: &mut ObjectReader<'_>, here: OperatingSystem, report: &mut Report) -> bool {
+    const PLATFORMS: [(&str, OperatingSystem); 3] =
+        [("Windows", OperatingSystem::Windows), ("Linux", OperatingSystem::Linux), ("macOS", OperatingSystem::MacOs)];
+    let Some(items) = reader.required("supportedPlatforms", report).and_then(|field| field.array(report)) else {
+        return false;
+    };
+    if items.is_empty() {
+        let message = "no platform is listed, so the plugin runs nowhere; list Windows, Linux or macOS.";
+        report.error(reader.at("supportedPlatforms"), "platforms-empty", message);
+    }
+    let platforms: Vec<OperatingSystem> = items.iter().filter_map(|item| item.choice(&PLATFORMS, report)).collect();
+    platforms.contains(&here)
+}
+
+fn subscription(field: &Field<'_>, report: &mut Report) -> Option<PrimarySubscription> {
+    let mut members = field.object(report)?;
+    let topic = members.required("Topic", report).and_then(|field| topics::filter(&field, report));
+    let qos = members.integer("Qos", 0..=2, 0, report);
+    let clean_session = members.boolean("CleanSession", true, report);
+    members.finish(report);
+    Some(PrimarySubscription { topic: topic?, qos: u8::try_from(qos).ok()?, clean_session })
+}
+
+/// `metadata.mqttTopics`; the other members of `metadata` are the plugin's own settings.
+fn declared_topics(reader: &mut ObjectReader<'_>, report: &mut Report) -> (Vec<TopicFilter>, Vec<TopicFilter>) {
+    let metadata = reader.required("metadata", report).and_then(|field| field.object(report));
+    let topics =
+        metadata.and_then(|mut members| members.required("mqttTopics", report)).and_then(|field| field.object(report));
+    let Some(mut topics) = topics else { return (Vec::new(), Vec::new()) };
+    let mut list = |name| {
+        let items = topics.required(name, report).and_then(|field| field.array(report)).unwrap_or_default();
+        topics::filters(&items, report)
+    };
+    let lists = (list("publish"), list("subscribe"));
+    topics.finish(report);
+    lists
+}
+
+fn is_service_context(reader: &mut ObjectReader<'_>, report: &mut Report) -> bool {
+    let contexts = [("Service", true), ("User", false), ("Interactive", false)];
+    reader.take("executionContext").and_then(|field| field.choice(&contexts, report)).unwrap_or(true)
+}

@@ -23,18 +23,18 @@
 //!
 //! Never: two processes of one plugin; a restart without a reason in the log.
 
+mod launch;
+mod view;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use super::PluginDefinition;
 use super::backoff::{Backoff, Verdict};
-use crate::config::Monitoring;
-use crate::effect::{ProcessOrder, SpawnRequest, TreeSignal};
+use crate::effect::{ProcessOrder, TreeSignal};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, SpawnId};
-use crate::job::substitution::substitute;
 use crate::log_message::Level;
 use crate::time::{Deadline, Monotonic, WallTime};
 use crate::turn::Turn;
@@ -91,42 +91,6 @@ impl Supervisor {
             restarts: 0,
             connections: 0,
             last_reason: None,
-        }
-    }
-
-    /// Why it cannot be started on this machine at all.
-    pub(crate) fn obstacle(&self) -> Option<&'static str> {
-        if !self.definition.enabled {
-            Some("it is registered with \"enabled\": false.")
-        } else if !self.definition.supported_here {
-            Some("supportedPlatforms does not name this system.")
-        } else if !self.definition.service_context {
-            Some("NoActiveSession: its executionContext needs a user session, which this version does not serve.")
-        } else {
-            None
-        }
-    }
-
-    /// The state as the API tells it.
-    pub(crate) const fn status(&self) -> &'static str {
-        match self.state {
-            State::Stopped => "Stopped",
-            State::Starting { .. } => "Starting",
-            State::Running { .. } => "Running",
-            State::Stopping { .. } | State::Ending { .. } => "Stopping",
-            State::Backoff { .. } => "Backoff",
-            State::Failed { .. } => "Failed",
-        }
-    }
-
-    /// `Healthy Unhealthy Starting Stopping Failed` (contract section 2).
-    pub(crate) const fn health(&self) -> &'static str {
-        match self.state {
-            State::Running { .. } if self.connections > 0 => "Healthy",
-            State::Running { .. } | State::Starting { .. } => "Starting",
-            State::Stopping { .. } | State::Ending { .. } => "Stopping",
-            State::Stopped | State::Backoff { .. } => "Unhealthy",
-            State::Failed { .. } => "Failed",
         }
     }
 
@@ -226,33 +190,6 @@ impl Supervisor {
         }
     }
 
-    fn request(&self, spawn: SpawnId, turn: &Turn<'_>) -> Result<SpawnRequest, String> {
-        let surroundings = turn.surroundings;
-        let path = &self.definition.executable_path;
-        let candidates = if path.starts_with('/') {
-            Vec::from([path.clone()])
-        } else {
-            Vec::from([format!("{}/{path}", surroundings.agent_root), format!("{}/{path}", surroundings.plugin_root)])
-        };
-        let lookup = |name: &str| match name.to_ascii_lowercase().as_str() {
-            "keeperapibaseurl" => Some(surroundings.api_base_url().into()),
-            "pluginroot" => Some(surroundings.plugin_root.clone().into()),
-            lower => surroundings.path_variables.get(lower).cloned().map(Into::into),
-        };
-        let mut arguments = Vec::with_capacity(self.definition.arguments.len());
-        for argument in &self.definition.arguments {
-            arguments.push(substitute(argument, &lookup).map_err(|error| error.to_string())?.text);
-        }
-        Ok(SpawnRequest {
-            spawn,
-            component: Component::Plugin(self.definition.id.clone()),
-            candidates,
-            arguments,
-            environment: surroundings.base_environment().into_iter().collect(),
-            working_directory: None,
-        })
-    }
-
     /// The process exists and waits; `refusal` says why it must not run.
     pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, refusal: Option<String>, turn: &mut Turn<'_>) {
         let State::Starting { spawn: own, released: false } = self.state else {
@@ -283,41 +220,47 @@ impl Supervisor {
             }
             // Stopped or ended before this was seen: nothing to add.
             State::Stopping { spawn: own, .. } | State::Ending { spawn: own, .. } if own == spawn => {}
-            _ => self.anomaly("a started process", turn),
+            State::Stopped
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Ending { .. }
+            | State::Backoff { .. }
+            | State::Failed { .. } => self.anomaly("a started process", turn),
         }
     }
 
     /// There is no process, and this is why.
     pub(crate) fn on_spawn_failed(&mut self, spawn: SpawnId, reason: &str, turn: &mut Turn<'_>) {
-        match self.state {
-            State::Starting { spawn: own, .. } | State::Stopping { spawn: own, .. } if own == spawn => {
-                self.ended(&format!("it could not be started: {reason}"), turn);
-            }
-            _ => self.anomaly("a failed spawn", turn),
+        if !self.has_process(spawn) {
+            return self.anomaly("a failed spawn", turn);
         }
+        self.ended(&format!("it could not be started: {reason}"), turn);
     }
 
     /// Its main process ended.
     pub(crate) fn on_exited(&mut self, spawn: SpawnId, status: ExitStatus, turn: &mut Turn<'_>) {
-        match self.state {
-            State::Starting { spawn: own, .. } | State::Running { spawn: own } | State::Stopping { spawn: own, .. }
-                if own == spawn =>
-            {
-                let how = match status {
-                    ExitStatus::Code(code) => format!("it exited with code {code}"),
-                    ExitStatus::Signal(signal) => format!("signal {signal} ended it"),
-                };
-                self.state = State::Ending { spawn, how };
-                turn.process(ProcessOrder::Collect { spawn });
-            }
-            _ => self.anomaly("an exit", turn),
+        if !self.has_process(spawn) {
+            return self.anomaly("an exit", turn);
         }
+        let how = match status {
+            ExitStatus::Code(code) => format!("it exited with code {code}"),
+            ExitStatus::Signal(signal) => format!("signal {signal} ended it"),
+        };
+        self.state = State::Ending { spawn, how };
+        turn.process(ProcessOrder::Collect { spawn });
+    }
+
+    /// Whether this is its tree and its main process is not known to have ended.
+    fn has_process(&self, spawn: SpawnId) -> bool {
+        self.owns(spawn) && !matches!(self.state, State::Ending { .. })
     }
 
     /// Its last words are here; now what is left of the tree goes.
     pub(crate) fn on_collected(&mut self, spawn: SpawnId, stderr: &Captured, turn: &mut Turn<'_>) {
         let State::Ending { how, .. } = &mut self.state else { return self.anomaly("captured output", turn) };
-        let words = String::from_utf8_lossy(if stderr.tail.is_empty() { &stderr.head } else { &stderr.tail }).into_owned();
+        let words =
+            String::from_utf8_lossy(if stderr.tail.is_empty() { &stderr.head } else { &stderr.tail }).into_owned();
         if let Some((index, _)) = words.trim_end().char_indices().rev().nth(LAST_WORDS.saturating_sub(1)) {
             *how = format!("{how}; it last wrote: {}", words.get(index..).unwrap_or_default().trim_end());
         } else if !words.trim().is_empty() {
@@ -420,7 +363,8 @@ impl Supervisor {
     }
 
     fn anomaly(&self, what: &str, turn: &mut Turn<'_>) {
-        let message = format!("Plugin {} was told of {what} that does not fit its state; nothing changed.", self.definition.id);
+        let message =
+            format!("Plugin {} was told of {what} that does not fit its state; nothing changed.", self.definition.id);
         self.log(Level::Warning, "Anomaly", message, turn);
     }
 }

@@ -21,7 +21,10 @@ pub(crate) fn refusal<'a>(
         return Some(format!("osFilter of job '{}' excludes {here:?}.", job.id));
     }
     if job.overlap == Overlap::Skip && runs.clone().any(|run| run.job.id == job.id) {
-        return Some(format!("A run of '{}' is active and its overlap is skip; trigger it again when that run ended.", job.id));
+        return Some(format!(
+            "A run of '{}' is active and its overlap is skip; trigger it again when that run ended.",
+            job.id
+        ));
     }
     if runs.filter(|run| !run.is_active()).count() >= QUEUED_RUNS {
         return Some(format!("{QUEUED_RUNS} runs wait already; trigger '{}' again when some have started.", job.id));

@@ -94,8 +94,9 @@ fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {
     let name = options.required("event")?;
     let context = match options.value("context") {
         None => Map::new(),
-        Some(text) => serde_json::from_str(&text)
-            .map_err(|error| format!("--context must be one JSON object: {error}."))?,
+        Some(text) => {
+            serde_json::from_str(&text).map_err(|error| format!("--context must be one JSON object: {error}."))?
+        }
     };
     Ok(BuiltInResult { stdout: String::new(), fired: Some(FiredEvent { name, context }) })
 }

@@ -27,7 +27,9 @@ pub(super) enum Phase {
 impl Phase {
     pub(super) const fn live(&self) -> Option<&Live> {
         match self {
-            Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) | Self::Collecting(live, _) => Some(live),
+            Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) | Self::Collecting(live, _) => {
+                Some(live)
+            }
             Self::Recording(_) | Self::Waiting | Self::Clearing | Self::Closing(_) | Self::Done => None,
         }
     }
@@ -36,7 +38,12 @@ impl Phase {
     pub(super) const fn live_mut(&mut self) -> Option<&mut Live> {
         match self {
             Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) => Some(live),
-            Self::Recording(_) | Self::Waiting | Self::Collecting(..) | Self::Clearing | Self::Closing(_) | Self::Done => None,
+            Self::Recording(_)
+            | Self::Waiting
+            | Self::Collecting(..)
+            | Self::Clearing
+            | Self::Closing(_)
+            | Self::Done => None,
         }
     }
 
@@ -67,6 +74,11 @@ pub(super) struct Live {
 impl Live {
     pub(super) const fn new(spawn: SpawnId, index: usize, now: Monotonic, timeout_seconds: u64) -> Self {
         Self { spawn, index, started: now, limit: now.plus_seconds(timeout_seconds), stop: None, kill_at: None }
+    }
+
+    /// The same task, now with the number of its process tree.
+    pub(super) fn of(self, spawn: SpawnId) -> Self {
+        Self { spawn, ..self }
     }
 
     /// The first reason to stop it counts; from now on the grace runs.

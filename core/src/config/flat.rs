@@ -1,0 +1,41 @@
+//! Settings as one flat object, text to text.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Settings;
+use crate::json::Json;
+
+pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
+    let denial = if settings.visible_denials { "Visible" } else { "Silent" };
+    let monitoring = settings.monitoring;
+    let lkg = settings.configuration_lkg;
+    let entries: [(&str, String); 20] = [
+        ("KestrelHttpPort", settings.http_port.to_string()),
+        ("KestrelHttpsPort", settings.https_port.to_string()),
+        ("AlternativeSignatures", list(&settings.alternative_signatures)),
+        ("AllowedNonAdminExecutables", list(&settings.allowed_non_admin_executables)),
+        ("PluginPath", settings.plugin_path.clone()),
+        ("system.logging.level", settings.log_level.as_str().to_string()),
+        ("AllowElevatedWithoutCertificate", settings.allow_elevated_without_certificate.to_string()),
+        ("ConfigurationLkg.Enabled", lkg.enabled.to_string()),
+        ("ConfigurationLkg.SweepSeconds", lkg.sweep_seconds.to_string()),
+        ("PluginMonitoring.IntervalSeconds", monitoring.interval_seconds.to_string()),
+        ("PluginMonitoring.RestartDelaySeconds", monitoring.restart_delay_seconds.to_string()),
+        ("PluginMonitoring.RestartDelayMaxSeconds", monitoring.restart_delay_max_seconds.to_string()),
+        ("PluginMonitoring.StableAfterSeconds", monitoring.stable_after_seconds.to_string()),
+        ("MaxConcurrentRuns", settings.max_concurrent_runs.to_string()),
+        ("RunHistoryDays", settings.run_history_days.to_string()),
+        ("MqttBrokerSettings.IpAddress", settings.mqtt_address.to_string()),
+        ("MqttBrokerSettings.Port", settings.mqtt_port.to_string()),
+        ("MqttBrokerSettings.DenialReason", denial.to_string()),
+        ("MqttBrokerSettings.MaxPacketBytes", settings.max_packet_bytes.to_string()),
+        ("MqttBrokerSettings.MaxQueuedMessages", settings.max_queued_messages.to_string()),
+    ];
+    entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+fn list(texts: &[String]) -> String {
+    Json::Array(texts.iter().cloned().map(Json::String).collect::<Vec<_>>()).to_string()
+}

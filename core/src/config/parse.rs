@@ -1,0 +1,285 @@
+//! The bytes of `appsettings.json` to [`Settings`].
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+use core::ops::RangeInclusive;
+
+use super::{ConfigError, ConfigurationLkg, Monitoring, Settings};
+use crate::job::finding::{Finding, Report, quote};
+use crate::json::Json;
+use crate::json::read::{Field, ObjectReader, hint};
+use crate::log_message::Level;
+
+type Checked<T> = Result<T, ConfigError>;
+
+const FILE: &str = "appsettings.json";
+
+const LEVELS: [(&str, Level); 6] = [
+    ("Critical", Level::Critical),
+    ("Error", Level::Error),
+    ("Warning", Level::Warning),
+    ("Information", Level::Information),
+    ("Debug", Level::Debug),
+    ("Trace", Level::Trace),
+];
+
+/// A day, the longest time between two looks at anything.
+const DAY_SECONDS: i64 = 24 * 3600;
+/// Most runs at one time; each is a process.
+const MOST_RUNS: i64 = 1000;
+/// Ten years of history.
+const MOST_DAYS: i64 = 3660;
+/// MQTT 5.0 2.1.4: the largest packet there is; and the smallest that carries a log message of common length.
+const PACKET_BYTES: RangeInclusive<i64> = 1024..=268_435_455;
+/// Most messages that wait for one client.
+const MOST_QUEUED: i64 = 1_000_000;
+
+pub(super) fn parse(bytes: &[u8]) -> Checked<(Settings, Vec<Finding>)> {
+    let json = Json::parse(bytes).map_err(|error| ConfigError { message: format!("{FILE}, {error}") })?;
+    let mut settings = Settings::default();
+    let mut unknown = Report::default();
+    let mut root = Section::open("", Field { pointer: String::new(), value: &json })?;
+    if let Some(mut section) = root.section("Settings")? {
+        general(&mut section, &mut settings, &mut unknown)?;
+        section.finish(&mut unknown);
+    }
+    if let Some(mut section) = root.section("MqttBrokerSettings")? {
+        broker(&mut section, &mut settings)?;
+        section.finish(&mut unknown);
+    }
+    root.finish(&mut unknown);
+    check_ports(&settings)?;
+    Ok((settings, unknown.into_findings()))
+}
+
+fn general(section: &mut Section<'_>, settings: &mut Settings, unknown: &mut Report) -> Checked<()> {
+    section.port("KestrelHttpPort", &mut settings.http_port)?;
+    section.port("KestrelHttpsPort", &mut settings.https_port)?;
+    for (pointer, text) in section.texts("AlternativeSignatures")? {
+        let thumbprint = thumbprint(&text).ok_or_else(|| {
+            wrong(&pointer, &quote(&text), "40 (SHA-1) or 64 (SHA-256) hexadecimal digits of a certificate")
+        })?;
+        if !settings.alternative_signatures.contains(&thumbprint) {
+            settings.alternative_signatures.push(thumbprint);
+        }
+    }
+    for (pointer, text) in section.texts("AllowedNonAdminExecutables")? {
+        if text.is_empty() || text.contains(['/', '\\', '\0']) {
+            return Err(wrong(&pointer, &quote(&text), "the base name of an executable, without folders"));
+        }
+        settings.allowed_non_admin_executables.push(text);
+    }
+    if let Some((key, text)) = section.text("PluginPath")? {
+        let leaves = text.split(['/', '\\']).any(|part| part == "..") || text.starts_with(['/', '\\']);
+        if text.is_empty() || leaves || text.contains([':', '\0']) {
+            return Err(wrong(&key, &quote(&text), "a folder below the agent root, such as 'Plugins'"));
+        }
+        settings.plugin_path = text;
+    }
+    log_level(section, &mut settings.log_level, unknown)?;
+    section.boolean("AllowElevatedWithoutCertificate", &mut settings.allow_elevated_without_certificate)?;
+    if let Some(mut lkg) = section.section("ConfigurationLkg")? {
+        let ConfigurationLkg { enabled, sweep_seconds } = &mut settings.configuration_lkg;
+        lkg.boolean("Enabled", enabled)?;
+        lkg.number("SweepSeconds", 1..=DAY_SECONDS, sweep_seconds)?;
+        lkg.finish(unknown);
+    }
+    if let Some(mut monitoring) = section.section("PluginMonitoring")? {
+        plugin_monitoring(&mut monitoring, &mut settings.monitoring)?;
+        monitoring.finish(unknown);
+    }
+    section.number("MaxConcurrentRuns", 1..=MOST_RUNS, &mut settings.max_concurrent_runs)?;
+    section.number("RunHistoryDays", 1..=MOST_DAYS, &mut settings.run_history_days)
+}
+
+fn plugin_monitoring(section: &mut Section<'_>, monitoring: &mut Monitoring) -> Checked<()> {
+    section.number("IntervalSeconds", 1..=DAY_SECONDS, &mut monitoring.interval_seconds)?;
+    section.number("RestartDelaySeconds", 1..=DAY_SECONDS, &mut monitoring.restart_delay_seconds)?;
+    section.number("RestartDelayMaxSeconds", 1..=DAY_SECONDS, &mut monitoring.restart_delay_max_seconds)?;
+    section.number("StableAfterSeconds", 1..=DAY_SECONDS, &mut monitoring.stable_after_seconds)?;
+    let Monitoring { restart_delay_seconds: least, restart_delay_max_seconds: most, .. } = monitoring;
+    if least > most {
+        let allowed = format!("at least RestartDelaySeconds, which is {least}");
+        return Err(wrong(&section.key("RestartDelayMaxSeconds"), &most.to_string(), &allowed));
+    }
+    Ok(())
+}
+
+fn broker(section: &mut Section<'_>, settings: &mut Settings) -> Checked<()> {
+    if let Some((key, text)) = section.text("IpAddress")? {
+        let address = if text.eq_ignore_ascii_case("localhost") {
+            Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        } else {
+            text.parse::<IpAddr>().ok().filter(IpAddr::is_loopback)
+        };
+        settings.mqtt_address = address.ok_or_else(|| {
+            wrong(&key, &quote(&text), "a loopback address, such as 127.0.0.1; the broker serves this machine alone")
+        })?;
+    }
+    section.port("Port", &mut settings.mqtt_port)?;
+    if let Some((key, text)) = section.text("DenialReason")? {
+        settings.visible_denials = choice(&key, &text, &[("Silent", false), ("Visible", true)])?;
+    }
+    section.number("MaxPacketBytes", PACKET_BYTES, &mut settings.max_packet_bytes)?;
+    section.number("MaxQueuedMessages", 1..=MOST_QUEUED, &mut settings.max_queued_messages)
+}
+
+/// `system.logging.level` as one key or as nested objects; not both.
+fn log_level(section: &mut Section<'_>, level: &mut Level, unknown: &mut Report) -> Checked<()> {
+    let mut found = section.text("system.logging.level")?;
+    if let Some(mut system) = section.section("system")? {
+        if let Some(mut logging) = system.section("logging")? {
+            if let Some((key, text)) = logging.text("level")? {
+                if found.is_some() {
+                    return Err(wrong(&key, &quote(&text), "given once, not also as 'system.logging.level'"));
+                }
+                found = Some((key, text));
+            }
+            logging.finish(unknown);
+        }
+        system.finish(unknown);
+    }
+    if let Some((key, text)) = found {
+        *level = choice(&key, &text, &LEVELS)?;
+    }
+    Ok(())
+}
+
+/// Two listeners cannot share a port; 0 is any free one.
+fn check_ports(settings: &Settings) -> Checked<()> {
+    let ports = [
+        ("Settings:KestrelHttpPort", settings.http_port),
+        ("Settings:KestrelHttpsPort", settings.https_port),
+        ("MqttBrokerSettings:Port", settings.mqtt_port),
+    ];
+    for (index, (key, port)) in ports.iter().enumerate() {
+        if let Some((other, _)) = ports.iter().take(index).find(|(_, taken)| taken == port && *port != 0) {
+            return Err(wrong(key, &port.to_string(), &format!("a port of its own; {other} has the same")));
+        }
+    }
+    Ok(())
+}
+
+/// Hexadecimal digits without the blanks, colons and invisible marks that certificate viewers copy along.
+fn thumbprint(text: &str) -> Option<String> {
+    let invisible = |letter: char| matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{feff}');
+    let digits: String =
+        text.chars().filter(|letter| !(letter.is_whitespace() || *letter == ':' || invisible(*letter))).collect();
+    let valid = matches!(digits.len(), 40 | 64) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    valid.then(|| digits.to_ascii_lowercase())
+}
+
+fn choice<T: Copy>(key: &str, text: &str, choices: &[(&str, T)]) -> Checked<T> {
+    let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        wrong(key, &quote(text), &format!("one of {}", names.join(", ")))
+    })
+}
+
+fn wrong(key: &str, found: &str, allowed: &str) -> ConfigError {
+    ConfigError { message: format!("{FILE}: {key} is {found}; it must be {allowed}.") }
+}
+
+/// A section of the file, its keys joined with colons as the product's documentation writes them.
+struct Section<'a> {
+    path: String,
+    reader: ObjectReader<'a>,
+}
+
+impl<'a> Section<'a> {
+    fn open(path: &str, field: Field<'a>) -> Checked<Self> {
+        match field.value {
+            Json::Object(members) => {
+                Ok(Self { path: path.to_string(), reader: ObjectReader::new(field.pointer, members) })
+            }
+            other @ (Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_)) => {
+                let name = if path.is_empty() { "the document" } else { path };
+                Err(wrong(name, other.kind(), "an object"))
+            }
+        }
+    }
+
+    fn key(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_string() } else { format!("{}:{name}", self.path) }
+    }
+
+    fn section(&mut self, name: &'static str) -> Checked<Option<Self>> {
+        let path = self.key(name);
+        self.reader.take(name).map(|field| Self::open(&path, field)).transpose()
+    }
+
+    fn text(&mut self, name: &'static str) -> Checked<Option<(String, String)>> {
+        let key = self.key(name);
+        match self.reader.take(name).map(|field| field.value) {
+            None => Ok(None),
+            Some(Json::String(text)) => Ok(Some((key, text.clone()))),
+            Some(other) => Err(wrong(&key, &shown(other), "a text")),
+        }
+    }
+
+    fn texts(&mut self, name: &'static str) -> Checked<Vec<(String, String)>> {
+        let key = self.key(name);
+        let items = match self.reader.take(name).map(|field| field.value) {
+            None => return Ok(Vec::new()),
+            Some(Json::Array(items)) => items,
+            Some(other) => return Err(wrong(&key, &shown(other), "an array of texts")),
+        };
+        let text = |(index, item): (usize, &Json)| match item.as_str() {
+            Some(text) => Ok((format!("{key}:{index}"), text.to_string())),
+            None => Err(wrong(&format!("{key}:{index}"), &shown(item), "a text")),
+        };
+        items.iter().enumerate().map(text).collect()
+    }
+
+    fn boolean(&mut self, name: &'static str, target: &mut bool) -> Checked<()> {
+        match self.reader.take(name).map(|field| field.value) {
+            None => Ok(()),
+            Some(Json::Bool(value)) => {
+                *target = *value;
+                Ok(())
+            }
+            Some(other) => Err(wrong(&self.key(name), &shown(other), "true or false")),
+        }
+    }
+
+    fn number<T: TryFrom<i64>>(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<i64>,
+        target: &mut T,
+    ) -> Checked<()> {
+        let Some(field) = self.reader.take(name) else { return Ok(()) };
+        let number = field
+            .value
+            .as_integer()
+            .filter(|number| range.contains(number))
+            .and_then(|number| T::try_from(number).ok());
+        let allowed = || format!("a whole number from {} to {}", range.start(), range.end());
+        *target = number.ok_or_else(|| wrong(&self.key(name), &shown(field.value), &allowed()))?;
+        Ok(())
+    }
+
+    fn port(&mut self, name: &'static str, target: &mut u16) -> Checked<()> {
+        self.number(name, 0..=i64::from(u16::MAX), target)
+    }
+
+    fn finish(self, unknown: &mut Report) {
+        for name in self.reader.unknown() {
+            let known = self.reader.known();
+            let message = format!("{FILE}: {} is not known{} and has no effect.", self.key(name), hint(name, known));
+            unknown.warning(crate::json::pointer_to(&self.reader.pointer, name), "unknown-setting", message);
+        }
+    }
+}
+
+/// A value as messages show it.
+fn shown(value: &Json) -> String {
+    match value {
+        Json::String(text) => quote(text),
+        Json::Null | Json::Bool(_) | Json::Number(_) => value.to_string(),
+        Json::Array(_) | Json::Object(_) => value.kind().to_string(),
+    }
+}

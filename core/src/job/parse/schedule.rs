@@ -1,0 +1,207 @@
+//! `schedule`: exactly one of its four modes.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::job::finding::{Report, quote};
+use crate::job::{CalendarEntry, ScheduleDefinition};
+use crate::json::read::{Field, ObjectReader};
+use crate::time::WallTime;
+
+const MODES: [&str; 4] = ["intervalMinutes", "cronExpression", "runAt", "calendar"];
+
+/// Longest interval, in minutes: a leap year. Longer ones are slips of the pen.
+const LONGEST_INTERVAL: i64 = 366 * 24 * 60;
+
+pub(super) fn parse(field: &Field<'_>, report: &mut Report) -> Option<ScheduleDefinition> {
+    let mut reader = field.object(report)?;
+    let modes = MODES.map(|name| reader.take(name));
+    let zone = time_zone(&mut reader, report);
+    let zone_pointer = reader.at("timeZone");
+    reader.finish(report);
+    let given: Vec<&str> = MODES.iter().zip(&modes).filter(|(_, mode)| mode.is_some()).map(|(name, _)| *name).collect();
+    let definition = match (given.len(), modes) {
+        (1, [Some(interval), _, _, _]) => {
+            let minutes = interval.integer(1..=LONGEST_INTERVAL, report)?;
+            ScheduleDefinition::Interval { minutes: u64::try_from(minutes).ok()? }
+        }
+        (1, [_, Some(expression), _, _]) => {
+            ScheduleDefinition::Cron { expression: cron(&expression, report)?, time_zone: zone.clone() }
+        }
+        (1, [_, _, Some(instant), _]) => ScheduleDefinition::Once { at_millis: run_at(&instant, report)? },
+        (1, [_, _, _, Some(entries)]) => {
+            ScheduleDefinition::Calendar { entries: calendar(&entries, report)?, time_zone: zone.clone() }
+        }
+        (0, _) => {
+            let message = format!("the schedule has no mode; give exactly one of {}.", MODES.join(", "));
+            report.error(field.pointer.clone(), "schedule-without-mode", message);
+            return None;
+        }
+        _ => {
+            let message = format!("only one mode may be active; here are {}. Keep one.", given.join(", "));
+            report.error(field.pointer.clone(), "schedule-several-modes", message);
+            return None;
+        }
+    };
+    if zone.is_some() && matches!(definition, ScheduleDefinition::Interval { .. } | ScheduleDefinition::Once { .. }) {
+        let message = "'timeZone' counts only for cronExpression and calendar.";
+        report.warning(zone_pointer, "time-zone-unused", message);
+    }
+    Some(definition)
+}
+
+/// The name of a time zone, by its form; whether the machine knows it is known where the zone is loaded.
+fn time_zone(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<String> {
+    let text = reader.text("timeZone", report)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/');
+    if text.len() <= 64 && text.bytes().all(plain) && !text.starts_with('/') {
+        return Some(text.to_string());
+    }
+    let message = format!("{} is not the name of a time zone, such as Europe/Vienna or UTC.", quote(text));
+    report.error(reader.at("timeZone"), "time-zone-invalid", message);
+    None
+}
+
+fn run_at(field: &Field<'_>, report: &mut Report) -> Option<i64> {
+    let text = field.text(report)?;
+    let instant = WallTime::parse_rfc3339(text);
+    if instant.is_none() {
+        let message = format!("{} is not an instant in RFC 3339, such as 2025-06-01T02:00:00Z.", quote(text));
+        report.error(field.pointer.clone(), "run-at-invalid", message);
+    }
+    instant.map(WallTime::as_millis)
+}
+
+/// The five fields: name, least and greatest value, and names for values from the least on.
+const CRON_FIELDS: [(&str, u8, u8, &[&str]); 5] = [
+    ("minute", 0, 59, &[]),
+    ("hour", 0, 23, &[]),
+    ("day of month", 1, 31, &[]),
+    ("month", 1, 12, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]),
+    ("day of week", 0, 7, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
+];
+
+/// The expression as written, once its five fields have the form and ranges of cron.
+fn cron(field: &Field<'_>, report: &mut Report) -> Option<String> {
+    let text = field.text(report)?;
+    match check_cron(text) {
+        Ok(()) => Some(text.to_string()),
+        Err(message) => {
+            report.error(field.pointer.clone(), "cron-invalid", message);
+            None
+        }
+    }
+}
+
+/// Whether an expression has five fields of `*`, values, ranges, steps and lists of those.
+fn check_cron(text: &str) -> Result<(), String> {
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    if fields.len() != CRON_FIELDS.len() {
+        let found = fields.len();
+        return Err(format!(
+            "{} has {found} fields; there are five: minute, hour, day of month, month, day of week.",
+            quote(text)
+        ));
+    }
+    for ((name, low, high, names), field) in CRON_FIELDS.iter().zip(fields) {
+        if !field.split(',').all(|part| is_cron_part(part, *low, *high, names)) {
+            return Err(format!(
+                "the {name} is {}; it is *, a value from {low} to {high}, a range a-b, a step */n, or a list of those.",
+                quote(field)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_cron_part(part: &str, low: u8, high: u8, names: &[&str]) -> bool {
+    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let step_ok = step.is_none_or(|step| plain(step) && step.parse::<u8>().is_ok_and(|step| step > 0 && step <= high));
+    let value = |text: &str| {
+        let by_name = names.iter().zip(low..).find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, value)| value);
+        let by_number = text.parse::<u8>().ok().filter(|value| plain(text) && (low..=high).contains(value));
+        by_name.or(by_number)
+    };
+    let range_ok = match range.split_once('-') {
+        Some((from, to)) => value(from).zip(value(to)).is_some_and(|(from, to)| from <= to),
+        None => range == "*" || value(range).is_some(),
+    };
+    step_ok && range_ok
+}
+
+const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
+
+fn calendar(field: &Field<'_>, report: &mut Report) -> Option<Vec<CalendarEntry>> {
+    let items = field.array(report)?;
+    if items.is_empty() {
+        report.error(
+            field.pointer.clone(),
+            "calendar-empty",
+            "the calendar has no entry; give at least one {\"time\":\"HH:MM\"}.",
+        );
+        return None;
+    }
+    // All entries are read, so that all findings come at once.
+    let entries: Vec<Option<CalendarEntry>> = items.iter().map(|item| entry(item, report)).collect();
+    entries.into_iter().collect()
+}
+
+fn entry(field: &Field<'_>, report: &mut Report) -> Option<CalendarEntry> {
+    let mut reader = field.object(report)?;
+    let minute_of_day = reader.required("time", report).and_then(|field| time_of_day(&field, report));
+    let mut days_of_week: Vec<u8> =
+        reader.array("daysOfWeek", report).iter().filter_map(|day| day_of_week(day, report)).collect();
+    let mut days_of_month: Vec<i8> =
+        reader.array("daysOfMonth", report).iter().filter_map(|day| day_of_month(day, report)).collect();
+    reader.finish(report);
+    days_of_week.sort_unstable();
+    days_of_week.dedup();
+    days_of_month.sort_unstable();
+    days_of_month.dedup();
+    Some(CalendarEntry { minute_of_day: minute_of_day?, days_of_week, days_of_month })
+}
+
+fn time_of_day(field: &Field<'_>, report: &mut Report) -> Option<u16> {
+    let text = field.text(report)?;
+    let two = |part: &str| {
+        let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u16>().ok().filter(|_| digits)
+    };
+    let parts = text.split_once(':').and_then(|(hours, minutes)| two(hours).zip(two(minutes)));
+    match parts {
+        Some((hours @ 0..=23, minutes @ 0..=59)) => Some(hours.saturating_mul(60).saturating_add(minutes)),
+        _ => {
+            let message = format!("{} is not a time of day; write HH:MM, from 00:00 to 23:59.", quote(text));
+            report.error(field.pointer.clone(), "time-invalid", message);
+            None
+        }
+    }
+}
+
+/// A day by its English name or the first three letters of it.
+fn day_of_week(field: &Field<'_>, report: &mut Report) -> Option<u8> {
+    let text = field.text(report)?;
+    let named = |day: &str| {
+        day.eq_ignore_ascii_case(text) || day.get(..3).is_some_and(|short| short.eq_ignore_ascii_case(text))
+    };
+    let found = DAYS.iter().zip(0_u8..).find(|(day, _)| named(day)).map(|(_, number)| number);
+    if found.is_none() {
+        let message = format!("{} is not a day of the week; write Sunday, Monday … Saturday.", quote(text));
+        report.error(field.pointer.clone(), "day-invalid", message);
+    }
+    found
+}
+
+fn day_of_month(field: &Field<'_>, report: &mut Report) -> Option<i8> {
+    let day = field.value.as_integer().filter(|day| matches!(day, -1 | 1..=31)).and_then(|day| i8::try_from(day).ok());
+    if day.is_none() {
+        report.error(
+            field.pointer.clone(),
+            "day-invalid",
+            "a day of the month is a whole number from 1 to 31, or -1 for the last day.",
+        );
+    }
+    day
+}

@@ -1,0 +1,41 @@
+//! From a plugin definition to the process that carries it out.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Supervisor;
+use crate::effect::SpawnRequest;
+use crate::id::{Component, SpawnId};
+use crate::job::substitution::substitute;
+use crate::turn::Turn;
+
+impl Supervisor {
+    /// The process to make: a relative path is tried under the agent root, then under the plugin root.
+    pub(super) fn request(&self, spawn: SpawnId, turn: &Turn<'_>) -> Result<SpawnRequest, String> {
+        let surroundings = turn.surroundings;
+        let path = &self.definition.executable_path;
+        let candidates = if path.starts_with('/') {
+            Vec::from([path.clone()])
+        } else {
+            Vec::from([format!("{}/{path}", surroundings.agent_root), format!("{}/{path}", surroundings.plugin_root)])
+        };
+        let lookup = |name: &str| match name.to_ascii_lowercase().as_str() {
+            "keeperapibaseurl" => Some(surroundings.api_base_url().into()),
+            "pluginroot" => Some(surroundings.plugin_root.clone().into()),
+            lower => surroundings.path_variables.get(lower).cloned().map(Into::into),
+        };
+        let mut arguments = Vec::with_capacity(self.definition.arguments.len());
+        for argument in &self.definition.arguments {
+            arguments.push(substitute(argument, &lookup).map_err(|error| error.to_string())?.text);
+        }
+        Ok(SpawnRequest {
+            spawn,
+            component: Component::Plugin(self.definition.id.clone()),
+            candidates,
+            arguments,
+            environment: surroundings.base_environment().into_iter().collect(),
+            working_directory: None,
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! How a run advances: from task to task, until one has to wait for the world or the run ends.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+
+use super::history::{Outcome, TaskRecord};
+use super::phase::{Live, Phase};
+use super::routing::{self, Next, TaskEnd};
+use super::{Run, built_in, launch};
+use crate::effect::ProcessOrder;
+use crate::event::ExitStatus;
+use crate::id::SpawnId;
+use crate::job::task::{ExecutionType, Task};
+use crate::limits::TASKS_PER_RUN;
+use crate::turn::Turn;
+
+impl Run {
+    /// The job's own condition; an end where it is false.
+    pub(super) fn job_condition(&self, turn: &Turn<'_>) -> Option<Next> {
+        let evaluation = self.job.condition.as_ref()?.evaluate(&self.lookup(turn));
+        let reason = format!("The job's condition is false: {}.", evaluation.explanation);
+        (!evaluation.holds).then_some(Next::End(Outcome::Skipped, reason))
+    }
+
+    /// Considers tasks until one has to wait for the world, or the run ends.
+    pub(super) fn advance(&mut self, first: Next, turn: &mut Turn<'_>) {
+        let mut next = first;
+        loop {
+            if let Some(reason) = &self.canceled {
+                next = Next::End(Outcome::Canceled, reason.clone());
+            }
+            let index = match next {
+                Next::Task(index, _) => index,
+                Next::End(outcome, reason) => return self.finish(outcome, reason, turn),
+            };
+            let job = Arc::clone(&self.job);
+            let Some(task) = job.tasks.get(index) else {
+                return self.finish(Outcome::Failed, format!("There is no task {index}."), turn);
+            };
+            let skip = routing::skip(task, turn.surroundings.here, &self.lookup(turn), &|it| turn.setting(it));
+            if let Some(skip) = skip {
+                next = self.task_skipped(index, task, &skip, turn);
+                continue;
+            }
+            if self.executed >= TASKS_PER_RUN {
+                let reason = format!("A run executes at most {TASKS_PER_RUN} tasks; '{}' would be one more.", task.id);
+                return self.finish(Outcome::Failed, reason, turn);
+            }
+            self.executed = self.executed.saturating_add(1);
+            match self.execute(index, task, turn) {
+                Some(after) => next = after,
+                None => return,
+            }
+        }
+    }
+
+    /// Carries a task out; `None` where its process has to be waited for.
+    fn execute(&mut self, index: usize, task: &Task, turn: &mut Turn<'_>) -> Option<Next> {
+        let live = Live::new(SpawnId(0), index, turn.now.monotonic, task.timeout_seconds);
+        self.record.tasks.push(TaskRecord::starting(&task.id));
+        let filled = launch::fill(&task.arguments, &self.lookup(turn));
+        let filled = match filled {
+            Ok(filled) => filled,
+            Err(error) => return Some(self.task_ended(index, TaskEnd::Failed, Some(error), &live, turn)),
+        };
+        self.warn_unknown(&task.id, &filled.unknown);
+        self.record.set_command_line(&task.command, &filled.texts);
+        if let Some(reason) = unavailable(task) {
+            return Some(self.task_ended(index, TaskEnd::Failed, Some(reason), &live, turn));
+        }
+        let job = Arc::clone(&self.job);
+        if let Some(result) = built_in::perform(&task.command, &filled.texts, &job, turn) {
+            return Some(self.built_in_ended(&live, result, turn));
+        }
+        let spawn = turn.counters.spawn();
+        self.trees.insert(spawn);
+        self.phase = Phase::Preparing(live.of(spawn));
+        turn.process(ProcessOrder::Spawn(launch::spawn_request(spawn, &job, task, filled.texts, turn.surroundings)));
+        None
+    }
+
+    fn built_in_ended(
+        &mut self,
+        live: &Live,
+        result: Result<built_in::BuiltInResult, String>,
+        turn: &mut Turn<'_>,
+    ) -> Next {
+        match result {
+            Ok(done) => {
+                self.record.set_stdout(&done.stdout);
+                self.fired.extend(done.fired);
+                self.remember(live.index, ExitStatus::Code(0), &done.stdout);
+                self.task_ended(live.index, TaskEnd::Succeeded, None, live, turn)
+            }
+            Err(reason) => self.task_ended(live.index, TaskEnd::Failed, Some(reason), live, turn),
+        }
+    }
+}
+
+/// Why this version cannot carry out a task at all.
+fn unavailable(task: &Task) -> Option<String> {
+    match task.execution_type {
+        ExecutionType::Service => None,
+        ExecutionType::Http => Some("Http tasks are not carried out by this version; use a Service task.".to_string()),
+        ExecutionType::User | ExecutionType::UserDesktop | ExecutionType::UserElevated => Some(
+            "NoActiveSession: there is no user session to run it in, and it never runs as the agent instead."
+                .to_string(),
+        ),
+    }
+}
