@@ -22,7 +22,7 @@
 //! carried out at once, a process is asked for (`Preparing`, Spawn), and the end of the list or a route to `stop` is
 //! *finish*: every tree the run started is discarded (`Clearing`), then the outcome is recorded.
 //!
-//! Never: a process before its start record is durable; more than [`TASKS_PER_RUN`] tasks; an event of another spawn
+//! Never: a process before its start record is durable; more than [`TASKS_PER_RUN`](crate::limits::TASKS_PER_RUN) tasks; an event of another spawn
 //! changes a phase.
 
 pub mod admission;
@@ -49,17 +49,15 @@ use crate::effect::{ProcessOrder, StoreOrder, TreeSignal};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, JobId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
-use crate::job::task::{ExecutionType, Task};
-use crate::limits::TASKS_PER_RUN;
 use crate::log_message::Level;
 use crate::time::Deadline;
 use crate::turn::Turn;
 pub(crate) use built_in::FiredEvent;
 use context::Context;
-use history::{Outcome, RunRecord, TaskRecord};
+use history::{Outcome, RunRecord};
 pub(crate) use launch::candidates;
 use phase::{Live, Phase, Stop};
-use routing::{Next, TaskEnd};
+use routing::Next;
 
 /// Seconds between SIGTERM and SIGKILL of a task's tree (contract section 3, `timeoutSeconds`).
 pub(crate) const KILL_GRACE_SECONDS: u64 = 5;
