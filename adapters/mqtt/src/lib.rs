@@ -1,1 +1,133 @@
-//! To be filled.
+//! The MQTT broker's shell: MQTT 3.1.1 and 5.0 over TLS on ntex-mqtt, on a thread of its own, around the core's
+//! [`Broker`](castellan_core::broker::Broker) machine; and a small blocking client ([`client`]).
+//!
+//! It carries facts and orders: accepts connections, asks who is at the other end, does TLS and the protocol's packets,
+//! and performs what the machine says. It decides nothing about permissions.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")
+)]
+
+mod accept;
+pub mod client;
+mod outbox;
+mod pump;
+mod shell;
+mod v3;
+mod v5;
+
+use std::fmt;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use castellan_core::broker::BrokerSettings;
+use castellan_core::effect::BrokerOrder;
+use castellan_core::event::Event;
+use castellan_core::time::Now;
+use castellan_core::trust::Witness;
+use smol::channel::{Sender, TrySendError};
+
+/// Orders that wait for the broker's thread: a burst of grants and answers for every connection it can hold.
+const ORDERS: usize = 4096;
+
+/// Looks at a connection right after accept, before TLS. The [`Witness`] it returns is called with the claimed process id
+/// at CONNECT. Both run on a thread that may block.
+pub type Observe = Arc<dyn Fn(&TcpStream) -> io::Result<Witness> + Send + Sync>;
+
+/// Reads both clocks.
+pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
+
+/// What the broker needs to start.
+pub struct BrokerConfig {
+    /// Bound and listening; the broker closes it when it stops.
+    pub listener: TcpListener,
+    /// Certificate and protocol versions.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// What an administrator can set.
+    pub settings: BrokerSettings,
+    /// Who is at the other end of a connection.
+    pub observe: Observe,
+    /// The clocks.
+    pub clock: Clock,
+    /// Where reports go.
+    pub events: Sender<Event>,
+}
+
+impl fmt::Debug for BrokerConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listener, settings, .. } = self;
+        formatter
+            .debug_struct("BrokerConfig")
+            .field("listener", listener)
+            .field("settings", settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An order was not taken: the broker's queue is full, or its thread has ended. The order is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueFull {
+    /// Whether the broker's thread has ended, so that trying again is in vain.
+    pub ended: bool,
+}
+
+impl fmt::Display for QueueFull {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.ended {
+            "the broker's thread has ended; start it again"
+        } else {
+            "the broker's queue of orders is full; try again when it has caught up"
+        })
+    }
+}
+
+impl std::error::Error for QueueFull {}
+
+/// The running broker. Dropping it stops the broker without waiting.
+#[derive(Debug)]
+pub struct BrokerHandle {
+    orders: Sender<BrokerOrder>,
+    thread: JoinHandle<()>,
+}
+
+/// Starts the broker's thread.
+///
+/// # Errors
+/// The listener cannot be watched, or the thread cannot be made.
+pub fn start(config: BrokerConfig) -> io::Result<BrokerHandle> {
+    config.listener.set_nonblocking(true)?;
+    let (orders, incoming) = smol::channel::bounded(ORDERS);
+    let thread = std::thread::Builder::new().name(String::from("broker")).spawn(move || {
+        ntex_rt::System::build()
+            .name("broker")
+            .disable_signals()
+            .panic_handling(false)
+            .build(ntex_net::DefaultRuntime)
+            .block_on(shell::run(config, incoming));
+    })?;
+    Ok(BrokerHandle { orders, thread })
+}
+
+impl BrokerHandle {
+    /// Hands over an order without waiting.
+    ///
+    /// # Errors
+    /// [`QueueFull`], and the order is lost.
+    pub fn order(&self, order: BrokerOrder) -> Result<(), QueueFull> {
+        self.orders.try_send(order).map_err(|error| QueueFull { ended: matches!(error, TrySendError::Closed(_)) })
+    }
+
+    /// Waits for the broker's thread to end; it does so after `BrokerOrder::Stop`, within
+    /// [`STOP_MILLIS`](castellan_core::broker::STOP_MILLIS) and a little.
+    pub fn join(self) {
+        let Self { orders, thread } = self;
+        orders.close();
+        if thread.join().is_err() {
+            log::error!(
+                "the broker's thread panicked; its connections are gone. Start the agent again and report this."
+            );
+        }
+    }
+}
