@@ -6,6 +6,8 @@ use std::io;
 
 /// Highest signal number of Linux on every architecture but MIPS.
 const LAST_SIGNAL: i32 = 64;
+/// Bytes of the kernel's signal set.
+const SIGNAL_SET_BYTES: usize = 8;
 
 /// Puts every signal back to its default action, so that a program does not inherit what the agent or its parent ignored.
 pub(crate) fn reset_signal_actions() {
@@ -19,10 +21,15 @@ pub(crate) fn keep_ended_children() {
     reset_signal_action(libc::SIGCHLD);
 }
 
-/// One signal to its default; SIGKILL, SIGSTOP and libc's own numbers refuse, which leaves them at their default as well.
+/// One signal to its default, by the system call itself: libc keeps two real-time signals to itself and would not reset them,
+/// but a parent may have left them ignored. SIGKILL and SIGSTOP refuse, which leaves them at their default as well.
 fn reset_signal_action(signal: i32) {
-    // SAFETY: SIG_DFL installs no handler, so no code of ours can run in signal context; a bad number only returns SIG_ERR.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's sigaction (handler, flags, restorer, mask) is at most this long everywhere; all zero means SIG_DFL.
+    let default = [0_u64; 8];
+    // SAFETY: the kernel only reads the action; no handler is installed and no old action is asked for.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), SIGNAL_SET_BYTES)
+    };
 }
 
 /// Unblocks every signal for the calling thread.

@@ -145,10 +145,12 @@ fn a_forged_number_is_refused_as_such() {
         let mut desk = Desk::open(mode);
         let other = desk.call("$$");
         let honest = desk.accept();
+        let mut forgers = Vec::new();
         for claim in [other.pid, std::process::id(), 1, 4_194_305, 0, u32::MAX] {
             desk.call(&claim.to_string());
             let forger = desk.accept();
             assert_eq!(desk.kind(&forger), RefusalKind::ClaimedPidNotOwn, "claims {claim}");
+            forgers.push(forger);
         }
         assert!(desk.identify(&honest).is_ok());
     }
