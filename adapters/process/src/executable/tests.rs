@@ -1,0 +1,90 @@
+//! Files and folders as they occur, made for the purpose.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn file(folder: &Path, name: &str, mode: u32) -> String {
+    let path = folder.join(name);
+    fs::copy("/bin/true", &path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_first_that_exists_is_taken() {
+    let folder = folder();
+    let plain = file(folder.path(), "plain", 0o644);
+    let runs = file(folder.path(), "runs", 0o755);
+    let table = [
+        (vec!["/no/such".to_owned(), runs.clone(), plain.clone()], runs.clone(), true, true),
+        (vec![plain.clone(), runs], plain, true, false),
+        (vec!["/no/such".to_owned(), "/nor/this".to_owned()], "/no/such".to_owned(), false, false),
+        (vec!["/tmp".to_owned()], "/tmp".to_owned(), true, false),
+        (vec!["/dev/null".to_owned()], "/dev/null".to_owned(), true, false),
+        (vec![], String::new(), false, false),
+    ];
+    for (candidates, path, exists, executable) in table {
+        let facts = inspect(&candidates);
+        assert_eq!((facts.path, facts.exists, facts.executable), (path, exists, executable), "{candidates:?}");
+    }
+}
+
+#[test]
+fn whoever_else_may_change_a_file_is_named() {
+    let folder = folder();
+    assert_eq!(inspect(&[file(folder.path(), "fine", 0o755)]).writable_by_others, None);
+    let open = file(folder.path(), "open", 0o757);
+    assert!(inspect(&[open.clone()]).writable_by_others.unwrap().contains("mode 0757"));
+
+    let link = folder.path().join("link");
+    symlink(&open, &link).unwrap();
+    let named = inspect(&[link.to_str().unwrap().to_owned()]).writable_by_others.unwrap();
+    assert!(named.contains("/open (mode 0757"), "{named}");
+
+    let below = folder.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let inside = file(&below, "inside", 0o755);
+    fs::set_permissions(&below, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(inspect(&[inside.clone()]).writable_by_others.unwrap().contains("/below (mode 0777"));
+    let indirect = folder.path().join("indirect");
+    symlink("below/../below/inside", &indirect).unwrap();
+    let named = inspect(&[indirect.to_str().unwrap().to_owned()]).writable_by_others.unwrap();
+    assert!(named.contains("/below (mode 0777"), "{named}");
+    fs::set_permissions(&below, fs::Permissions::from_mode(0o1777)).unwrap();
+    let sticky = inspect(&[inside]).writable_by_others;
+    assert_eq!(sticky.is_none(), rustix::process::geteuid().is_root(), "sticky counts for root's folders: {sticky:?}");
+
+    let loops = folder.path().join("loops");
+    symlink("loops", &loops).unwrap();
+    assert!(writable_by_others(&loops).unwrap().contains("leads nowhere"));
+    assert!(writable_by_others(Path::new("true")).unwrap().contains("not an absolute path"));
+}
+
+#[test]
+fn a_group_counts_by_its_members() {
+    let own = rustix::process::geteuid().as_raw();
+    let users = format!("root:x:0:0::/:/bin/sh\nme:x:{own}:50::/:\nalice:x:4001:51::/:\nbroken\n");
+    let groups =
+        "root:x:0:\nmine:x:50:\nhers:x:51:\nshared:x:52:root,alice\nempty:x:53:\nours:x:54:root,me\nstale:x:55:gone";
+    let table = [(0, false), (50, false), (51, true), (52, true), (53, false), (54, false), (55, true), (99, true)];
+    for (gid, others) in table {
+        assert_eq!(group_has_other_members(gid, groups, &users), others, "group {gid}");
+    }
+}
+
+#[test]
+fn another_users_file_is_his_to_change() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: giving a file to another user needs root");
+        return;
+    }
+    let folder = folder();
+    let given = file(folder.path(), "given", 0o755);
+    std::os::unix::fs::chown(&given, Some(65534), Some(65534)).unwrap();
+    assert!(inspect(&[given]).writable_by_others.unwrap().contains("user 65534"));
+}

@@ -1,0 +1,146 @@
+//! The launcher: a process that waits before it becomes the program, so that the agent knows it before its first instruction.
+//!
+//! Order of things: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027,
+//! ready byte, then nothing at all until the order and its go byte are there. End of file instead of the go byte: exit code
+//! 125, and nothing was executed. So a killed agent leaves no program behind that it does not know.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use rustix::fs::Mode;
+use rustix::net::AddressFamily;
+use rustix::process::Signal;
+
+use crate::sys;
+use crate::wire::{self, COMPLAINT_BYTES, NOT_EXECUTED, Order, Program, READY};
+
+/// Descriptors from here on are never the program's.
+const FIRST_PRIVATE_DESCRIPTOR: i32 = 3;
+
+/// What the agent's binary runs under the launcher's verb; returns only if nothing was executed (code 125).
+///
+/// Reads neither arguments nor environment. Started by hand it does nothing: its standard input is not the agent's socket.
+pub fn launch_main() -> ExitCode {
+    match prepare() {
+        Ok(control) => obey(control),
+        // Nobody listens: started by hand, or the agent is gone. Its exit code says all there is to say.
+        Err(NotOurs) => {}
+    }
+    ExitCode::from(NOT_EXECUTED)
+}
+
+/// There is no agent at the other end of standard input.
+struct NotOurs;
+
+impl From<rustix::io::Errno> for NotOurs {
+    fn from(_: rustix::io::Errno) -> Self {
+        Self
+    }
+}
+
+impl From<io::Error> for NotOurs {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
+
+fn prepare() -> Result<UnixStream, NotOurs> {
+    let parent = rustix::process::getppid();
+    let stdin = io::stdin();
+    if rustix::net::sockopt::socket_domain(&stdin)? != AddressFamily::UNIX {
+        return Err(NotOurs);
+    }
+    // The pair's credentials are those of the process that made it: the agent, which must be our parent still.
+    if Some(rustix::net::sockopt::socket_peercred(&stdin)?.pid) != parent {
+        return Err(NotOurs);
+    }
+    let control = rustix::io::fcntl_dupfd_cloexec(&stdin, FIRST_PRIVATE_DESCRIPTOR)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    rustix::process::setsid()?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() != parent {
+        return Err(NotOurs);
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o027));
+    let mut control = UnixStream::from(OwnedFd::from(control));
+    control.write_all(&[READY])?;
+    Ok(control)
+}
+
+fn obey(mut control: UnixStream) {
+    let complaint = match wire::read_order(&control) {
+        Ok(Order::Execute(program)) => execute(&program),
+        Ok(Order::Connect(address)) => match connect(&control, address) {
+            Ok(()) => return,
+            Err(error) => format!("The launcher cannot connect to {address}: {error}."),
+        },
+        Err(error) => format!("The launcher got no whole order: {error}."),
+    };
+    let length = complaint.floor_char_boundary(COMPLAINT_BYTES);
+    let text = complaint.get(..length).unwrap_or_default();
+    // The agent that would read this may be gone; then nobody is left to tell, and the exit code stands.
+    if control.write_all(text.as_bytes()).is_err() {
+        std::process::exit(NOT_EXECUTED.into());
+    }
+}
+
+/// Becomes the program; returns a sentence only if that failed.
+fn execute(program: &Program) -> String {
+    match try_execute(program) {
+        Ok(never) => match never {},
+        Err(sentence) => sentence,
+    }
+}
+
+fn try_execute(program: &Program) -> Result<std::convert::Infallible, String> {
+    let path = c_string("path", &program.path)?;
+    let mut arguments = vec![path.clone()];
+    for argument in &program.arguments {
+        arguments.push(c_string("argument", argument)?);
+    }
+    let mut environment = Vec::with_capacity(program.environment.len());
+    for (name, value) in &program.environment {
+        if name.is_empty() || name.contains('=') {
+            return Err(format!("'{name}' cannot be the name of an environment variable: it is empty or has a '='."));
+        }
+        environment.push(c_string("environment variable", &format!("{name}={value}"))?);
+    }
+    sys::reset_signal_actions();
+    sys::unblock_signals().map_err(|error| format!("Cannot unblock signals: {error}."))?;
+    std::env::set_current_dir(&program.working_directory)
+        .map_err(|error| format!("Cannot change to the working directory {}: {error}.", program.working_directory))?;
+    sys::close_on_exec_from(FIRST_PRIVATE_DESCRIPTOR.unsigned_abs())
+        .map_err(|error| format!("Cannot close the descriptors above standard error: {error} (needs Linux 5.11)."))?;
+    let arguments: Vec<&CStr> = arguments.iter().map(CString::as_c_str).collect();
+    let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
+    let error = sys::execve(&path, &arguments, &environment);
+    Err(format!("Cannot execute {}: {error}.{}", program.path, hint(&error)))
+}
+
+/// What the bare error number does not tell.
+fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => " The file, or the interpreter that its first line names, does not exist.",
+        Some(libc::ENOEXEC) => " It is neither a program of this machine nor a script that starts with '#!'.",
+        Some(libc::EACCES) => " It lacks the x bit, or a folder above it or a mount option forbids it.",
+        Some(libc::E2BIG) => " Arguments and environment are too long: pass long texts in a file.",
+        Some(_) | None => "",
+    }
+}
+
+fn c_string(what: &str, text: &str) -> Result<CString, String> {
+    CString::new(text).map_err(|error| format!("The {what} {text:?} has a NUL byte at {}.", error.nul_position()))
+}
+
+/// Holds a connection open until the agent has looked at it.
+fn connect(control: &UnixStream, address: SocketAddr) -> io::Result<()> {
+    let connection = TcpStream::connect(address)?;
+    let end = io::copy(&mut &*control, &mut io::sink())?;
+    drop(connection);
+    if end == 0 { Ok(()) } else { Err(io::Error::other("the agent sent more than one order")) }
+}

@@ -1,0 +1,169 @@
+//! Gathers the facts about the other end of an accepted connection; judges nothing.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use castellan_core::trust::{PeerFacts, ProcessFacts, SocketFacts, Witness};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
+
+use crate::cgroup::{Cgroup, Hierarchy};
+use crate::diag::Diag;
+use crate::{procfs, signal};
+
+/// The leaders of all trees that stand on their session; shared with what starts and ends them.
+pub(crate) type Leaders = Arc<Mutex<BTreeSet<u32>>>;
+
+/// Whose descriptors may be looked at: the claim is a stranger's word, and must not choose what the agent reads.
+#[derive(Debug, Clone)]
+pub(crate) enum Scope {
+    /// Processes below this cgroup.
+    Subtree { hierarchy: Hierarchy, subtree: PathBuf },
+    /// Processes in the sessions of these leaders.
+    Sessions(Leaders),
+}
+
+/// Looks at peers.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    diag: Diag,
+    scope: Scope,
+}
+
+/// One accepted connection.
+struct Accepted {
+    local: SocketAddr,
+    peer: SocketAddr,
+    own_cookie: u64,
+    at_accept: Option<SocketFacts>,
+}
+
+impl Observer {
+    pub(crate) fn new(diag: Diag, scope: Scope) -> Self {
+        Self { diag, scope }
+    }
+
+    /// Looks at a connection now, and makes the witness that looks again at each decision.
+    ///
+    /// # Errors
+    /// The socket is not connected, or the kernel does not answer.
+    pub(crate) fn watch(self: &Arc<Self>, stream: &TcpStream) -> io::Result<Witness> {
+        let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
+        let own_cookie = sockopt::socket_cookie(stream)?;
+        let accepted = Accepted { local, peer, own_cookie, at_accept: self.diag.exact(peer, local)? };
+        let observer = Arc::clone(self);
+        Ok(Box::new(move |claim| observer.gather(&accepted, claim)))
+    }
+
+    /// In this order: the process, the peer's socket again, our own end last.
+    ///
+    /// A peer may reset the connection and let a trusted process take over its port. If that happens after accept, the second
+    /// look finds a socket with another cookie. If it happened before, both looks find the same wrong socket, and only our own
+    /// end tells: it was closed by the reset. So our end must still be ESTABLISHED *after* the second look. It is found by the
+    /// reversed addresses and known by its cookie, as a later connection of the same addresses would have another.
+    fn gather(&self, accepted: &Accepted, claim: Option<u32>) -> PeerFacts {
+        let socket = accepted.at_accept.as_ref();
+        let claimed = claim.zip(socket).and_then(|(pid, socket)| self.process(pid, socket));
+        let holder = match &claimed {
+            Some(process) if process.holds_socket => None,
+            Some(_) | None => socket.and_then(|socket| self.holder(socket)),
+        };
+        let at_decision = self.look(accepted.peer, accepted.local);
+        let own_end = self.look(accepted.local, accepted.peer);
+        PeerFacts {
+            at_accept: accepted.at_accept.clone(),
+            claimed_pid: claim,
+            claimed,
+            holder,
+            at_decision,
+            own_end_established: own_end.is_some_and(|own| own.established && own.cookie == accepted.own_cookie),
+        }
+    }
+
+    fn look(&self, own: SocketAddr, other: SocketAddr) -> Option<SocketFacts> {
+        match self.diag.exact(own, other) {
+            Ok(found) => found,
+            Err(error) => {
+                log::error!(
+                    "sock_diag does not tell about {own}: {error}. The peer is refused; see whether a sandbox forbids netlink."
+                );
+                None
+            }
+        }
+    }
+
+    /// Facts about a process; its descriptors are read only if it is one of ours.
+    fn process(&self, pid: u32, socket: &SocketFacts) -> Option<ProcessFacts> {
+        let handle = match signal::open(pid) {
+            Ok(handle) => handle?,
+            Err(error) => {
+                log::error!(
+                    "Process {pid} cannot be pinned: {error}. The peer is refused; see the limit of open files."
+                );
+                return None;
+            }
+        };
+        let stat = procfs::stat(pid)?;
+        let (cgroup, ours) = match &self.scope {
+            Scope::Subtree { hierarchy, subtree } => {
+                let folder = procfs::cgroup_path(pid).and_then(|path| hierarchy.folder(&path));
+                let id = folder.as_ref().and_then(|folder| std::fs::metadata(folder).ok()).map(|found| found.ino());
+                (id, folder.is_some_and(|folder| folder.starts_with(subtree)))
+            }
+            Scope::Sessions(leaders) => {
+                let leaders = leaders.lock().unwrap_or_else(PoisonError::into_inner);
+                (None, leaders.contains(&stat.session))
+            }
+        };
+        Some(ProcessFacts {
+            pid,
+            session: stat.session,
+            uid: procfs::effective_uid(pid)?,
+            cgroup,
+            holds_socket: ours && procfs::holds_socket(pid, socket.inode),
+            alive: is_alive(&handle),
+        })
+    }
+
+    /// Without cgroups: a process in one of our sessions that holds the socket. With cgroups the socket itself tells.
+    fn holder(&self, socket: &SocketFacts) -> Option<ProcessFacts> {
+        let Scope::Sessions(leaders) = &self.scope else {
+            return None;
+        };
+        // A socket of another user is none of ours, and must not make us search.
+        if socket.uid != rustix::process::geteuid().as_raw() || socket.inode == 0 {
+            return None;
+        }
+        let leaders = leaders.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let all = match procfs::all() {
+            Ok(all) => all,
+            Err(error) => {
+                log::error!("/proc cannot be listed: {error}. The peer's process is not looked for.");
+                return None;
+            }
+        };
+        let mut ours = all.iter().filter(|process| leaders.contains(&process.session) && !process.is_dead());
+        let holder = ours.find(|process| procfs::holds_socket(process.pid, socket.inode))?;
+        self.process(holder.pid, socket)
+    }
+}
+
+/// Whether a process has not ended; asked last, it makes everything read before be about this process.
+fn is_alive(handle: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(handle, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))
+        .is_ok_and(|ended| ended == 0)
+}
+
+/// Whose processes an observer may look at, by where trees are put.
+pub(crate) fn scope(subtree: Option<(&Hierarchy, &Cgroup)>, leaders: &Leaders) -> Scope {
+    match subtree {
+        Some((hierarchy, subtree)) => Scope::Subtree { hierarchy: hierarchy.clone(), subtree: subtree.folder.clone() },
+        None => Scope::Sessions(Arc::clone(leaders)),
+    }
+}

@@ -1,0 +1,124 @@
+//! Reading `/proc`: what the kernel tells about a process.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// Descriptors of one process that are looked at; a process with more cannot make a decision take longer.
+const DESCRIPTORS: usize = 1024;
+
+/// The fields of `/proc/PID/stat` that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// Process id.
+    pub(crate) pid: u32,
+    /// `Z`, `X` and `x` are dead.
+    pub(crate) state: char,
+    /// Parent's process id.
+    pub(crate) parent: u32,
+    /// Session id.
+    pub(crate) session: u32,
+    /// Threads that have not ended.
+    pub(crate) threads: u32,
+    /// When it started, in clock ticks since boot.
+    pub(crate) start: u64,
+}
+
+impl Stat {
+    /// Whether it only waits to be reaped. A dead main thread alone does not make a process dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
+    }
+}
+
+/// Parses `/proc/PID/stat`. The name in parentheses is the process's own choice and may hold `)`, blanks and digits
+/// (CVE-2017-1000367), hence from the last parenthesis on.
+pub(crate) fn parse_stat(text: &str) -> Option<Stat> {
+    let (before, after) = text.rsplit_once(')')?;
+    let pid = before.split_once(' ')?.0.parse().ok()?;
+    // Counted from field 3, the state; proc_pid_stat(5).
+    let mut fields = after.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    let threads = fields.nth(13)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    Some(Stat { pid, state, parent, session, threads, start })
+}
+
+/// A process's [`Stat`], `None` where there is no such process or it cannot be read.
+pub(crate) fn stat(pid: u32) -> Option<Stat> {
+    // The name is bytes of the process's choice, not necessarily UTF-8.
+    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&String::from_utf8_lossy(&bytes))
+}
+
+/// All processes that can be seen now.
+///
+/// # Errors
+/// `/proc` cannot be listed.
+pub(crate) fn all() -> io::Result<Vec<Stat>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        // A process that ended meanwhile is left out.
+        if let Some(process) = name.to_str().and_then(|name| name.parse().ok()).and_then(stat) {
+            found.push(process);
+        }
+    }
+    Ok(found)
+}
+
+/// Effective user id.
+pub(crate) fn effective_uid(pid: u32) -> Option<u32> {
+    let bytes = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Path of the cgroup v2 of a process below the hierarchy's root, as `/proc/PID/cgroup` shows it.
+pub(crate) fn cgroup_path(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    parse_cgroup(&text)
+}
+
+/// The line of cgroup v2, unless the cgroup is removed already.
+pub(crate) fn parse_cgroup(text: &str) -> Option<String> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let usable = path.starts_with('/') && !path.ends_with(" (deleted)") && path.split('/').all(|part| part != "..");
+    usable.then(|| path.to_owned())
+}
+
+/// Whether this socket is among the first [`DESCRIPTORS`] descriptors of a process.
+pub(crate) fn holds_socket(pid: u32, inode: u64) -> bool {
+    let wanted = PathBuf::from(format!("socket:[{inode}]"));
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    descriptors
+        .take(DESCRIPTORS)
+        .filter_map(Result::ok)
+        .any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|target| target == wanted))
+}
+
+/// The number that the kernel gives a session at setsid(2) and never again while the machine runs, where it keeps one.
+pub(crate) fn session_serial(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/autogroup")).ok()?;
+    parse_session_serial(&text)
+}
+
+/// `/autogroup-123 nice 0`; sched(7).
+pub(crate) fn parse_session_serial(text: &str) -> Option<u64> {
+    text.strip_prefix("/autogroup-")?.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// A text that differs at every boot of the machine.
+///
+/// # Errors
+/// `/proc/sys` is not there.
+pub(crate) fn boot_id() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Making a launcher process. `Command` without `pre_exec` is posix_spawn(3): its cost does not grow with the agent's memory.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use smol::channel::{Receiver, Sender};
+
+use crate::cgroup::Cgroup;
+
+/// Starts that wait for the starting thread; each takes about a millisecond.
+const WAITING_STARTS: usize = 64;
+/// From SIGKILL to the end of a launcher.
+const END_TIME: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// How the agent's own binary runs [`launch_main`](crate::launch_main).
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    /// Absolute path of the binary.
+    pub program: PathBuf,
+    /// Leading arguments, for instance the verb.
+    pub arguments: Vec<OsString>,
+}
+
+/// A launcher that runs. Dropping its control socket ends it.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Process id.
+    pub(crate) pid: u32,
+    /// Handle of the process.
+    pub(crate) handle: OwnedFd,
+    /// Our end of the control socket.
+    pub(crate) control: UnixStream,
+    /// Read end of its standard output.
+    pub(crate) stdout: OwnedFd,
+    /// Read end of its standard error.
+    pub(crate) stderr: OwnedFd,
+    /// The cgroup made for it.
+    pub(crate) cgroup: Option<Cgroup>,
+}
+
+/// Starts a launcher, in a new cgroup where one is asked for.
+///
+/// # Errors
+/// A sentence; nothing is left then.
+pub(crate) fn start(launcher: &Launcher, cgroup: Option<PathBuf>) -> Result<Started, String> {
+    let cgroup = match cgroup {
+        Some(folder) => {
+            let name = folder.display().to_string();
+            Some(Cgroup::create(folder).map_err(|error| format!("The cgroup {name} cannot be made: {error}."))?)
+        }
+        None => None,
+    };
+    let result = start_in(launcher, cgroup.as_ref());
+    match (result, cgroup) {
+        (Ok(started), cgroup) => Ok(Started { cgroup, ..started }),
+        (Err(sentence), None) => Err(sentence),
+        (Err(sentence), Some(cgroup)) => match cgroup.remove() {
+            Ok(()) => Err(sentence),
+            Err(error) => Err(format!("{sentence} Its cgroup {} is left: {error}.", cgroup.folder.display())),
+        },
+    }
+}
+
+fn start_in(launcher: &Launcher, cgroup: Option<&Cgroup>) -> Result<Started, String> {
+    let program = launcher.program.display();
+    let mut child = spawn(launcher).map_err(|error| format!("The launcher {program} cannot be started: {error}."))?;
+    match adopt(&mut child, cgroup) {
+        Ok(started) => Ok(started),
+        Err(error) => {
+            let ended = child.child.kill().and_then(|()| child.child.wait());
+            let rest = ended.err().map(|error| format!(" It could not be ended either: {error}.")).unwrap_or_default();
+            Err(format!("The launcher's process {} cannot be held: {error}.{rest}", child.child.id()))
+        }
+    }
+}
+
+struct Spawned {
+    child: Child,
+    control: Option<UnixStream>,
+}
+
+fn spawn(launcher: &Launcher) -> io::Result<Spawned> {
+    let (ours, theirs) = UnixStream::pair()?;
+    #[expect(clippy::disallowed_methods, reason = "the one place where processes are started")]
+    let mut command = Command::new(&launcher.program);
+    command.args(&launcher.arguments).env_clear();
+    command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(Spawned { child: command.spawn()?, control: Some(ours) })
+}
+
+/// Takes hold of a child that is not reaped: its number cannot be another's.
+fn adopt(spawned: &mut Spawned, cgroup: Option<&Cgroup>) -> io::Result<Started> {
+    let missing = || io::Error::other("it was started without its pipes");
+    let pid = spawned.child.id();
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(missing)?;
+    let handle = rustix::process::pidfd_open(number, PidfdFlags::NONBLOCK)?;
+    if let Some(cgroup) = cgroup {
+        cgroup.admit(pid)?;
+    }
+    Ok(Started {
+        pid,
+        handle,
+        control: spawned.control.take().ok_or_else(missing)?,
+        stdout: spawned.child.stdout.take().ok_or_else(missing)?.into(),
+        stderr: spawned.child.stderr.take().ok_or_else(missing)?.into(),
+        cgroup: None,
+    })
+}
+
+/// A start to perform on the starting thread.
+#[derive(Debug)]
+pub(crate) struct StartOrder {
+    /// Folder of the cgroup to make.
+    pub(crate) cgroup: Option<PathBuf>,
+    /// Takes the outcome.
+    pub(crate) answer: Sender<Result<Started, String>>,
+}
+
+/// Runs the thread that starts all launchers until the last sender is dropped.
+///
+/// One thread for as long as anything runs, because the launchers ask to be killed when the *thread* that made them ends.
+///
+/// # Errors
+/// The thread cannot be made.
+pub(crate) fn start_thread(launcher: Launcher) -> io::Result<Sender<StartOrder>> {
+    let (sender, orders): (Sender<StartOrder>, Receiver<StartOrder>) = smol::channel::bounded(WAITING_STARTS);
+    std::thread::Builder::new().name("castellan-start".to_owned()).spawn(move || {
+        while let Ok(order) = orders.recv_blocking() {
+            // An answer that nobody takes any more drops the launcher's control socket, which ends it.
+            if let Err(unwanted) = order.answer.send_blocking(start(&launcher, order.cgroup)) {
+                forget(unwanted.into_inner());
+            }
+        }
+    })?;
+    Ok(sender)
+}
+
+/// Cleans up after a start that nobody waits for.
+fn forget(unwanted: Result<Started, String>) {
+    let outcome = match unwanted {
+        Ok(Started { cgroup: Some(cgroup), handle, control, .. }) => {
+            drop(control);
+            reap(&handle).and_then(|()| cgroup.remove())
+        }
+        Ok(Started { handle, control, .. }) => {
+            drop(control);
+            reap(&handle)
+        }
+        Err(sentence) => Err(io::Error::other(sentence)),
+    };
+    if let Err(error) = outcome {
+        log::warn!("A start that was given up left something behind: {error}. The next start of the agent removes it.");
+    }
+}
+
+/// Kills a launcher that executed nothing, and reaps it.
+///
+/// # Errors
+/// As waitid(2).
+pub(crate) fn reap(handle: &OwnedFd) -> io::Result<()> {
+    match pidfd_send_signal(handle, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut polled = [PollFd::new(handle, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut polled, Some(&END_TIME)))?;
+    match waitid(WaitId::PidFd(handle.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)? {
+        Some(_) => Ok(()),
+        None => Err(io::Error::new(io::ErrorKind::TimedOut, "it did not end")),
+    }
+}

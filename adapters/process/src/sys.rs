@@ -1,0 +1,70 @@
+//! The few system calls without a safe wrapper: signal dispositions, close-on-exec for a range, execve. The only unsafe code.
+#![allow(unsafe_code, reason = "the one file where system calls without a safe wrapper may be made")]
+
+use std::ffi::{CStr, c_char};
+use std::io;
+
+/// Highest signal number of Linux on every architecture but MIPS.
+const LAST_SIGNAL: i32 = 64;
+/// Bytes of the kernel's signal set.
+const SIGNAL_SET_BYTES: usize = 8;
+
+/// Puts every signal back to its default action, so that a program does not inherit what the agent or its parent ignored.
+pub(crate) fn reset_signal_actions() {
+    for signal in 1..=LAST_SIGNAL {
+        reset_signal_action(signal);
+    }
+}
+
+/// Makes sure that ended children wait to be reaped even if the agent's own parent ignored SIGCHLD.
+pub(crate) fn keep_ended_children() {
+    reset_signal_action(libc::SIGCHLD);
+}
+
+/// One signal to its default, by the system call itself: libc keeps two real-time signals to itself and would not reset them,
+/// but a parent may have left them ignored. SIGKILL and SIGSTOP refuse, which leaves them at their default as well.
+fn reset_signal_action(signal: i32) {
+    // The kernel's sigaction (handler, flags, restorer, mask) is at most this long everywhere; all zero means SIG_DFL.
+    let default = [0_u64; 8];
+    // SAFETY: the kernel only reads the action; no handler is installed and no old action is asked for.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), SIGNAL_SET_BYTES)
+    };
+}
+
+/// Unblocks every signal for the calling thread.
+///
+/// # Errors
+/// As pthread_sigmask(3).
+pub(crate) fn unblock_signals() -> io::Result<()> {
+    // SAFETY: an all-zero sigset_t is a valid, empty set on Linux.
+    let empty: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the new set is valid for reads and no old set is asked for.
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Marks every descriptor from `first` on close-on-exec.
+///
+/// # Errors
+/// As close_range(2); ENOSYS or EINVAL before Linux 5.11.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: only flags of descriptors change; none is closed now.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Replaces this process by a program; unlike execvp(3) it searches no PATH and never falls back to a shell.
+pub(crate) fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> io::Error {
+    let argv = null_terminated(arguments);
+    let envp = null_terminated(environment);
+    // SAFETY: path is a C string; argv and envp are null-terminated arrays of C strings; all outlive the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+fn null_terminated(strings: &[&CStr]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+}

@@ -1,0 +1,455 @@
+//! The life of one process tree, from the order to start it until nothing of it is left.
+//!
+//! | state | order or fact | next |
+//! | --- | --- | --- |
+//! | (none) | launcher started, known, waiting | prepared: report `Prepared` |
+//! | prepared | `Release`, program's image runs | running: report `Started` |
+//! | prepared | `Abort`, launcher ended, exec failed | over: report `SpawnFailed` |
+//! | running | main process ended | ended: report `Exited`, not reaped |
+//! | ended | `Collect` | ended: report `Collected`; reaped, if a cgroup and not its number names the tree |
+//! | any | `Signal` | same: the whole tree is signalled |
+//! | any | `Discard` | over: everything killed, reaped, removed; report `Discarded` |
+//! | any | nobody gives orders or takes reports any more | over, silently |
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use castellan_core::effect::{SpawnRequest, TreeSignal};
+use castellan_core::event::{Captured, ExecutableFacts, ExitStatus, ProcessReport};
+use castellan_core::id::SpawnId;
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
+use smol::Task;
+use smol::channel::{Receiver, Sender};
+use smol::future::FutureExt;
+
+use crate::capture::read_all;
+use crate::cgroup::Cgroup;
+use crate::place::Place;
+use crate::start::{self, StartOrder, Started};
+use crate::wire::{self, COMPLAINT_BYTES, Order, Program, READY};
+use crate::{Shared, executable};
+
+/// From the start of a launcher to its ready byte; it needs a millisecond, a busy machine may need more.
+const READY_TIME: Duration = Duration::from_secs(20);
+/// From the go byte to the program's own image; a program on a slow network file system may take a while.
+const EXEC_TIME: Duration = Duration::from_secs(30);
+/// From an empty tree to an ended main process; a process that cannot end must not hold up everything else.
+const END_TIME: Duration = Duration::from_secs(5);
+/// First pause between two looks whether a killed tree is gone; doubled up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// Looks before a tree that does not die is given up, in all about ten seconds.
+const LOOKS: usize = 48;
+
+/// Orders to one tree.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Release,
+    Abort(String),
+    Signal(TreeSignal),
+    Collect,
+    Discard,
+}
+
+/// A tree whose launcher is known.
+struct Tree {
+    shared: Arc<Shared>,
+    spawn: SpawnId,
+    pid: u32,
+    handle: Async<OwnedFd>,
+    control: Async<UnixStream>,
+    place: Place,
+    outputs: Option<Outputs>,
+    reaped: bool,
+}
+
+/// Readers of both pipes; they stop when `ended` is dropped.
+struct Outputs {
+    ended: Sender<()>,
+    stdout: Task<Captured>,
+    stderr: Task<Captured>,
+}
+
+/// What comes next in a tree's life.
+enum Next {
+    Order(Command),
+    /// Nobody gives orders any more.
+    Orphaned,
+    /// The main process ended.
+    Ended,
+}
+
+/// Lives a tree from its order to its end; answers with its last report, if anybody still waits for one.
+pub(crate) async fn live(
+    shared: Arc<Shared>,
+    request: SpawnRequest,
+    orders: &Receiver<Command>,
+) -> Option<ProcessReport> {
+    let spawn = request.spawn;
+    let (mut tree, executable, order) = match Tree::prepare(shared, request).await {
+        Ok(prepared) => prepared,
+        Err(reason) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
+    };
+    let last = tree.live(orders, executable, order).await;
+    tree.end().await;
+    last
+}
+
+impl Tree {
+    async fn prepare(shared: Arc<Shared>, request: SpawnRequest) -> Result<(Self, ExecutableFacts, Vec<u8>), String> {
+        let candidates = request.candidates.clone();
+        let executable = smol::unblock(move || executable::inspect(&candidates)).await;
+        if !executable.exists {
+            return Err(format!("There is no program at {}.", request.candidates.join(" nor at ")));
+        }
+        if !executable.executable {
+            return Err(format!("{} is not a file that may be executed: chmod 755 it.", executable.path));
+        }
+        let agent_root = shared.agent_root.display().to_string();
+        let order = wire::encode(&Order::Execute(Program {
+            path: executable.path.clone(),
+            arguments: request.arguments,
+            environment: request.environment,
+            working_directory: request.working_directory.unwrap_or(agent_root),
+        }))?;
+        let name = format!("{}-{}", request.component.to_string().replace(':', "-"), request.spawn);
+        let cgroup = shared.subtree.as_ref().map(|(_, subtree)| subtree.folder.join(name));
+        let (answer, answers) = smol::channel::bounded(1);
+        let gone = |_| "The thread that starts processes is gone: restart the agent.".to_owned();
+        shared.starts.send(StartOrder { cgroup, answer }).await.map_err(|error| gone(error.to_string()))?;
+        let started = answers.recv().await.map_err(|error| gone(error.to_string()))??;
+        let mut tree = Self::adopt(shared, request.spawn, started)?;
+        match tree.wait_until_ready().await {
+            Ok(()) => Ok((tree, executable, order)),
+            Err(sentence) => {
+                tree.end().await;
+                Err(sentence)
+            }
+        }
+    }
+
+    /// Takes over a launcher that was started, or ends it again.
+    fn adopt(shared: Arc<Shared>, spawn: SpawnId, started: Started) -> Result<Self, String> {
+        let Started { pid, handle, control, stdout, stderr, cgroup } = started;
+        let watched = handle.try_clone().and_then(|handle| {
+            let control = Async::new(control)?;
+            let outputs = Outputs::start(&shared, stdout, stderr)?;
+            Ok((Async::new_nonblocking(handle)?, control, outputs))
+        });
+        let (watch, control, outputs) = match watched {
+            Ok(watched) => watched,
+            Err(error) => {
+                // The dropped control socket alone would end the launcher, but not reap it.
+                let ended = start::reap(&handle).and_then(|()| cgroup.as_ref().map_or(Ok(()), Cgroup::remove));
+                let rest = ended.err().map(|error| format!(" It could not be ended: {error}.")).unwrap_or_default();
+                return Err(format!("Process {pid} cannot be watched: {error}.{rest}"));
+            }
+        };
+        let place = match cgroup {
+            Some(cgroup) => Place::Cgroup(cgroup),
+            None => {
+                shared.leaders.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
+                Place::Session(pid)
+            }
+        };
+        Ok(Self { shared, spawn, pid, handle: watch, control, place, outputs: Some(outputs), reaped: false })
+    }
+
+    /// Waits for the ready byte: from then on the launcher leads its own session.
+    async fn wait_until_ready(&mut self) -> Result<(), String> {
+        let mut ready = [0];
+        let control = &self.control;
+        let read = within(READY_TIME, control.read_with(|mut socket| socket.read(&mut ready))).await;
+        match read {
+            Some(Ok(1)) if ready == [READY] => {}
+            Some(Ok(_)) => {
+                return Err(
+                    "The launcher ended before it was ready: see that the agent's binary was not replaced.".to_owned()
+                );
+            }
+            Some(Err(error)) => return Err(format!("The launcher did not report itself: {error}.")),
+            None => {
+                return Err(format!(
+                    "The launcher was not ready within {} s: the machine is too busy.",
+                    READY_TIME.as_secs()
+                ));
+            }
+        }
+        match &self.place {
+            Place::Cgroup(_) => Ok(()),
+            Place::Session(leader) => self
+                .shared
+                .records
+                .add_session(*leader)
+                .map_err(|error| format!("The record of process {leader} cannot be written below state/: {error}.")),
+        }
+    }
+
+    /// From prepared to the last report.
+    async fn live(
+        &mut self,
+        orders: &Receiver<Command>,
+        executable: ExecutableFacts,
+        order: Vec<u8>,
+    ) -> Option<ProcessReport> {
+        let spawn = self.spawn;
+        let cgroup = match &self.place {
+            Place::Cgroup(cgroup) => Some(cgroup.id),
+            Place::Session(_) => None,
+        };
+        self.shared.report(ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable }).await?;
+        loop {
+            match self.next(orders, true).await {
+                Next::Order(Command::Release) => break,
+                Next::Order(Command::Abort(reason)) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
+                Next::Order(Command::Signal(signal)) => self.signal(signal).await,
+                Next::Order(Command::Collect) => self.out_of_turn("Collect"),
+                Next::Order(Command::Discard) => return Some(ProcessReport::Discarded { spawn }),
+                Next::Orphaned => return None,
+                Next::Ended => {
+                    let reason = "The launcher was ended before it was released.".to_owned();
+                    return Some(ProcessReport::SpawnFailed { spawn, reason });
+                }
+            }
+        }
+        if let Err(reason) = self.execute(&order).await {
+            return Some(ProcessReport::SpawnFailed { spawn, reason });
+        }
+        self.shared.report(ProcessReport::Started { spawn }).await?;
+        self.run(orders).await
+    }
+
+    /// From running to the last report.
+    async fn run(&mut self, orders: &Receiver<Command>) -> Option<ProcessReport> {
+        let spawn = self.spawn;
+        let mut discard = false;
+        while !discard {
+            match self.next(orders, true).await {
+                Next::Ended => break,
+                Next::Orphaned => return None,
+                Next::Order(Command::Signal(signal)) => self.signal(signal).await,
+                Next::Order(Command::Discard) => discard = true,
+                Next::Order(Command::Collect) => self.out_of_turn("Collect"),
+                Next::Order(Command::Release) => self.out_of_turn("Release"),
+                Next::Order(Command::Abort(_)) => self.out_of_turn("Abort"),
+            }
+        }
+        if discard {
+            self.kill().await;
+        }
+        self.shared.report(ProcessReport::Exited { spawn, status: self.exit_status() }).await?;
+        while !discard {
+            match self.next(orders, false).await {
+                Next::Ended | Next::Orphaned => return None,
+                Next::Order(Command::Collect) => {
+                    let (stdout, stderr) = self.collect().await;
+                    self.shared.report(ProcessReport::Collected { spawn, stdout, stderr }).await?;
+                }
+                Next::Order(Command::Signal(signal)) => self.signal(signal).await,
+                Next::Order(Command::Discard) => discard = true,
+                Next::Order(Command::Release) => self.out_of_turn("Release"),
+                Next::Order(Command::Abort(_)) => self.out_of_turn("Abort"),
+            }
+        }
+        Some(ProcessReport::Discarded { spawn })
+    }
+
+    /// An order that does not fit the state is a defect of whoever gave it; it must not be lost unseen.
+    fn out_of_turn(&self, order: &str) {
+        log::error!(
+            "{order} does not fit the state of spawn {} (process {}) and is ignored: report this.",
+            self.spawn,
+            self.pid
+        );
+    }
+
+    /// The next order, or the end of the main process where that is still awaited. The end comes first: it is a fact already.
+    async fn next(&self, orders: &Receiver<Command>, await_end: bool) -> Next {
+        let order = async { orders.recv().await.map_or(Next::Orphaned, Next::Order) };
+        if !await_end {
+            return order.await;
+        }
+        let ended = async {
+            match self.handle.readable().await {
+                Ok(()) => Next::Ended,
+                Err(error) => {
+                    log::error!("Process {} cannot be watched any further: {error}. It is killed.", self.pid);
+                    Next::Orphaned
+                }
+            }
+        };
+        ended.or(order).await
+    }
+
+    /// Sends the order and the go byte. The launcher's end closes by itself when the program's image replaces it.
+    ///
+    /// A launcher that is killed in this moment looks the same; its end is reported right after.
+    async fn execute(&self, order: &[u8]) -> Result<(), String> {
+        let mut complaint = Vec::new();
+        let exchange = async {
+            let mut rest = order;
+            while !rest.is_empty() {
+                let sent = self.control.write_with(|mut socket| socket.write(rest)).await?;
+                rest = rest.get(sent..).unwrap_or_default();
+            }
+            let mut chunk = vec![0; COMPLAINT_BYTES];
+            while complaint.len() < COMPLAINT_BYTES {
+                match self.control.read_with(|mut socket| socket.read(&mut chunk)).await? {
+                    0 => break,
+                    count => complaint.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                }
+            }
+            Ok::<(), io::Error>(())
+        };
+        match within(EXEC_TIME, exchange).await {
+            Some(Ok(())) if complaint.is_empty() => Ok(()),
+            Some(Ok(())) => Err(String::from_utf8_lossy(&complaint).into_owned()),
+            Some(Err(error)) => Err(format!("The launcher ended before it could execute the program: {error}.")),
+            None => Err(format!(
+                "The program was not executed within {} s: is its file system reachable?",
+                EXEC_TIME.as_secs()
+            )),
+        }
+    }
+
+    async fn signal(&self, signal: TreeSignal) {
+        let wanted = match signal {
+            TreeSignal::Terminate => Signal::TERM,
+            TreeSignal::Kill => Signal::KILL,
+        };
+        let place = self.place.clone();
+        if let Err(error) = smol::unblock(move || place.signal(wanted)).await {
+            log::warn!(
+                "Not every process of the tree of {} (spawn {}) took {wanted:?}: {error}.",
+                self.pid,
+                self.spawn
+            );
+        }
+    }
+
+    /// Kills the tree until nothing of it lives, and sees its main process ended.
+    async fn kill(&self) {
+        self.kill_members().await;
+        // A cgroup counts as empty a moment before the process in it can be waited for.
+        if within(END_TIME, self.handle.readable()).await.is_none() {
+            log::error!("Process {} does not end though its tree was killed.", self.pid);
+        }
+    }
+
+    async fn kill_members(&self) {
+        let mut pause = FIRST_PAUSE;
+        let mut problem = None;
+        for _ in 0..LOOKS {
+            let place = self.place.clone();
+            let look = smol::unblock(move || {
+                if place.is_empty()? {
+                    return Ok(true);
+                }
+                place.signal(Signal::KILL)?;
+                place.is_empty()
+            });
+            match look.await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => problem = Some::<io::Error>(error),
+            }
+            Timer::after(pause).await;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+        let why = problem.map_or_else(|| "it does not react to SIGKILL".to_owned(), |error| error.to_string());
+        log::error!("The tree of process {} (spawn {}) cannot be ended: {why}. End it by hand.", self.pid, self.spawn);
+    }
+
+    /// How the main process ended; it stays unreaped.
+    fn exit_status(&self) -> ExitStatus {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let status = match waitid(WaitId::PidFd(self.handle.as_fd()), options) {
+            Ok(status) => status,
+            Err(error) => {
+                log::error!("How process {} ended is unknown: {error}. Somebody else reaped it.", self.pid);
+                None
+            }
+        };
+        let signal = status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal);
+        let code = status.as_ref().and_then(rustix::process::WaitIdStatus::exit_status);
+        match (signal, code) {
+            (Some(signal), _) => ExitStatus::Signal(signal),
+            (None, Some(code)) => ExitStatus::Code(code),
+            (None, None) => ExitStatus::Code(-1),
+        }
+    }
+
+    /// What the main process wrote; reaps it, unless its number is still needed as the session's.
+    async fn collect(&mut self) -> (Captured, Captured) {
+        let captured = match self.outputs.take() {
+            Some(Outputs { ended, stdout, stderr }) => {
+                drop(ended);
+                (stdout.await, stderr.await)
+            }
+            None => {
+                self.out_of_turn("A second Collect");
+                (Captured::default(), Captured::default())
+            }
+        };
+        if matches!(self.place, Place::Cgroup(_)) {
+            self.reap();
+        }
+        captured
+    }
+
+    fn reap(&mut self) {
+        if self.reaped {
+            return;
+        }
+        match waitid(WaitId::PidFd(self.handle.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(Some(_)) => self.reaped = true,
+            Ok(None) => log::error!("Process {} cannot be reaped: it lives.", self.pid),
+            Err(error) => log::error!("Process {} cannot be reaped: {error}.", self.pid),
+        }
+    }
+
+    /// Leaves nothing: no process, no zombie, no cgroup, no record.
+    async fn end(&mut self) {
+        self.outputs = None;
+        self.kill().await;
+        let result = match &self.place {
+            Place::Cgroup(_) => self.place.remove(),
+            Place::Session(leader) => {
+                // The record goes before the number may become another's.
+                let result = self.shared.records.remove_session(*leader);
+                self.shared.leaders.lock().unwrap_or_else(PoisonError::into_inner).remove(leader);
+                result
+            }
+        };
+        if let Err(error) = result {
+            log::warn!("What was made for process {} (spawn {}) is left: {error}.", self.pid, self.spawn);
+        }
+        self.reap();
+    }
+}
+
+impl Outputs {
+    fn start(shared: &Shared, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
+        let executor = shared.executor.upgrade().ok_or_else(|| io::Error::other("the agent is stopping"))?;
+        let (ended, end) = smol::channel::bounded(1);
+        let stdout = Async::new(File::from(stdout))?;
+        let stderr = Async::new(File::from(stderr))?;
+        let stdout = executor.spawn(read_all(stdout, end.clone()));
+        let stderr = executor.spawn(read_all(stderr, end));
+        Ok(Self { ended, stdout, stderr })
+    }
+}
+
+/// What a future gives, if it gives it in time.
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        Timer::after(limit).await;
+        None
+    };
+    async { Some(future.await) }.or(late).await
+}

@@ -1,0 +1,85 @@
+//! What agent and launcher say to each other over the socket pair: one ready byte, one order, and at most one complaint.
+//!
+//! The launcher writes [`READY`] once it leads its own session. The agent answers with a length (4 bytes, little endian), an
+//! [`Order`] as JSON, and [`GO`]. A successful exec closes the launcher's end; anything else is a sentence, then the end.
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// The launcher leads its own session and waits.
+pub(crate) const READY: u8 = b'R';
+/// Ends an order; without it nothing is executed.
+pub(crate) const GO: u8 = b'G';
+/// Bytes of an order: above what the kernel accepts as arguments and environment (about 6 MiB), escaped.
+pub(crate) const ORDER_BYTES: usize = 16 << 20;
+/// Bytes of a complaint that the agent reads.
+pub(crate) const COMPLAINT_BYTES: usize = 8 << 10;
+/// Exit code of a launcher that did not execute anything.
+pub(crate) const NOT_EXECUTED: u8 = 125;
+
+/// What the launcher has to become.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// A program.
+    Execute(Program),
+    /// A connection to this address, held until the agent closes its end: lets the agent see what the kernel tells about it.
+    Connect(SocketAddr),
+}
+
+/// A program to execute, exactly as given.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Program {
+    /// Absolute path; also the program's own name (`argv[0]`).
+    pub(crate) path: String,
+    /// After the program's own name.
+    pub(crate) arguments: Vec<String>,
+    /// Names and values.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Absolute.
+    pub(crate) working_directory: String,
+}
+
+/// The bytes of an order.
+///
+/// # Errors
+/// A sentence, if it is longer than [`ORDER_BYTES`].
+pub(crate) fn encode(order: &Order) -> Result<Vec<u8>, String> {
+    let json = serde_json::to_vec(order).map_err(|error| format!("The order cannot be written as JSON: {error}."))?;
+    let length = u32::try_from(json.len()).ok().filter(|_| json.len() <= ORDER_BYTES);
+    let Some(length) = length else {
+        return Err(format!(
+            "Arguments and environment are {} bytes long, which is over {ORDER_BYTES}: pass long texts in a file.",
+            json.len()
+        ));
+    };
+    let mut frame = length.to_le_bytes().to_vec();
+    frame.extend_from_slice(&json);
+    frame.push(GO);
+    Ok(frame)
+}
+
+/// Reads an order; blocks until it is there.
+///
+/// # Errors
+/// The other end closed, or what came is not exactly one order with its go byte.
+pub(crate) fn read_order(mut source: impl Read) -> io::Result<Order> {
+    let mut length = [0; 4];
+    source.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > ORDER_BYTES {
+        return Err(io::Error::other("the order is too long"));
+    }
+    let mut json = vec![0; length];
+    source.read_exact(&mut json)?;
+    let mut go = [0];
+    source.read_exact(&mut go)?;
+    if go != [GO] {
+        return Err(io::Error::other("no go byte follows the order"));
+    }
+    serde_json::from_slice(&json).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests;

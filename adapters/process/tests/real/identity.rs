@@ -1,0 +1,199 @@
+//! Who is at the other end of a real connection: the registry's processes in both modes, and nobody else.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+
+use castellan_core::id::{Component, JobId, RunId, SpawnId};
+use castellan_core::trust::{Entry, Identity, Refusal, RefusalKind, Registry, Witness};
+use castellan_process::Observe;
+
+use crate::rig::{Prepared, Rig, modes};
+
+struct Desk {
+    rig: Rig,
+    registry: Registry,
+    observe: Observe,
+    listener: TcpListener,
+}
+
+/// An accepted connection with the process id that it claims.
+struct Caller {
+    _stream: TcpStream,
+    claim: u32,
+    witness: Witness,
+}
+
+impl Desk {
+    fn open(mode: castellan_process::ContainmentChoice) -> Self {
+        let rig = Rig::start(mode);
+        let observe = rig.port().observer();
+        Self { rig, registry: Registry::default(), observe, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    /// A program that connects with its first instruction, says which process it claims to be, and waits.
+    fn script(&self, claim: &str) -> String {
+        let port = self.listener.local_addr().unwrap().port();
+        format!("exec 3<>/dev/tcp/127.0.0.1/{port}; echo {claim} >&3; read -r x <&3")
+    }
+
+    fn prepare(&self, claim: &str) {
+        self.rig.spawn(&["/bin/bash", "-c", &self.script(claim)]);
+    }
+
+    fn register(&mut self, prepared: &Prepared) {
+        let entry = Entry {
+            spawn: prepared.spawn,
+            component: Component::Job(JobId::parse("job").unwrap()),
+            run: Some(RunId::new(1, prepared.spawn.0)),
+            pid: prepared.pid,
+            session: prepared.pid,
+            cgroup: prepared.cgroup,
+            uid: rustix::process::geteuid().as_raw(),
+            leader_alive: true,
+        };
+        self.registry.insert(entry).unwrap();
+    }
+
+    /// Starts a registered program that claims this; answers with its process.
+    fn call(&mut self, claim: &str) -> Prepared {
+        self.prepare(claim);
+        let prepared = self.rig.prepared();
+        self.register(&prepared);
+        self.rig.release(prepared.spawn);
+        prepared
+    }
+
+    fn accept(&self) -> Caller {
+        let (stream, _) = self.listener.accept().unwrap();
+        let witness = (self.observe)(&stream).unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        Caller { claim: line.trim().parse().unwrap(), _stream: stream, witness }
+    }
+
+    fn identify(&self, caller: &Caller) -> Result<Identity, Refusal> {
+        self.registry.identify(&(caller.witness)(Some(caller.claim)))
+    }
+
+    fn kind(&self, caller: &Caller) -> RefusalKind {
+        self.identify(caller).unwrap_err().kind
+    }
+}
+
+#[test]
+fn a_program_that_connects_at_once_is_known() {
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        let prepared = desk.call("$$");
+        let caller = desk.accept();
+        let identity = desk.identify(&caller).unwrap();
+        assert_eq!((identity.spawn, identity.pid), (prepared.spawn, Some(prepared.pid)));
+        assert_eq!(identity.run, Some(RunId::new(1, prepared.spawn.0)));
+        let unclaimed = desk.registry.identify(&(caller.witness)(None)).unwrap();
+        assert_eq!(unclaimed.spawn, prepared.spawn);
+        desk.registry.remove(prepared.spawn).unwrap();
+        assert_eq!(desk.kind(&caller), RefusalKind::NotTrusted, "no longer in the registry");
+    }
+}
+
+#[test]
+fn fifty_at_once_are_each_themselves() {
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        for _ in 0..50 {
+            desk.prepare("$$");
+        }
+        let mut processes = BTreeMap::new();
+        for _ in 0..50 {
+            let prepared = desk.rig.prepared();
+            desk.register(&prepared);
+            processes.insert(prepared.pid, prepared.spawn);
+        }
+        for spawn in processes.values() {
+            desk.rig.release(*spawn);
+        }
+        let callers: Vec<Caller> = (0..50).map(|_| desk.accept()).collect();
+        for caller in &callers {
+            let identity = desk.identify(caller).unwrap();
+            assert_eq!(identity.pid, Some(caller.claim));
+            assert_eq!(processes.remove(&caller.claim), Some(identity.spawn));
+        }
+        assert!(processes.is_empty());
+    }
+}
+
+#[test]
+fn a_descendant_is_its_tree_with_its_own_number() {
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        let inner = desk.script("$$").replace('$', "\\$");
+        desk.rig.spawn(&["/bin/bash", "-c", &format!("/bin/bash -c \"{inner}\"; true")]);
+        let prepared = desk.rig.prepared();
+        desk.register(&prepared);
+        desk.rig.release(prepared.spawn);
+        let caller = desk.accept();
+        assert_ne!(caller.claim, prepared.pid);
+        let identity = desk.identify(&caller).unwrap();
+        assert_eq!((identity.spawn, identity.pid), (prepared.spawn, Some(caller.claim)));
+    }
+}
+
+#[test]
+fn a_forged_number_is_refused_as_such() {
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        let other = desk.call("$$");
+        let honest = desk.accept();
+        let mut forgers = Vec::new();
+        for claim in [other.pid, std::process::id(), 1, 4_194_305, 0, u32::MAX] {
+            desk.call(&claim.to_string());
+            let forger = desk.accept();
+            assert_eq!(desk.kind(&forger), RefusalKind::ClaimedPidNotOwn, "claims {claim}");
+            forgers.push(forger);
+        }
+        assert!(desk.identify(&honest).is_ok());
+    }
+}
+
+#[test]
+fn a_stranger_is_refused_whatever_it_claims() {
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        let task = desk.call("$$");
+        let known = desk.accept();
+        let address = desk.listener.local_addr().unwrap();
+        for claim in [task.pid, std::process::id(), 1] {
+            let _client = TcpStream::connect(address).unwrap();
+            let (stream, _) = desk.listener.accept().unwrap();
+            let witness = (desk.observe)(&stream).unwrap();
+            let facts = witness(Some(claim));
+            let refusal = desk.registry.identify(&facts).unwrap_err();
+            assert_eq!(refusal.kind, RefusalKind::NotTrusted, "claims {claim}");
+            assert!(refusal.explanation.fix.contains("Let the agent start the program"), "{}", refusal.explanation);
+            let looked_into = facts.claimed.is_some_and(|process| process.pid != task.pid && process.holds_socket);
+            assert!(!looked_into, "a stranger's descriptors are not read");
+        }
+        // An unregistered process of the port is a stranger as well.
+        desk.registry.remove(task.spawn).unwrap();
+        assert_eq!(desk.kind(&known), RefusalKind::NotTrusted);
+    }
+}
+
+#[test]
+fn a_connection_that_is_gone_is_nobodys() {
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        let task = desk.call("$$");
+        let caller = desk.accept();
+        assert!(desk.identify(&caller).is_ok());
+        let spawn: SpawnId = task.spawn;
+        desk.rig.order(castellan_core::effect::ProcessOrder::Signal {
+            spawn,
+            signal: castellan_core::effect::TreeSignal::Kill,
+        });
+        desk.rig.exited(spawn);
+        assert_eq!(desk.kind(&caller), RefusalKind::NotTrusted);
+        desk.rig.discard(spawn);
+    }
+}

@@ -1,0 +1,71 @@
+//! An agent that was killed: its trees end with it or with the next start, and nobody else's do.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use castellan_process::ContainmentChoice;
+
+use crate::rig::{Rig, lives, modes, shell};
+
+const ROOT: &str = "CASTELLAN_TEST_ROOT";
+const MODE: &str = "CASTELLAN_TEST_MODE";
+
+/// Not a test: the agent that is killed. Without its variables it has nothing to do.
+#[test]
+#[ignore = "the body of the process that a_killed_agent_leaves_nothing starts and kills"]
+fn victim() {
+    let (Ok(root), Ok(mode)) = (std::env::var(ROOT), std::env::var(MODE)) else {
+        panic!("started by hand");
+    };
+    let mode = if mode == "session" { ContainmentChoice::Session } else { ContainmentChoice::Auto };
+    let folder = tempfile::Builder::new().prefix("victim").tempdir_in(root).unwrap();
+    let state = folder.path().join("state");
+    std::os::unix::fs::symlink(format!("{}/../state", folder.path().display()), &state).unwrap();
+    let rig = Rig::start_in(folder, mode);
+    let prepared = rig.prepare(&shell("sleep 1000 & echo $! > pids.tmp; mv pids.tmp pids; echo; wait"));
+    rig.release(prepared.spawn);
+    let waiting = rig.prepare(&["/usr/bin/touch", "ran"]);
+    eprintln!("victim {} {} {}", rig.folder.path().display(), prepared.pid, waiting.pid);
+    rig.exited(prepared.spawn);
+}
+
+#[test]
+fn a_killed_agent_leaves_nothing() {
+    for mode in modes() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("state")).unwrap();
+        let name = if mode == ContainmentChoice::Session { "session" } else { "auto" };
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "leftovers::victim", "--ignored", "--nocapture"])
+            .env(ROOT, root.path())
+            .env(MODE, name)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(victim.stderr.take().unwrap()).lines();
+        let line = lines.find_map(|line| line.unwrap().strip_prefix("victim ").map(str::to_owned)).unwrap();
+        let fields: Vec<&str> = line.split(' ').collect();
+        let pids = std::path::Path::new(fields[0]).join("pids");
+        let child: u32 = loop {
+            // Written by the script in one step, soon; there is nothing to wait on but the file itself.
+            if let Ok(text) = std::fs::read_to_string(&pids) {
+                break text.trim().parse().unwrap();
+            }
+            std::thread::yield_now();
+        };
+        assert!(lives(child));
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        assert!(lives(child), "without the next start this test would show nothing");
+
+        let rig = Rig::start_in(root, mode);
+        let told = rig.port().leftovers().join("\n");
+        assert!(told.contains("was killed"), "{told}");
+        assert!(!lives(child));
+        for pid in &fields[1..] {
+            assert!(!lives(pid.parse().unwrap()), "{pid}");
+        }
+        assert!(!std::path::Path::new(fields[0]).join("ran").exists());
+    }
+}

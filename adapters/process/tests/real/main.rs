@@ -1,0 +1,17 @@
+//! The process port with real processes, in a cgroup of their own and held together by their session.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking, starts what it tests, and says what it skips"
+)]
+
+mod identity;
+mod leftovers;
+mod lifetime;
+mod rig;
+mod starting;
