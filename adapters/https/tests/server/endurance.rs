@@ -1,6 +1,8 @@
 //! Slow, silent, vanished and too many clients; an agent that is busy or stops.
 
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use castellan_core::event::Event;
 
@@ -21,8 +23,7 @@ fn hundreds_of_half_open_connections_do_not_disturb() {
         .collect();
     assert_eq!(world.https().ask(REQUEST).status, 200);
     assert_eq!(world.http().ask(REQUEST).status, 200);
-    // 301 connections on each listener with 256 places.
-    assert_eq!(world.server.counters().evicted, 90);
+    assert!(world.server.counters().evicted > 0, "there are fewer places than connections");
     assert!(half[0].ends(), "the oldest made room");
     drop((silent, half));
 }
@@ -47,21 +48,29 @@ fn a_request_in_progress_is_never_evicted() {
 #[test]
 fn a_silent_handshake_a_slow_head_and_an_idle_connection_are_ended() {
     let world = World::echoing();
-    let handshake = tcp(world.https);
-    let (slow, idle) = (world.https(), world.https());
-    slow.send("GET /x HTTP/1.1\r\nHost: h\r\n");
+    let (handshake, half, idle) = (tcp(world.https), world.https(), world.https());
+    half.send("GET /x HTTP/1.1\r\nHost: h\r\n");
     assert_eq!(idle.ask(REQUEST).status, 200);
-    // The trickle keeps the connection from being silent; only a limit for the whole head ends it.
-    while slow.offer("X: y\r\n").is_ok() {
-        std::thread::yield_now();
-        if world.server.counters().broken > 0 {
-            break;
-        }
-    }
+    assert!(half.ends());
     assert!(idle.ends());
     let mut end = Vec::new();
-    std::io::Read::read_to_end(&mut &handshake, &mut end).unwrap();
+    assert_eq!((&handshake).read_to_end(&mut end).unwrap(), 0);
     assert_eq!(world.requests().len(), 1);
+}
+
+#[test]
+fn a_head_that_trickles_is_ended_however_often_a_byte_comes() {
+    let world = World::echoing();
+    let mut stream = tcp(world.http);
+    stream.write_all(b"GET /x HTTP/1.1\r\nHost: h\r\nX: ").unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let ended = (0..400).any(|_| {
+        // A failed write is the end as well; the read tells.
+        stream.write_all(b"a").is_err()
+            || !matches!(stream.read(&mut [0; 64]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    });
+    assert!(ended);
+    assert!(world.requests().is_empty());
 }
 
 #[test]
@@ -96,14 +105,7 @@ fn an_answer_for_a_client_that_left_is_counted() {
     raw.send(REQUEST);
     let Event::Api(request) = world.events.recv_blocking().unwrap() else { panic!("an API event") };
     drop(raw);
-    // Another exchange on the same thread of the server comes after it has seen the end.
-    let other = world.http();
-    for _ in 0..2 {
-        other.send(REQUEST);
-        let Event::Api(next) = world.events.recv_blocking().unwrap() else { panic!("an API event") };
-        world.server.respond(next.id, text(200, ""));
-        assert_eq!(other.reply(false).unwrap().status, 200);
-    }
+    world.left.recv_blocking().unwrap();
     world.server.respond(request.id, text(200, "too late"));
     world.server.respond(request.id, text(200, "twice"));
     assert_eq!(world.server.counters().unclaimed, 2);

@@ -52,7 +52,7 @@ fn head_gets_the_headers_of_get_and_no_body() {
     let raw = world.https();
     raw.send("HEAD /x HTTP/1.1\r\nHost: h\r\n\r\nGET /y HTTP/1.1\r\nHost: h\r\n\r\n");
     let reply = raw.reply(true).unwrap();
-    assert_eq!((reply.status, reply.header("content-length")), (200, Some("9")));
+    assert_eq!((reply.status, reply.header("content-length")), (200, Some("10")));
     assert_eq!(raw.reply(false).unwrap().body, "GET /y []");
 }
 

@@ -51,9 +51,18 @@ fn what_hyper_refuses_by_itself_stays_refused() {
     check(&world, "obs-fold", get("X: a\r\n b\r\n"), 400, None);
     check(&world, "space before colon", get("X : a\r\n"), 400, None);
     check(&world, "NUL", get("X: a\0b\r\n"), 400, None);
-    check(&world, "h2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, None);
+    check(&world, "unknown version", "GET / HTTP/3.0\r\nHost: h\r\n\r\n", 400, None);
     check(&world, "65 fields", get(&"X: a\r\n".repeat(64)), 431, None);
     check(&world, "20 KB field", get(&format!("X: {}\r\n", "a".repeat(20_000))), 431, None);
+}
+
+#[test]
+fn an_http_2_client_is_disconnected() {
+    let world = World::echoing();
+    let raw = world.https();
+    raw.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert!(raw.ends());
+    assert!(world.requests().is_empty());
 }
 
 #[test]

@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(crate) asked: Arc<AtomicUsize>,
     /// What reached the agent.
     pub(crate) arrived: Receiver<ApiRequest>,
+    /// One for each connection that is gone with everything that belonged to it.
+    pub(crate) left: Receiver<()>,
     /// Taken by tests that play the agent by hand.
     pub(crate) events: Receiver<Event>,
     end: Sender<()>,
@@ -91,11 +93,12 @@ impl World {
         let executor = Arc::new(smol::Executor::new());
         let asked = Arc::new(AtomicUsize::new(0));
         let (sender, events) = bounded(1);
+        let (leaving, left) = smol::channel::unbounded();
         let config = ServerConfig {
             http,
             https,
             tls,
-            observe: observe(&asked),
+            observe: observe(&asked, leaving),
             executor: Arc::clone(&executor),
             events: sender,
         };
@@ -126,6 +129,7 @@ impl World {
             admin,
             asked,
             arrived,
+            left,
             events,
             end,
             threads,
@@ -177,12 +181,22 @@ impl Drop for World {
     }
 }
 
-fn observe(asked: &Arc<AtomicUsize>) -> Observe {
+/// Tells when a witness is dropped, which is when its connection is.
+struct Leaving(Sender<()>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        assert!(self.0.try_send(()).is_ok() || self.0.is_closed());
+    }
+}
+
+fn observe(asked: &Arc<AtomicUsize>, leaving: Sender<()>) -> Observe {
     let asked = Arc::clone(asked);
     Arc::new(move |stream| {
         stream.peer_addr()?;
-        let asked = Arc::clone(&asked);
+        let (asked, leaving) = (Arc::clone(&asked), Leaving(leaving.clone()));
         Ok(Box::new(move |claimed_pid| {
+            assert!(!leaving.0.is_closed());
             asked.fetch_add(1, Ordering::SeqCst);
             PeerFacts {
                 at_accept: None,
@@ -237,13 +251,6 @@ impl Raw {
         let mut stream = self.stream.lock().unwrap();
         stream.write_all(bytes.as_ref()).unwrap();
         stream.flush().unwrap();
-    }
-
-    /// Like `send`, for bytes that the server may refuse to take.
-    pub(crate) fn offer(&self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-        let mut stream = self.stream.lock().unwrap();
-        stream.write_all(bytes.as_ref())?;
-        stream.flush()
     }
 
     fn byte(&self) -> Option<u8> {
