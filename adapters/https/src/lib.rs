@@ -1,1 +1,11 @@
-//! To be filled.
+//! The HTTP and HTTPS servers of the local API, and a small HTTPS client.
+//!
+//! Bytes become [`castellan_core::api::ApiRequest`] and [`castellan_core::api::ApiResponse`] becomes bytes. What is decided
+//! here is framing and endurance alone (sizes, times, counts, malformed heads); who may do what is decided by the core.
+
+pub mod client;
+mod server;
+mod tls;
+
+pub use server::{Counters, Observe, Server, ServerConfig, start};
+pub use tls::{certificate_sha256, tls_config};

@@ -1,0 +1,164 @@
+//! A small HTTPS and HTTP client: one request on one connection, everything bounded, no redirect followed.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use futures_lite::{AsyncRead, AsyncWrite};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::header::{CONNECTION, HOST};
+use rustls::pki_types::ServerName;
+use smol::Timer;
+use smol::net::TcpStream;
+use smol_hyper::rt::FuturesIo;
+
+/// Bytes of a response body; a longer one is an error instead of growing.
+pub const RESPONSE_BYTES: usize = 8 << 20;
+/// Header fields of a response.
+const RESPONSE_HEADERS: usize = 100;
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct ClientRequest {
+    /// Method, upper case.
+    pub method: String,
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Host name or address without port: the certificate must be for it.
+    pub host: String,
+    /// Path and query, beginning with `/`.
+    pub target: String,
+    /// Header fields besides `Host` and those of framing.
+    pub headers: Vec<(String, String)>,
+    /// Body; none is sent where it is empty and the method has no meaning for one.
+    pub body: Vec<u8>,
+    /// TLS settings; plain HTTP where absent.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// For the whole exchange.
+    pub timeout: Duration,
+}
+
+/// One response, whatever its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientResponse {
+    /// Status code.
+    pub status: u16,
+    /// Header fields, names in lower case; a value that is not visible ASCII has its other bytes replaced.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The request cannot be sent as it stands: a bad method, target, host or header.
+    Request(String),
+    /// No connection.
+    Connect(SocketAddr, io::Error),
+    /// No TLS session: the certificate is not trusted, or the peer does not want ours.
+    Tls(String, io::Error),
+    /// The connection broke or the peer does not speak HTTP/1.
+    Http(String),
+    /// The body is longer than [`RESPONSE_BYTES`].
+    TooLarge,
+    /// The time is over.
+    TimedOut(Duration),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(what) => write!(formatter, "the request cannot be sent: {what}"),
+            Self::Connect(address, error) => write!(formatter, "no connection to {address}: {error}"),
+            Self::Tls(host, error) => write!(formatter, "no TLS session with {host}: {error}"),
+            Self::Http(what) => write!(formatter, "the exchange failed: {what}"),
+            Self::TooLarge => write!(formatter, "the response body is longer than {RESPONSE_BYTES} bytes"),
+            Self::TimedOut(limit) => write!(formatter, "no complete response within {} ms", limit.as_millis()),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+/// Sends a request and reads the whole response.
+///
+/// # Errors
+/// [`ClientError`]; a response of any status is none.
+pub async fn request(request: ClientRequest) -> Result<ClientResponse, ClientError> {
+    let timeout = request.timeout;
+    let deadline = async {
+        Timer::after(timeout).await;
+        Err(ClientError::TimedOut(timeout))
+    };
+    or(connect(request), deadline).await
+}
+
+async fn connect(request: ClientRequest) -> Result<ClientResponse, ClientError> {
+    let encoded = encode(&request)?;
+    let stream =
+        TcpStream::connect(request.address).await.map_err(|error| ClientError::Connect(request.address, error))?;
+    let Some(config) = request.tls else {
+        return exchange(stream, encoded).await;
+    };
+    let name = ServerName::try_from(request.host.trim_matches(['[', ']']).to_owned())
+        .map_err(|error| ClientError::Request(format!("host '{}': {error}", request.host)))?;
+    let stream = futures_rustls::TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .map_err(|error| ClientError::Tls(request.host.clone(), error))?;
+    exchange(stream, encoded).await
+}
+
+/// The request in hyper's form.
+fn encode(request: &ClientRequest) -> Result<Request<Full<Bytes>>, ClientError> {
+    let default_port = if request.tls.is_some() { 443 } else { 80 };
+    let port = request.address.port();
+    let host = if port == default_port { request.host.clone() } else { format!("{}:{port}", request.host) };
+    let mut builder = Request::builder()
+        .method(request.method.as_str())
+        .uri(request.target.as_str())
+        .header(HOST, host)
+        .header(CONNECTION, "close");
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value);
+    }
+    let body = Full::new(Bytes::from(request.body.clone()));
+    builder.body(body).map_err(|error| ClientError::Request(error.to_string()))
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<ClientResponse, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let http = |error: hyper::Error| ClientError::Http(error.to_string());
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .max_headers(RESPONSE_HEADERS)
+        .handshake(FuturesIo::new(stream))
+        .await
+        .map_err(http)?;
+    let respond = async {
+        let response = sender.send_request(request).await.map_err(http)?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, RESPONSE_BYTES).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() { ClientError::TooLarge } else { ClientError::Http(error.to_string()) }
+        })?;
+        let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+        Ok(ClientResponse { status: parts.status.as_u16(), headers, body: body.to_bytes().to_vec() })
+    };
+    // The connection only moves bytes: its orderly end shows in the response.
+    let drive = async {
+        match connection.await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => Err(http(error)),
+        }
+    };
+    or(respond, drive).await
+}

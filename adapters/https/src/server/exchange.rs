@@ -1,0 +1,191 @@
+//! One request and its response.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
+use castellan_core::event::Event;
+use castellan_core::id::RequestId;
+use castellan_core::limits::DOCUMENT_BYTES;
+use castellan_core::trust::Witness;
+use futures_lite::future::or;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::{Request, Response, StatusCode};
+use smol::Timer;
+use smol::channel::{Receiver, TrySendError, bounded};
+
+use super::head::{Head, SharedSeen, lock};
+use super::problem::Problem;
+use super::slots::Slot;
+use super::{Shared, bump, limits, next_request};
+
+/// What all requests of one connection share.
+pub(crate) struct Exchange {
+    pub(crate) listener: Listener,
+    pub(crate) certificate: Option<CertificateFacts>,
+    pub(crate) witness: Witness,
+    pub(crate) seen: SharedSeen,
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Answers one request; whatever goes wrong becomes a response.
+pub(crate) async fn answer(
+    exchange: Arc<Exchange>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let busy = exchange.slot.busy();
+    let head = lock(&exchange.seen).take_head();
+    let (response, close) = match head {
+        Err(problem) => (exchange.refuse(problem), true),
+        Ok(head) => {
+            let unread = head.chunked || (exchange.listener == Listener::Http && head.has_body());
+            match exchange.ask(head, request.into_body()).await {
+                Ok(response) => (response, unread),
+                Err(refusal) => (refusal.problem.response(), unread || refusal.close),
+            }
+        }
+    };
+    let response = exchange.shared.encode(response, close);
+    drop(busy);
+    Ok(response)
+}
+
+/// A request that did not reach the agent, or got no answer from it.
+struct Refusal {
+    problem: Problem,
+    /// Whether the connection cannot be used any more.
+    close: bool,
+}
+
+impl Exchange {
+    fn refuse(&self, problem: Problem) -> ApiResponse {
+        self.shared.count(|counters| bump(&mut counters.refused));
+        problem.response()
+    }
+
+    /// Hands the request over and waits for the answer.
+    async fn ask(&self, head: Head, body: Incoming) -> Result<ApiResponse, Refusal> {
+        let body = match self.listener {
+            Listener::Http => Vec::new(),
+            Listener::Https => read_body(&head, body).await.map_err(|problem| {
+                self.shared.count(|counters| bump(&mut counters.refused));
+                Refusal { problem, close: true }
+            })?,
+        };
+        let (waiter, response) = Waiter::register(Arc::clone(&self.shared));
+        let event = Event::Api(ApiRequest {
+            id: waiter.id,
+            listener: self.listener,
+            // Last, so that the facts are those of the moment in which the core decides.
+            peer: (self.witness)(None),
+            certificate: self.certificate.clone(),
+            method: head.method,
+            target: head.target,
+            headers: head.headers,
+            body,
+        });
+        match self.shared.events.try_send(event) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                self.shared.count(|counters| bump(&mut counters.overloaded));
+                return Err(Refusal {
+                    problem: Problem::busy("The agent has too much to do. Try again."),
+                    close: false,
+                });
+            }
+            Err(TrySendError::Closed(_)) => {
+                return Err(Refusal { problem: Problem::busy("The agent is stopping."), close: true });
+            }
+        }
+        let answer = async { response.recv().await.ok() };
+        let deadline = async {
+            Timer::after(limits::ANSWER).await;
+            None
+        };
+        or(answer, deadline).await.ok_or_else(|| {
+            self.shared.count(|counters| bump(&mut counters.unanswered));
+            Refusal { problem: Problem::busy("The agent gave no answer in time."), close: true }
+        })
+    }
+}
+
+/// The whole body, within its limits of size and time.
+async fn read_body(head: &Head, body: Incoming) -> Result<Vec<u8>, Problem> {
+    const TOO_LARGE: Problem = Problem::of(StatusCode::PAYLOAD_TOO_LARGE, "A request body has at most 1 MiB.");
+    if head.length.is_some_and(|length| length > DOCUMENT_BYTES as u64) {
+        return Err(TOO_LARGE);
+    }
+    let whole = async {
+        match Limited::new(body, DOCUMENT_BYTES).collect().await {
+            Ok(collected) => Ok(collected.to_bytes().to_vec()),
+            Err(error) if error.is::<LengthLimitError>() => Err(TOO_LARGE),
+            Err(_) => Err(Problem::malformed("The request body is incomplete or its chunks are malformed.")),
+        }
+    };
+    let deadline = async {
+        Timer::after(limits::BODY).await;
+        Err(Problem::of(StatusCode::REQUEST_TIMEOUT, "The request body took longer than 10 seconds."))
+    };
+    or(whole, deadline).await
+}
+
+/// A request in the table of those that wait; leaves it when the client leaves.
+struct Waiter {
+    id: RequestId,
+    shared: Arc<Shared>,
+}
+
+impl Waiter {
+    fn register(shared: Arc<Shared>) -> (Self, Receiver<ApiResponse>) {
+        let (sender, receiver) = bounded(1);
+        let id = next_request(&shared);
+        shared.waiting().insert(id, sender);
+        (Self { id, shared }, receiver)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.shared.waiting().remove(&self.id);
+    }
+}
+
+impl Shared {
+    /// The core's response with its framing. One that is not HTTP is counted and becomes a 500.
+    fn encode(&self, response: ApiResponse, close: bool) -> Response<Full<Bytes>> {
+        let mut encoded = to_http(response).unwrap_or_else(|| {
+            self.count(|counters| bump(&mut counters.unsendable));
+            let problem = Problem::of(StatusCode::INTERNAL_SERVER_ERROR, "The agent's answer could not be sent.");
+            to_http(problem.response()).unwrap_or_else(|| {
+                let mut bare = Response::new(Full::default());
+                *bare.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                bare
+            })
+        });
+        if close {
+            encoded.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        encoded
+    }
+}
+
+/// `None` where a status or header is not valid, or a header is one of framing, which belongs to the adapter.
+fn to_http(response: ApiResponse) -> Option<Response<Full<Bytes>>> {
+    let mut encoded = Response::new(Full::new(Bytes::from(response.body)));
+    let status = StatusCode::from_u16(response.status).ok()?;
+    if status.is_informational() {
+        return None;
+    }
+    *encoded.status_mut() = status;
+    for (name, value) in response.headers {
+        let name = HeaderName::try_from(name).ok()?;
+        if [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
+            return None;
+        }
+        encoded.headers_mut().append(name, HeaderValue::try_from(value).ok()?);
+    }
+    Some(encoded)
+}
