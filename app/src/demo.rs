@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use castellan_core::event::Event;
 use castellan_core::log_message::LogRecord;
-use castellan_fs::LogOutput;
+use castellan_fs::log_file::LogOutput;
 use smol::channel::Sender;
 
 use crate::failure::Failure;

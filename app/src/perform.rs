@@ -1,7 +1,8 @@
 //! One exhaustive match from effect to adapter. Nothing is decided here and nothing blocks.
 
 use castellan_core::effect::Effect;
-use castellan_fs::{LogWriter, Store};
+use castellan_fs::Store;
+use castellan_fs::log_file::LogWriter;
 use castellan_https::Server;
 use castellan_mqtt::BrokerHandle;
 use castellan_process::Processes;
@@ -39,7 +40,7 @@ impl Ports {
                 None
             }
             Effect::Log(record) => {
-                self.log.append(record);
+                self.log.log(record);
                 None
             }
             Effect::Exit => return Performed::Exit,

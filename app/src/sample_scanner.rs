@@ -4,7 +4,7 @@
 mod scan;
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,15 +40,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let job_id = variable("KEEPER_JOB_ID")?;
     let job_name = variable("KEEPER_JOB_NAME")?;
     let tls = loopback_tls().map_err(Failure::failed)?;
-    let broker = broker_address(&options.keeper_api_base, &tls)?;
+    let address = broker_address(&options.keeper_api_base, &tls)?;
     let client_id = format!("{job_id}_SecretScanner_{}", std::process::id());
-    let mut client =
-        Client::connect(ClientConfig { address: broker, client_id, tls, timeout: TIMEOUT }).map_err(Failure::failed)?;
+    let client =
+        Client::connect(ClientConfig { address, client_id, tls, timeout: TIMEOUT }).map_err(Failure::failed)?;
 
     let scan = Scan::of(&options.scan);
-    let mut publish = |topic: &str, payload: String| {
-        client.publish_at_least_once(topic, payload.into_bytes()).map_err(Failure::failed)
-    };
+    let publish =
+        |topic: &str, payload: String| client.publish_at_least_once(topic, payload.as_bytes()).map_err(Failure::failed);
     publish("KeeperLogger", message(1, &format!("{job_name}: {scan}.")))?;
     for place in &scan.places {
         publish("KeeperLogger", message(2, &format!("Looks like a credential: {place}")))?;
@@ -69,7 +68,7 @@ fn variable(name: &str) -> Result<String, Failure> {
 }
 
 /// Asks the agent where its broker is.
-fn broker_address(base: &str, tls: &Arc<rustls::ClientConfig>) -> Result<SocketAddr, Failure> {
+fn broker_address(base: &str, tls: &Arc<rustls::ClientConfig>) -> Result<String, Failure> {
     let invalid = || Failure::failed(format!("--keeper-api-base '{base}' is not https://127.0.0.1:PORT"));
     let port: u16 = base.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).ok_or_else(invalid)?;
     let response = smol::block_on(request(ClientRequest {
@@ -89,9 +88,7 @@ fn broker_address(base: &str, tls: &Arc<rustls::ClientConfig>) -> Result<SocketA
     }
     let settings: Value = serde_json::from_str(&body).map_err(Failure::failed)?;
     let text = |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or_default();
-    format!("{}:{}", text("broker.host"), text("broker.port"))
-        .parse()
-        .map_err(|_| Failure::failed(format!("Plugin Settings name no broker: {body}")))
+    Ok(format!("{}:{}", text("broker.host"), text("broker.port")))
 }
 
 /// A `RequestMessage` for `KeeperLogger` (seed 001, step 5).

@@ -12,7 +12,10 @@ use castellan_core::config::Settings;
 use castellan_core::event::{DefinitionKind, Endpoints, Event, Loaded};
 use castellan_core::job::finding::Finding;
 use castellan_core::log_message::{Level, LogRecord};
-use castellan_fs::{Certificates, History, LogOutput, LogWriter, PortsFile, Root, Store};
+use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
+use castellan_fs::history::History;
+use castellan_fs::log_file::{LogOutput, LogWriter};
+use castellan_fs::{PortsFile, Root, Store};
 use castellan_https::{ServerConfig, tls_config};
 use castellan_mqtt::BrokerConfig;
 use castellan_process::{Launcher, ProcessConfig, Processes};
@@ -43,7 +46,7 @@ pub(crate) struct Service {
 
 /// `castellan run`.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
-    let readable = rustix::termios::isatty(std::io::stderr());
+    let readable = rustix::termios::isatty(io::stderr());
     Service::start(root, LogOutput { readable, tap: None })?.run()
 }
 
@@ -56,7 +59,7 @@ impl Service {
         let listeners = Listeners::bind(&settings)?;
         let endpoints = listeners.endpoints().map_err(Failure::cannot_start)?;
         PortsFile::remove_stale(&root).map_err(Failure::cannot_start)?;
-        let certificates = Certificates::open(&root, clock.now().wall).map_err(Failure::cannot_start)?;
+        let certificates = Certificates::open(&root, clock)?;
         let history = History::open(&root).map_err(Failure::cannot_start)?;
         if let Err(error) = history.prune(settings.run_history_days, clock.now().wall) {
             return Err(Failure::cannot_start(error));
@@ -75,11 +78,12 @@ impl Service {
             plugin_path: &settings.plugin_path,
             boot: root.boot(),
             started: clock.now(),
-            admin_certificates: certificates.admin_fingerprints(),
+            admin_certificates: certificates.admin.issued.iter().map(|issued| issued.sha256.clone()).collect(),
         });
+        let notices = certificates.admin.notices.clone();
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor };
-        let ports = start.ports(listeners, &certificates, history, log).map_err(Failure::cannot_start)?;
-        note_start(&ports, clock, &warnings);
+        let ports = start.ports(listeners, certificates, history, log).map_err(Failure::cannot_start)?;
+        note_start(&ports, clock, &warnings, &notices);
         let agent = Agent::new(settings, surroundings);
         Ok(Self { root, clock, agent, endpoints, first, sender, events, ports, executor })
     }
@@ -98,12 +102,29 @@ impl Service {
         server.close();
         smol::block_on(server.closed());
         broker.join();
-        processes.close();
-        store.close();
-        let removed = ports_file.remove().map_err(Failure::failed);
-        log.close();
+        drop(processes);
+        let closed = [
+            store.close().map_err(Failure::failed),
+            ports_file.remove().map_err(Failure::failed),
+            log.close().map_err(Failure::failed),
+        ];
         self.executor.stop();
-        removed
+        closed.into_iter().collect()
+    }
+}
+
+/// What the listeners show, and whose clients count as administrators.
+struct Certificates {
+    server: ServerIdentity,
+    admin: AdminAuthority,
+}
+
+impl Certificates {
+    fn open(root: &Root, clock: Clock) -> Result<Self, Failure> {
+        let now = clock.now().wall;
+        let server = ServerIdentity::create(root, now).map_err(Failure::cannot_start)?;
+        let admin = AdminAuthority::open(root, now).map_err(Failure::cannot_start)?;
+        Ok(Self { server, admin })
     }
 }
 
@@ -125,7 +146,7 @@ impl Start<'_> {
     fn ports(
         &self,
         listeners: Listeners,
-        certificates: &Certificates,
+        certificates: Certificates,
         history: History,
         log: LogWriter,
     ) -> Result<Ports, Box<dyn std::error::Error>> {
@@ -138,7 +159,7 @@ impl Start<'_> {
             events: self.sender.clone(),
         })?;
         let clock = self.clock;
-        let (chain, key) = certificates.server();
+        let ServerIdentity { chain, key } = certificates.server;
         let broker = castellan_mqtt::start(BrokerConfig {
             listener: listeners.mqtt,
             tls: tls_config(chain.clone(), key.clone_key(), None)?,
@@ -154,7 +175,7 @@ impl Start<'_> {
         let server = castellan_https::start(ServerConfig {
             http: listeners.http,
             https: listeners.https,
-            tls: tls_config(chain, key, Some(certificates.client_ca()))?,
+            tls: tls_config(chain, key, Some(certificates.admin.ca))?,
             observe: processes.observer(),
             executor: Arc::clone(&self.executor.executor),
             events: self.sender.clone(),
@@ -165,9 +186,9 @@ impl Start<'_> {
 }
 
 /// What an administrator should know from the first lines of the log.
-fn note_start(ports: &Ports, clock: Clock, warnings: &[Finding]) {
+fn note_start(ports: &Ports, clock: Clock, warnings: &[Finding], notices: &[String]) {
     let note = |level, category: &str, message: String| {
-        ports.log.append(LogRecord {
+        ports.log.log(LogRecord {
             timestamp: clock.now().wall.to_rfc3339(),
             level,
             source: String::from("castellan"),
@@ -181,6 +202,9 @@ fn note_start(ports: &Ports, clock: Clock, warnings: &[Finding]) {
         });
     };
     note(Level::Information, "Containment", ports.processes.containment().to_string());
+    for notice in ports.processes.leftovers().iter().chain(notices) {
+        note(Level::Warning, "Start", notice.clone());
+    }
     for warning in warnings {
         note(Level::Warning, "Settings", format!("appsettings.json{}: {}", warning.path, warning.message));
     }

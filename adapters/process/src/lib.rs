@@ -18,6 +18,7 @@ mod launch;
 mod leftovers;
 mod observer;
 mod place;
+mod port_holder;
 mod procfs;
 mod session;
 mod signal;
@@ -50,6 +51,7 @@ use crate::tree::Command;
 
 pub use containment::{Containment, ContainmentChoice};
 pub use launch::launch_main;
+pub use port_holder::{PortHolder, port_holder};
 pub use start::Launcher;
 
 /// Orders to one tree that wait; the agent gives one at a time and awaits its answer.
