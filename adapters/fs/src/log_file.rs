@@ -60,7 +60,7 @@ impl LogWriter {
         let (queue, records) = bounded(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let terminal = output.readable.then(Terminal::on_stderr);
-        let writer = Writer { file, terminal, tap: output.tap, lost: Arc::clone(&lost) };
+        let writer = Writer { file, terminal, tap: output.tap, lost: Arc::clone(&lost), failing: false };
         let thread = std::thread::Builder::new()
             .name(String::from("log writer"))
             .spawn(move || writer.run(&records))
@@ -104,24 +104,35 @@ struct Writer {
     terminal: Option<Terminal>,
     tap: Option<Tap>,
     lost: Arc<AtomicU64>,
+    /// Whether the file could not be written the last time.
+    failing: bool,
 }
 
 impl Writer {
     fn run(mut self, records: &Receiver<LogRecord>) {
         while let Ok(record) = records.recv_blocking() {
             let mut last = self.write(record);
-            // Until the queue is empty; then what was written goes to the disk's cache in one piece.
+            // Until the queue is empty; then what was gathered is written in one piece.
             while let Ok(record) = records.try_recv() {
                 last = self.write(record);
             }
-            let lost = self.lost.swap(0, Ordering::Relaxed);
-            if lost > 0 {
-                let message =
-                    format!("{lost} log records were lost because they came faster than they could be written.");
-                self.write(own(last.clone(), message));
-            }
-            self.flush(last);
+            self.settle(&last);
         }
+    }
+
+    /// Writes what is gathered and, where that works, how many records were lost before.
+    fn settle(&mut self, timestamp: &str) {
+        self.flush(timestamp);
+        let lost = self.lost.load(Ordering::Relaxed);
+        if lost == 0 || self.failing {
+            return;
+        }
+        let message =
+            format!("{lost} log records were lost because they could not be written as fast as they came, or at all.");
+        self.write(own(timestamp.to_owned(), message));
+        self.flush(timestamp);
+        // Where it failed, the count itself was counted as one more; it is taken back and the count stands until it is written.
+        self.lost.fetch_sub(if self.failing { 1 } else { lost }, Ordering::Relaxed);
     }
 
     /// Writes one record everywhere; gives its time.
@@ -143,23 +154,25 @@ impl Writer {
         timestamp
     }
 
-    fn flush(&mut self, timestamp: String) {
+    fn flush(&mut self, timestamp: &str) {
         let flushed = self.file.flush();
-        self.note(flushed, &timestamp);
+        if flushed.is_ok() {
+            self.failing = false;
+        }
+        self.note(flushed, timestamp);
     }
 
     /// A failure of the file is told once until it works again: on stderr, where the file itself cannot.
     fn note(&mut self, result: io::Result<()>, timestamp: &str) {
         let Err(error) = result else { return };
         self.lost.fetch_add(self.file.take_lost(), Ordering::Relaxed);
-        if self.file.told() {
+        if std::mem::replace(&mut self.failing, true) {
             return;
         }
         let record =
             own(timestamp.to_owned(), format!("the log file cannot be written: {error}. Make room on its disk."));
-        let mut terminal = Terminal::on_stderr();
-        if terminal.show(&record).is_err() {
-            // Neither file nor stderr: the count of lost records is what remains, and it is written once either works.
+        if Terminal::on_stderr().show(&record).is_err() {
+            // Neither file nor stderr: the count of lost records is what remains, and it is written once the file works.
             self.terminal = None;
         }
     }
@@ -180,3 +193,6 @@ fn own(timestamp: String, message: String) -> LogRecord {
         component: String::from("agent"),
     }
 }
+
+#[cfg(test)]
+mod tests;

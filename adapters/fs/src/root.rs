@@ -49,7 +49,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         // Closing alone would leave the lock with a child that is just being started and has not closed its copy yet.
         // Where this fails, the end of this process gives the lock back.
-        drop(flock(&self.lock, FlockOperation::Unlock));
+        drop(flock(&self.lock, FlockOperation::Unlock).map_err(std::io::Error::from));
     }
 }
 

@@ -27,7 +27,6 @@ pub(super) struct LogFile {
     /// Records in `gathered`.
     records: u64,
     lost: u64,
-    told: bool,
 }
 
 impl LogFile {
@@ -35,7 +34,7 @@ impl LogFile {
         let folder = root.folder("state/logs")?;
         let path = root.path().join("state/logs").join(NAME);
         let (file, size) = open(&folder).map_err(RootError::failed("open", &path))?;
-        Ok(Self { folder, file, size, gathered: Vec::new(), records: 0, lost: 0, told: false })
+        Ok(Self { folder, file, size, gathered: Vec::new(), records: 0, lost: 0 })
     }
 
     /// Gathers a record; writes when much is gathered.
@@ -56,10 +55,7 @@ impl LogFile {
         let written = std::mem::take(&mut self.gathered).len() as u64;
         let records = std::mem::take(&mut self.records);
         match &result {
-            Ok(()) => {
-                self.size = self.size.saturating_add(written);
-                self.told = false;
-            }
+            Ok(()) => self.size = self.size.saturating_add(written),
             Err(_) => self.lost = self.lost.saturating_add(records),
         }
         result
@@ -70,9 +66,10 @@ impl LogFile {
         std::mem::replace(&mut self.lost, 0)
     }
 
-    /// Whether somebody was told since it last worked; from now on, yes.
-    pub(super) const fn told(&mut self) -> bool {
-        std::mem::replace(&mut self.told, true)
+    /// From now on it writes to `file` instead.
+    #[cfg(test)]
+    pub(super) fn redirect(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
     }
 
     fn rotate_if_full(&mut self) -> io::Result<()> {

@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
     reason = "a test may fail by panicking, and makes the files it needs"
 )]
 
