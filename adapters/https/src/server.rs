@@ -8,6 +8,7 @@ mod head;
 mod limits;
 mod problem;
 mod slots;
+mod tap;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -16,8 +16,9 @@ use smol::net::TcpStream;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::exchange::{Exchange, answer};
-use super::head::{SharedSeen, Tap};
+use super::head::SharedSeen;
 use super::slots::Slot;
+use super::tap::Tap;
 use super::{Shared, bump, limits};
 
 /// A connection that has a place.
@@ -100,7 +101,7 @@ impl Connection {
                 .max_headers(limits::HEADERS)
                 .max_header_size(limits::HEAD_BYTES)
                 .max_buf_size(limits::HEAD_BYTES)
-                .serve_connection(FuturesIo::new(Tap { stream, seen }), service)
+                .serve_connection(FuturesIo::new(Tap::new(stream, seen)), service)
         );
         let closing = async {
             shared.closing().await;

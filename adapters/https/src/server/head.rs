@@ -3,12 +3,8 @@
 //! hyper drops a `Content-Length` beside `Transfer-Encoding` and regroups repeated fields before a handler sees them. So the
 //! bytes that hyper reads are also kept here until its handler is called; the same parser then reads the same head again.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
-use futures_lite::{AsyncRead, AsyncWrite};
 use hyper::StatusCode;
 
 use super::limits::{HEADERS, SEEN_BYTES};
@@ -138,35 +134,6 @@ pub(crate) type SharedSeen = Arc<Mutex<Seen>>;
 /// The lock; a panic elsewhere cannot leave half a change behind, so poison is of no concern.
 pub(crate) fn lock(seen: &SharedSeen) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A stream whose reader also tells [`Seen`].
-#[derive(Debug)]
-pub(crate) struct Tap<S> {
-    pub(crate) stream: S,
-    pub(crate) seen: SharedSeen,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let fits = lock(&self.seen).push(buffer.get(..read).unwrap_or_default());
-        Poll::Ready(if fits { Ok(read) } else { Err(io::Error::other("more pipelined bytes than are taken")) })
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(context)
-    }
 }
 
 #[cfg(test)]

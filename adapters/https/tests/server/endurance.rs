@@ -84,6 +84,18 @@ fn a_slow_body_is_408() {
 }
 
 #[test]
+fn a_client_that_does_not_read_its_response_is_ended() {
+    let world = World::new(Some(Box::new(|_| Some(text(200, "x".repeat(64 << 20))))));
+    let in_the_open = world.http();
+    in_the_open.send(REQUEST);
+    world.left.recv_blocking().unwrap();
+    let in_tls = world.https();
+    in_tls.send(REQUEST);
+    world.left.recv_blocking().unwrap();
+    assert_eq!(world.server.counters().broken, 2);
+}
+
+#[test]
 fn an_agent_with_too_much_to_do_is_503_and_the_connection_stays() {
     let world = World::new(None);
     let first = world.https();
@@ -119,10 +131,10 @@ fn closing_lets_a_running_response_finish_and_accepts_nobody_else() {
     let Event::Api(request) = world.events.recv_blocking().unwrap() else { panic!("an API event") };
     idle.send("GET /x");
     world.server.close();
-    assert!(idle.ends());
     world.server.respond(request.id, text(200, "last words"));
     assert_eq!(running.reply(false).unwrap().body, "last words");
     assert!(running.ends());
+    assert!(idle.ends());
     smol::block_on(world.server.closed());
     assert!(TcpStream::connect(world.http).is_err());
     assert!(TcpStream::connect(world.https).is_err());

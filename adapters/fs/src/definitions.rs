@@ -1,0 +1,118 @@
+//! Job and plugin files: read with suspicion, written durably.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use castellan_core::event::{DefinitionFile, DefinitionKind};
+use castellan_core::limits::{DEFINITIONS, DOCUMENT_BYTES};
+use rustix::fs::Dir;
+
+use crate::durable::is_plain_name;
+use crate::error::RootError;
+use crate::files::{self, Privacy, Unread};
+use crate::root::Root;
+
+/// Rights of a definition: the agent writes, everybody may read.
+const MODE: u32 = 0o644;
+const EXTENSION: &str = ".json";
+
+/// The names of one folder, smallest first, and how many were left out.
+struct Names {
+    kept: BTreeSet<String>,
+    left_out: usize,
+}
+
+impl Root {
+    /// All `*.json` of these kinds, by kind and name. A file that is not a plain regular file of the agent's own, or that
+    /// cannot be read, is an entry with the reason; so is a folder, under the name `*`. Never blocks.
+    pub fn read_definitions(&self, kinds: &[DefinitionKind], plugin_path: &str) -> Vec<DefinitionFile> {
+        kinds.iter().flat_map(|kind| self.read_folder(*kind, place(*kind, plugin_path))).collect()
+    }
+
+    fn read_folder(&self, kind: DefinitionKind, place: &str) -> Vec<DefinitionFile> {
+        let failed = |reason| vec![DefinitionFile { kind, stem: String::from("*"), content: Err(reason) }];
+        let folder = match self.folder(place) {
+            Ok(folder) => folder,
+            Err(error) => return failed(error.to_string()),
+        };
+        let names = match names(folder.as_fd()) {
+            Ok(names) => names,
+            Err(error) => return failed(format!("the folder {place} cannot be listed: {error}")),
+        };
+        let mut found: Vec<DefinitionFile> = names
+            .kept
+            .iter()
+            .map(|stem| DefinitionFile { kind, stem: stem.clone(), content: read(folder.as_fd(), stem) })
+            .collect();
+        if names.left_out > 0 {
+            found.extend(failed(format!(
+                "the folder {place} has {} files more than the {DEFINITIONS} that are loaded.",
+                names.left_out
+            )));
+        }
+        found
+    }
+
+    /// Writes a definition durably, replacing what is there, links included.
+    ///
+    /// # Errors
+    /// [`RootError`]; what was there before is untouched.
+    pub fn write_definition(
+        &self,
+        kind: DefinitionKind,
+        plugin_path: &str,
+        id: &str,
+        document: &[u8],
+    ) -> Result<(), RootError> {
+        let place = place(kind, plugin_path);
+        self.replace(place, &self.file_name(place, id)?, document, MODE)
+    }
+
+    /// Removes a definition durably; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// [`RootError`]; what was there before is untouched.
+    pub fn remove_definition(&self, kind: DefinitionKind, plugin_path: &str, id: &str) -> Result<(), RootError> {
+        let place = place(kind, plugin_path);
+        self.remove(place, &self.file_name(place, id)?)
+    }
+
+    fn file_name(&self, place: &str, id: &str) -> Result<String, RootError> {
+        if is_plain_name(id) {
+            return Ok(format!("{id}{EXTENSION}"));
+        }
+        let what = format!("has no file for the id '{}', which is not a plain name.", id.escape_default());
+        Err(RootError::Invalid { path: self.path().join(place), what })
+    }
+}
+
+fn place(kind: DefinitionKind, plugin_path: &str) -> &str {
+    match kind {
+        DefinitionKind::Job => kind.folder(),
+        DefinitionKind::Plugin => plugin_path,
+    }
+}
+
+fn names(folder: BorrowedFd<'_>) -> rustix::io::Result<Names> {
+    let mut names = Names { kept: BTreeSet::new(), left_out: 0 };
+    for entry in Dir::read_from(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Some(stem) = name.strip_suffix(EXTENSION) else { continue };
+        names.kept.insert(stem.to_owned());
+        if names.kept.len() > DEFINITIONS {
+            names.kept.pop_last();
+            names.left_out = names.left_out.saturating_add(1);
+        }
+    }
+    Ok(names)
+}
+
+/// One file, or why not, as a sentence.
+fn read(folder: BorrowedFd<'_>, stem: &str) -> Result<Vec<u8>, String> {
+    let name = format!("{stem}{EXTENSION}");
+    files::read(folder, &name, DOCUMENT_BYTES, Privacy::Guarded).map_err(|unread| match unread {
+        Unread::Missing => format!("{name} was there and is not any more, or its name is not UTF-8."),
+        Unread::Refused(reason) => format!("{name} {reason}"),
+        Unread::Failed(error) => format!("{name} cannot be read: {error}"),
+    })
+}

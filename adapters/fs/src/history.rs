@@ -1,0 +1,180 @@
+//! Run history: `state/history.db`, an SQLite database that an administrator can open while the agent runs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use castellan_core::id::{JobId, RunId};
+use castellan_core::run::history::RunRecord;
+use castellan_core::time::WallTime;
+use rusqlite::{Connection, OpenFlags, Row, params};
+use rustix::fs::{Mode, OFlags, openat};
+use std::os::fd::AsFd;
+
+use crate::error::RootError;
+use crate::root::Root;
+
+const NAME: &str = "history.db";
+/// How long a write waits for somebody who has the database open by hand.
+const BUSY: Duration = Duration::from_secs(5);
+/// The layout below; a database with another number is not touched.
+const LAYOUT: i64 = 1;
+/// `boot` and `number` are the two parts of a run id: they order runs however the clock jumped.
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS run (
+        run_id   TEXT PRIMARY KEY NOT NULL,
+        boot     INTEGER NOT NULL,
+        number   INTEGER NOT NULL,
+        job_id   TEXT NOT NULL,
+        started  TEXT NOT NULL,
+        finished INTEGER,
+        status   TEXT NOT NULL,
+        record   TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS run_by_job ON run (job_id, boot, number);
+    CREATE INDEX IF NOT EXISTS run_by_order ON run (boot, number);
+    CREATE INDEX IF NOT EXISTS run_unfinished ON run (boot) WHERE finished IS NULL;
+";
+const MILLIS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// The open history.
+#[derive(Debug)]
+pub struct History {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl History {
+    /// Opens the history, made where it is missing.
+    ///
+    /// # Errors
+    /// [`RootError`] where the file is damaged, of another version, or not the agent's own.
+    pub fn open(root: &Root) -> Result<Self, RootError> {
+        let path = root.path().join("state").join(NAME);
+        // Made here so that it is nobody else's from the start; SQLite gives its side files the same rights.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let state = root.folder("state")?;
+        let file = openat(state.as_fd(), NAME, flags, Mode::RUSR | Mode::WUSR);
+        drop(file.map_err(RootError::failed("open", &path))?);
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection = Connection::open_with_flags(&path, flags).map_err(|error| unusable(&path, &error))?;
+        prepare(&connection).map_err(|error| unusable(&path, &error))?;
+        let history = Self { connection, path };
+        history.check_layout()?;
+        Ok(history)
+    }
+
+    fn check_layout(&self) -> Result<(), RootError> {
+        let error = |error| unusable(&self.path, &error);
+        let layout: i64 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(error)?;
+        match layout {
+            0 => self
+                .connection
+                .execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"))
+                .map_err(error),
+            LAYOUT => Ok(()),
+            other => Err(RootError::Invalid {
+                path: self.path.clone(),
+                what: format!(
+                    "is of layout {other}, this agent knows layout {LAYOUT}. Move it away, or run the agent that made it."
+                ),
+            }),
+        }
+    }
+
+    /// Stores a run, replacing what is stored of it; on disk when this returns.
+    ///
+    /// # Errors
+    /// A sentence with the reason; nothing is changed then.
+    pub fn insert_or_replace(&self, record: &RunRecord) -> Result<(), String> {
+        let failed =
+            |reason: String| format!("run {} was not written to {}: {reason}", record.run_id, self.path.display());
+        let text = serde_json::to_string(record).map_err(|error| failed(error.to_string()))?;
+        let (boot, number) = order(&record.run_id);
+        let finished =
+            record.finished_at.as_deref().map(|at| WallTime::parse_rfc3339(at).unwrap_or_default().as_millis());
+        self.connection
+            .prepare("INSERT OR REPLACE INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    record.run_id,
+                    boot,
+                    number,
+                    record.job_id,
+                    record.started_at,
+                    finished,
+                    record.status,
+                    text
+                ])
+            })
+            .map(drop)
+            .map_err(|error| failed(error.to_string()))
+    }
+
+    /// Runs without an end, oldest first.
+    ///
+    /// # Errors
+    /// A sentence with the reason.
+    pub fn unfinished(&self) -> Result<Vec<RunRecord>, String> {
+        self.select("SELECT run_id, record FROM run WHERE finished IS NULL ORDER BY boot, number", params![])
+    }
+
+    /// At most `limit` runs, of this job and with this id where given, newest first.
+    ///
+    /// # Errors
+    /// A sentence with the reason.
+    pub fn runs(&self, job: Option<&JobId>, run: Option<&RunId>, limit: usize) -> Result<Vec<RunRecord>, String> {
+        let (job, run) = (job.map(JobId::as_str), run.map(RunId::as_str));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // One statement for each form, so that each has an index of its own.
+        let filter = match (job, run) {
+            (_, Some(_)) => "WHERE run_id = ?2 AND (?1 IS NULL OR job_id = ?1)",
+            (Some(_), None) => "WHERE job_id = ?1 AND ?2 IS NULL",
+            (None, None) => "WHERE ?1 IS NULL AND ?2 IS NULL",
+        };
+        let query = format!("SELECT run_id, record FROM run {filter} ORDER BY boot DESC, number DESC LIMIT ?3");
+        self.select(&query, params![job, run, limit])
+    }
+
+    /// Forgets runs that ended more than `days` days before `now`; gives their number. A run without an end stays.
+    ///
+    /// # Errors
+    /// A sentence with the reason; nothing is forgotten then.
+    pub fn prune(&self, days: u32, now: WallTime) -> Result<usize, String> {
+        let limit = now.as_millis().saturating_sub(i64::from(days).saturating_mul(MILLIS_PER_DAY));
+        self.connection
+            .execute("DELETE FROM run WHERE finished IS NOT NULL AND finished < ?1", params![limit])
+            .map_err(|error| format!("old runs were not removed from {}: {error}", self.path.display()))
+    }
+
+    fn select(&self, query: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<RunRecord>, String> {
+        let failed = |error: rusqlite::Error| format!("{} cannot be read: {error}", self.path.display());
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+        let mut statement = self.connection.prepare(query).map_err(failed)?;
+        let rows = statement.query_map(values, read).map_err(failed)?;
+        rows.map(|row| {
+            let (run, text) = row.map_err(failed)?;
+            serde_json::from_str(&text)
+                .map_err(|error| format!("run {run} in {} is not a run record: {error}", self.path.display()))
+        })
+        .collect()
+    }
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "trusted_schema", false)
+}
+
+fn unusable(path: &Path, error: &rusqlite::Error) -> RootError {
+    let what = format!("cannot be used as the run history: {error}. Repair it, or move it away to begin a new one.");
+    RootError::Invalid { path: path.to_owned(), what }
+}
+
+/// Both parts of a run id; 0 for what is not one.
+fn order(run: &str) -> (i64, i64) {
+    let part = |text: &str| text.parse().unwrap_or(0);
+    run.split_once('-').map_or((0, part(run)), |(boot, number)| (part(boot), part(number)))
+}

@@ -1,0 +1,75 @@
+//! Log records as lines for people: time, level, component, message; nothing in them can move a terminal's cursor.
+
+use std::io::{self, IsTerminal, Stderr, Write};
+
+use castellan_core::log_message::{Level, LogRecord};
+
+/// stderr, with or without colour.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    stderr: Stderr,
+    colour: bool,
+}
+
+impl Terminal {
+    /// With colour where stderr is a terminal and `NO_COLOR` is absent or empty (no-color.org).
+    pub(super) fn on_stderr() -> Self {
+        let stderr = io::stderr();
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = stderr.is_terminal() && !unwanted;
+        Self { stderr, colour }
+    }
+
+    /// Writes one line.
+    pub(super) fn show(&mut self, record: &LogRecord) -> io::Result<()> {
+        self.stderr.write_all(line(record, self.colour).as_bytes())
+    }
+}
+
+/// The name as it stands in a line, and its ANSI colour.
+const fn level(level: Level) -> (&'static str, &'static str) {
+    match level {
+        Level::Trace => ("TRACE", "2"),
+        Level::Debug => ("DEBUG", "2"),
+        Level::Information => ("INFO ", "32"),
+        Level::Warning => ("WARN ", "33"),
+        Level::Error => ("ERROR", "31"),
+        Level::Critical => ("CRIT ", "1;31"),
+    }
+}
+
+/// The record as one line.
+pub(super) fn line(record: &LogRecord, colour: bool) -> String {
+    let (name, code) = level(record.level);
+    let (on, off) = if colour { (format!("\u{1b}[{code}m"), "\u{1b}[0m") } else { (String::new(), "") };
+    let mut text = String::new();
+    for part in [&record.timestamp, " ", &on, name, off, " "] {
+        text.push_str(part);
+    }
+    escape(&record.component, &mut text);
+    text.push_str("  ");
+    escape(&record.message, &mut text);
+    if !record.context.is_empty() {
+        text.push_str("  (");
+        escape(&record.context, &mut text);
+        text.push(')');
+    }
+    text.push('\n');
+    text
+}
+
+/// Appends `source` with everything escaped that a terminal obeys or that changes the direction of writing.
+fn escape(source: &str, text: &mut String) {
+    for character in source.chars() {
+        let obeyed = character.is_control()
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if obeyed {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! The store's thread: carries out orders one after the other and reports each.
+
+use std::fmt;
+use std::io;
+use std::thread::JoinHandle;
+
+use castellan_core::effect::StoreOrder;
+use castellan_core::event::{DefinitionKind, Event, StoreReport};
+use castellan_core::id::{RunId, TicketId};
+use castellan_core::time::WallTime;
+use smol::channel::{Receiver, Sender, TrySendError, bounded};
+use smol::future::or;
+
+use crate::history::History;
+use crate::root::Root;
+
+/// Orders that wait. Each run needs a handful, and the core admits a few hundred runs; beyond it the disk has stopped.
+const QUEUE: usize = 4096;
+
+/// The store's queue is full or closed; the order of this ticket was not taken and will have no report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueFull(pub TicketId);
+
+impl fmt::Display for QueueFull {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "the store did not take order {}: it is closed, or the disk is so slow that {QUEUE} orders wait",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for QueueFull {}
+
+const fn ticket(order: &StoreOrder) -> TicketId {
+    match order {
+        StoreOrder::PersistRun { ticket, .. }
+        | StoreOrder::ReadRuns { ticket, .. }
+        | StoreOrder::WriteDefinition { ticket, .. }
+        | StoreOrder::RemoveDefinition { ticket, .. }
+        | StoreOrder::ReadDefinitions { ticket } => *ticket,
+    }
+}
+
+enum Work {
+    Order(Box<StoreOrder>),
+    Prune { days: u32, now: WallTime },
+}
+
+/// The running store. Dropping it finishes the queue as [`Store::close`] does.
+#[derive(Debug)]
+pub struct Store {
+    queue: Sender<Work>,
+    /// Closed once nobody may be waited for any more.
+    closing: Sender<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Starts the thread. `plugin_path` is `Settings:PluginPath`.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn start(root: Root, history: History, plugin_path: String, events: Sender<Event>) -> io::Result<Self> {
+        let (queue, work) = bounded(QUEUE);
+        let (closing, closed) = bounded(1);
+        let worker = Worker { root, history, plugin_path, events, closed };
+        let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || {
+            while let Ok(work) = work.recv_blocking() {
+                worker.carry_out(work);
+            }
+        })?;
+        Ok(Self { queue, closing, thread: Some(thread) })
+    }
+
+    /// Takes an order; never blocks. Its report comes as [`Event::Store`].
+    ///
+    /// # Errors
+    /// [`QueueFull`].
+    pub fn order(&self, order: StoreOrder) -> Result<(), QueueFull> {
+        let ticket = ticket(&order);
+        self.queue.try_send(Work::Order(Box::new(order))).map_err(|_| QueueFull(ticket))
+    }
+
+    /// Forgets old runs when their turn comes (`Settings:RunHistoryDays`); false where the queue is full, to be tried again later.
+    pub fn prune(&self, days: u32, now: WallTime) -> bool {
+        self.queue.try_send(Work::Prune { days, now }).is_ok()
+    }
+
+    /// Carries out what is queued, then ends. From now on reports that do not fit into the agent's queue are dropped,
+    /// since the one who would make room for them is the one who waits here.
+    ///
+    /// # Errors
+    /// Where the thread had panicked, so that orders may be lost.
+    pub fn close(mut self) -> io::Result<()> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.queue.close();
+        self.closing.close();
+        match self.thread.take().map(JoinHandle::join) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(io::Error::other("the store's thread panicked; orders may be lost")),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `close`; the panic itself was printed when it happened.
+        drop(self.finish());
+    }
+}
+
+struct Worker {
+    root: Root,
+    history: History,
+    plugin_path: String,
+    events: Sender<Event>,
+    closed: Receiver<()>,
+}
+
+impl Worker {
+    fn carry_out(&self, work: Work) {
+        match work {
+            Work::Order(order) => self.report(Event::Store(self.perform(*order))),
+            Work::Prune { days, now } => {
+                if let Err(reason) = self.history.prune(days, now) {
+                    self.report(Event::Congested(format!("store: {reason}")));
+                }
+            }
+        }
+    }
+
+    fn perform(&self, order: StoreOrder) -> StoreReport {
+        match order {
+            StoreOrder::PersistRun { ticket, record } => StoreReport::RunPersisted {
+                ticket,
+                result: self.history.insert_or_replace(&record),
+                // The core made the id, so it is one; the ticket says which order this was in any case.
+                run: RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0)),
+            },
+            StoreOrder::ReadRuns { ticket, job, run, limit } => {
+                StoreReport::RunsRead { ticket, result: self.history.runs(job.as_ref(), run.as_ref(), limit) }
+            }
+            StoreOrder::WriteDefinition { ticket, kind, id, document } => StoreReport::DefinitionChanged {
+                ticket,
+                result: self
+                    .root
+                    .write_definition(kind, &self.plugin_path, &id, &document)
+                    .map_err(|error| error.to_string()),
+            },
+            StoreOrder::RemoveDefinition { ticket, kind, id } => StoreReport::DefinitionChanged {
+                ticket,
+                result: self.root.remove_definition(kind, &self.plugin_path, &id).map_err(|error| error.to_string()),
+            },
+            StoreOrder::ReadDefinitions { ticket } => StoreReport::DefinitionsRead {
+                ticket,
+                files: self.root.read_definitions(&[DefinitionKind::Job, DefinitionKind::Plugin], &self.plugin_path),
+            },
+        }
+    }
+
+    /// Waits for room in the agent's queue for as long as the store is open.
+    fn report(&self, event: Event) {
+        let Err(TrySendError::Full(event)) = self.events.try_send(event) else { return };
+        let sent = async { self.events.send(event).await.is_ok() };
+        let closed = async { self.closed.recv().await.is_ok() };
+        smol::block_on(or(sent, closed));
+    }
+}

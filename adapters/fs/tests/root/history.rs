@@ -1,0 +1,144 @@
+//! The run history.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use castellan_core::id::{JobId, RunId};
+use castellan_core::run::history::{Outcome, RunRecord, TaskRecord};
+use castellan_fs::history::History;
+use serde_json::json;
+
+use super::support::{NEW_YEAR, days_later, mode, root};
+
+fn running(run: &str, job: &str) -> RunRecord {
+    RunRecord {
+        run_id: run.to_owned(),
+        job_id: job.to_owned(),
+        trigger: "event Startup".to_owned(),
+        status: "running".to_owned(),
+        outcome: None,
+        started_at: NEW_YEAR.to_rfc3339(),
+        finished_at: None,
+        reason: None,
+        context: json!({"a": {"b": [1, null, "\u{0}ü"]}}).as_object().unwrap().clone(),
+        tasks: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn finished(run: &str, job: &str, day: i64) -> RunRecord {
+    let task = TaskRecord {
+        task_id: "t".to_owned(),
+        outcome: "Succeeded".to_owned(),
+        reason: None,
+        command_line: vec!["/bin/x".to_owned(), "a b".to_owned()],
+        pid: Some(7),
+        exit_code: Some(0),
+        signal: None,
+        stdout: "out\n".to_owned(),
+        stderr: String::new(),
+        duration_ms: Some(12),
+        route: Some("the end".to_owned()),
+    };
+    RunRecord {
+        status: "succeeded".to_owned(),
+        outcome: Some(Outcome::Succeeded),
+        finished_at: Some(days_later(day).to_rfc3339()),
+        tasks: vec![task],
+        ..running(run, job)
+    }
+}
+
+fn ids(runs: &[RunRecord]) -> Vec<&str> {
+    runs.iter().map(|run| run.run_id.as_str()).collect()
+}
+
+#[test]
+fn a_run_comes_back_as_it_was_stored_also_after_a_new_start() {
+    let (folder, root) = root();
+    let history = History::open(&root).unwrap();
+    history.insert_or_replace(&running("1-1", "a")).unwrap();
+    history.insert_or_replace(&finished("1-1", "a", 0)).unwrap();
+    history.insert_or_replace(&running("1-2", "a")).unwrap();
+    drop(history);
+    let history = History::open(&root).unwrap();
+    assert_eq!(history.runs(None, None, 10).unwrap(), [running("1-2", "a"), finished("1-1", "a", 0)]);
+    assert_eq!(history.unfinished().unwrap(), [running("1-2", "a")]);
+    for file in ["history.db", "history.db-wal", "history.db-shm"] {
+        assert_eq!(mode(&folder.path().join("state").join(file)), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn what_was_stored_survives_a_process_that_never_closes() {
+    let (folder, root) = root();
+    let history = History::open(&root).unwrap();
+    history.insert_or_replace(&running("1-1", "a")).unwrap();
+    // The files as a kill would leave them: the log not yet moved into the database.
+    let copy = tempfile::tempdir().unwrap();
+    let state = copy.path().join("state");
+    fs::create_dir(&state).unwrap();
+    for file in ["history.db", "history.db-wal"] {
+        fs::copy(folder.path().join("state").join(file), state.join(file)).unwrap();
+    }
+    let other = castellan_fs::Root::open(copy.path()).unwrap();
+    assert_eq!(ids(&History::open(&other).unwrap().unfinished().unwrap()), ["1-1"]);
+    drop(history);
+}
+
+#[test]
+fn runs_are_found_by_job_and_id_newest_first_by_number_not_by_text() {
+    let (_folder, root) = root();
+    let history = History::open(&root).unwrap();
+    for (run, job) in [("2-1", "a"), ("10-1", "b"), ("2-10", "a"), ("2-9", "b")] {
+        history.insert_or_replace(&running(run, job)).unwrap();
+    }
+    let (job, run) = (JobId::parse("a").unwrap(), RunId::from_text("2-9").unwrap());
+    let found = |job, run, limit| {
+        let runs: Vec<RunRecord> = history.runs(job, run, limit).unwrap();
+        ids(&runs).join(" ")
+    };
+    assert_eq!(found(None, None, 10), "10-1 2-10 2-9 2-1");
+    assert_eq!(found(None, None, 2), "10-1 2-10");
+    assert_eq!(found(Some(&job), None, 10), "2-10 2-1");
+    assert_eq!(found(None, Some(&run), 10), "2-9");
+    assert_eq!(found(Some(&job), Some(&run), 10), "");
+    assert_eq!(ids(&history.unfinished().unwrap()), ["2-1", "2-9", "2-10", "10-1"]);
+}
+
+#[test]
+fn old_runs_are_forgotten_and_running_ones_never() {
+    let (_folder, root) = root();
+    let history = History::open(&root).unwrap();
+    history.insert_or_replace(&running("1-1", "a")).unwrap();
+    for (run, day) in [("1-2", 0), ("1-3", 10), ("1-4", 11)] {
+        history.insert_or_replace(&finished(run, "a", day)).unwrap();
+    }
+    assert_eq!(history.prune(30, days_later(40)).unwrap(), 1);
+    assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-4", "1-3", "1-1"]);
+    assert_eq!(history.prune(0, days_later(400)).unwrap(), 2);
+    assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-1"]);
+}
+
+#[test]
+fn a_damaged_foreign_or_linked_database_is_refused_and_left_alone() {
+    let (folder, root) = root();
+    let path = folder.path().join("state/history.db");
+    fs::write(&path, "this is not a database, but long enough to be looked at").unwrap();
+    let error = History::open(&root).unwrap_err().to_string();
+    assert!(error.contains("state/history.db") && error.contains("move it away"), "{error}");
+    fs::remove_file(&path).unwrap();
+
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.pragma_update(None, "user_version", 99).unwrap();
+    drop(other);
+    let error = History::open(&root).unwrap_err().to_string();
+    assert!(error.contains("layout 99"), "{error}");
+    fs::remove_file(&path).unwrap();
+
+    let victim = folder.path().join("victim");
+    fs::write(&victim, "").unwrap();
+    symlink(&victim, &path).unwrap();
+    assert!(History::open(&root).is_err());
+    assert_eq!(fs::read(&victim).unwrap(), b"");
+}

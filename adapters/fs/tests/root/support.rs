@@ -1,0 +1,38 @@
+//! Roots in temporary folders.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use castellan_core::time::WallTime;
+use castellan_fs::Root;
+use tempfile::TempDir;
+
+/// 2026-01-01T00:00:00Z.
+pub(crate) const NEW_YEAR: WallTime = WallTime::from_millis(1_767_225_600_000);
+
+pub(crate) fn days_later(days: i64) -> WallTime {
+    WallTime::from_millis(NEW_YEAR.as_millis() + days * 24 * 60 * 60 * 1000)
+}
+
+pub(crate) fn root() -> (TempDir, Root) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::open(folder.path()).unwrap();
+    (folder, root)
+}
+
+pub(crate) fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Every name in a folder, sorted.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
