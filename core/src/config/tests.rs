@@ -1,1 +1,196 @@
-//! tests
+//! `appsettings.json`: the documented samples, each key's rule, and the one sentence for what is wrong.
+
+use std::format;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use super::Settings;
+use crate::log_message::Level;
+
+const SIGNATURES: &str = include_str!("../../tests/data/seed-001-settings-signatures.json");
+const EXECUTABLES: &str = include_str!("../../tests/data/seed-001-settings-executables.json");
+
+#[track_caller]
+fn settings(file: &str) -> Settings {
+    let (settings, warnings) = Settings::parse(Some(file.as_bytes())).unwrap_or_else(|error| panic!("{file}: {error}"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    settings
+}
+
+#[track_caller]
+fn refused(file: &str, expect: &str) {
+    assert_eq!(Settings::parse(Some(file.as_bytes())).unwrap_err().to_string(), expect);
+}
+
+#[test]
+fn no_file_is_all_defaults() {
+    let defaults = Settings::default();
+    assert_eq!(Settings::parse(None), Ok((defaults.clone(), Vec::new())));
+    assert_eq!(settings("{}"), defaults);
+    assert_eq!(settings(r#"{"Settings":{},"MqttBrokerSettings":null}"#), defaults);
+    assert_eq!((defaults.http_port, defaults.https_port, defaults.mqtt_port), (6888, 6889, 8675));
+    assert!(defaults.configuration_lkg.enabled && !defaults.visible_denials);
+}
+
+#[test]
+fn the_documented_settings() {
+    assert_eq!(settings(SIGNATURES).alternative_signatures, ["a1b2c3d4e5f6789012345678901234567890abcd"]);
+    assert_eq!(settings(EXECUTABLES).allowed_non_admin_executables, ["MyTool"]);
+}
+
+#[test]
+fn everything_set() {
+    let all = r#"{"settings":{"kestrelHttpPort":0,"KESTRELHTTPSPORT":65535,"PluginPath":"My/Plugins","system.logging.level":"trace",
+        "AllowElevatedWithoutCertificate":true,"ConfigurationLkg":{"Enabled":false,"SweepSeconds":5},
+        "PluginMonitoring":{"IntervalSeconds":1,"RestartDelaySeconds":2,"RestartDelayMaxSeconds":3,"StableAfterSeconds":4},
+        "MaxConcurrentRuns":1,"RunHistoryDays":7},
+        "MqttBrokerSettings":{"IpAddress":"::1","Port":0,"DenialReason":"visible","MaxPacketBytes":2048,"MaxQueuedMessages":9}}"#;
+    let found = settings(all);
+    assert_eq!((found.http_port, found.https_port, found.mqtt_port), (0, 65535, 0));
+    assert_eq!((found.log_level, found.plugin_path.as_str()), (Level::Trace, "My/Plugins"));
+    assert_eq!((found.configuration_lkg.enabled, found.configuration_lkg.sweep_seconds), (false, 5));
+    assert_eq!((found.monitoring.interval_seconds, found.monitoring.restart_delay_seconds), (1, 2));
+    assert_eq!((found.monitoring.restart_delay_max_seconds, found.monitoring.stable_after_seconds), (3, 4));
+    assert_eq!((found.max_concurrent_runs, found.run_history_days), (1, 7));
+    assert_eq!((found.max_packet_bytes, found.max_queued_messages), (2048, 9));
+    assert!(found.visible_denials && found.allow_elevated_without_certificate && found.mqtt_address.is_loopback());
+    let flat = found.flat();
+    for (key, value) in [
+        ("KestrelHttpsPort", "65535"),
+        ("system.logging.level", "Trace"),
+        ("PluginMonitoring.StableAfterSeconds", "4"),
+        ("MqttBrokerSettings.IpAddress", "::1"),
+        ("MqttBrokerSettings.DenialReason", "Visible"),
+        ("AlternativeSignatures", "[]"),
+    ] {
+        assert_eq!(flat.get(key).map(String::as_str), Some(value), "{key}");
+    }
+}
+
+#[test]
+fn the_level_may_be_nested() {
+    assert_eq!(settings(r#"{"Settings":{"System":{"Logging":{"Level":"Debug"}}}}"#).log_level, Level::Debug);
+    refused(
+        r#"{"Settings":{"system":{"logging":{"level":"Debug"}},"system.logging.level":"Error"}}"#,
+        "appsettings.json: Settings:system:logging:level is 'Debug'; it must be given once, not also as 'system.logging.level'.",
+    );
+}
+
+#[test]
+fn thumbprints_as_viewers_show_them() {
+    let spaced = "\u{200e}A1 b2:c3 D4E5F6789012345678901234567890ABCD";
+    let twice = format!(
+        r#"{{"Settings":{{"AlternativeSignatures":["{spaced}","A1B2C3D4E5F6789012345678901234567890ABCD","{}"]}}}}"#,
+        "0".repeat(64)
+    );
+    assert_eq!(settings(&twice).alternative_signatures, ["a1b2c3d4e5f6789012345678901234567890abcd", &"0".repeat(64)]);
+    refused(
+        r#"{"Settings":{"AlternativeSignatures":["A1B2"]}}"#,
+        "appsettings.json: Settings:AlternativeSignatures:0 is 'A1B2'; it must be 40 (SHA-1) or 64 (SHA-256) hexadecimal digits of a certificate.",
+    );
+}
+
+/// Files and what is said about them, behind the file's name.
+const WRONG: &[(&str, &str)] = &[
+    (
+        r#"{"Settings":{"KestrelHttpPort":65536}}"#,
+        "Settings:KestrelHttpPort is 65536; it must be a whole number from 0 to 65535.",
+    ),
+    (
+        r#"{"Settings":{"KestrelHttpPort":"6888"}}"#,
+        "Settings:KestrelHttpPort is '6888'; it must be a whole number from 0 to 65535.",
+    ),
+    (
+        r#"{"Settings":{"KestrelHttpPort":1.5}}"#,
+        "Settings:KestrelHttpPort is 1.5; it must be a whole number from 0 to 65535.",
+    ),
+    (
+        r#"{"Settings":{"KestrelHttpPort":8675}}"#,
+        "MqttBrokerSettings:Port is 8675; it must be a port of its own; Settings:KestrelHttpPort has the same.",
+    ),
+    (r#"{"Settings":[]}"#, "Settings is an array; it must be an object."),
+    ("5", "the document is a number; it must be an object."),
+    (
+        r#"{"Settings":{"AlternativeSignatures":"x"}}"#,
+        "Settings:AlternativeSignatures is 'x'; it must be an array of texts.",
+    ),
+    (
+        r#"{"Settings":{"AllowedNonAdminExecutables":["a",5]}}"#,
+        "Settings:AllowedNonAdminExecutables:1 is 5; it must be a text.",
+    ),
+    (
+        r#"{"Settings":{"AllowedNonAdminExecutables":["/bin/a"]}}"#,
+        "Settings:AllowedNonAdminExecutables:0 is '/bin/a'; it must be the base name of an executable, without folders.",
+    ),
+    (
+        r#"{"Settings":{"PluginPath":"../x"}}"#,
+        "Settings:PluginPath is '../x'; it must be a folder below the agent root, such as 'Plugins'.",
+    ),
+    (
+        r#"{"Settings":{"PluginPath":"/x"}}"#,
+        "Settings:PluginPath is '/x'; it must be a folder below the agent root, such as 'Plugins'.",
+    ),
+    (
+        r#"{"Settings":{"system.logging.level":"Loud"}}"#,
+        "Settings:system.logging.level is 'Loud'; it must be one of Critical, Error, Warning, Information, Debug, Trace.",
+    ),
+    (
+        r#"{"Settings":{"ConfigurationLkg":{"Enabled":"no"}}}"#,
+        "Settings:ConfigurationLkg:Enabled is 'no'; it must be true or false.",
+    ),
+    (
+        r#"{"Settings":{"PluginMonitoring":{"RestartDelaySeconds":500}}}"#,
+        "Settings:PluginMonitoring:RestartDelayMaxSeconds is 300; it must be at least RestartDelaySeconds, which is 500.",
+    ),
+    (
+        r#"{"Settings":{"MaxConcurrentRuns":0}}"#,
+        "Settings:MaxConcurrentRuns is 0; it must be a whole number from 1 to 1000.",
+    ),
+    (
+        r#"{"MqttBrokerSettings":{"IpAddress":"0.0.0.0"}}"#,
+        "MqttBrokerSettings:IpAddress is '0.0.0.0'; it must be a loopback address, such as 127.0.0.1; the broker serves this machine alone.",
+    ),
+    (
+        r#"{"MqttBrokerSettings":{"DenialReason":"Loud"}}"#,
+        "MqttBrokerSettings:DenialReason is 'Loud'; it must be one of Silent, Visible.",
+    ),
+    (
+        r#"{"MqttBrokerSettings":{"MaxPacketBytes":{}}}"#,
+        "MqttBrokerSettings:MaxPacketBytes is an object; it must be a whole number from 1024 to 268435455.",
+    ),
+];
+
+#[test]
+fn what_is_wrong_is_said_in_one_sentence() {
+    for (file, expect) in WRONG {
+        refused(file, &format!("appsettings.json: {expect}"));
+    }
+    refused("{\"Settings\":\n  {\"a\" 1}}", "appsettings.json, line 2, column 8: expected `:`");
+    refused("", "appsettings.json, line 1, column 0: EOF while parsing a value");
+    for address in ["::ffff:127.0.0.1", "10.0.0.1", "example.com", "127.0.0.1:8675", ""] {
+        assert!(
+            Settings::parse(Some(format!(r#"{{"MqttBrokerSettings":{{"IpAddress":"{address}"}}}}"#).as_bytes()))
+                .is_err(),
+            "{address}"
+        );
+    }
+    assert!(settings(r#"{"MqttBrokerSettings":{"IpAddress":"LocalHost"}}"#).mqtt_address.is_ipv4());
+}
+
+#[test]
+fn unknown_keys_are_warnings() {
+    let file = r#"{"Serilog":{},"Setings":{},"Settings":{"KestrelHtpPort":1,"ConfigurationLkg":{"enable":true}}}"#;
+    let (found, warnings) = Settings::parse(Some(file.as_bytes())).unwrap();
+    assert_eq!(found, Settings::default());
+    let messages: Vec<String> =
+        warnings.into_iter().map(|warning| format!("{} {}", warning.path, warning.message)).collect();
+    assert_eq!(
+        messages,
+        [
+            "/Settings/ConfigurationLkg/enable appsettings.json: Settings:ConfigurationLkg:enable is not known (did you mean 'Enabled'?) and has no effect.",
+            "/Settings/KestrelHtpPort appsettings.json: Settings:KestrelHtpPort is not known (did you mean 'KestrelHttpPort'?) and has no effect.",
+            "/Serilog appsettings.json: Serilog is not known and has no effect.",
+            "/Setings appsettings.json: Setings is not known (did you mean 'Settings'?) and has no effect.",
+        ]
+    );
+}

@@ -35,7 +35,9 @@ pub(crate) fn document(bytes: &[u8], report: &mut Report) -> Option<Json> {
     match Json::parse(bytes) {
         Ok(json) => Some(json),
         Err(error) => {
-            report.error("", "malformed-json", format!("{error}"));
+            let message = error.to_string();
+            let end = if message.ends_with('.') { "" } else { "." };
+            report.error("", "malformed-json", format!("{message}{end}"));
             None
         }
     }

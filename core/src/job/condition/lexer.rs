@@ -69,8 +69,7 @@ pub(super) fn keyword(text: &str) -> Option<Token> {
 
 /// A number as JSON writes it.
 pub(super) fn number(text: &str) -> Option<Number> {
-    let strict = serde_json::from_str::<Number>(text);
-    strict.ok()
+    serde_json::from_str(text).ok()
 }
 
 struct Lexer<'t> {
@@ -144,7 +143,6 @@ impl Lexer<'_> {
         keyword(&name).unwrap_or(Token::Name(name))
     }
 
-    /// A number, or a name that starts with a digit, as task ids may.
     fn number(&mut self, first: char, column: usize) -> Result<Token, ConditionError> {
         let mut text = String::from(first);
         while let Some(letter) = self.rest.next_if(|letter| is_name_character(*letter) || *letter == '+') {
@@ -153,8 +151,13 @@ impl Lexer<'_> {
         }
         match number(&text) {
             Some(number) => Ok(Token::Literal(Value::Number(number))),
-            None if first != '-' && !text.contains('+') && text.contains(char::is_alphabetic) => Ok(Token::Name(text)),
-            None => Self::fail(column, format!("{} is not a number; write it as JSON does.", quote(&text))),
+            None => {
+                let message = format!(
+                    "{} is not a number as JSON writes it; a name that starts so goes in braces.",
+                    quote(&text)
+                );
+                Self::fail(column, message)
+            }
         }
     }
 

@@ -174,7 +174,7 @@ fn absolute_path(reader: &mut ObjectReader<'_>, name: &'static str, report: &mut
 }
 
 fn warn_foreign_path(pointer: &str, path: &str, filter: Option<OsFilter>, report: &mut Report) {
-    let filter = filter.unwrap_or(OsFilter { linux: true, windows: true, mac_os: true });
+    let filter = filter.unwrap_or(OsFilter { linux: true, windows: false, mac_os: true });
     let windows = is_windows_path(path);
     if (windows && (filter.linux || filter.mac_os)) || (!windows && filter.windows) {
         let message = format!(
