@@ -18,7 +18,7 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("castellan-test-").tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        for (name, mode) in [("scanned", 0o755), ("tmp", 0o1777)] {
+        for (name, mode) in [("scanned", 0o755), ("empty", 0o755), ("tmp", 0o1777)] {
             fs::create_dir(folder.path().join(name)).unwrap();
             fs::set_permissions(folder.path().join(name), Permissions::from_mode(mode)).unwrap();
         }
@@ -86,7 +86,7 @@ fn the_demo_tells_its_story_and_leaves_nothing() {
 #[test]
 fn an_empty_folder_is_a_good_story_too() {
     let place = Place::new();
-    let story = place.tell(Command::new(binary()), &place.path("tmp"));
+    let story = place.tell(Command::new(binary()), &place.path("empty"));
     assert_told(&story, &["0 findings", "Skipped", "Nothing is left behind"]);
 }
 

@@ -27,7 +27,8 @@ fn after_sigkill_orphans_are_ended_and_everything_works_again() {
     let (mqtt, killed) = (agent.mqtt, agent.pid());
     agent.kill();
 
-    assert!(lives(task.pid()) && lives(plugin.pid()) && lives(daemon.pid()), "this is what SIGKILL leaves");
+    let left = [task.pid(), plugin.pid(), daemon.pid()].map(lives);
+    assert_eq!(left, [true; 3], "SIGKILL leaves the task, the plugin and the daemon");
     let refused = task.connect_as(mqtt, &format!("scan_Puppet_{}", task.pid()));
     assert_eq!(refused["event"], "closed", "nobody listens: {refused}");
 

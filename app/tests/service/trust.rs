@@ -63,6 +63,7 @@ fn the_same_program_started_by_hand_is_nobody() {
     let (status, _) = stranger.puppet.get("/api/PluginSettings/KeeperPrivilegeManager");
     assert_eq!(status, 403, "nor does the task's being there");
     task.exit(0, "");
+    drop(stranger);
 
     let denials = denials(&agent);
     let connects: Vec<&Value> = denials.iter().filter(|denial| denial["action"] == "connect").collect();
