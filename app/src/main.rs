@@ -4,6 +4,7 @@ mod cli;
 mod clock;
 mod demo;
 mod failure;
+mod library_log;
 mod listeners;
 mod perform;
 mod run_loop;

@@ -26,7 +26,7 @@ use crate::failure::Failure;
 use crate::listeners::Listeners;
 use crate::perform::Ports;
 use crate::surroundings::{self, Facts};
-use crate::{LAUNCHER_VERB, run_loop, signals};
+use crate::{LAUNCHER_VERB, library_log, run_loop, signals};
 
 /// Events on their way to the agent. A full queue is visible: the port that could not hand one over says so later.
 const EVENT_QUEUE: usize = 4096;
@@ -66,6 +66,7 @@ impl Service {
         }
         let unfinished = history.unfinished().map_err(Failure::cannot_start)?;
         let log = LogWriter::start(&root, output, settings.log_level).map_err(Failure::cannot_start)?;
+        library_log::install(log.queue(), clock);
         let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
         let definitions = root.read_definitions(&kinds, &settings.plugin_path);
         let first = VecDeque::from([Event::Loaded(Loaded { definitions, unfinished }), Event::Opened(endpoints)]);
@@ -206,7 +207,7 @@ fn note_start(ports: &Ports, clock: Clock, warnings: &[Finding], notices: &[Stri
         note(Level::Warning, "Start", notice.clone());
     }
     for warning in warnings {
-        note(Level::Warning, "Settings", format!("appsettings.json{}: {}", warning.path, warning.message));
+        note(Level::Warning, "Settings", warning.message.clone());
     }
 }
 
@@ -223,9 +224,10 @@ impl ExecutorThread {
         let (stop, stopped) = bounded::<()>(1);
         let running = Arc::clone(&executor);
         let thread = thread::Builder::new().name(String::from("io")).spawn(move || {
-            // Either a message or the closed channel ends it.
-            let ended = smol::block_on(running.run(stopped.recv()));
-            drop(ended);
+            // The closed channel ends it; nothing is ever sent.
+            if smol::block_on(running.run(stopped.recv())).is_ok() {
+                log::debug!("the I/O thread was stopped by a message");
+            }
         })?;
         Ok(Self { executor, stop, thread })
     }
