@@ -101,12 +101,9 @@ pub(crate) fn probe(launcher: &Launcher, cgroup: Option<PathBuf>, diag: &Diag) -
     let Started { handle, control, cgroup, .. } = started;
     drop(control);
     start::reap(&handle).map_err(|error| format!("The trial process cannot be ended: {error}."))?;
-    match cgroup {
-        Some(cgroup) => {
-            crate::leftovers::kill_and_remove(&cgroup)
-                .map_err(|error| format!("The trial cgroup cannot be removed: {error}."))?;
-        }
-        None => {}
+    if let Some(cgroup) = cgroup {
+        crate::leftovers::kill_and_remove(&cgroup)
+            .map_err(|error| format!("The trial cgroup cannot be removed: {error}."))?;
     }
     found
 }
