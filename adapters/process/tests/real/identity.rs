@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use castellan_core::effect::SpawnRequest;
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
 use castellan_core::trust::{Entry, Identity, Refusal, RefusalKind, Registry, Witness};
-use castellan_process::Observe;
+use castellan_process::{ContainmentChoice, Observe};
 
 use crate::rig::{Prepared, Rig, modes, request};
 
@@ -63,7 +63,7 @@ struct Caller {
 }
 
 impl Desk {
-    fn open(mode: castellan_process::ContainmentChoice) -> Self {
+    fn open(mode: ContainmentChoice) -> Self {
         let rig = Rig::start(mode);
         let observe = rig.port().observer();
         Self { rig, registry: Registry::default(), observe, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
@@ -78,6 +78,24 @@ impl Desk {
         request.environment = vec![(ADDRESS.to_owned(), address), (CLAIM.to_owned(), claim.to_owned())];
         request.environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         request
+    }
+
+    /// The same, started by a shell script that has the program as `"$0" "$@"`.
+    fn client_of(&self, script: &str) -> SpawnRequest {
+        let mut wanted = self.client(OWN, &[("PATH", "/usr/bin:/bin")]);
+        let own = std::mem::replace(&mut wanted.candidates, vec!["/bin/sh".to_owned()]);
+        let shell = ["-c".to_owned(), script.to_owned()];
+        wanted.arguments = shell.into_iter().chain(own).chain(wanted.arguments).collect();
+        wanted
+    }
+
+    /// Starts and registers what was ordered.
+    fn start(&mut self, wanted: SpawnRequest) -> Prepared {
+        self.rig.spawn_request(wanted);
+        let prepared = self.rig.prepared();
+        self.register(&prepared);
+        self.rig.release(prepared.spawn);
+        prepared
     }
 
     fn prepare(&self, claim: &str) {
@@ -104,11 +122,7 @@ impl Desk {
     }
 
     fn call_with(&mut self, claim: &str, variables: &[(&str, &str)]) -> Prepared {
-        self.rig.spawn_request(self.client(claim, variables));
-        let prepared = self.rig.prepared();
-        self.register(&prepared);
-        self.rig.release(prepared.spawn);
-        prepared
+        self.start(self.client(claim, variables))
     }
 
     fn accept(&self) -> Caller {
@@ -172,18 +186,45 @@ fn fifty_at_once_are_each_themselves() {
 fn a_descendant_is_its_tree_with_its_own_number() {
     for mode in modes() {
         let mut desk = Desk::open(mode);
-        let mut wanted = desk.client(OWN, &[]);
-        let own = std::mem::replace(&mut wanted.candidates, vec!["/bin/sh".to_owned()]);
-        let script = ["-c".to_owned(), "\"$0\" \"$@\"; true".to_owned()];
-        wanted.arguments = script.into_iter().chain(own).chain(wanted.arguments).collect();
-        desk.rig.spawn_request(wanted);
-        let prepared = desk.rig.prepared();
-        desk.register(&prepared);
-        desk.rig.release(prepared.spawn);
+        let prepared = desk.start(desk.client_of("\"$0\" \"$@\"; true"));
         let caller = desk.accept();
         assert_ne!(caller.claim, prepared.pid);
         let identity = desk.identify(&caller).unwrap();
         assert_eq!((identity.spawn, identity.pid), (prepared.spawn, Some(caller.claim)));
+    }
+}
+
+#[test]
+fn a_descendant_in_a_session_of_its_own_is_known_by_its_cgroup_alone() {
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        let prepared = desk.start(desk.client_of("setsid \"$0\" \"$@\"; true"));
+        let caller = desk.accept();
+        match mode {
+            ContainmentChoice::Auto => assert_eq!(desk.identify(&caller).unwrap().spawn, prepared.spawn),
+            ContainmentChoice::Session => assert_eq!(desk.kind(&caller), RefusalKind::NotTrusted),
+        }
+    }
+}
+
+#[test]
+fn a_descendant_outlives_its_leader_in_trust_only_with_a_cgroup() {
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        let prepared = desk.start(desk.client_of("\"$0\" \"$@\" & exit 0"));
+        let caller = desk.accept();
+        desk.rig.exited(prepared.spawn);
+        let gone = desk.registry.leader_exited(prepared.spawn);
+        match mode {
+            ContainmentChoice::Auto => {
+                assert_eq!(gone, None);
+                assert_eq!(desk.identify(&caller).unwrap().pid, Some(caller.claim));
+                desk.registry.remove(prepared.spawn).unwrap();
+            }
+            ContainmentChoice::Session => assert!(gone.is_some()),
+        }
+        assert_eq!(desk.kind(&caller), RefusalKind::NotTrusted);
+        desk.rig.discard(prepared.spawn);
     }
 }
 
