@@ -51,7 +51,13 @@ impl fmt::Display for Containment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cgroup { path } => {
-                write!(formatter, "Each process tree has a cgroup of its own below {}.", path.display())
+                write!(formatter, "Each process tree has a cgroup of its own below {}.", path.display())?;
+                let uid = rustix::process::geteuid();
+                if uid.is_root() {
+                    return Ok(());
+                }
+                // Whoever owns the sub-tree may move processes into it: for an agent without root, its user is one domain of trust.
+                write!(formatter, " It belongs to user {}, whose other programs could join it.", uid.as_raw())
             }
             Self::Session { why } => write!(
                 formatter,
@@ -101,12 +107,9 @@ pub(crate) fn probe(launcher: &Launcher, cgroup: Option<PathBuf>, diag: &Diag) -
     let Started { handle, control, cgroup, .. } = started;
     drop(control);
     start::reap(&handle).map_err(|error| format!("The trial process cannot be ended: {error}."))?;
-    match cgroup {
-        Some(cgroup) => {
-            crate::leftovers::kill_and_remove(&cgroup)
-                .map_err(|error| format!("The trial cgroup cannot be removed: {error}."))?;
-        }
-        None => {}
+    if let Some(cgroup) = cgroup {
+        crate::leftovers::kill_and_remove(&cgroup)
+            .map_err(|error| format!("The trial cgroup cannot be removed: {error}."))?;
     }
     found
 }

@@ -15,7 +15,7 @@ const MODE: &str = "CASTELLAN_TEST_MODE";
 #[ignore = "the body of the process that a_killed_agent_leaves_nothing starts and kills"]
 fn victim() {
     let (Ok(root), Ok(mode)) = (std::env::var(ROOT), std::env::var(MODE)) else {
-        panic!("started by hand");
+        return;
     };
     let mode = if mode == "session" { ContainmentChoice::Session } else { ContainmentChoice::Auto };
     let folder = tempfile::Builder::new().prefix("victim").tempdir_in(root).unwrap();
