@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::limits::ID_LENGTH;
 
+#[cfg(test)]
+mod tests;
+
 /// Why a text is not a valid job or plugin id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidId {
@@ -15,6 +18,15 @@ pub struct InvalidId {
     pub message: String,
     /// Whether an underscore is to blame, which the broker's client ids cannot carry (seed 001, step 3).
     pub underscore: bool,
+}
+
+/// Names that open a device instead of a file on Windows, with any extension; one fleet's jobs go to every system.
+const DEVICE_NAMES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
+
+/// `COM1` to `COM9`, `LPT1` to `LPT9`.
+fn is_numbered_device(stem: &str) -> bool {
+    let number = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    number.is_some_and(|number| matches!(number.as_bytes(), [b'1'..=b'9']))
 }
 
 /// Checks the alphabet, length and ends of a job id (contract section 3).
@@ -34,6 +46,13 @@ fn check_id(text: &str) -> Result<(), InvalidId> {
     }
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-') {
         return fail(String::from("an id consists of A-Z a-z 0-9 . and - only."), false);
+    }
+    let stem = text.split('.').next().unwrap_or_default().to_ascii_uppercase();
+    if DEVICE_NAMES.contains(&stem.as_str()) || is_numbered_device(&stem) {
+        return fail(
+            format!("'{stem}' is a device on Windows, so no file there can have this name; choose another id."),
+            false,
+        );
     }
     if !text.starts_with(|first: char| first.is_ascii_alphanumeric()) || text.ends_with('.') {
         return fail(String::from("an id starts with a letter or digit and does not end with a dot."), false);
