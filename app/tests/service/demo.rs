@@ -87,7 +87,7 @@ fn the_demo_tells_its_story_and_leaves_nothing() {
 fn an_empty_folder_is_a_good_story_too() {
     let place = Place::new();
     let story = place.tell(Command::new(binary()), &place.path("empty"));
-    assert_told(&story, &["0 findings", "Skipped", "Nothing is left behind"]);
+    assert_told(&story, &["0 findings", "report of run 1-1 is skipped", "Nothing is left behind"]);
 }
 
 #[test]

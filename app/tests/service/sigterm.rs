@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Stage, cgroups_of, has_cgroups, is_root, lives};
+use crate::support::{Stage, eventually, has_cgroups, lives};
 
 #[test]
 fn sigterm_ends_tasks_and_plugins_with_all_they_started() {
@@ -30,14 +30,12 @@ fn sigterm_ends_tasks_and_plugins_with_all_they_started() {
     middle.spawn("daemon");
     let mut daemon = stage.puppet("daemon");
     middle.exit(0, "");
-    let cgroups = has_cgroups(&agent);
-    if cgroups {
+    if has_cgroups(&agent) {
         daemon.order(&json!({ "do": "leave-session" }));
     } else {
         eprintln!("SKIPPED: a daemon that leaves its session; without cgroups nothing holds it");
-        assert!(!is_root() || cgroups_of(agent.pid()).is_empty());
     }
-    crate::support::eventually("the stubborn task", || mark.exists().then_some(()));
+    eventually("the stubborn task", || mark.exists().then_some(()));
 
     agent.signal(Signal::TERM);
     let status = agent.exited();

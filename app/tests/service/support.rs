@@ -59,11 +59,12 @@ pub(crate) fn cgroups_of(agent: u32) -> Vec<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let unified = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
     let mut open: Vec<PathBuf> = unified.filter_map(|line| Some(line.split(' ').nth(4)?.into())).collect();
-    let name = format!("castellan-{agent}-");
+    let part = format!("-{agent}-");
     let mut found = Vec::new();
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(&name) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("castellan-") && name.contains(&part) {
                 found.push(entry.path());
             } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 open.push(entry.path());

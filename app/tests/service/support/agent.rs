@@ -100,10 +100,8 @@ impl<'s> Agent<'s> {
 
     /// The runs of a job, newest first.
     pub(crate) fn runs(&self, job: &str) -> Vec<Value> {
-        match self.call("GET", &format!("/api/Jobs/{job}/runs")).send().json() {
-            Value::Array(runs) => runs,
-            other => panic!("no list: {other}"),
-        }
+        let answer = self.call("GET", &format!("/api/Jobs/{job}/runs")).send();
+        answer.json().as_array().unwrap_or_else(|| panic!("no list: {answer:?}")).clone()
     }
 
     /// Every complete line of the log so far.
@@ -174,8 +172,8 @@ impl Drop for Agent<'_> {
         if self.ended {
             return;
         }
-        drop(kill_process(Pid::from_child(&self.child), Signal::TERM));
-        let ended = within(PATIENCE / 3, || self.child.try_wait().ok().flatten());
+        let asked = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let ended = asked.ok().and_then(|()| within(PATIENCE / 3, || self.child.try_wait().ok().flatten()));
         if std::thread::panicking() || ended.is_none() {
             eprintln!(
                 "log: {}",
@@ -188,7 +186,9 @@ impl Drop for Agent<'_> {
         drop(self.child.kill());
         drop(self.child.wait());
         for (pid, _) in processes_naming(&self.stage.folder().display().to_string()) {
-            drop(Pid::from_raw(pid.cast_signed()).map(|pid| kill_process(pid, Signal::KILL)));
+            if let Some(Err(error)) = Pid::from_raw(pid.cast_signed()).map(|pid| kill_process(pid, Signal::KILL)) {
+                eprintln!("process {pid} could not be killed: {error}");
+            }
         }
         assert!(std::thread::panicking(), "the agent did not stop");
     }
