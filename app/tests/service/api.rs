@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, Stage, has_program};
+use crate::support::{Agent, Answer, Stage, has_program, is_root, skipped};
 
 fn echo(id: &str, text: &str) -> Value {
     json!({ "id": id, "name": id, "tasks": [ { "id": "say", "command": "echo", "arguments": text } ] })
@@ -98,6 +98,21 @@ fn without_the_certificate_everything_is_refused() {
     assert_eq!(agent.runs("there"), Vec::<Value>::new());
     for (target, status) in [("/health", 200), ("/", 200), ("/api/system/status", 200)] {
         assert_eq!(agent.anonymous("GET", target).send().status, status, "{target} is for everybody");
+    }
+    agent.stop();
+}
+
+#[test]
+fn root_is_an_administrator_only_where_the_settings_say_so() {
+    let stage = Stage::new();
+    stage.settings(json!({ "AllowElevatedWithoutCertificate": true }));
+    let agent = stage.start();
+    let answer = agent.anonymous("POST", "/api/Jobs").json(&echo("fresh", "one")).send();
+    if is_root() {
+        assert_eq!(answer.status, 201, "{answer:?}");
+    } else {
+        skipped("root without a certificate, as the tests do not run as root");
+        assert_eq!(answer.status, 403, "the setting is for root alone: {answer:?}");
     }
     agent.stop();
 }

@@ -72,11 +72,16 @@ fn an_unknown_setting_is_a_warning_that_names_the_nearest() {
 
 #[test]
 fn a_taken_port_is_named_with_its_holder() {
-    for key in ["KestrelHttpPort", "KestrelHttpsPort"] {
+    for key in ["Settings:KestrelHttpPort", "Settings:KestrelHttpsPort", "MqttBrokerSettings:Port"] {
         let stage = Stage::new();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        stage.settings(json!({ key: port }));
+        let mut settings = json!({
+            "Settings": { "KestrelHttpPort": 0, "KestrelHttpsPort": 0 }, "MqttBrokerSettings": { "Port": 0 }
+        });
+        let (section, name) = key.split_once(':').unwrap();
+        settings[section][name] = json!(port);
+        stage.file("appsettings.json", &settings.to_string());
         let (code, message) = refused(&stage);
         assert_eq!(code, 5, "{message}");
         for part in [port.to_string(), std::process::id().to_string(), key.to_owned()] {

@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{binary, cgroups_of, has_program, is_root, processes_naming};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{binary, cgroups_of, eventually, has_program, is_root, processes_naming, skipped};
 
 /// A folder that everybody may read, with temporary files of the demo going into one that everybody may write.
 struct Place {
@@ -18,7 +20,7 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("castellan-test-").tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        for (name, mode) in [("scanned", 0o755), ("empty", 0o755), ("tmp", 0o1777)] {
+        for (name, mode) in [("scanned", 0o755), ("empty", 0o755), ("tmp", if is_root() { 0o1777 } else { 0o755 })] {
             fs::create_dir(folder.path().join(name)).unwrap();
             fs::set_permissions(folder.path().join(name), Permissions::from_mode(mode)).unwrap();
         }
@@ -91,6 +93,37 @@ fn an_empty_folder_is_a_good_story_too() {
 }
 
 #[test]
+fn kept_it_goes_on_until_it_is_told_to_stop() {
+    let place = Place::new();
+    let stdout = fs::File::create(place.path("story")).unwrap();
+    let mut command = Command::new(binary());
+    command.arg("demo").arg("--keep").arg(place.path("scanned")).env("TMPDIR", place.path("tmp"));
+    let mut child = Running(command.stdin(Stdio::null()).stdout(stdout).spawn().unwrap());
+    let story = eventually("the end of the story", || {
+        assert_eq!(child.0.try_wait().unwrap(), None, "it must not end by itself");
+        Some(fs::read_to_string(place.path("story")).unwrap()).filter(|story| story.contains("ports.json"))
+    });
+    assert_told(&story, &["Succeeded", "goes on running", "agent.jsonl", "curl --cacert"]);
+    let (_, root) = story.split_once("Its root: ").unwrap();
+    let root = Path::new(root.lines().next().unwrap());
+    assert!(root.join("state/ports.json").is_file(), "{story}");
+    kill_process(Pid::from_child(&child.0), Signal::INT).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+    assert!(root.join("state/logs/agent.jsonl").is_file(), "the root is kept");
+    assert_eq!(processes_naming(&root.display().to_string()), [], "a process is left");
+}
+
+/// Killed with the test, if it still runs.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
 fn a_folder_that_is_not_there_is_named() {
     let output = Command::new(binary()).args(["demo", "/does/not/exist"]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
@@ -100,7 +133,7 @@ fn a_folder_that_is_not_there_is_named() {
 #[test]
 fn an_ordinary_user_sees_the_same_demo() {
     if !is_root() {
-        eprintln!("SKIPPED: changing to another user needs root; the other tests ran as an ordinary user already");
+        skipped("the demo as another user, which needs root; the other tests ran as an ordinary user already");
         return;
     }
     if !has_program("setpriv", "the demo as an ordinary user") {

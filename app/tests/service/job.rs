@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Stage};
+use crate::support::{Stage, eventually};
 
 /// The documented job of seed 001 with a puppet in place of the scanner, and a task behind it that is run on findings only.
 fn scanner(stage: &Stage) -> Value {
@@ -160,7 +160,7 @@ fn a_plugin_and_a_job_talk_to_each_other() {
     let stage = Stage::new();
     stage.plugin(&stage.puppet_plugin("Echo", &["Echo/Responses/+"], &["Echo/Commands/+"]));
     stage.job(&stage.puppet_job("caller", &["Echo/Commands/ping"], &["Echo/Responses/+"]));
-    let agent: Agent<'_> = stage.start();
+    let agent = stage.start();
     let mut plugin = stage.puppet("Echo");
     plugin.connect_plugin(agent.mqtt);
     plugin.subscribe("Echo/Commands/+");
@@ -173,5 +173,39 @@ fn a_plugin_and_a_job_talk_to_each_other() {
     plugin.publish("Echo/Responses/ping", "42");
     assert_eq!(caller.receive(), (String::from("Echo/Responses/ping"), String::from("42")));
     caller.exit(0, "");
+    agent.stop();
+}
+
+#[test]
+fn a_message_starts_other_jobs_where_it_is_declared() {
+    let stage = Stage::new();
+    stage.job(&stage.puppet_job("sender", &["EventMessages", "JobService"], &[]));
+    stage.job(&stage.puppet_job("mute", &["KeeperLogger"], &[]));
+    stage.job(&json!({
+        "id": "waiting",
+        "events": [ { "eventType": "Custom", "customEvent": "FileFound" } ],
+        "tasks": [ { "id": "say", "command": "echo", "arguments": "{Path}" } ]
+    }));
+    let agent = stage.start();
+    agent.trigger("mute");
+    let mut mute = stage.puppet("mute");
+    mute.connect(agent.mqtt);
+    mute.publish("EventMessages", "{\"eventName\":\"FileFound\"}");
+    mute.publish("JobService", "{\"jobId\":\"waiting\"}");
+    mute.log("said without effect");
+    agent.logged_message("Test", "said without effect");
+    assert_eq!(agent.runs("waiting"), Vec::<Value>::new(), "what is not declared starts nothing");
+
+    agent.trigger("sender");
+    let mut sender = stage.puppet("sender");
+    sender.connect(agent.mqtt);
+    sender.publish("EventMessages", "{\"eventName\":\"FileFound\",\"context\":{\"path\":\"/by event\"}}");
+    sender.publish("JobService", "{\"jobId\":\"waiting\",\"context\":{\"path\":\"/by id\"}}");
+    let runs = eventually("both runs", || {
+        let runs = agent.runs("waiting");
+        (runs.len() == 2 && runs.iter().all(|run| run["outcome"] == "Succeeded")).then_some(runs)
+    });
+    let said: Vec<&str> = runs.iter().map(|run| run["tasks"][0]["stdout"].as_str().unwrap().trim_end()).collect();
+    assert_eq!(said, ["/by id", "/by event"], "newest first");
     agent.stop();
 }

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Stage, eventually, has_cgroups, lives};
+use crate::support::{Stage, eventually, has_cgroups, lives, skipped};
 
 #[test]
 fn sigterm_ends_tasks_and_plugins_with_all_they_started() {
@@ -33,7 +33,7 @@ fn sigterm_ends_tasks_and_plugins_with_all_they_started() {
     if has_cgroups(&agent) {
         daemon.order(&json!({ "do": "leave-session" }));
     } else {
-        eprintln!("SKIPPED: a daemon that leaves its session; without cgroups nothing holds it");
+        skipped("a daemon that leaves its session; without cgroups nothing holds it");
     }
     eventually("the stubborn task", || mark.exists().then_some(()));
 

@@ -5,6 +5,7 @@ mod client;
 mod puppet;
 mod stage;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -85,9 +86,15 @@ pub(crate) fn has_program(name: &str, left_out: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
     if !found {
-        eprintln!("SKIPPED: {left_out}: there is no program '{name}'");
+        skipped(&format!("{left_out}: there is no program '{name}'"));
     }
     found
+}
+
+/// Says what a test leaves out, past the test runner, which shows the output of failed tests only.
+pub(crate) fn skipped(what: &str) {
+    let mut past_the_runner = std::io::stderr().lock();
+    writeln!(past_the_runner, "SKIPPED: {what}").unwrap();
 }
 
 /// Whether the tests run as root.

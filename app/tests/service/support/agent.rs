@@ -147,6 +147,7 @@ impl<'s> Agent<'s> {
     /// SIGKILL; what it started stays.
     pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
+        self.stage.killed(self.pid());
         assert_eq!(self.exited().signal(), Some(Signal::KILL.as_raw()));
     }
 

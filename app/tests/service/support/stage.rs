@@ -12,12 +12,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Agent, PATIENCE, Puppet};
+use super::{Agent, PATIENCE, Puppet, cgroups_of};
 
 pub(crate) struct Stage {
     folder: TempDir,
     listener: UnixListener,
     early: RefCell<Vec<Puppet>>,
+    killed: RefCell<Vec<u32>>,
 }
 
 impl Stage {
@@ -25,7 +26,7 @@ impl Stage {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("castellan-test-").tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("control")).unwrap();
-        let stage = Self { folder, listener, early: RefCell::default() };
+        let stage = Self { folder, listener, early: RefCell::default(), killed: RefCell::default() };
         stage.settings(json!({}));
         stage
     }
@@ -132,6 +133,11 @@ impl Stage {
         })
     }
 
+    /// Takes note of an agent that could not tidy up.
+    pub(crate) fn killed(&self, agent: u32) {
+        self.killed.borrow_mut().push(agent);
+    }
+
     /// Starts the agent and waits until it is ready.
     pub(crate) fn start(&self) -> Agent<'_> {
         Agent::start(self)
@@ -157,6 +163,16 @@ impl Stage {
         let ready = rustix::io::retry_on_intr(|| poll(&mut polled, Some(&limit))).unwrap();
         assert!(ready > 0, "the puppet '{label}' did not report itself");
         Puppet::new(self.listener.accept().unwrap().0)
+    }
+}
+
+impl Drop for Stage {
+    /// What a killed agent left is ended by the next start, or by nobody.
+    fn drop(&mut self) {
+        let left: Vec<PathBuf> = self.killed.borrow().iter().flat_map(|agent| cgroups_of(*agent)).collect();
+        if !std::thread::panicking() {
+            assert_eq!(left, Vec::<PathBuf>::new(), "cgroups of killed agents are left");
+        }
     }
 }
 
