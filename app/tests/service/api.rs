@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, Stage, has_program, is_root, skipped};
+use crate::support::{Agent, Answer, Stage, has_program, is_root, skipped, spawn};
 
 fn echo(id: &str, text: &str) -> Value {
     json!({ "id": id, "name": id, "tasks": [ { "id": "say", "command": "echo", "arguments": text } ] })
@@ -303,5 +303,5 @@ fn handshake_with(agent: &Agent<'_>, folder: &std::path::Path) -> Option<i32> {
     curl.args(["--silent", "--output", "/dev/null", "--noproxy", "*", "--cacert"]);
     curl.arg(agent.stage.root().join("state/ca.pem"));
     curl.arg("--cert").arg(folder.join("client.pem")).arg("--key").arg(folder.join("client.key"));
-    curl.arg(format!("https://127.0.0.1:{}/health", agent.https)).status().unwrap().code()
+    spawn(curl.arg(format!("https://127.0.0.1:{}/health", agent.https))).wait().unwrap().code()
 }

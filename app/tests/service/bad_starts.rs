@@ -5,19 +5,14 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
-use crate::support::{Stage, binary, cgroups_of, processes_naming};
+use crate::support::{Stage, binary, cgroups_of, processes_naming, spawn};
 
 /// Runs the agent where it cannot start; its exit code and the one line on stderr.
 #[track_caller]
 fn refused(stage: &Stage) -> (i32, String) {
-    let child = Command::new(binary())
-        .args(["run", "--root"])
-        .arg(stage.root())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(binary());
+    command.args(["run", "--root"]).arg(stage.root()).stdin(Stdio::null());
+    let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let pid = child.id();
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = String::from_utf8(stderr).unwrap();

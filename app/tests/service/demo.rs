@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{binary, cgroups_of, eventually, has_program, is_root, processes_naming, skipped};
+use crate::support::{binary, cgroups_of, deploy, eventually, has_program, is_root, processes_naming, skipped, spawn};
 
 /// A folder that everybody may read, with temporary files of the demo going into one that everybody may write.
 struct Place {
@@ -37,7 +37,7 @@ impl Place {
     #[track_caller]
     fn tell(&self, mut command: Command, scanned: &Path) -> String {
         command.arg("demo").arg(scanned).env("TMPDIR", self.path("tmp")).current_dir("/").stdin(Stdio::null());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let pid = child.id();
         let output = child.wait_with_output().unwrap();
         let story = String::from_utf8(output.stdout).unwrap();
@@ -98,7 +98,7 @@ fn kept_it_goes_on_until_it_is_told_to_stop() {
     let stdout = fs::File::create(place.path("story")).unwrap();
     let mut command = Command::new(binary());
     command.arg("demo").arg("--keep").arg(place.path("scanned")).env("TMPDIR", place.path("tmp"));
-    let mut child = Running(command.stdin(Stdio::null()).stdout(stdout).spawn().unwrap());
+    let mut child = Running(spawn(command.stdin(Stdio::null()).stdout(stdout)));
     let story = eventually("the end of the story", || {
         assert_eq!(child.0.try_wait().unwrap(), None, "it must not end by itself");
         Some(fs::read_to_string(place.path("story")).unwrap()).filter(|story| story.contains("ports.json"))
@@ -125,7 +125,8 @@ impl Drop for Running {
 
 #[test]
 fn a_folder_that_is_not_there_is_named() {
-    let output = Command::new(binary()).args(["demo", "/does/not/exist"]).output().unwrap();
+    let output = spawn(Command::new(binary()).args(["demo", "/does/not/exist"]).stderr(Stdio::piped()));
+    let output = output.wait_with_output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), text.contains("/does/not/exist")), (Some(1), true), "{text}");
 }
@@ -141,7 +142,7 @@ fn an_ordinary_user_sees_the_same_demo() {
     }
     let place = Place::new();
     let program = place.path("castellan");
-    fs::copy(binary(), &program).unwrap();
+    deploy(|| fs::copy(binary(), &program)).unwrap();
     fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);

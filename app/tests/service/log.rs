@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Stage, binary, eventually, has_program, log_message};
+use crate::support::{Agent, Stage, binary, eventually, has_program, log_message, spawn};
 
 const MEMBERS: [&str; 10] =
     ["timestamp", "level", "source", "category", "message", "correlationId", "context", "clientId", "pid", "component"];
@@ -113,13 +113,8 @@ fn on_a_terminal_the_log_is_readable() {
     let command = format!("exec {} run --root {}", quoted(&binary()), quoted(&stage.root()));
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--flush", "--command", &command]).arg(stage.folder().join("typescript"));
-    let mut terminal = script
-        .env("SHELL", "/bin/sh")
-        .env_remove("NO_COLOR")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    script.env("SHELL", "/bin/sh").env_remove("NO_COLOR").stdin(Stdio::null()).stdout(Stdio::null());
+    let mut terminal = spawn(&mut script);
     let screen = || fs::read_to_string(stage.folder().join("typescript")).unwrap_or_default();
     let pid = eventually("the agent in the terminal", || {
         assert_eq!(terminal.try_wait().unwrap(), None, "{}", screen());

@@ -7,6 +7,8 @@ mod stage;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 pub(crate) use agent::{Agent, binary};
@@ -18,6 +20,23 @@ pub(crate) use stage::Stage;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two looks at something that cannot be awaited.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// Held for writing while a program is written, for reading while one is started: a child that is just being started has
+/// a copy of every open file, and a file that anybody has open for writing cannot be executed.
+static PROGRAMS: RwLock<()> = RwLock::new(());
+
+/// Starts a process; from here on it has none of our files.
+#[track_caller]
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    let _guard = PROGRAMS.read().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
+}
+
+/// Writes a program or script that is going to be executed.
+pub(crate) fn deploy<T>(write: impl FnOnce() -> T) -> T {
+    let _guard = PROGRAMS.write().unwrap_or_else(PoisonError::into_inner);
+    write()
+}
 
 /// Looks until there is something, or fails with what was waited for.
 #[track_caller]

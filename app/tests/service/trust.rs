@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Puppet, Stage};
+use crate::support::{Agent, Puppet, Stage, spawn};
 
 /// The deployed puppet, started by hand and ended with the test.
 struct Stranger {
@@ -16,7 +16,8 @@ impl Stranger {
     fn start(stage: &Stage, agent: &Agent<'_>) -> Self {
         let mut arguments = stage.puppet_arguments("stranger");
         arguments[2] = format!("https://127.0.0.1:{}", agent.https);
-        let child = Command::new(stage.deploy_puppet()).args(arguments).env("KEEPER_JOB_ID", "scan").spawn().unwrap();
+        let mut command = Command::new(stage.deploy_puppet());
+        let child = spawn(command.args(arguments).env("KEEPER_JOB_ID", "scan"));
         Self { child, puppet: stage.puppet("stranger") }
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{Call, PATIENCE, Stage, cgroups_of, eventually, processes_naming, within};
+use super::{Call, PATIENCE, Stage, cgroups_of, eventually, processes_naming, spawn, within};
 
 /// The binary under test.
 pub(crate) fn binary() -> PathBuf {
@@ -30,7 +30,7 @@ impl<'s> Agent<'s> {
         let stdout = File::create(stage.folder().join("stdout")).unwrap();
         let mut command = Command::new(binary());
         command.arg("run").arg("--root").arg(stage.root()).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        let child = command.spawn().unwrap();
+        let child = spawn(&mut command);
         let mut agent = Self { stage, child, ended: false, http: 0, https: 0, mqtt: 0 };
         let ports = eventually("state/ports.json of this agent", || {
             if let Some(status) = agent.child.try_wait().unwrap() {

@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 
-use super::{Agent, PATIENCE, has_program};
+use super::{Agent, PATIENCE, has_program, spawn};
 
 static HAS_CURL: LazyLock<bool> =
     LazyLock::new(|| has_program("curl", "the half of the API's proof that needs a client nobody here wrote"));
@@ -119,7 +119,7 @@ impl Call {
             curl.args(["--data-binary", "@-"]);
         }
         curl.arg(format!("{scheme}://127.0.0.1:{}{}", self.port, self.target));
-        let mut child = curl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("curl");
+        let mut child = spawn(curl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
         child.stdin.take().unwrap().write_all(&self.body).unwrap();
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Agent, PATIENCE, Puppet, cgroups_of};
+use super::{Agent, PATIENCE, Puppet, cgroups_of, deploy};
 
 pub(crate) struct Stage {
     folder: TempDir,
@@ -74,7 +74,7 @@ impl Stage {
 
     /// A shell script under `Jobs/bin`, to be used as the command of this name.
     pub(crate) fn script(&self, command: &str, text: &str) -> PathBuf {
-        self.write(&format!("Jobs/bin/{command}/{command}"), &format!("#!/bin/sh\n{text}\n"), 0o755)
+        deploy(|| self.write(&format!("Jobs/bin/{command}/{command}"), &format!("#!/bin/sh\n{text}\n"), 0o755))
     }
 
     /// Puts the puppet program where the command `Puppet` is found.
@@ -86,7 +86,7 @@ impl Stage {
         let path = self.root().join(name);
         if !path.exists() {
             DirBuilder::new().recursive(true).mode(0o755).create(path.parent().unwrap()).unwrap();
-            fs::copy(puppet_program(), &path).unwrap();
+            deploy(|| fs::copy(puppet_program(), &path)).unwrap();
             fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         }
         path
