@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Stage, eventually, has_cgroups, lives, skipped};
+use crate::support::{Stage, eventually, has_cgroups, lives, processes_naming, skipped};
 
 #[test]
 fn sigterm_ends_tasks_and_plugins_with_all_they_started() {
@@ -37,6 +37,11 @@ fn sigterm_ends_tasks_and_plugins_with_all_they_started() {
     }
     eventually("the stubborn task", || mark.exists().then_some(()));
 
+    let running = processes_naming(&stage.folder().display().to_string());
+    assert!(
+        running.len() >= 5,
+        "agent, plugin, two tasks and the daemon are found by the check for what is left: {running:?}"
+    );
     agent.signal(Signal::TERM);
     let status = agent.exited();
     assert_eq!(status.code(), Some(0), "{status}: {}", agent.stderr());

@@ -176,9 +176,13 @@ impl Drop for Stage {
     }
 }
 
-/// Cargo builds the example with the tests and puts it beside the binary.
+/// `cargo test` builds the example with the tests and puts it beside the binary; `cargo test --test service` alone does not.
 fn puppet_program() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_castellan")).with_file_name("examples").join("puppet");
-    assert!(program.is_file(), "{} is not built; run `cargo test -p castellan --examples` first", program.display());
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/puppet.rs");
+    let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let built = changed(&program).is_some_and(|built| changed(&source).is_none_or(|written| written <= built));
+    let advice = "run `cargo test -p castellan`, or add `--examples`";
+    assert!(built, "{} is not built from {}: {advice}", program.display(), source.display());
     program
 }
