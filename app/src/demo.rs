@@ -49,8 +49,8 @@ pub(crate) fn run(folder: &Path, keep: bool) -> Result<(), Failure> {
 
 /// Asks the agent to stop. A full queue means that it is stopping or stuck; then Ctrl-C is the way out.
 fn stop(sender: Option<&Sender<Event>>) {
-    let asked = sender.map(|sender| sender.try_send(Event::StopRequested(String::from("the demo is over"))));
-    if let Some(Err(error)) = asked {
+    let Some(sender) = sender else { return };
+    if let Err(error) = sender.try_send(Event::StopRequested(String::from("the demo is over"))) {
         log::warn!("the demo could not ask the agent to stop: {error}");
     }
 }

@@ -1,9 +1,11 @@
 //! The `castellan` binary: the agent and its commands.
 
+mod chores;
 mod cli;
 mod clock;
 mod demo;
 mod failure;
+mod library_log;
 mod listeners;
 mod perform;
 mod run_loop;

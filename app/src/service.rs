@@ -21,12 +21,13 @@ use castellan_mqtt::BrokerConfig;
 use castellan_process::{Launcher, ProcessConfig, Processes};
 use smol::channel::{Receiver, Sender, bounded};
 
+use crate::chores::Chores;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::listeners::Listeners;
 use crate::perform::Ports;
 use crate::surroundings::{self, Facts};
-use crate::{LAUNCHER_VERB, run_loop, signals};
+use crate::{LAUNCHER_VERB, library_log, run_loop, signals};
 
 /// Events on their way to the agent. A full queue is visible: the port that could not hand one over says so later.
 const EVENT_QUEUE: usize = 4096;
@@ -36,6 +37,7 @@ pub(crate) struct Service {
     root: Root,
     clock: Clock,
     agent: Agent,
+    chores: Chores,
     endpoints: Endpoints,
     first: VecDeque<Event>,
     sender: Sender<Event>,
@@ -66,6 +68,7 @@ impl Service {
         }
         let unfinished = history.unfinished().map_err(Failure::cannot_start)?;
         let log = LogWriter::start(&root, output, settings.log_level).map_err(Failure::cannot_start)?;
+        library_log::install(log.queue(), clock);
         let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
         let definitions = root.read_definitions(&kinds, &settings.plugin_path);
         let first = VecDeque::from([Event::Loaded(Loaded { definitions, unfinished }), Event::Opened(endpoints)]);
@@ -84,8 +87,9 @@ impl Service {
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor };
         let ports = start.ports(listeners, certificates, history, log).map_err(Failure::cannot_start)?;
         note_start(&ports, clock, &warnings, &notices);
+        let chores = Chores::new(settings.run_history_days, clock.now());
         let agent = Agent::new(settings, surroundings);
-        Ok(Self { root, clock, agent, endpoints, first, sender, events, ports, executor })
+        Ok(Self { root, clock, agent, chores, endpoints, first, sender, events, ports, executor })
     }
 
     /// For whoever wants to stop the agent.
@@ -97,10 +101,11 @@ impl Service {
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         let pid = std::process::id();
         let ports_file = PortsFile::write(&self.root, self.endpoints, pid).map_err(Failure::cannot_start)?;
-        run_loop::run(&mut self.agent, self.clock, self.first, &self.events, &self.ports);
+        run_loop::run(&mut self.agent, self.clock, &mut self.chores, self.first, &self.events, &self.ports);
         let Ports { processes, broker, store, server, log } = self.ports;
         server.close();
         smol::block_on(server.closed());
+        self.chores.tell_failures(server.counters());
         broker.join();
         drop(processes);
         let closed = [
@@ -206,7 +211,7 @@ fn note_start(ports: &Ports, clock: Clock, warnings: &[Finding], notices: &[Stri
         note(Level::Warning, "Start", notice.clone());
     }
     for warning in warnings {
-        note(Level::Warning, "Settings", format!("appsettings.json{}: {}", warning.path, warning.message));
+        note(Level::Warning, "Settings", warning.message.clone());
     }
 }
 
@@ -223,9 +228,10 @@ impl ExecutorThread {
         let (stop, stopped) = bounded::<()>(1);
         let running = Arc::clone(&executor);
         let thread = thread::Builder::new().name(String::from("io")).spawn(move || {
-            // Either a message or the closed channel ends it.
-            let ended = smol::block_on(running.run(stopped.recv()));
-            drop(ended);
+            // The closed channel ends it; nothing is ever sent.
+            if smol::block_on(running.run(stopped.recv())).is_ok() {
+                log::debug!("the I/O thread was stopped by a message");
+            }
         })?;
         Ok(Self { executor, stop, thread })
     }

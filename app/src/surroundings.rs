@@ -22,6 +22,7 @@ pub(crate) fn gather(facts: Facts<'_>) -> Surroundings {
         INHERITED_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
     let root = facts.root.display().to_string();
     let home = std::env::var("HOME").unwrap_or_else(|_| String::from("/"));
+    let uid = rustix::process::geteuid().as_raw();
     Surroundings {
         plugin_root: format!("{root}/{}", facts.plugin_path.trim_end_matches('/')),
         path_variables: path_variables(&root, &home),
@@ -31,7 +32,8 @@ pub(crate) fn gather(facts: Facts<'_>) -> Surroundings {
         started: facts.started,
         version: String::from(env!("CARGO_PKG_VERSION")),
         environment,
-        uid: rustix::process::geteuid().as_raw(),
+        user_name: user_name(uid),
+        uid,
         has_desktop: false,
         admin_certificates: facts.admin_certificates,
         endpoints: None,
@@ -54,4 +56,15 @@ fn path_variables(root: &str, home: &str) -> BTreeMap<String, String> {
         ("documents", documents.as_str()),
     ];
     pairs.into_iter().map(|(name, path)| (name.to_owned(), path.to_owned())).collect()
+}
+
+/// The name of a user id by `/etc/passwd`; the number itself where there is none (a container's arbitrary user).
+fn user_name(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| uid.to_string())
 }

@@ -34,6 +34,8 @@ pub struct Surroundings {
     pub environment: Vec<(String, String)>,
     /// Effective user id of the agent; its children have it too.
     pub uid: u32,
+    /// Name of that user, as `{Plugin}_{user}_{pid}` carries it.
+    pub user_name: String,
     /// `{hasdesktop}`: whether a desktop session is active.
     pub has_desktop: bool,
     /// Path variables: `rootdir home tmp etc var usr bin userdesktop documents`, by lower-case name.

@@ -44,10 +44,25 @@ impl fmt::Debug for LogOutput {
 /// The running log writer. Dropping it writes what is queued, as [`LogWriter::close`] does.
 #[derive(Debug)]
 pub struct LogWriter {
-    queue: Sender<LogRecord>,
+    queue: LogQueue,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The way into the log, for whoever does not own the writer.
+#[derive(Debug, Clone)]
+pub struct LogQueue {
+    records: Sender<LogRecord>,
     minimum: Level,
     lost: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
+}
+
+impl LogQueue {
+    /// Takes a record; never blocks. One that does not fit is counted.
+    pub fn log(&self, record: LogRecord) {
+        if record.level >= self.minimum && self.records.try_send(record).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl LogWriter {
@@ -57,7 +72,7 @@ impl LogWriter {
     /// [`RootError`] where the log file cannot be opened.
     pub fn start(root: &Root, output: LogOutput, minimum: Level) -> Result<Self, RootError> {
         let file = LogFile::open(root)?;
-        let (queue, records) = bounded(QUEUE);
+        let (sender, records) = bounded(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let terminal = output.readable.then(Terminal::on_stderr);
         let writer = Writer { file, terminal, tap: output.tap, lost: Arc::clone(&lost), failing: false };
@@ -65,14 +80,17 @@ impl LogWriter {
             .name(String::from("log writer"))
             .spawn(move || writer.run(&records))
             .map_err(RootError::failed("start the thread that writes", &root.path().join("state/logs")))?;
-        Ok(Self { queue, minimum, lost, thread: Some(thread) })
+        Ok(Self { queue: LogQueue { records: sender, minimum, lost }, thread: Some(thread) })
     }
 
     /// Takes a record; never blocks. One that does not fit is counted.
     pub fn log(&self, record: LogRecord) {
-        if record.level >= self.minimum && self.queue.try_send(record).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.queue.log(record);
+    }
+
+    /// Another way into this log.
+    pub fn queue(&self) -> LogQueue {
+        self.queue.clone()
     }
 
     /// Writes what is queued, then ends.
@@ -84,7 +102,7 @@ impl LogWriter {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.queue.close();
+        self.queue.records.close();
         match self.thread.take().map(JoinHandle::join) {
             None | Some(Ok(())) => Ok(()),
             Some(Err(_)) => Err(io::Error::other("the log writer's thread panicked; records may be lost")),

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -51,7 +52,13 @@ impl fmt::Display for Containment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cgroup { path } => {
-                write!(formatter, "Each process tree has a cgroup of its own below {}.", path.display())
+                write!(formatter, "Each process tree has a cgroup of its own below {}.", path.display())?;
+                let uid = rustix::process::geteuid();
+                if uid.is_root() {
+                    return Ok(());
+                }
+                // Whoever owns the sub-tree may move processes into it: for an agent without root, its user is one domain of trust.
+                write!(formatter, " It belongs to user {}, whose other programs could join it.", uid.as_raw())
             }
             Self::Session { why } => write!(
                 formatter,
@@ -73,8 +80,10 @@ pub(crate) fn subtree(
     }
     let hierarchy = Hierarchy::find().map_err(|why| format!("{why}."))?;
     let mut why = String::new();
+    let prefix = format!("castellan-{}-", procfs::pid_namespace().unwrap_or_default());
     for place in hierarchy.places() {
-        let name = format!("castellan-{}-{}", std::process::id(), PORTS.fetch_add(1, Ordering::Relaxed));
+        remove_abandoned(&place, &prefix);
+        let name = format!("{prefix}{}-{}", std::process::id(), PORTS.fetch_add(1, Ordering::Relaxed));
         let folder = place.join(name);
         match Cgroup::create(folder.clone()) {
             Ok(subtree) => match probe(launcher, Some(folder.join("probe")), diag) {
@@ -91,6 +100,23 @@ pub(crate) fn subtree(
     Err(why.trim_end().to_owned())
 }
 
+/// Removes the empty sub-trees of agents that were killed and whose root was not started again.
+///
+/// The number of the process namespace in the name keeps agents of other containers apart, whose process ids mean nothing here.
+fn remove_abandoned(place: &Path, prefix: &str) {
+    let abandoned = std::fs::read_dir(place).into_iter().flatten().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let pid: u32 = entry.file_name().to_str()?.strip_prefix(prefix)?.split_once('-')?.0.parse().ok()?;
+        let cgroup = Cgroup::find(entry.path(), entry.metadata().ok()?.ino())?;
+        (procfs::stat(pid).is_none() && cgroup.is_empty().ok()?).then_some(cgroup)
+    });
+    for cgroup in abandoned {
+        if let Err(error) = cgroup.remove() {
+            log::warn!("The abandoned cgroup {} cannot be removed: {error}.", cgroup.folder.display());
+        }
+    }
+}
+
 /// Starts a launcher, lets it connect to us, and compares what the kernel tells with what we know.
 ///
 /// # Errors
@@ -101,12 +127,9 @@ pub(crate) fn probe(launcher: &Launcher, cgroup: Option<PathBuf>, diag: &Diag) -
     let Started { handle, control, cgroup, .. } = started;
     drop(control);
     start::reap(&handle).map_err(|error| format!("The trial process cannot be ended: {error}."))?;
-    match cgroup {
-        Some(cgroup) => {
-            crate::leftovers::kill_and_remove(&cgroup)
-                .map_err(|error| format!("The trial cgroup cannot be removed: {error}."))?;
-        }
-        None => {}
+    if let Some(cgroup) = cgroup {
+        crate::leftovers::kill_and_remove(&cgroup)
+            .map_err(|error| format!("The trial cgroup cannot be removed: {error}."))?;
     }
     found
 }

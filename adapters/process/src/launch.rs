@@ -8,7 +8,6 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
@@ -26,10 +25,9 @@ const FIRST_PRIVATE_DESCRIPTOR: i32 = 3;
 ///
 /// Reads neither arguments nor environment. Started by hand it does nothing: its standard input is not the agent's socket.
 pub fn launch_main() -> ExitCode {
-    match prepare() {
-        Ok(control) => obey(control),
-        // Nobody listens: started by hand, or the agent is gone. Its exit code says all there is to say.
-        Err(NotOurs) => {}
+    // Otherwise nobody listens: started by hand, or the agent is gone. The exit code says all there is to say.
+    if let Ok(control) = prepare() {
+        obey(control);
     }
     ExitCode::from(NOT_EXECUTED)
 }
@@ -67,7 +65,7 @@ fn prepare() -> Result<UnixStream, NotOurs> {
         return Err(NotOurs);
     }
     rustix::process::umask(Mode::from_raw_mode(0o027));
-    let mut control = UnixStream::from(OwnedFd::from(control));
+    let mut control = UnixStream::from(control);
     control.write_all(&[READY])?;
     Ok(control)
 }

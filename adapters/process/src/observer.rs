@@ -167,3 +167,6 @@ pub(crate) fn scope(subtree: Option<(&Hierarchy, &Cgroup)>, leaders: &Leaders) -
         None => Scope::Sessions(Arc::clone(leaders)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,8 @@
 //! | any | `Discard` | over: everything killed, reaped, removed; report `Discarded` |
 //! | any | nobody gives orders or takes reports any more | over, silently |
 
-use std::fs::File;
+mod make;
+
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -27,15 +28,10 @@ use smol::Task;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 
-use crate::capture::read_all;
-use crate::cgroup::Cgroup;
+use crate::Shared;
 use crate::place::Place;
-use crate::start::{self, StartOrder, Started};
-use crate::wire::{self, COMPLAINT_BYTES, Order, Program, READY};
-use crate::{Shared, executable};
+use crate::wire::COMPLAINT_BYTES;
 
-/// From the start of a launcher to its ready byte; it needs a millisecond, a busy machine may need more.
-const READY_TIME: Duration = Duration::from_secs(20);
 /// From the go byte to the program's own image; a program on a slow network file system may take a while.
 const EXEC_TIME: Duration = Duration::from_secs(30);
 /// From an empty tree to an ended main process; a process that cannot end must not hold up everything else.
@@ -101,95 +97,6 @@ pub(crate) async fn live(
 }
 
 impl Tree {
-    async fn prepare(shared: Arc<Shared>, request: SpawnRequest) -> Result<(Self, ExecutableFacts, Vec<u8>), String> {
-        let candidates = request.candidates.clone();
-        let executable = smol::unblock(move || executable::inspect(&candidates)).await;
-        if !executable.exists {
-            return Err(format!("There is no program at {}.", request.candidates.join(" nor at ")));
-        }
-        if !executable.executable {
-            return Err(format!("{} is not a file that may be executed: chmod 755 it.", executable.path));
-        }
-        let agent_root = shared.agent_root.display().to_string();
-        let order = wire::encode(&Order::Execute(Program {
-            path: executable.path.clone(),
-            arguments: request.arguments,
-            environment: request.environment,
-            working_directory: request.working_directory.unwrap_or(agent_root),
-        }))?;
-        let name = format!("{}-{}", request.component.to_string().replace(':', "-"), request.spawn);
-        let cgroup = shared.subtree.as_ref().map(|(_, subtree)| subtree.folder.join(name));
-        let (answer, answers) = smol::channel::bounded(1);
-        let gone = |_| "The thread that starts processes is gone: restart the agent.".to_owned();
-        shared.starts.send(StartOrder { cgroup, answer }).await.map_err(|error| gone(error.to_string()))?;
-        let started = answers.recv().await.map_err(|error| gone(error.to_string()))??;
-        let mut tree = Self::adopt(shared, request.spawn, started)?;
-        match tree.wait_until_ready().await {
-            Ok(()) => Ok((tree, executable, order)),
-            Err(sentence) => {
-                tree.end().await;
-                Err(sentence)
-            }
-        }
-    }
-
-    /// Takes over a launcher that was started, or ends it again.
-    fn adopt(shared: Arc<Shared>, spawn: SpawnId, started: Started) -> Result<Self, String> {
-        let Started { pid, handle, control, stdout, stderr, cgroup } = started;
-        let watched = handle.try_clone().and_then(|handle| {
-            let control = Async::new(control)?;
-            let outputs = Outputs::start(&shared, stdout, stderr)?;
-            Ok((Async::new_nonblocking(handle)?, control, outputs))
-        });
-        let (watch, control, outputs) = match watched {
-            Ok(watched) => watched,
-            Err(error) => {
-                // The dropped control socket alone would end the launcher, but not reap it.
-                let ended = start::reap(&handle).and_then(|()| cgroup.as_ref().map_or(Ok(()), Cgroup::remove));
-                let rest = ended.err().map(|error| format!(" It could not be ended: {error}.")).unwrap_or_default();
-                return Err(format!("Process {pid} cannot be watched: {error}.{rest}"));
-            }
-        };
-        let place = match cgroup {
-            Some(cgroup) => Place::Cgroup(cgroup),
-            None => {
-                shared.leaders.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
-                Place::Session(pid)
-            }
-        };
-        Ok(Self { shared, spawn, pid, handle: watch, control, place, outputs: Some(outputs), reaped: false })
-    }
-
-    /// Waits for the ready byte: from then on the launcher leads its own session.
-    async fn wait_until_ready(&mut self) -> Result<(), String> {
-        let mut ready = [0];
-        let control = &self.control;
-        let read = within(READY_TIME, control.read_with(|mut socket| socket.read(&mut ready))).await;
-        match read {
-            Some(Ok(1)) if ready == [READY] => {}
-            Some(Ok(_)) => {
-                return Err(
-                    "The launcher ended before it was ready: see that the agent's binary was not replaced.".to_owned()
-                );
-            }
-            Some(Err(error)) => return Err(format!("The launcher did not report itself: {error}.")),
-            None => {
-                return Err(format!(
-                    "The launcher was not ready within {} s: the machine is too busy.",
-                    READY_TIME.as_secs()
-                ));
-            }
-        }
-        match &self.place {
-            Place::Cgroup(_) => Ok(()),
-            Place::Session(leader) => self
-                .shared
-                .records
-                .add_session(*leader)
-                .map_err(|error| format!("The record of process {leader} cannot be written below state/: {error}.")),
-        }
-    }
-
     /// From prepared to the last report.
     async fn live(
         &mut self,
@@ -430,18 +337,6 @@ impl Tree {
             log::warn!("What was made for process {} (spawn {}) is left: {error}.", self.pid, self.spawn);
         }
         self.reap();
-    }
-}
-
-impl Outputs {
-    fn start(shared: &Shared, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
-        let executor = shared.executor.upgrade().ok_or_else(|| io::Error::other("the agent is stopping"))?;
-        let (ended, end) = smol::channel::bounded(1);
-        let stdout = Async::new(File::from(stdout))?;
-        let stderr = Async::new(File::from(stderr))?;
-        let stdout = executor.spawn(read_all(stdout, end.clone()));
-        let stderr = executor.spawn(read_all(stderr, end));
-        Ok(Self { ended, stdout, stderr })
     }
 }
 

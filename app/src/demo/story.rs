@@ -105,7 +105,7 @@ impl Story {
 
 /// The left column: what kind of thing happened. Records without one are not part of the story.
 fn headline(record: &LogRecord) -> Option<&'static str> {
-    if record.source != "castellan" {
+    if record.client_id.is_some() && record.category != "Denied" {
         return Some("log message");
     }
     Some(match record.category.as_str() {

@@ -64,10 +64,7 @@ impl Scan {
     }
 
     fn folder(&mut self, folder: &Path, over: &AtomicBool) {
-        let entries = match folder.read_dir() {
-            Ok(entries) => entries,
-            Err(_) => return self.count_unreadable(),
-        };
+        let Ok(entries) = folder.read_dir() else { return self.count_unreadable() };
         for entry in entries {
             if over.load(Ordering::Acquire) {
                 self.complete = false;

@@ -35,6 +35,10 @@ impl Broker {
         peer: PeerFacts,
         effects: &mut BrokerEffects,
     ) {
+        if self.sessions.contains_key(&connection) || self.closing.contains(&connection) {
+            effects.push(BrokerEffect::Anomaly(format!("connection {connection} sent a second CONNECT.")));
+            return;
+        }
         let why = if self.stop != Stop::Running {
             Some(String::from("The agent is stopping."))
         } else if self.held.len() >= HELD_CONNECTS {
@@ -46,10 +50,6 @@ impl Broker {
         };
         if let Some(why) = why {
             self.refuse_unavailable(connection, &connect.client_id, why, effects);
-            return;
-        }
-        if self.sessions.contains_key(&connection) || self.closing.contains(&connection) {
-            effects.push(BrokerEffect::Anomaly(format!("connection {connection} sent a second CONNECT.")));
             return;
         }
         let client_id = connect.client_id.clone();

@@ -1,4 +1,5 @@
 //! Head and tail at and around their bounds.
+#![allow(clippy::arithmetic_side_effects, reason = "numbers of a test")]
 
 use super::*;
 

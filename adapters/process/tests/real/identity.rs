@@ -1,14 +1,52 @@
 //! Who is at the other end of a real connection: the registry's processes in both modes, and nobody else.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use castellan_core::effect::SpawnRequest;
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
 use castellan_core::trust::{Entry, Identity, Refusal, RefusalKind, Registry, Witness};
-use castellan_process::Observe;
+use castellan_process::{ContainmentChoice, Observe};
 
-use crate::rig::{Prepared, Rig, modes};
+use crate::rig::{Prepared, Rig, modes, request};
+
+const ADDRESS: &str = "CASTELLAN_TEST_ADDRESS";
+const CLAIM: &str = "CASTELLAN_TEST_CLAIM";
+const PORT: &str = "CASTELLAN_TEST_PORT";
+/// The claim of a client that says its own process id.
+const OWN: &str = "own";
+
+/// Not a test: the program of the tests below. Without its variables it has nothing to do.
+#[test]
+#[ignore = "the body of the processes that the other tests of this file start"]
+fn client() {
+    let (Ok(address), Ok(claim)) = (std::env::var(ADDRESS), std::env::var(CLAIM)) else {
+        return;
+    };
+    let port = std::env::var(PORT).map_or(0, |port| port.parse().unwrap());
+    let mut stream = connect_from(port, address.parse().unwrap()).unwrap();
+    let claim = if claim == OWN { std::process::id().to_string() } else { claim };
+    writeln!(stream, "{claim}").unwrap();
+    // Until the other end closes or resets the connection; either is the end of this program.
+    stream.read_to_end(&mut Vec::new()).ok();
+}
+
+/// Connects from this port of the loopback interface.
+fn connect_from(port: u16, address: SocketAddr) -> std::io::Result<TcpStream> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], port)))?;
+    connect(&socket, &address)?;
+    Ok(TcpStream::from(socket))
+}
+
+fn line(stream: &TcpStream) -> u32 {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line.trim().parse().unwrap()
+}
 
 struct Desk {
     rig: Rig,
@@ -25,20 +63,43 @@ struct Caller {
 }
 
 impl Desk {
-    fn open(mode: castellan_process::ContainmentChoice) -> Self {
+    fn open(mode: ContainmentChoice) -> Self {
         let rig = Rig::start(mode);
         let observe = rig.port().observer();
         Self { rig, registry: Registry::default(), observe, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }
 
     /// A program that connects with its first instruction, says which process it claims to be, and waits.
-    fn script(&self, claim: &str) -> String {
-        let port = self.listener.local_addr().unwrap().port();
-        format!("exec 3<>/dev/tcp/127.0.0.1/{port}; echo {claim} >&3; read -r x <&3")
+    fn client(&self, claim: &str, variables: &[(&str, &str)]) -> SpawnRequest {
+        let own = std::env::current_exe().unwrap();
+        let mut request =
+            request(0, &[own.to_str().unwrap(), "--exact", "identity::client", "--ignored", "--nocapture"]);
+        let address = self.listener.local_addr().unwrap().to_string();
+        request.environment = vec![(ADDRESS.to_owned(), address), (CLAIM.to_owned(), claim.to_owned())];
+        request.environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        request
+    }
+
+    /// The same, started by a shell script that has the program as `"$0" "$@"`.
+    fn client_of(&self, script: &str) -> SpawnRequest {
+        let mut wanted = self.client(OWN, &[("PATH", "/usr/bin:/bin")]);
+        let own = std::mem::replace(&mut wanted.candidates, vec!["/bin/sh".to_owned()]);
+        let shell = ["-c".to_owned(), script.to_owned()];
+        wanted.arguments = shell.into_iter().chain(own).chain(wanted.arguments).collect();
+        wanted
+    }
+
+    /// Starts and registers what was ordered.
+    fn start(&mut self, wanted: SpawnRequest) -> Prepared {
+        self.rig.spawn_request(wanted);
+        let prepared = self.rig.prepared();
+        self.register(&prepared);
+        self.rig.release(prepared.spawn);
+        prepared
     }
 
     fn prepare(&self, claim: &str) {
-        self.rig.spawn(&["/bin/bash", "-c", &self.script(claim)]);
+        self.rig.spawn_request(self.client(claim, &[]));
     }
 
     fn register(&mut self, prepared: &Prepared) {
@@ -57,19 +118,17 @@ impl Desk {
 
     /// Starts a registered program that claims this; answers with its process.
     fn call(&mut self, claim: &str) -> Prepared {
-        self.prepare(claim);
-        let prepared = self.rig.prepared();
-        self.register(&prepared);
-        self.rig.release(prepared.spawn);
-        prepared
+        self.call_with(claim, &[])
+    }
+
+    fn call_with(&mut self, claim: &str, variables: &[(&str, &str)]) -> Prepared {
+        self.start(self.client(claim, variables))
     }
 
     fn accept(&self) -> Caller {
         let (stream, _) = self.listener.accept().unwrap();
         let witness = (self.observe)(&stream).unwrap();
-        let mut line = String::new();
-        BufReader::new(&stream).read_line(&mut line).unwrap();
-        Caller { claim: line.trim().parse().unwrap(), _stream: stream, witness }
+        Caller { claim: line(&stream), _stream: stream, witness }
     }
 
     fn identify(&self, caller: &Caller) -> Result<Identity, Refusal> {
@@ -85,7 +144,7 @@ impl Desk {
 fn a_program_that_connects_at_once_is_known() {
     for mode in modes() {
         let mut desk = Desk::open(mode);
-        let prepared = desk.call("$$");
+        let prepared = desk.call(OWN);
         let caller = desk.accept();
         let identity = desk.identify(&caller).unwrap();
         assert_eq!((identity.spawn, identity.pid), (prepared.spawn, Some(prepared.pid)));
@@ -102,7 +161,7 @@ fn fifty_at_once_are_each_themselves() {
     for mode in modes() {
         let mut desk = Desk::open(mode);
         for _ in 0..50 {
-            desk.prepare("$$");
+            desk.prepare(OWN);
         }
         let mut processes = BTreeMap::new();
         for _ in 0..50 {
@@ -127,11 +186,7 @@ fn fifty_at_once_are_each_themselves() {
 fn a_descendant_is_its_tree_with_its_own_number() {
     for mode in modes() {
         let mut desk = Desk::open(mode);
-        let inner = desk.script("$$").replace('$', "\\$");
-        desk.rig.spawn(&["/bin/bash", "-c", &format!("/bin/bash -c \"{inner}\"; true")]);
-        let prepared = desk.rig.prepared();
-        desk.register(&prepared);
-        desk.rig.release(prepared.spawn);
+        let prepared = desk.start(desk.client_of("\"$0\" \"$@\"; true"));
         let caller = desk.accept();
         assert_ne!(caller.claim, prepared.pid);
         let identity = desk.identify(&caller).unwrap();
@@ -140,10 +195,44 @@ fn a_descendant_is_its_tree_with_its_own_number() {
 }
 
 #[test]
+fn a_descendant_in_a_session_of_its_own_is_known_by_its_cgroup_alone() {
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        let prepared = desk.start(desk.client_of("setsid \"$0\" \"$@\"; true"));
+        let caller = desk.accept();
+        match mode {
+            ContainmentChoice::Auto => assert_eq!(desk.identify(&caller).unwrap().spawn, prepared.spawn),
+            ContainmentChoice::Session => assert_eq!(desk.kind(&caller), RefusalKind::NotTrusted),
+        }
+    }
+}
+
+#[test]
+fn a_descendant_outlives_its_leader_in_trust_only_with_a_cgroup() {
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        let prepared = desk.start(desk.client_of("\"$0\" \"$@\" & exit 0"));
+        let caller = desk.accept();
+        desk.rig.exited(prepared.spawn);
+        let gone = desk.registry.leader_exited(prepared.spawn);
+        match mode {
+            ContainmentChoice::Auto => {
+                assert_eq!(gone, None);
+                assert_eq!(desk.identify(&caller).unwrap().pid, Some(caller.claim));
+                desk.registry.remove(prepared.spawn).unwrap();
+            }
+            ContainmentChoice::Session => assert!(gone.is_some()),
+        }
+        assert_eq!(desk.kind(&caller), RefusalKind::NotTrusted);
+        desk.rig.discard(prepared.spawn);
+    }
+}
+
+#[test]
 fn a_forged_number_is_refused_as_such() {
     for mode in modes() {
         let mut desk = Desk::open(mode);
-        let other = desk.call("$$");
+        let other = desk.call(OWN);
         let honest = desk.accept();
         let mut forgers = Vec::new();
         for claim in [other.pid, std::process::id(), 1, 4_194_305, 0, u32::MAX] {
@@ -160,7 +249,7 @@ fn a_forged_number_is_refused_as_such() {
 fn a_stranger_is_refused_whatever_it_claims() {
     for mode in modes() {
         let mut desk = Desk::open(mode);
-        let task = desk.call("$$");
+        let task = desk.call(OWN);
         let known = desk.accept();
         let address = desk.listener.local_addr().unwrap();
         for claim in [task.pid, std::process::id(), 1] {
@@ -184,7 +273,7 @@ fn a_stranger_is_refused_whatever_it_claims() {
 fn a_connection_that_is_gone_is_nobodys() {
     for mode in modes() {
         let mut desk = Desk::open(mode);
-        let task = desk.call("$$");
+        let task = desk.call(OWN);
         let caller = desk.accept();
         assert!(desk.identify(&caller).is_ok());
         let spawn: SpawnId = task.spawn;
@@ -195,5 +284,35 @@ fn a_connection_that_is_gone_is_nobodys() {
         desk.rig.exited(spawn);
         assert_eq!(desk.kind(&caller), RefusalKind::NotTrusted);
         desk.rig.discard(spawn);
+    }
+}
+
+/// A stranger connects, resets its connection, and a trusted process gets its port: the addresses are the trusted process's now,
+/// but what the stranger wrote is still in our socket.
+#[test]
+fn a_port_that_changed_hands_lends_no_identity() {
+    for mode in modes() {
+        for observed_before_reset in [true, false] {
+            let mut desk = Desk::open(mode);
+            let stranger = connect_from(0, desk.listener.local_addr().unwrap()).unwrap();
+            let port = stranger.local_addr().unwrap().port().to_string();
+            let (stream, _) = desk.listener.accept().unwrap();
+            let early = observed_before_reset.then(|| (desk.observe)(&stream).unwrap());
+            rustix::net::sockopt::set_socket_linger(&stranger, Some(std::time::Duration::ZERO)).unwrap();
+            drop(stranger);
+            let task = desk.call_with(OWN, &[(PORT, &port)]);
+            let heir = desk.accept();
+            match early {
+                Some(witness) => {
+                    for claim in [Some(task.pid), Some(std::process::id()), None] {
+                        let refusal = desk.registry.identify(&witness(claim)).unwrap_err();
+                        assert_eq!(refusal.kind, RefusalKind::NotTrusted);
+                        assert!(refusal.explanation.why.contains("changed hands"), "{}", refusal.explanation);
+                    }
+                }
+                None => assert!((desk.observe)(&stream).is_err(), "a connection that was reset has no peer"),
+            }
+            assert_eq!(desk.identify(&heir).unwrap().spawn, task.spawn, "the heir itself is who it is");
+        }
     }
 }

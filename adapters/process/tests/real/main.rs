@@ -5,9 +5,11 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
     clippy::disallowed_methods,
     clippy::print_stderr,
-    reason = "a test may fail by panicking, starts what it tests, and says what it skips"
+    clippy::explicit_write,
+    reason = "a test may fail by panicking, starts what it tests, and says what it skips past the harness"
 )]
 
 mod identity;

@@ -1,5 +1,6 @@
 //! A process port on a root of its own, with an executor that runs it and somebody who takes its reports.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,7 +56,8 @@ pub(crate) fn modes() -> Vec<ContainmentChoice> {
     match processes.containment() {
         Containment::Cgroup { .. } => vec![ContainmentChoice::Auto, ContainmentChoice::Session],
         Containment::Session { why } => {
-            eprintln!("SKIPPED: the half of this test that needs cgroups: {why}");
+            // Past the test harness, which hides what a passing test prints.
+            writeln!(std::io::stderr(), "SKIPPED: the half of this test that needs cgroups: {why}").unwrap();
             vec![ContainmentChoice::Session]
         }
     }
