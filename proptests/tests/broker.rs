@@ -15,11 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use castellan_core::acl::Grant;
 use castellan_core::acl::topic::{TopicFilter, TopicName};
 use castellan_core::broker::effect::{PublishOutcome, SubscribeOutcome, UnsubscribeOutcome};
+use castellan_core::broker::event::SubscribeRequest;
 use castellan_core::broker::{Broker, BrokerEffect, BrokerSettings, DELIVERY_WINDOW};
 use castellan_core::event::BrokerReport;
 use castellan_core::id::ConnectionId;
 use castellan_core::time::{Monotonic, Now, WallTime};
-use castellan_proptests::brokers::{self, Script, Sent, Step, steps};
+use castellan_proptests::brokers::{self, Lists, Script, Sent, Step, steps};
 use castellan_proptests::laws::config;
 use castellan_proptests::topics::matches;
 use proptest::prelude::*;
@@ -264,51 +265,60 @@ fn at(millis: u64) -> Now {
     Now { monotonic: Monotonic::from_millis(millis), wall: WallTime::from_millis(0) }
 }
 
+/// Plays the steps to a broker under the eyes of the model; how many messages were delivered.
+fn play(steps: &[Step], visible_denials: bool) -> usize {
+    let mut broker = Broker::new(BrokerSettings { visible_denials, ..BrokerSettings::default() });
+    let (mut model, mut now, mut effects, mut delivered) = (Model::default(), 1000, Vec::new(), 0);
+    for step in steps {
+        if model.finished {
+            break;
+        }
+        if model.script.connections == 0 && !matches!(step, Step::Connect { .. }) {
+            continue;
+        }
+        if let Step::Wait(millis) = step {
+            now += millis;
+        }
+        model.before(step);
+        let event = model.script.event(step);
+        broker.handle(at(now), event, &mut effects);
+        model.after(step, &effects);
+        delivered += deliveries(&effects);
+        effects.clear();
+        if let (Step::Wait(_), Some(deadline)) = (step, broker.next_deadline()) {
+            assert!(deadline.at > at(now).monotonic, "{deadline:?} is over at {now}");
+        }
+    }
+    delivered
+}
+
 proptest! {
     #![proptest_config(config(800))]
 
     #[test]
     fn nobody_gets_or_sends_what_its_grant_does_not_allow(steps in steps(), visible_denials in any::<bool>()) {
-        let mut broker = Broker::new(BrokerSettings { visible_denials, ..BrokerSettings::default() });
-        let (mut model, mut now, mut effects) = (Model::default(), 1000, Vec::new());
-        for step in &steps {
-            if model.finished {
-                break;
-            }
-            if model.script.connections == 0 && !matches!(step, Step::Connect { .. }) {
-                continue;
-            }
-            if let Step::Wait(millis) = step {
-                now += millis;
-            }
-            model.before(step);
-            let event = model.script.event(step);
-            broker.handle(at(now), event, &mut effects);
-            model.after(step, &effects);
-            effects.clear();
-            if let (Step::Wait(_), Some(deadline)) = (step, broker.next_deadline()) {
-                prop_assert!(deadline.at > at(now).monotonic, "{:?} is over at {now}", deadline);
-            }
-        }
+        play(&steps, visible_denials);
     }
 }
 
-/// The laws above speak of something: with these steps a message goes from one client to another.
+/// The laws speak of something: a message goes from a client to itself, and what waits in a queue goes with the permission.
 #[test]
 fn the_world_of_these_laws_is_not_empty() {
     let filter = |text: &str| TopicFilter::parse(text).unwrap();
-    let lists = brokers::Lists { publish: vec![filter("a")], subscribe: vec![filter("a")], primary: None };
-    let request = castellan_core::broker::event::SubscribeRequest::plain(String::from("a"), brokers::level(1));
-    let steps = [
+    let lists = Lists { publish: vec![filter("a")], subscribe: vec![filter("a")], primary: None };
+    let request = SubscribeRequest::plain(String::from("a"), brokers::level(1));
+    let sent = Sent { topic: String::from("a"), qos: 1, retain: false };
+    let mut steps = vec![
         Step::Connect { client: 0, will: None },
-        Step::Accept { connection: 0, component: 0, lists, withheld: false },
+        Step::Accept { connection: 0, component: 0, lists: lists.clone(), withheld: false },
         Step::Subscribe(0, vec![request]),
-        Step::Publish(0, Sent { topic: String::from("a"), qos: 1, retain: false }),
+        Step::Publish(0, sent.clone()),
     ];
-    let (mut broker, mut script, mut effects) = (Broker::new(BrokerSettings::default()), Script::default(), Vec::new());
-    for step in &steps {
-        let event = script.event(step);
-        broker.handle(at(0), event, &mut effects);
-    }
-    assert_eq!(deliveries(&effects), 1, "{effects:?}");
+    assert_eq!(play(&steps, false), 1);
+    steps.extend(vec![Step::Publish(0, sent); DELIVERY_WINDOW]);
+    assert_eq!(play(&steps, false), DELIVERY_WINDOW);
+    let taken = vec![Step::Delivered(0); DELIVERY_WINDOW];
+    assert_eq!(play(&[&steps[..], &taken].concat(), false), DELIVERY_WINDOW + 1);
+    steps.push(Step::Regrant(0, Lists { subscribe: vec![], ..lists }));
+    assert_eq!(play(&[&steps[..], &taken].concat(), false), DELIVERY_WINDOW);
 }
