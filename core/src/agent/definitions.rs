@@ -19,7 +19,7 @@ use crate::plugin::PluginDefinition;
 use crate::plugin::settings::flatten;
 use crate::plugin::supervisor::Supervisor;
 use crate::run::history::{Outcome, RunRecord};
-use crate::schedule::Schedule;
+use crate::schedule::zone::Zone;
 use crate::time::Now;
 
 impl Agent {
@@ -156,10 +156,8 @@ impl Agent {
     /// Puts a job into service. Permissions of its running tasks change at once; its schedule starts over if it changed.
     pub(super) fn insert_job(&mut self, now: Now, job: JobDefinition, effects: &mut Effects) {
         let id = job.id.clone();
-        let same_schedule = self
-            .catalog
-            .find(id.as_str())
-            .is_some_and(|old| old.schedule == job.schedule && old.enabled == job.enabled);
+        let timing = |job: &JobDefinition| (job.schedule.clone(), job.enabled, job.os_filter, job.missed_runs);
+        let same_schedule = self.catalog.find(id.as_str()).is_some_and(|old| timing(old) == timing(&job));
         let job = self.catalog.insert(job);
         let mut turn = self.desk.turn(now, effects);
         turn.broker(BrokerOrder::Regrant {
@@ -171,25 +169,21 @@ impl Agent {
         if same_schedule {
             return;
         }
-        self.schedules.remove(&id);
-        let Some(definition) = job.schedule.as_ref().filter(|_| job.enabled && job.runs_here(turn.surroundings.here))
-        else {
-            return;
-        };
-        let schedule = Schedule::new(definition, now);
-        if let Schedule::Unserved { mode } = &schedule {
-            let message = format!(
-                "Jobs/{id}.json/schedule: this version does not serve {mode}; the job runs by event and trigger only."
-            );
-            turn.log_about(Level::Warning, "Schedule", message, Some(&Component::Job(id.clone())));
+        self.timetable.remove(&id);
+        let here = self.desk.surroundings.here;
+        let Some(definition) = job.schedule.as_ref().filter(|_| job.enabled && job.runs_here(here)) else { return };
+        // Without a known zone of the machine its local time is UTC.
+        let machine_zone = Zone::parse(&self.desk.surroundings.time_zone).unwrap_or(Zone::UTC);
+        if let Err(why) = self.timetable.insert(&id, definition, job.missed_runs, machine_zone, now) {
+            let message = format!("Jobs/{id}.json/schedule: {why} The job runs by event and trigger only.");
+            self.desk.turn(now, effects).log_about(Level::Error, "Schedule", message, Some(&Component::Job(id)));
         }
-        self.schedules.insert(id, schedule);
     }
 
     /// Takes a job out of service; its running tasks lose their permissions at once and end by themselves.
     pub(super) fn remove_job(&mut self, now: Now, id: &str, effects: &mut Effects) {
         let Some(job) = self.catalog.remove(id) else { return };
-        self.schedules.remove(&job.id);
+        self.timetable.remove(&job.id);
         self.desk.turn(now, effects).broker(BrokerOrder::Regrant {
             component: Component::Job(job.id.clone()),
             publish: vec![],
