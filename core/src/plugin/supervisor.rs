@@ -50,7 +50,7 @@ enum State {
     Starting { spawn: SpawnId, released: bool },
     Running { spawn: SpawnId },
     Stopping { spawn: SpawnId, kill_at: Option<Monotonic> },
-    Ending { spawn: SpawnId, how: String },
+    Ending { spawn: SpawnId, how: String, collected: bool },
     Backoff { until: Monotonic },
     Failed { until: Monotonic },
 }
@@ -76,6 +76,8 @@ pub(crate) struct Supervisor {
     pub(crate) restarts: u64,
     pub(crate) connections: u32,
     pub(crate) last_reason: Option<String>,
+    /// Its definition is out of service; it leaves with its process.
+    pub(crate) retired: bool,
 }
 
 impl Supervisor {
@@ -91,6 +93,7 @@ impl Supervisor {
             restarts: 0,
             connections: 0,
             last_reason: None,
+            retired: false,
         }
     }
 
@@ -113,6 +116,11 @@ impl Supervisor {
         matches!(self.state, State::Stopped | State::Backoff { .. } | State::Failed { .. })
     }
 
+    /// Whether a process of it may be there.
+    pub(crate) const fn has_tree(&self) -> bool {
+        !self.is_stopped()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
         let (at, reason) = match &self.state {
             State::Stopping { kill_at: Some(at), .. } => (*at, "the grace of a stopping plugin"),
@@ -126,11 +134,14 @@ impl Supervisor {
         Some(Deadline { at, reason })
     }
 
-    /// Starts it by hand or at start-up; a process that exists already stays.
+    /// Starts it by hand or at start-up; a process that exists already stays, one that is being stopped is followed by another.
     pub(crate) fn start(&mut self, turn: &mut Turn<'_>) {
         if self.is_stopped() {
             self.backoff.reset();
             self.spawn("it was asked to start", turn);
+        } else if self.then == Then::Stop {
+            self.backoff.reset();
+            self.then = Then::Restart;
         }
     }
 
@@ -157,19 +168,26 @@ impl Supervisor {
     }
 
     fn end(&mut self, then: Then, grace_seconds: u64, turn: &mut Turn<'_>) {
-        self.then = then;
-        match self.state {
+        let aborted = core::mem::replace(&mut self.then, then) != Then::Supervise;
+        match &mut self.state {
+            State::Starting { released: false, .. } if aborted => {}
             State::Starting { spawn, released: false } => {
+                let spawn = *spawn;
                 let reason = String::from("it was stopped before it could start.");
                 turn.process(ProcessOrder::Abort { spawn, reason });
             }
             State::Starting { spawn, released: true } | State::Running { spawn } => {
+                let spawn = *spawn;
                 let kill_at = Some(turn.now.monotonic.plus_seconds(grace_seconds));
                 self.state = State::Stopping { spawn, kill_at };
                 turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate });
             }
+            // It has its SIGTERM; a shorter grace counts from now.
+            State::Stopping { kill_at: Some(at), .. } => {
+                *at = turn.now.monotonic.plus_seconds(grace_seconds).min(*at);
+            }
             State::Stopped
-            | State::Stopping { .. }
+            | State::Stopping { kill_at: None, .. }
             | State::Ending { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => {}
@@ -190,20 +208,22 @@ impl Supervisor {
         }
     }
 
+    /// Whether this process was asked for and has not been reported yet.
+    pub(crate) fn awaits(&self, spawn: SpawnId) -> bool {
+        self.state == State::Starting { spawn, released: false }
+    }
+
     /// The process exists and waits; `refusal` says why it must not run.
     pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, refusal: Option<String>, turn: &mut Turn<'_>) {
-        let State::Starting { spawn: own, released: false } = self.state else {
+        if !self.awaits(spawn) {
             return self.anomaly("a prepared process", turn);
-        };
-        if own != spawn {
-            return self.anomaly("a prepared process", turn);
-        }
-        if let Some(reason) = refusal {
-            return turn.process(ProcessOrder::Abort { spawn, reason });
         }
         if self.then != Then::Supervise {
             // It was stopped meanwhile and the abort is under way.
             return;
+        }
+        if let Some(reason) = refusal {
+            return turn.process(ProcessOrder::Abort { spawn, reason });
         }
         self.pid = Some(pid);
         self.state = State::Starting { spawn, released: true };
@@ -213,7 +233,7 @@ impl Supervisor {
     /// Its program runs.
     pub(crate) fn on_started(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
         match self.state {
-            State::Starting { spawn: own, .. } if own == spawn => {
+            State::Starting { spawn: own, released: true } if own == spawn => {
                 self.state = State::Running { spawn };
                 let message = format!("Plugin {} runs with pid {}.", self.definition.id, self.pid.unwrap_or_default());
                 self.log(Level::Information, "PluginRunning", message, turn);
@@ -232,7 +252,9 @@ impl Supervisor {
 
     /// There is no process, and this is why.
     pub(crate) fn on_spawn_failed(&mut self, spawn: SpawnId, reason: &str, turn: &mut Turn<'_>) {
-        if !self.has_process(spawn) {
+        // It may have been stopped between its release and this; a program that ran ends by an exit.
+        let never_ran = matches!(self.state, State::Starting { .. } | State::Stopping { .. });
+        if !self.owns(spawn) || !never_ran {
             return self.anomaly("a failed spawn", turn);
         }
         self.ended(&format!("it could not be started: {reason}"), turn);
@@ -247,7 +269,7 @@ impl Supervisor {
             ExitStatus::Code(code) => format!("it exited with code {code}"),
             ExitStatus::Signal(signal) => format!("signal {signal} ended it"),
         };
-        self.state = State::Ending { spawn, how };
+        self.state = State::Ending { spawn, how, collected: false };
         turn.process(ProcessOrder::Collect { spawn });
     }
 
@@ -258,7 +280,13 @@ impl Supervisor {
 
     /// Its last words are here; now what is left of the tree goes.
     pub(crate) fn on_collected(&mut self, spawn: SpawnId, stderr: &Captured, turn: &mut Turn<'_>) {
-        let State::Ending { how, .. } = &mut self.state else { return self.anomaly("captured output", turn) };
+        let State::Ending { spawn: own, how, collected: collected @ false } = &mut self.state else {
+            return self.anomaly("captured output", turn);
+        };
+        if *own != spawn {
+            return self.anomaly("captured output", turn);
+        }
+        *collected = true;
         let words =
             String::from_utf8_lossy(if stderr.tail.is_empty() { &stderr.head } else { &stderr.tail }).into_owned();
         if let Some((index, _)) = words.trim_end().char_indices().rev().nth(LAST_WORDS.saturating_sub(1)) {
@@ -272,7 +300,7 @@ impl Supervisor {
     /// Nothing of it is left.
     pub(crate) fn on_discarded(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
         match &self.state {
-            State::Ending { spawn: own, how } if *own == spawn => {
+            State::Ending { spawn: own, how, .. } if *own == spawn => {
                 let how = how.clone();
                 self.ended(&how, turn);
             }
