@@ -23,11 +23,14 @@ pub use surroundings::{facts, facts_of_a_stranger};
 pub struct Tree {
     /// Its leader and its cgroup, once the world has said so.
     pub prepared: Option<(u32, Option<u64>)>,
+    ordered: bool,
     aborted: bool,
     released: bool,
     exited: bool,
     collected: bool,
     discarded: bool,
+    /// The world has said that nothing of it is left.
+    over: bool,
 }
 
 /// The world around one agent.
@@ -143,7 +146,7 @@ impl World {
             self.judge(effect, &mut released);
         }
         for spawn in released {
-            assert!(self.is_trusted(spawn), "spawn {spawn} runs and is not in the registry");
+            assert_ne!(self.is_trusted(spawn), Some(false), "spawn {spawn} runs and is not in the registry");
         }
         if let Some(deadline) = self.agent.next_deadline(self.now).filter(|_| !self.exited) {
             assert!(deadline.at > self.now.monotonic, "{deadline:?} is over at {:?}", self.now.monotonic);
@@ -156,7 +159,7 @@ impl World {
             Effect::Process(order) => self.judge_order(order, released),
             Effect::Broker(BrokerOrder::Revoke { spawn }) => {
                 released.retain(|other| *other != spawn);
-                assert!(!self.is_trusted(spawn), "spawn {spawn} is revoked and still in the registry");
+                assert_ne!(self.is_trusted(spawn), Some(true), "spawn {spawn} is revoked and still in the registry");
             }
             Effect::Broker(BrokerOrder::Stop) => self.owed.push(Owed::BrokerStop),
             Effect::Broker(_) | Effect::Log(_) => {}
@@ -174,7 +177,8 @@ impl World {
             ProcessOrder::Spawn(request) => {
                 let spawn = request.spawn;
                 assert!(!self.stopping, "spawn {spawn} although the agent stops");
-                assert!(self.trees.insert(spawn, Tree::default()).is_none(), "spawn {spawn} twice");
+                let tree = self.trees.entry(spawn).or_default();
+                assert!(!std::mem::replace(&mut tree.ordered, true), "spawn {spawn} twice");
                 self.owed.push(Owed::Spawn(spawn));
             }
             ProcessOrder::Release { spawn } => {
@@ -187,7 +191,7 @@ impl World {
             }
             ProcessOrder::Abort { spawn, reason } => {
                 let tree = self.trees.entry(spawn).or_default();
-                assert!(!tree.released, "spawn {spawn} is aborted after its release");
+                assert!(!tree.released || tree.over, "spawn {spawn} is aborted after its release");
                 if !std::mem::replace(&mut tree.aborted, true) {
                     self.owed.push(Owed::Abort(spawn, reason));
                 }
@@ -211,9 +215,11 @@ impl World {
         }
     }
 
-    /// Whether the leader of a tree would be let in. Asks the agent, as the broker would.
-    fn is_trusted(&mut self, spawn: SpawnId) -> bool {
-        let Some((pid, cgroup)) = self.trees.get(&spawn).and_then(|tree| tree.prepared) else { return false };
+    /// Whether the leader of a tree is known; asks the agent, as the broker would. `None` once that lets nobody in any more.
+    fn is_trusted(&mut self, spawn: SpawnId) -> Option<bool> {
+        let Some((pid, cgroup)) = self.trees.get(&spawn).and_then(|tree| tree.prepared) else {
+            return Some(false);
+        };
         self.connections = self.connections.saturating_add(1);
         let connection = ConnectionId(self.connections);
         let report = BrokerReport::ConnectAsked { connection, client_id: format!("x_{pid}"), peer: facts(pid, cgroup) };
@@ -234,7 +240,12 @@ impl World {
             })
             .collect();
         assert_eq!(verdicts.len(), 1, "a CONNECT has one answer");
-        !matches!(verdicts.first(), Some(ConnectVerdict::Refuse { reason: ConnectRefusal::NotAuthorized, .. }))
+        match verdicts.first()? {
+            ConnectVerdict::Accept(_) => Some(true),
+            ConnectVerdict::Refuse { reason: ConnectRefusal::ClientIdentifierNotValid, .. } => Some(true),
+            ConnectVerdict::Refuse { reason: ConnectRefusal::NotAuthorized, .. } => Some(false),
+            ConnectVerdict::Refuse { reason: ConnectRefusal::ServerUnavailable, .. } => None,
+        }
     }
 
     fn ask(&mut self, ask: &Ask) {

@@ -65,7 +65,7 @@ impl World {
                 let stdout = Captured { head, tail: Vec::new(), omitted: 0 };
                 self.tell(Event::Process(ProcessReport::Collected { spawn, stdout, stderr: Captured::default() }));
             }
-            Owed::Discard(spawn) => self.tell(Event::Process(ProcessReport::Discarded { spawn })),
+            Owed::Discard(spawn) => self.discard(spawn),
             Owed::Inspect(ticket, queries) => {
                 let executables = vec![executable(well); queries];
                 self.tell(Event::Process(ProcessReport::Inspected { ticket, executables }));
@@ -81,7 +81,13 @@ impl World {
         self.tell(Event::Process(ProcessReport::Prepared { spawn, pid, cgroup, executable: executable(safe) }));
     }
 
-    fn fail(&mut self, spawn: SpawnId, reason: &str) {
+    pub(super) fn discard(&mut self, spawn: SpawnId) {
+        self.trees.entry(spawn).or_default().over = true;
+        self.tell(Event::Process(ProcessReport::Discarded { spawn }));
+    }
+
+    pub(super) fn fail(&mut self, spawn: SpawnId, reason: &str) {
+        self.trees.entry(spawn).or_default().over = true;
         self.tell(Event::Process(ProcessReport::SpawnFailed { spawn, reason: reason.to_owned() }));
     }
 }

@@ -228,9 +228,7 @@ impl World {
         let event = match odd {
             Odd::Prepared(spawn, safe) => return self.prepare(SpawnId(*spawn), *safe),
             Odd::Started(spawn) => Event::Process(ProcessReport::Started { spawn: SpawnId(*spawn) }),
-            Odd::Failed(spawn) => {
-                Event::Process(ProcessReport::SpawnFailed { spawn: SpawnId(*spawn), reason: String::from("odd") })
-            }
+            Odd::Failed(spawn) => return self.fail(SpawnId(*spawn), "odd"),
             Odd::Exited(spawn) => {
                 self.trees.entry(SpawnId(*spawn)).or_default().exited = true;
                 Event::Process(ProcessReport::Exited { spawn: SpawnId(*spawn), status: ExitStatus::Code(3) })
@@ -239,7 +237,7 @@ impl World {
                 let (stdout, stderr) = (Captured::default(), Captured::default());
                 Event::Process(ProcessReport::Collected { spawn: SpawnId(*spawn), stdout, stderr })
             }
-            Odd::Discarded(spawn) => Event::Process(ProcessReport::Discarded { spawn: SpawnId(*spawn) }),
+            Odd::Discarded(spawn) => return self.discard(SpawnId(*spawn)),
             Odd::Inspected(ticket, files) => {
                 let executables = vec![ports::executable(true); *files];
                 Event::Process(ProcessReport::Inspected { ticket: TicketId(*ticket), executables })
