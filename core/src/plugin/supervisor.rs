@@ -1,29 +1,41 @@
 //! The life of one plugin (contract section 7, seed 004 "How Plugins are Loaded and Monitored").
 //!
 //! ```text
-//! state      event                     next state   orders
-//! ---------  ------------------------  -----------  --------------------------------------------
+//! state      event                    next state   orders
+//! ---------  -----------------------  -----------  --------------------------------------------
 //! Stopped,
 //! Backoff,
-//! Failed     start                     Starting     Spawn
-//! Starting   prepared                  Starting     Release (Abort where the file is not safe)
-//! Starting   started                   Running
-//! Starting   spawn failed              (ended)
+//! Failed     start or restart         Starting     Spawn
+//! Backoff,
+//! Failed     its deadline             Starting     Spawn
+//! Backoff,
+//! Failed     stop                     Stopped
+//! Starting   prepared                 Released     Release; Abort where it must not run; nothing once it was aborted
+//! Starting   stop or restart          Starting     Abort
 //! Starting,
-//! Running    exited                    Ending       Collect, then Discard
-//! Starting,
-//! Running    stop or restart asked     Stopping     Signal TERM; after the grace Signal KILL
-//! Stopping   exited                    Ending       Collect, then Discard
-//! Ending     discarded                 (ended)
-//! Backoff    its deadline              Starting     Spawn
-//! Failed     its deadline              Starting     Spawn
+//! Released   spawn failed             (ended)
+//! Released   started                  Running
+//! Released,
+//! Running    exited                   Ending       Collect
+//! Released,
+//! Running    stop or restart          Stopping     Signal TERM; after the grace Signal KILL
+//! Stopping   spawn failed             (ended)
+//! Stopping   exited                   Ending       Collect
+//! Ending     collected                Ending       Discard
+//! Ending     discarded                (ended)
+//! any above  start once stopped       same         what follows becomes a restart
+//! any        any other                same         an anomaly on record
 //! ```
+//! `Released` is `Starting` seen from outside, and `Ending` is `Stopping`.
 //! *ended*: `Stopped` where it was stopped or is not restarted, `Starting` where a restart was asked, else `Backoff`,
 //! or `Failed` after five exits within a minute.
 //!
 //! Never: two processes of one plugin; a restart without a reason in the log.
 
+mod ending;
 mod launch;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use alloc::format;
@@ -31,7 +43,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use super::PluginDefinition;
-use super::backoff::{Backoff, Verdict};
+use super::backoff::Backoff;
 use crate::effect::{ProcessOrder, TreeSignal};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, SpawnId};
@@ -273,9 +285,14 @@ impl Supervisor {
         turn.process(ProcessOrder::Collect { spawn });
     }
 
-    /// Whether this is its tree and its main process is not known to have ended.
+    /// Whether this is its tree, released, and its main process is not known to have ended.
     fn has_process(&self, spawn: SpawnId) -> bool {
-        self.owns(spawn) && !matches!(self.state, State::Ending { .. })
+        let running = match self.state {
+            State::Starting { released, .. } => released,
+            State::Running { .. } | State::Stopping { .. } => true,
+            State::Stopped | State::Ending { .. } | State::Backoff { .. } | State::Failed { .. } => false,
+        };
+        running && self.owns(spawn)
     }
 
     /// Its last words are here; now what is left of the tree goes.
@@ -311,55 +328,6 @@ impl Supervisor {
             | State::Ending { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => self.anomaly("a discarded tree", turn),
-        }
-    }
-
-    /// Decides what follows now that there is no process.
-    fn ended(&mut self, how: &str, turn: &mut Turn<'_>) {
-        self.pid = None;
-        self.connections = 0;
-        self.last_reason = Some(how.to_string());
-        let id = self.definition.id.clone();
-        let supervised = self.definition.requires_monitoring && self.definition.auto_restart;
-        match self.then {
-            Then::Stop => {
-                self.state = State::Stopped;
-                self.log(Level::Information, "PluginStopped", format!("Plugin {id} is stopped: {how}."), turn);
-            }
-            Then::Restart => {
-                self.restarts = self.restarts.saturating_add(1);
-                self.spawn("a restart was asked", turn);
-            }
-            Then::Supervise if supervised => self.back_off(how, turn),
-            Then::Supervise => {
-                self.state = State::Stopped;
-                let message = format!(
-                    "Plugin {id} ended: {how}. It is not restarted because requiresMonitoring and autoRestart are not both true; \
-                     start it with POST /api/plugins/{id}/start."
-                );
-                self.log(Level::Warning, "PluginEnded", message, turn);
-            }
-        }
-    }
-
-    fn back_off(&mut self, how: &str, turn: &mut Turn<'_>) {
-        let id = self.definition.id.clone();
-        let now = turn.now.monotonic;
-        match self.backoff.on_exit(self.started, now, &turn.monitoring) {
-            Verdict::RestartAt(until) => {
-                self.state = State::Backoff { until };
-                let message = format!("Plugin {id} ended: {how}. It is restarted in {} ms.", until.millis_since(now));
-                self.log(Level::Warning, "PluginEnded", message, turn);
-            }
-            Verdict::FailedUntil(until) => {
-                self.state = State::Failed { until };
-                let message = format!(
-                    "Plugin {id} failed: {how}, for the fifth time within a minute. It is tried again in {} s; mend it and \
-                     start it with POST /api/plugins/{id}/start.",
-                    until.millis_since(now) / 1000
-                );
-                self.log(Level::Error, "PluginFailed", message, turn);
-            }
         }
     }
 
