@@ -33,6 +33,12 @@ pub struct Tree {
     over: bool,
 }
 
+impl Tree {
+    const fn is_being_aborted(&self) -> bool {
+        self.aborted && !self.over
+    }
+}
+
 /// The world around one agent.
 #[derive(Debug)]
 pub struct World {

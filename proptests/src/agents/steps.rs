@@ -226,7 +226,11 @@ impl World {
 
     fn odd(&mut self, odd: &Odd) {
         let event = match odd {
-            Odd::Prepared(spawn, safe) => return self.prepare(SpawnId(*spawn), *safe),
+            Odd::Prepared(spawn, safe) => {
+                // Not between an abort and its answer: there the agent takes a second `Prepared` for the first.
+                let aborted = self.trees.get(&SpawnId(*spawn)).is_some_and(super::Tree::is_being_aborted);
+                return if aborted { self.pass(1) } else { self.prepare(SpawnId(*spawn), *safe) };
+            }
             Odd::Started(spawn) => Event::Process(ProcessReport::Started { spawn: SpawnId(*spawn) }),
             Odd::Failed(spawn) => return self.fail(SpawnId(*spawn), "odd"),
             Odd::Exited(spawn) => {
