@@ -13,7 +13,7 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::route::{RouteError, Target, route, tier};
+use super::route::{Resource, RouteError, Target, route, tier};
 use super::*;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];

@@ -177,7 +177,7 @@ fn manifests_and_commands() {
     check(manifests::lints_inherited, "app/Cargo.toml", "[package]\nname = \"x\"\n", &[0]);
     let root = file("Cargo.toml", "[workspace]\nmembers = [\"core\"]\n");
     let (core, app) = (file("core/Cargo.toml", ""), file("app/Cargo.toml", ""));
-    assert_eq!(manifests::members(&root, &[&core]), Vec::<usize>::new());
+    assert_eq!(manifests::members(&root, &[&core]), []);
     assert_eq!(manifests::members(&root, &[&core, &app]).len(), 1);
 
     let aliases = |verify: &str| {
@@ -197,7 +197,7 @@ fn manifests_and_commands() {
     let workspace =
         |level: &str| file("Cargo.toml", &format!("[workspace.lints.clippy]\ntoo_many_lines = \"{level}\"\n"));
     let clippy = |most: &str| file("clippy.toml", &format!("too-many-lines-threshold = {most}\n"));
-    assert_eq!(manifests::function_sizes(&clippy("70"), &workspace("warn")), Vec::<usize>::new());
+    assert_eq!(manifests::function_sizes(&clippy("70"), &workspace("warn")), []);
     assert_eq!(manifests::function_sizes(&clippy("170"), &workspace("warn")).len(), 1);
     assert_eq!(manifests::function_sizes(&clippy("70"), &workspace("allow")).len(), 1);
 }
