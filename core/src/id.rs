@@ -20,14 +20,11 @@ pub struct InvalidId {
     pub underscore: bool,
 }
 
-/// Names that open a device instead of a file on Windows, with any extension; one fleet's jobs go to every system.
-const DEVICE_NAMES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
-
-/// `COM1` to `COM9`, `LPT1` to `LPT9`.
-fn is_numbered_device(stem: &str) -> bool {
-    let number = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
-    number.is_some_and(|number| matches!(number.as_bytes(), [b'1'..=b'9']))
-}
+/// Names that no file can have on Windows, with or without an extension (security design, H20).
+const DEVICES: [&str; 22] = [
+    "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9", "LPT1", "LPT2",
+    "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
+];
 
 /// Checks the alphabet, length and ends of a job id (contract section 3).
 fn check_id(text: &str) -> Result<(), InvalidId> {
@@ -47,12 +44,9 @@ fn check_id(text: &str) -> Result<(), InvalidId> {
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-') {
         return fail(String::from("an id consists of A-Z a-z 0-9 . and - only."), false);
     }
-    let stem = text.split('.').next().unwrap_or_default().to_ascii_uppercase();
-    if DEVICE_NAMES.contains(&stem.as_str()) || is_numbered_device(&stem) {
-        return fail(
-            format!("'{stem}' is a device on Windows, so no file there can have this name; choose another id."),
-            false,
-        );
+    let stem = text.split('.').next().unwrap_or_default();
+    if DEVICES.iter().any(|device| device.eq_ignore_ascii_case(stem)) {
+        return fail(format!("'{stem}' is the name of a device on Windows and can be no file name there."), false);
     }
     if !text.starts_with(|first: char| first.is_ascii_alphanumeric()) || text.ends_with('.') {
         return fail(String::from("an id starts with a letter or digit and does not end with a dot."), false);

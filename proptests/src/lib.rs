@@ -1,5 +1,6 @@
 //! What the laws need: generators, naive models, a fake world for the agent, and the rules of the house as functions over text.
 
+pub mod agents;
 pub mod brokers;
 pub mod laws;
 pub mod tidy;
