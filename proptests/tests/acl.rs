@@ -149,11 +149,11 @@ proptest! {
     #[test]
     fn any_client_id_is_judged(text in any::<String>(), close in "[ab_.0-9/-]{0,12}", component in component(), pid in 1..20_u32) {
         for text in [text, close] {
-            if let Judgement::Fits = client_id::judge(&text, &component, pid) {
+            if let Judgement::Fits = client_id::judge(&text, &component, pid, "a_b") {
                 let rest = text.strip_prefix(component.id()).unwrap().strip_suffix(&format!("_{pid}")).unwrap();
                 match component {
                     Component::Job(_) => prop_assert!(rest.len() > 1 && rest.starts_with('_') && !rest[1..].contains(['_', '/', '\\'])),
-                    Component::Plugin(_) => prop_assert!(rest.is_empty() || (rest.len() > 1 && rest.starts_with('_') && !rest.contains(['/', '\\']))),
+                    Component::Plugin(_) => prop_assert!(rest.is_empty() || rest == "_a_b"),
                 }
             }
             if let Ok(pid) = client_id::claimed_pid(&text) {
@@ -166,9 +166,9 @@ proptest! {
     #[test]
     fn the_documented_forms_fit_their_owner_alone(component in component(), other in component(), token in "[A-Za-z0-9-]{1,8}", pid in 1..=PID_MAX) {
         let text = format!("{}_{token}_{pid}", component.id());
-        prop_assert_eq!(client_id::judge(&text, &component, pid), Judgement::Fits);
+        prop_assert_eq!(client_id::judge(&text, &component, pid, &token), Judgement::Fits);
         prop_assert_eq!(client_id::claimed_pid(&text), Ok(pid));
-        let fits = |component: &Component, pid| client_id::judge(&text, component, pid) == Judgement::Fits;
+        let fits = |component: &Component, pid| client_id::judge(&text, component, pid, &token) == Judgement::Fits;
         prop_assert!(other.id() == component.id() || !fits(&other, pid));
         prop_assert!(!fits(&component, pid % PID_MAX + 1));
     }

@@ -37,6 +37,8 @@ pub(crate) fn surroundings() -> Surroundings {
             ("PATH".to_string(), "/bin:rel:/usr/bin".to_string()),
         ]),
         uid: 0,
+        time_zone: String::from("UTC"),
+        user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::from([("tmp".to_string(), "/tmp".to_string())]),
         admin_certificates: BTreeSet::new(),

@@ -55,6 +55,8 @@ pub(super) fn surroundings(started: Now) -> Surroundings {
         version: String::from("0.1.0"),
         environment: Vec::new(),
         uid: 0,
+        time_zone: String::from("UTC"),
+        user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::new(),
         admin_certificates: BTreeSet::from([String::from("ad")]),

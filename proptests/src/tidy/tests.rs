@@ -209,8 +209,8 @@ fn documents() {
     assert_eq!(names, ["Loaded", "Api"]);
     let source = file("core/src/event.rs", source);
     let missing = |text: &str| lines(&house::variants_documented(&source, &file("docs/architecture.md", text)));
-    assert!(missing("`Event::Loaded` and `Api { Request }`").is_empty());
-    assert!(missing("```text\nLoaded Api\n```\n").is_empty());
+    assert_eq!(missing("`Event::Loaded` and `Api { Request }`"), Vec::<usize>::new());
+    assert_eq!(missing("```text\nLoaded Api\n```\n"), Vec::<usize>::new());
     assert_eq!(missing("Loaded and `Apis`"), [4, 6]);
     assert_eq!(missing("`Loaded` and Api"), [6]);
     check(house::commands_shown, "README.md", "`cargo demo`, then\n    cargo verify\n", &[]);
