@@ -32,6 +32,7 @@ pub(crate) fn gather(facts: Facts<'_>) -> Surroundings {
         started: facts.started,
         version: String::from(env!("CARGO_PKG_VERSION")),
         environment,
+        time_zone: time_zone(),
         user_name: user_name(uid),
         uid,
         has_desktop: false,
@@ -67,4 +68,16 @@ fn user_name(uid: u32) -> String {
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     });
     named.unwrap_or_else(|| uid.to_string())
+}
+
+/// The machine's time zone: `TZ` where it is a name, else what `/etc/localtime` links to, else what `/etc/timezone` says, else UTC.
+fn time_zone() -> String {
+    let by_variable = std::env::var("TZ").ok().map(|zone| zone.trim_start_matches(':').to_owned());
+    let by_link = || {
+        let target = std::fs::canonicalize("/etc/localtime").ok()?;
+        target.to_str()?.split_once("/zoneinfo/").map(|(_, name)| name.to_owned())
+    };
+    let by_file = || std::fs::read_to_string("/etc/timezone").ok().map(|name| name.trim().to_owned());
+    let named = |zone: &String| !zone.is_empty() && !zone.starts_with('/');
+    by_variable.filter(named).or_else(by_link).or_else(by_file).unwrap_or_else(|| String::from("UTC"))
 }

@@ -44,7 +44,7 @@ use crate::job::finding::Findings;
 use crate::log_message::Level;
 use crate::plugin::supervisor::Supervisor;
 use crate::run::Run;
-use crate::schedule::Schedule;
+use crate::schedule::Timetable;
 use crate::surroundings::Surroundings;
 use crate::time::{Deadline, Monotonic, Now};
 use crate::trust::Registry;
@@ -55,7 +55,7 @@ use crate::turn::{Counters, Desk};
 pub struct Agent {
     desk: Desk,
     catalog: Catalog,
-    schedules: BTreeMap<JobId, Schedule>,
+    timetable: Timetable,
     runs: BTreeMap<RunId, Run>,
     last_runs: BTreeMap<JobId, LastRun>,
     plugins: BTreeMap<PluginId, Supervisor>,
@@ -65,7 +65,9 @@ pub struct Agent {
     pending: BTreeMap<TicketId, answers::Pending>,
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
-    denials: VecDeque<record::DenialRecord>,
+    /// Runs that ended lately, with their place in a chain of events.
+    ended: VecDeque<(RunId, u32)>,
+    denials: record::Denials,
     phase: lifecycle::Lifecycle,
 }
 
@@ -83,7 +85,7 @@ impl Agent {
         Self {
             desk,
             catalog: Catalog::default(),
-            schedules: BTreeMap::new(),
+            timetable: Timetable::default(),
             runs: BTreeMap::new(),
             last_runs: BTreeMap::new(),
             plugins: BTreeMap::new(),
@@ -93,7 +95,8 @@ impl Agent {
             pending: BTreeMap::new(),
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
-            denials: VecDeque::new(),
+            ended: VecDeque::new(),
+            denials: record::Denials::default(),
             phase: lifecycle::Lifecycle::Loading,
         }
     }
@@ -116,12 +119,17 @@ impl Agent {
 
     /// When it wants to be called next, whatever else happens.
     pub fn next_deadline(&self, now: Now) -> Option<Deadline> {
+        if self.phase == lifecycle::Lifecycle::Stopped {
+            return None;
+        }
         let runs = self.runs.values().filter_map(Run::next_deadline);
         let plugins = self.plugins.values().filter_map(Supervisor::next_deadline);
-        let schedules = self.schedules.values().filter_map(|schedule| schedule.next_deadline(now));
         let waiting = self.waiting.iter().map(runs::Waiting::deadline);
-        let others = [self.start_queue.next_deadline(), self.phase.next_deadline()].into_iter().flatten();
-        runs.chain(plugins).chain(schedules).chain(waiting).chain(others).min()
+        // Schedules are served while the agent is at work only; before and after, their instants would be missed in a loop.
+        let schedules = self.timetable.next_deadline(now).filter(|_| self.is_running());
+        let others =
+            [self.start_queue.next_deadline(), self.phase.next_deadline(), self.denials.next_deadline(), schedules];
+        runs.chain(plugins).chain(waiting).chain(others.into_iter().flatten()).min()
     }
 
     /// Everything that is due by now; calling it early or twice does nothing.
@@ -133,10 +141,12 @@ impl Agent {
         for plugin in self.plugins.values_mut().filter(|plugin| due(plugin.next_deadline(), now.monotonic)) {
             plugin.on_deadline(&mut self.desk.turn(now, effects));
         }
+        self.drop_retired_plugins();
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);
         self.settle_runs(now, effects);
         self.answer_late(now, effects);
+        self.summarize_denials(now, effects);
         self.continue_stop(now, effects);
     }
 }

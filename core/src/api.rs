@@ -17,7 +17,7 @@ use crate::id::RequestId;
 use crate::job::finding::Finding;
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
-pub(crate) use guard::refuse;
+pub(crate) use guard::{Refused, refuse};
 
 /// Which listener a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +79,14 @@ pub enum Tier {
 }
 
 impl ApiRequest {
-    /// The value of a header field, by its lower-case name.
+    /// The first value of a header field, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a header field, by its lower-case name.
+    pub fn all_headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 

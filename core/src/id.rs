@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::limits::ID_LENGTH;
 
+#[cfg(test)]
+mod tests;
+
 /// Why a text is not a valid job or plugin id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidId {
@@ -16,6 +19,12 @@ pub struct InvalidId {
     /// Whether an underscore is to blame, which the broker's client ids cannot carry (seed 001, step 3).
     pub underscore: bool,
 }
+
+/// Names that no file can have on Windows, with or without an extension (security design, H20).
+const DEVICES: [&str; 22] = [
+    "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9", "LPT1", "LPT2",
+    "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
+];
 
 /// Checks the alphabet, length and ends of a job id (contract section 3).
 fn check_id(text: &str) -> Result<(), InvalidId> {
@@ -34,6 +43,10 @@ fn check_id(text: &str) -> Result<(), InvalidId> {
     }
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-') {
         return fail(String::from("an id consists of A-Z a-z 0-9 . and - only."), false);
+    }
+    let stem = text.split('.').next().unwrap_or_default();
+    if DEVICES.iter().any(|device| device.eq_ignore_ascii_case(stem)) {
+        return fail(format!("'{stem}' is the name of a device on Windows and can be no file name there."), false);
     }
     if !text.starts_with(|first: char| first.is_ascii_alphanumeric()) || text.ends_with('.') {
         return fail(String::from("an id starts with a letter or digit and does not end with a dot."), false);

@@ -24,6 +24,20 @@ pub const WAITING_REQUESTS: usize = 256;
 pub const CONDITION_DEPTH: usize = 32;
 /// Bytes of one text after substitution; a longer one fails the task instead of growing.
 pub const SUBSTITUTED_BYTES: usize = 64 << 10;
+/// Bytes of one task's arguments together after substitution; the kernel takes no more than 2 MiB with the environment.
+pub const ARGUMENT_BYTES: usize = 1 << 20;
+/// Tasks that one run's record lists, skipped ones included, so that a loop over skipped tasks ends too.
+pub const TASK_RECORDS: usize = 10_000;
+/// Bytes of output and command lines that one run's record keeps of all its tasks together.
+pub const RUN_OUTPUT_BYTES: usize = 8 << 20;
+/// Warnings that one run's record keeps; the same one stands there once.
+pub const RUN_WARNINGS: usize = 100;
+/// Requests that wait for an answer of a port at one time; one more is told to come again.
+pub const PENDING_REQUESTS: usize = 256;
+/// Characters of each text of a refusal on record: whoever is refused chooses some of them.
+pub const DENIAL_CHARS: usize = 1024;
+/// Runs that ended lately and whose place in a chain of events is still known, for their last messages.
+pub const ENDED_RUNS: usize = 256;
 /// Bytes of a run's context as JSON; a merge beyond it is refused and recorded.
 pub const CONTEXT_BYTES: usize = 1 << 20;
 /// Definitions of one kind that are loaded; the rest is out of service with that reason.

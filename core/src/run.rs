@@ -4,19 +4,25 @@
 //! phase       event                    next phase   orders
 //! ----------  -----------------------  -----------  ---------------------------------------------
 //! (none)      begin                    Recording    PersistRun
-//! Recording   persisted, ok            Waiting
-//! Waiting     admitted                 (advance)    see below
+//! Recording   persisted, ok            Waiting      (finish) where it was canceled meanwhile
 //! Recording   persisted, failed        (finish)     nothing runs that is not on record
-//! Preparing   prepared                 Releasing    Release
-//! Preparing   spawn failed             (advance)
-//! Releasing   started                  Running
+//! Waiting     admitted                 (advance)    see below
+//! Waiting     cancel                   (finish)
+//! Preparing   prepared                 Releasing    Release; Abort where it must not run; nothing once it was aborted
+//! Preparing   limit or cancel          Preparing    Abort
+//! Preparing,
 //! Releasing   spawn failed             (advance)
+//! Releasing   started                  Running
 //! Releasing,
 //! Running     exited                   Collecting   Collect
-//! Running     limit or cancel          Running      Signal TERM; after the grace Signal KILL
+//! Releasing,
+//! Running     limit or cancel          same         Signal TERM; after the grace Signal KILL
+//! Collecting  started                  Collecting   its end was seen first
 //! Collecting  collected                (advance)
 //! Clearing    last tree discarded      Closing      PersistRun
-//! Closing     persisted                Done
+//! Closing     persisted, either way    Done
+//! any         cancel                   same         the next *advance* is *finish*, unless it is finishing already
+//! any         any other                same         an anomaly on record
 //! ```
 //! *advance* considers tasks until one must be executed: a skipped task leads to the next in list order, a built-in is
 //! carried out at once, a process is asked for (`Preparing`, Spawn), and the end of the list or a route to `stop` is
@@ -112,7 +118,7 @@ impl Run {
     /// Makes the start of the run durable; everything else follows from that.
     pub(crate) fn begin(id: RunId, admitted: Admitted, turn: &mut Turn<'_>) -> Self {
         let Admitted { job, origin, context } = admitted;
-        let record = record::opening(&id, &job, &origin.trigger, &context, turn.now);
+        let record = record::opening(&id, &job, &origin.trigger, &context, turn);
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::PersistRun { ticket, record: record.clone() });
         let component = Component::Job(job.id.clone());
@@ -156,15 +162,16 @@ impl Run {
 
     /// When it wants to be called next.
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
-        self.phase.live().and_then(Live::next_deadline)
+        self.phase.limited().and_then(Live::next_deadline)
     }
 
     /// A record of this run reached the disk, or failed to.
     pub(crate) fn on_persisted(&mut self, ticket: TicketId, result: &Result<(), String>, turn: &mut Turn<'_>) {
         match (&self.phase, result) {
-            (Phase::Recording(asked), Ok(())) if *asked == ticket => {
-                self.phase = Phase::Waiting;
-            }
+            (Phase::Recording(asked), Ok(())) if *asked == ticket => match self.canceled.clone() {
+                Some(reason) => self.finish(Outcome::Canceled, reason, turn),
+                None => self.phase = Phase::Waiting,
+            },
             (Phase::Recording(asked), Err(error)) if *asked == ticket => {
                 let reason = format!("The history could not be written ({error}), so nothing was run.");
                 self.finish(Outcome::Failed, reason, turn);
@@ -207,10 +214,23 @@ impl Run {
         self.skipped_by_condition.then(|| (alternate, self.context.values().clone()))
     }
 
+    /// Whether this process was asked for and has not been reported yet.
+    pub(crate) fn awaits(&self, spawn: SpawnId) -> bool {
+        self.awaited(spawn).is_some()
+    }
+
+    fn awaited(&self, spawn: SpawnId) -> Option<&Live> {
+        let Phase::Preparing(live) = &self.phase else { return None };
+        (live.spawn == spawn).then_some(live)
+    }
+
     /// The process exists and waits; `refusal` says why it must not run.
     pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, refusal: Option<String>, turn: &mut Turn<'_>) {
-        let Some(live) = self.phase.live_of(spawn) else { return self.anomaly("a prepared process", turn) };
-        let refusal = refusal.or_else(|| self.canceled.clone());
+        let Some(live) = self.awaited(spawn).cloned() else { return self.anomaly("a prepared process", turn) };
+        if live.is_stopping() {
+            // It was stopped meanwhile and the abort is under way.
+            return;
+        }
         if let Some(reason) = refusal {
             turn.process(ProcessOrder::Abort { spawn, reason });
             return;
@@ -238,7 +258,10 @@ impl Run {
 
     /// The process could not be made, or was refused.
     pub(crate) fn on_spawn_failed(&mut self, spawn: SpawnId, reason: &str, turn: &mut Turn<'_>) {
-        let Some(live) = self.phase.live_of(spawn) else { return self.anomaly("a failed spawn", turn) };
+        let live = match (&self.phase, self.phase.live_of(spawn)) {
+            (Phase::Preparing(_) | Phase::Releasing(_), Some(live)) => live,
+            _ => return self.anomaly("a failed spawn", turn),
+        };
         self.trees.remove(&spawn);
         let end = live.end_of_failure();
         let next = self.task_ended(live.index, end, Some(reason.to_string()), &live, turn);
@@ -272,8 +295,10 @@ impl Run {
 
     /// A tree is gone.
     pub(crate) fn on_discarded(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
-        self.trees.remove(&spawn);
-        if self.trees.is_empty() && matches!(self.phase, Phase::Clearing) {
+        if !matches!(self.phase, Phase::Clearing) || !self.trees.remove(&spawn) {
+            return self.anomaly("a discarded tree", turn);
+        }
+        if self.trees.is_empty() {
             self.close(turn);
         }
     }
@@ -294,19 +319,24 @@ impl Run {
         }
     }
 
-    /// Ends the run early; its trees are terminated, later killed.
+    /// Ends the run early; its trees are terminated, later killed. A run that is ending already ends as it was going to.
     pub(crate) fn cancel(&mut self, reason: &str, turn: &mut Turn<'_>) {
-        if self.canceled.is_some() {
+        if self.canceled.is_some() || matches!(self.phase, Phase::Clearing | Phase::Closing(_) | Phase::Done) {
             return;
         }
         self.canceled = Some(reason.to_string());
+        if self.is_waiting() {
+            return self.finish(Outcome::Canceled, reason.to_string(), turn);
+        }
         self.stop_task(Stop::Canceled { reason: reason.to_string() }, turn);
     }
 
     fn stop_task(&mut self, stop: Stop, turn: &mut Turn<'_>) {
         let prepared_yet = matches!(self.phase, Phase::Releasing(_) | Phase::Running(_));
         let Some(live) = self.phase.live_mut() else { return };
-        live.stop(stop, turn.now.monotonic);
+        if !live.stop(stop, turn.now.monotonic) {
+            return;
+        }
         let spawn = live.spawn;
         let order = if prepared_yet {
             ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate }
@@ -342,5 +372,6 @@ impl Run {
         let level = if self.record.is_good() { Level::Information } else { Level::Warning };
         self.log(level, "RunFinished", message, turn);
         self.publish_event("finished", None, turn);
+        self.publish_completion(turn);
     }
 }

@@ -1,5 +1,8 @@
 //! What a machine has at hand during one call of `handle`: the time, the orders it gives, and the numbers it may use.
 
+#[cfg(test)]
+pub(crate) mod fixtures;
+
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 
@@ -8,7 +11,7 @@ use crate::config::{Monitoring, Settings};
 use crate::effect::{BrokerOrder, Effect, Effects, ProcessOrder, StoreOrder};
 use crate::id::{Component, RunId, SpawnId, TicketId};
 use crate::job::task::SettingReference;
-use crate::log_message::{Level, LogRecord};
+use crate::log_message::{Level, LogRecord, escape};
 use crate::surroundings::Surroundings;
 use crate::time::Now;
 
@@ -118,9 +121,11 @@ impl Turn<'_> {
         });
     }
 
-    /// Writes a line, stamped with this turn's time.
+    /// Writes a line, stamped with this turn's time. Whatever foreign text went into it, it stays one line (contract section 6).
     pub(crate) fn log_record(&mut self, mut record: LogRecord) {
         record.timestamp = self.now.wall.to_rfc3339();
+        record.message = escape(&record.message);
+        record.source = escape(&record.source);
         self.effects.push(Effect::Log(record));
     }
 

@@ -18,6 +18,7 @@ use crate::event::{DefinitionKind, ExecutableFacts, StoreReport};
 use crate::id::{JobId, RequestId, RunId, TicketId};
 use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Findings, Severity};
+use crate::limits::PENDING_REQUESTS;
 use crate::log_message::Level;
 use crate::run::history::RunRecord;
 use crate::time::Now;
@@ -100,6 +101,44 @@ impl Agent {
         }
     }
 
+    /// The agent exits: whoever still waits is told so.
+    pub(super) fn answer_everybody(&mut self, effects: &mut Effects) {
+        let triggers = core::mem::take(&mut self.unanswered_triggers);
+        for (run, request) in triggers {
+            respond(request, stopped(&format!("Run {run} was being recorded.")), effects);
+        }
+        for waiting in core::mem::take(&mut self.waiting) {
+            respond(waiting.request, stopped(&format!("Run {} had not ended.", waiting.run)), effects);
+        }
+        for pending in core::mem::take(&mut self.pending).into_values() {
+            let (request, what) = match pending {
+                Pending::Inspection { request, .. } => (request, "Nothing was written."),
+                Pending::Write { request, .. } => (request, "The job was being written."),
+                Pending::Removal { request, .. } => (request, "The job was being removed."),
+                Pending::Reload { request } => (request, "The definitions were being read."),
+                Pending::Runs { request, .. } => (request, "The history was being read."),
+            };
+            respond(request, stopped(what), effects);
+        }
+    }
+
+    /// Keeps a question until it is answered.
+    pub(super) fn expect_answer(&mut self, ticket: TicketId, pending: Pending) {
+        self.pending.insert(ticket, pending);
+    }
+
+    /// 503 where more requests wait for the disk than the agent keeps.
+    pub(super) fn overloaded(&self) -> Option<ApiResponse> {
+        let waiting = self.pending.len().saturating_add(self.unanswered_triggers.len());
+        (waiting >= PENDING_REQUESTS).then(|| {
+            let why = format!("{PENDING_REQUESTS} requests wait for an answer already.");
+            ApiResponse::problem(
+                503,
+                &Explanation::new("The agent has too much to do.", why, "Send the request again later."),
+            )
+        })
+    }
+
     /// The trigger's request is answered once the run is on record.
     pub(super) fn answer_when_recorded(&mut self, run: RunId, request: RequestId) {
         self.unanswered_triggers.push((run, request));
@@ -129,6 +168,12 @@ impl Agent {
             Some(Pending::Inspection { request, job, places, intent }) => (request, job, places, intent),
             other => return self.unasked(now, ticket, other, effects),
         };
+        if executables.len() != places.len() {
+            let why = format!("{} of {} binaries were looked at.", executables.len(), places.len());
+            let explanation =
+                Explanation::new("The binaries of the job could not be looked at.", why, "Send the request again.");
+            return respond(request, ApiResponse::problem(503, &explanation), effects);
+        }
         let findings: Findings =
             places.iter().zip(executables).filter_map(|(index, facts)| binary_finding(*index, facts)).collect();
         match intent {
@@ -145,7 +190,10 @@ impl Agent {
                 Some(conflict) => respond(request, conflict, effects),
                 None => self.write(now, request, job, true, effects),
             },
-            Intent::Replace => self.write(now, request, job, false, effects),
+            Intent::Replace => match self.no_such_job(&job.id) {
+                Some(refusal) => respond(request, refusal, effects),
+                None => self.write(now, request, job, false, effects),
+            },
         }
     }
 
@@ -154,12 +202,17 @@ impl Agent {
         let ticket = turn.counters.ticket();
         let (id, document) = (job.id.to_string(), job.document.clone());
         turn.store(StoreOrder::WriteDefinition { ticket, kind: DefinitionKind::Job, id, document });
-        self.pending.insert(ticket, Pending::Write { request, job, created });
+        self.expect_answer(ticket, Pending::Write { request, job, created });
     }
 
     /// Whether a job of this id is being written right now.
     pub(super) fn write_under_way(&self, id: &JobId) -> bool {
         self.pending.values().any(|pending| matches!(pending, Pending::Write { job, .. } if job.id == *id))
+    }
+
+    /// Whether the job of this id is being removed right now.
+    pub(super) fn removal_under_way(&self, id: &JobId) -> bool {
+        self.pending.values().any(|pending| matches!(pending, Pending::Removal { job, .. } if job == id))
     }
 
     fn on_written(
@@ -205,7 +258,6 @@ impl Agent {
             return respond(request, not_on_disk("The job was not removed.", &error), effects);
         }
         self.remove_job(now, id.as_str(), effects);
-        self.catalog.remove(id.as_str());
         self.desk.turn(now, effects).log(
             Level::Information,
             "JobRemoved",
@@ -249,6 +301,12 @@ fn binary_finding(task: usize, facts: &ExecutableFacts) -> Option<Finding> {
     let message = unsafe_executable(facts)?;
     let code = if facts.exists { "binary-not-safe" } else { "binary-not-found" };
     Some(Finding { path: format!("/tasks/{task}/command"), code, message, severity: Severity::Error })
+}
+
+/// 503 from an agent that is about to exit.
+pub(super) fn stopped(what: &str) -> ApiResponse {
+    let fix = "Ask again when the agent is back: GET shows what came of it.";
+    ApiResponse::problem(503, &Explanation::new("The agent stopped before it could answer.", what, fix))
 }
 
 fn not_on_disk(what: &str, error: &str) -> ApiResponse {

@@ -45,6 +45,15 @@ impl Agent {
         peer: &PeerFacts,
         effects: &mut Effects,
     ) {
+        if self.is_closing() {
+            let explanation = Explanation::new(
+                format!("{} was not connected.", crate::job::finding::quote(client_id)),
+                "The agent is stopping.",
+                "Connect again when the agent is back.",
+            );
+            let verdict = ConnectVerdict::Refuse { reason: ConnectRefusal::ServerUnavailable, explanation };
+            return self.desk.turn(now, effects).broker(BrokerOrder::AnswerConnect { connection, verdict });
+        }
         let verdict = match self.judge_connect(client_id, peer) {
             Ok(grant) => ConnectVerdict::Accept(Arc::new(grant)),
             Err((reason, denial)) => {
@@ -112,7 +121,7 @@ impl Agent {
                 || (vec![], vec![], None),
                 |job| (job.allowed_publications.clone(), job.allowed_subscriptions.clone(), None),
             ),
-            Component::Plugin(id) => self.plugins.get(id).map_or_else(
+            Component::Plugin(id) => self.plugins.get(id).filter(|plugin| !plugin.retired).map_or_else(
                 || (vec![], vec![], None),
                 |plugin| {
                     let definition = &plugin.definition;

@@ -8,26 +8,32 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Agent, LastRun};
+use crate::acl::topic::TopicFilter;
 use crate::api::view::{LoadReport, RefusedFile};
 use crate::effect::{BrokerOrder, Effects, StoreOrder};
 use crate::event::{DefinitionFile, DefinitionKind, Loaded};
-use crate::id::{Component, JobId};
+use crate::id::{Component, JobId, PluginId};
 use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Findings, Severity, has_errors};
+use crate::limits::DEFINITIONS;
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
 use crate::plugin::settings::flatten;
 use crate::plugin::supervisor::Supervisor;
 use crate::run::history::{Outcome, RunRecord};
-use crate::schedule::Schedule;
+use crate::schedule::zone::Zone;
 use crate::time::Now;
 
 impl Agent {
     pub(super) fn on_loaded(&mut self, now: Now, loaded: Loaded, effects: &mut Effects) {
+        if !self.is_loading() {
+            let message = "The agent root was reported read although the agent is past its start; nothing changed.";
+            return self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
+        }
+        let report = self.load(now, loaded.definitions, effects);
         for record in loaded.unfinished {
             self.lose(now, record, effects);
         }
-        let report = self.load(now, loaded.definitions, effects);
         let message = format!("{} definitions loaded, {} refused.", report.loaded.len(), report.refused.len());
         self.desk.turn(now, effects).log(Level::Information, "Loaded", message);
     }
@@ -50,9 +56,9 @@ impl Agent {
         );
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::PersistRun { ticket, record: record.clone() });
-        if let Ok(job) = JobId::parse(&record.job_id) {
-            self.last_runs
-                .insert(job, LastRun { started_at: record.started_at, outcome: Some(Outcome::Lost.as_str()) });
+        if let Some(job) = self.catalog.find(&record.job_id) {
+            let last = LastRun { started_at: record.started_at, outcome: Some(Outcome::Lost.as_str()) };
+            self.last_runs.insert(job.id.clone(), last);
         }
     }
 
@@ -71,11 +77,16 @@ impl Agent {
         }
         self.catalog.forget_refused(|stem| jobs.contains(stem));
         self.refused_plugins.retain(|stem, _| plugins.contains(stem));
+        let gone: Vec<PluginId> = self.plugins.keys().filter(|id| !plugins.contains(id.as_str())).cloned().collect();
+        for id in gone {
+            self.retire_plugin(now, &id, effects);
+            report.removed.push(format!("Plugins/{id}.json"));
+        }
         for file in files {
             let name = format!("{}/{}.json", file.kind.folder(), file.stem);
             let result = match file.kind {
                 DefinitionKind::Job => self.load_job(now, &file, effects),
-                DefinitionKind::Plugin => self.load_plugin(&file),
+                DefinitionKind::Plugin => self.load_plugin(now, &file, effects),
             };
             match result {
                 Ok(findings) => {
@@ -93,7 +104,8 @@ impl Agent {
 
     fn load_job(&mut self, now: Now, file: &DefinitionFile, effects: &mut Effects) -> Result<Findings, Findings> {
         let parsed = readable(file).and_then(|bytes| JobDefinition::parse(bytes, Some(&file.stem)));
-        match parsed {
+        let full = self.catalog.len() >= DEFINITIONS && self.catalog.find(&file.stem).is_none();
+        match parsed.and_then(|parsed| if full { Err(too_many()) } else { Ok(parsed) }) {
             Ok((job, findings)) => {
                 self.insert_job(now, job, effects);
                 Ok(findings)
@@ -106,28 +118,68 @@ impl Agent {
         }
     }
 
-    /// A plugin that runs keeps its process; its new definition counts from its next start.
-    fn load_plugin(&mut self, file: &DefinitionFile) -> Result<Findings, Findings> {
+    /// A plugin that runs keeps its process and gets its new permissions at once; the rest counts from its next start.
+    fn load_plugin(&mut self, now: Now, file: &DefinitionFile, effects: &mut Effects) -> Result<Findings, Findings> {
         let here = self.desk.surroundings.here;
         let parsed = readable(file).and_then(|bytes| PluginDefinition::parse(bytes, Some(&file.stem), here));
-        match parsed {
+        let known = self.plugins.keys().any(|id| id.as_str() == file.stem);
+        let full = self.plugins.len() >= DEFINITIONS && !known;
+        match parsed.and_then(|parsed| if full { Err(too_many()) } else { Ok(parsed) }) {
             Ok((plugin, findings)) => {
                 self.refused_plugins.remove(&file.stem);
                 self.desk.plugin_settings.insert(plugin.id.to_string(), flatten(&plugin.settings));
-                let plugin = Arc::new(plugin);
-                match self.plugins.get_mut(&plugin.id) {
-                    Some(supervisor) => supervisor.definition = plugin,
-                    None => {
-                        self.plugins.insert(plugin.id.clone(), Supervisor::new(plugin));
-                    }
-                }
+                self.insert_plugin(now, Arc::new(plugin), effects);
                 Ok(findings)
             }
             Err(findings) => {
+                let known = self.plugins.keys().find(|id| id.as_str() == file.stem).cloned();
+                if let Some(id) = known {
+                    self.retire_plugin(now, &id, effects);
+                }
                 self.refused_plugins.insert(file.stem.clone(), findings.clone());
                 Err(findings)
             }
         }
+    }
+
+    /// Puts a plugin into service; one that comes while the agent runs is started as at start-up.
+    fn insert_plugin(&mut self, now: Now, plugin: Arc<PluginDefinition>, effects: &mut Effects) {
+        let id = plugin.id.clone();
+        let running = self.is_running();
+        let supervisor = self.plugins.entry(id.clone()).or_insert_with(|| Supervisor::new(Arc::clone(&plugin)));
+        let former = core::mem::replace(&mut supervisor.definition, plugin);
+        let fresh = Arc::ptr_eq(&former, &supervisor.definition) || core::mem::take(&mut supervisor.retired);
+        let definition = Arc::clone(&supervisor.definition);
+        if supervisor.has_tree() && former.document != definition.document {
+            self.desk.turn(now, effects).broker(BrokerOrder::Regrant {
+                component: Component::Plugin(id.clone()),
+                publish: definition.publish.clone(),
+                subscribe: definition.subscribe.clone(),
+                primary: Some(definition.subscription.clone()),
+            });
+        }
+        if running && fresh {
+            self.line_up(now, &id, effects);
+        }
+    }
+
+    /// Takes a plugin out of service: its permissions end at once, its process is stopped, then it is gone.
+    fn retire_plugin(&mut self, now: Now, id: &PluginId, effects: &mut Effects) {
+        let Some(plugin) = self.plugins.get_mut(id).filter(|plugin| !plugin.retired) else { return };
+        plugin.retired = true;
+        self.desk.plugin_settings.remove(id.as_str());
+        let component = Component::Plugin(id.clone());
+        let mut turn = self.desk.turn(now, effects);
+        turn.log_about(Level::Warning, "PluginRemoved", format!("Plugin {id} is out of service."), Some(&component));
+        if plugin.has_tree() {
+            turn.broker(BrokerOrder::Regrant { component, publish: vec![], subscribe: vec![], primary: None });
+        }
+        plugin.stop(&mut turn);
+    }
+
+    /// Plugins out of service whose process is gone.
+    pub(super) fn drop_retired_plugins(&mut self) {
+        self.plugins.retain(|_, plugin| !plugin.retired || !plugin.is_stopped());
     }
 
     fn log_findings(&mut self, now: Now, file: &str, findings: &[Finding], effects: &mut Effects) {
@@ -156,47 +208,61 @@ impl Agent {
     /// Puts a job into service. Permissions of its running tasks change at once; its schedule starts over if it changed.
     pub(super) fn insert_job(&mut self, now: Now, job: JobDefinition, effects: &mut Effects) {
         let id = job.id.clone();
-        let same_schedule = self
-            .catalog
-            .find(id.as_str())
-            .is_some_and(|old| old.schedule == job.schedule && old.enabled == job.enabled);
-        let job = self.catalog.insert(job);
-        let mut turn = self.desk.turn(now, effects);
-        turn.broker(BrokerOrder::Regrant {
-            component: Component::Job(id.clone()),
-            publish: job.allowed_publications.clone(),
-            subscribe: job.allowed_subscriptions.clone(),
-            primary: None,
-        });
-        if same_schedule {
-            return;
-        }
-        self.schedules.remove(&id);
-        let Some(definition) = job.schedule.as_ref().filter(|_| job.enabled && job.runs_here(turn.surroundings.here))
-        else {
-            return;
+        let here = self.desk.surroundings.here;
+        let served = |job: &JobDefinition| {
+            let schedule = job.schedule.clone().filter(|_| job.enabled && job.runs_here(here));
+            schedule.map(|schedule| (schedule, job.missed_runs))
         };
-        let schedule = Schedule::new(definition, now);
-        if let Schedule::Unserved { mode } = &schedule {
-            let message = format!(
-                "Jobs/{id}.json/schedule: this version does not serve {mode}; the job runs by event and trigger only."
-            );
-            turn.log_about(Level::Warning, "Schedule", message, Some(&Component::Job(id.clone())));
+        let former = self.catalog.find(id.as_str()).cloned();
+        if former.as_ref().is_some_and(|former| former.document == job.document) {
+            return;
         }
-        self.schedules.insert(id, schedule);
+        let job = self.catalog.insert(job);
+        self.regrant_job(now, &id, job.allowed_publications.clone(), job.allowed_subscriptions.clone(), effects);
+        let schedule = served(&job);
+        if former.is_some_and(|former| served(&former) == schedule) {
+            return;
+        }
+        self.timetable.remove(&id);
+        let Some((definition, missed)) = &schedule else { return };
+        // Without a known zone of the machine its local time is UTC.
+        let machine_zone = Zone::parse(&self.desk.surroundings.time_zone).unwrap_or(Zone::UTC);
+        if let Err(why) = self.timetable.insert(&id, definition, *missed, machine_zone, now) {
+            let message = format!("Jobs/{id}.json/schedule: {why} The job runs by event and trigger only.");
+            self.desk.turn(now, effects).log_about(Level::Error, "Schedule", message, Some(&Component::Job(id)));
+        }
     }
 
-    /// Takes a job out of service; its running tasks lose their permissions at once and end by themselves.
+    /// Takes a job out of service: its running tasks lose their permissions at once and end by themselves, what waits is canceled.
     pub(super) fn remove_job(&mut self, now: Now, id: &str, effects: &mut Effects) {
         let Some(job) = self.catalog.remove(id) else { return };
-        self.schedules.remove(&job.id);
-        self.desk.turn(now, effects).broker(BrokerOrder::Regrant {
-            component: Component::Job(job.id.clone()),
-            publish: vec![],
-            subscribe: vec![],
-            primary: None,
-        });
+        self.timetable.remove(&job.id);
+        self.last_runs.remove(&job.id);
+        self.regrant_job(now, &job.id, vec![], vec![], effects);
+        for run in self.runs.values_mut().filter(|run| run.job.id == job.id && !run.is_active()) {
+            run.cancel("the job was taken out of service before it began.", &mut self.desk.turn(now, effects));
+        }
     }
+
+    /// Only a job with a run can have clients.
+    fn regrant_job(
+        &mut self,
+        now: Now,
+        id: &JobId,
+        publish: Vec<TopicFilter>,
+        subscribe: Vec<TopicFilter>,
+        effects: &mut Effects,
+    ) {
+        if self.runs.values().any(|run| run.job.id == *id) {
+            let component = Component::Job(id.clone());
+            self.desk.turn(now, effects).broker(BrokerOrder::Regrant { component, publish, subscribe, primary: None });
+        }
+    }
+}
+
+fn too_many() -> Findings {
+    let message = format!("{DEFINITIONS} definitions are in service, which is the most there may be; remove some.");
+    vec![Finding { path: String::new(), code: "too-many-definitions", message, severity: Severity::Error }]
 }
 
 fn readable(file: &DefinitionFile) -> Result<&[u8], Findings> {

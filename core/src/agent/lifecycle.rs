@@ -1,7 +1,7 @@
 //! The agent's own life: loading, running, stopping within its time.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 
 use serde_json::Map;
 
@@ -24,10 +24,21 @@ pub(super) enum Lifecycle {
     Loading,
     /// At work.
     Running,
-    /// Runs and plugins are ending.
-    Stopping { until: Monotonic, broker: bool },
+    /// Runs and plugins are ending, at most until this instant.
+    Stopping { until: Monotonic, broker: BrokerEnd },
     /// `Exit` was given.
     Stopped,
+}
+
+/// How far the broker's end has come while the agent stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BrokerEnd {
+    /// Clients may still send their last messages.
+    Open,
+    /// It was asked to stop.
+    Asked,
+    /// It is gone.
+    Closed,
 }
 
 impl Lifecycle {
@@ -44,12 +55,26 @@ impl Agent {
         self.phase == Lifecycle::Running
     }
 
+    pub(super) fn is_loading(&self) -> bool {
+        self.phase == Lifecycle::Loading
+    }
+
     pub(super) const fn is_stopping(&self) -> bool {
         matches!(self.phase, Lifecycle::Stopping { .. } | Lifecycle::Stopped)
     }
 
+    /// Whether the broker takes no new clients any more.
+    pub(super) fn is_closing(&self) -> bool {
+        let open = matches!(self.phase, Lifecycle::Stopping { broker: BrokerEnd::Open, .. });
+        self.is_stopping() && !open
+    }
+
     /// The listeners are open and the built-in KeeperLogger reads: plugins start, and the event `Startup` fires.
     pub(super) fn on_opened(&mut self, now: Now, endpoints: Endpoints, effects: &mut Effects) {
+        if self.phase != Lifecycle::Loading {
+            let message = "The listeners were reported open although the agent is past its start; nothing changed.";
+            return self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
+        }
         self.desk.surroundings.endpoints = Some(endpoints);
         self.phase = Lifecycle::Running;
         let message = format!(
@@ -67,7 +92,8 @@ impl Agent {
             return;
         }
         self.desk.turn(now, effects).log(Level::Information, "Stopping", format!("The agent stops: {reason}."));
-        self.phase = Lifecycle::Stopping { until: now.monotonic.plus_seconds(STOP_LIMIT_SECONDS), broker: false };
+        let until = now.monotonic.plus_seconds(STOP_LIMIT_SECONDS);
+        self.phase = Lifecycle::Stopping { until, broker: BrokerEnd::Open };
         self.start_queue = super::plugins::StartQueue::default();
         for run in self.runs.values_mut() {
             run.cancel("the agent was stopped.", &mut self.desk.turn(now, effects));
@@ -77,40 +103,47 @@ impl Agent {
         }
     }
 
-    /// Once runs and plugins have ended the broker closes; once that is closed, or the time is over, the agent exits.
+    /// Once runs and plugins have ended and the disk has answered the broker closes; once that is closed, or the time is
+    /// over, the agent exits. It comes last in every `handle`, so that nothing follows `Exit`.
     pub(super) fn continue_stop(&mut self, now: Now, effects: &mut Effects) {
         let Lifecycle::Stopping { until, broker } = self.phase else { return };
+        let ended = self.runs.is_empty() && self.plugins.values().all(super::Supervisor::is_stopped);
+        if broker == BrokerEnd::Closed && ended {
+            return self.exit(effects);
+        }
         if now.monotonic >= until {
-            let left =
-                self.runs.len().saturating_add(self.plugins.values().filter(|plugin| !plugin.is_stopped()).count());
-            let message = format!(
-                "{left} runs and plugins did not end within {STOP_LIMIT_SECONDS} s; they are killed with the agent."
-            );
+            let plugins = self.plugins.values().filter(|plugin| !plugin.is_stopped()).count();
+            let left = self.runs.len().saturating_add(plugins);
+            let message = if ended {
+                format!("The broker or the disk did not end within {STOP_LIMIT_SECONDS} s.")
+            } else {
+                format!(
+                    "{left} runs and plugins did not end within {STOP_LIMIT_SECONDS} s; they are killed with the agent."
+                )
+            };
             self.desk.turn(now, effects).log(Level::Warning, "StopLimit", message);
             return self.exit(effects);
         }
-        let quiet = self.runs.is_empty() && self.plugins.values().all(super::Supervisor::is_stopped);
-        if quiet && !broker {
-            self.phase = Lifecycle::Stopping { until, broker: true };
+        if ended && self.pending.is_empty() && broker == BrokerEnd::Open {
+            self.phase = Lifecycle::Stopping { until, broker: BrokerEnd::Asked };
             effects.push(Effect::Broker(BrokerOrder::Stop));
         }
     }
 
     pub(super) fn on_broker_stopped(&mut self, now: Now, effects: &mut Effects) {
-        if self.is_stopping() {
-            return self.exit(effects);
+        if !self.is_stopping() {
+            let message = "The broker stopped although nobody asked; the agent stops too, to be started again whole.";
+            self.desk.turn(now, effects).log(Level::Critical, "BrokerStopped", message);
+            self.on_stop_requested(now, "the broker stopped", effects);
         }
-        let message =
-            String::from("The broker stopped although nobody asked; the agent stops too, to be started again whole.");
-        self.desk.turn(now, effects).log(Level::Critical, "BrokerStopped", message);
-        self.on_stop_requested(now, "the broker stopped", effects);
-        self.exit(effects);
+        if let Lifecycle::Stopping { broker, .. } = &mut self.phase {
+            *broker = BrokerEnd::Closed;
+        }
     }
 
     fn exit(&mut self, effects: &mut Effects) {
-        if self.phase != Lifecycle::Stopped {
-            self.phase = Lifecycle::Stopped;
-            effects.push(Effect::Exit);
-        }
+        self.phase = Lifecycle::Stopped;
+        self.answer_everybody(effects);
+        effects.push(Effect::Exit);
     }
 }

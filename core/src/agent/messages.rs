@@ -62,7 +62,7 @@ impl Agent {
         let message = Json::parse(payload).map_err(|error| error.to_string())?;
         let name = text(&message, &["eventName", "event", "name"]).ok_or("It has no eventName.")?;
         let context = context(&message, &["context", "payload", "parameters"])?;
-        let depth = self.depth_of(subject).saturating_add(1);
+        let depth = self.depth_of(subject)?.saturating_add(1);
         self.fire(now, &FiredEvent { name, context }, depth, effects);
         Ok(())
     }
@@ -79,15 +79,18 @@ impl Agent {
         let id = text(&message, &["jobId"]).ok_or("It has no jobId.")?;
         let context = context(&message, &["context", "payload", "parameters"])?;
         let job = self.catalog.find(&id).cloned().ok_or_else(|| format!("There is no job '{id}' in service."))?;
-        let depth = self.depth_of(subject).saturating_add(1);
+        let depth = self.depth_of(subject)?.saturating_add(1);
         let trigger = format!("message on JobService from {}", subject.component);
         self.trigger_or_log(now, &job, Origin { trigger, depth, lineage: Vec::new() }, &context, effects);
         Ok(())
     }
 
-    /// How many events led to the run that sent a message.
-    fn depth_of(&self, subject: &Subject) -> u32 {
-        subject.run.as_ref().and_then(|id| self.runs.get(id)).map_or(0, |run| run.origin.depth)
+    /// How many events led to the run that sent a message; last messages may come when it has just ended.
+    fn depth_of(&self, subject: &Subject) -> Result<u32, String> {
+        let Some(id) = &subject.run else { return Ok(0) };
+        let ended = || self.ended.iter().find(|(ended, _)| ended == id).map(|(_, depth)| *depth);
+        let active = self.runs.get(id).map(|run| run.origin.depth);
+        active.or_else(ended).ok_or_else(|| format!("Run {id}, which sent it, ended too long ago."))
     }
 }
 

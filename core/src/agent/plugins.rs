@@ -37,7 +37,7 @@ impl Agent {
             let definition = &plugin.definition;
             let component = Component::Plugin(definition.id.clone());
             match plugin.obstacle() {
-                _ if !definition.auto_start => {}
+                _ if !definition.auto_start || definition.built_in => {}
                 None => order.push((definition.startup_priority, definition.id.clone())),
                 Some(why) => {
                     let message = format!("Plugin {} is not started: {why}", definition.id);
@@ -47,6 +47,23 @@ impl Agent {
         }
         order.sort();
         self.start_queue.rest = order.into_iter().map(|(_, id)| id).collect();
+    }
+
+    /// Lines up one plugin that came into service while the agent runs.
+    pub(super) fn line_up(&mut self, now: Now, id: &PluginId, effects: &mut Effects) {
+        let Some(plugin) =
+            self.plugins.get(id).filter(|plugin| plugin.definition.auto_start && !plugin.definition.built_in)
+        else {
+            return;
+        };
+        match plugin.obstacle() {
+            None => self.start_queue.rest.push_back(id.clone()),
+            Some(why) => {
+                let component = Component::Plugin(id.clone());
+                let message = format!("Plugin {id} is not started: {why}");
+                self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+            }
+        }
     }
 
     /// Starts the next plugin once the former is connected, gone, or has had its time.

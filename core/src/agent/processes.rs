@@ -95,11 +95,14 @@ impl Agent {
     ) {
         let owner = self.owner(spawn);
         let (component, run) = match &owner {
-            Some(Owner::Run(id)) => match self.runs.get(id) {
+            Some(Owner::Run(id)) => match self.runs.get(id).filter(|run| run.awaits(spawn)) {
                 Some(run) => (Component::Job(run.job.id.clone()), Some(id.clone())),
                 None => return self.unowned(now, spawn, "was prepared", effects),
             },
-            Some(Owner::Plugin(id)) => (Component::Plugin(id.clone()), None),
+            Some(Owner::Plugin(id)) => match self.plugins.get(id).filter(|plugin| plugin.awaits(spawn)) {
+                Some(_) => (Component::Plugin(id.clone()), None),
+                None => return self.unowned(now, spawn, "was prepared", effects),
+            },
             None => {
                 let reason = String::from("nobody waits for it any more.");
                 return self.desk.turn(now, effects).process(ProcessOrder::Abort { spawn, reason });

@@ -1,5 +1,9 @@
 //! What went wrong for somebody, kept for `GET /api/denials` and written to the log.
+//!
+//! Whoever is refused chooses how often and with which texts, so both the table and the lines in the log are bounded.
 
+use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 
 use serde::Serialize;
@@ -7,35 +11,129 @@ use serde::Serialize;
 use super::Agent;
 use crate::acl::Denial;
 use crate::effect::Effects;
-use crate::limits::DENIALS;
-use crate::time::Now;
+use crate::limits::{DENIAL_CHARS, DENIALS};
+use crate::log_message::{Level, escape};
+use crate::time::{Deadline, Monotonic, Now};
+
+/// Lines that refusals may write at once, and how long it takes until one more may be written.
+const LINES: u64 = 50;
+/// See [`LINES`].
+const LINE_EVERY_SECONDS: u64 = 1;
+/// So long after the first line that was left out one line counts all of them.
+const SUMMARY_SECONDS: u64 = 10;
 
 /// A refusal with its time.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct DenialRecord {
+struct DenialRecord {
     timestamp: String,
     #[serde(flatten)]
     denial: Denial,
-    /// How often the same was refused in a row.
+    /// How often the same was refused.
     count: u64,
     #[serde(rename = "lastTimestamp")]
     last_timestamp: String,
 }
 
-impl Agent {
-    /// Puts a refusal on record; the same one again only counts, and is logged at powers of ten.
-    pub(super) fn record_denial(&mut self, now: Now, denial: Denial, effects: &mut Effects) {
+/// Refusals, newest first, and what the log may still be told of them.
+#[derive(Debug, Default)]
+pub(super) struct Denials {
+    records: VecDeque<DenialRecord>,
+    /// Lines written lately; one is forgotten each second.
+    written: u64,
+    forgotten_at: Monotonic,
+    left_out: u64,
+    summary_at: Option<Monotonic>,
+}
+
+impl Denials {
+    pub(super) const fn records(&self) -> &VecDeque<impl Serialize + use<>> {
+        &self.records
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Deadline> {
+        self.summary_at.map(|at| Deadline { at, reason: "the summary of refusals" })
+    }
+
+    /// Takes a refusal in; whether it is worth a line of its own. The same one again only counts, and is worth one at powers of ten.
+    fn add(&mut self, now: Now, denial: &Denial) -> bool {
         let timestamp = now.wall.to_rfc3339();
-        if let Some(last) = self.denials.front_mut().filter(|last| last.denial == denial) {
-            last.count = last.count.saturating_add(1);
-            last.last_timestamp = timestamp;
-            if last.count.checked_ilog10().is_some_and(|power| 10_u64.checked_pow(power) == Some(last.count)) {
-                self.desk.turn(now, effects).log_denial(&denial);
-            }
+        let known = self.records.iter().position(|record| is_same(&record.denial, denial));
+        let Some(mut record) = known.and_then(|place| self.records.remove(place)) else {
+            self.records.truncate(DENIALS.saturating_sub(1));
+            let last_timestamp = timestamp.clone();
+            self.records.push_front(DenialRecord { last_timestamp, timestamp, denial: denial.clone(), count: 1 });
+            return true;
+        };
+        record.count = record.count.saturating_add(1);
+        record.last_timestamp = timestamp;
+        record.denial = denial.clone();
+        let count = record.count;
+        self.records.push_front(record);
+        count.checked_ilog10().is_some_and(|power| 10_u64.checked_pow(power) == Some(count))
+    }
+
+    /// Whether one more line may be written now.
+    fn has_line(&mut self, now: Monotonic) -> bool {
+        let seconds = now.millis_since(self.forgotten_at) / 1000 / LINE_EVERY_SECONDS;
+        if seconds > 0 {
+            self.written = self.written.saturating_sub(seconds);
+            self.forgotten_at = now;
+        }
+        if self.written < LINES {
+            self.written = self.written.saturating_add(1);
+            return true;
+        }
+        self.left_out = self.left_out.saturating_add(1);
+        if self.summary_at.is_none() {
+            self.summary_at = Some(now.plus_seconds(SUMMARY_SECONDS));
+        }
+        false
+    }
+}
+
+/// The same attempt, refused for the same reason; a stranger's port is part of no reason.
+fn is_same(left: &Denial, right: &Denial) -> bool {
+    let key = |denial: &Denial| (denial.action, denial.pid);
+    key(left) == key(right)
+        && left.target == right.target
+        && left.component == right.component
+        && left.client_id == right.client_id
+        && left.explanation.fix == right.explanation.fix
+}
+
+impl Agent {
+    /// Puts a refusal on record.
+    pub(super) fn record_denial(&mut self, now: Now, mut denial: Denial, effects: &mut Effects) {
+        for text in [&mut denial.target, &mut denial.explanation.what, &mut denial.explanation.why] {
+            *text = shown(text);
+        }
+        denial.client_id = denial.client_id.map(|text| shown(&text));
+        denial.explanation.fix = shown(&denial.explanation.fix);
+        if let Some(declaration) = &mut denial.declaration {
+            declaration.value = shown(&declaration.value);
+        }
+        if self.denials.add(now, &denial) && self.denials.has_line(now.monotonic) {
+            self.desk.turn(now, effects).log_denial(&denial);
+        }
+    }
+
+    /// Counts what the log was not told one by one.
+    pub(super) fn summarize_denials(&mut self, now: Now, effects: &mut Effects) {
+        if self.denials.summary_at.take_if(|at| now.monotonic >= *at).is_none() {
             return;
         }
-        self.desk.turn(now, effects).log_denial(&denial);
-        self.denials.truncate(DENIALS.saturating_sub(1));
-        self.denials.push_front(DenialRecord { last_timestamp: timestamp.clone(), timestamp, denial, count: 1 });
+        let left_out = core::mem::take(&mut self.denials.left_out);
+        let message =
+            format!("{left_out} more refusals were not written here; GET /api/denials shows the last {DENIALS}.");
+        self.desk.turn(now, effects).log(Level::Warning, "Denied", message);
     }
+}
+
+/// Foreign text as it is kept: one line, cut after [`DENIAL_CHARS`].
+fn shown(text: &str) -> String {
+    let mut shown: String = escape(text).chars().take(DENIAL_CHARS).collect();
+    if text.chars().nth(DENIAL_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
 }

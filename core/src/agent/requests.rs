@@ -10,7 +10,7 @@ use super::Agent;
 use crate::acl::{Action, Denial};
 use crate::api::route::{self, Method, PluginAction, Resource, RouteError, Target};
 use crate::api::view::{Health, JobLine, PluginLine, Service, SystemStatus};
-use crate::api::{self, ApiRequest, ApiResponse, Tier};
+use crate::api::{self, ApiRequest, ApiResponse, Refused, Tier};
 use crate::effect::{Effect, Effects};
 use crate::event::Endpoints;
 use crate::id::{PluginId, RequestId};
@@ -41,8 +41,8 @@ impl Agent {
     fn answer(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
         let target = Target::parse(&request.target);
         let endpoints = self.desk.surroundings.endpoints.unwrap_or(Endpoints { http: 0, https: 0, mqtt: 0 });
-        if let Some(response) = api::refuse(request, &target, endpoints) {
-            return Some(response);
+        if let Some(refused) = api::refuse(request, &target, endpoints) {
+            return Some(self.refused_unheard(now, request, &target, refused, effects));
         }
         let (resource, method) = match route::route(&request.method, &target.path) {
             Ok(found) => found,
@@ -53,7 +53,50 @@ impl Agent {
         if caller.tier < needed {
             return Some(self.forbid(now, request, &target, &caller, needed, effects));
         }
+        if self.is_stopping() && !self.is_answered_at_once(&resource, method) {
+            let explanation = Explanation::new(
+                "The agent is stopping.",
+                "It takes no more work and answers only what it knows.",
+                "Send the request again when the agent is back.",
+            );
+            return Some(ApiResponse::problem(503, &explanation));
+        }
         self.dispatch(now, request, &target, &caller, resource, method, effects)
+    }
+
+    /// Whether an answer needs neither a port nor a change.
+    fn is_answered_at_once(&self, resource: &Resource, method: Method) -> bool {
+        match resource {
+            Resource::Run(id) => self.runs.contains_key(id),
+            Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::JobRuns(_) => false,
+            Resource::Health
+            | Resource::Root
+            | Resource::SystemStatus
+            | Resource::Jobs
+            | Resource::Job(_)
+            | Resource::Plugins
+            | Resource::Plugin(_)
+            | Resource::PluginAction(..)
+            | Resource::Settings(_)
+            | Resource::Setting(..)
+            | Resource::Denials => method == Method::Get,
+        }
+    }
+
+    /// A wrong host, a browser or a proxy: on record like every refusal, except for what only has a wrong form.
+    fn refused_unheard(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        refused: Refused,
+        effects: &mut Effects,
+    ) -> ApiResponse {
+        if let Some(explanation) = refused.explanation {
+            let caller = self.caller(request);
+            self.record_call(now, request, target, &caller, explanation, effects);
+        }
+        refused.response
     }
 
     #[expect(
@@ -91,7 +134,7 @@ impl Agent {
             Resource::PluginAction(id, action) => Some(self.act_on_plugin(now, &id, action, effects)),
             Resource::Settings(id) => Some(self.show_settings(now, request, caller, &id, effects)),
             Resource::Setting(id, key) => Some(self.show_setting(now, request, caller, &id, &key, effects)),
-            Resource::Denials => Some(ApiResponse::json(200, &self.denials)),
+            Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
         }
     }
 
@@ -169,18 +212,30 @@ impl Agent {
         needed: Tier,
         effects: &mut Effects,
     ) -> ApiResponse {
+        self.record_call(now, request, target, caller, explanation.clone(), effects);
+        let tiers = json!({ "tierNeeded": format!("{needed:?}"), "tierHeld": format!("{:?}", caller.tier) });
+        ApiResponse::problem_with(403, explanation, &tiers)
+    }
+
+    fn record_call(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        explanation: Explanation,
+        effects: &mut Effects,
+    ) {
         let denial = Denial {
             action: Action::Call,
             target: format!("{} {}", request.method, target.path),
             component: caller.identity.as_ref().map(|identity| identity.component.to_string()),
             client_id: None,
             pid: caller.pid,
-            explanation: explanation.clone(),
+            explanation,
             declaration: None,
         };
         self.record_denial(now, denial, effects);
-        let tiers = json!({ "tierNeeded": format!("{needed:?}"), "tierHeld": format!("{:?}", caller.tier) });
-        ApiResponse::problem_with(403, explanation, &tiers)
     }
 
     fn health(&self, now: Now) -> ApiResponse {
@@ -212,8 +267,7 @@ impl Agent {
     fn list_jobs(&self, now: Now) -> ApiResponse {
         let lines = self.catalog.iter().map(|job| {
             let mut line = JobLine::new(job);
-            line.next_run =
-                self.schedules.get(&job.id).and_then(|schedule| schedule.next_run(now)).map(|at| at.to_rfc3339());
+            line.next_run = self.timetable.next_run(&job.id, now).map(|at| at.to_rfc3339());
             if let Some(last) = self.last_runs.get(&job.id) {
                 line.last_run = Some(last.started_at.clone());
                 line.last_outcome = last.outcome;
@@ -242,10 +296,10 @@ impl Agent {
     }
 
     fn act_on_plugin(&mut self, now: Now, id: &PluginId, action: PluginAction, effects: &mut Effects) -> ApiResponse {
-        let Some(plugin) = self.plugins.get(id) else { return self.no_plugin(id) };
-        if let Some(why) = plugin.obstacle().filter(|_| action != PluginAction::Stop) {
+        let Some(plugin) = self.plugins.get(id).filter(|plugin| !plugin.retired) else { return self.no_plugin(id) };
+        if let Some(why) = plugin.obstacle().filter(|_| action != PluginAction::Stop || plugin.definition.built_in) {
             let explanation =
-                Explanation::new(format!("Plugin {id} cannot be started."), why, "Change its definition and reload.");
+                Explanation::new(format!("Plugin {id} stays as it is."), why, "Change its definition and reload.");
             return ApiResponse::problem(409, &explanation);
         }
         let act = match action {

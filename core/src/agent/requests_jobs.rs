@@ -19,7 +19,7 @@ use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Severity};
 use crate::job::task::{BUILT_IN_COMMANDS, ExecutionType};
 use crate::json::Json;
-use crate::limits::{RUNS_PER_PAGE, WAITING_REQUESTS};
+use crate::limits::{DEFINITIONS, RUNS_PER_PAGE, WAITING_REQUESTS};
 use crate::run::{self, Origin};
 use crate::time::Now;
 use crate::why::Explanation;
@@ -44,6 +44,22 @@ impl Agent {
         }
     }
 
+    fn is_known(&self, id: &JobId) -> bool {
+        self.catalog.find(id.as_str()).is_some() || self.catalog.refused().any(|(stem, _)| stem == id.as_str())
+    }
+
+    /// 404 where no file has this id, in service or not; 409 where it is just being removed.
+    pub(super) fn no_such_job(&self, id: &JobId) -> Option<ApiResponse> {
+        if !self.is_known(id) {
+            return Some(self.no_job(id));
+        }
+        self.removal_under_way(id).then(|| {
+            let what = format!("The job '{id}' is being removed.");
+            let why = "Another request asked for that and waits for the disk.";
+            ApiResponse::problem(409, &Explanation::new(what, why, "GET /api/Jobs shows when it is gone."))
+        })
+    }
+
     pub(super) fn create_job(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
         let job = match JobDefinition::parse(&request.body, None) {
             Ok((job, _)) => job,
@@ -52,14 +68,19 @@ impl Agent {
         if let Some(conflict) = self.id_conflict(&job.id) {
             return Some(conflict);
         }
+        if self.catalog.len() >= DEFINITIONS {
+            let why = format!("{DEFINITIONS} jobs are in service, which is the most there may be.");
+            return Some(ApiResponse::problem(
+                409,
+                &Explanation::new("The job was not created.", why, "Delete one first."),
+            ));
+        }
         self.inspect(now, request, job, Intent::Create, effects)
     }
 
     /// 409 where the id is taken, by a job in service, a file out of service, or a write under way.
     pub(super) fn id_conflict(&self, id: &JobId) -> Option<ApiResponse> {
-        let taken = self.catalog.find(id.as_str()).is_some()
-            || self.catalog.refused().any(|(stem, _)| stem == id.as_str())
-            || self.write_under_way(id);
+        let taken = self.is_known(id) || self.write_under_way(id);
         let fix = format!("Use PUT /api/Jobs/{id} to replace it, or another id.");
         let explanation = Explanation::new(format!("The job '{id}' exists."), "POST creates new jobs only.", fix);
         taken.then(|| ApiResponse::problem(409, &explanation))
@@ -72,10 +93,8 @@ impl Agent {
         id: &JobId,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        let known =
-            self.catalog.find(id.as_str()).is_some() || self.catalog.refused().any(|(stem, _)| stem == id.as_str());
-        if !known {
-            return Some(self.no_job(id));
+        if let Some(refusal) = self.no_such_job(id) {
+            return Some(refusal);
         }
         match JobDefinition::parse(&request.body, Some(id.as_str())) {
             Ok((job, _)) => self.inspect(now, request, job, Intent::Replace, effects),
@@ -104,6 +123,9 @@ impl Agent {
         intent: Intent,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
+        if let Some(refusal) = self.overloaded() {
+            return Some(refusal);
+        }
         let here = self.desk.surroundings.here;
         let mut places = Vec::new();
         let mut queries = Vec::new();
@@ -119,10 +141,8 @@ impl Agent {
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
         turn.process(ProcessOrder::Inspect { ticket, queries });
-        self.pending.insert(
-            ticket,
-            Pending::Inspection { request: request.id, job: alloc::boxed::Box::new(job), places, intent },
-        );
+        let job = alloc::boxed::Box::new(job);
+        self.expect_answer(ticket, Pending::Inspection { request: request.id, job, places, intent });
         None
     }
 
@@ -133,23 +153,24 @@ impl Agent {
         id: &JobId,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        let known =
-            self.catalog.find(id.as_str()).is_some() || self.catalog.refused().any(|(stem, _)| stem == id.as_str());
-        if !known {
-            return Some(self.no_job(id));
+        if let Some(refusal) = self.no_such_job(id).or_else(|| self.overloaded()) {
+            return Some(refusal);
         }
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::RemoveDefinition { ticket, kind: DefinitionKind::Job, id: id.to_string() });
-        self.pending.insert(ticket, Pending::Removal { request: request.id, job: id.clone() });
+        self.expect_answer(ticket, Pending::Removal { request: request.id, job: id.clone() });
         None
     }
 
     pub(super) fn reload(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
+        if let Some(refusal) = self.overloaded() {
+            return Some(refusal);
+        }
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::ReadDefinitions { ticket });
-        self.pending.insert(ticket, Pending::Reload { request: request.id });
+        self.expect_answer(ticket, Pending::Reload { request: request.id });
         None
     }
 
@@ -171,6 +192,9 @@ impl Agent {
             Ok(wait) => wait,
             Err(why) => return Some(bad_body(&why)),
         };
+        if let Some(refusal) = self.overloaded() {
+            return Some(refusal);
+        }
         if wait.is_some() && self.waiting.len() >= WAITING_REQUESTS {
             let why = format!("{WAITING_REQUESTS} requests wait for runs already.");
             let explanation = Explanation::new(
@@ -211,8 +235,7 @@ impl Agent {
         if self.catalog.find(id.as_str()).is_none() {
             return Some(self.no_job(id));
         }
-        self.read_runs(now, request, Some(id.clone()), None, effects);
-        None
+        self.read_runs(now, request, Some(id.clone()), None, effects)
     }
 
     pub(super) fn show_run(
@@ -225,8 +248,7 @@ impl Agent {
         if let Some(run) = self.runs.get(id) {
             return Some(ApiResponse::json(200, run.record()));
         }
-        self.read_runs(now, request, None, Some(id.clone()), effects);
-        None
+        self.read_runs(now, request, None, Some(id.clone()), effects)
     }
 
     fn read_runs(
@@ -236,11 +258,15 @@ impl Agent {
         job: Option<JobId>,
         run: Option<RunId>,
         effects: &mut Effects,
-    ) {
+    ) -> Option<ApiResponse> {
+        if let Some(refusal) = self.overloaded() {
+            return Some(refusal);
+        }
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::ReadRuns { ticket, job, run: run.clone(), limit: RUNS_PER_PAGE });
-        self.pending.insert(ticket, Pending::Runs { request: request.id, run });
+        self.expect_answer(ticket, Pending::Runs { request: request.id, run });
+        None
     }
 }
 

@@ -1,7 +1,7 @@
 //! Runs: from a trigger to the last record, and whoever waits for it.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -10,14 +10,16 @@ use serde_json::{Map, Value};
 use super::{Agent, LastRun};
 use crate::api::ApiResponse;
 use crate::effect::{Effect, Effects};
-use crate::id::{JobId, RequestId, RunId};
+use crate::id::{RequestId, RunId};
 use crate::job::JobDefinition;
+use crate::limits::ENDED_RUNS;
 use crate::log_message::Level;
 use crate::run::history::Outcome;
 use crate::run::{Admitted, FiredEvent, Origin, Run, admission};
+use crate::schedule::Tick;
 use crate::time::{Deadline, Monotonic, Now};
 
-/// Events may lead from run to run so many times, so that jobs which start each other come to an end.
+/// Events, triggers and API calls may lead from run to run so many times, so that jobs which start each other come to an end.
 const EVENT_CHAIN_DEPTH: u32 = 16;
 
 /// A request that is answered when its run ends, or when its time is over.
@@ -50,14 +52,6 @@ impl Agent {
         if jobs.is_empty() {
             let message = format!("Event '{}' fired; no job waits for it.", event.name);
             self.desk.turn(now, effects).log(Level::Debug, "Event", message);
-        }
-        if depth > EVENT_CHAIN_DEPTH {
-            let message = format!(
-                "Event '{}' starts nothing: it is the {depth}th in a chain of events that start jobs that fire events; at most \
-                 {EVENT_CHAIN_DEPTH} are followed.",
-                event.name
-            );
-            return self.desk.turn(now, effects).log(Level::Error, "EventLoop", message);
         }
         for job in jobs {
             let origin = Origin { trigger: format!("event {}", event.name), depth, lineage: Vec::new() };
@@ -96,6 +90,14 @@ impl Agent {
         if self.is_stopping() {
             return Err(TriggerRefusal::Conflict(String::from("the agent is stopping.")));
         }
+        if origin.depth > EVENT_CHAIN_DEPTH {
+            let why = format!(
+                "it would be run {} in a chain of runs that started each other; at most {EVENT_CHAIN_DEPTH} are followed. \
+                 Break the loop.",
+                origin.depth
+            );
+            return Err(TriggerRefusal::Conflict(why));
+        }
         if let Some(refusal) = admission::refusal(job, self.desk.surroundings.here, self.runs.values()) {
             return Err(TriggerRefusal::Conflict(refusal));
         }
@@ -112,12 +114,23 @@ impl Agent {
         if !self.is_running() {
             return;
         }
-        let due: Vec<JobId> =
-            self.schedules.iter_mut().filter_map(|(id, schedule)| schedule.take_due(now).then(|| id.clone())).collect();
-        for id in due {
+        for (id, tick) in self.timetable.take_due(now) {
             let Some(job) = self.catalog.find(id.as_str()).cloned() else { continue };
-            let origin = Origin { trigger: "schedule".to_string(), ..Origin::default() };
-            self.trigger_or_log(now, &job, origin, &Map::new(), effects);
+            match tick {
+                Tick::Due(at) => {
+                    let trigger = format!("schedule, due {}", at.to_rfc3339());
+                    self.trigger_or_log(now, &job, Origin { trigger, ..Origin::default() }, &Map::new(), effects);
+                }
+                Tick::Missed(at) => {
+                    let message = format!(
+                        "Job {id} was not run at {}: the machine slept or its clock was set. Set \"missedRuns\": \"runOnce\" \
+                         to make up for missed runs.",
+                        at.to_rfc3339()
+                    );
+                    let component = crate::id::Component::Job(id);
+                    self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+                }
+            }
         }
     }
 
@@ -154,9 +167,13 @@ impl Agent {
 
     fn end_run(&mut self, now: Now, id: &RunId, effects: &mut Effects) {
         let Some(run) = self.runs.remove(id) else { return };
+        self.ended.truncate(ENDED_RUNS.saturating_sub(1));
+        self.ended.push_front((id.clone(), run.origin.depth));
         let record = run.record();
         let outcome = record.outcome.map(Outcome::as_str);
-        self.last_runs.insert(run.job.id.clone(), LastRun { started_at: record.started_at.clone(), outcome });
+        if self.catalog.find(run.job.id.as_str()).is_some() {
+            self.last_runs.insert(run.job.id.clone(), LastRun { started_at: record.started_at.clone(), outcome });
+        }
         let (answered, waiting) =
             core::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.run == *id);
         self.waiting = waiting;

@@ -82,6 +82,7 @@ impl Target {
             None => (None, text),
         };
         let (path, query) = origin_form.split_once('?').unwrap_or((origin_form, ""));
+        let path = if path.is_empty() && authority.is_some() { "/" } else { path };
         let query = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name), decode(value))
@@ -168,7 +169,7 @@ fn setting(text: &str) -> Result<String, RouteError> {
 }
 
 /// The methods a resource takes, and the `Allow` field that says so.
-const fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
+fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
     match resource {
         Resource::Health
         | Resource::Root
@@ -181,6 +182,10 @@ const fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
         | Resource::Setting(..)
         | Resource::Denials => (&[Method::Get], "GET, HEAD"),
         Resource::Jobs => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
+        // POST at these two is not the job's but the list's own.
+        Resource::Job(id) if ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name)) => {
+            (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, POST, PUT, DELETE")
+        }
         Resource::Job(_) => (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, PUT, DELETE"),
         Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::PluginAction(..) => {
             (&[Method::Post], "POST")

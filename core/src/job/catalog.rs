@@ -22,7 +22,10 @@ impl Catalog {
         let job = Arc::new(job);
         self.remove(job.id.as_str());
         for event in &job.events {
-            self.by_event.entry(event.to_ascii_lowercase()).or_default().push(job.id.to_string());
+            let ids = self.by_event.entry(event.to_ascii_lowercase()).or_default();
+            if !ids.iter().any(|known| known == job.id.as_str()) {
+                ids.push(job.id.to_string());
+            }
         }
         self.jobs.insert(job.id.to_string(), Arc::clone(&job));
         job
@@ -44,8 +47,12 @@ impl Catalog {
         self.refused.remove(id);
         let job = self.jobs.remove(id)?;
         for event in &job.events {
-            if let Some(ids) = self.by_event.get_mut(&event.to_ascii_lowercase()) {
+            let event = event.to_ascii_lowercase();
+            if let Some(ids) = self.by_event.get_mut(&event) {
                 ids.retain(|known| known != id);
+                if ids.is_empty() {
+                    self.by_event.remove(&event);
+                }
             }
         }
         Some(job)
@@ -60,6 +67,11 @@ impl Catalog {
     pub(crate) fn for_event(&self, name: &str) -> Vec<Arc<JobDefinition>> {
         let ids = self.by_event.get(&name.to_ascii_lowercase());
         ids.into_iter().flatten().filter_map(|id| self.jobs.get(id)).cloned().collect()
+    }
+
+    /// How many jobs are in service.
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
     }
 
     /// All jobs in service, by id.

@@ -1,5 +1,8 @@
 //! How long a plugin waits before it is started again, and when it has failed too often (contract section 7).
 
+#[cfg(test)]
+mod tests;
+
 use alloc::vec::Vec;
 
 use crate::config::Monitoring;

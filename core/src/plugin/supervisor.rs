@@ -1,29 +1,41 @@
 //! The life of one plugin (contract section 7, seed 004 "How Plugins are Loaded and Monitored").
 //!
 //! ```text
-//! state      event                     next state   orders
-//! ---------  ------------------------  -----------  --------------------------------------------
+//! state      event                    next state   orders
+//! ---------  -----------------------  -----------  --------------------------------------------
 //! Stopped,
 //! Backoff,
-//! Failed     start                     Starting     Spawn
-//! Starting   prepared                  Starting     Release (Abort where the file is not safe)
-//! Starting   started                   Running
-//! Starting   spawn failed              (ended)
+//! Failed     start or restart         Starting     Spawn
+//! Backoff,
+//! Failed     its deadline             Starting     Spawn
+//! Backoff,
+//! Failed     stop                     Stopped
+//! Starting   prepared                 Released     Release; Abort where it must not run; nothing once it was aborted
+//! Starting   stop or restart          Starting     Abort
 //! Starting,
-//! Running    exited                    Ending       Collect, then Discard
-//! Starting,
-//! Running    stop or restart asked     Stopping     Signal TERM; after the grace Signal KILL
-//! Stopping   exited                    Ending       Collect, then Discard
-//! Ending     discarded                 (ended)
-//! Backoff    its deadline              Starting     Spawn
-//! Failed     its deadline              Starting     Spawn
+//! Released   spawn failed             (ended)
+//! Released   started                  Running
+//! Released,
+//! Running    exited                   Ending       Collect
+//! Released,
+//! Running    stop or restart          Stopping     Signal TERM; after the grace Signal KILL
+//! Stopping   spawn failed             (ended)
+//! Stopping   exited                   Ending       Collect
+//! Ending     collected                Ending       Discard
+//! Ending     discarded                (ended)
+//! any above  start once stopped       same         what follows becomes a restart
+//! any        any other                same         an anomaly on record
 //! ```
+//! `Released` is `Starting` seen from outside, and `Ending` is `Stopping`.
 //! *ended*: `Stopped` where it was stopped or is not restarted, `Starting` where a restart was asked, else `Backoff`,
 //! or `Failed` after five exits within a minute.
 //!
 //! Never: two processes of one plugin; a restart without a reason in the log.
 
+mod ending;
 mod launch;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use alloc::format;
@@ -31,7 +43,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use super::PluginDefinition;
-use super::backoff::{Backoff, Verdict};
+use super::backoff::Backoff;
 use crate::effect::{ProcessOrder, TreeSignal};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, SpawnId};
@@ -50,7 +62,7 @@ enum State {
     Starting { spawn: SpawnId, released: bool },
     Running { spawn: SpawnId },
     Stopping { spawn: SpawnId, kill_at: Option<Monotonic> },
-    Ending { spawn: SpawnId, how: String },
+    Ending { spawn: SpawnId, how: String, collected: bool },
     Backoff { until: Monotonic },
     Failed { until: Monotonic },
 }
@@ -76,6 +88,8 @@ pub(crate) struct Supervisor {
     pub(crate) restarts: u64,
     pub(crate) connections: u32,
     pub(crate) last_reason: Option<String>,
+    /// Its definition is out of service; it leaves with its process.
+    pub(crate) retired: bool,
 }
 
 impl Supervisor {
@@ -91,6 +105,7 @@ impl Supervisor {
             restarts: 0,
             connections: 0,
             last_reason: None,
+            retired: false,
         }
     }
 
@@ -113,6 +128,11 @@ impl Supervisor {
         matches!(self.state, State::Stopped | State::Backoff { .. } | State::Failed { .. })
     }
 
+    /// Whether a process of it may be there.
+    pub(crate) const fn has_tree(&self) -> bool {
+        !self.is_stopped()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
         let (at, reason) = match &self.state {
             State::Stopping { kill_at: Some(at), .. } => (*at, "the grace of a stopping plugin"),
@@ -126,11 +146,14 @@ impl Supervisor {
         Some(Deadline { at, reason })
     }
 
-    /// Starts it by hand or at start-up; a process that exists already stays.
+    /// Starts it by hand or at start-up; a process that exists already stays, one that is being stopped is followed by another.
     pub(crate) fn start(&mut self, turn: &mut Turn<'_>) {
         if self.is_stopped() {
             self.backoff.reset();
             self.spawn("it was asked to start", turn);
+        } else if self.then == Then::Stop {
+            self.backoff.reset();
+            self.then = Then::Restart;
         }
     }
 
@@ -157,19 +180,26 @@ impl Supervisor {
     }
 
     fn end(&mut self, then: Then, grace_seconds: u64, turn: &mut Turn<'_>) {
-        self.then = then;
-        match self.state {
+        let aborted = core::mem::replace(&mut self.then, then) != Then::Supervise;
+        match &mut self.state {
+            State::Starting { released: false, .. } if aborted => {}
             State::Starting { spawn, released: false } => {
+                let spawn = *spawn;
                 let reason = String::from("it was stopped before it could start.");
                 turn.process(ProcessOrder::Abort { spawn, reason });
             }
             State::Starting { spawn, released: true } | State::Running { spawn } => {
+                let spawn = *spawn;
                 let kill_at = Some(turn.now.monotonic.plus_seconds(grace_seconds));
                 self.state = State::Stopping { spawn, kill_at };
                 turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate });
             }
+            // It has its SIGTERM; a shorter grace counts from now.
+            State::Stopping { kill_at: Some(at), .. } => {
+                *at = turn.now.monotonic.plus_seconds(grace_seconds).min(*at);
+            }
             State::Stopped
-            | State::Stopping { .. }
+            | State::Stopping { kill_at: None, .. }
             | State::Ending { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => {}
@@ -190,20 +220,22 @@ impl Supervisor {
         }
     }
 
+    /// Whether this process was asked for and has not been reported yet.
+    pub(crate) fn awaits(&self, spawn: SpawnId) -> bool {
+        self.state == State::Starting { spawn, released: false }
+    }
+
     /// The process exists and waits; `refusal` says why it must not run.
     pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, refusal: Option<String>, turn: &mut Turn<'_>) {
-        let State::Starting { spawn: own, released: false } = self.state else {
+        if !self.awaits(spawn) {
             return self.anomaly("a prepared process", turn);
-        };
-        if own != spawn {
-            return self.anomaly("a prepared process", turn);
-        }
-        if let Some(reason) = refusal {
-            return turn.process(ProcessOrder::Abort { spawn, reason });
         }
         if self.then != Then::Supervise {
             // It was stopped meanwhile and the abort is under way.
             return;
+        }
+        if let Some(reason) = refusal {
+            return turn.process(ProcessOrder::Abort { spawn, reason });
         }
         self.pid = Some(pid);
         self.state = State::Starting { spawn, released: true };
@@ -213,7 +245,7 @@ impl Supervisor {
     /// Its program runs.
     pub(crate) fn on_started(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
         match self.state {
-            State::Starting { spawn: own, .. } if own == spawn => {
+            State::Starting { spawn: own, released: true } if own == spawn => {
                 self.state = State::Running { spawn };
                 let message = format!("Plugin {} runs with pid {}.", self.definition.id, self.pid.unwrap_or_default());
                 self.log(Level::Information, "PluginRunning", message, turn);
@@ -232,7 +264,9 @@ impl Supervisor {
 
     /// There is no process, and this is why.
     pub(crate) fn on_spawn_failed(&mut self, spawn: SpawnId, reason: &str, turn: &mut Turn<'_>) {
-        if !self.has_process(spawn) {
+        // It may have been stopped between its release and this; a program that ran ends by an exit.
+        let never_ran = matches!(self.state, State::Starting { .. } | State::Stopping { .. });
+        if !self.owns(spawn) || !never_ran {
             return self.anomaly("a failed spawn", turn);
         }
         self.ended(&format!("it could not be started: {reason}"), turn);
@@ -247,18 +281,29 @@ impl Supervisor {
             ExitStatus::Code(code) => format!("it exited with code {code}"),
             ExitStatus::Signal(signal) => format!("signal {signal} ended it"),
         };
-        self.state = State::Ending { spawn, how };
+        self.state = State::Ending { spawn, how, collected: false };
         turn.process(ProcessOrder::Collect { spawn });
     }
 
-    /// Whether this is its tree and its main process is not known to have ended.
+    /// Whether this is its tree, released, and its main process is not known to have ended.
     fn has_process(&self, spawn: SpawnId) -> bool {
-        self.owns(spawn) && !matches!(self.state, State::Ending { .. })
+        let running = match self.state {
+            State::Starting { released, .. } => released,
+            State::Running { .. } | State::Stopping { .. } => true,
+            State::Stopped | State::Ending { .. } | State::Backoff { .. } | State::Failed { .. } => false,
+        };
+        running && self.owns(spawn)
     }
 
     /// Its last words are here; now what is left of the tree goes.
     pub(crate) fn on_collected(&mut self, spawn: SpawnId, stderr: &Captured, turn: &mut Turn<'_>) {
-        let State::Ending { how, .. } = &mut self.state else { return self.anomaly("captured output", turn) };
+        let State::Ending { spawn: own, how, collected: collected @ false } = &mut self.state else {
+            return self.anomaly("captured output", turn);
+        };
+        if *own != spawn {
+            return self.anomaly("captured output", turn);
+        }
+        *collected = true;
         let words =
             String::from_utf8_lossy(if stderr.tail.is_empty() { &stderr.head } else { &stderr.tail }).into_owned();
         if let Some((index, _)) = words.trim_end().char_indices().rev().nth(LAST_WORDS.saturating_sub(1)) {
@@ -272,7 +317,7 @@ impl Supervisor {
     /// Nothing of it is left.
     pub(crate) fn on_discarded(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
         match &self.state {
-            State::Ending { spawn: own, how } if *own == spawn => {
+            State::Ending { spawn: own, how, .. } if *own == spawn => {
                 let how = how.clone();
                 self.ended(&how, turn);
             }
@@ -283,55 +328,6 @@ impl Supervisor {
             | State::Ending { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => self.anomaly("a discarded tree", turn),
-        }
-    }
-
-    /// Decides what follows now that there is no process.
-    fn ended(&mut self, how: &str, turn: &mut Turn<'_>) {
-        self.pid = None;
-        self.connections = 0;
-        self.last_reason = Some(how.to_string());
-        let id = self.definition.id.clone();
-        let supervised = self.definition.requires_monitoring && self.definition.auto_restart;
-        match self.then {
-            Then::Stop => {
-                self.state = State::Stopped;
-                self.log(Level::Information, "PluginStopped", format!("Plugin {id} is stopped: {how}."), turn);
-            }
-            Then::Restart => {
-                self.restarts = self.restarts.saturating_add(1);
-                self.spawn("a restart was asked", turn);
-            }
-            Then::Supervise if supervised => self.back_off(how, turn),
-            Then::Supervise => {
-                self.state = State::Stopped;
-                let message = format!(
-                    "Plugin {id} ended: {how}. It is not restarted because requiresMonitoring and autoRestart are not both true; \
-                     start it with POST /api/plugins/{id}/start."
-                );
-                self.log(Level::Warning, "PluginEnded", message, turn);
-            }
-        }
-    }
-
-    fn back_off(&mut self, how: &str, turn: &mut Turn<'_>) {
-        let id = self.definition.id.clone();
-        let now = turn.now.monotonic;
-        match self.backoff.on_exit(self.started, now, &turn.monitoring) {
-            Verdict::RestartAt(until) => {
-                self.state = State::Backoff { until };
-                let message = format!("Plugin {id} ended: {how}. It is restarted in {} ms.", until.millis_since(now));
-                self.log(Level::Warning, "PluginEnded", message, turn);
-            }
-            Verdict::FailedUntil(until) => {
-                self.state = State::Failed { until };
-                let message = format!(
-                    "Plugin {id} failed: {how}, for the fifth time within a minute. It is tried again in {} s; mend it and \
-                     start it with POST /api/plugins/{id}/start.",
-                    until.millis_since(now) / 1000
-                );
-                self.log(Level::Error, "PluginFailed", message, turn);
-            }
         }
     }
 

@@ -5,12 +5,17 @@ use alloc::string::{String, ToString};
 use serde_json::{Map, Value};
 
 use crate::job::parameter::{Parameter, ParameterType};
+use crate::json::whole;
 use crate::limits::CONTEXT_BYTES;
 
 /// Named values, found without regard to case.
+///
+/// What the agent itself found out about tasks (`LastExitCode`, `LastOutput`, `{taskId}.ExitCode`) is kept apart: neither a
+/// trigger nor a task's output can pretend another result.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Context {
     values: Map<String, Value>,
+    results: Map<String, Value>,
 }
 
 /// Why a run cannot start with the values it was given.
@@ -56,8 +61,17 @@ impl Context {
 
     /// Sets a value, replacing one whose name differs only in case.
     pub(crate) fn set(&mut self, name: &str, value: Value) {
-        let existing = self.values.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
-        self.values.insert(existing.unwrap_or_else(|| name.to_string()), value);
+        set(&mut self.values, name, value);
+    }
+
+    /// Sets what the agent found out about a task.
+    pub(crate) fn set_result(&mut self, name: &str, value: Value) {
+        set(&mut self.results, name, value);
+    }
+
+    /// What the agent found out about a task.
+    pub(crate) fn result(&self, name: &str) -> Option<Value> {
+        member(&self.results, name).cloned()
     }
 
     /// Takes over every member of `values`; refused as a whole where the context would grow beyond its bound.
@@ -89,10 +103,24 @@ impl Context {
         Some(found.clone())
     }
 
-    /// All values.
+    /// All values that were given or merged.
     pub(crate) const fn values(&self) -> &Map<String, Value> {
         &self.values
     }
+
+    /// All values as tasks see them: results before what else has their name.
+    pub(crate) fn all(&self) -> Map<String, Value> {
+        let mut all = self.values.clone();
+        for (name, value) in &self.results {
+            set(&mut all, name, value.clone());
+        }
+        all
+    }
+}
+
+fn set(values: &mut Map<String, Value>, name: &str, value: Value) {
+    let existing = values.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
+    values.insert(existing.unwrap_or_else(|| name.to_string()), value);
 }
 
 fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
@@ -103,7 +131,10 @@ fn has_type(value: &Value, wanted: ParameterType) -> bool {
     match wanted {
         ParameterType::String => value.is_string() || value.is_number() || value.is_boolean(),
         ParameterType::Number => value.is_number(),
-        ParameterType::Integer => value.is_i64() || value.is_u64(),
+        // 5 and 5.0 are the same, as in the definition's own check.
+        ParameterType::Integer => {
+            value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| whole(number).is_some())
+        }
         ParameterType::Boolean => value.is_boolean(),
         ParameterType::Object => value.is_object(),
         ParameterType::Array => value.is_array(),

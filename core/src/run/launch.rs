@@ -13,6 +13,7 @@ use crate::id::{Component, RunId, SpawnId};
 use crate::job::JobDefinition;
 use crate::job::substitution::substitute;
 use crate::job::task::Task;
+use crate::limits::ARGUMENT_BYTES;
 use crate::surroundings::Surroundings;
 
 /// Values a task can use: what is always there first, so that no trigger can redirect it, then the run's context.
@@ -30,9 +31,23 @@ pub(crate) fn value(
         "jobname" => return Some(Value::String(job.name.clone())),
         "runid" => return Some(Value::String(run.to_string())),
         "hasdesktop" => return Some(Value::Bool(surroundings.has_desktop)),
+        _ if is_result(&lower, job) => return context.result(&lower),
         _ => {}
     }
-    context.lookup(name).or_else(|| surroundings.path_variables.get(&lower).cloned().map(Value::String))
+    surroundings.path_variables.get(&lower).cloned().map(Value::String).or_else(|| context.lookup(name))
+}
+
+/// `LastExitCode`, `LastOutput`, `{taskId}.ExitCode`.
+fn is_result(lower: &str, job: &JobDefinition) -> bool {
+    let of_task = |id: &str| job.tasks.iter().any(|task| task.id.eq_ignore_ascii_case(id));
+    matches!(lower, "lastexitcode" | "lastoutput") || lower.strip_suffix(".exitcode").is_some_and(of_task)
+}
+
+/// Whether a name always means what the agent says, whatever a trigger or a task's output gives under it.
+pub(crate) fn is_always_there(name: &str, job: &JobDefinition, surroundings: &Surroundings) -> bool {
+    const NAMES: [&str; 5] = ["keeperapibaseurl", "jobid", "jobname", "runid", "hasdesktop"];
+    let lower = name.to_ascii_lowercase();
+    NAMES.contains(&lower.as_str()) || is_result(&lower, job) || surroundings.path_variables.contains_key(&lower)
 }
 
 /// A text after substitution, and what it named that nobody set.
@@ -44,10 +59,15 @@ pub(crate) struct Filled {
 /// Substitutes each text by itself; nothing is split afterwards, so a value can never become two arguments.
 pub(crate) fn fill(texts: &[String], lookup: &dyn Fn(&str) -> Option<Value>) -> Result<Filled, String> {
     let mut filled = Filled { texts: Vec::with_capacity(texts.len()), unknown: Vec::new() };
+    let mut bytes = 0_usize;
     for text in texts {
         let substituted = substitute(text, lookup).map_err(|error| error.to_string())?;
         if substituted.text.contains('\0') {
             return Err(format!("'{text}' has a NUL byte after substitution; no argument can carry one."));
+        }
+        bytes = bytes.saturating_add(substituted.text.len());
+        if bytes > ARGUMENT_BYTES {
+            return Err(format!("The arguments are longer than {ARGUMENT_BYTES} bytes together after substitution."));
         }
         filled.texts.push(substituted.text);
         filled.unknown.extend(substituted.unknown);

@@ -35,6 +35,19 @@ impl Phase {
     }
 
     /// The process whose limits can still be enforced.
+    pub(super) const fn limited(&self) -> Option<&Live> {
+        match self {
+            Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) => Some(live),
+            Self::Recording(_)
+            | Self::Waiting
+            | Self::Collecting(..)
+            | Self::Clearing
+            | Self::Closing(_)
+            | Self::Done => None,
+        }
+    }
+
+    /// The same, to enforce them.
     pub(super) const fn live_mut(&mut self) -> Option<&mut Live> {
         match self {
             Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) => Some(live),
@@ -81,12 +94,19 @@ impl Live {
         Self { spawn, ..self }
     }
 
-    /// The first reason to stop it counts; from now on the grace runs.
-    pub(super) fn stop(&mut self, stop: Stop, now: Monotonic) {
-        if self.stop.is_none() {
-            self.stop = Some(stop);
-            self.kill_at = Some(now.plus_seconds(KILL_GRACE_SECONDS));
+    /// From now on the grace runs. The first reason to stop it counts; `false` where there was one already.
+    pub(super) fn stop(&mut self, stop: Stop, now: Monotonic) -> bool {
+        if self.stop.is_some() {
+            return false;
         }
+        self.stop = Some(stop);
+        self.kill_at = Some(now.plus_seconds(KILL_GRACE_SECONDS));
+        true
+    }
+
+    /// Whether it is being stopped already.
+    pub(super) const fn is_stopping(&self) -> bool {
+        self.stop.is_some()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Deadline> {
@@ -111,7 +131,7 @@ impl Live {
             (Some(Stop::TimedOut { seconds }), _) => {
                 (TaskEnd::TimedOut, Some(format!("It ran longer than timeoutSeconds ({seconds} s) and was stopped.")))
             }
-            (Some(Stop::Canceled { reason }), _) => (TaskEnd::Failed, Some(reason.clone())),
+            (Some(Stop::Canceled { reason }), _) => (TaskEnd::Canceled, Some(reason.clone())),
             (None, ExitStatus::Code(0)) => (TaskEnd::Succeeded, None),
             (None, ExitStatus::Code(code)) => (TaskEnd::Failed, Some(format!("It exited with code {code}."))),
             (None, ExitStatus::Signal(signal)) => (TaskEnd::Failed, Some(format!("Signal {signal} ended it."))),
@@ -122,7 +142,8 @@ impl Live {
     pub(super) const fn end_of_failure(&self) -> TaskEnd {
         match self.stop {
             Some(Stop::TimedOut { .. }) => TaskEnd::TimedOut,
-            Some(Stop::Canceled { .. }) | None => TaskEnd::Failed,
+            Some(Stop::Canceled { .. }) => TaskEnd::Canceled,
+            None => TaskEnd::Failed,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::effect::ProcessOrder;
 use crate::event::ExitStatus;
 use crate::id::SpawnId;
 use crate::job::task::{ExecutionType, Task};
-use crate::limits::TASKS_PER_RUN;
+use crate::limits::{TASK_RECORDS, TASKS_PER_RUN};
 use crate::turn::Turn;
 
 impl Run {
@@ -38,6 +38,10 @@ impl Run {
             let Some(task) = job.tasks.get(index) else {
                 return self.finish(Outcome::Failed, format!("There is no task {index}."), turn);
             };
+            if self.record.tasks.len() >= TASK_RECORDS {
+                let reason = format!("A run considers at most {TASK_RECORDS} tasks; '{}' would be one more.", task.id);
+                return self.finish(Outcome::Failed, reason, turn);
+            }
             let skip = routing::skip(task, turn.surroundings.here, &self.lookup(turn), &|it| turn.setting(it));
             if let Some(skip) = skip {
                 next = self.task_skipped(index, task, &skip, turn);

@@ -17,35 +17,41 @@ use crate::id::{Component, RunId};
 use crate::job::JobDefinition;
 use crate::job::task::Task;
 use crate::json::Json;
+use crate::limits::{RUN_OUTPUT_BYTES, RUN_WARNINGS};
 use crate::log_message::Level;
 use crate::time::Now;
 use crate::turn::Turn;
 
 /// Added to a signal's number to make an exit code of it, as shells do.
 const SIGNAL_CODE: i32 = 128;
+/// Where the agent publishes that a run is over.
+const COMPLETIONS: &str = "JobService";
 /// QoS of the events that the agent publishes about a run.
 const EVENT_QOS: u8 = 1;
 
 /// The record of a run that just began.
-pub(super) fn opening(id: &RunId, job: &JobDefinition, trigger: &str, context: &Context, now: Now) -> RunRecord {
+pub(super) fn opening(id: &RunId, job: &JobDefinition, trigger: &str, context: &Context, turn: &Turn<'_>) -> RunRecord {
+    let shadowed = context.values().keys().filter(|name| launch::is_always_there(name, job, turn.surroundings));
+    let warning =
+        |name: &String| format!("The value given for '{name}' is not used: {{{name}}} is always the agent's own.");
     RunRecord {
         run_id: id.to_string(),
         job_id: job.id.to_string(),
         trigger: trigger.to_string(),
         status: "running".to_string(),
         outcome: None,
-        started_at: now.wall.to_rfc3339(),
+        started_at: turn.now.wall.to_rfc3339(),
         finished_at: None,
         reason: None,
         context: shown(context, job),
         tasks: Vec::new(),
-        warnings: Vec::new(),
+        warnings: shadowed.take(RUN_WARNINGS).map(warning).collect(),
     }
 }
 
 /// The context as it may be seen: values of secret parameters are masked.
 pub(super) fn shown(context: &Context, job: &JobDefinition) -> Map<String, Value> {
-    let mut values = context.values().clone();
+    let mut values = context.all();
     for parameter in job.parameters.iter().filter(|parameter| parameter.secret) {
         for (_, value) in values.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case(&parameter.name)) {
             *value = Value::String("***".to_string());
@@ -83,26 +89,49 @@ impl RunRecord {
     }
 
     pub(super) fn set_command_line(&mut self, command: &str, arguments: &[String]) {
+        let mut room = self.room();
+        let line = core::iter::once(command).chain(arguments.iter().map(String::as_str)).map(|text| {
+            let kept = fit(text.to_string(), room);
+            room = room.saturating_sub(kept.len());
+            kept
+        });
+        let line = line.collect();
         if let Some(task) = self.tasks.last_mut() {
-            task.command_line = core::iter::once(command.to_string()).chain(arguments.iter().cloned()).collect();
+            task.command_line = line;
         }
     }
 
+    /// Bytes of output and command lines that still fit into the record.
+    fn room(&self) -> usize {
+        let lines = |task: &TaskRecord| task.command_line.iter().map(String::len).sum::<usize>();
+        let bytes = |task: &TaskRecord| task.stdout.len().saturating_add(task.stderr.len()).saturating_add(lines(task));
+        RUN_OUTPUT_BYTES.saturating_sub(self.tasks.iter().map(bytes).sum())
+    }
+
     pub(super) fn set_stdout(&mut self, stdout: &str) {
+        let room = self.room();
         if let Some(task) = self.tasks.last_mut() {
-            task.stdout = stdout.to_string();
+            task.stdout = fit(stdout.to_string(), room);
             task.exit_code = Some(0);
         }
     }
 
+    /// Something odd that did not change the course of the run; the same thing once.
+    pub(super) fn warn(&mut self, warning: String) {
+        if self.warnings.len() < RUN_WARNINGS && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
     pub(super) fn set_result(&mut self, status: ExitStatus, stdout: &Captured, stderr: &Captured) {
+        let room = self.room();
         let Some(task) = self.tasks.last_mut() else { return };
         match status {
             ExitStatus::Code(code) => task.exit_code = Some(code),
             ExitStatus::Signal(signal) => task.signal = Some(signal),
         }
-        task.stdout = text(stdout);
-        task.stderr = text(stderr);
+        task.stdout = fit(text(stdout), room);
+        task.stderr = fit(text(stderr), room.saturating_sub(task.stdout.len()));
     }
 }
 
@@ -166,7 +195,7 @@ impl Run {
         if skip.by_setting
             && let Err(error) = self.context.merge(&task.context_when_skipped)
         {
-            self.record.warnings.push(format!("contextWhenSkipped of '{}': {error}", task.id));
+            self.record.warn(format!("contextWhenSkipped of '{}': {error}", task.id));
         }
         let next = routing::in_list_order(&self.job, index, "Skipped: next in the list.");
         let mut record = TaskRecord::starting(&task.id);
@@ -187,9 +216,9 @@ impl Run {
             ExitStatus::Code(code) => Value::from(code),
             ExitStatus::Signal(signal) => Value::from(signal.saturating_add(SIGNAL_CODE)),
         };
-        self.context.set("LastExitCode", code.clone());
-        self.context.set(&format!("{}.ExitCode", task.id), code);
-        self.context.set("LastOutput", Value::String(clip(stdout.trim_end())));
+        self.context.set_result("LastExitCode", code.clone());
+        self.context.set_result(&format!("{}.ExitCode", task.id), code);
+        self.context.set_result("LastOutput", Value::String(clip(stdout.trim_end())));
         if task.merge_stdout {
             self.merge_stdout(task, stdout);
         }
@@ -203,14 +232,28 @@ impl Run {
             Err(error) => Err(format!("the output is not one JSON object: {error}")),
         };
         if let Err(error) = merged {
-            self.record.warnings.push(format!("Nothing of the output of '{}' was merged: {error}", task.id));
+            self.record.warn(format!("Nothing of the output of '{}' was merged: {error}", task.id));
         }
     }
 
     pub(super) fn warn_unknown(&mut self, task: &str, unknown: &[String]) {
         for token in unknown {
-            self.record.warnings.push(format!("Task '{task}': nobody sets {{{token}}}; it stays as it is."));
+            self.record.warn(format!("Task '{task}': nobody sets {{{token}}}; it stays as it is."));
         }
+    }
+
+    /// Tells everybody on `JobService` that the run is over (contract section 5).
+    pub(super) fn publish_completion(&self, turn: &mut Turn<'_>) {
+        let completion = json!({
+            "event": "completed",
+            "jobId": self.record.job_id,
+            "runId": self.record.run_id,
+            "status": self.record.status,
+            "reason": self.record.reason,
+            "timestamp": turn.now.wall.to_rfc3339(),
+        });
+        let (topic, payload) = (COMPLETIONS.to_string(), completion.to_string().into_bytes());
+        turn.broker(BrokerOrder::Publish { topic, payload, qos: EVENT_QOS, retain: false });
     }
 
     /// Publishes what happened on the job's event topic.
@@ -242,6 +285,18 @@ const LAST_OUTPUT_CHARACTERS: usize = 8192;
 
 fn clip(text: &str) -> String {
     text.chars().take(LAST_OUTPUT_CHARACTERS).collect()
+}
+
+/// As much of a text as there is room for; what was left out is said.
+fn fit(mut text: String, room: usize) -> String {
+    if text.len() <= room {
+        return text;
+    }
+    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    let omitted = text.len().saturating_sub(end);
+    text.truncate(end);
+    text.push_str(&format!("… {omitted} bytes left out: a run keeps {RUN_OUTPUT_BYTES} bytes of output …"));
+    text
 }
 
 fn describe(next: &Next, job: &JobDefinition) -> String {

@@ -16,6 +16,7 @@ pub(crate) enum TaskEnd {
     Succeeded,
     Failed,
     TimedOut,
+    Canceled,
 }
 
 impl TaskEnd {
@@ -24,6 +25,7 @@ impl TaskEnd {
             Self::Succeeded => "Succeeded",
             Self::Failed => "Failed",
             Self::TimedOut => "TimedOut",
+            Self::Canceled => "Canceled",
         }
     }
 
@@ -32,6 +34,7 @@ impl TaskEnd {
             Self::Succeeded => Outcome::Succeeded,
             Self::Failed => Outcome::Failed,
             Self::TimedOut => Outcome::TimedOut,
+            Self::Canceled => Outcome::Canceled,
         }
     }
 }
@@ -84,6 +87,7 @@ pub(crate) fn after(job: &JobDefinition, index: usize, end: TaskEnd) -> Next {
         return Next::End(Outcome::Failed, format!("There is no task {index} in the list."));
     };
     let (route, name) = match end {
+        TaskEnd::Canceled => return Next::End(end.outcome(), format!("'{}' was canceled with the run.", task.id)),
         TaskEnd::Succeeded => (&task.on_success, "onSuccess"),
         TaskEnd::Failed | TaskEnd::TimedOut => (&task.on_failure, "onFailure"),
     };

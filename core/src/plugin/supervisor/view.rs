@@ -5,7 +5,9 @@ use super::{State, Supervisor};
 impl Supervisor {
     /// Why it cannot be started on this machine at all.
     pub(crate) fn obstacle(&self) -> Option<&'static str> {
-        if !self.definition.enabled {
+        if self.definition.built_in {
+            Some("it is a part of the agent, which needs no process and cannot be stopped.")
+        } else if !self.definition.enabled {
             Some("it is registered with \"enabled\": false.")
         } else if !self.definition.supported_here {
             Some("supportedPlatforms does not name this system.")
@@ -17,8 +19,9 @@ impl Supervisor {
     }
 
     /// The state as the API tells it.
-    pub(crate) const fn status(&self) -> &'static str {
+    pub(crate) fn status(&self) -> &'static str {
         match self.state {
+            State::Stopped if self.definition.built_in => "Running",
             State::Stopped => "Stopped",
             State::Starting { .. } => "Starting",
             State::Running { .. } => "Running",
@@ -29,8 +32,9 @@ impl Supervisor {
     }
 
     /// `Healthy Unhealthy Starting Stopping Failed` (contract section 2).
-    pub(crate) const fn health(&self) -> &'static str {
+    pub(crate) fn health(&self) -> &'static str {
         match self.state {
+            State::Stopped if self.definition.built_in => "Healthy",
             State::Running { .. } if self.connections > 0 => "Healthy",
             State::Running { .. } | State::Starting { .. } => "Starting",
             State::Stopping { .. } | State::Ending { .. } => "Stopping",
