@@ -9,7 +9,7 @@ use alloc::string::String;
 use serde::Serialize;
 
 use super::Agent;
-use crate::acl::{Action, Denial};
+use crate::acl::Denial;
 use crate::effect::Effects;
 use crate::limits::{DENIAL_CHARS, DENIALS};
 use crate::log_message::{Level, escape};
@@ -91,18 +91,18 @@ impl Denials {
     }
 }
 
-/// The same attempt, refused for the same reason. A stranger's port, which stands in `why`, makes no difference; what is
-/// wrong with a message does, as it stands nowhere else.
+/// The same attempt, refused for the same reason; numbers, such as a stranger's port, are part of no reason.
 fn is_same(left: &Denial, right: &Denial) -> bool {
     let key = |denial: &Denial| (denial.action, denial.pid);
-    if left.action == Action::Log && left.explanation.why != right.explanation.why {
-        return false;
-    }
     key(left) == key(right)
         && left.target == right.target
         && left.component == right.component
         && left.client_id == right.client_id
-        && left.explanation.fix == right.explanation.fix
+        && words(&left.explanation.why).eq(words(&right.explanation.why))
+}
+
+fn words(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|letter| !letter.is_ascii_digit())
 }
 
 impl Agent {
