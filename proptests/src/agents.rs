@@ -169,7 +169,7 @@ impl World {
             }
             Effect::Broker(BrokerOrder::Stop) => self.owed.push(Owed::BrokerStop),
             Effect::Broker(_) | Effect::Log(_) => {}
-            Effect::Store(order) => self.owed.push(Owed::Store(order)),
+            Effect::Store(order) => self.owed.push(Owed::Store(Box::new(order))),
             Effect::Respond { request, .. } => {
                 assert!((1..=self.requests).contains(&request.0), "an answer to nobody: {request}");
                 assert!(self.answered.insert(request), "request {request} is answered twice");
@@ -183,8 +183,10 @@ impl World {
             ProcessOrder::Spawn(request) => {
                 let spawn = request.spawn;
                 assert!(!self.stopping, "spawn {spawn} although the agent stops");
-                let tree = self.trees.entry(spawn).or_default();
-                assert!(!std::mem::replace(&mut tree.ordered, true), "spawn {spawn} twice");
+                // What odd events said of this number before it was given away counts no more.
+                let former = self.trees.insert(spawn, Tree { ordered: true, ..Tree::default() });
+                assert!(former.is_none_or(|tree| !tree.ordered), "spawn {spawn} twice");
+                self.owed.retain(|owed| !matches!(owed, Owed::Abort(aborted, _) if *aborted == spawn));
                 self.owed.push(Owed::Spawn(spawn));
             }
             ProcessOrder::Release { spawn } => {

@@ -51,6 +51,7 @@ pub(crate) fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) ->
         match look() {
             Some(found) => return Some(found),
             None if start.elapsed() > limit => return None,
+            // A poll with a deadline: files, the API and other processes tell nobody when they change.
             None => std::thread::sleep(PAUSE),
         }
     }

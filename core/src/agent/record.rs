@@ -91,14 +91,18 @@ impl Denials {
     }
 }
 
-/// The same attempt, refused for the same reason; a stranger's port is part of no reason.
+/// The same attempt, refused for the same reason; numbers, such as a stranger's port, are part of no reason.
 fn is_same(left: &Denial, right: &Denial) -> bool {
     let key = |denial: &Denial| (denial.action, denial.pid);
     key(left) == key(right)
         && left.target == right.target
         && left.component == right.component
         && left.client_id == right.client_id
-        && left.explanation.fix == right.explanation.fix
+        && words(&left.explanation.why).eq(words(&right.explanation.why))
+}
+
+fn words(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|letter| !letter.is_ascii_digit())
 }
 
 impl Agent {

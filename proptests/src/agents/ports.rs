@@ -24,7 +24,7 @@ pub enum Owed {
     /// `Inspected`.
     Inspect(TicketId, usize),
     /// What the store was asked.
-    Store(StoreOrder),
+    Store(Box<StoreOrder>),
     /// `Stopped`.
     BrokerStop,
 }
@@ -70,7 +70,7 @@ impl World {
                 let executables = vec![executable(well); queries];
                 self.tell(Event::Process(ProcessReport::Inspected { ticket, executables }));
             }
-            Owed::Store(order) => self.tell(Event::Store(stored(order, well))),
+            Owed::Store(order) => self.tell(Event::Store(stored(*order, well))),
             Owed::BrokerStop => self.tell(Event::Broker(BrokerReport::Stopped)),
         }
     }

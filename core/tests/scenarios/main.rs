@@ -1,0 +1,21 @@
+//! Whole-agent stories through the public API alone: events in, the transcript of effects compared.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may fail by panicking"
+)]
+
+mod api;
+mod broker;
+mod documented;
+mod endurance;
+mod jobs;
+mod plugins;
+mod restart;
+mod stop;
+mod world;

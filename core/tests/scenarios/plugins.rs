@@ -1,0 +1,166 @@
+//! Plugins among each other and over the API: order of start, definitions that change under a running process.
+
+use castellan_core::event::{DefinitionKind, Event, ExitStatus};
+use serde_json::json;
+
+use crate::world::{ENDPOINTS, World, ids};
+
+pub fn plugin(id: &str, members: &str) -> String {
+    format!(
+        r#"{{"id":"{id}","pluginType":"Executable","executablePath":"bin/{id}/{id}","supportedPlatforms":["Linux"],
+        "Subscription":{{"Topic":"{id}"}},"metadata":{{"mqttTopics":{{"publish":["out"],"subscribe":[]}}}},"autoStart":true{members}}}"#
+    )
+}
+
+fn end(world: &mut World, spawn: u64) {
+    world.exit(spawn, ExitStatus::Code(0));
+    world.collected(spawn, "");
+    world.discarded(spawn);
+}
+
+#[test]
+fn plugins_start_one_after_the_other_by_priority() {
+    let files = [
+        ("Plugins/a", &*plugin("a", "")),
+        ("Plugins/b", &plugin("b", r#","startupPriority":-5"#)),
+        ("Plugins/c", &plugin("c", r#","startupPriority":100"#)),
+        ("Plugins/d", &plugin("d", r#","startupPriority":7"#)),
+        ("Plugins/off", &plugin("off", r#","enabled":false"#)),
+        ("Plugins/manual", &plugin("manual", "").replace(r#""autoStart":true"#, r#""autoStart":false"#)),
+        ("Plugins/KeeperLogger", &plugin("KeeperLogger", "").replace("Executable", "Service")),
+    ];
+    let mut world = World::loaded("{}", &files, vec![]);
+    world.tell(Event::Opened(ENDPOINTS));
+    world.expect(&["!NotRun", "spawn 1 plugin:b"]);
+    world.started(1);
+    world.expect(&["release 1"]);
+    world.client(1, &format!("b_{}", ids(1).0), 1);
+    world.expect(&["accept 1 +1 -0", "spawn 2 plugin:d"]);
+    // It does not connect: the next waits for 5 s.
+    world.started(2);
+    world.wait(4_999);
+    world.expect(&["release 2"]);
+    world.wait(1);
+    world.expect(&["spawn 3 plugin:a"]);
+    // It cannot be started: no reason to wait.
+    world.spawn_failed(3);
+    world.expect(&["!PluginEnded", "spawn 4 plugin:c"]);
+    world.wait(60_000);
+    world.expect(&[]);
+    let shown = world.get("/api/plugins/KeeperLogger");
+    assert_eq!((&shown["status"], &shown["health"]), (&json!("Running"), &json!("Healthy")), "a part of the agent");
+    let stop = world.admin("POST", "/api/plugins/KeeperLogger/stop", "");
+    assert_eq!(world.status(stop), Some(409));
+}
+
+#[test]
+fn a_plugin_is_stopped_started_and_restarted_by_hand() {
+    let mut world = World::new(&[("Plugins/a", &plugin("a", r#","requiresMonitoring":true,"autoRestart":true"#))]);
+    world.started(1);
+    world.transcript.clear();
+    let status = |world: &mut World, action: &str| {
+        let request = world.admin("POST", &format!("/api/plugins/a/{action}"), "");
+        assert_eq!(world.status(request), Some(200));
+        world.body(request)["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(status(&mut world, "restart"), "Stopping");
+    end(&mut world, 1);
+    world.expect(&["Terminate 1", "1: 200", "revoke 1", "collect 1", "discard 1", "spawn 2 plugin:a"]);
+    world.started(2);
+    assert_eq!(status(&mut world, "stop"), "Stopping");
+    world.wait(10_000);
+    assert_eq!(world.transcript.last().unwrap(), "Kill 2");
+    assert_eq!(status(&mut world, "start"), "Stopping", "it starts again when the old process is gone");
+    end(&mut world, 2);
+    assert_eq!(world.transcript.last().unwrap(), "spawn 3 plugin:a");
+    world.started(3);
+    assert_eq!(status(&mut world, "stop"), "Stopping");
+    end(&mut world, 3);
+    world.transcript.clear();
+    world.wait(1_000_000);
+    world.expect(&[]);
+    assert_eq!(status(&mut world, "start"), "Starting");
+}
+
+#[test]
+fn a_changed_plugin_file_changes_permissions_at_once_and_a_broken_one_takes_it_out_of_service() {
+    let mut world = World::new(&[("Plugins/a", &plugin("a", ""))]);
+    world.started(1);
+    let (pid, cgroup) = ids(1);
+    world.client(1, &format!("a_{pid}"), 1);
+    world.transcript.clear();
+    world.put("Plugins/a", &plugin("a", "").replace(r#"["out"]"#, r#"["out","more"]"#));
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    world.expect(&["read definitions", "regrant plugin:a +2 -0", "1: 200"]);
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    world.expect(&["read definitions", "2: 200"]);
+
+    world.put("Plugins/a", "{");
+    let report = world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    assert_eq!(world.body(report)["refused"][0]["file"], "Plugins/a.json");
+    world.expect(&[
+        "read definitions",
+        "!PluginRemoved",
+        "regrant plugin:a +0 -0",
+        "Terminate 1",
+        "!Definition",
+        "!OutOfService",
+        "3: 200",
+    ]);
+    world.connect(2, &format!("a_{pid}"), crate::world::peer(cgroup, pid));
+    world.expect(&["accept 2 +0 -0"]);
+    let start = world.admin("POST", "/api/plugins/a/start", "");
+    assert_eq!(world.status(start), Some(404));
+    end(&mut world, 1);
+    assert_eq!(world.get("/api/plugins"), json!([]));
+    let settings = world.admin("GET", "/api/PluginSettings/a", "");
+    assert_eq!(world.status(settings), Some(404));
+
+    // Mended, it comes back.
+    world.put("Plugins/a", &plugin("a", ""));
+    world.transcript.clear();
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    assert_eq!(world.transcript.last().unwrap(), "spawn 2 plugin:a");
+}
+
+#[test]
+fn a_plugin_that_comes_back_before_its_process_is_gone_is_started_anew() {
+    let mut world = World::new(&[("Plugins/a", &plugin("a", ""))]);
+    world.started(1);
+    world.files.remove(&(DefinitionKind::Plugin, "a".to_owned()));
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    world.put("Plugins/a", &plugin("a", r#","version":"2""#));
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    end(&mut world, 1);
+    assert_eq!(world.transcript.last().unwrap(), "spawn 2 plugin:a");
+    world.started(2);
+    assert_eq!(world.get("/api/plugins/a")["status"], "Running");
+}
+
+#[test]
+fn five_exits_within_a_minute_are_a_failure_until_the_delay_is_over() {
+    let mut world = World::new(&[("Plugins/a", &plugin("a", r#","requiresMonitoring":true,"autoRestart":true"#))]);
+    for spawn in 1..=5 {
+        world.started(spawn);
+        end(&mut world, spawn);
+        if spawn < 5 {
+            world.wait(8_000);
+        }
+    }
+    let shown = world.get("/api/plugins/a");
+    assert_eq!(
+        (&shown["status"], &shown["health"], &shown["restarts"]),
+        (&json!("Failed"), &json!("Failed"), &json!(4))
+    );
+    world.transcript.clear();
+    world.wait(299_999);
+    world.expect(&[]);
+    world.wait(1);
+    world.expect(&["spawn 6 plugin:a"]);
+}

@@ -1,0 +1,499 @@
+//! A world around the agent: a clock, a disk that answers when told, processes that live as told. It checks after each event
+//! what must always hold: requests are answered once, no deadline lies behind, nothing follows `Exit`, nothing is released
+//! that was not prepared.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use castellan_core::acl::{Grant, Subject};
+use castellan_core::agent::Agent;
+use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
+use castellan_core::config::Settings;
+use castellan_core::effect::{BrokerOrder, ConnectVerdict, Effect, ProcessOrder, SpawnRequest, StoreOrder};
+use castellan_core::event::{
+    BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
+    ProcessReport, StoreReport,
+};
+use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
+use castellan_core::job::OperatingSystem;
+use castellan_core::log_message::{Level, LogRecord};
+use castellan_core::run::history::RunRecord;
+use castellan_core::surroundings::Surroundings;
+use castellan_core::time::{Monotonic, Now, WallTime};
+use castellan_core::trust::{PeerFacts, ProcessFacts, SocketFacts};
+use serde_json::Value;
+
+pub const ENDPOINTS: Endpoints = Endpoints { http: 80, https: 443, mqtt: 8883 };
+pub const ADMIN: &str = "ad";
+
+pub struct World {
+    pub agent: Agent,
+    pub millis: u64,
+    pub transcript: Vec<String>,
+    pub logs: Vec<LogRecord>,
+    pub spawns: BTreeMap<SpawnId, SpawnRequest>,
+    pub responses: BTreeMap<RequestId, ApiResponse>,
+    pub grants: BTreeMap<ConnectionId, Grant>,
+    pub published: Vec<(String, Value)>,
+    pub files: BTreeMap<(DefinitionKind, String), Vec<u8>>,
+    pub history: BTreeMap<String, RunRecord>,
+    /// Orders to the disk that are not answered yet.
+    pub disk: VecDeque<StoreOrder>,
+    /// Questions about executables that are not answered yet.
+    pub looks: VecDeque<ProcessOrder>,
+    asked: BTreeSet<RequestId>,
+    prepared: BTreeSet<SpawnId>,
+    pub exited: bool,
+}
+
+pub fn surroundings() -> Surroundings {
+    Surroundings {
+        agent_root: "/root".into(),
+        plugin_root: "/root/Plugins".into(),
+        here: OperatingSystem::Linux,
+        boot: 7,
+        started: now(0),
+        version: "1.0.0".into(),
+        environment: vec![("PATH".into(), "/usr/bin".into())],
+        uid: 0,
+        has_desktop: false,
+        path_variables: BTreeMap::new(),
+        admin_certificates: BTreeSet::from([ADMIN.to_owned()]),
+        endpoints: None,
+    }
+}
+
+fn now(millis: u64) -> Now {
+    let wall = WallTime::from_millis(1_700_000_000_000 + i64::try_from(millis).unwrap());
+    Now { monotonic: Monotonic::from_millis(millis), wall }
+}
+
+/// A file that may be run.
+pub fn program(path: &str) -> ExecutableFacts {
+    ExecutableFacts { path: path.into(), exists: true, executable: true, writable_by_others: None }
+}
+
+/// The peer of a connection of a process in a cgroup, with the process id that the client claims.
+pub fn peer(cgroup: u64, pid: u32) -> PeerFacts {
+    let socket = SocketFacts {
+        peer: "127.0.0.1:5000".parse().unwrap(),
+        local: "127.0.0.1:8883".parse().unwrap(),
+        established: true,
+        inode: 1,
+        uid: 0,
+        cookie: 1,
+        cgroup: Some(cgroup),
+    };
+    let process = ProcessFacts { pid, session: pid, uid: 0, cgroup: Some(cgroup), holds_socket: true, alive: true };
+    PeerFacts {
+        at_accept: Some(socket.clone()),
+        claimed_pid: Some(pid),
+        claimed: Some(process),
+        holder: None,
+        at_decision: Some(socket),
+        own_end_established: true,
+    }
+}
+
+/// Process id and cgroup of a spawn in this world.
+pub fn ids(spawn: u64) -> (u32, u64) {
+    (1000 + u32::try_from(spawn).unwrap(), 5000 + spawn)
+}
+
+impl World {
+    /// An agent that has read these files (`Jobs/a` or `Plugins/b`) but has no listeners yet.
+    pub fn loaded(settings: &str, files: &[(&str, &str)], unfinished: Vec<RunRecord>) -> Self {
+        let (settings, _) = Settings::parse(Some(settings.as_bytes())).unwrap();
+        let mut world = Self {
+            agent: Agent::new(settings, surroundings()),
+            millis: 0,
+            transcript: vec![],
+            logs: vec![],
+            spawns: BTreeMap::new(),
+            responses: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            published: vec![],
+            files: BTreeMap::new(),
+            history: BTreeMap::new(),
+            disk: VecDeque::new(),
+            looks: VecDeque::new(),
+            asked: BTreeSet::new(),
+            prepared: BTreeSet::new(),
+            exited: false,
+        };
+        for (path, document) in files {
+            world.put(path, document);
+        }
+        let definitions = world.definitions();
+        world.tell(Event::Loaded(Loaded { definitions, unfinished }));
+        world
+    }
+
+    /// An agent at work, everything before that forgotten.
+    pub fn new(files: &[(&str, &str)]) -> Self {
+        Self::with("{}", files)
+    }
+
+    pub fn with(settings: &str, files: &[(&str, &str)]) -> Self {
+        let mut world = Self::loaded(settings, files, vec![]);
+        world.tell(Event::Opened(ENDPOINTS));
+        world.transcript.clear();
+        world
+    }
+
+    /// Changes a file behind the agent's back.
+    pub fn put(&mut self, path: &str, document: &str) {
+        let (folder, stem) = path.split_once('/').unwrap();
+        let kind = if folder == "Jobs" { DefinitionKind::Job } else { DefinitionKind::Plugin };
+        self.files.insert((kind, stem.into()), document.as_bytes().to_vec());
+    }
+
+    fn definitions(&self) -> Vec<DefinitionFile> {
+        let file = |((kind, stem), document): (&(DefinitionKind, String), &Vec<u8>)| DefinitionFile {
+            kind: *kind,
+            stem: stem.clone(),
+            content: Ok(document.clone()),
+        };
+        self.files.iter().map(file).collect()
+    }
+
+    pub fn tell(&mut self, event: Event) {
+        if let Event::Process(ProcessReport::Prepared { spawn, .. }) = &event {
+            self.prepared.insert(*spawn);
+        }
+        if let Event::Api(request) = &event {
+            assert!(self.asked.insert(request.id), "a request number is used once");
+        }
+        let mut effects = Vec::new();
+        self.agent.handle(now(self.millis), event, &mut effects);
+        for effect in effects {
+            assert!(!self.exited, "{effect:?} follows Exit");
+            self.take(effect);
+        }
+        if let Some(deadline) = self.agent.next_deadline(now(self.millis)) {
+            assert!(
+                deadline.at > now(self.millis).monotonic,
+                "the deadline lies behind: {deadline:?} at {}",
+                self.millis
+            );
+        }
+    }
+
+    fn take(&mut self, effect: Effect) {
+        let line = match effect {
+            Effect::Process(order) => self.take_process(order),
+            Effect::Broker(order) => self.take_broker(order),
+            Effect::Store(order) => self.take_store(order),
+            Effect::Respond { request, response } => {
+                assert!(self.asked.contains(&request), "{request} was never asked");
+                let line = format!("{request}: {}", response.status);
+                let former = self.responses.insert(request, response);
+                assert!(former.is_none(), "request {request} is answered twice");
+                line
+            }
+            Effect::Log(record) => {
+                assert!(!record.message.contains('\n'), "{record:?}");
+                let line = (record.level >= Level::Warning).then(|| format!("!{}", record.category));
+                self.logs.push(record);
+                let Some(line) = line else { return };
+                line
+            }
+            Effect::Exit => {
+                self.exited = true;
+                "Exit".into()
+            }
+        };
+        self.transcript.push(line);
+    }
+
+    fn take_process(&mut self, order: ProcessOrder) -> String {
+        match order {
+            ProcessOrder::Spawn(request) => {
+                let line = format!("spawn {} {}", request.spawn, request.component);
+                self.spawns.insert(request.spawn, request);
+                line
+            }
+            ProcessOrder::Release { spawn } => {
+                assert!(self.prepared.contains(&spawn), "{spawn} is released but was never prepared");
+                format!("release {spawn}")
+            }
+            ProcessOrder::Abort { spawn, .. } => format!("abort {spawn}"),
+            ProcessOrder::Signal { spawn, signal } => format!("{signal:?} {spawn}"),
+            ProcessOrder::Collect { spawn } => format!("collect {spawn}"),
+            ProcessOrder::Discard { spawn } => format!("discard {spawn}"),
+            order @ ProcessOrder::Inspect { .. } => {
+                self.looks.push_back(order);
+                "inspect".into()
+            }
+        }
+    }
+
+    fn take_broker(&mut self, order: BrokerOrder) -> String {
+        match order {
+            BrokerOrder::AnswerConnect { connection, verdict: ConnectVerdict::Accept(grant) } => {
+                let grant = (*grant).clone();
+                let line = match (&grant.withheld, grant.publish.len(), grant.subscribe.len()) {
+                    (Some(_), 0, 0) => format!("accept {connection}, withheld"),
+                    (_, publish, subscribe) => format!("accept {connection} +{publish} -{subscribe}"),
+                };
+                self.grants.insert(connection, grant);
+                line
+            }
+            BrokerOrder::AnswerConnect { connection, verdict: ConnectVerdict::Refuse { reason, explanation } } => {
+                assert!(!explanation.fix.is_empty());
+                format!("refuse {connection} {reason:?}")
+            }
+            BrokerOrder::Publish { topic, payload, .. } => {
+                let payload: Value = serde_json::from_slice(&payload).unwrap_or_default();
+                let line = format!("publish {topic} {}", payload["event"].as_str().unwrap_or_default());
+                self.published.push((topic, payload));
+                line
+            }
+            BrokerOrder::Regrant { component, publish, subscribe, .. } => {
+                format!("regrant {component} +{} -{}", publish.len(), subscribe.len())
+            }
+            BrokerOrder::Revoke { spawn } => format!("revoke {spawn}"),
+            BrokerOrder::Stop => "stop broker".into(),
+        }
+    }
+
+    fn take_store(&mut self, order: StoreOrder) -> String {
+        let line = match &order {
+            StoreOrder::PersistRun { record, .. } => format!("persist {} {}", record.run_id, record.status),
+            StoreOrder::ReadRuns { .. } => "read runs".into(),
+            StoreOrder::WriteDefinition { id, .. } => format!("write {id}"),
+            StoreOrder::RemoveDefinition { id, .. } => format!("remove {id}"),
+            StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
+        };
+        self.disk.push_back(order);
+        line
+    }
+
+    /// The lines since the last look.
+    #[track_caller]
+    pub fn expect(&mut self, expected: &[&str]) {
+        let found = std::mem::take(&mut self.transcript);
+        assert_eq!(
+            found,
+            expected,
+            "\n{}",
+            found.iter().map(|line| format!("\"{line}\",")).collect::<Vec<_>>().join("\n")
+        );
+    }
+
+    /// The disk carries out what waits, in order, until nothing waits.
+    pub fn disk(&mut self) {
+        while self.disk_once(Ok(())) {}
+    }
+
+    /// The disk carries out, or fails, the oldest order.
+    pub fn disk_once(&mut self, result: Result<(), String>) -> bool {
+        let Some(order) = self.disk.pop_front() else { return false };
+        let report = match order {
+            StoreOrder::PersistRun { ticket, record } => {
+                let run = RunId::from_text(&record.run_id).unwrap();
+                if result.is_ok() {
+                    self.history.insert(record.run_id.clone(), record);
+                }
+                StoreReport::RunPersisted { ticket, run, result }
+            }
+            StoreOrder::ReadRuns { ticket, job, run, limit } => {
+                let wanted = |record: &&RunRecord| {
+                    job.as_ref().is_none_or(|job| job.as_str() == record.job_id)
+                        && run.as_ref().is_none_or(|run| run.as_str() == record.run_id)
+                };
+                let runs = self.history.values().rev().filter(wanted).take(limit).cloned().collect();
+                StoreReport::RunsRead { ticket, result: result.map(|()| runs) }
+            }
+            StoreOrder::WriteDefinition { ticket, kind, id, document } => {
+                if result.is_ok() {
+                    self.files.insert((kind, id), document);
+                }
+                StoreReport::DefinitionChanged { ticket, result }
+            }
+            StoreOrder::RemoveDefinition { ticket, kind, id } => {
+                if result.is_ok() {
+                    self.files.remove(&(kind, id));
+                }
+                StoreReport::DefinitionChanged { ticket, result }
+            }
+            StoreOrder::ReadDefinitions { ticket } => {
+                StoreReport::DefinitionsRead { ticket, files: self.definitions() }
+            }
+        };
+        self.tell(Event::Store(report));
+        true
+    }
+
+    /// Every program that is asked for is there, except where `missing` says so.
+    pub fn look(&mut self, missing: &str) {
+        let Some(ProcessOrder::Inspect { ticket, queries }) = self.looks.pop_front() else { panic!("nobody asked") };
+        let facts = |candidates: &Vec<String>| {
+            let exists = missing.is_empty() || !candidates[0].contains(missing);
+            ExecutableFacts { exists, ..program(&candidates[0]) }
+        };
+        let executables = queries.iter().map(facts).collect();
+        self.tell(Event::Process(ProcessReport::Inspected { ticket, executables }));
+    }
+
+    pub fn process(&mut self, report: ProcessReport) {
+        self.tell(Event::Process(report));
+    }
+
+    pub fn prepared(&mut self, spawn: u64) {
+        let (pid, cgroup) = ids(spawn);
+        let path = self.spawns[&SpawnId(spawn)].candidates[0].clone();
+        let executable = program(&path);
+        self.process(ProcessReport::Prepared { spawn: SpawnId(spawn), pid, cgroup: Some(cgroup), executable });
+    }
+
+    pub fn started(&mut self, spawn: u64) {
+        self.prepared(spawn);
+        self.process(ProcessReport::Started { spawn: SpawnId(spawn) });
+    }
+
+    pub fn exit(&mut self, spawn: u64, status: ExitStatus) {
+        self.process(ProcessReport::Exited { spawn: SpawnId(spawn), status });
+    }
+
+    pub fn collected(&mut self, spawn: u64, stdout: &str) {
+        let stdout = Captured { head: stdout.as_bytes().to_vec(), ..Captured::default() };
+        self.process(ProcessReport::Collected { spawn: SpawnId(spawn), stdout, stderr: Captured::default() });
+    }
+
+    pub fn discarded(&mut self, spawn: u64) {
+        self.process(ProcessReport::Discarded { spawn: SpawnId(spawn) });
+    }
+
+    pub fn spawn_failed(&mut self, spawn: u64) {
+        self.process(ProcessReport::SpawnFailed { spawn: SpawnId(spawn), reason: "it could not be made.".into() });
+    }
+
+    /// A process that exits well, from its preparation to its last trace, with everything on disk.
+    pub fn lives(&mut self, spawn: u64, stdout: &str) {
+        self.started(spawn);
+        self.exit(spawn, ExitStatus::Code(0));
+        self.collected(spawn, stdout);
+        self.discarded(spawn);
+        self.disk();
+    }
+
+    /// Time passes; every deadline on the way is reached.
+    pub fn wait(&mut self, millis: u64) {
+        let end = self.millis + millis;
+        let mut turns = 0;
+        while let Some(at) =
+            self.agent.next_deadline(now(self.millis)).map(|deadline| deadline.at.as_millis()).filter(|at| *at <= end)
+        {
+            self.millis = at;
+            self.tell(Event::DeadlineReached);
+            turns += 1;
+            assert!(turns < 10_000, "deadline after deadline");
+        }
+        self.millis = end;
+        self.tell(Event::DeadlineReached);
+    }
+
+    pub fn connect(&mut self, connection: u64, client_id: &str, peer: PeerFacts) {
+        let connection = ConnectionId(connection);
+        self.tell(Event::Broker(BrokerReport::ConnectAsked { connection, client_id: client_id.into(), peer }));
+    }
+
+    /// The client of a spawn connects under this id, and is connected.
+    pub fn client(&mut self, connection: u64, client_id: &str, spawn: u64) -> Subject {
+        let (pid, cgroup) = ids(spawn);
+        self.connect(connection, client_id, peer(cgroup, pid));
+        let subject = self.grants[&ConnectionId(connection)].subject.clone();
+        self.tell(Event::Broker(BrokerReport::Connected { subject: subject.clone() }));
+        subject
+    }
+
+    pub fn publish(&mut self, subject: &Subject, topic: &str, payload: &str) {
+        let payload = payload.as_bytes().into();
+        self.tell(Event::Broker(BrokerReport::Published { subject: subject.clone(), topic: topic.into(), payload }));
+    }
+
+    /// A request with the admin certificate; its number.
+    pub fn admin(&mut self, method: &str, target: &str, body: &str) -> RequestId {
+        let certificate = Some(CertificateFacts { sha256: ADMIN.into() });
+        self.ask(method, target, body, peer(1, 77), certificate)
+    }
+
+    /// A request of a process of this spawn.
+    pub fn task(&mut self, spawn: u64, method: &str, target: &str, body: &str) -> RequestId {
+        let (pid, cgroup) = ids(spawn);
+        self.ask(method, target, body, peer(cgroup, pid), None)
+    }
+
+    /// A request of somebody the agent did not start.
+    pub fn stranger(&mut self, method: &str, target: &str, body: &str) -> RequestId {
+        self.ask(method, target, body, peer(1, 77), None)
+    }
+
+    fn ask(
+        &mut self,
+        method: &str,
+        target: &str,
+        body: &str,
+        peer: PeerFacts,
+        certificate: Option<CertificateFacts>,
+    ) -> RequestId {
+        let id = RequestId(self.asked.len() as u64 + 1);
+        let headers = vec![("host".into(), "127.0.0.1:443".into()), ("content-type".into(), "application/json".into())];
+        self.tell(Event::Api(ApiRequest {
+            id,
+            listener: Listener::Https,
+            peer,
+            certificate,
+            method: method.into(),
+            target: target.into(),
+            headers,
+            body: body.as_bytes().to_vec(),
+        }));
+        id
+    }
+
+    pub fn status(&self, request: RequestId) -> Option<u16> {
+        self.responses.get(&request).map(|response| response.status)
+    }
+
+    #[track_caller]
+    pub fn body(&self, request: RequestId) -> Value {
+        serde_json::from_slice(&self.responses[&request].body).unwrap()
+    }
+
+    /// What the API says now, asked by an administrator.
+    #[track_caller]
+    pub fn get(&mut self, target: &str) -> Value {
+        let request = self.admin("GET", target, "");
+        self.disk();
+        self.body(request)
+    }
+
+    /// The lines of the log of one category.
+    pub fn logged(&self, category: &str) -> Vec<&str> {
+        self.logs.iter().filter(|record| record.category == category).map(|record| record.message.as_str()).collect()
+    }
+
+    /// Everything has ended: nothing is active, nothing waits, nobody is trusted, every request is answered.
+    #[track_caller]
+    pub fn quiet(&mut self) {
+        assert_eq!(self.asked.len(), self.responses.len(), "requests without an answer");
+        assert!(self.disk.is_empty() && self.looks.is_empty());
+        if !self.exited {
+            assert_eq!(self.get("/api/system/status")["runsActive"], 0);
+        }
+        // No table of the agent may hold anything of what has ended; their names stand in its debug form.
+        let state = format!("{:?}", self.agent);
+        for empty in ["runs: {}", "pending: {}", "waiting: []", "unanswered_triggers: []"] {
+            assert!(state.contains(empty), "{empty} is not so: {state}");
+        }
+        for spawn in self.prepared.clone() {
+            let alive = state.contains(&format!("spawn: SpawnId({}), component", spawn.0));
+            assert!(!alive || self.is_plugin(spawn), "{spawn} is still in the registry");
+        }
+    }
+
+    fn is_plugin(&self, spawn: SpawnId) -> bool {
+        self.spawns[&spawn].component.to_string().starts_with("plugin:")
+    }
+}
