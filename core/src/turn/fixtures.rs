@@ -26,8 +26,8 @@ pub(crate) fn at(millis: u64) -> Now {
 
 pub(crate) fn surroundings() -> Surroundings {
     Surroundings {
-        agent_root: "/root".to_string(),
-        plugin_root: "/root/Plugins".to_string(),
+        agent_root: "/agent".to_string(),
+        plugin_root: "/agent/Plugins".to_string(),
         here: OperatingSystem::Linux,
         boot: 7,
         started: at(0),

@@ -3,7 +3,8 @@
 use super::{File, Finding, finding};
 
 /// What the core may use: no clock, no randomness, no input or output in any of them.
-const PURE: [&str; 7] = ["chrono", "cron-parser", "percent-encoding", "regex", "serde", "serde_json", "shlex"];
+const PURE: [&str; 8] =
+    ["chrono", "chrono-tz", "cron-parser", "percent-encoding", "regex", "serde", "serde_json", "shlex"];
 const CORE: &str = "castellan-core";
 const ADAPTERS: [&str; 4] = ["castellan-fs", "castellan-https", "castellan-mqtt", "castellan-process"];
 const COMMANDS: [&str; 4] = ["demo", "verify", "lint", "docs"];

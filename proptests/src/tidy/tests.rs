@@ -129,8 +129,9 @@ fn texts() {
         check(texts::no_reminders, "core/src/a.rs", &format!("// \\u{word}X\n"), &[]);
     }
     for folder in ["work", "root", "home"] {
-        let sample =
-            format!("cd /{folder}/a\n\"/{folder}/b\"\nsrc/{folder}/c\n../{folder}/d\n{{x}}/{folder}/e\n/{folder}\n");
+        let sample = format!(
+            "cd /{folder}/a\n\"/{folder}/b\"\nsrc/{folder}/c\n../{folder}/d\n{{x}}/{folder}/e\n/{folder}/you/f\n/{folder}\n"
+        );
         check(texts::no_machine_paths, "docs/a.md", &sample, &[1, 2]);
     }
     let host = ["pypi", ".org"].concat();

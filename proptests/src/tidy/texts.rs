@@ -17,7 +17,7 @@ pub fn no_reminders(file: &File) -> Vec<Finding> {
     )
 }
 
-/// No path that exists on one machine alone.
+/// No path that exists on one machine alone. The folder of `you` is everybody's.
 pub fn no_machine_paths(file: &File) -> Vec<Finding> {
     let folders = ["work", "root", "home"].map(|folder| format!("/{folder}/"));
     let begins = |line: &str, at: usize| {
@@ -26,7 +26,9 @@ pub fn no_machine_paths(file: &File) -> Vec<Finding> {
             !letter.is_alphanumeric() && !matches!(letter, '/' | '.' | '-' | '_' | '}' | '*' | '$')
         })
     };
-    let wrong = |line: &str| folders.iter().any(|folder| line.match_indices(folder).any(|(at, _)| begins(line, at)));
+    let yours = |line: &str, at: usize| line.get(at..).is_some_and(|rest| rest.split('/').nth(2) == Some("you"));
+    let is_one = |line: &str, at: usize| begins(line, at) && !yours(line, at);
+    let wrong = |line: &str| folders.iter().any(|folder| line.match_indices(folder).any(|(at, _)| is_one(line, at)));
     each_line(file, wrong, "this path is one machine's own; use a relative one, a variable, or /srv/… in an example.")
 }
 
