@@ -34,6 +34,8 @@ const LATE_MILLIS: i64 = 60_000;
 /// What a schedule led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Tick {
+    /// An interval is over; the job is triggered.
+    Elapsed,
     /// Due at this instant; the job is triggered.
     Due(WallTime),
     /// Missed since this instant, and not made up for.
@@ -165,7 +167,7 @@ impl Timetable {
                 *next = at.plus_millis(missed.saturating_add(1).saturating_mul(*every_millis));
                 self.intervals.insert((*next, id.clone()));
             }
-            due.push((id, Tick::Due(now.wall)));
+            due.push((id, Tick::Elapsed));
         }
         while let Some((at, id)) = self.instants.first().cloned().filter(|(at, _)| *at <= now.wall) {
             self.instants.remove(&(at, id.clone()));

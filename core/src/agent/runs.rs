@@ -116,11 +116,9 @@ impl Agent {
         }
         for (id, tick) in self.timetable.take_due(now) {
             let Some(job) = self.catalog.find(id.as_str()).cloned() else { continue };
-            match tick {
-                Tick::Due(at) => {
-                    let trigger = format!("schedule, due {}", at.to_rfc3339());
-                    self.trigger_or_log(now, &job, Origin { trigger, ..Origin::default() }, &Map::new(), effects);
-                }
+            let trigger = match tick {
+                Tick::Elapsed => String::from("schedule"),
+                Tick::Due(at) => format!("schedule, due {}", at.to_rfc3339()),
                 Tick::Missed(at) => {
                     let message = format!(
                         "Job {id} was not run at {}: the machine slept or its clock was set. Set \"missedRuns\": \"runOnce\" \
@@ -129,8 +127,10 @@ impl Agent {
                     );
                     let component = crate::id::Component::Job(id);
                     self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+                    continue;
                 }
-            }
+            };
+            self.trigger_or_log(now, &job, Origin { trigger, ..Origin::default() }, &Map::new(), effects);
         }
     }
 
