@@ -258,9 +258,8 @@ impl Run {
 
     /// The process could not be made, or was refused.
     pub(crate) fn on_spawn_failed(&mut self, spawn: SpawnId, reason: &str, turn: &mut Turn<'_>) {
-        let live = match (&self.phase, self.phase.live_of(spawn)) {
-            (Phase::Preparing(_) | Phase::Releasing(_), Some(live)) => live,
-            _ => return self.anomaly("a failed spawn", turn),
+        let (Phase::Preparing(_) | Phase::Releasing(_), Some(live)) = (&self.phase, self.phase.live_of(spawn)) else {
+            return self.anomaly("a failed spawn", turn);
         };
         self.trees.remove(&spawn);
         let end = live.end_of_failure();

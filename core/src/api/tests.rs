@@ -4,6 +4,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
     reason = "a test may fail by panicking"
 )]
 
@@ -13,7 +14,7 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::route::{RouteError, Target, route, tier};
+use super::route::{Resource, RouteError, Target, route, tier};
 use super::*;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
@@ -87,7 +88,7 @@ fn methods_are_read_as_they_stand() {
 #[test]
 fn ids_keep_their_case_and_percent_encoding_is_undone_once() {
     let job = |path| match route("GET", path) {
-        Ok((super::route::Resource::Job(id), _)) => id.to_string(),
+        Ok((Resource::Job(id), _)) => id.to_string(),
         other => panic!("{path}: {other:?}"),
     };
     assert_eq!(job("/API/JOBS/My-Job.1"), "My-Job.1");
