@@ -11,16 +11,18 @@ use castellan_core::time::{Deadline, Now};
 use smol::channel::Receiver;
 use smol::future::{block_on, or};
 
+use crate::chores::Chores;
 use crate::clock::Clock;
 use crate::perform::{Performed, Ports};
 
-/// The longest sleep: a wall clock that was set is noticed within it.
+/// The longest sleep: a wall clock that was set is noticed within it, and chores are done.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Runs the agent until it asks to exit. Events that stand in `first` come before all others.
 pub(crate) fn run(
     agent: &mut Agent,
     clock: Clock,
+    chores: &mut Chores,
     mut first: VecDeque<Event>,
     events: &Receiver<Event>,
     ports: &Ports,
@@ -31,6 +33,7 @@ pub(crate) fn run(
             Some(event) => event,
             None => next(events, agent.next_deadline(clock.now()), clock.now()),
         };
+        chores.look_after(ports, clock.now());
         agent.handle(clock.now(), event, &mut effects);
         for effect in effects.drain(..) {
             match ports.perform(effect) {

@@ -21,6 +21,7 @@ use castellan_mqtt::BrokerConfig;
 use castellan_process::{Launcher, ProcessConfig, Processes};
 use smol::channel::{Receiver, Sender, bounded};
 
+use crate::chores::Chores;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::listeners::Listeners;
@@ -36,6 +37,7 @@ pub(crate) struct Service {
     root: Root,
     clock: Clock,
     agent: Agent,
+    chores: Chores,
     endpoints: Endpoints,
     first: VecDeque<Event>,
     sender: Sender<Event>,
@@ -85,8 +87,9 @@ impl Service {
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor };
         let ports = start.ports(listeners, certificates, history, log).map_err(Failure::cannot_start)?;
         note_start(&ports, clock, &warnings, &notices);
+        let chores = Chores::new(settings.run_history_days, clock.now());
         let agent = Agent::new(settings, surroundings);
-        Ok(Self { root, clock, agent, endpoints, first, sender, events, ports, executor })
+        Ok(Self { root, clock, agent, chores, endpoints, first, sender, events, ports, executor })
     }
 
     /// For whoever wants to stop the agent.
@@ -98,10 +101,11 @@ impl Service {
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         let pid = std::process::id();
         let ports_file = PortsFile::write(&self.root, self.endpoints, pid).map_err(Failure::cannot_start)?;
-        run_loop::run(&mut self.agent, self.clock, self.first, &self.events, &self.ports);
+        run_loop::run(&mut self.agent, self.clock, &mut self.chores, self.first, &self.events, &self.ports);
         let Ports { processes, broker, store, server, log } = self.ports;
         server.close();
         smol::block_on(server.closed());
+        self.chores.tell_failures(server.counters());
         broker.join();
         drop(processes);
         let closed = [

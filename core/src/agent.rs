@@ -46,7 +46,7 @@ use crate::job::finding::Findings;
 use crate::log_message::Level;
 use crate::plugin::supervisor::Supervisor;
 use crate::run::Run;
-use crate::schedule::Schedule;
+use crate::schedule::Timetable;
 use crate::surroundings::Surroundings;
 use crate::time::{Deadline, Monotonic, Now};
 use crate::trust::Registry;
@@ -57,7 +57,7 @@ use crate::turn::{Counters, Desk};
 pub struct Agent {
     desk: Desk,
     catalog: Catalog,
-    schedules: BTreeMap<JobId, Schedule>,
+    timetable: Timetable,
     runs: BTreeMap<RunId, Run>,
     last_runs: BTreeMap<JobId, LastRun>,
     plugins: BTreeMap<PluginId, Supervisor>,
@@ -88,7 +88,7 @@ impl Agent {
         Self {
             desk,
             catalog: Catalog::default(),
-            schedules: BTreeMap::new(),
+            timetable: Timetable::default(),
             runs: BTreeMap::new(),
             last_runs: BTreeMap::new(),
             plugins: BTreeMap::new(),
@@ -129,17 +129,17 @@ impl Agent {
         }
         let runs = self.runs.values().filter_map(Run::next_deadline);
         let plugins = self.plugins.values().filter_map(Supervisor::next_deadline);
-        // Schedules are served while the agent is at work only; before and after, their instants would be missed in a loop.
-        let schedules = self.schedules.values().filter(|_| self.is_running());
-        let schedules = schedules.filter_map(|schedule| schedule.next_deadline(now));
         let waiting = self.waiting.iter().map(runs::Waiting::deadline);
+        // Schedules are served while the agent is at work only; before and after, their instants would be missed in a loop.
+        let schedules = self.timetable.next_deadline(now).filter(|_| self.is_running());
         let others = [
             self.start_queue.next_deadline(),
             self.phase.next_deadline(),
             self.denials.next_deadline(),
             self.losses.next_deadline(),
+            schedules,
         ];
-        runs.chain(plugins).chain(schedules).chain(waiting).chain(others.into_iter().flatten()).min()
+        runs.chain(plugins).chain(waiting).chain(others.into_iter().flatten()).min()
     }
 
     /// Everything that is due by now; calling it early or twice does nothing.

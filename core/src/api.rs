@@ -142,11 +142,4 @@ impl ApiResponse {
         self.headers.retain(|(key, _)| key != name);
         self.headers.push((name.to_string(), value.to_string()));
     }
-
-    /// The connection is closed behind this response.
-    #[must_use]
-    pub fn closing(mut self) -> Self {
-        self.set_header("connection", "close");
-        self
-    }
 }

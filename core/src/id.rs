@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::limits::ID_LENGTH;
 
+#[cfg(test)]
+mod tests;
+
 /// Why a text is not a valid job or plugin id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidId {

@@ -49,6 +49,7 @@ pub const LIST_ENTRIES: usize = 1000;
 /// Findings that one document may cause; the last one then says how many more there are.
 pub const FINDINGS: usize = 100;
 /// Bytes of a compiled regular expression in a condition, so that a short pattern cannot become a huge machine.
-pub const PATTERN_BYTES: usize = 256 << 10;
-/// Bytes of text that a regular expression is held against: time grows with text times pattern.
-pub const MATCHED_TEXT_BYTES: usize = 64 << 10;
+pub const PATTERN_BYTES: usize = 128 << 10;
+/// Bytes of a compiled regular expression times bytes of the text it is held against: time grows with both. At most about half a
+/// second, for patterns written to be slow; 256 KiB of text for simple ones.
+pub const MATCHING_WORK: usize = 1 << 30;

@@ -1,83 +1,210 @@
-//! Schedules: when a job is due by itself (contract section 3). Intervals count on the monotonic clock, instants on the wall clock.
+//! Schedules: when jobs are due by themselves (contract section 3).
+//!
+//! Intervals count on the monotonic clock: they neither heed a wall clock that is set nor the time a machine sleeps.
+//! `cronExpression`, `calendar` and `runAt` are instants of the wall clock, in the schedule's own time zone or the machine's.
+//!
+//! - A due instant runs at most once, also when the clock is set back over it.
+//! - An instant that is noticed more than [`LATE_MILLIS`] late (the machine slept, the clock was set forward) was missed:
+//!   all missed instants together are one run with `missedRuns: runOnce`, and none with `skip`; either way it is told.
+//! - A local time that a clock change skips is due at the first instant after the gap; one that occurs twice is due once.
+//!
+//! Any number of schedules costs one timer: the earliest stands first in an ordered set.
 
+mod calendar;
+pub(crate) mod cron;
 #[cfg(test)]
 mod tests;
+pub(crate) mod zone;
 
-use crate::job::ScheduleDefinition;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::id::JobId;
+use crate::job::{CalendarEntry, MissedRuns, ScheduleDefinition};
 use crate::time::{Deadline, Monotonic, Now, WallTime};
+use cron::Cron;
+use zone::Zone;
 
-/// Milliseconds of a minute.
+/// Milliseconds of a minute, the resolution of every schedule.
 const MINUTE: u64 = 60_000;
+/// Lateness that makes an instant a missed one: more than the resolution, so that a busy machine misses nothing.
+const LATE_MILLIS: i64 = 60_000;
 
-/// The schedule of one job.
+/// What a schedule led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Schedule {
-    /// `intervalMinutes`: the first tick comes one interval after the schedule began.
-    Interval { every_millis: u64, next: Monotonic },
-    /// `runAt`, until it has run.
-    Once { at: WallTime },
-    /// Nothing is due any more.
-    Over,
-    /// A mode that this version loads but does not serve.
-    Unserved { mode: &'static str },
+pub(crate) enum Tick {
+    /// An interval is over; the job is triggered.
+    Elapsed,
+    /// Due at this instant; the job is triggered.
+    Due(WallTime),
+    /// Missed since this instant, and not made up for.
+    Missed(WallTime),
 }
 
-impl Schedule {
-    /// Begins a schedule now; a `runAt` in the past never runs.
-    pub(crate) fn new(definition: &ScheduleDefinition, now: Now) -> Self {
-        match definition {
-            ScheduleDefinition::Interval { minutes } => {
-                let every_millis = minutes.saturating_mul(MINUTE);
-                Self::Interval { every_millis, next: now.monotonic.plus_millis(every_millis) }
-            }
-            ScheduleDefinition::Once { at_millis } => {
-                let at = WallTime::from_millis(*at_millis);
-                if at < now.wall { Self::Over } else { Self::Once { at } }
-            }
-            ScheduleDefinition::Cron { .. } => Self::Unserved { mode: "cronExpression" },
-            ScheduleDefinition::Calendar { .. } => Self::Unserved { mode: "calendar" },
+/// The schedules of all jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Timetable {
+    schedules: BTreeMap<JobId, Schedule>,
+    intervals: BTreeSet<(Monotonic, JobId)>,
+    instants: BTreeSet<(WallTime, JobId)>,
+    /// The latest wall time seen, to notice a clock that was set back.
+    seen: WallTime,
+}
+
+#[derive(Debug)]
+enum Schedule {
+    Interval { every_millis: u64, next: Monotonic },
+    Instants { rule: Rule, zone: Zone, missed: MissedRuns, next: Option<WallTime>, last_run: Option<WallTime> },
+}
+
+#[derive(Debug)]
+enum Rule {
+    Once(WallTime),
+    Cron(Cron),
+    Calendar(Vec<CalendarEntry>),
+}
+
+impl Rule {
+    fn next_after(&self, zone: Zone, after: WallTime) -> Option<WallTime> {
+        match self {
+            Self::Once(at) => (*at > after).then_some(*at),
+            Self::Cron(cron) => zone.next_after(after, |local| cron.next_after(local)),
+            Self::Calendar(entries) => zone.next_after(after, |local| calendar::next_after(entries, local)),
         }
+    }
+}
+
+impl Timetable {
+    /// Begins a job's schedule now, in place of the one it had. An instant in the past is never due.
+    ///
+    /// # Errors
+    /// A sentence where the expression or the time zone is not one; the job then has no schedule.
+    pub(crate) fn insert(
+        &mut self,
+        id: &JobId,
+        definition: &ScheduleDefinition,
+        missed: MissedRuns,
+        machine_zone: Zone,
+        now: Now,
+    ) -> Result<(), String> {
+        self.remove(id);
+        let named = |name: &Option<String>| name.as_deref().map_or(Ok(machine_zone), Zone::parse);
+        let (rule, zone) = match definition {
+            ScheduleDefinition::Interval { minutes } => {
+                let every_millis = minutes.saturating_mul(MINUTE).max(MINUTE);
+                let next = now.monotonic.plus_millis(every_millis);
+                self.put(id, Schedule::Interval { every_millis, next });
+                return Ok(());
+            }
+            ScheduleDefinition::Once { at_millis } => (Rule::Once(WallTime::from_millis(*at_millis)), Zone::UTC),
+            ScheduleDefinition::Cron { expression, time_zone } => {
+                (Rule::Cron(Cron::parse(expression)?), named(time_zone)?)
+            }
+            ScheduleDefinition::Calendar { entries, time_zone } => (Rule::Calendar(entries.clone()), named(time_zone)?),
+        };
+        let next = rule.next_after(zone, now.wall);
+        self.put(id, Schedule::Instants { rule, zone, missed, next, last_run: None });
+        Ok(())
+    }
+
+    /// Ends a job's schedule.
+    pub(crate) fn remove(&mut self, id: &JobId) {
+        match self.schedules.remove(id) {
+            Some(Schedule::Interval { next, .. }) => {
+                self.intervals.remove(&(next, id.clone()));
+            }
+            Some(Schedule::Instants { next: Some(next), .. }) => {
+                self.instants.remove(&(next, id.clone()));
+            }
+            Some(Schedule::Instants { next: None, .. }) | None => {}
+        }
+    }
+
+    fn put(&mut self, id: &JobId, schedule: Schedule) {
+        match &schedule {
+            Schedule::Interval { next, .. } => {
+                self.intervals.insert((*next, id.clone()));
+            }
+            Schedule::Instants { next: Some(next), .. } => {
+                self.instants.insert((*next, id.clone()));
+            }
+            Schedule::Instants { next: None, .. } => {}
+        }
+        self.schedules.insert(id.clone(), schedule);
     }
 
     /// When to look again. A wall-clock instant is translated with the clocks of now, so it is a hint.
     pub(crate) fn next_deadline(&self, now: Now) -> Option<Deadline> {
-        let at = match self {
-            Self::Interval { next, .. } => *next,
-            Self::Once { at } => {
-                let ahead = at.as_millis().saturating_sub(now.wall.as_millis());
-                now.monotonic.plus_millis(u64::try_from(ahead).unwrap_or_default())
-            }
-            Self::Over | Self::Unserved { .. } => return None,
-        };
+        let interval = self.intervals.first().map(|(at, _)| *at);
+        let instant = self.instants.first().map(|(at, _)| {
+            let ahead = at.as_millis().saturating_sub(now.wall.as_millis());
+            now.monotonic.plus_millis(u64::try_from(ahead).unwrap_or_default())
+        });
+        let at = interval.into_iter().chain(instant).min()?;
         Some(Deadline { at, reason: "a schedule" })
     }
 
-    /// Whether it is due now; if so, it moves on, past every tick that is over already.
-    pub(crate) fn take_due(&mut self, now: Now) -> bool {
-        match self {
-            Self::Interval { every_millis, next } if now.monotonic >= *next => {
-                let late = now.monotonic.millis_since(*next);
-                let missed = late.checked_div(*every_millis).unwrap_or_default();
-                *next = next.plus_millis(missed.saturating_add(1).saturating_mul(*every_millis));
-                true
-            }
-            Self::Once { at } if now.wall >= *at => {
-                *self = Self::Over;
-                true
-            }
-            Self::Interval { .. } | Self::Once { .. } | Self::Over | Self::Unserved { .. } => false,
-        }
-    }
-
-    /// The next due instant as people read it.
-    pub(crate) fn next_run(&self, now: Now) -> Option<WallTime> {
-        match self {
-            Self::Interval { next, .. } => {
+    /// The next due instant of a job as people read it.
+    pub(crate) fn next_run(&self, id: &JobId, now: Now) -> Option<WallTime> {
+        match self.schedules.get(id)? {
+            Schedule::Interval { next, .. } => {
                 let ahead = i64::try_from(next.millis_since(now.monotonic)).unwrap_or(i64::MAX);
                 Some(WallTime::from_millis(now.wall.as_millis().saturating_add(ahead)))
             }
-            Self::Once { at } => Some(*at),
-            Self::Over | Self::Unserved { .. } => None,
+            Schedule::Instants { next, .. } => *next,
+        }
+    }
+
+    /// What is due now; each schedule moves on past every instant that is over.
+    pub(crate) fn take_due(&mut self, now: Now) -> Vec<(JobId, Tick)> {
+        self.heed_clock(now);
+        let mut due = Vec::new();
+        while let Some((at, id)) = self.intervals.first().cloned().filter(|(at, _)| *at <= now.monotonic) {
+            self.intervals.remove(&(at, id.clone()));
+            if let Some(Schedule::Interval { every_millis, next }) = self.schedules.get_mut(&id) {
+                let missed = now.monotonic.millis_since(at).checked_div(*every_millis).unwrap_or_default();
+                *next = at.plus_millis(missed.saturating_add(1).saturating_mul(*every_millis));
+                self.intervals.insert((*next, id.clone()));
+            }
+            due.push((id, Tick::Elapsed));
+        }
+        while let Some((at, id)) = self.instants.first().cloned().filter(|(at, _)| *at <= now.wall) {
+            self.instants.remove(&(at, id.clone()));
+            let Some(Schedule::Instants { rule, zone, missed, next, last_run }) = self.schedules.get_mut(&id) else {
+                continue;
+            };
+            let late = now.wall.as_millis().saturating_sub(at.as_millis()) > LATE_MILLIS;
+            let tick = if late && *missed == MissedRuns::Skip {
+                Tick::Missed(at)
+            } else {
+                *last_run = Some(at);
+                Tick::Due(at)
+            };
+            *next = rule.next_after(*zone, now.wall);
+            if let Some(next) = next {
+                self.instants.insert((*next, id.clone()));
+            }
+            due.push((id, tick));
+        }
+        due
+    }
+
+    /// A wall clock that was set back makes instants future again; those that ran do not run twice.
+    fn heed_clock(&mut self, now: Now) {
+        let back = self.seen.as_millis().saturating_sub(now.wall.as_millis()) > LATE_MILLIS;
+        self.seen = if back { now.wall } else { self.seen.max(now.wall) };
+        if !back {
+            return;
+        }
+        self.instants.clear();
+        for (id, schedule) in &mut self.schedules {
+            let Schedule::Instants { rule, zone, next, last_run, .. } = schedule else { continue };
+            let after = last_run.map_or(now.wall, |last| last.max(now.wall));
+            *next = rule.next_after(*zone, after);
+            if let Some(next) = next {
+                self.instants.insert((*next, id.clone()));
+            }
         }
     }
 }

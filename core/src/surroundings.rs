@@ -32,8 +32,12 @@ pub struct Surroundings {
     pub version: String,
     /// Values of [`INHERITED_VARIABLES`] that are set.
     pub environment: Vec<(String, String)>,
+    /// IANA name of the machine's time zone; schedules without their own are in it.
+    pub time_zone: String,
     /// Effective user id of the agent; its children have it too.
     pub uid: u32,
+    /// Name of that user, as `{Plugin}_{user}_{pid}` carries it.
+    pub user_name: String,
     /// `{hasdesktop}`: whether a desktop session is active.
     pub has_desktop: bool,
     /// Path variables: `rootdir home tmp etc var usr bin userdesktop documents`, by lower-case name.

@@ -1,1 +1,7 @@
-//! To be filled.
+//! What the laws need: generators, naive models, a fake world for the agent, and the rules of the house as functions over text.
+
+pub mod agents;
+pub mod brokers;
+pub mod laws;
+pub mod tidy;
+pub mod topics;

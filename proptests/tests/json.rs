@@ -131,7 +131,7 @@ proptest! {
         let json = Json::parse(&serde_json::to_vec(&value).unwrap()).unwrap();
         let settings = flatten(&json);
         let members = value.as_object().cloned().unwrap_or_default();
-        prop_assert!(!(members.is_empty() && !settings.is_empty()));
+        prop_assert_eq!(members.is_empty(), settings.is_empty());
         // A plain key cannot be met twice; it stands there with its value.
         for (key, member) in members.iter().filter(|(key, _)| !key.is_empty() && !key.contains('.')) {
             match member {

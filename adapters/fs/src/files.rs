@@ -128,3 +128,6 @@ fn read_all(file: OwnedFd, limit: usize) -> Result<Vec<u8>, Unread> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,12 +216,18 @@ async fn live(
             log::debug!("the MQTT client's connection ended: {error:?}");
         }
     };
-    // Whichever ends first ends the other: the connection, or the commands.
+    let unheard = commands.clone();
+    // The connection's end is the end of all; the end of the commands closes the connection.
     smol::future::or(ended, async {
         obey(&sink, commands).await;
         std::future::pending::<()>().await;
     })
     .await;
+    // A command that came too late is dropped here with its answer channel, so that nobody waits for its answer.
+    unheard.close();
+    while let Ok(command) = unheard.try_recv() {
+        log::debug!("the connection ended before this: {command:?}");
+    }
 }
 
 async fn obey(sink: &v5::MqttSink, commands: Receiver<Command>) {

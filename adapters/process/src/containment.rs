@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -79,8 +80,10 @@ pub(crate) fn subtree(
     }
     let hierarchy = Hierarchy::find().map_err(|why| format!("{why}."))?;
     let mut why = String::new();
+    let prefix = format!("castellan-{}-", procfs::pid_namespace().unwrap_or_default());
     for place in hierarchy.places() {
-        let name = format!("castellan-{}-{}", std::process::id(), PORTS.fetch_add(1, Ordering::Relaxed));
+        remove_abandoned(&place, &prefix);
+        let name = format!("{prefix}{}-{}", std::process::id(), PORTS.fetch_add(1, Ordering::Relaxed));
         let folder = place.join(name);
         match Cgroup::create(folder.clone()) {
             Ok(subtree) => match probe(launcher, Some(folder.join("probe")), diag) {
@@ -95,6 +98,23 @@ pub(crate) fn subtree(
         }
     }
     Err(why.trim_end().to_owned())
+}
+
+/// Removes the empty sub-trees of agents that were killed and whose root was not started again.
+///
+/// The number of the process namespace in the name keeps agents of other containers apart, whose process ids mean nothing here.
+fn remove_abandoned(place: &Path, prefix: &str) {
+    let abandoned = std::fs::read_dir(place).into_iter().flatten().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let pid: u32 = entry.file_name().to_str()?.strip_prefix(prefix)?.split_once('-')?.0.parse().ok()?;
+        let cgroup = Cgroup::find(entry.path(), entry.metadata().ok()?.ino())?;
+        (procfs::stat(pid).is_none() && cgroup.is_empty().ok()?).then_some(cgroup)
+    });
+    for cgroup in abandoned {
+        if let Err(error) = cgroup.remove() {
+            log::warn!("The abandoned cgroup {} cannot be removed: {error}.", cgroup.folder.display());
+        }
+    }
 }
 
 /// Starts a launcher, lets it connect to us, and compares what the kernel tells with what we know.

@@ -1,8 +1,6 @@
 //! The launcher: a process that waits before it becomes the program, so that the agent knows it before its first instruction.
-//!
-//! Order of things: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027,
-//! ready byte, then nothing at all until the order and its go byte are there. End of file instead of the go byte: exit code
-//! 125, and nothing was executed. So a killed agent leaves no program behind that it does not know.
+//! In this order: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027, ready byte, then
+//! nothing until the go byte is there. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;

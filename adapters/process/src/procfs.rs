@@ -112,6 +112,12 @@ pub(crate) fn parse_session_serial(text: &str) -> Option<u64> {
     text.strip_prefix("/autogroup-")?.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// The number of our process namespace, in which alone our process ids mean something.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    let link = fs::read_link("/proc/self/ns/pid").ok()?;
+    link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+}
+
 /// A text that differs at every boot of the machine.
 ///
 /// # Errors

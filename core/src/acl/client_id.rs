@@ -38,8 +38,9 @@ pub fn claimed_pid(client_id: &str) -> Result<u32, Explanation> {
     split(client_id).map(|(_, pid)| pid)
 }
 
-/// Holds a client id against the component and process id that the registry vouches for.
-pub fn judge(client_id: &str, component: &Component, pid: u32) -> Judgement {
+/// Holds a client id against the component and process id that the registry vouches for. `user` is the name of the account
+/// that the process runs as: only with it is `{Plugin}_{user}_{pid}` the plugin's own form and not the job triple.
+pub fn judge(client_id: &str, component: &Component, pid: u32, user: &str) -> Judgement {
     let (name, claimed) = match split(client_id) {
         Ok(parts) => parts,
         Err(explanation) => return Judgement::Refused(explanation),
@@ -65,7 +66,7 @@ pub fn judge(client_id: &str, component: &Component, pid: u32) -> Judgement {
     };
     match component {
         Component::Job(_) => judge_job(client_id, component, middle),
-        Component::Plugin(_) => judge_plugin(client_id, component, middle),
+        Component::Plugin(_) => judge_plugin(client_id, component, middle, user),
     }
 }
 
@@ -81,15 +82,16 @@ fn judge_job(client_id: &str, component: &Component, token: Option<&str>) -> Jud
     }
 }
 
-fn judge_plugin(client_id: &str, component: &Component, user: Option<&str>) -> Judgement {
-    match user {
+fn judge_plugin(client_id: &str, component: &Component, middle: Option<&str>, user: &str) -> Judgement {
+    match middle {
         None => Judgement::Fits,
-        Some(user) if !user.is_empty() && !user.contains(['/', '\\']) => Judgement::Fits,
-        Some(_) => Judgement::Refused(refusal(
+        Some(middle) if middle.is_empty() || middle.contains(['/', '\\']) => Judgement::Refused(refusal(
             client_id,
             String::from("Its middle part is empty or has path characters."),
             form_of(component),
         )),
+        Some(middle) if middle == user => Judgement::Fits,
+        Some(_) => Judgement::WrongForm(wrong_form(client_id, component, "a job's task")),
     }
 }
 

@@ -128,13 +128,16 @@ impl TopicFilter {
 
     /// Whether every topic that `asked` could match is matched by this filter too. Shared filters count by what they match.
     pub fn contains(&self, asked: &Self) -> bool {
-        if asked.topics() == "#" && self.topics() == "+/#" {
-            return true;
-        }
         if asked.topics().starts_with('$') && self.topics().starts_with(['+', '#']) {
             return false;
         }
-        let mut wanted = asked.levels();
+        // No topic name is empty, so these two never match their parent level and equal their longer forms.
+        let mut wanted = match asked.topics() {
+            "#" => "+/#",
+            "/#" => "/+/#",
+            other => other,
+        }
+        .split('/');
         for declared in self.levels() {
             if declared == "#" {
                 return true;

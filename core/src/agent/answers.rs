@@ -306,7 +306,7 @@ fn binary_finding(task: usize, facts: &ExecutableFacts) -> Option<Finding> {
 /// 503 from an agent that is about to exit.
 pub(super) fn stopped(what: &str) -> ApiResponse {
     let fix = "Ask again when the agent is back: GET shows what came of it.";
-    ApiResponse::problem(503, &Explanation::new("The agent stopped before it could answer.", what, fix)).closing()
+    ApiResponse::problem(503, &Explanation::new("The agent stopped before it could answer.", what, fix))
 }
 
 fn not_on_disk(what: &str, error: &str) -> ApiResponse {

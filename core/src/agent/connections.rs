@@ -108,7 +108,7 @@ impl Agent {
                 return deny(ConnectRefusal::ClientIdentifierNotValid, component, None, explanation);
             }
         };
-        match client_id::judge(client_id, &identity.component, pid) {
+        match client_id::judge(client_id, &identity.component, pid, &self.desk.surroundings.user_name) {
             Judgement::Fits => Ok(self.grant(identity, pid, client_id, None)),
             Judgement::WrongForm(explanation) => Ok(self.grant(identity, pid, client_id, Some(explanation))),
             Judgement::Refused(explanation) => {

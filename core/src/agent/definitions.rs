@@ -21,7 +21,7 @@ use crate::plugin::PluginDefinition;
 use crate::plugin::settings::flatten;
 use crate::plugin::supervisor::Supervisor;
 use crate::run::history::{Outcome, RunRecord};
-use crate::schedule::Schedule;
+use crate::schedule::zone::Zone;
 use crate::time::Now;
 
 impl Agent {
@@ -209,7 +209,10 @@ impl Agent {
     pub(super) fn insert_job(&mut self, now: Now, job: JobDefinition, effects: &mut Effects) {
         let id = job.id.clone();
         let here = self.desk.surroundings.here;
-        let served = |job: &JobDefinition| job.schedule.clone().filter(|_| job.enabled && job.runs_here(here));
+        let served = |job: &JobDefinition| {
+            let schedule = job.schedule.clone().filter(|_| job.enabled && job.runs_here(here));
+            schedule.map(|schedule| (schedule, job.missed_runs))
+        };
         let former = self.catalog.find(id.as_str()).cloned();
         if former.as_ref().is_some_and(|former| former.document == job.document) {
             return;
@@ -220,23 +223,20 @@ impl Agent {
         if former.is_some_and(|former| served(&former) == schedule) {
             return;
         }
-        self.schedules.remove(&id);
-        let Some(definition) = &schedule else { return };
-        let mut turn = self.desk.turn(now, effects);
-        let schedule = Schedule::new(definition, now);
-        if let Schedule::Unserved { mode } = &schedule {
-            let message = format!(
-                "Jobs/{id}.json/schedule: this version does not serve {mode}; the job runs by event and trigger only."
-            );
-            turn.log_about(Level::Warning, "Schedule", message, Some(&Component::Job(id.clone())));
+        self.timetable.remove(&id);
+        let Some((definition, missed)) = &schedule else { return };
+        // Without a known zone of the machine its local time is UTC.
+        let machine_zone = Zone::parse(&self.desk.surroundings.time_zone).unwrap_or(Zone::UTC);
+        if let Err(why) = self.timetable.insert(&id, definition, *missed, machine_zone, now) {
+            let message = format!("Jobs/{id}.json/schedule: {why} The job runs by event and trigger only.");
+            self.desk.turn(now, effects).log_about(Level::Error, "Schedule", message, Some(&Component::Job(id)));
         }
-        self.schedules.insert(id, schedule);
     }
 
     /// Takes a job out of service: its running tasks lose their permissions at once and end by themselves, what waits is canceled.
     pub(super) fn remove_job(&mut self, now: Now, id: &str, effects: &mut Effects) {
         let Some(job) = self.catalog.remove(id) else { return };
-        self.schedules.remove(&job.id);
+        self.timetable.remove(&job.id);
         self.last_runs.remove(&job.id);
         self.regrant_job(now, &job.id, vec![], vec![], effects);
         for run in self.runs.values_mut().filter(|run| run.job.id == job.id && !run.is_active()) {

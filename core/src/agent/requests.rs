@@ -59,7 +59,7 @@ impl Agent {
                 "It takes no more work and answers only what it knows.",
                 "Send the request again when the agent is back.",
             );
-            return Some(ApiResponse::problem(503, &explanation).closing());
+            return Some(ApiResponse::problem(503, &explanation));
         }
         self.dispatch(now, request, &target, &caller, resource, method, effects)
     }
@@ -267,8 +267,7 @@ impl Agent {
     fn list_jobs(&self, now: Now) -> ApiResponse {
         let lines = self.catalog.iter().map(|job| {
             let mut line = JobLine::new(job);
-            line.next_run =
-                self.schedules.get(&job.id).and_then(|schedule| schedule.next_run(now)).map(|at| at.to_rfc3339());
+            line.next_run = self.timetable.next_run(&job.id, now).map(|at| at.to_rfc3339());
             if let Some(last) = self.last_runs.get(&job.id) {
                 line.last_run = Some(last.started_at.clone());
                 line.last_outcome = last.outcome;

@@ -1,7 +1,7 @@
 //! Runs: from a trigger to the last record, and whoever waits for it.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -10,12 +10,13 @@ use serde_json::{Map, Value};
 use super::{Agent, LastRun};
 use crate::api::ApiResponse;
 use crate::effect::{Effect, Effects};
-use crate::id::{Component, JobId, RequestId, RunId};
+use crate::id::{Component, RequestId, RunId};
 use crate::job::JobDefinition;
 use crate::limits::ENDED_RUNS;
 use crate::log_message::Level;
 use crate::run::history::Outcome;
 use crate::run::{Admitted, FiredEvent, Origin, Request, Run, admission};
+use crate::schedule::Tick;
 use crate::time::{Deadline, Monotonic, Now};
 
 /// Events, triggers and API calls may lead from run to run so many times, so that jobs which start each other come to an end.
@@ -113,12 +114,23 @@ impl Agent {
         if !self.is_running() {
             return;
         }
-        let due: Vec<JobId> =
-            self.schedules.iter_mut().filter_map(|(id, schedule)| schedule.take_due(now).then(|| id.clone())).collect();
-        for id in due {
+        for (id, tick) in self.timetable.take_due(now) {
             let Some(job) = self.catalog.find(id.as_str()).cloned() else { continue };
-            let origin = Origin { trigger: "schedule".to_string(), ..Origin::default() };
-            self.trigger_or_log(now, &job, origin, &Map::new(), effects);
+            let trigger = match tick {
+                Tick::Elapsed => String::from("schedule"),
+                Tick::Due(at) => format!("schedule, due {}", at.to_rfc3339()),
+                Tick::Missed(at) => {
+                    let message = format!(
+                        "Job {id} was not run at {}: the machine slept or its clock was set. Set \"missedRuns\": \"runOnce\" \
+                         to make up for missed runs.",
+                        at.to_rfc3339()
+                    );
+                    let component = crate::id::Component::Job(id);
+                    self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+                    continue;
+                }
+            };
+            self.trigger_or_log(now, &job, Origin { trigger, ..Origin::default() }, &Map::new(), effects);
         }
     }
 

@@ -51,7 +51,7 @@ fn plain_http(request: &ApiRequest, target: &Target, endpoints: Endpoints) -> Op
             "Anything else would travel unprotected.",
             format!("Use https://127.0.0.1:{}.", endpoints.https),
         );
-        return Some(ApiResponse::problem(403, &explanation).closing().into());
+        return Some(ApiResponse::problem(403, &explanation).into());
     }
     if target.path.eq_ignore_ascii_case("/health") {
         return wrong_host(request, target, endpoints.http).or_else(|| from_a_browser(request));

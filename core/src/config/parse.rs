@@ -269,7 +269,12 @@ impl<'a> Section<'a> {
     fn finish(self, unknown: &mut Report) {
         for name in self.reader.unknown() {
             let known = self.reader.known();
-            let message = format!("{FILE}: {} is not known{} and has no effect.", self.key(name), hint(name, known));
+            if unknown.is_full() {
+                unknown.warning("", "unknown-setting", "");
+                continue;
+            }
+            let message =
+                format!("{FILE}: {} is not known{} and has no effect.", quote(&self.key(name)), hint(name, known));
             unknown.warning(crate::json::pointer_to(&self.reader.pointer, name), "unknown-setting", message);
         }
     }

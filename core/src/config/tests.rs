@@ -187,10 +187,10 @@ fn unknown_keys_are_warnings() {
     assert_eq!(
         messages,
         [
-            "/Settings/ConfigurationLkg/enable appsettings.json: Settings:ConfigurationLkg:enable is not known (did you mean 'Enabled'?) and has no effect.",
-            "/Settings/KestrelHtpPort appsettings.json: Settings:KestrelHtpPort is not known (did you mean 'KestrelHttpPort'?) and has no effect.",
-            "/Serilog appsettings.json: Serilog is not known and has no effect.",
-            "/Setings appsettings.json: Setings is not known (did you mean 'Settings'?) and has no effect.",
+            "/Settings/ConfigurationLkg/enable appsettings.json: 'Settings:ConfigurationLkg:enable' is not known (did you mean 'Enabled'?) and has no effect.",
+            "/Settings/KestrelHtpPort appsettings.json: 'Settings:KestrelHtpPort' is not known (did you mean 'KestrelHttpPort'?) and has no effect.",
+            "/Serilog appsettings.json: 'Serilog' is not known and has no effect.",
+            "/Setings appsettings.json: 'Setings' is not known (did you mean 'Settings'?) and has no effect.",
         ]
     );
 }

@@ -21,7 +21,8 @@ mod structured;
 mod tests;
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -29,7 +30,7 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use crate::json::Json;
-use crate::limits::PATTERN_BYTES;
+use crate::limits::{MATCHING_WORK, PATTERN_BYTES};
 
 /// A valid condition.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,6 +143,8 @@ impl Comparison {
 struct Pattern {
     source: String,
     compiled: Regex,
+    /// Bytes of the longest text that it is held against.
+    longest_text: usize,
 }
 
 impl PartialEq for Pattern {
@@ -151,12 +154,26 @@ impl PartialEq for Pattern {
 }
 
 impl Pattern {
+    /// Compiles with growing bounds: the smaller the machine, the longer the texts it may be held against.
     fn compile(source: &str) -> Result<Self, String> {
-        let compiled = RegexBuilder::new(source).size_limit(PATTERN_BYTES).nest_limit(PATTERN_NESTING).build();
-        match compiled {
-            Ok(compiled) => Ok(Self { source: String::from(source), compiled }),
-            Err(error) => Err(alloc::format!("this is no regular expression: {}", plain(&alloc::format!("{error}")))),
+        let mut refusal = String::new();
+        for bytes in [4 << 10, 16 << 10, 64 << 10, PATTERN_BYTES] {
+            match RegexBuilder::new(source).size_limit(bytes).nest_limit(PATTERN_NESTING).build() {
+                Ok(compiled) => {
+                    let longest_text = MATCHING_WORK.checked_div(bytes).unwrap_or_default();
+                    return Ok(Self { source: String::from(source), compiled, longest_text });
+                }
+                Err(regex::Error::CompiledTooBig(_)) => {
+                    refusal =
+                        format!("this regular expression is too large; compiled it may have {PATTERN_BYTES} bytes.");
+                }
+                Err(error) => {
+                    refusal = format!("this is no regular expression: {}", plain(&error.to_string()));
+                    break;
+                }
+            }
         }
+        Err(refusal)
     }
 }
 

@@ -66,6 +66,11 @@ impl Report {
         self.add(Severity::Note, path.into(), code, message.into());
     }
 
+    /// Whether further findings are only counted, so that nobody needs to find words for them.
+    pub fn is_full(&self) -> bool {
+        self.findings.len() >= FINDINGS
+    }
+
     /// Everything that was recorded; beyond the bound one last finding, as severe as the worst left out, counts the rest.
     pub fn into_findings(mut self) -> Findings {
         if let Some(severity) = self.worst_omitted {
@@ -80,11 +85,11 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, path: String, code: &'static str, message: String) {
-        if self.findings.len() < FINDINGS {
-            self.findings.push(Finding { path, code, message, severity });
-        } else {
+        if self.is_full() {
             self.omitted = self.omitted.saturating_add(1);
             self.worst_omitted = self.worst_omitted.max(Some(severity));
+        } else {
+            self.findings.push(Finding { path, code, message, severity });
         }
     }
 }

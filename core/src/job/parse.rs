@@ -9,6 +9,7 @@ mod schedule;
 mod task;
 pub(crate) mod topics;
 
+use crate::acl::topic::TopicName;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -106,7 +107,7 @@ fn job(json: &Json, bytes: &[u8], expected_id: Option<&str>, report: &mut Report
     let id = id?;
     Some(JobDefinition {
         name: name.unwrap_or_else(|| id.to_string()),
-        event_topic: event_topic.map_or_else(|| format!("Jobs/{id}/events"), |(_, topic)| topic),
+        event_topic: event_topic.map_or_else(|| format!("Jobs/{id}/events"), |(_, topic)| topic.as_str().to_string()),
         id,
         description,
         enabled,
@@ -156,10 +157,10 @@ fn os_filter(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<OsFil
 }
 
 /// The explicit `eventTopic` with its place.
-fn event_topic(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<(String, String)> {
+fn event_topic(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<(String, TopicName)> {
     let topic = reader.text("eventTopic", report)?;
     let pointer = reader.at("eventTopic");
-    topics::check_name(&pointer, topic, report).then(|| (pointer, topic.to_string()))
+    topics::name(&pointer, topic, report).map(|name| (pointer, name))
 }
 
 fn alternate_job(

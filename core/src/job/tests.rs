@@ -185,7 +185,8 @@ fn cron() {
         ("5-1 * * * *", false),
         ("1, * * * *", false),
         ("+1 * * * *", false),
-        ("@daily", false),
+        ("@daily", true),
+        ("0 3 30 2 *", false),
         ("", false),
     ] {
         let codes: &[&str] = if valid { &[] } else { &["/schedule/cronExpression cron-invalid"] };

@@ -11,23 +11,21 @@ use crate::json::Json;
 /// Where two members come to the same dotted key, the first in the document counts. A document that is no object has no settings.
 pub fn flatten(document: &Json) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
-    collect("", document, &mut settings);
+    if let Json::Object(members) = document {
+        collect(None, members, &mut settings);
+    }
     settings
 }
 
 /// Recursion is bounded by [`crate::limits::JSON_DEPTH`].
-fn collect(prefix: &str, value: &Json, settings: &mut BTreeMap<String, String>) {
-    match value {
-        Json::Object(members) if !members.is_empty() => {
-            for (name, value) in members {
-                let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-                collect(&key, value, settings);
+fn collect(prefix: Option<&str>, members: &[(String, Json)], settings: &mut BTreeMap<String, String>) {
+    for (name, value) in members {
+        let key = prefix.map_or_else(|| name.clone(), |prefix| format!("{prefix}.{name}"));
+        match value {
+            Json::Object(members) if !members.is_empty() => collect(Some(&key), members, settings),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => {
+                settings.entry(key).or_insert_with(|| text(value));
             }
-        }
-        // The document itself, empty or no object at all.
-        _ if prefix.is_empty() => {}
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => {
-            settings.entry(prefix.to_string()).or_insert_with(|| text(value));
         }
     }
 }

@@ -129,7 +129,7 @@ fn settings_are_flat_texts() {
             r#"{"a.b.c":"x","a.n":"1.5","a.t":"true","a.z":"","list":"[{\"y\":1,\"x\":[]}]","none":"{}","t":"bare \"text\""}"#,
         ),
         (r#"{"a.b":1,"a":{"b":2}}"#, r#"{"a.b":"1"}"#),
-        (r#"{"":{"x":1}}"#, r#"{"x":"1"}"#),
+        (r#"{"":{"x":1}}"#, r#"{".x":"1"}"#),
     ] {
         let settings = flatten(&Json::parse(document.as_bytes()).unwrap());
         assert_eq!(serde_json::to_string(&settings).unwrap(), expect);

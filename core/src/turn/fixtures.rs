@@ -26,8 +26,8 @@ pub(crate) fn at(millis: u64) -> Now {
 
 pub(crate) fn surroundings() -> Surroundings {
     Surroundings {
-        agent_root: "/root".to_string(),
-        plugin_root: "/root/Plugins".to_string(),
+        agent_root: "/agent".to_string(),
+        plugin_root: "/agent/Plugins".to_string(),
         here: OperatingSystem::Linux,
         boot: 7,
         started: at(0),
@@ -37,6 +37,8 @@ pub(crate) fn surroundings() -> Surroundings {
             ("PATH".to_string(), "/bin:rel:/usr/bin".to_string()),
         ]),
         uid: 0,
+        time_zone: String::from("UTC"),
+        user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::from([("tmp".to_string(), "/tmp".to_string())]),
         admin_certificates: BTreeSet::new(),

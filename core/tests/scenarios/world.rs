@@ -55,6 +55,8 @@ pub fn surroundings() -> Surroundings {
         version: "1.0.0".into(),
         environment: vec![("PATH".into(), "/usr/bin".into())],
         uid: 0,
+        time_zone: String::from("UTC"),
+        user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::new(),
         admin_certificates: BTreeSet::from([ADMIN.to_owned()]),

@@ -8,6 +8,7 @@ use std::path::Path;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionFile, DefinitionKind, Event, StoreReport};
 use castellan_core::id::TicketId;
+use castellan_core::limits::DEFINITIONS;
 use castellan_fs::history::History;
 use castellan_fs::{Root, Store};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -74,6 +75,20 @@ fn files_come_by_kind_and_name_and_others_are_left_alone() {
     let found = root.read_definitions(&[JOB, PLUGIN], "Plugins");
     let found: Vec<_> = found.iter().map(|file| (file.kind, file.stem.as_str(), file.content.is_ok())).collect();
     assert_eq!(found, [(JOB, "a", true), (JOB, "b", true), (JOB, "full", true), (PLUGIN, "P", true)]);
+}
+
+#[test]
+fn files_beyond_the_limit_are_counted_in_one_entry() {
+    let (folder, root) = root();
+    for number in 0..DEFINITIONS + 2 {
+        fs::write(folder.path().join(format!("Jobs/j{number:05}.json")), "").unwrap();
+    }
+    let found = jobs(&root);
+    assert_eq!(found.len(), DEFINITIONS + 1);
+    assert!(found[..DEFINITIONS].iter().all(|file| file.content.is_ok()));
+    assert_eq!(found[DEFINITIONS - 1].stem, "j19999");
+    let rest = found[DEFINITIONS].content.clone().unwrap_err();
+    assert!(found[DEFINITIONS].stem == "*" && rest.contains("has 2 files more than the 20000"), "{rest}");
 }
 
 #[test]

@@ -85,12 +85,12 @@ fn a_slow_body_is_408() {
 
 #[test]
 fn a_client_that_does_not_read_its_response_is_ended() {
-    let world = World::new(Some(Box::new(|_| Some(text(200, "x".repeat(64 << 20))))));
+    let world = World::new(Some(Box::new(|_| Some(text(200, "x".repeat(16 << 20))))));
     let in_the_open = world.http();
     in_the_open.send(REQUEST);
-    world.left.recv_blocking().unwrap();
     let in_tls = world.https();
     in_tls.send(REQUEST);
+    world.left.recv_blocking().unwrap();
     world.left.recv_blocking().unwrap();
     assert_eq!(world.server.counters().broken, 2);
 }

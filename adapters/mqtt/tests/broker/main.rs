@@ -10,10 +10,9 @@
     reason = "a test may fail by panicking, and stands in for the shell"
 )]
 
+mod hostile;
 mod own_client;
 mod support;
-
-use std::io::{Read, Write};
 
 use castellan_core::acl::{Action, Denial};
 use castellan_core::broker::BrokerSettings;
@@ -156,30 +155,6 @@ fn a_connect_that_nobody_answers_is_refused() {
     let mut client = V5::dial(&house, "ignored_Tok_1");
     client.expect(&Seen::Refused(0x88));
     assert_eq!(asked(&house).1, "ignored_Tok_1");
-    house.close();
-}
-
-#[test]
-fn plain_tcp_is_closed_without_an_answer() {
-    let house = House::open();
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", house.port)).unwrap();
-    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
-    stream.write_all(b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x3C\x00\x00\x00").unwrap();
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Ok(_) => {}
-        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
-    }
-    assert!(answer.first() != Some(&0x20), "no CONNACK: {answer:?}");
-    house.close();
-}
-
-#[test]
-fn a_flood_of_silent_connections_keeps_nobody_out() {
-    let house = House::open();
-    let silent: Vec<_> = (0..200).map(|_| std::net::TcpStream::connect(("127.0.0.1", house.port)).unwrap()).collect();
-    drop(V5::connect(&house, "reader_Tok_1"));
-    assert_eq!(silent.len(), 200);
     house.close();
 }
 

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use castellan_process::ContainmentChoice;
+use castellan_core::event::ExitStatus;
+use castellan_process::{Containment, ContainmentChoice};
 
 use crate::rig::{Rig, lives, modes, shell};
 
@@ -68,4 +69,25 @@ fn a_killed_agent_leaves_nothing() {
         }
         assert!(!std::path::Path::new(fields[0]).join("ran").exists());
     }
+}
+
+#[test]
+fn an_empty_cgroup_whose_agent_is_gone_is_removed() {
+    let rig = Rig::start(ContainmentChoice::Auto);
+    let Containment::Cgroup { path } = rig.port().containment().clone() else {
+        // Said loudly by the tests that ask for the modes.
+        return assert_eq!(modes(), [ContainmentChoice::Session]);
+    };
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let namespace = name.split('-').nth(1).unwrap();
+    // A number above the kernel's limit is nobody's.
+    let abandoned = path.with_file_name(format!("castellan-{namespace}-4194305-0"));
+    let elsewhere = path.with_file_name("castellan-1-4194305-0");
+    std::fs::create_dir(&abandoned).unwrap();
+    std::fs::create_dir(&elsewhere).unwrap();
+    let next = Rig::start(ContainmentChoice::Auto);
+    assert!(!abandoned.exists() && path.exists(), "a living agent's stays");
+    assert!(elsewhere.exists(), "another container's stays");
+    std::fs::remove_dir(&elsewhere).unwrap();
+    assert_eq!(next.run(&["/bin/true"]).status, ExitStatus::Code(0));
 }

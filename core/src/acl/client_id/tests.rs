@@ -12,8 +12,11 @@ enum Expect {
     Refused,
 }
 
+/// The account that the process runs as; with an underscore, as user names may have one.
+const USER: &str = "svc_bak";
+
 fn check(client_id: &str, component: &Component, expect: Expect) {
-    let (found, explanation) = match judge(client_id, component, 4711) {
+    let (found, explanation) = match judge(client_id, component, 4711, USER) {
         Judgement::Fits => (Expect::Fits, None),
         Judgement::WrongForm(explanation) => (Expect::WrongForm, Some(explanation)),
         Judgement::Refused(explanation) => (Expect::Refused, Some(explanation)),
@@ -61,8 +64,9 @@ fn tasks_use_the_triple() {
 fn plugins_use_the_pair_or_name_a_user() {
     let plugin = Component::Plugin(PluginId::parse("EchoBridge").unwrap());
     check("EchoBridge_4711", &plugin, Expect::Fits);
-    check("EchoBridge_alice_4711", &plugin, Expect::Fits);
     check("EchoBridge_svc_bak_4711", &plugin, Expect::Fits);
+    check("EchoBridge_alice_4711", &plugin, Expect::WrongForm);
+    check("EchoBridge_Token_4711", &plugin, Expect::WrongForm);
     check("EchoBridge_4712", &plugin, Expect::Refused);
     check("EchoBridge__4711", &plugin, Expect::Refused);
     check("my-scanner_Tok_4711", &plugin, Expect::Refused);

@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::print::PlainName;
 use super::{Comparison, Evaluation, Expression, Operand};
 use crate::job::finding::quote;
-use crate::limits::MATCHED_TEXT_BYTES;
 
 type Lookup<'l> = &'l dyn Fn(&str) -> Option<Value>;
 
@@ -47,8 +46,8 @@ fn decide(expression: &Expression, lookup: Lookup<'_>, told: &mut String) -> boo
             let value = operand(left, lookup, told);
             tell(told, &format!(" matches {}", quote(&pattern.source)));
             let text = as_text(&value);
-            if text.len() > MATCHED_TEXT_BYTES {
-                tell(told, &format!(" (not tried: the text is longer than {MATCHED_TEXT_BYTES} bytes)"));
+            if text.len() > pattern.longest_text {
+                tell(told, &format!(" (not tried: the text is longer than {} bytes)", pattern.longest_text));
                 return false;
             }
             !value.is_null() && pattern.compiled.is_match(&text)

@@ -150,7 +150,7 @@ fn what_is_no_condition() {
     refused("a in [1 2]", 9, "expected ',' or ']'");
     refused("a matches b", 11, "regular expression in quotation marks");
     refused("a matches '('", 11, "no regular expression: unclosed group");
-    refused("a matches '\\\\w{1000}{1000}'", 11, "no regular expression");
+    refused("a matches '\\\\w{1000}{1000}'", 11, "too large");
     refused("exists 'x'", 8, "followed by a name");
     refused("{}", 1, "no name");
     refused("{a", 1, "not closed");
@@ -169,11 +169,13 @@ fn explanations_show_the_values() {
     );
     assert_eq!(explain("exists UserName"), "exists UserName = \"bob\"");
     assert_eq!(explain("Output matches '^4'"), "Output = \"42\\n\" matches '^4'");
-    let long = |_: &str| Some(json!("x".repeat(100_000)));
+    let long = |_: &str| Some(json!("x".repeat(300_000)));
     let many = ["a == b"; 1000].join(" || ");
     assert!(Condition::parse_expression(&many).unwrap().evaluate(&long).explanation.chars().count() <= 2001);
     let matched = Condition::parse_expression("a matches 'x'").unwrap().evaluate(&long);
     assert!(!matched.holds && matched.explanation.contains("not tried"), "{matched:?}");
+    let mail = |_: &str| Some(json!("alice.b@example.com"));
+    assert!(Condition::parse_expression(r"a matches '^[\\w.+-]+@[\\w-]+\\.\\w+$'").unwrap().evaluate(&mail).holds);
 }
 
 /// The printed condition, or pointer and part of the message.

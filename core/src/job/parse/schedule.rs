@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use crate::job::finding::{Report, quote};
 use crate::job::{CalendarEntry, ScheduleDefinition};
 use crate::json::read::{Field, ObjectReader};
+use crate::schedule::cron::Cron;
+use crate::schedule::zone::Zone;
 use crate::time::WallTime;
 
 const MODES: [&str; 4] = ["intervalMinutes", "cronExpression", "runAt", "calendar"];
@@ -51,16 +53,17 @@ pub(super) fn parse(field: &Field<'_>, report: &mut Report) -> Option<ScheduleDe
     Some(definition)
 }
 
-/// The name of a time zone, by its form; whether the machine knows it is known where the zone is loaded.
+/// The name of a time zone that the IANA database knows.
 fn time_zone(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<String> {
     let text = reader.text("timeZone", report)?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/');
-    if text.len() <= 64 && text.bytes().all(plain) && !text.starts_with('/') {
-        return Some(text.to_string());
+    match Zone::parse(text) {
+        Ok(_) => Some(text.to_string()),
+        Err(_) => {
+            let message = format!("{} is not the name of a time zone, such as Europe/Vienna or UTC.", quote(text));
+            report.error(reader.at("timeZone"), "time-zone-invalid", message);
+            None
+        }
     }
-    let message = format!("{} is not the name of a time zone, such as Europe/Vienna or UTC.", quote(text));
-    report.error(reader.at("timeZone"), "time-zone-invalid", message);
-    None
 }
 
 fn run_at(field: &Field<'_>, report: &mut Report) -> Option<i64> {
@@ -73,62 +76,16 @@ fn run_at(field: &Field<'_>, report: &mut Report) -> Option<i64> {
     instant.map(WallTime::as_millis)
 }
 
-/// The five fields: name, least and greatest value, and names for values from the least on.
-const CRON_FIELDS: [(&str, u8, u8, &[&str]); 5] = [
-    ("minute", 0, 59, &[]),
-    ("hour", 0, 23, &[]),
-    ("day of month", 1, 31, &[]),
-    ("month", 1, 12, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]),
-    ("day of week", 0, 7, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
-];
-
-/// The expression as written, once its five fields have the form and ranges of cron.
+/// The expression as written, once it is known to match some date.
 fn cron(field: &Field<'_>, report: &mut Report) -> Option<String> {
     let text = field.text(report)?;
-    match check_cron(text) {
-        Ok(()) => Some(text.to_string()),
+    match Cron::parse(text) {
+        Ok(_) => Some(text.to_string()),
         Err(message) => {
             report.error(field.pointer.clone(), "cron-invalid", message);
             None
         }
     }
-}
-
-/// Whether an expression has five fields of `*`, values, ranges, steps and lists of those.
-fn check_cron(text: &str) -> Result<(), String> {
-    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
-    if fields.len() != CRON_FIELDS.len() {
-        let found = fields.len();
-        return Err(format!(
-            "{} has {found} fields; there are five: minute, hour, day of month, month, day of week.",
-            quote(text)
-        ));
-    }
-    for ((name, low, high, names), field) in CRON_FIELDS.iter().zip(fields) {
-        if !field.split(',').all(|part| is_cron_part(part, *low, *high, names)) {
-            return Err(format!(
-                "the {name} is {}; it is *, a value from {low} to {high}, a range a-b, a step */n, or a list of those.",
-                quote(field)
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn is_cron_part(part: &str, low: u8, high: u8, names: &[&str]) -> bool {
-    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-    let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let step_ok = step.is_none_or(|step| plain(step) && step.parse::<u8>().is_ok_and(|step| step > 0 && step <= high));
-    let value = |text: &str| {
-        let by_name = names.iter().zip(low..).find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, value)| value);
-        let by_number = text.parse::<u8>().ok().filter(|value| plain(text) && (low..=high).contains(value));
-        by_name.or(by_number)
-    };
-    let range_ok = match range.split_once('-') {
-        Some((from, to)) => value(from).zip(value(to)).is_some_and(|(from, to)| from <= to),
-        None => range == "*" || value(range).is_some(),
-    };
-    step_ok && range_ok
 }
 
 const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];

@@ -1,10 +1,9 @@
 //! Topic declarations: `mqttTopics` of a job, and the checks that plugins share.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::acl::topic::TopicFilter;
+use crate::acl::topic::{TopicFilter, TopicName};
 use crate::job::finding::{Report, quote};
 use crate::json::read::{Field, ObjectReader};
 
@@ -54,39 +53,26 @@ pub(crate) fn filter(field: &Field<'_>, report: &mut Report) -> Option<TopicFilt
     }
 }
 
-/// Whether a text is a topic name, which is a filter without wildcards; else an error finding.
-pub(super) fn check_name(pointer: &str, topic: &str, report: &mut Report) -> bool {
-    let problem = match TopicFilter::parse(topic) {
-        Err(invalid) => invalid.message,
-        Ok(_) if topic.contains(['+', '#']) => String::from("a topic to publish to has no wildcards."),
-        Ok(_) => return true,
-    };
-    report.error(pointer, "topic-invalid", format!("{} is not a topic name: {problem}", quote(topic)));
-    false
+/// The topic name in a text; else an error finding.
+pub(super) fn name(pointer: &str, topic: &str, report: &mut Report) -> Option<TopicName> {
+    match TopicName::parse(topic) {
+        Ok(name) => Some(name),
+        Err(invalid) => {
+            let message = format!("{} is not a topic name: {}", quote(topic), invalid.message);
+            report.error(pointer, "topic-invalid", message);
+            None
+        }
+    }
 }
 
 /// Warns where the event topic of a job is in none of its allowed publications (seed 001, "Job progress over MQTT").
-pub(super) fn warn_undeclared(pointer: &str, topic: &str, allowed: &[TopicFilter], report: &mut Report) {
-    if allowed.iter().any(|filter| covers(filter.as_str(), topic)) {
+pub(super) fn warn_undeclared(pointer: &str, topic: &TopicName, allowed: &[TopicFilter], report: &mut Report) {
+    if allowed.iter().any(|filter| filter.matches(topic)) {
         return;
     }
     let message = format!(
         "{} is not in mqttTopics.allowedPublications, so tasks may not publish to it; add exactly this text there.",
-        quote(topic)
+        quote(topic.as_str())
     );
     report.warning(pointer, "event-topic-not-declared", message);
-}
-
-/// Whether a filter covers a topic name, level by level; good enough to warn by, the broker decides by its own rules.
-fn covers(filter: &str, topic: &str) -> bool {
-    let mut levels = topic.split('/');
-    for wanted in filter.split('/') {
-        match (wanted, levels.next()) {
-            ("#", _) => return true,
-            ("+", Some(_)) => {}
-            (wanted, Some(level)) if wanted == level => {}
-            _ => return false,
-        }
-    }
-    levels.next().is_none()
 }

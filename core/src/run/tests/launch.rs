@@ -20,7 +20,7 @@ fn where_a_program_may_be() {
     let own = request(r#"{"id":"a","command":"tool"}"#, "", json!({}));
     assert_eq!(
         own.candidates,
-        ["/root/Jobs/bin/tool/tool", "/bin/tool", "/usr/bin/tool"],
+        ["/agent/Jobs/bin/tool/tool", "/bin/tool", "/usr/bin/tool"],
         "a relative folder of PATH is none"
     );
     let given =

@@ -1,0 +1,386 @@
+#!/usr/bin/env python3
+"""The interoperability test: the integrator's example root, run by the agent as it is, with programs nobody here wrote.
+
+Needs paho-mqtt in the `python3` that PATH finds; everything else is the standard library. Prints one line for each check
+and, last, `N passed, M failed`; exit code 0 only where nothing failed.
+"""
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+import paho.mqtt.client as mqtt
+
+# Nothing here takes long; this only bounds the harm of something that never comes.
+PATIENCE = 60.0
+# The agent promises to be gone this long after SIGTERM.
+STOP_LIMIT = 10.0
+
+# What a probe job's task runs: a program as an integrator writes it, told by its arguments what to do.
+PROBER = '''#!/usr/bin/env python3
+import argparse, json, os, ssl, sys, threading, urllib.request
+import paho.mqtt.client as mqtt
+
+args = argparse.ArgumentParser()
+args.add_argument("--keeper-api-base", required=True)
+args.add_argument("--publish", action="append", default=[])
+args.add_argument("--expect")
+args = args.parse_args()
+
+tls = ssl.create_default_context()
+tls.check_hostname = False
+tls.verify_mode = ssl.CERT_NONE
+url = f"{args.keeper_api_base}/api/PluginSettings/KeeperPrivilegeManager"
+with urllib.request.urlopen(url, context=tls, timeout=10) as answer:
+    settings = json.load(answer)
+
+ready, done, got = threading.Event(), threading.Event(), []
+client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5,
+                     client_id=f"{os.environ['KEEPER_JOB_ID']}_Prober_{os.getpid()}")
+client.tls_set_context(tls)
+
+def on_connect(c, _u, _f, reason, _p):
+    if reason == 0:
+        c.subscribe([("EchoBridge/Responses/+", 1)])
+
+def on_message(_c, _u, message):
+    got.append([message.topic, message.payload.decode()])
+    if message.topic == args.expect:
+        done.set()
+
+client.on_connect, client.on_message = on_connect, on_message
+client.on_subscribe = lambda c, u, mid, reasons, p: ready.set()
+client.connect(settings["broker.host"], int(settings["broker.port"]), keepalive=30)
+client.loop_start()
+if not ready.wait(20):
+    sys.exit("no SUBACK")
+for topic in args.publish:
+    client.publish(topic, f"hello on {topic}", qos=1).wait_for_publish(20)
+if args.expect and not done.wait(20):
+    sys.exit(f"nothing came on {args.expect}; got {got}")
+client.disconnect()
+client.loop_stop()
+print(json.dumps({"got": got}))
+'''
+
+
+def until(what, condition):
+    """The first true value of a condition that nothing can be awaited for; fails loudly after PATIENCE."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE:.0f} s"
+        time.sleep(0.05)
+
+
+def is_alive(pid):
+    """Whether a process lives; a zombie does not."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+class Agent:
+    """The agent under test on a root of its own."""
+
+    def __init__(self, binary, root):
+        self.binary, self.root, self.process, self.ports = binary, root, None, None
+
+    def start(self):
+        with open(self.root / "stderr.txt", "ab") as stderr:
+            self.process = subprocess.Popen([self.binary, "run", "--root", self.root], stdin=subprocess.DEVNULL,
+                                            stdout=stderr, stderr=stderr)
+        self.ports = until("state/ports.json", self.ready)
+
+    def ready(self):
+        assert self.process.poll() is None, f"the agent exited with {self.process.returncode}:\n{self.said()}"
+        with contextlib.suppress(FileNotFoundError):
+            ports = json.loads((self.root / "state/ports.json").read_text())
+            return ports if ports["pid"] == self.process.pid else None
+        return None
+
+    def said(self):
+        return (self.root / "stderr.txt").read_text(errors="replace")[-4000:]
+
+    def end(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+
+    def call(self, method, path, body=None, certificate=True):
+        """Status and decoded body."""
+        state = self.root / "state"
+        tls = ssl.create_default_context(cafile=state / "ca.pem")
+        if certificate:
+            tls.load_cert_chain(state / "admin/client.pem", state / "admin/client.key")
+        connection = http.client.HTTPSConnection("127.0.0.1", self.ports["https"], context=tls, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            text = None if body is None else json.dumps(body)
+            fields = {} if body is None else {"Content-Type": "application/json"}
+            connection.request(method, path, text, fields)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"null")
+
+    def get(self, path):
+        status, body = self.call("GET", path)
+        assert status == 200, f"GET {path}: {status} {body}"
+        return body
+
+    def run(self, job, context=None):
+        """Triggers a job and returns its finished run."""
+        status, run = self.call("POST", f"/api/Jobs/{job}/trigger?wait=true&timeoutSeconds=50", context)
+        assert status == 200, f"trigger of {job}: {status} {run}"
+        return run
+
+    def begin(self, job):
+        """Triggers a job and returns its run once its task's process lives."""
+        status, run = self.call("POST", f"/api/Jobs/{job}/trigger")
+        assert status == 202, f"trigger of {job}: {status} {run}"
+        return until(f"a process of {job}", lambda: self.with_process(run["runId"]))
+
+    def with_process(self, run_id):
+        run = self.get(f"/api/runs/{run_id}")
+        assert run["status"] == "running", run
+        return run if run["tasks"] and run["tasks"][-1]["pid"] else None
+
+    def log(self):
+        lines = (self.root / "state/logs/agent.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def plugin(self, health="Healthy"):
+        def look():
+            plugin = self.get("/api/plugins/EchoBridge")
+            return plugin if plugin["health"] == health else None
+        return until(f"EchoBridge {health}", look)
+
+
+def is_program(command, *arguments):
+    return {"id": "only", "command": command, "arguments": " ".join(arguments), "timeoutSeconds": 120,
+            "mergeStdoutJsonIntoContext": command == "Prober"}
+
+
+def probe_job(job, *arguments):
+    return {"id": job, "mqttTopics": {
+                "allowedPublications": ["KeeperLogger", f"Jobs/{job}/events", "EchoBridge/Commands/ping", "EchoBridge/Commands/crash"],
+                "allowedSubscriptions": ["EchoBridge/Responses/+"]},
+            "tasks": [is_program("Prober", "--keeper-api-base={KeeperApiBaseUrl}", *arguments)]}
+
+
+class Story:
+    """The checks, in order; each is a sentence that must be true."""
+
+    def __init__(self, agent, folder):
+        self.agent, self.folder = agent, folder
+
+    def the_startup_run_of_the_scanner_succeeds(self):
+        def finished():
+            runs = self.agent.get("/api/Jobs/secrets-scanner/runs")
+            return next((run for run in runs if run["trigger"] == "event Startup" and run["status"] != "running"), None)
+        run = until("the run that Startup triggered", finished)
+        assert run["status"] == "Succeeded", run
+        scanner, report = run["tasks"]
+        assert scanner["exitCode"] == 0 and run["context"]["filesRead"] > 0, run
+        assert report["outcome"] == ("Succeeded" if run["context"]["findings"] > 0 else "Skipped"), run
+
+    def a_triggered_run_merges_values_and_routes_by_them(self):
+        (self.folder / "leak.txt").write_text("password = hunter2hunter2\n")
+        (self.folder / "clean.txt").write_text("nothing to see\n")
+        run = self.agent.run("secrets-scanner", {"ScanPath": str(self.folder)})
+        assert run["status"] == "Succeeded", run
+        assert (run["context"]["filesRead"], run["context"]["findings"]) == (2, 1), run
+        assert run["tasks"][1]["stdout"] == "2 files read, 1 findings\n", run
+        (self.folder / "leak.txt").unlink()
+        run = self.agent.run("secrets-scanner", {"ScanPath": str(self.folder)})
+        assert (run["status"], run["tasks"][1]["outcome"]) == ("Succeeded", "Skipped"), run
+
+    def log_messages_stand_in_the_log_with_what_the_agent_knows(self):
+        # A link to nowhere cannot be read by anybody, so the scanner warns.
+        (self.folder / "gone.txt").symlink_to("nowhere")
+        run = self.agent.run("secrets-scanner", {"ScanPath": str(self.folder)})
+        pid = run["tasks"][0]["pid"]
+
+        def from_scanner():
+            lines = [line for line in self.agent.log() if line["pid"] == pid and line["source"] == "SecretScanner"]
+            return lines if len(lines) == 2 else None
+        lines = until("the scanner's two log lines", from_scanner)
+        assert [(line["level"], line["message"]) for line in lines] == [
+            ("Information", "Secrets Scanner: 1 files read, 0 findings."), ("Warning", "1 files could not be read.")], lines
+        for line in lines:
+            assert line["component"] == "job:secrets-scanner", line
+            assert line["clientId"] == f"secrets-scanner_SecretScanner_{pid}", line
+            assert line["category"] == "SecretsScan" and line["timestamp"].endswith("Z"), line
+
+    def the_plugin_is_healthy_and_greets(self):
+        pid = self.agent.plugin()["processId"]
+        until("the plugin's greeting", lambda: [line for line in self.agent.log() if line["component"] == "plugin:EchoBridge"
+                                                and line["message"] == f"hello from pid {pid}"])
+
+    def a_job_without_its_binary_is_refused_and_not_written(self):
+        status, body = self.agent.call("POST", "/api/Jobs", probe_job("probe-ping"))
+        assert status == 400 and body["findings"][0]["code"] == "binary-not-found", (status, body)
+        assert not (self.agent.root / "Jobs/probe-ping.json").exists()
+
+    def a_posted_job_asks_the_plugin_and_hears_its_answer(self):
+        program = self.agent.root / "Jobs/bin/Prober/Prober"
+        program.parent.mkdir()
+        program.write_text(PROBER)
+        program.chmod(0o755)
+        job = probe_job("probe-ping", "--publish=EchoBridge/Commands/ping", "--expect=EchoBridge/Responses/ping")
+        status, body = self.agent.call("POST", "/api/Jobs", job)
+        assert status == 201, (status, body)
+        assert json.loads((self.agent.root / "Jobs/probe-ping.json").read_text()) == job
+        run = self.agent.run("probe-ping")
+        assert run["status"] == "Succeeded", run
+        assert run["context"]["got"] == [["EchoBridge/Responses/ping", "hello on EchoBridge/Commands/ping"]], run
+
+    def an_undeclared_publish_reaches_nobody_and_is_explained(self):
+        job = probe_job("probe-denied", "--publish=EchoBridge/Responses/forged", "--publish=EchoBridge/Commands/ping",
+                        "--expect=EchoBridge/Responses/ping")
+        status, body = self.agent.call("POST", "/api/Jobs", job)
+        assert status == 201, (status, body)
+        run = self.agent.run("probe-denied")
+        assert run["status"] == "Succeeded", run
+        assert [topic for topic, _ in run["context"]["got"]] == ["EchoBridge/Responses/ping"], run
+        denials = [denial for denial in self.agent.get("/api/denials") if denial["target"] == "EchoBridge/Responses/forged"]
+        assert len(denials) == 1 and denials[0]["action"] == "publish", denials
+        assert denials[0]["component"] == "job:probe-denied" and denials[0]["pid"] == run["tasks"][0]["pid"], denials
+        assert denials[0]["declaration"] == {"file": "Jobs/probe-denied.json", "pointer": "/mqttTopics/allowedPublications/-",
+                                             "value": "EchoBridge/Responses/forged"}, denials
+
+    def a_plugin_that_crashes_is_started_again(self):
+        before = self.agent.plugin()
+        status, body = self.agent.call("POST", "/api/Jobs", probe_job("probe-crash", "--publish=EchoBridge/Commands/crash"))
+        assert status == 201, (status, body)
+        assert self.agent.run("probe-crash")["status"] == "Succeeded"
+
+        def another():
+            plugin = self.agent.get("/api/plugins/EchoBridge")
+            return plugin if plugin["health"] == "Healthy" and plugin["processId"] != before["processId"] else None
+        after = until("another process of EchoBridge", another)
+        assert after["restarts"] == before["restarts"] + 1, (before, after)
+        assert not is_alive(before["processId"])
+        assert self.agent.run("probe-ping")["status"] == "Succeeded"
+
+    def the_same_program_started_by_hand_is_refused(self):
+        scanner = self.agent.root / "Jobs/bin/SecretScanner/SecretScanner"
+        base = f"https://127.0.0.1:{self.agent.ports['https']}"
+        environment = {**os.environ, "KEEPER_JOB_ID": "secrets-scanner", "KEEPER_JOB_NAME": "Secrets Scanner"}
+        result = subprocess.run([scanner, "--keeper-api-base", base, "--scan", self.folder], env=environment,
+                                capture_output=True, text=True, timeout=PATIENCE)
+        assert result.returncode != 0 and "HTTP Error 403" in result.stderr, result
+
+    def a_client_started_by_hand_is_not_let_in(self):
+        for protocol, code in ((mqtt.MQTTv5, 0x87), (mqtt.MQTTv311, 0x87)):
+            client_id = f"secrets-scanner_SecretScanner_{os.getpid()}"
+            client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+            tls = ssl.create_default_context()
+            tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+            client.tls_set_context(tls)
+            answered, reasons = threading.Event(), []
+
+            def on_connect(_c, _u, _f, reason, _p):
+                reasons.append(reason.value)
+                answered.set()
+            client.on_connect = on_connect
+            client.connect("127.0.0.1", self.agent.ports["mqtt"], keepalive=30)
+            client.loop_start()
+            came = answered.wait(PATIENCE)
+            client.disconnect()
+            client.loop_stop()
+            # paho tells the code 5 of MQTT 3.1.1 by its name in MQTT 5.0.
+            assert came and reasons[0] == code, reasons
+        denials = [denial for denial in self.agent.get("/api/denials") if denial["action"] == "connect"]
+        assert denials and denials[0]["pid"] == os.getpid(), denials
+
+    def without_the_certificate_the_api_is_closed(self):
+        for method, path in (("GET", "/api/Jobs"), ("POST", "/api/Jobs/secrets-scanner/trigger"), ("GET", "/api/denials")):
+            status, body = self.agent.call(method, path, certificate=False)
+            assert status == 403 and body["tierHeld"] == "Public", (method, path, status, body)
+        assert self.agent.call("GET", "/health", certificate=False)[0] == 200
+
+    def sigterm_ends_everything_in_time(self):
+        status, body = self.agent.call("POST", "/api/Jobs", {"id": "sleeper", "tasks": [is_program("sleep", "300")]})
+        assert status == 201, (status, body)
+        run = self.agent.begin("sleeper")
+        pids = [run["tasks"][-1]["pid"], self.agent.plugin()["processId"]]
+        self.agent.process.send_signal(signal.SIGTERM)
+        assert self.agent.process.wait(STOP_LIMIT) == 0, self.agent.said()
+        assert not any(map(is_alive, pids)), pids
+        assert not (self.agent.root / "state/ports.json").exists()
+        self.agent.start()
+        assert self.agent.get(f"/api/runs/{run['runId']}")["status"] == "Canceled"
+
+    def sigkill_leaves_a_lost_run_and_nothing_else(self):
+        run = self.agent.begin("sleeper")
+        pids = [run["tasks"][-1]["pid"], self.agent.plugin()["processId"]]
+        self.agent.process.kill()
+        self.agent.process.wait(PATIENCE)
+        self.agent.start()
+        assert not any(map(is_alive, pids)), pids
+        lost = self.agent.get(f"/api/runs/{run['runId']}")
+        assert lost["status"] == "Lost" and lost["finishedAt"], lost
+        self.agent.plugin()
+        assert self.agent.run("probe-ping")["status"] == "Succeeded"
+        assert self.agent.run("secrets-scanner", {"ScanPath": str(self.folder)})["status"] == "Succeeded"
+
+
+def writable_copy(source, target):
+    """The example as its integrator deploys it; only the right to change it is added, for the agent's own user."""
+    shutil.copytree(source, target)
+    for path in [target, *target.rglob("*")]:
+        path.chmod((path.stat().st_mode | 0o200) & 0o755)
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__)
+    args.add_argument("--agent", required=True, type=pathlib.Path, help="the binary under test")
+    args.add_argument("--example", required=True, type=pathlib.Path, help="the integrator's agent root")
+    args = args.parse_args()
+    passed = failed = 0
+    with tempfile.TemporaryDirectory(prefix="castellan-interoperability-") as folder:
+        folder = pathlib.Path(folder).resolve()
+        root, scanned = folder / "root", folder / "scanned"
+        writable_copy(args.example, root)
+        scanned.mkdir()
+        settings = {"Settings": {"KestrelHttpPort": 0, "KestrelHttpsPort": 0}, "MqttBrokerSettings": {"Port": 0}}
+        (root / "appsettings.json").write_text(json.dumps(settings))
+        agent = Agent(args.agent.resolve(), root)
+        try:
+            agent.start()
+            story = Story(agent, scanned)
+            for name in [name for name in vars(Story) if not name.startswith("_")]:
+                began = time.monotonic()
+                try:
+                    getattr(story, name)()
+                except Exception:
+                    failed += 1
+                    traceback.print_exc(file=sys.stdout)
+                    print(f"FAILED {name.replace('_', ' ')}", flush=True)
+                else:
+                    passed += 1
+                    print(f"ok     {name.replace('_', ' ')} ({time.monotonic() - began:.1f} s)", flush=True)
+            if failed:
+                print(f"--- the agent's last log lines\n{json.dumps(agent.log()[-40:], indent=1)}")
+        finally:
+            agent.end()
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+//! The service: the real binary on a real root, told as stories of an integrator and an administrator.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking, and says when it leaves something out"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test starts the binary, deploys files as an integrator does, and bounds its waiting"
+)]
+
+mod api;
+mod bad_files;
+mod bad_starts;
+mod demo;
+mod denials;
+mod job;
+mod log;
+mod plugin;
+mod sigkill;
+mod sigterm;
+mod start;
+mod support;
+mod trust;

@@ -1,0 +1,137 @@
+//! Point 6: a plugin is started, connects, answers, comes back after a crash, and obeys the administrator.
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Stage, eventually, lives};
+
+/// Waits until the plugin is shown like this.
+#[track_caller]
+fn shown(agent: &Agent<'_>, id: &str, status: &str, health: &str) -> Value {
+    eventually(&format!("plugin {id} {status} and {health}"), || {
+        let plugin = agent.call("GET", &format!("/api/plugins/{id}")).send().json();
+        (plugin["status"] == status && plugin["health"] == health).then_some(plugin)
+    })
+}
+
+#[track_caller]
+fn act(agent: &Agent<'_>, id: &str, action: &str) -> Value {
+    let answer = agent.call("POST", &format!("/api/plugins/{id}/{action}")).send();
+    assert_eq!(answer.status, 200, "{action}: {answer:?}");
+    answer.json()
+}
+
+#[test]
+fn a_plugin_answers_and_comes_back_after_a_crash() {
+    let stage = Stage::new();
+    stage.plugin(&stage.puppet_plugin("Bridge", &["KeeperLogger", "Bridge/Responses/+"], &["Bridge/Commands/+"]));
+    stage.job(&stage.puppet_job("caller", &["Bridge", "Bridge/Commands/+"], &["Bridge/Responses/+"]));
+    let agent = stage.start();
+    let mut first = stage.puppet("Bridge");
+    let keeper = first.environment().keys().filter(|name| name.starts_with("KEEPER_")).count();
+    assert_eq!(keeper, 0, "a plugin knows its own identity");
+    let (status, own) = first.get("/api/PluginSettings/Bridge");
+    assert_eq!(status, 200);
+    assert_eq!(serde_json::from_str::<Value>(&own).unwrap()["metadata.greeting"], "hello");
+    assert_eq!(shown(&agent, "Bridge", "Running", "Starting")["processId"], first.pid());
+    first.connect_plugin(agent.mqtt);
+    first.subscribe("Bridge/Commands/+");
+    first.log("hello from the plugin");
+    assert_eq!(agent.logged_message("Test", "hello from the plugin")["component"], "plugin:Bridge");
+    let plugin = shown(&agent, "Bridge", "Running", "Healthy");
+    assert_eq!((&plugin["processId"], &plugin["restarts"]), (&json!(first.pid()), &json!(0)));
+
+    agent.trigger("caller");
+    let mut caller = stage.puppet("caller");
+    caller.connect(agent.mqtt);
+    caller.subscribe("Bridge/Responses/ping");
+    caller.publish("Bridge", "by the primary subscription");
+    assert_eq!(first.receive().1, "by the primary subscription");
+    caller.publish("Bridge/Commands/ping", "1");
+    assert_eq!(first.receive(), (String::from("Bridge/Commands/ping"), String::from("1")));
+    first.publish("Bridge/Responses/ping", "1");
+    assert_eq!(caller.receive(), (String::from("Bridge/Responses/ping"), String::from("1")));
+
+    let crashed = first.pid();
+    first.exit(3, "");
+    let mut second = stage.puppet("Bridge");
+    assert_ne!(second.pid(), crashed);
+    second.connect_plugin(agent.mqtt);
+    second.subscribe("Bridge/Commands/+");
+    let plugin = shown(&agent, "Bridge", "Running", "Healthy");
+    assert_eq!((&plugin["processId"], &plugin["restarts"]), (&json!(second.pid()), &json!(1)));
+    agent.logged_message("PluginEnded", "it exited with code 3");
+    caller.publish("Bridge/Commands/ping", "2");
+    assert_eq!(second.receive().1, "2");
+    second.publish("Bridge/Responses/ping", "2");
+    assert_eq!(caller.receive().1, "2");
+    caller.exit(0, "");
+    agent.stop();
+}
+
+#[test]
+fn an_administrator_stops_starts_and_restarts_a_plugin() {
+    let stage = Stage::new();
+    stage.plugin(&stage.puppet_plugin("Bridge", &[], &[]));
+    let agent = stage.start();
+    let mut first = stage.puppet("Bridge");
+    shown(&agent, "Bridge", "Running", "Starting");
+    act(&agent, "Bridge", "stop");
+    first.expect_gone();
+    let stopped = shown(&agent, "Bridge", "Stopped", "Unhealthy");
+    assert_eq!((&stopped["processId"], &stopped["restarts"]), (&Value::Null, &json!(0)), "{stopped}");
+
+    act(&agent, "Bridge", "start");
+    let mut second = stage.puppet("Bridge");
+    second.connect_plugin(agent.mqtt);
+    assert_eq!(shown(&agent, "Bridge", "Running", "Healthy")["processId"], second.pid());
+
+    act(&agent, "Bridge", "restart");
+    second.expect_gone();
+    let third = stage.puppet("Bridge");
+    assert!(!lives(second.pid()) && lives(third.pid()));
+    shown(&agent, "Bridge", "Running", "Starting");
+
+    assert_eq!(agent.call("POST", "/api/plugins/Nobody/start").send().status, 404);
+    assert_eq!(agent.anonymous("POST", "/api/plugins/Bridge/stop").send().status, 403);
+    assert!(lives(third.pid()));
+    agent.stop();
+}
+
+#[test]
+fn a_plugin_that_keeps_exiting_has_failed_until_somebody_starts_it() {
+    let stage = Stage::new();
+    stage.plugin(&stage.puppet_plugin("Bridge", &[], &[]));
+    let agent = stage.start();
+    for _ in 0..5 {
+        stage.puppet("Bridge").exit(1, "");
+    }
+    let failed = shown(&agent, "Bridge", "Failed", "Failed");
+    assert_eq!((&failed["restarts"], &failed["processId"]), (&json!(4), &Value::Null), "{failed}");
+    assert!(!failed["reason"].as_str().unwrap().is_empty(), "{failed}");
+    act(&agent, "Bridge", "start");
+    let mut healed = stage.puppet("Bridge");
+    healed.connect_plugin(agent.mqtt);
+    shown(&agent, "Bridge", "Running", "Healthy");
+    agent.stop();
+}
+
+#[test]
+fn another_plugins_settings_and_topics_are_not_its_own() {
+    let stage = Stage::new();
+    stage.plugin(&stage.puppet_plugin("Bridge", &[], &[]));
+    let mut other = stage.puppet_plugin("Other", &[], &[]);
+    other["autoStart"] = json!(false);
+    stage.plugin(&other);
+    let agent = stage.start();
+    let mut bridge = stage.puppet("Bridge");
+    assert_eq!(bridge.get("/api/PluginSettings/KeeperPrivilegeManager").0, 200);
+    assert_eq!(bridge.get("/api/PluginSettings/Other").0, 403);
+    let (status, greeting) = bridge.get("/api/PluginSettings/Bridge/metadata.greeting");
+    assert_eq!((status, serde_json::from_str::<Value>(&greeting).unwrap_or(json!(greeting))), (200, json!("hello")));
+    let other = bridge.connect_as(agent.mqtt, &format!("Other_{}", bridge.pid()));
+    assert_eq!(other, json!({ "event": "refused", "code": "ClientIdentifierNotValid" }));
+    bridge.connect_plugin(agent.mqtt);
+    assert_eq!(bridge.subscribe("Bridge"), "[Success(AtLeastOnce)]", "its primary topic needs no declaration");
+    assert_eq!(bridge.subscribe("Other"), "[NotAuthorized]");
+    agent.stop();
+}

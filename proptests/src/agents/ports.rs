@@ -1,0 +1,119 @@
+//! What the ports of the fake world owe, and how they answer: well or badly, but once.
+
+use castellan_core::effect::StoreOrder;
+use castellan_core::event::{BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, ProcessReport, StoreReport};
+use castellan_core::id::{RunId, SpawnId, TicketId};
+
+use super::{World, surroundings};
+
+/// An answer that is due.
+#[derive(Debug, Clone)]
+pub enum Owed {
+    /// `Prepared` or `SpawnFailed`.
+    Spawn(SpawnId),
+    /// `Started` or `SpawnFailed`.
+    Release(SpawnId),
+    /// `SpawnFailed` with this reason.
+    Abort(SpawnId, String),
+    /// `Exited`, sooner or later.
+    Exit(SpawnId),
+    /// `Collected`.
+    Collect(SpawnId),
+    /// `Discarded`.
+    Discard(SpawnId),
+    /// `Inspected`.
+    Inspect(TicketId, usize),
+    /// What the store was asked.
+    Store(Box<StoreOrder>),
+    /// `Stopped`.
+    BrokerStop,
+}
+
+/// The leader of a tree, and its cgroup where it has one: every third has none.
+pub(super) fn leader(spawn: SpawnId) -> (u32, Option<u64>) {
+    let number = spawn.0.saturating_add(1000);
+    (u32::try_from(number).unwrap_or(u32::MAX), (!number.is_multiple_of(3)).then_some(number))
+}
+
+impl World {
+    /// Answers what is owed, well or badly.
+    pub(super) fn answer(&mut self, owed: Owed, well: bool) {
+        match owed {
+            Owed::Spawn(spawn) if self.trees.get(&spawn).is_some_and(|tree| tree.aborted) => {
+                // The order to abort was faster; its own answer says so.
+            }
+            Owed::Spawn(spawn) if well => self.prepare(spawn, true),
+            Owed::Spawn(spawn) => {
+                // Badly: there is no such file, or it is not safe to run.
+                if spawn.0.is_multiple_of(2) { self.prepare(spawn, false) } else { self.fail(spawn, "no such file") }
+            }
+            Owed::Release(spawn) if well => {
+                self.owed.push(Owed::Exit(spawn));
+                self.tell(Event::Process(ProcessReport::Started { spawn }));
+            }
+            Owed::Release(spawn) => self.fail(spawn, "exec failed"),
+            Owed::Abort(spawn, reason) => self.fail(spawn, &reason),
+            Owed::Exit(spawn) => {
+                if let Some(tree) = self.trees.get_mut(&spawn) {
+                    tree.exited = true;
+                }
+                let status = if well { ExitStatus::Code(0) } else { ExitStatus::Signal(9) };
+                self.tell(Event::Process(ProcessReport::Exited { spawn, status }));
+            }
+            Owed::Collect(spawn) => {
+                let head = if well { br#"{"found":2}"#.to_vec() } else { b"\xff not JSON".to_vec() };
+                let stdout = Captured { head, tail: Vec::new(), omitted: 0 };
+                self.tell(Event::Process(ProcessReport::Collected { spawn, stdout, stderr: Captured::default() }));
+            }
+            Owed::Discard(spawn) => self.discard(spawn),
+            Owed::Inspect(ticket, queries) => {
+                let executables = vec![executable(well); queries];
+                self.tell(Event::Process(ProcessReport::Inspected { ticket, executables }));
+            }
+            Owed::Store(order) => self.tell(Event::Store(stored(*order, well))),
+            Owed::BrokerStop => self.tell(Event::Broker(BrokerReport::Stopped)),
+        }
+    }
+
+    pub(super) fn prepare(&mut self, spawn: SpawnId, safe: bool) {
+        let (pid, cgroup) = leader(spawn);
+        self.trees.entry(spawn).or_default().prepared = Some((pid, cgroup));
+        self.tell(Event::Process(ProcessReport::Prepared { spawn, pid, cgroup, executable: executable(safe) }));
+    }
+
+    pub(super) fn discard(&mut self, spawn: SpawnId) {
+        self.trees.entry(spawn).or_default().over = true;
+        self.tell(Event::Process(ProcessReport::Discarded { spawn }));
+    }
+
+    pub(super) fn fail(&mut self, spawn: SpawnId, reason: &str) {
+        self.trees.entry(spawn).or_default().over = true;
+        self.tell(Event::Process(ProcessReport::SpawnFailed { spawn, reason: reason.to_owned() }));
+    }
+}
+
+pub(super) fn executable(safe: bool) -> ExecutableFacts {
+    let writable_by_others = (!safe).then(|| String::from("/opt (mode 0777)"));
+    ExecutableFacts { path: String::from("/opt/x"), exists: true, executable: true, writable_by_others }
+}
+
+fn stored(order: StoreOrder, well: bool) -> StoreReport {
+    let result = if well { Ok(()) } else { Err(String::from("the disk is full")) };
+    match order {
+        StoreOrder::PersistRun { ticket, record } => {
+            let run = RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0));
+            StoreReport::RunPersisted { ticket, run, result }
+        }
+        StoreOrder::ReadRuns { ticket, .. } => StoreReport::RunsRead { ticket, result: result.map(|()| Vec::new()) },
+        StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
+            StoreReport::DefinitionChanged { ticket, result }
+        }
+        StoreOrder::ReadDefinitions { ticket } => {
+            let mut files = surroundings::definitions();
+            if !well {
+                files.truncate(1);
+            }
+            StoreReport::DefinitionsRead { ticket, files }
+        }
+    }
+}

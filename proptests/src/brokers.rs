@@ -1,0 +1,292 @@
+//! What may happen to a broker, step by step: plausible and not, over few components, client ids and topics.
+
+use std::sync::Arc;
+
+use castellan_core::acl::topic::TopicFilter;
+use castellan_core::acl::{Grant, PrimarySubscription, Subject};
+use castellan_core::broker::BrokerEvent;
+use castellan_core::broker::event::{Connect, RetainHandling, SubscribeRequest, Version};
+use castellan_core::broker::message::{Publication, QoS};
+use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
+use castellan_core::id::{Component, ConnectionId, PluginId, SpawnId};
+use castellan_core::trust::PeerFacts;
+use castellan_core::why::Explanation;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::topics;
+
+/// The topic lists of a definition.
+#[derive(Debug, Clone)]
+pub struct Lists {
+    /// May be published.
+    pub publish: Vec<TopicFilter>,
+    /// May be subscribed.
+    pub subscribe: Vec<TopicFilter>,
+    /// A plugin's own subscription.
+    pub primary: Option<TopicFilter>,
+}
+
+/// A message that a client or the agent sends.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// The topic as sent.
+    pub topic: String,
+    /// 0 to 2.
+    pub qos: u8,
+    /// As sent.
+    pub retain: bool,
+}
+
+/// One step. Connections are meant by their number, modulo those that were ever opened.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A new connection sends its CONNECT.
+    Connect {
+        /// One of few client ids.
+        client: u8,
+        /// Its will.
+        will: Option<Sent>,
+    },
+    /// The agent accepts a connection as this component.
+    Accept {
+        /// Which.
+        connection: u64,
+        /// One of few components, each one process.
+        component: u8,
+        /// What it may do.
+        lists: Lists,
+        /// Whether it is connected without permissions.
+        withheld: bool,
+    },
+    /// The agent refuses a connection.
+    Refuse(u64),
+    /// A client publishes.
+    Publish(u64, Sent),
+    /// A client subscribes.
+    Subscribe(u64, Vec<SubscribeRequest>),
+    /// A client unsubscribes.
+    Unsubscribe(u64, Vec<String>),
+    /// A client says goodbye; whether it wants its will.
+    Disconnect(u64, bool),
+    /// A connection ends.
+    Lost(u64),
+    /// A client took a message.
+    Delivered(u64),
+    /// A definition changes.
+    Regrant(u8, Lists),
+    /// A process is no longer trusted.
+    Revoke(u8),
+    /// The agent publishes.
+    Own(Sent),
+    /// So many milliseconds go by.
+    Wait(u64),
+    /// The agent stops.
+    Stop,
+}
+
+/// Some steps.
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
+    // Now and then so many messages at once that they have to wait in a client's queue.
+    let burst = (0..6_u64, sent(), 60..75_usize)
+        .prop_map(|(connection, sent, times)| vec![Step::Publish(connection, sent); times]);
+    let some = prop_oneof![40 => step().prop_map(|step| vec![step]), 1 => burst];
+    vec(some, 1..60).prop_map(|steps| steps.concat())
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let connection = || 0..6_u64;
+    let component = || 0..3_u8;
+    let requests = vec(request(), 1..4);
+    prop_oneof![
+        40 => (0..4_u8, option::weighted(0.3, sent())).prop_map(|(client, will)| Step::Connect { client, will }),
+        40 => (connection(), component(), lists(), prop::bool::weighted(0.1))
+            .prop_map(|(connection, component, lists, withheld)| Step::Accept { connection, component, lists, withheld }),
+        3 => connection().prop_map(Step::Refuse),
+        90 => (connection(), sent()).prop_map(|(connection, sent)| Step::Publish(connection, sent)),
+        60 => (connection(), requests).prop_map(|(connection, requests)| Step::Subscribe(connection, requests)),
+        10 => (connection(), vec(wanted(), 1..3)).prop_map(|(connection, filters)| Step::Unsubscribe(connection, filters)),
+        5 => (connection(), any::<bool>()).prop_map(|(connection, keep)| Step::Disconnect(connection, keep)),
+        10 => connection().prop_map(Step::Lost),
+        20 => connection().prop_map(Step::Delivered),
+        25 => (component(), lists()).prop_map(|(component, lists)| Step::Regrant(component, lists)),
+        6 => component().prop_map(Step::Revoke),
+        6 => sent().prop_map(Step::Own),
+        15 => (0..4000_u64).prop_map(Step::Wait),
+        1 => Just(Step::Stop),
+    ]
+}
+
+fn lists() -> impl Strategy<Value = Lists> {
+    let filters = || vec(topics::filter(3), 0..3);
+    (filters(), filters(), option::weighted(0.3, topics::filter(2))).prop_map(|(publish, subscribe, primary)| Lists {
+        publish,
+        subscribe,
+        primary,
+    })
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let watched = select(&["KeeperLogger", "EventMessages", "$SYS/a", "a/+"][..]).prop_map(str::to_owned);
+    let topic = prop_oneof![12 => topics::topic(3).prop_map(|topic| topic.to_string()), 1 => watched];
+    (topic, 0..3_u8, prop::bool::weighted(0.3)).prop_map(|(topic, qos, retain)| Sent { topic, qos, retain })
+}
+
+fn wanted() -> impl Strategy<Value = String> {
+    let plain = topics::filter(3).prop_map(|filter| filter.to_string());
+    let shared = topics::filter(2).prop_map(|filter| format!("$share/g/{filter}"));
+    prop_oneof![10 => plain, 2 => shared, 1 => Just(String::from("a#"))]
+}
+
+fn request() -> impl Strategy<Value = SubscribeRequest> {
+    let handling = select(&[RetainHandling::AtSubscribe, RetainHandling::AtSubscribeNew, RetainHandling::No][..]);
+    (wanted(), 0..3_u8, any::<bool>(), any::<bool>(), handling).prop_map(
+        |(filter, qos, no_local, retain_as_published, retain_handling)| SubscribeRequest {
+            filter,
+            qos: level(qos),
+            no_local,
+            retain_as_published,
+            retain_handling,
+        },
+    )
+}
+
+/// The level of a number.
+pub fn level(qos: u8) -> QoS {
+    QoS::from_level(qos).unwrap_or_default()
+}
+
+/// One of few components.
+pub fn component(number: u8) -> Component {
+    match PluginId::parse(&format!("P{number}")) {
+        Ok(id) => Component::Plugin(id),
+        Err(invalid) => unreachable!("{invalid:?}"),
+    }
+}
+
+/// The process tree of a component.
+pub const fn spawn(number: u8) -> SpawnId {
+    SpawnId(number as u64)
+}
+
+fn primary(topic: &TopicFilter) -> PrimarySubscription {
+    PrimarySubscription { topic: topic.clone(), qos: 2, clean_session: true }
+}
+
+/// What the agent would grant.
+pub fn grant(number: u8, lists: &Lists, withheld: bool) -> Grant {
+    let pid = 100_u32.saturating_add(u32::from(number));
+    let component = component(number);
+    let client_id = format!("{}_{pid}", component.id());
+    let subject = Subject { component, run: None, spawn: spawn(number), pid, client_id };
+    if withheld {
+        let withheld = Some(Explanation::new("Wrong form.", "It is a test.", "Nothing."));
+        return Grant { subject, publish: vec![], subscribe: vec![], primary: None, withheld };
+    }
+    let Lists { publish, subscribe, primary: topic } = lists.clone();
+    Grant { subject, publish, subscribe, primary: topic.as_ref().map(primary), withheld: None }
+}
+
+/// Turns steps into events; each message carries its number as its payload.
+#[derive(Debug, Default)]
+pub struct Script {
+    /// Connections opened so far.
+    pub connections: u64,
+    /// Messages sent so far.
+    pub messages: u64,
+}
+
+impl Script {
+    /// The connection that a step means.
+    pub fn meant(&self, number: u64) -> ConnectionId {
+        ConnectionId(number.checked_rem(self.connections).unwrap_or_default().saturating_add(1))
+    }
+
+    /// The next event; `None` for a step that only lets time go by.
+    pub fn event(&mut self, step: &Step) -> BrokerEvent {
+        match step {
+            Step::Connect { client, will } => {
+                self.connections = self.connections.saturating_add(1);
+                let will = will.as_ref().map(|will| self.publication(will));
+                let version = if client.is_multiple_of(2) { Version::V5 } else { Version::V311 };
+                let connect = Box::new(Connect { version, client_id: format!("client-{client}"), will });
+                BrokerEvent::ConnectReceived {
+                    connection: ConnectionId(self.connections),
+                    connect,
+                    peer: Box::new(nobody()),
+                }
+            }
+            Step::Accept { connection, component, lists, withheld } => {
+                let verdict = ConnectVerdict::Accept(Arc::new(grant(*component, lists, *withheld)));
+                BrokerEvent::Ordered(BrokerOrder::AnswerConnect { connection: self.meant(*connection), verdict })
+            }
+            Step::Refuse(connection) => {
+                let explanation = Explanation::new("Refused.", "It is a test.", "Nothing.");
+                let verdict = ConnectVerdict::Refuse { reason: ConnectRefusal::NotAuthorized, explanation };
+                BrokerEvent::Ordered(BrokerOrder::AnswerConnect { connection: self.meant(*connection), verdict })
+            }
+            Step::Publish(connection, sent) => {
+                let publication = self.publication(sent);
+                BrokerEvent::PublishReceived { connection: self.meant(*connection), publication }
+            }
+            Step::Subscribe(connection, requests) => {
+                let (connection, requests) = (self.meant(*connection), requests.clone());
+                BrokerEvent::SubscribeReceived { connection, requests, identifier: None }
+            }
+            Step::Unsubscribe(connection, filters) => {
+                BrokerEvent::UnsubscribeReceived { connection: self.meant(*connection), filters: filters.clone() }
+            }
+            Step::Disconnect(connection, keep_will) => {
+                BrokerEvent::DisconnectReceived { connection: self.meant(*connection), keep_will: *keep_will }
+            }
+            Step::Lost(connection) => BrokerEvent::ConnectionLost {
+                connection: self.meant(*connection),
+                reason: String::from("it is a test"),
+            },
+            Step::Delivered(connection) => BrokerEvent::Delivered { connection: self.meant(*connection) },
+            Step::Regrant(number, lists) => {
+                let Lists { publish, subscribe, primary: topic } = lists.clone();
+                let primary = topic.as_ref().map(primary);
+                BrokerEvent::Ordered(BrokerOrder::Regrant {
+                    component: component(*number),
+                    publish,
+                    subscribe,
+                    primary,
+                })
+            }
+            Step::Revoke(number) => BrokerEvent::Ordered(BrokerOrder::Revoke { spawn: spawn(*number) }),
+            Step::Own(sent) => {
+                let Publication { topic, payload, retain, .. } = self.publication(sent);
+                BrokerEvent::Ordered(BrokerOrder::Publish { topic, payload: payload.to_vec(), qos: sent.qos, retain })
+            }
+            Step::Wait(_) => BrokerEvent::DeadlineReached,
+            Step::Stop => BrokerEvent::Ordered(BrokerOrder::Stop),
+        }
+    }
+
+    fn publication(&mut self, sent: &Sent) -> Publication {
+        self.messages = self.messages.saturating_add(1);
+        let payload = Arc::from(self.messages.to_le_bytes());
+        let Sent { topic, qos, retain } = sent.clone();
+        Publication { topic, payload, qos: level(qos), retain, expiry_seconds: None, properties: None }
+    }
+}
+
+/// The number that a payload carries.
+pub fn number(payload: &[u8]) -> u64 {
+    payload.try_into().map_or(0, u64::from_le_bytes)
+}
+
+/// Facts about a peer that lead to nobody.
+pub fn nobody() -> PeerFacts {
+    PeerFacts {
+        at_accept: None,
+        claimed_pid: None,
+        claimed: None,
+        holder: None,
+        at_decision: None,
+        own_end_established: false,
+    }
+}
