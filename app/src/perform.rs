@@ -1,6 +1,6 @@
 //! One exhaustive match from effect to adapter. Nothing is decided here and nothing blocks.
 
-use castellan_core::effect::Effect;
+use castellan_core::effect::{Effect, LostOrder};
 use castellan_fs::Store;
 use castellan_fs::log_file::LogWriter;
 use castellan_https::Server;
@@ -22,8 +22,8 @@ pub(crate) struct Ports {
 pub(crate) enum Performed {
     /// It is on its way.
     Done,
-    /// The port's queue was full; the agent is told what was lost.
-    Congested(String),
+    /// The port did not take the order; the agent is told, as nobody will answer it.
+    Lost(LostOrder, String),
     /// The agent is done.
     Exit,
 }
@@ -31,6 +31,7 @@ pub(crate) enum Performed {
 impl Ports {
     /// Hands an effect to its port.
     pub(crate) fn perform(&self, effect: Effect) -> Performed {
+        let order = LostOrder::of(&effect);
         let lost = match effect {
             Effect::Process(order) => self.processes.order(order).err().map(|full| format!("process port: {full:?}")),
             Effect::Broker(order) => self.broker.order(order).err().map(|full| format!("broker: {full:?}")),
@@ -47,7 +48,7 @@ impl Ports {
         };
         match lost {
             None => Performed::Done,
-            Some(what) => Performed::Congested(format!("An order was lost because a queue was full. {what}")),
+            Some(why) => Performed::Lost(order, why),
         }
     }
 }

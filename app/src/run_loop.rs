@@ -38,7 +38,7 @@ pub(crate) fn run(
         for effect in effects.drain(..) {
             match ports.perform(effect) {
                 Performed::Done => {}
-                Performed::Congested(what) => first.push_back(Event::Congested(what)),
+                Performed::Lost(order, why) => first.push_back(Event::Lost { order, why }),
                 Performed::Exit => return,
             }
         }

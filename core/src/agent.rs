@@ -11,7 +11,8 @@
 //! Api               agent/requests                answered at once, or once its question is answered
 //! DeadlineReached   every machine                 what is due happens, what is early does not
 //! StopRequested     agent/lifecycle               runs canceled, plugins stopped, broker closed, Exit
-//! Congested         agent/record                  recorded; the effect that was lost is named
+//! Congested                                       recorded; the report that was lost is named
+//! Lost              agent/losses                  answered as failed; what ends somebody's trust is ordered again
 //! ```
 //! Invariants: a process is in the registry before `Release` and out of it before its number can be used again; an effect
 //! with an outcome is answered under the same number; every refusal is on record with its explanation.
@@ -20,6 +21,7 @@ mod answers;
 mod connections;
 mod definitions;
 mod lifecycle;
+mod losses;
 mod messages;
 mod plugins;
 mod processes;
@@ -68,6 +70,7 @@ pub struct Agent {
     /// Runs that ended lately, with their place in a chain of events.
     ended: VecDeque<(RunId, u32)>,
     denials: record::Denials,
+    losses: losses::Losses,
     phase: lifecycle::Lifecycle,
 }
 
@@ -97,6 +100,7 @@ impl Agent {
             unanswered_triggers: Vec::new(),
             ended: VecDeque::new(),
             denials: record::Denials::default(),
+            losses: losses::Losses::default(),
             phase: lifecycle::Lifecycle::Loading,
         }
     }
@@ -113,6 +117,7 @@ impl Agent {
             Event::DeadlineReached => {}
             Event::StopRequested(reason) => self.on_stop_requested(now, &reason, effects),
             Event::Congested(what) => self.desk.turn(now, effects).log(Level::Error, "Congested", what),
+            Event::Lost { order, why } => self.on_lost(now, order, why, effects),
         }
         self.on_time(now, effects);
     }
@@ -127,8 +132,13 @@ impl Agent {
         let waiting = self.waiting.iter().map(runs::Waiting::deadline);
         // Schedules are served while the agent is at work only; before and after, their instants would be missed in a loop.
         let schedules = self.timetable.next_deadline(now).filter(|_| self.is_running());
-        let others =
-            [self.start_queue.next_deadline(), self.phase.next_deadline(), self.denials.next_deadline(), schedules];
+        let others = [
+            self.start_queue.next_deadline(),
+            self.phase.next_deadline(),
+            self.denials.next_deadline(),
+            self.losses.next_deadline(),
+            schedules,
+        ];
         runs.chain(plugins).chain(waiting).chain(others.into_iter().flatten()).min()
     }
 
@@ -142,6 +152,7 @@ impl Agent {
             plugin.on_deadline(&mut self.desk.turn(now, effects));
         }
         self.drop_retired_plugins();
+        self.order_again(now, effects);
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);
         self.settle_runs(now, effects);

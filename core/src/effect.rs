@@ -15,6 +15,71 @@ use crate::why::Explanation;
 /// The orders of one `handle`, in the order they must be performed.
 pub type Effects = Vec<Effect>;
 
+/// An order that a port did not take, as far as the agent needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LostOrder {
+    /// `Spawn`.
+    Spawn(SpawnId),
+    /// `Release`.
+    Release(SpawnId),
+    /// `Abort`.
+    Abort(SpawnId),
+    /// `Signal`.
+    Signal(SpawnId),
+    /// `Collect`.
+    Collect(SpawnId),
+    /// `Discard`.
+    Discard(SpawnId),
+    /// `Inspect`.
+    Inspect(TicketId),
+    /// `PersistRun`, with the run's id as it stands in the record.
+    PersistRun(TicketId, String),
+    /// `ReadRuns`.
+    ReadRuns(TicketId),
+    /// `WriteDefinition` or `RemoveDefinition`.
+    ChangeDefinition(TicketId),
+    /// `ReadDefinitions`.
+    ReadDefinitions(TicketId),
+    /// `Regrant`.
+    Regrant(Component),
+    /// `Revoke`.
+    Revoke(SpawnId),
+    /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
+    /// `Stop`, and everything outside the three ports.
+    Other,
+}
+
+impl LostOrder {
+    /// What would be lost with an effect.
+    pub fn of(effect: &Effect) -> Self {
+        match effect {
+            Effect::Process(order) => match order {
+                ProcessOrder::Spawn(request) => Self::Spawn(request.spawn),
+                ProcessOrder::Release { spawn } => Self::Release(*spawn),
+                ProcessOrder::Abort { spawn, .. } => Self::Abort(*spawn),
+                ProcessOrder::Signal { spawn, .. } => Self::Signal(*spawn),
+                ProcessOrder::Collect { spawn } => Self::Collect(*spawn),
+                ProcessOrder::Discard { spawn } => Self::Discard(*spawn),
+                ProcessOrder::Inspect { ticket, .. } => Self::Inspect(*ticket),
+            },
+            Effect::Store(order) => match order {
+                StoreOrder::PersistRun { ticket, record } => Self::PersistRun(*ticket, record.run_id.clone()),
+                StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
+                StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
+                    Self::ChangeDefinition(*ticket)
+                }
+                StoreOrder::ReadDefinitions { ticket } => Self::ReadDefinitions(*ticket),
+            },
+            Effect::Broker(BrokerOrder::Regrant { component, .. }) => Self::Regrant(component.clone()),
+            Effect::Broker(BrokerOrder::Revoke { spawn }) => Self::Revoke(*spawn),
+            Effect::Broker(BrokerOrder::AnswerConnect { .. } | BrokerOrder::Publish { .. } | BrokerOrder::Stop)
+            | Effect::Respond { .. }
+            | Effect::Log(_)
+            | Effect::Exit => Self::Other,
+        }
+    }
+}
+
 /// Something to do.
 #[derive(Debug, Clone)]
 pub enum Effect {

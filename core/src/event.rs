@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use crate::acl::{Denial, Subject};
 use crate::api::ApiRequest;
+use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
 use crate::run::history::RunRecord;
 use crate::trust::PeerFacts;
@@ -30,8 +31,15 @@ pub enum Event {
     DeadlineReached,
     /// Somebody wants the agent to stop (SIGTERM, SIGINT, the end of a demo).
     StopRequested(String),
-    /// A port could not take an effect because its queue was full; names the port and what was lost.
+    /// A port could not report something because a queue was full; names the port and what was lost.
     Congested(String),
+    /// A port did not take an order because its queue was full or it is gone: the order will have no answer.
+    Lost {
+        /// The order.
+        order: LostOrder,
+        /// Which queue, for the log.
+        why: String,
+    },
 }
 
 /// The state of the agent root at start.

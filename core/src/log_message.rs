@@ -116,6 +116,11 @@ impl LogMessage {
             component: component.to_string(),
         }
     }
+
+    /// The line of a message that a built-in command of a job sent, which has no client and no process; whoever writes it stamps it.
+    pub(crate) fn into_own_record(self, component: &Component) -> LogRecord {
+        LogRecord { client_id: None, pid: None, ..self.into_record(WallTime::default(), "", 0, component) }
+    }
 }
 
 /// Writes line breaks, control characters (so also ANSI escapes) and marks that reverse the reading direction visibly, so that nobody can

@@ -36,6 +36,7 @@ mod built_in;
 mod context;
 pub mod history;
 mod launch;
+mod message;
 mod phase;
 mod progress;
 mod record;
@@ -58,10 +59,10 @@ use crate::job::JobDefinition;
 use crate::log_message::Level;
 use crate::time::Deadline;
 use crate::turn::Turn;
-pub(crate) use built_in::FiredEvent;
 use context::Context;
 use history::{Outcome, RunRecord};
 pub(crate) use launch::candidates;
+pub(crate) use message::{FiredEvent, JobRequest, Request};
 use phase::{Live, Phase, Stop};
 use routing::Next;
 
@@ -84,7 +85,7 @@ pub(crate) struct Run {
     executed: u32,
     trees: BTreeSet<SpawnId>,
     canceled: Option<String>,
-    fired: Vec<FiredEvent>,
+    requests: Vec<Request>,
 }
 
 /// A run that may start: its job and the values it was given.
@@ -136,7 +137,7 @@ impl Run {
             executed: 0,
             trees: BTreeSet::new(),
             canceled: None,
-            fired: Vec::new(),
+            requests: Vec::new(),
         }
     }
 
@@ -155,9 +156,9 @@ impl Run {
         matches!(self.phase, Phase::Done)
     }
 
-    /// Events that its tasks fired since the last call.
-    pub(crate) fn take_fired(&mut self) -> Vec<FiredEvent> {
-        core::mem::take(&mut self.fired)
+    /// Runs that its tasks asked for since the last call.
+    pub(crate) fn take_requests(&mut self) -> Vec<Request> {
+        core::mem::take(&mut self.requests)
     }
 
     /// When it wants to be called next.

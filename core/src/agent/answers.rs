@@ -288,7 +288,7 @@ impl Agent {
         }
     }
 
-    fn unasked(&mut self, now: Now, ticket: TicketId, pending: Option<Pending>, effects: &mut Effects) {
+    pub(super) fn unasked(&mut self, now: Now, ticket: TicketId, pending: Option<Pending>, effects: &mut Effects) {
         if let Some(pending) = pending {
             self.pending.insert(ticket, pending);
         }

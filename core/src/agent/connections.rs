@@ -5,10 +5,12 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use super::Agent;
 use crate::acl::client_id::{self, Judgement};
-use crate::acl::{Action, Denial, Grant, Subject};
+use crate::acl::topic::TopicFilter;
+use crate::acl::{Action, Denial, Grant, PrimarySubscription, Subject};
 use crate::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict, Effects};
 use crate::event::BrokerReport;
 use crate::id::{Component, ConnectionId};
@@ -16,6 +18,9 @@ use crate::log_message::Level;
 use crate::time::Now;
 use crate::trust::{Identity, PeerFacts, RefusalKind};
 use crate::why::Explanation;
+
+/// What may be published, what may be subscribed, and a plugin's own subscription.
+type Permissions = (Vec<TopicFilter>, Vec<TopicFilter>, Option<PrimarySubscription>);
 
 impl Agent {
     pub(super) fn on_broker(&mut self, now: Now, report: BrokerReport, effects: &mut Effects) {
@@ -115,22 +120,24 @@ impl Agent {
     /// Exactly what the definition in service declares; nothing at all where the client id has the wrong form.
     fn grant(&self, identity: Identity, pid: u32, client_id: &str, withheld: Option<Explanation>) -> Grant {
         let Identity { spawn, component, run, .. } = identity;
-        let (publish, subscribe, primary) = match &component {
-            _ if withheld.is_some() => (vec![], vec![], None),
-            Component::Job(id) => self.catalog.find(id.as_str()).map_or_else(
-                || (vec![], vec![], None),
-                |job| (job.allowed_publications.clone(), job.allowed_subscriptions.clone(), None),
-            ),
-            Component::Plugin(id) => self.plugins.get(id).filter(|plugin| !plugin.retired).map_or_else(
-                || (vec![], vec![], None),
-                |plugin| {
-                    let definition = &plugin.definition;
-                    (definition.publish.clone(), definition.subscribe.clone(), Some(definition.subscription.clone()))
-                },
-            ),
-        };
+        let permissions = if withheld.is_some() { None } else { self.permissions(&component) };
+        let (publish, subscribe, primary) = permissions.unwrap_or_else(|| (vec![], vec![], None));
         let subject = Subject { component, run, spawn, pid, client_id: client_id.to_string() };
         Grant { subject, publish, subscribe, primary, withheld }
+    }
+
+    /// The topic lists of the definition in service, if there is one.
+    pub(super) fn permissions(&self, component: &Component) -> Option<Permissions> {
+        match component {
+            Component::Job(id) => self
+                .catalog
+                .find(id.as_str())
+                .map(|job| (job.allowed_publications.clone(), job.allowed_subscriptions.clone(), None)),
+            Component::Plugin(id) => self.plugins.get(id).filter(|plugin| !plugin.retired).map(|plugin| {
+                let definition = &plugin.definition;
+                (definition.publish.clone(), definition.subscribe.clone(), Some(definition.subscription.clone()))
+            }),
+        }
     }
 
     fn on_connected(&mut self, now: Now, subject: &Subject, effects: &mut Effects) {

@@ -1,17 +1,15 @@
 //! Messages on the topics that the agent itself reads: `KeeperLogger`, `EventMessages`, `JobService` (contract section 5).
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
-
-use serde_json::{Map, Value};
 
 use super::Agent;
 use crate::acl::{Action, Subject};
 use crate::effect::Effects;
-use crate::json::Json;
+use crate::id::Component;
 use crate::log_message::LogMessage;
-use crate::run::{FiredEvent, Origin};
+use crate::run::{FiredEvent, JobRequest, Origin};
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -51,7 +49,7 @@ impl Agent {
         Ok(())
     }
 
-    /// `{"eventName":"…","context":{…}}`: starts every job that waits for the event.
+    /// Starts every job that waits for the event.
     fn on_event_message(
         &mut self,
         now: Now,
@@ -59,15 +57,13 @@ impl Agent {
         payload: &[u8],
         effects: &mut Effects,
     ) -> Result<(), String> {
-        let message = Json::parse(payload).map_err(|error| error.to_string())?;
-        let name = text(&message, &["eventName", "event", "name"]).ok_or("It has no eventName.")?;
-        let context = context(&message, &["context", "payload", "parameters"])?;
+        let event = FiredEvent::parse(payload)?;
         let depth = self.depth_of(subject)?.saturating_add(1);
-        self.fire(now, &FiredEvent { name, context }, depth, effects);
+        self.fire(now, &event, depth, effects);
         Ok(())
     }
 
-    /// `{"jobId":"…","context":{…}}`: triggers one job. The agent's own completions on this topic do not come here.
+    /// Triggers one job. The agent's own completions on this topic do not come here.
     fn on_job_message(
         &mut self,
         now: Now,
@@ -75,13 +71,24 @@ impl Agent {
         payload: &[u8],
         effects: &mut Effects,
     ) -> Result<(), String> {
-        let message = Json::parse(payload).map_err(|error| error.to_string())?;
-        let id = text(&message, &["jobId"]).ok_or("It has no jobId.")?;
-        let context = context(&message, &["context", "payload", "parameters"])?;
-        let job = self.catalog.find(&id).cloned().ok_or_else(|| format!("There is no job '{id}' in service."))?;
+        let request = JobRequest::parse(payload)?;
         let depth = self.depth_of(subject)?.saturating_add(1);
-        let trigger = format!("message on JobService from {}", subject.component);
-        self.trigger_or_log(now, &job, Origin { trigger, depth, lineage: Vec::new() }, &context, effects);
+        self.run_requested(now, &request, &subject.component, depth, effects)
+    }
+
+    /// A message on `JobService`, from a client or from a task's `publish-mqtt`.
+    pub(super) fn run_requested(
+        &mut self,
+        now: Now,
+        request: &JobRequest,
+        by: &Component,
+        depth: u32,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        let JobRequest { job: id, context } = request;
+        let job = self.catalog.find(id).cloned().ok_or_else(|| format!("There is no job '{id}' in service."))?;
+        let trigger = format!("message on JobService from {by}");
+        self.trigger_or_log(now, &job, Origin { trigger, depth, lineage: Vec::new() }, context, effects);
         Ok(())
     }
 
@@ -91,21 +98,5 @@ impl Agent {
         let ended = || self.ended.iter().find(|(ended, _)| ended == id).map(|(_, depth)| *depth);
         let active = self.runs.get(id).map(|run| run.origin.depth);
         active.or_else(ended).ok_or_else(|| format!("Run {id}, which sent it, ended too long ago."))
-    }
-}
-
-fn text(message: &Json, names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| match message.lookup(&[name]) {
-        Some(Json::String(text)) if !text.is_empty() => Some(text.to_string()),
-        _ => None,
-    })
-}
-
-fn context(message: &Json, names: &[&str]) -> Result<Map<String, Value>, String> {
-    let found = names.iter().find_map(|name| message.lookup(&[name]).map(|value| (name, value)));
-    match found.map(|(name, value)| (name, value.to_value())) {
-        None | Some((_, Value::Null)) => Ok(Map::new()),
-        Some((_, Value::Object(values))) => Ok(values),
-        Some((name, _)) => Err(format!("Its {name} is not an object.")),
     }
 }

@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 use super::{Agent, LastRun};
 use crate::api::ApiResponse;
 use crate::effect::{Effect, Effects};
-use crate::id::{RequestId, RunId};
+use crate::id::{Component, RequestId, RunId};
 use crate::job::JobDefinition;
 use crate::limits::ENDED_RUNS;
 use crate::log_message::Level;
 use crate::run::history::Outcome;
-use crate::run::{Admitted, FiredEvent, Origin, Run, admission};
+use crate::run::{Admitted, FiredEvent, Origin, Request, Run, admission};
 use crate::schedule::Tick;
 use crate::time::{Deadline, Monotonic, Now};
 
@@ -72,7 +72,7 @@ impl Agent {
         if let Err(TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why)) =
             self.trigger(now, job, origin, values, effects)
         {
-            let component = crate::id::Component::Job(job.id.clone());
+            let component = Component::Job(job.id.clone());
             let message = format!("Job {} was not run by {trigger}: {why}", job.id);
             self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
         }
@@ -144,23 +144,42 @@ impl Agent {
                 run.on_admitted(&mut self.desk.turn(now, effects));
                 continue;
             }
-            let fired: Vec<(u32, FiredEvent)> = self
+            let asked: Vec<(Component, u32, Request)> = self
                 .runs
                 .values_mut()
                 .flat_map(|run| {
-                    let depth = run.origin.depth.saturating_add(1);
-                    run.take_fired().into_iter().map(move |event| (depth, event))
+                    let (component, depth) = (Component::Job(run.job.id.clone()), run.origin.depth.saturating_add(1));
+                    run.take_requests().into_iter().map(move |request| (component.clone(), depth, request))
                 })
                 .collect();
             let done: Vec<RunId> = self.runs.values().filter(|run| run.is_done()).map(|run| run.id.clone()).collect();
-            if fired.is_empty() && done.is_empty() {
+            if asked.is_empty() && done.is_empty() {
                 return;
             }
-            for (depth, event) in fired {
-                self.fire(now, &event, depth, effects);
+            for (component, depth, request) in asked {
+                self.on_task_request(now, &component, depth, &request, effects);
             }
             for id in done {
                 self.end_run(now, &id, effects);
+            }
+        }
+    }
+
+    /// What a built-in command asked for.
+    fn on_task_request(
+        &mut self,
+        now: Now,
+        component: &Component,
+        depth: u32,
+        request: &Request,
+        effects: &mut Effects,
+    ) {
+        match request {
+            Request::Event(event) => self.fire(now, event, depth, effects),
+            Request::Job(request) => {
+                if let Err(why) = self.run_requested(now, request, component, depth, effects) {
+                    self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", why, Some(component));
+                }
             }
         }
     }

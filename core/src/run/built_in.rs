@@ -4,26 +4,20 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
+use super::message::{FiredEvent, JobRequest, Request};
 use crate::effect::BrokerOrder;
 use crate::id::Component;
 use crate::job::JobDefinition;
-use crate::log_message::{Level, LogRecord, escape};
+use crate::log_message::{Level, LogMessage, LogRecord, escape};
 use crate::turn::Turn;
-
-/// An event that a task fired; the agent starts the jobs that wait for it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FiredEvent {
-    pub(crate) name: String,
-    pub(crate) context: Map<String, Value>,
-}
 
 /// What a built-in command did.
 #[derive(Debug, Default)]
 pub(crate) struct BuiltInResult {
     pub(crate) stdout: String,
-    pub(crate) fired: Option<FiredEvent>,
+    pub(crate) request: Option<Request>,
 }
 
 /// Carries out `command`; `None` where there is no built-in of that name.
@@ -34,7 +28,7 @@ pub(crate) fn perform(
     turn: &mut Turn<'_>,
 ) -> Option<Result<BuiltInResult, String>> {
     let result = match command {
-        "echo" => Ok(BuiltInResult { stdout: format!("{}\n", arguments.join(" ")), fired: None }),
+        "echo" => Ok(BuiltInResult { stdout: format!("{}\n", arguments.join(" ")), request: None }),
         "publish-mqtt" => publish(arguments, job, turn),
         "log-message" => log_message(arguments, job, turn),
         "fire-event" => fire_event(arguments),
@@ -63,8 +57,19 @@ fn publish(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Re
         Some(other) => return Err(format!("--qos is 0, 1 or 2; found '{other}'.")),
     };
     let payload = options.value("payload").unwrap_or_default().into_bytes();
+    // The broker hands the agent what clients publish, not what the agent publishes itself.
+    let request = match topic.as_str() {
+        "EventMessages" => Some(Request::Event(FiredEvent::parse(&payload)?)),
+        "JobService" => Some(Request::Job(JobRequest::parse(&payload)?)),
+        "KeeperLogger" => {
+            let message = LogMessage::parse(&payload)?;
+            turn.log_record(message.into_own_record(&Component::Job(job.id.clone())));
+            None
+        }
+        _ => None,
+    };
     turn.broker(BrokerOrder::Publish { topic, payload, qos, retain: options.flag("retain") });
-    Ok(BuiltInResult::default())
+    Ok(BuiltInResult { stdout: String::new(), request })
 }
 
 fn log_message(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Result<BuiltInResult, String> {
@@ -98,7 +103,7 @@ fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {
             serde_json::from_str(&text).map_err(|error| format!("--context must be one JSON object: {error}."))?
         }
     };
-    Ok(BuiltInResult { stdout: String::new(), fired: Some(FiredEvent { name, context }) })
+    Ok(BuiltInResult { stdout: String::new(), request: Some(Request::Event(FiredEvent { name, context })) })
 }
 
 /// `--name value`, `--name=value` and `--flag`, strictly: an unknown or missing one is an error.

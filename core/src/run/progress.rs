@@ -93,7 +93,7 @@ impl Run {
         match result {
             Ok(done) => {
                 self.record.set_stdout(&done.stdout);
-                self.fired.extend(done.fired);
+                self.requests.extend(done.request);
                 self.remember(live.index, ExitStatus::Code(0), &done.stdout);
                 self.task_ended(live.index, TaskEnd::Succeeded, None, live, turn)
             }

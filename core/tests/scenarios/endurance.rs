@@ -185,6 +185,86 @@ fn requests_that_wait_are_bounded() {
     world.quiet();
 }
 
+/// Every order that can be lost, lost once; the world still comes to rest and everybody is answered.
+#[test]
+fn an_order_that_no_port_took_is_answered_all_the_same() {
+    use castellan_core::effect::{Effect, LostOrder};
+    use castellan_core::event::Event;
+    let mut world = World::new(&[("Jobs/a", &job("a", ""))]);
+    let lose =
+        |world: &mut World, order: LostOrder| world.tell(Event::Lost { order, why: "the queue is full.".into() });
+    let ticket = |world: &mut World| {
+        let order = world.disk.pop_front().expect("an order to the disk");
+        LostOrder::of(&Effect::Store(order))
+    };
+    let look = world.admin("POST", "/api/Jobs/validate", &job("x", ""));
+    let order = world.looks.pop_front().unwrap();
+    lose(&mut world, LostOrder::of(&Effect::Process(order)));
+    assert_eq!(world.status(look), Some(503));
+    for (method, target, expect) in [
+        ("POST", "/api/Jobs/reload", 503),
+        ("GET", "/api/Jobs/a/runs", 500),
+        ("DELETE", "/api/Jobs/a", 500),
+        ("POST", "/api/Jobs/a/trigger", 500),
+    ] {
+        let request = world.admin(method, target, "");
+        let order = ticket(&mut world);
+        lose(&mut world, order);
+        assert_eq!(world.status(request), Some(expect), "{method} {target}");
+    }
+    world.disk();
+    for lost in ["spawn", "release", "collect", "discard"] {
+        world.admin("POST", "/api/Jobs/a/trigger", "");
+        world.disk();
+        let number = world.spawns.keys().next_back().unwrap().0;
+        let spawn = SpawnId(number);
+        match lost {
+            "spawn" => lose(&mut world, LostOrder::Spawn(spawn)),
+            "release" => {
+                world.prepared(number);
+                lose(&mut world, LostOrder::Release(spawn));
+                assert!(world.transcript.contains(&format!("abort {number}")));
+                lose(&mut world, LostOrder::Abort(spawn));
+            }
+            _ => {
+                world.started(number);
+                world.exit(number, ExitStatus::Code(0));
+                if lost == "collect" {
+                    lose(&mut world, LostOrder::Collect(spawn));
+                } else {
+                    world.collected(number, "");
+                    lose(&mut world, LostOrder::Discard(spawn));
+                }
+                if lost == "collect" {
+                    world.discarded(number);
+                }
+            }
+        }
+        world.disk();
+    }
+    assert_eq!(world.history.len(), 5);
+    assert!(world.history.values().all(|run| run.outcome.is_some()), "{:?}", world.history);
+    world.quiet();
+}
+
+#[test]
+fn a_lost_order_about_trust_is_given_again() {
+    use castellan_core::effect::LostOrder;
+    use castellan_core::event::Event;
+    let mut world = World::new(&[("Jobs/a", &job("a", ""))]);
+    let component = castellan_core::id::Component::Job(castellan_core::id::JobId::parse("a").unwrap());
+    world.tell(Event::Lost { order: LostOrder::Revoke(SpawnId(4)), why: "full".into() });
+    world.tell(Event::Lost { order: LostOrder::Regrant(component), why: "full".into() });
+    world.tell(Event::Lost { order: LostOrder::Other, why: "full".into() });
+    world.expect(&["!Congested", "!Congested", "!Congested"]);
+    world.wait(99);
+    world.expect(&[]);
+    world.wait(1);
+    world.expect(&["revoke 4", "regrant job:a +0 -0"]);
+    world.wait(60_000);
+    world.expect(&[]);
+}
+
 #[test]
 fn web_pages_and_proxies_are_on_record() {
     use castellan_core::api::{ApiRequest, Listener};

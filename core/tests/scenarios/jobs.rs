@@ -128,6 +128,24 @@ fn what_is_fired_by_a_task_starts_other_jobs() {
     world.quiet();
 }
 
+/// A task that publishes by the built-in command is heard by the agent like any client.
+#[test]
+fn what_a_built_in_publishes_reaches_the_agent_too() {
+    let first = r#"{"id":"a","mqttTopics":{"allowedPublications":["EventMessages","JobService","KeeperLogger"],"allowedSubscriptions":[]},"tasks":[
+        {"id":"e","command":"publish-mqtt","arguments":"--topic EventMessages --payload '{{\"eventName\":\"Found\"}'"},
+        {"id":"j","command":"publish-mqtt","arguments":"--topic JobService --payload '{{\"jobId\":\"c\",\"context\":{\"n\":1}}'"},
+        {"id":"l","command":"publish-mqtt","arguments":"--topic KeeperLogger --payload '{{\"MetaData\":{\"MessageType\":4,\"Message\":\"heard\"}}'"}]}"#;
+    let files = [("Jobs/a", first), ("Jobs/b", &*job("b", r#","events":["Found"]"#)), ("Jobs/c", &job("c", ""))];
+    let mut world = World::new(&files);
+    world.admin("POST", "/api/Jobs/a/trigger", "");
+    world.disk();
+    assert_eq!(world.history["7-1"].status, "Succeeded", "{:#?}", world.history["7-1"]);
+    assert_eq!(world.history["7-2"].trigger, "event Found");
+    assert_eq!(world.history["7-3"].trigger, "message on JobService from job:a");
+    let heard = world.logs.iter().find(|record| record.message == "heard").unwrap();
+    assert_eq!((heard.component.as_str(), heard.pid), ("job:a", None));
+}
+
 #[test]
 fn nothing_runs_that_is_not_on_record() {
     let mut world = World::new(&[("Jobs/a", &job("a", ""))]);

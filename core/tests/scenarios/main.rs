@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
     missing_docs,
     unreachable_pub,
     reason = "a test may fail by panicking"
@@ -16,6 +17,7 @@ mod documented;
 mod endurance;
 mod jobs;
 mod plugins;
+mod random;
 mod restart;
 mod stop;
 mod world;

@@ -476,6 +476,11 @@ impl World {
         self.logs.iter().filter(|record| record.category == category).map(|record| record.message.as_str()).collect()
     }
 
+    /// Requests that got no answer yet.
+    pub fn open_requests(&self) -> Vec<RequestId> {
+        self.asked.iter().filter(|request| !self.responses.contains_key(request)).copied().collect()
+    }
+
     /// Everything has ended: nothing is active, nothing waits, nobody is trusted, every request is answered.
     #[track_caller]
     pub fn quiet(&mut self) {

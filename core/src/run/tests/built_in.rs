@@ -45,6 +45,7 @@ fn publish_mqtt() {
         ("--topic out/+", "Failed "),
         ("--topic ''", "Failed "),
         ("--topic", "Failed --topic needs a value"),
+        ("--topic KeeperLogger --payload hi", "Failed the payload is not one JSON object"),
         ("--topic out/x --qos 3", "Failed --qos is 0, 1 or 2; found '3'"),
         ("--topic out/x --speed 3", "Failed --speed is not known"),
         ("out/x", "Failed 'out/x' is not an option"),
@@ -78,8 +79,9 @@ fn log_message() {
 #[test]
 fn fire_event() {
     let mut rig = check("fire-event", r#"--event Found --context '{"n":1}'"#, "Succeeded", "");
-    assert_eq!(rig.run.take_fired(), [FiredEvent { name: "Found".to_string(), context: values(json!({"n":1})) }]);
-    assert!(rig.run.take_fired().is_empty());
+    let fired = FiredEvent { name: "Found".to_string(), context: values(json!({"n":1})) };
+    assert_eq!(rig.run.take_requests(), [Request::Event(fired)]);
+    assert!(rig.run.take_requests().is_empty());
     check("fire-event", "--context '{}'", "Failed --event is missing", "");
     check("fire-event", "--event Found --context '[1]'", "Failed --context must be one JSON object", "");
     check("fire-event", "--event Found --context {v}", "Failed --context must be one JSON object", "");

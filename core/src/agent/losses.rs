@@ -1,0 +1,104 @@
+//! Orders that a port did not take: whoever waits for their answer gets one, and what ends somebody's trust is ordered again.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+
+use super::Agent;
+use super::answers::Pending;
+use super::requests::respond;
+use crate::api::ApiResponse;
+use crate::effect::{BrokerOrder, Effects, LostOrder, ProcessOrder};
+use crate::event::{Captured, ProcessReport, StoreReport};
+use crate::id::{Component, RunId, SpawnId, TicketId};
+use crate::log_message::Level;
+use crate::time::{Deadline, Monotonic, Now};
+use crate::why::Explanation;
+
+/// Milliseconds until an order about trust is given again.
+const AGAIN_MILLIS: u64 = 100;
+
+/// Orders to the broker that must not stay lost.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    regrants: BTreeSet<Component>,
+    revokes: BTreeSet<SpawnId>,
+    again_at: Option<Monotonic>,
+}
+
+impl Losses {
+    pub(super) fn next_deadline(&self) -> Option<Deadline> {
+        self.again_at.map(|at| Deadline { at, reason: "a lost order about trust" })
+    }
+}
+
+impl Agent {
+    pub(super) fn on_lost(&mut self, now: Now, order: LostOrder, why: String, effects: &mut Effects) {
+        let message = format!("An order was lost ({order:?}): {why}");
+        self.desk.turn(now, effects).log(Level::Error, "Congested", message);
+        let reason = format!("the order was lost: {why}");
+        match order {
+            LostOrder::Spawn(spawn) | LostOrder::Abort(spawn) => {
+                self.on_process(now, ProcessReport::SpawnFailed { spawn, reason }, effects);
+            }
+            LostOrder::Release(spawn) => {
+                self.on_process(now, ProcessReport::SpawnFailed { spawn, reason: reason.clone() }, effects);
+                self.desk.turn(now, effects).process(ProcessOrder::Abort { spawn, reason });
+            }
+            LostOrder::Collect(spawn) => {
+                let (stdout, stderr) = (Captured::default(), Captured::default());
+                self.on_process(now, ProcessReport::Collected { spawn, stdout, stderr }, effects);
+            }
+            LostOrder::Discard(spawn) => self.on_process(now, ProcessReport::Discarded { spawn }, effects),
+            LostOrder::Inspect(ticket) | LostOrder::ReadDefinitions(ticket) => self.give_up(now, ticket, &why, effects),
+            LostOrder::PersistRun(ticket, run) => {
+                // The agent made the id, so it is one.
+                let run = RunId::from_text(&run).unwrap_or_else(|| RunId::new(0, 0));
+                self.on_store(now, StoreReport::RunPersisted { ticket, run, result: Err(reason) }, effects);
+            }
+            LostOrder::ReadRuns(ticket) => {
+                self.on_store(now, StoreReport::RunsRead { ticket, result: Err(reason) }, effects);
+            }
+            LostOrder::ChangeDefinition(ticket) => {
+                self.on_store(now, StoreReport::DefinitionChanged { ticket, result: Err(reason) }, effects);
+            }
+            LostOrder::Regrant(component) => {
+                self.losses.regrants.insert(component);
+                self.losses.again_at.get_or_insert(now.monotonic.plus_millis(AGAIN_MILLIS));
+            }
+            LostOrder::Revoke(spawn) => {
+                self.losses.revokes.insert(spawn);
+                self.losses.again_at.get_or_insert(now.monotonic.plus_millis(AGAIN_MILLIS));
+            }
+            LostOrder::Signal(_) | LostOrder::Other => {}
+        }
+    }
+
+    /// A question that a request waits for will have no answer.
+    fn give_up(&mut self, now: Now, ticket: TicketId, why: &str, effects: &mut Effects) {
+        match self.pending.remove(&ticket) {
+            Some(Pending::Inspection { request, .. } | Pending::Reload { request }) => {
+                let fix = "Send the request again when fewer others are under way.";
+                let explanation = Explanation::new("The agent has too much to do; nothing was changed.", why, fix);
+                respond(request, ApiResponse::problem(503, &explanation), effects);
+            }
+            other => self.unasked(now, ticket, other, effects),
+        }
+    }
+
+    /// Orders again what the broker must know, by the definitions of now.
+    pub(super) fn order_again(&mut self, now: Now, effects: &mut Effects) {
+        if self.losses.again_at.take_if(|at| now.monotonic >= *at).is_none() {
+            return;
+        }
+        for spawn in core::mem::take(&mut self.losses.revokes) {
+            self.desk.turn(now, effects).broker(BrokerOrder::Revoke { spawn });
+        }
+        for component in core::mem::take(&mut self.losses.regrants) {
+            let (publish, subscribe, primary) = self.permissions(&component).unwrap_or_else(|| (vec![], vec![], None));
+            let order = BrokerOrder::Regrant { component, publish, subscribe, primary };
+            self.desk.turn(now, effects).broker(order);
+        }
+    }
+}
