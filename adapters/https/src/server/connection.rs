@@ -1,5 +1,6 @@
 //! One connection from accept to close.
 
+use std::error::Error;
 use std::io;
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
@@ -123,10 +124,12 @@ impl Connection {
     }
 }
 
-/// Whether a connection ended in the middle of a message or against the protocol. A client that simply closes, with or
-/// without TLS close_notify, or stays idle too long, is ordinary.
+/// Whether a connection ended in the middle of a message, against the protocol, or because its client did not read. A client
+/// that simply closes, with or without TLS close_notify, or stays idle too long, is ordinary.
 fn is_broken(error: &hyper::Error) -> bool {
-    error.is_parse() || error.is_incomplete_message() || error.is_body_write_aborted() || error.is_user()
+    let transport = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let unread = transport.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+    unread || error.is_parse() || error.is_incomplete_message() || error.is_body_write_aborted() || error.is_user()
 }
 
 /// There was no TLS session, so there is nothing to close in order.
