@@ -125,7 +125,7 @@ impl Agent {
                          to make up for missed runs.",
                         at.to_rfc3339()
                     );
-                    let component = crate::id::Component::Job(id);
+                    let component = Component::Job(id);
                     self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
                     continue;
                 }
