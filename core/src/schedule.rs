@@ -4,7 +4,7 @@
 //! `cronExpression`, `calendar` and `runAt` are instants of the wall clock, in the schedule's own time zone or the machine's.
 //!
 //! - A due instant runs at most once, also when the clock is set back over it.
-//! - An instant that is noticed more than [`LATE_MILLIS`] late (the machine slept, the clock was set forward) was missed:
+//! - An instant that is noticed more than `LATE_MILLIS` late (the machine slept, the clock was set forward) was missed:
 //!   all missed instants together are one run with `missedRuns: runOnce`, and none with `skip`; either way it is told.
 //! - A local time that a clock change skips is due at the first instant after the gap; one that occurs twice is due once.
 //!

@@ -140,7 +140,7 @@ proptest! {
             prop_assert!(may_publish(&cured, &topic));
         }
         if let Decision::Deny(denial) = grant.decide_subscribe(&asked) {
-            let mut cured = grant.clone();
+            let mut cured = grant;
             cured.subscribe.push(TopicFilter::parse(&denial.declaration.unwrap().value).unwrap());
             prop_assert!(may_subscribe(&cured, &asked));
         }
@@ -152,7 +152,7 @@ proptest! {
             if let Judgement::Fits = client_id::judge(&text, &component, pid, "a_b") {
                 let rest = text.strip_prefix(component.id()).unwrap().strip_suffix(&format!("_{pid}")).unwrap();
                 match component {
-                    Component::Job(_) => prop_assert!(rest.len() > 1 && rest.starts_with('_') && !rest[1..].contains(['_', '/', '\\'])),
+                    Component::Job(_) => prop_assert!(rest.len() > 1 && rest.starts_with('_') && rest.matches('_').count() == 1 && !rest.contains(['/', '\\'])),
                     Component::Plugin(_) => prop_assert!(rest.is_empty() || rest == "_a_b"),
                 }
             }

@@ -81,7 +81,7 @@ pub struct Counters {
     pub unclaimed: u64,
     /// Responses that could not be sent as they were.
     pub unsendable: u64,
-    /// Connections that ended with an error of transport or protocol.
+    /// Connections that ended in the middle of a message or against the protocol.
     pub broken: u64,
     /// Calls of `accept` that failed.
     pub accept_failed: u64,

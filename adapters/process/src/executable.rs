@@ -80,8 +80,8 @@ fn open_to_others(path: &Path, metadata: &Metadata) -> Option<String> {
     if !is_trusted(metadata.uid()) {
         return Some(described);
     }
-    // In a sticky folder of root everybody may add names, but nobody may replace those of others.
-    if metadata.is_dir() && mode & STICKY != 0 && metadata.uid() == 0 {
+    // In a sticky folder everybody may add names, but only its owner, trusted as seen above, may replace those of others.
+    if metadata.is_dir() && mode & STICKY != 0 {
         return None;
     }
     let by_group = mode & GROUP_WRITE != 0 && (has_other_members(metadata.gid()) || has_access_list(path));

@@ -43,7 +43,7 @@ fn a_process_is_trusted_before_its_first_instruction_and_not_a_moment_earlier() 
 #[test]
 fn what_is_not_safe_to_run_is_aborted_and_never_trusted() {
     for facts in [
-        ExecutableFacts { writable_by_others: Some("/root/Jobs (mode 0777)".into()), ..program("/x") },
+        ExecutableFacts { writable_by_others: Some("/agent/Jobs (mode 0777)".into()), ..program("/x") },
         ExecutableFacts { executable: false, ..program("/x") },
         ExecutableFacts { exists: false, ..program("/x") },
     ] {

@@ -47,8 +47,8 @@ pub struct World {
 
 pub fn surroundings() -> Surroundings {
     Surroundings {
-        agent_root: "/root".into(),
-        plugin_root: "/root/Plugins".into(),
+        agent_root: "/agent".into(),
+        plugin_root: "/agent/Plugins".into(),
         here: OperatingSystem::Linux,
         boot: 7,
         started: now(0),

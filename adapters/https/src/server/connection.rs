@@ -116,11 +116,17 @@ impl Connection {
             };
             ended = or(async { Some(Pin::new(&mut connection).await) }, deadline).await;
         }
-        if matches!(ended, Some(Err(_))) {
+        if ended.is_some_and(|ended| ended.is_err_and(|error| is_broken(&error))) {
             shared.count(|counters| bump(&mut counters.broken));
         }
         Ok(())
     }
+}
+
+/// Whether a connection ended in the middle of a message or against the protocol. A client that simply closes, with or
+/// without TLS close_notify, or stays idle too long, is ordinary.
+fn is_broken(error: &hyper::Error) -> bool {
+    error.is_parse() || error.is_incomplete_message() || error.is_body_write_aborted() || error.is_user()
 }
 
 /// There was no TLS session, so there is nothing to close in order.
