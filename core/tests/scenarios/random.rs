@@ -135,7 +135,7 @@ impl Chaos {
             Life::Asked => {
                 self.lives[place] = Life::Waiting;
                 let cgroup = number.is_multiple_of(2).then_some(cgroup);
-                let writable_by_others = (self.dice.roll(8) == 0).then(|| "/root".to_owned());
+                let writable_by_others = (self.dice.roll(8) == 0).then(|| "/agent".to_owned());
                 let executable = ExecutableFacts { writable_by_others, ..program("/x") };
                 self.world.process(ProcessReport::Prepared { spawn, pid, cgroup, executable });
             }
