@@ -134,8 +134,8 @@ impl Chaos {
             }
             Life::Asked => {
                 self.lives[place] = Life::Waiting;
-                let cgroup = if number.is_multiple_of(2) { Some(cgroup) } else { None };
-                let writable_by_others = (self.dice.roll(8) == 0).then(|| "/root".to_owned());
+                let cgroup = number.is_multiple_of(2).then_some(cgroup);
+                let writable_by_others = (self.dice.roll(8) == 0).then(|| "/agent".to_owned());
                 let executable = ExecutableFacts { writable_by_others, ..program("/x") };
                 self.world.process(ProcessReport::Prepared { spawn, pid, cgroup, executable });
             }
