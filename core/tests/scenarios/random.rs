@@ -134,7 +134,7 @@ impl Chaos {
             }
             Life::Asked => {
                 self.lives[place] = Life::Waiting;
-                let cgroup = if number % 2 == 0 { Some(cgroup) } else { None };
+                let cgroup = if number.is_multiple_of(2) { Some(cgroup) } else { None };
                 let writable_by_others = (self.dice.roll(8) == 0).then(|| "/root".to_owned());
                 let executable = ExecutableFacts { writable_by_others, ..program("/x") };
                 self.world.process(ProcessReport::Prepared { spawn, pid, cgroup, executable });
