@@ -39,6 +39,7 @@ pub(crate) fn run(folder: &Path, keep: bool) -> Result<(), Failure> {
     if sender.set(service.sender()).is_err() {
         return Err(Failure::failed("the demo was started twice"));
     }
+    story.opened(service.endpoints());
     service.run()?;
     let outcome = story.closing();
     if keep {

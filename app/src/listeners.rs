@@ -17,12 +17,12 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Binds all three on 127.0.0.1; port 0 takes any free one.
+    /// Binds all three on loopback; port 0 takes any free one.
     pub(crate) fn bind(settings: &Settings) -> Result<Self, Failure> {
         Ok(Self {
-            http: bind(settings.http_port, "Settings:KestrelHttpPort")?,
-            https: bind(settings.https_port, "Settings:KestrelHttpsPort")?,
-            mqtt: bind(settings.mqtt_port, "MqttBrokerSettings:Port")?,
+            http: bind(Ipv4Addr::LOCALHOST, settings.http_port, "Settings:KestrelHttpPort")?,
+            https: bind(Ipv4Addr::LOCALHOST, settings.https_port, "Settings:KestrelHttpsPort")?,
+            mqtt: bind(settings.mqtt_address, settings.mqtt_port, "MqttBrokerSettings:Port")?,
         })
     }
 
@@ -36,17 +36,17 @@ impl Listeners {
     }
 }
 
-fn bind(port: u16, key: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
+fn bind(address: Ipv4Addr, port: u16, key: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind((address, port)).map_err(|error| {
         if error.kind() != ErrorKind::AddrInUse {
-            return Failure::cannot_start(format!("port {port} ({key}) cannot be opened on 127.0.0.1: {error}."));
+            return Failure::cannot_start(format!("port {port} ({key}) cannot be opened on {address}: {error}."));
         }
         let holder = match castellan_process::port_holder(port) {
             Some(holder) => format!("process {} ({}) holds it", holder.pid, holder.name),
             None => String::from("a process that this user may not look at holds it"),
         };
         Failure::cannot_start(format!(
-            "port {port} is in use on 127.0.0.1: {holder}. Stop that process, or choose another port in {key} of \
+            "port {port} is in use on {address}: {holder}. Stop that process, or choose another port in {key} of \
              appsettings.json (0 takes any free one)."
         ))
     })

@@ -97,6 +97,11 @@ impl Service {
         self.sender.clone()
     }
 
+    /// The ports in force.
+    pub(crate) const fn endpoints(&self) -> Endpoints {
+        self.endpoints
+    }
+
     /// Works until the agent exits, then closes every port.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         let pid = std::process::id();

@@ -11,7 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::Ipv4Addr;
 
 use crate::job::finding::Finding;
 use crate::log_message::Level;
@@ -23,8 +23,8 @@ pub struct Settings {
     pub http_port: u16,
     /// `Settings:KestrelHttpsPort`, 6889; 0 means any free port.
     pub https_port: u16,
-    /// `MqttBrokerSettings:IpAddress`, 127.0.0.1: a loopback address.
-    pub mqtt_address: IpAddr,
+    /// `MqttBrokerSettings:IpAddress`, 127.0.0.1: an IPv4 loopback address, as processes are identified on IPv4 connections.
+    pub mqtt_address: Ipv4Addr,
     /// `MqttBrokerSettings:Port`, 8675; 0 means any free port.
     pub mqtt_port: u16,
     /// `Settings:AlternativeSignatures`, hex digits only, lower case: 40 (SHA-1) or 64 (SHA-256) of a signer's certificate.
@@ -95,7 +95,7 @@ impl Default for Settings {
         Self {
             http_port: 6888,
             https_port: 6889,
-            mqtt_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            mqtt_address: Ipv4Addr::LOCALHOST,
             mqtt_port: 8675,
             alternative_signatures: Vec::new(),
             allowed_non_admin_executables: Vec::new(),

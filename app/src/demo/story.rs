@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
+use castellan_core::event::Endpoints;
 use castellan_core::log_message::{Level, LogRecord};
 
 use super::root::JOB;
@@ -27,17 +28,30 @@ pub(super) struct Story {
     ended: AtomicBool,
     good: AtomicBool,
     broken: Mutex<Option<String>>,
+    https: OnceLock<u16>,
 }
 
 impl Story {
     pub(super) const fn new(root: PathBuf, keep: bool) -> Self {
-        Self { root, keep, ended: AtomicBool::new(false), good: AtomicBool::new(false), broken: Mutex::new(None) }
+        Self {
+            root,
+            keep,
+            ended: AtomicBool::new(false),
+            good: AtomicBool::new(false),
+            broken: Mutex::new(None),
+            https: OnceLock::new(),
+        }
     }
 
     /// What is going to happen.
     pub(super) fn opening(&self, folder: &Path) -> Result<(), Failure> {
         let line = format!("Castellan demo: a job scans {} for exposed credentials.\n", folder.display());
         self.print(&line).map_err(|error| Failure::failed(format!("nothing can be printed: {error}")))
+    }
+
+    /// The agent's listeners are open; the HTTPS port counts from the first call.
+    pub(super) fn opened(&self, endpoints: Endpoints) {
+        self.https.get_or_init(|| endpoints.https);
     }
 
     /// Tells one record, if it belongs to the story.
@@ -80,10 +94,11 @@ impl Story {
     fn where_to_look(&self) {
         let text = if self.keep {
             let root = self.root.display();
+            let port = self.https.get().copied().unwrap_or_default();
             format!(
                 "\nThe agent goes on running; Ctrl-C stops it. Its root: {root}\n  log      {root}/state/logs/agent.jsonl\n  \
                  ports    {root}/state/ports.json\n  admin    curl --cacert {root}/state/ca.pem --cert {root}/state/admin/client.pem \
-                 --key {root}/state/admin/client.key https://127.0.0.1:PORT/api/Jobs/{JOB}/runs\n"
+                 --key {root}/state/admin/client.key https://127.0.0.1:{port}/api/Jobs/{JOB}/runs\n"
             )
         } else {
             String::from(

@@ -17,8 +17,11 @@ const BYTES_PER_FILE: u64 = 1 << 20;
 const NAMED_PLACES: usize = 5;
 /// Folders with other people's or generated files.
 const LEFT_OUT: [&str; 3] = [".git", "node_modules", "target"];
-/// What exposed credentials look like; each is looked for in any line.
-const MARKS: [&str; 4] = ["AKIA", "PRIVATE KEY-----", "password=", "password:"];
+/// What exposed credentials look like, in lower case; behind a password there must be a value.
+const MARKS: [&str; 3] = ["akia", "private key-----", PASSWORD];
+const PASSWORD: &str = "password";
+/// A shorter value is a placeholder.
+const SHORTEST_PASSWORD: usize = 4;
 
 /// What was found.
 #[derive(Debug, Default, Clone)]
@@ -89,7 +92,8 @@ impl Scan {
         self.files_read = self.files_read.saturating_add(1);
         let text = String::from_utf8_lossy(&bytes).to_lowercase();
         for mark in MARKS {
-            let Some(before) = text.find(&mark.to_lowercase()).and_then(|at| text.get(..at)) else { continue };
+            let found = text.match_indices(mark).find(|(at, _)| mark != PASSWORD || is_assigned(&text, *at));
+            let Some(before) = found.and_then(|(at, _)| text.get(..at)) else { continue };
             self.findings = self.findings.saturating_add(1);
             if self.places.len() < NAMED_PLACES {
                 let line = before.matches('\n').count().saturating_add(1);
@@ -101,6 +105,13 @@ impl Scan {
     fn count_unreadable(&mut self) {
         self.unreadable = self.unreadable.saturating_add(1);
     }
+}
+
+/// Whether `= value` or `: value` follows the word at `at`.
+fn is_assigned(text: &str, at: usize) -> bool {
+    let rest = text.get(at..).and_then(|rest| rest.strip_prefix(PASSWORD)).unwrap_or_default().trim_start();
+    let value = rest.strip_prefix(['=', ':']).unwrap_or_default();
+    value.split_whitespace().next().is_some_and(|value| value.len() >= SHORTEST_PASSWORD)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

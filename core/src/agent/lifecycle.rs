@@ -78,8 +78,12 @@ impl Agent {
         self.desk.surroundings.endpoints = Some(endpoints);
         self.phase = Lifecycle::Running;
         let message = format!(
-            "Castellan {} is ready: https://127.0.0.1:{}, http://127.0.0.1:{}, mqtts://127.0.0.1:{}.",
-            self.desk.surroundings.version, endpoints.https, endpoints.http, endpoints.mqtt
+            "Castellan {} is ready: https://127.0.0.1:{}, http://127.0.0.1:{}, mqtts://{}:{}.",
+            self.desk.surroundings.version,
+            endpoints.https,
+            endpoints.http,
+            self.desk.settings.mqtt_address,
+            endpoints.mqtt
         );
         self.desk.turn(now, effects).log(Level::Information, "Ready", message);
         self.begin_start(now, effects);

@@ -97,7 +97,7 @@ impl Agent {
     fn agent_settings(&self) -> BTreeMap<String, String> {
         let mut settings = self.desk.settings.flat();
         settings.insert("api.baseUrl".to_string(), self.desk.surroundings.api_base_url());
-        settings.insert("broker.host".to_string(), "127.0.0.1".to_string());
+        settings.insert("broker.host".to_string(), self.desk.settings.mqtt_address.to_string());
         if let Some(endpoints) = self.desk.surroundings.endpoints {
             settings.insert("broker.port".to_string(), endpoints.mqtt.to_string());
         }

@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
 use super::{ConfigError, ConfigurationLkg, Monitoring, Settings};
@@ -110,12 +110,16 @@ fn plugin_monitoring(section: &mut Section<'_>, monitoring: &mut Monitoring) -> 
 fn broker(section: &mut Section<'_>, settings: &mut Settings) -> Checked<()> {
     if let Some((key, text)) = section.text("IpAddress")? {
         let address = if text.eq_ignore_ascii_case("localhost") {
-            Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+            Some(Ipv4Addr::LOCALHOST)
         } else {
-            text.parse::<IpAddr>().ok().filter(IpAddr::is_loopback)
+            text.parse().ok().filter(Ipv4Addr::is_loopback)
         };
         settings.mqtt_address = address.ok_or_else(|| {
-            wrong(&key, &quote(&text), "a loopback address, such as 127.0.0.1; the broker serves this machine alone")
+            wrong(
+                &key,
+                &quote(&text),
+                "an IPv4 loopback address, such as 127.0.0.1; the broker serves this machine alone",
+            )
         })?;
     }
     section.port("Port", &mut settings.mqtt_port)?;

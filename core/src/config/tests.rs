@@ -167,14 +167,14 @@ fn what_is_wrong_is_said_in_one_sentence() {
     }
     refused("{\"Settings\":\n  {\"a\" 1}}", "appsettings.json, line 2, column 8: expected `:`");
     refused("", "appsettings.json, line 1, column 0: EOF while parsing a value");
-    for address in ["::ffff:127.0.0.1", "10.0.0.1", "example.com", "127.0.0.1:8675", ""] {
+    for address in ["::1", "::ffff:127.0.0.1", "10.0.0.1", "example.com", "127.0.0.1:8675", ""] {
         assert!(
             Settings::parse(Some(format!(r#"{{"MqttBrokerSettings":{{"IpAddress":"{address}"}}}}"#).as_bytes()))
                 .is_err(),
             "{address}"
         );
     }
-    assert!(settings(r#"{"MqttBrokerSettings":{"IpAddress":"LocalHost"}}"#).mqtt_address.is_ipv4());
+    assert!(settings(r#"{"MqttBrokerSettings":{"IpAddress":"LocalHost"}}"#).mqtt_address.is_loopback());
 }
 
 #[test]
