@@ -44,7 +44,7 @@ fn everything_set() {
         "AllowElevatedWithoutCertificate":true,"ConfigurationLkg":{"Enabled":false,"SweepSeconds":5},
         "PluginMonitoring":{"IntervalSeconds":1,"RestartDelaySeconds":2,"RestartDelayMaxSeconds":3,"StableAfterSeconds":4},
         "MaxConcurrentRuns":1,"RunHistoryDays":7},
-        "MqttBrokerSettings":{"IpAddress":"::1","Port":0,"DenialReason":"visible","MaxPacketBytes":2048,"MaxQueuedMessages":9}}"#;
+        "MqttBrokerSettings":{"IpAddress":"127.0.0.2","Port":0,"DenialReason":"visible","MaxPacketBytes":2048,"MaxQueuedMessages":9}}"#;
     let found = settings(all);
     assert_eq!((found.http_port, found.https_port, found.mqtt_port), (0, 65535, 0));
     assert_eq!((found.log_level, found.plugin_path.as_str()), (Level::Trace, "My/Plugins"));
@@ -59,7 +59,7 @@ fn everything_set() {
         ("KestrelHttpsPort", "65535"),
         ("system.logging.level", "Trace"),
         ("PluginMonitoring.StableAfterSeconds", "4"),
-        ("MqttBrokerSettings.IpAddress", "::1"),
+        ("MqttBrokerSettings.IpAddress", "127.0.0.2"),
         ("MqttBrokerSettings.DenialReason", "Visible"),
         ("AlternativeSignatures", "[]"),
     ] {
@@ -148,7 +148,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         r#"{"MqttBrokerSettings":{"IpAddress":"0.0.0.0"}}"#,
-        "MqttBrokerSettings:IpAddress is '0.0.0.0'; it must be a loopback address, such as 127.0.0.1; the broker serves this machine alone.",
+        "MqttBrokerSettings:IpAddress is '0.0.0.0'; it must be an IPv4 loopback address, such as 127.0.0.1; the broker serves this machine alone.",
     ),
     (
         r#"{"MqttBrokerSettings":{"DenialReason":"Loud"}}"#,
