@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use async_io::Timer;
 use castellan_core::agent::Agent;
 use castellan_core::broker::BrokerSettings;
 use castellan_core::config::Settings;
@@ -31,6 +33,9 @@ use crate::{LAUNCHER_VERB, library_log, run_loop, signals};
 
 /// Events on their way to the agent. A full queue is visible: the port that could not hand one over says so later.
 const EVENT_QUEUE: usize = 4096;
+
+/// For responses under way when the agent exits; it has to be gone within ten seconds of SIGTERM.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// An agent whose listeners are open; [`Service::run`] sets it to work.
 pub(crate) struct Service {
@@ -109,7 +114,14 @@ impl Service {
         run_loop::run(&mut self.agent, self.clock, &mut self.chores, self.first, &self.events, &self.ports);
         let Ports { processes, broker, store, server, log } = self.ports;
         server.close();
-        smol::block_on(server.closed());
+        let late = async {
+            Timer::after(CLOSE_TIME).await;
+            log::warn!(
+                "connections were still open {} ms after the servers closed; they end with the agent",
+                CLOSE_TIME.as_millis()
+            );
+        };
+        smol::block_on(smol::future::or(server.closed(), late));
         self.chores.tell_failures(server.counters());
         broker.join();
         drop(processes);

@@ -12,8 +12,9 @@ use crate::log_message::Level;
 use crate::run::FiredEvent;
 use crate::time::{Deadline, Monotonic, Now};
 
-/// The agent exits so long after it was asked to, whatever is left (a service must stop within 10 s).
-const STOP_LIMIT_SECONDS: u64 = 8;
+/// The agent exits so long after it was asked to, whatever is left: a service must stop within 10 s, and its servers and
+/// its broker close after this.
+const STOP_LIMIT_SECONDS: u64 = 6;
 /// Seconds between SIGTERM and SIGKILL while the agent stops; shorter than a plugin's usual grace to keep the limit above.
 pub(crate) const STOP_GRACE_SECONDS: u64 = 5;
 

@@ -81,7 +81,7 @@ fn a_process_that_never_ends_does_not_hold_the_agent() {
     stop(&mut world);
     world.wait(5_000);
     world.expect(&["Terminate 2", "Terminate 1", "Kill 2", "Kill 1"]);
-    world.wait(2_999);
+    world.wait(999);
     world.expect(&[]);
     world.wait(1);
     world.expect(&["!StopLimit", "1: 503", "Exit"]);
