@@ -45,7 +45,7 @@ use crate::job::catalog::Catalog;
 use crate::job::finding::Findings;
 use crate::log_message::Level;
 use crate::plugin::supervisor::Supervisor;
-use crate::run::Run;
+use crate::run::{Chain, Run};
 use crate::schedule::Timetable;
 use crate::surroundings::Surroundings;
 use crate::time::{Deadline, Monotonic, Now};
@@ -67,8 +67,8 @@ pub struct Agent {
     pending: BTreeMap<TicketId, answers::Pending>,
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
-    /// Runs that ended lately, with their place in a chain of events.
-    ended: VecDeque<(RunId, u32)>,
+    /// Runs that ended lately, with what they hand down.
+    ended: VecDeque<(RunId, Chain)>,
     denials: record::Denials,
     losses: losses::Losses,
     phase: lifecycle::Lifecycle,

@@ -19,21 +19,25 @@
 //! Running     limit or cancel          same         Signal TERM; after the grace Signal KILL
 //! Collecting  started                  Collecting   its end was seen first
 //! Collecting  collected                (advance)
+//! (advance)   to be tried again        Pausing      PersistRun; at once where the delay is 0
+//! Pausing     pause over               (advance)    the same task, its condition is not asked again
+//! Pausing     cancel                   (finish)
 //! Clearing    last tree discarded      Closing      PersistRun
 //! Closing     persisted, either way    Done
 //! any         cancel                   same         the next *advance* is *finish*, unless it is finishing already
 //! any         any other                same         an anomaly on record
 //! ```
 //! *advance* considers tasks until one must be executed: a skipped task leads to the next in list order, a built-in is
-//! carried out at once, a process is asked for (`Preparing`, Spawn), and the end of the list or a route to `stop` is
+//! carried out at once, a process is asked for (`Preparing`, Spawn, and a PersistRun that nobody waits for), and the end of the list or a route to `stop` is
 //! *finish*: every tree the run started is discarded (`Clearing`), then the outcome is recorded.
 //!
 //! Never: a process before its start record is durable; more than [`TASKS_PER_RUN`](crate::limits::TASKS_PER_RUN) tasks; an event of another spawn
 //! changes a phase.
 
 pub mod admission;
-mod built_in;
+pub(crate) mod built_in;
 mod context;
+mod ending;
 pub mod history;
 mod launch;
 mod message;
@@ -41,6 +45,8 @@ mod phase;
 mod progress;
 mod record;
 mod routing;
+mod saving;
+pub(crate) mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -52,7 +58,7 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value};
 
-use crate::effect::{ProcessOrder, StoreOrder, TreeSignal};
+use crate::effect::{ProcessOrder, StoreOrder};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, JobId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
@@ -63,8 +69,10 @@ use context::Context;
 use history::{Outcome, RunRecord};
 pub(crate) use launch::candidates;
 pub(crate) use message::{FiredEvent, JobRequest, Request};
-use phase::{Live, Phase, Stop};
+use phase::{Live, Phase};
 use routing::Next;
+use saving::Saving;
+use secret::Secrets;
 
 /// Seconds between SIGTERM and SIGKILL of a task's tree (contract section 3, `timeoutSeconds`).
 pub(crate) const KILL_GRACE_SECONDS: u64 = 5;
@@ -86,6 +94,10 @@ pub(crate) struct Run {
     trees: BTreeSet<SpawnId>,
     canceled: Option<String>,
     requests: Vec<Request>,
+    secrets: Secrets,
+    /// How often the task in hand was tried again.
+    retries: u32,
+    saving: Saving,
 }
 
 /// A run that may start: its job and the values it was given.
@@ -101,10 +113,19 @@ pub(crate) struct Admitted {
 pub(crate) struct Origin {
     /// What started it, for people: `event Startup`, `schedule`, `api`.
     pub(crate) trigger: String,
-    /// How many events led from one run to the next before this one.
-    pub(crate) depth: u32,
+    /// Which runs led to it.
+    pub(crate) chain: Chain,
     /// The jobs whose conditions were false and that named this one as their alternate.
     pub(crate) lineage: Vec<JobId>,
+}
+
+/// What a run hands down to those that it starts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chain {
+    /// How many events led from one run to the next before this one.
+    pub(crate) depth: u32,
+    /// What the former ones had to hide.
+    pub(crate) secrets: Secrets,
 }
 
 impl Admitted {
@@ -119,7 +140,9 @@ impl Run {
     /// Makes the start of the run durable; everything else follows from that.
     pub(crate) fn begin(id: RunId, admitted: Admitted, turn: &mut Turn<'_>) -> Self {
         let Admitted { job, origin, context } = admitted;
-        let record = record::opening(&id, &job, &origin.trigger, &context, turn);
+        let mut secrets = origin.chain.secrets.clone();
+        secrets.learn(&context, &job.parameters);
+        let record = record::opening(&id, &job, &origin.trigger, &context, &secrets, turn);
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::PersistRun { ticket, record: record.clone() });
         let component = Component::Job(job.id.clone());
@@ -138,7 +161,20 @@ impl Run {
             trees: BTreeSet::new(),
             canceled: None,
             requests: Vec::new(),
+            secrets,
+            retries: 0,
+            saving: Saving::default(),
         }
+    }
+
+    /// What it hands down to a run that it starts.
+    pub(crate) fn chain(&self) -> Chain {
+        Chain { depth: self.origin.chain.depth.saturating_add(1), secrets: self.secrets.clone() }
+    }
+
+    /// A text about it as it may be seen.
+    pub(crate) fn mask(&self, text: String) -> String {
+        self.secrets.mask(text)
     }
 
     /// The run as it stands.
@@ -163,11 +199,17 @@ impl Run {
 
     /// When it wants to be called next.
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
+        if let Phase::Pausing(pause) = &self.phase {
+            return Some(pause.deadline());
+        }
         self.phase.limited().and_then(Live::next_deadline)
     }
 
     /// A record of this run reached the disk, or failed to.
     pub(crate) fn on_persisted(&mut self, ticket: TicketId, result: &Result<(), String>, turn: &mut Turn<'_>) {
+        if self.saving.is_answer(ticket) {
+            return self.on_saved(result, turn);
+        }
         match (&self.phase, result) {
             (Phase::Recording(asked), Ok(())) if *asked == ticket => match self.canceled.clone() {
                 Some(reason) => self.finish(Outcome::Canceled, reason, turn),
@@ -287,8 +329,10 @@ impl Run {
         }
         let (live, status) = (live.clone(), *status);
         let (end, reason) = live.judge(status);
-        self.record.set_result(status, stdout, stderr);
+        // What the task merged may be a new secret, so it counts before anything is recorded.
         self.remember(live.index, status, &record::text(stdout));
+        let (stdout, stderr) = (record::masked(stdout, &self.secrets), record::masked(stderr, &self.secrets));
+        self.record.set_result(status, stdout, stderr);
         let next = self.task_ended(live.index, end, reason, &live, turn);
         self.advance(next, turn);
     }
@@ -301,77 +345,5 @@ impl Run {
         if self.trees.is_empty() {
             self.close(turn);
         }
-    }
-
-    /// A time limit or grace may be over.
-    pub(crate) fn on_deadline(&mut self, turn: &mut Turn<'_>) {
-        let Some(live) = self.phase.live_mut() else { return };
-        match live.due(turn.now.monotonic) {
-            None => {}
-            Some(TreeSignal::Terminate) => {
-                let seconds = self.job.tasks.get(live.index).map_or(0, |task| task.timeout_seconds);
-                self.stop_task(Stop::TimedOut { seconds }, turn);
-            }
-            Some(TreeSignal::Kill) => {
-                let spawn = live.spawn;
-                turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Kill });
-            }
-        }
-    }
-
-    /// Ends the run early; its trees are terminated, later killed. A run that is ending already ends as it was going to.
-    pub(crate) fn cancel(&mut self, reason: &str, turn: &mut Turn<'_>) {
-        if self.canceled.is_some() || matches!(self.phase, Phase::Clearing | Phase::Closing(_) | Phase::Done) {
-            return;
-        }
-        self.canceled = Some(reason.to_string());
-        if self.is_waiting() {
-            return self.finish(Outcome::Canceled, reason.to_string(), turn);
-        }
-        self.stop_task(Stop::Canceled { reason: reason.to_string() }, turn);
-    }
-
-    fn stop_task(&mut self, stop: Stop, turn: &mut Turn<'_>) {
-        let prepared_yet = matches!(self.phase, Phase::Releasing(_) | Phase::Running(_));
-        let Some(live) = self.phase.live_mut() else { return };
-        if !live.stop(stop, turn.now.monotonic) {
-            return;
-        }
-        let spawn = live.spawn;
-        let order = if prepared_yet {
-            ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate }
-        } else {
-            ProcessOrder::Abort { spawn, reason: String::from("it was stopped before it could start.") }
-        };
-        turn.process(order);
-    }
-
-    /// Ends what is left of the run's processes, then records the outcome.
-    fn finish(&mut self, outcome: Outcome, reason: String, turn: &mut Turn<'_>) {
-        self.record.close(outcome, reason, turn.now);
-        self.phase = Phase::Clearing;
-        for spawn in &self.trees {
-            turn.process(ProcessOrder::Discard { spawn: *spawn });
-        }
-        if self.trees.is_empty() {
-            self.close(turn);
-        }
-    }
-
-    fn close(&mut self, turn: &mut Turn<'_>) {
-        let ticket = turn.counters.ticket();
-        self.record.context = record::shown(&self.context, &self.job);
-        turn.store(StoreOrder::PersistRun { ticket, record: self.record.clone() });
-        self.phase = Phase::Closing(ticket);
-        let message = format!(
-            "Run {} ended as {}. {}",
-            self.id,
-            self.record.status,
-            self.record.reason.clone().unwrap_or_default()
-        );
-        let level = if self.record.is_good() { Level::Information } else { Level::Warning };
-        self.log(level, "RunFinished", message, turn);
-        self.publish_event("finished", None, turn);
-        self.publish_completion(turn);
     }
 }

@@ -9,7 +9,7 @@ use crate::acl::{Action, Subject};
 use crate::effect::Effects;
 use crate::id::Component;
 use crate::log_message::LogMessage;
-use crate::run::{FiredEvent, JobRequest, Origin};
+use crate::run::{Chain, FiredEvent, JobRequest, Origin, Run, built_in};
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -45,6 +45,8 @@ impl Agent {
     ) -> Result<(), String> {
         let message = LogMessage::parse(payload)?;
         let record = message.into_record(now.wall, &subject.client_id, subject.pid, &subject.component);
+        let run = subject.run.as_ref().and_then(|id| self.runs.get(id));
+        let record = built_in::hidden(record, &|text| run.map_or_else(|| text.clone(), |run| run.mask(text.clone())));
         self.desk.turn(now, effects).log_record(record);
         Ok(())
     }
@@ -58,8 +60,8 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<(), String> {
         let event = FiredEvent::parse(payload)?;
-        let depth = self.depth_of(subject)?.saturating_add(1);
-        self.fire(now, &event, depth, effects);
+        let chain = self.chain_of(subject)?;
+        self.fire(now, &event, chain, effects);
         Ok(())
     }
 
@@ -72,8 +74,8 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<(), String> {
         let request = JobRequest::parse(payload)?;
-        let depth = self.depth_of(subject)?.saturating_add(1);
-        self.run_requested(now, &request, &subject.component, depth, effects)
+        let chain = self.chain_of(subject)?;
+        self.run_requested(now, &request, &subject.component, chain, effects)
     }
 
     /// A message on `JobService`, from a client or from a task's `publish-mqtt`.
@@ -82,21 +84,21 @@ impl Agent {
         now: Now,
         request: &JobRequest,
         by: &Component,
-        depth: u32,
+        chain: Chain,
         effects: &mut Effects,
     ) -> Result<(), String> {
         let JobRequest { job: id, context } = request;
         let job = self.catalog.find(id).cloned().ok_or_else(|| format!("There is no job '{id}' in service."))?;
         let trigger = format!("message on JobService from {by}");
-        self.trigger_or_log(now, &job, Origin { trigger, depth, lineage: Vec::new() }, context, effects);
+        self.trigger_or_log(now, &job, Origin { trigger, chain, lineage: Vec::new() }, context, effects);
         Ok(())
     }
 
-    /// How many events led to the run that sent a message; last messages may come when it has just ended.
-    fn depth_of(&self, subject: &Subject) -> Result<u32, String> {
-        let Some(id) = &subject.run else { return Ok(0) };
-        let ended = || self.ended.iter().find(|(ended, _)| ended == id).map(|(_, depth)| *depth);
-        let active = self.runs.get(id).map(|run| run.origin.depth);
+    /// What the run that sent a message hands down; last messages may come when it has just ended.
+    fn chain_of(&self, subject: &Subject) -> Result<Chain, String> {
+        let Some(id) = &subject.run else { return Ok(Chain { depth: 1, ..Chain::default() }) };
+        let ended = || self.ended.iter().find(|(ended, _)| ended == id).map(|(_, chain)| chain.clone());
+        let active = self.runs.get(id).map(Run::chain);
         active.or_else(ended).ok_or_else(|| format!("Run {id}, which sent it, ended too long ago."))
     }
 }

@@ -25,12 +25,13 @@ pub(crate) fn perform(
     command: &str,
     arguments: &[String],
     job: &JobDefinition,
+    hide: &dyn Fn(String) -> String,
     turn: &mut Turn<'_>,
 ) -> Option<Result<BuiltInResult, String>> {
     let result = match command {
         "echo" => Ok(BuiltInResult { stdout: format!("{}\n", arguments.join(" ")), request: None }),
-        "publish-mqtt" => publish(arguments, job, turn),
-        "log-message" => log_message(arguments, job, turn),
+        "publish-mqtt" => publish(arguments, job, hide, turn),
+        "log-message" => log_message(arguments, job, hide, turn),
         "fire-event" => fire_event(arguments),
         "display-message" | "show-toast" | "check-approval-provider" => Err(format!(
             "the built-in command '{command}' needs a desktop session, which this version does not serve; use log-message."
@@ -40,7 +41,12 @@ pub(crate) fn perform(
     Some(result)
 }
 
-fn publish(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Result<BuiltInResult, String> {
+fn publish(
+    arguments: &[String],
+    job: &JobDefinition,
+    hide: &dyn Fn(String) -> String,
+    turn: &mut Turn<'_>,
+) -> Result<BuiltInResult, String> {
     let options = Options::parse(arguments, &["topic", "payload", "qos"], &["retain"])?;
     let topic = options.required("topic")?;
     let name = crate::acl::topic::TopicName::parse(&topic).map_err(|error| error.message)?;
@@ -63,7 +69,7 @@ fn publish(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Re
         "JobService" => Some(Request::Job(JobRequest::parse(&payload)?)),
         "KeeperLogger" => {
             let message = LogMessage::parse(&payload)?;
-            turn.log_record(message.into_own_record(&Component::Job(job.id.clone())));
+            turn.log_record(hidden(message.into_own_record(&Component::Job(job.id.clone())), hide));
             None
         }
         _ => None,
@@ -72,7 +78,12 @@ fn publish(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Re
     Ok(BuiltInResult { stdout: String::new(), request })
 }
 
-fn log_message(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Result<BuiltInResult, String> {
+fn log_message(
+    arguments: &[String],
+    job: &JobDefinition,
+    hide: &dyn Fn(String) -> String,
+    turn: &mut Turn<'_>,
+) -> Result<BuiltInResult, String> {
     let options = Options::parse(arguments, &["level", "category", "message"], &[])?;
     let message = options.required("message")?;
     let level = match options.value("level") {
@@ -83,8 +94,8 @@ fn log_message(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -
         timestamp: String::new(),
         level,
         source: job.name.clone(),
-        category: escape(&options.value("category").unwrap_or_else(|| "log-message".to_string())),
-        message: escape(&message),
+        category: escape(&hide(options.value("category").unwrap_or_else(|| "log-message".to_string()))),
+        message: escape(&hide(message)),
         correlation_id: String::new(),
         context: String::new(),
         client_id: None,
@@ -104,6 +115,12 @@ fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {
         }
     };
     Ok(BuiltInResult { stdout: String::new(), request: Some(Request::Event(FiredEvent { name, context })) })
+}
+
+/// A line of the log as it may be seen.
+pub(crate) fn hidden(record: LogRecord, hide: &dyn Fn(String) -> String) -> LogRecord {
+    let (message, context) = (hide(record.message), hide(record.context));
+    LogRecord { message, context, ..record }
 }
 
 /// `--name value`, `--name=value` and `--flag`, strictly: an unknown or missing one is an error.
