@@ -86,6 +86,8 @@ pub(crate) struct Run {
     pub(crate) order: u64,
     /// How it came about.
     pub(crate) origin: Origin,
+    /// What its trigger gave, until it begins.
+    given: Map<String, Value>,
     context: Context,
     record: RunRecord,
     skipped_by_condition: bool,
@@ -105,6 +107,7 @@ pub(crate) struct Run {
 pub(crate) struct Admitted {
     pub(crate) job: Arc<JobDefinition>,
     pub(crate) origin: Origin,
+    given: Map<String, Value>,
     context: Context,
 }
 
@@ -132,14 +135,14 @@ impl Admitted {
     /// Checks the values against the job's parameters.
     pub(crate) fn new(job: Arc<JobDefinition>, origin: Origin, values: &Map<String, Value>) -> Result<Self, String> {
         let context = Context::new(values, &job.parameters).map_err(|invalid| invalid.message)?;
-        Ok(Self { job, origin, context })
+        Ok(Self { job, origin, given: values.clone(), context })
     }
 }
 
 impl Run {
     /// Makes the start of the run durable; everything else follows from that.
     pub(crate) fn begin(id: RunId, admitted: Admitted, turn: &mut Turn<'_>) -> Self {
-        let Admitted { job, origin, context } = admitted;
+        let Admitted { job, origin, given, context } = admitted;
         let mut secrets = origin.chain.secrets.clone();
         secrets.learn(&context, &job.parameters);
         let record = record::opening(&id, &job, &origin.trigger, &context, &secrets, turn);
@@ -153,6 +156,7 @@ impl Run {
             job,
             order: ticket.0,
             origin,
+            given,
             context,
             record,
             skipped_by_condition: false,
@@ -230,6 +234,30 @@ impl Run {
         }
     }
 
+    /// Its job was changed before it began: it runs as the job is now, if it still may.
+    pub(crate) fn on_redefined(&mut self, job: &Arc<JobDefinition>, turn: &mut Turn<'_>) {
+        if !matches!(self.phase, Phase::Recording(_) | Phase::Waiting) {
+            return;
+        }
+        if !job.enabled || !job.runs_here(turn.surroundings.here) {
+            return self.cancel("its job was disabled, or excluded here by osFilter, before it began.", turn);
+        }
+        match Context::new(&self.given, &job.parameters) {
+            Err(invalid) => {
+                let reason = format!("its job was changed before it began, and now {}", invalid.message);
+                self.cancel(&reason, turn);
+            }
+            Ok(context) => {
+                self.secrets.learn(&context, &job.parameters);
+                self.record.context = self.secrets.shown(&context, &job.parameters);
+                self.context = context;
+                self.job = Arc::clone(job);
+                let message = format!("Run {} has not begun and takes the new definition of its job.", self.id);
+                self.log(Level::Information, "RunRedefined", message, turn);
+            }
+        }
+    }
+
     /// Whether it waits for a free place.
     pub(crate) const fn is_waiting(&self) -> bool {
         matches!(self.phase, Phase::Waiting)
@@ -245,6 +273,7 @@ impl Run {
         if !self.is_waiting() {
             return self.anomaly("its admission", turn);
         }
+        self.given = Map::new();
         self.publish_event("started", None, turn);
         let first = self.job_condition(turn).unwrap_or_else(|| Next::Task(0, String::from("First in the list.")));
         self.skipped_by_condition = matches!(first, Next::End(Outcome::Skipped, _));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use castellan_core::id::{JobId, RunId};
+use castellan_core::limits::RUNS_PER_JOB;
 use castellan_core::run::history::RunRecord;
 use castellan_core::time::WallTime;
 use rusqlite::{Connection, OpenFlags, Row, params};
@@ -33,6 +34,17 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS run_by_job ON run (job_id, boot, number);
     CREATE INDEX IF NOT EXISTS run_by_order ON run (boot, number);
     CREATE INDEX IF NOT EXISTS run_unfinished ON run (boot) WHERE finished IS NULL;
+";
+/// How much longer failures are kept than other runs.
+const FAILURES: i64 = 3;
+/// What is beyond `?1` (instant) or `?3` (place among the job's runs that ended, newest first), for failures `?2` or `?4`.
+const PRUNE: &str = "
+    DELETE FROM run WHERE run_id IN (
+        SELECT run_id FROM (
+            SELECT run_id, finished, status IN ('Failed', 'TimedOut', 'Lost') AS failed,
+                   ROW_NUMBER() OVER (PARTITION BY job_id ORDER BY boot DESC, number DESC) AS place
+            FROM run WHERE finished IS NOT NULL)
+        WHERE finished < iif(failed, ?2, ?1) OR place > iif(failed, ?4, ?3))
 ";
 const MILLIS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -136,14 +148,20 @@ impl History {
         self.select(&query, params![job, run, limit])
     }
 
-    /// Forgets runs that ended more than `days` days before `now`; gives their number. A run without an end stays.
+    /// Forgets runs that ended more than `days` days before `now` and what is beyond the newest
+    /// [`RUNS_PER_JOB`] of a job; failures have three times as long and as many. Gives the number of runs forgotten. A run
+    /// without an end stays.
     ///
     /// # Errors
     /// A sentence with the reason; nothing is forgotten then.
     pub fn prune(&self, days: u32, now: WallTime) -> Result<usize, String> {
-        let limit = now.as_millis().saturating_sub(i64::from(days).saturating_mul(MILLIS_PER_DAY));
+        let before = |days: i64| now.as_millis().saturating_sub(days.saturating_mul(MILLIS_PER_DAY));
+        let days = i64::from(days);
+        let places = i64::try_from(RUNS_PER_JOB).unwrap_or(i64::MAX);
+        let limits =
+            params![before(days), before(days.saturating_mul(FAILURES)), places, places.saturating_mul(FAILURES)];
         self.connection
-            .execute("DELETE FROM run WHERE finished IS NOT NULL AND finished < ?1", params![limit])
+            .execute(PRUNE, limits)
             .map_err(|error| format!("old runs were not removed from {}: {error}", self.path.display()))
     }
 

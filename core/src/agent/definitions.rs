@@ -219,6 +219,9 @@ impl Agent {
         }
         let job = self.catalog.insert(job);
         self.regrant_job(now, &id, job.allowed_publications.clone(), job.allowed_subscriptions.clone(), effects);
+        for run in self.runs.values_mut().filter(|run| run.job.id == id) {
+            run.on_redefined(&job, &mut self.desk.turn(now, effects));
+        }
         let schedule = served(&job);
         if former.is_some_and(|former| served(&former) == schedule) {
             return;

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use super::message::{FiredEvent, JobRequest, Request};
 use crate::effect::BrokerOrder;
@@ -33,9 +33,8 @@ pub(crate) fn perform(
         "publish-mqtt" => publish(arguments, job, hide, turn),
         "log-message" => log_message(arguments, job, hide, turn),
         "fire-event" => fire_event(arguments),
-        "display-message" | "show-toast" | "check-approval-provider" => Err(format!(
-            "the built-in command '{command}' needs a desktop session, which this version does not serve; use log-message."
-        )),
+        "display-message" | "show-toast" => notify(command, arguments, job, hide, turn),
+        "check-approval-provider" => approval_provider(arguments),
         _ => return None,
     };
     Some(result)
@@ -103,6 +102,42 @@ fn log_message(
         component: Component::Job(job.id.clone()).to_string(),
     });
     Ok(BuiltInResult::default())
+}
+
+/// For a person at a desktop; where no session is served it goes to the log (contract section 3).
+fn notify(
+    command: &str,
+    arguments: &[String],
+    job: &JobDefinition,
+    hide: &dyn Fn(String) -> String,
+    turn: &mut Turn<'_>,
+) -> Result<BuiltInResult, String> {
+    let options = Options::parse(arguments, &["title", "message"], &[])?;
+    let message = options.required("message")?;
+    let message = options.value("title").map_or(message.clone(), |title| format!("{title}: {message}"));
+    turn.log_record(LogRecord {
+        timestamp: String::new(),
+        level: Level::Information,
+        source: job.name.clone(),
+        category: command.to_string(),
+        message: escape(&hide(message)),
+        correlation_id: String::new(),
+        context: String::new(),
+        client_id: None,
+        pid: None,
+        component: Component::Job(job.id.clone()).to_string(),
+    });
+    Ok(BuiltInResult::default())
+}
+
+/// Whether somebody could be asked to approve: one JSON object, made to be merged into the context.
+fn approval_provider(arguments: &[String]) -> Result<BuiltInResult, String> {
+    if !arguments.is_empty() {
+        return Err(String::from("check-approval-provider takes no arguments."));
+    }
+    let reason = "There is no user session in which somebody could be asked.";
+    let found = json!({ "approvalProvider": { "available": false, "reason": reason } });
+    Ok(BuiltInResult { stdout: format!("{found}\n"), request: None })
 }
 
 fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {

@@ -120,6 +120,46 @@ fn old_runs_are_forgotten_and_running_ones_never() {
     assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-1"]);
 }
 
+fn ended(run: &str, job: &str, outcome: Outcome) -> RunRecord {
+    RunRecord {
+        status: outcome.as_str().to_owned(),
+        outcome: Some(outcome),
+        tasks: Vec::new(),
+        ..finished(run, job, 0)
+    }
+}
+
+#[test]
+fn failures_are_kept_three_times_as_long() {
+    let (_folder, root) = root();
+    let history = History::open(&root).unwrap();
+    let outcomes =
+        [Outcome::Succeeded, Outcome::Skipped, Outcome::Canceled, Outcome::Failed, Outcome::TimedOut, Outcome::Lost];
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        history.insert_or_replace(&ended(&format!("1-{number}"), "a", outcome)).unwrap();
+    }
+    assert_eq!(history.prune(30, days_later(31)).unwrap(), 3);
+    assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-5", "1-4", "1-3"]);
+    assert_eq!(history.prune(30, days_later(90)).unwrap(), 0);
+    assert_eq!(history.prune(30, days_later(91)).unwrap(), 3);
+}
+
+#[test]
+fn a_job_keeps_its_newest_thousand_runs_and_three_thousand_failures() {
+    let (_folder, root) = root();
+    let history = History::open(&root).unwrap();
+    history.insert_or_replace(&ended("1-1", "other", Outcome::Succeeded)).unwrap();
+    history.insert_or_replace(&running("1-2", "a")).unwrap();
+    history.insert_or_replace(&ended("1-3", "a", Outcome::Failed)).unwrap();
+    for number in 4..=1004 {
+        history.insert_or_replace(&ended(&format!("1-{number}"), "a", Outcome::Succeeded)).unwrap();
+    }
+    assert_eq!(history.prune(30, days_later(1)).unwrap(), 1, "the 1,001st success");
+    let kept = history.runs(None, None, 5000).unwrap();
+    assert_eq!(kept.len(), 1003);
+    assert_eq!(ids(&kept[999..]), ["1-5", "1-3", "1-2", "1-1"]);
+}
+
 #[test]
 fn a_damaged_foreign_or_linked_database_is_refused_and_left_alone() {
     let (folder, root) = root();
