@@ -20,6 +20,7 @@
 mod answers;
 mod connections;
 mod definitions;
+mod event_starts;
 mod lifecycle;
 mod losses;
 mod messages;
@@ -69,6 +70,7 @@ pub struct Agent {
     unanswered_triggers: Vec<(RunId, RequestId)>,
     /// Runs that ended lately, with what they hand down.
     ended: VecDeque<(RunId, Chain)>,
+    event_starts: event_starts::EventStarts,
     denials: record::Denials,
     losses: losses::Losses,
     phase: lifecycle::Lifecycle,
@@ -99,6 +101,7 @@ impl Agent {
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
             ended: VecDeque::new(),
+            event_starts: event_starts::EventStarts::default(),
             denials: record::Denials::default(),
             losses: losses::Losses::default(),
             phase: lifecycle::Lifecycle::Loading,

@@ -63,7 +63,7 @@ use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, JobId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
 use crate::log_message::Level;
-use crate::time::Deadline;
+use crate::time::{Deadline, WallTime};
 use crate::turn::Turn;
 use context::Context;
 use history::{Outcome, RunRecord};
@@ -116,6 +116,8 @@ pub(crate) struct Admitted {
 pub(crate) struct Origin {
     /// What started it, for people: `event Startup`, `schedule`, `api`.
     pub(crate) trigger: String,
+    /// The instant of its schedule that it is for.
+    pub(crate) due: Option<WallTime>,
     /// Which runs led to it.
     pub(crate) chain: Chain,
     /// The jobs whose conditions were false and that named this one as their alternate.
@@ -145,7 +147,7 @@ impl Run {
         let Admitted { job, origin, given, context } = admitted;
         let mut secrets = origin.chain.secrets.clone();
         secrets.learn(&context, &job.parameters);
-        let record = record::opening(&id, &job, &origin.trigger, &context, &secrets, turn);
+        let record = record::opening(&id, &job, &origin, &context, &secrets, turn);
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::PersistRun { ticket, record: record.clone() });
         let component = Component::Job(job.id.clone());

@@ -84,7 +84,12 @@ impl Agent {
         self.desk.turn(now, effects).log(Level::Information, "Ready", message);
         self.begin_start(now, effects);
         self.continue_start(now, effects);
-        self.fire(now, &FiredEvent { name: "Startup".to_string(), context: Map::new() }, Chain::default(), effects);
+        self.fire(
+            now,
+            &FiredEvent { name: "Startup".to_string(), context: Map::new(), id: None },
+            Chain::default(),
+            effects,
+        );
     }
 
     pub(super) fn on_stop_requested(&mut self, now: Now, reason: &str, effects: &mut Effects) {

@@ -2,13 +2,12 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use super::Agent;
 use crate::acl::{Action, Subject};
 use crate::effect::Effects;
 use crate::id::Component;
-use crate::log_message::LogMessage;
+use crate::log_message::{Level, LogMessage};
 use crate::run::{Chain, FiredEvent, JobRequest, Origin, Run, built_in};
 use crate::time::Now;
 use crate::why::Explanation;
@@ -60,9 +59,20 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<(), String> {
         let event = FiredEvent::parse(payload)?;
+        if self.is_repeated(now, subject, event.id.as_deref(), effects) {
+            return Ok(());
+        }
         let chain = self.chain_of(subject)?;
         self.fire(now, &event, chain, effects);
         Ok(())
+    }
+
+    /// Whether a message came already: MQTT delivers at least once, and its sender may have sent it again.
+    fn is_repeated(&mut self, now: Now, subject: &Subject, id: Option<&str>, effects: &mut Effects) -> bool {
+        let Some(id) = id.filter(|id| !self.event_starts.is_new(&subject.component, id)) else { return false };
+        let message = format!("Message '{id}' of {} came already; it starts nothing again.", subject.component);
+        self.desk.turn(now, effects).log_about(Level::Information, "Event", message, Some(&subject.component));
+        true
     }
 
     /// Triggers one job. The agent's own completions on this topic do not come here.
@@ -74,6 +84,9 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<(), String> {
         let request = JobRequest::parse(payload)?;
+        if self.is_repeated(now, subject, request.id.as_deref(), effects) {
+            return Ok(());
+        }
         let chain = self.chain_of(subject)?;
         self.run_requested(now, &request, &subject.component, chain, effects)
     }
@@ -87,10 +100,10 @@ impl Agent {
         chain: Chain,
         effects: &mut Effects,
     ) -> Result<(), String> {
-        let JobRequest { job: id, context } = request;
+        let JobRequest { job: id, context, .. } = request;
         let job = self.catalog.find(id).cloned().ok_or_else(|| format!("There is no job '{id}' in service."))?;
         let trigger = format!("message on JobService from {by}");
-        self.trigger_or_log(now, &job, Origin { trigger, chain, lineage: Vec::new() }, context, effects);
+        self.trigger_or_log(now, &job, Origin { trigger, chain, ..Origin::default() }, context, effects);
         Ok(())
     }
 

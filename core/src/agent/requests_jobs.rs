@@ -210,7 +210,7 @@ impl Agent {
             .map_or_else(|| "an administrator".to_string(), |identity| identity.component.to_string());
         let run = caller.identity.as_ref().and_then(|identity| self.runs.get(identity.run.as_ref()?));
         let chain = run.map_or_else(Chain::default, Run::chain);
-        let origin = Origin { trigger: format!("api call of {by}"), chain, lineage: Vec::new() };
+        let origin = Origin { trigger: format!("api call of {by}"), chain, ..Origin::default() };
         let run = match self.trigger(now, &job, origin, &values, effects) {
             Ok(run) => run,
             Err(TriggerRefusal::Conflict(why)) => return Some(not_triggered(409, &job.id, &why)),

@@ -12,7 +12,7 @@ use crate::api::ApiResponse;
 use crate::effect::{Effect, Effects};
 use crate::id::{Component, RequestId, RunId};
 use crate::job::JobDefinition;
-use crate::limits::ENDED_RUNS;
+use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE};
 use crate::log_message::Level;
 use crate::run::history::Outcome;
 use crate::run::{Admitted, Chain, FiredEvent, Origin, Request, Run, admission};
@@ -54,7 +54,17 @@ impl Agent {
             self.desk.turn(now, effects).log(Level::Debug, "Event", message);
         }
         for job in jobs {
-            let origin = Origin { trigger: format!("event {}", event.name), chain: chain.clone(), lineage: Vec::new() };
+            if !self.event_starts.admit(&job.id, now.monotonic) {
+                let message = format!(
+                    "Job {} was not run by event {}: events started it {EVENT_STARTS_PER_MINUTE} times in the last minute, \
+                     which is the most. Fire fewer events, or gather them into one.",
+                    job.id, event.name
+                );
+                let component = Component::Job(job.id.clone());
+                self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+                continue;
+            }
+            let origin = Origin { trigger: format!("event {}", event.name), chain: chain.clone(), ..Origin::default() };
             self.trigger_or_log(now, &job, origin, &event.context, effects);
         }
     }
@@ -116,9 +126,9 @@ impl Agent {
         }
         for (id, tick) in self.timetable.take_due(now) {
             let Some(job) = self.catalog.find(id.as_str()).cloned() else { continue };
-            let trigger = match tick {
-                Tick::Elapsed => String::from("schedule"),
-                Tick::Due(at) => format!("schedule, due {}", at.to_rfc3339()),
+            let (trigger, due) = match tick {
+                Tick::Elapsed => (String::from("schedule"), None),
+                Tick::Due(at) => (format!("schedule, due {}", at.to_rfc3339()), Some(at)),
                 Tick::Missed(at) => {
                     let message = format!(
                         "Job {id} was not run at {}: the machine slept or its clock was set. Set \"missedRuns\": \"runOnce\" \
@@ -130,7 +140,7 @@ impl Agent {
                     continue;
                 }
             };
-            self.trigger_or_log(now, &job, Origin { trigger, ..Origin::default() }, &Map::new(), effects);
+            self.trigger_or_log(now, &job, Origin { trigger, due, ..Origin::default() }, &Map::new(), effects);
         }
     }
 
@@ -223,7 +233,7 @@ impl Agent {
         let Some(job) = self.catalog.find(alternate.as_str()).cloned() else { return };
         // An alternate stands at the place of the job it stands in for.
         let chain = Chain { depth: run.origin.chain.depth, ..run.chain() };
-        let origin = Origin { trigger: format!("alternate of {}", run.job.id), chain, lineage };
+        let origin = Origin { trigger: format!("alternate of {}", run.job.id), chain, lineage, ..Origin::default() };
         self.trigger_or_log(now, &job, origin, &values, effects);
     }
 

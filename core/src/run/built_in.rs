@@ -149,7 +149,7 @@ fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {
             serde_json::from_str(&text).map_err(|error| format!("--context must be one JSON object: {error}."))?
         }
     };
-    Ok(BuiltInResult { stdout: String::new(), request: Some(Request::Event(FiredEvent { name, context })) })
+    Ok(BuiltInResult { stdout: String::new(), request: Some(Request::Event(FiredEvent { name, context, id: None })) })
 }
 
 /// A line of the log as it may be seen.

@@ -11,7 +11,7 @@ use super::history::{Outcome, RunRecord, TaskRecord};
 use super::phase::Live;
 use super::routing::{self, Next, Skip, TaskEnd};
 use super::secret::Secrets;
-use super::{Run, launch};
+use super::{Origin, Run, launch};
 use crate::effect::BrokerOrder;
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, RunId};
@@ -20,7 +20,7 @@ use crate::job::task::Task;
 use crate::json::Json;
 use crate::limits::{RUN_OUTPUT_BYTES, RUN_WARNINGS};
 use crate::log_message::Level;
-use crate::time::Now;
+use crate::time::{Now, WallTime};
 use crate::turn::Turn;
 
 /// Added to a signal's number to make an exit code of it, as shells do.
@@ -34,7 +34,7 @@ const EVENT_QOS: u8 = 1;
 pub(super) fn opening(
     id: &RunId,
     job: &JobDefinition,
-    trigger: &str,
+    origin: &Origin,
     context: &Context,
     secrets: &Secrets,
     turn: &Turn<'_>,
@@ -45,7 +45,8 @@ pub(super) fn opening(
     RunRecord {
         run_id: id.to_string(),
         job_id: job.id.to_string(),
-        trigger: trigger.to_string(),
+        trigger: origin.trigger.clone(),
+        due: origin.due.map(WallTime::to_rfc3339),
         status: "running".to_string(),
         outcome: None,
         started_at: turn.now.wall.to_rfc3339(),

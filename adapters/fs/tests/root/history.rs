@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use castellan_core::id::{JobId, RunId};
-use castellan_core::run::history::{Outcome, RunRecord, TaskRecord};
+use castellan_core::run::history::{JobPast, Outcome, RunRecord, TaskRecord};
 use castellan_fs::history::History;
 use serde_json::json;
 
@@ -15,6 +15,7 @@ fn running(run: &str, job: &str) -> RunRecord {
         run_id: run.to_owned(),
         job_id: job.to_owned(),
         trigger: "event Startup".to_owned(),
+        due: None,
         status: "running".to_owned(),
         outcome: None,
         started_at: NEW_YEAR.to_rfc3339(),
@@ -127,6 +128,28 @@ fn ended(run: &str, job: &str, outcome: Outcome) -> RunRecord {
         tasks: Vec::new(),
         ..finished(run, job, 0)
     }
+}
+
+#[test]
+fn the_past_of_each_job_is_its_latest_run_and_its_latest_due_instant() {
+    let (_folder, root) = root();
+    let history = History::open(&root).unwrap();
+    let due = |run: &str, day: i64| RunRecord {
+        due: Some(days_later(day).to_rfc3339()),
+        started_at: days_later(day + 1).to_rfc3339(),
+        ..ended(run, "a", Outcome::Failed)
+    };
+    for record in [due("1-1", 5), due("1-2", 3), ended("1-9", "a", Outcome::Succeeded), running("2-1", "b")] {
+        history.insert_or_replace(&record).unwrap();
+    }
+    let past = |job_id: &str, outcome, due| JobPast {
+        job_id: job_id.to_owned(),
+        started_at: NEW_YEAR.to_rfc3339(),
+        outcome,
+        due,
+    };
+    let served = Some((days_later(5).to_rfc3339(), days_later(6).to_rfc3339()));
+    assert_eq!(history.past().unwrap(), [past("a", Some(Outcome::Succeeded), served), past("b", None, None)]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn output_that_was_cut_inside_a_secret_shows_no_part_of_it() {
 fn what_a_run_starts_hides_its_secrets_too() {
     let tasks = r#"{"id":"a","command":"echo"}"#;
     let rig = Rig::new(&job(tasks, SECRET), json!({ "Token": VALUE })).begun();
-    let origin = Origin { trigger: String::from("test"), chain: rig.run.chain(), lineage: Vec::new() };
+    let origin = Origin { trigger: String::from("test"), chain: rig.run.chain(), ..Origin::default() };
     let admitted = Admitted::new(job(tasks, ""), origin, &values(json!({ "copy": VALUE }))).unwrap();
     let (mut desk, mut effects) = (desk(), Effects::new());
     let next = Run::begin(RunId::new(7, 2), admitted, &mut desk.turn(at(0), &mut effects));
