@@ -72,11 +72,12 @@ impl Service {
             return Err(Failure::cannot_start(error));
         }
         let unfinished = history.unfinished().map_err(Failure::cannot_start)?;
+        let past = history.past().map_err(Failure::cannot_start)?;
         let log = LogWriter::start(&root, output, settings.log_level).map_err(Failure::cannot_start)?;
         library_log::install(log.queue(), clock);
         let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
         let definitions = root.read_definitions(&kinds, &settings.plugin_path);
-        let first = VecDeque::from([Event::Loaded(Loaded { definitions, unfinished }), Event::Opened(endpoints)]);
+        let first = VecDeque::from([Event::Loaded(Loaded { definitions, unfinished, past }), Event::Opened(endpoints)]);
 
         let (sender, events) = bounded(EVENT_QUEUE);
         let executor = ExecutorThread::start().map_err(Failure::cannot_start)?;

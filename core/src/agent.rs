@@ -20,6 +20,7 @@
 mod answers;
 mod connections;
 mod definitions;
+mod event_starts;
 mod lifecycle;
 mod losses;
 mod messages;
@@ -45,7 +46,7 @@ use crate::job::catalog::Catalog;
 use crate::job::finding::Findings;
 use crate::log_message::Level;
 use crate::plugin::supervisor::Supervisor;
-use crate::run::Run;
+use crate::run::{Chain, Run};
 use crate::schedule::Timetable;
 use crate::surroundings::Surroundings;
 use crate::time::{Deadline, Monotonic, Now};
@@ -67,8 +68,9 @@ pub struct Agent {
     pending: BTreeMap<TicketId, answers::Pending>,
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
-    /// Runs that ended lately, with their place in a chain of events.
-    ended: VecDeque<(RunId, u32)>,
+    /// Runs that ended lately, with what they hand down.
+    ended: VecDeque<(RunId, Chain)>,
+    event_starts: event_starts::EventStarts,
     denials: record::Denials,
     losses: losses::Losses,
     phase: lifecycle::Lifecycle,
@@ -99,6 +101,7 @@ impl Agent {
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
             ended: VecDeque::new(),
+            event_starts: event_starts::EventStarts::default(),
             denials: record::Denials::default(),
             losses: losses::Losses::default(),
             phase: lifecycle::Lifecycle::Loading,

@@ -8,7 +8,7 @@ use crate::acl::{Denial, Subject};
 use crate::api::ApiRequest;
 use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
-use crate::run::history::RunRecord;
+use crate::run::history::{JobPast, RunRecord};
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
 
@@ -49,6 +49,8 @@ pub struct Loaded {
     pub definitions: Vec<DefinitionFile>,
     /// Runs that have no outcome in the history: the agent died while they ran.
     pub unfinished: Vec<RunRecord>,
+    /// What the history knows of each job.
+    pub past: Vec<JobPast>,
 }
 
 /// Jobs or plugins.

@@ -18,6 +18,14 @@ pub const LOG_MESSAGE_BYTES: usize = 64 << 10;
 pub const DENIALS: usize = 1000;
 /// Runs that one page of the history shows.
 pub const RUNS_PER_PAGE: usize = 100;
+/// Starts of one job by events in a minute; further ones are refused, so that a loop of events is slow enough to be stopped.
+pub const EVENT_STARTS_PER_MINUTE: usize = 100;
+/// Ids of messages that are remembered, so that one that is sent again starts nothing.
+pub const MESSAGE_IDS: usize = 1024;
+/// Characters of a message's id.
+pub const MESSAGE_ID_CHARS: usize = 256;
+/// Runs of one job that the history keeps; of failures three times as many.
+pub const RUNS_PER_JOB: usize = 1000;
 /// Requests that wait for a run to finish (`?wait=true`), so that waiting clients cannot grow the table without end.
 pub const WAITING_REQUESTS: usize = 256;
 /// Nesting of conditions, so that a parser of untrusted text cannot exhaust the stack.

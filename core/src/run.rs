@@ -19,21 +19,25 @@
 //! Running     limit or cancel          same         Signal TERM; after the grace Signal KILL
 //! Collecting  started                  Collecting   its end was seen first
 //! Collecting  collected                (advance)
+//! (advance)   to be tried again        Pausing      PersistRun; at once where the delay is 0
+//! Pausing     pause over               (advance)    the same task, its condition is not asked again
+//! Pausing     cancel                   (finish)
 //! Clearing    last tree discarded      Closing      PersistRun
 //! Closing     persisted, either way    Done
 //! any         cancel                   same         the next *advance* is *finish*, unless it is finishing already
 //! any         any other                same         an anomaly on record
 //! ```
 //! *advance* considers tasks until one must be executed: a skipped task leads to the next in list order, a built-in is
-//! carried out at once, a process is asked for (`Preparing`, Spawn), and the end of the list or a route to `stop` is
+//! carried out at once, a process is asked for (`Preparing`, Spawn, and a PersistRun that nobody waits for), and the end of the list or a route to `stop` is
 //! *finish*: every tree the run started is discarded (`Clearing`), then the outcome is recorded.
 //!
 //! Never: a process before its start record is durable; more than [`TASKS_PER_RUN`](crate::limits::TASKS_PER_RUN) tasks; an event of another spawn
 //! changes a phase.
 
 pub mod admission;
-mod built_in;
+pub(crate) mod built_in;
 mod context;
+mod ending;
 pub mod history;
 mod launch;
 mod message;
@@ -41,6 +45,8 @@ mod phase;
 mod progress;
 mod record;
 mod routing;
+mod saving;
+pub(crate) mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -52,19 +58,21 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value};
 
-use crate::effect::{ProcessOrder, StoreOrder, TreeSignal};
+use crate::effect::{ProcessOrder, StoreOrder};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, JobId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
 use crate::log_message::Level;
-use crate::time::Deadline;
+use crate::time::{Deadline, WallTime};
 use crate::turn::Turn;
 use context::Context;
 use history::{Outcome, RunRecord};
 pub(crate) use launch::candidates;
 pub(crate) use message::{FiredEvent, JobRequest, Request};
-use phase::{Live, Phase, Stop};
+use phase::{Live, Phase};
 use routing::Next;
+use saving::Saving;
+use secret::Secrets;
 
 /// Seconds between SIGTERM and SIGKILL of a task's tree (contract section 3, `timeoutSeconds`).
 pub(crate) const KILL_GRACE_SECONDS: u64 = 5;
@@ -78,6 +86,8 @@ pub(crate) struct Run {
     pub(crate) order: u64,
     /// How it came about.
     pub(crate) origin: Origin,
+    /// What its trigger gave, until it begins.
+    given: Map<String, Value>,
     context: Context,
     record: RunRecord,
     skipped_by_condition: bool,
@@ -86,6 +96,10 @@ pub(crate) struct Run {
     trees: BTreeSet<SpawnId>,
     canceled: Option<String>,
     requests: Vec<Request>,
+    secrets: Secrets,
+    /// How often the task in hand was tried again.
+    retries: u32,
+    saving: Saving,
 }
 
 /// A run that may start: its job and the values it was given.
@@ -93,6 +107,7 @@ pub(crate) struct Run {
 pub(crate) struct Admitted {
     pub(crate) job: Arc<JobDefinition>,
     pub(crate) origin: Origin,
+    given: Map<String, Value>,
     context: Context,
 }
 
@@ -101,25 +116,38 @@ pub(crate) struct Admitted {
 pub(crate) struct Origin {
     /// What started it, for people: `event Startup`, `schedule`, `api`.
     pub(crate) trigger: String,
-    /// How many events led from one run to the next before this one.
-    pub(crate) depth: u32,
+    /// The instant of its schedule that it is for.
+    pub(crate) due: Option<WallTime>,
+    /// Which runs led to it.
+    pub(crate) chain: Chain,
     /// The jobs whose conditions were false and that named this one as their alternate.
     pub(crate) lineage: Vec<JobId>,
+}
+
+/// What a run hands down to those that it starts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chain {
+    /// How many events led from one run to the next before this one.
+    pub(crate) depth: u32,
+    /// What the former ones had to hide.
+    pub(crate) secrets: Secrets,
 }
 
 impl Admitted {
     /// Checks the values against the job's parameters.
     pub(crate) fn new(job: Arc<JobDefinition>, origin: Origin, values: &Map<String, Value>) -> Result<Self, String> {
         let context = Context::new(values, &job.parameters).map_err(|invalid| invalid.message)?;
-        Ok(Self { job, origin, context })
+        Ok(Self { job, origin, given: values.clone(), context })
     }
 }
 
 impl Run {
     /// Makes the start of the run durable; everything else follows from that.
     pub(crate) fn begin(id: RunId, admitted: Admitted, turn: &mut Turn<'_>) -> Self {
-        let Admitted { job, origin, context } = admitted;
-        let record = record::opening(&id, &job, &origin.trigger, &context, turn);
+        let Admitted { job, origin, given, context } = admitted;
+        let mut secrets = origin.chain.secrets.clone();
+        secrets.learn(&context, &job.parameters);
+        let record = record::opening(&id, &job, &origin, &context, &secrets, turn);
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::PersistRun { ticket, record: record.clone() });
         let component = Component::Job(job.id.clone());
@@ -130,6 +158,7 @@ impl Run {
             job,
             order: ticket.0,
             origin,
+            given,
             context,
             record,
             skipped_by_condition: false,
@@ -138,7 +167,20 @@ impl Run {
             trees: BTreeSet::new(),
             canceled: None,
             requests: Vec::new(),
+            secrets,
+            retries: 0,
+            saving: Saving::default(),
         }
+    }
+
+    /// What it hands down to a run that it starts.
+    pub(crate) fn chain(&self) -> Chain {
+        Chain { depth: self.origin.chain.depth.saturating_add(1), secrets: self.secrets.clone() }
+    }
+
+    /// A text about it as it may be seen.
+    pub(crate) fn mask(&self, text: String) -> String {
+        self.secrets.mask(text)
     }
 
     /// The run as it stands.
@@ -163,11 +205,17 @@ impl Run {
 
     /// When it wants to be called next.
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
+        if let Phase::Pausing(pause) = &self.phase {
+            return Some(pause.deadline());
+        }
         self.phase.limited().and_then(Live::next_deadline)
     }
 
     /// A record of this run reached the disk, or failed to.
     pub(crate) fn on_persisted(&mut self, ticket: TicketId, result: &Result<(), String>, turn: &mut Turn<'_>) {
+        if self.saving.is_answer(ticket) {
+            return self.on_saved(result, turn);
+        }
         match (&self.phase, result) {
             (Phase::Recording(asked), Ok(())) if *asked == ticket => match self.canceled.clone() {
                 Some(reason) => self.finish(Outcome::Canceled, reason, turn),
@@ -188,6 +236,30 @@ impl Run {
         }
     }
 
+    /// Its job was changed before it began: it runs as the job is now, if it still may.
+    pub(crate) fn on_redefined(&mut self, job: &Arc<JobDefinition>, turn: &mut Turn<'_>) {
+        if !matches!(self.phase, Phase::Recording(_) | Phase::Waiting) {
+            return;
+        }
+        if !job.enabled || !job.runs_here(turn.surroundings.here) {
+            return self.cancel("its job was disabled, or excluded here by osFilter, before it began.", turn);
+        }
+        match Context::new(&self.given, &job.parameters) {
+            Err(invalid) => {
+                let reason = format!("its job was changed before it began, and now {}", invalid.message);
+                self.cancel(&reason, turn);
+            }
+            Ok(context) => {
+                self.secrets.learn(&context, &job.parameters);
+                self.record.context = self.secrets.shown(&context, &job.parameters);
+                self.context = context;
+                self.job = Arc::clone(job);
+                let message = format!("Run {} has not begun and takes the new definition of its job.", self.id);
+                self.log(Level::Information, "RunRedefined", message, turn);
+            }
+        }
+    }
+
     /// Whether it waits for a free place.
     pub(crate) const fn is_waiting(&self) -> bool {
         matches!(self.phase, Phase::Waiting)
@@ -203,6 +275,7 @@ impl Run {
         if !self.is_waiting() {
             return self.anomaly("its admission", turn);
         }
+        self.given = Map::new();
         self.publish_event("started", None, turn);
         let first = self.job_condition(turn).unwrap_or_else(|| Next::Task(0, String::from("First in the list.")));
         self.skipped_by_condition = matches!(first, Next::End(Outcome::Skipped, _));
@@ -287,8 +360,10 @@ impl Run {
         }
         let (live, status) = (live.clone(), *status);
         let (end, reason) = live.judge(status);
-        self.record.set_result(status, stdout, stderr);
+        // What the task merged may be a new secret, so it counts before anything is recorded.
         self.remember(live.index, status, &record::text(stdout));
+        let (stdout, stderr) = (record::masked(stdout, &self.secrets), record::masked(stderr, &self.secrets));
+        self.record.set_result(status, stdout, stderr);
         let next = self.task_ended(live.index, end, reason, &live, turn);
         self.advance(next, turn);
     }
@@ -301,77 +376,5 @@ impl Run {
         if self.trees.is_empty() {
             self.close(turn);
         }
-    }
-
-    /// A time limit or grace may be over.
-    pub(crate) fn on_deadline(&mut self, turn: &mut Turn<'_>) {
-        let Some(live) = self.phase.live_mut() else { return };
-        match live.due(turn.now.monotonic) {
-            None => {}
-            Some(TreeSignal::Terminate) => {
-                let seconds = self.job.tasks.get(live.index).map_or(0, |task| task.timeout_seconds);
-                self.stop_task(Stop::TimedOut { seconds }, turn);
-            }
-            Some(TreeSignal::Kill) => {
-                let spawn = live.spawn;
-                turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Kill });
-            }
-        }
-    }
-
-    /// Ends the run early; its trees are terminated, later killed. A run that is ending already ends as it was going to.
-    pub(crate) fn cancel(&mut self, reason: &str, turn: &mut Turn<'_>) {
-        if self.canceled.is_some() || matches!(self.phase, Phase::Clearing | Phase::Closing(_) | Phase::Done) {
-            return;
-        }
-        self.canceled = Some(reason.to_string());
-        if self.is_waiting() {
-            return self.finish(Outcome::Canceled, reason.to_string(), turn);
-        }
-        self.stop_task(Stop::Canceled { reason: reason.to_string() }, turn);
-    }
-
-    fn stop_task(&mut self, stop: Stop, turn: &mut Turn<'_>) {
-        let prepared_yet = matches!(self.phase, Phase::Releasing(_) | Phase::Running(_));
-        let Some(live) = self.phase.live_mut() else { return };
-        if !live.stop(stop, turn.now.monotonic) {
-            return;
-        }
-        let spawn = live.spawn;
-        let order = if prepared_yet {
-            ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate }
-        } else {
-            ProcessOrder::Abort { spawn, reason: String::from("it was stopped before it could start.") }
-        };
-        turn.process(order);
-    }
-
-    /// Ends what is left of the run's processes, then records the outcome.
-    fn finish(&mut self, outcome: Outcome, reason: String, turn: &mut Turn<'_>) {
-        self.record.close(outcome, reason, turn.now);
-        self.phase = Phase::Clearing;
-        for spawn in &self.trees {
-            turn.process(ProcessOrder::Discard { spawn: *spawn });
-        }
-        if self.trees.is_empty() {
-            self.close(turn);
-        }
-    }
-
-    fn close(&mut self, turn: &mut Turn<'_>) {
-        let ticket = turn.counters.ticket();
-        self.record.context = record::shown(&self.context, &self.job);
-        turn.store(StoreOrder::PersistRun { ticket, record: self.record.clone() });
-        self.phase = Phase::Closing(ticket);
-        let message = format!(
-            "Run {} ended as {}. {}",
-            self.id,
-            self.record.status,
-            self.record.reason.clone().unwrap_or_default()
-        );
-        let level = if self.record.is_good() { Level::Information } else { Level::Warning };
-        self.log(level, "RunFinished", message, turn);
-        self.publish_event("finished", None, turn);
-        self.publish_completion(turn);
     }
 }

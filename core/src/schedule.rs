@@ -108,6 +108,26 @@ impl Timetable {
         Ok(())
     }
 
+    /// Goes on after the last instant that was served before the agent started: what was missed since is due now where missed
+    /// runs are made up for, and nothing is due twice.
+    pub(crate) fn resume(&mut self, id: &JobId, served: WallTime, now: Now) {
+        let Some(Schedule::Instants { rule, zone, missed, next, last_run }) = self.schedules.get_mut(id) else {
+            return;
+        };
+        let after = match missed {
+            MissedRuns::Skip => served.max(now.wall),
+            MissedRuns::RunOnce => served,
+        };
+        let first = rule.next_after(*zone, after);
+        *last_run = Some(served);
+        if let Some(former) = core::mem::replace(next, first) {
+            self.instants.remove(&(former, id.clone()));
+        }
+        if let Some(first) = first {
+            self.instants.insert((first, id.clone()));
+        }
+    }
+
     /// Ends a job's schedule.
     pub(crate) fn remove(&mut self, id: &JobId) {
         match self.schedules.remove(id) {

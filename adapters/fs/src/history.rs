@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use castellan_core::id::{JobId, RunId};
-use castellan_core::run::history::RunRecord;
+use castellan_core::limits::RUNS_PER_JOB;
+use castellan_core::run::history::{JobPast, Outcome, RunRecord};
 use castellan_core::time::WallTime;
 use rusqlite::{Connection, OpenFlags, Row, params};
 use rustix::fs::{Mode, OFlags, openat};
@@ -32,7 +33,30 @@ const SCHEMA: &str = "
     ) STRICT;
     CREATE INDEX IF NOT EXISTS run_by_job ON run (job_id, boot, number);
     CREATE INDEX IF NOT EXISTS run_by_order ON run (boot, number);
+    CREATE INDEX IF NOT EXISTS run_by_due ON run (job_id, json_extract(record, '$.due'))
+        WHERE json_extract(record, '$.due') IS NOT NULL;
     CREATE INDEX IF NOT EXISTS run_unfinished ON run (boot) WHERE finished IS NULL;
+";
+/// How much longer failures are kept than other runs.
+const FAILURES: i64 = 3;
+/// What is beyond `?1` (instant) or `?3` (place among the job's runs that ended, newest first), for failures `?2` or `?4`.
+const PRUNE: &str = "
+    DELETE FROM run WHERE run_id IN (
+        SELECT run_id FROM (
+            SELECT run_id, finished, status IN ('Failed', 'TimedOut', 'Lost') AS failed,
+                   ROW_NUMBER() OVER (PARTITION BY job_id ORDER BY boot DESC, number DESC) AS place
+            FROM run WHERE finished IS NOT NULL)
+        WHERE finished < iif(failed, ?2, ?1) OR place > iif(failed, ?4, ?3))
+";
+/// SQLite takes `started` from the row that has the greatest due instant; RFC 3339 in UTC sorts as text.
+const PAST: &str = "
+    SELECT latest.job_id, latest.started, latest.status, served.due, served.started
+    FROM (SELECT job_id, started, status,
+                 ROW_NUMBER() OVER (PARTITION BY job_id ORDER BY boot DESC, number DESC) AS place FROM run) AS latest
+    LEFT JOIN (SELECT job_id, max(json_extract(record, '$.due')) AS due, started FROM run
+               WHERE json_extract(record, '$.due') IS NOT NULL GROUP BY job_id) AS served
+           ON served.job_id = latest.job_id
+    WHERE latest.place = 1 ORDER BY latest.job_id
 ";
 const MILLIS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -72,7 +96,8 @@ impl History {
                 .connection
                 .execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"))
                 .map_err(error),
-            LAYOUT => Ok(()),
+            // What came later without another layout is added.
+            LAYOUT => self.connection.execute_batch(SCHEMA).map_err(error),
             other => Err(RootError::Invalid {
                 path: self.path.clone(),
                 what: format!(
@@ -119,6 +144,26 @@ impl History {
         self.select("SELECT run_id, record FROM run WHERE finished IS NULL ORDER BY boot, number", params![])
     }
 
+    /// The latest run of each job, and the latest due instant that a run was made for.
+    ///
+    /// # Errors
+    /// A sentence with the reason.
+    pub fn past(&self) -> Result<Vec<JobPast>, String> {
+        let failed = |error: rusqlite::Error| format!("{} cannot be read: {error}", self.path.display());
+        let mut statement = self.connection.prepare(PAST).map_err(failed)?;
+        let read = |row: &Row<'_>| {
+            let due: (Option<String>, Option<String>) = (row.get(3)?, row.get(4)?);
+            Ok(JobPast {
+                job_id: row.get(0)?,
+                started_at: row.get(1)?,
+                outcome: Outcome::from_name(&row.get::<_, String>(2)?),
+                due: due.0.zip(due.1),
+            })
+        };
+        let rows = statement.query_map(params![], read).map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
     /// At most `limit` runs, of this job and with this id where given, newest first.
     ///
     /// # Errors
@@ -136,14 +181,20 @@ impl History {
         self.select(&query, params![job, run, limit])
     }
 
-    /// Forgets runs that ended more than `days` days before `now`; gives their number. A run without an end stays.
+    /// Forgets runs that ended more than `days` days before `now` and what is beyond the newest
+    /// [`RUNS_PER_JOB`] of a job; failures have three times as long and as many. Gives the number of runs forgotten. A run
+    /// without an end stays.
     ///
     /// # Errors
     /// A sentence with the reason; nothing is forgotten then.
     pub fn prune(&self, days: u32, now: WallTime) -> Result<usize, String> {
-        let limit = now.as_millis().saturating_sub(i64::from(days).saturating_mul(MILLIS_PER_DAY));
+        let before = |days: i64| now.as_millis().saturating_sub(days.saturating_mul(MILLIS_PER_DAY));
+        let days = i64::from(days);
+        let places = i64::try_from(RUNS_PER_JOB).unwrap_or(i64::MAX);
+        let limits =
+            params![before(days), before(days.saturating_mul(FAILURES)), places, places.saturating_mul(FAILURES)];
         self.connection
-            .execute("DELETE FROM run WHERE finished IS NOT NULL AND finished < ?1", params![limit])
+            .execute(PRUNE, limits)
             .map_err(|error| format!("old runs were not removed from {}: {error}", self.path.display()))
     }
 

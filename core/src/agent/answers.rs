@@ -90,7 +90,7 @@ impl Agent {
         if let Some(run) = self.runs.get_mut(run) {
             run.on_persisted(ticket, result, &mut self.desk.turn(now, effects));
         } else if let Err(error) = result {
-            let message = format!("The end of run {run} could not be recorded: {error}.");
+            let message = format!("A record of run {run} could not be written: {error}.");
             self.desk.turn(now, effects).log(Level::Error, "HistoryNotWritten", message);
         }
         let (recorded, rest): (Vec<_>, Vec<_>) =

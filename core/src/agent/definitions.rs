@@ -20,9 +20,9 @@ use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
 use crate::plugin::settings::flatten;
 use crate::plugin::supervisor::Supervisor;
-use crate::run::history::{Outcome, RunRecord};
+use crate::run::history::{JobPast, Outcome, RunRecord};
 use crate::schedule::zone::Zone;
-use crate::time::Now;
+use crate::time::{Now, WallTime};
 
 impl Agent {
     pub(super) fn on_loaded(&mut self, now: Now, loaded: Loaded, effects: &mut Effects) {
@@ -31,11 +31,27 @@ impl Agent {
             return self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
         }
         let report = self.load(now, loaded.definitions, effects);
+        for past in &loaded.past {
+            self.resume(past, now);
+        }
         for record in loaded.unfinished {
             self.lose(now, record, effects);
         }
         let message = format!("{} definitions loaded, {} refused.", report.loaded.len(), report.refused.len());
         self.desk.turn(now, effects).log(Level::Information, "Loaded", message);
+    }
+
+    /// What a job did in a former life of the agent counts: no due instant is run for twice, and missed ones are made up for.
+    fn resume(&mut self, past: &JobPast, now: Now) {
+        let Some(job) = self.catalog.find(&past.job_id) else { return };
+        let last = LastRun { started_at: past.started_at.clone(), outcome: past.outcome.map(Outcome::as_str) };
+        self.last_runs.insert(job.id.clone(), last);
+        let Some((due, started)) = &past.due else { return };
+        // One run stands for all instants that were missed until it started.
+        let served = [due, started].into_iter().filter_map(|at| WallTime::parse_rfc3339(at)).max();
+        if let Some(served) = served {
+            self.timetable.resume(&job.id, served, now);
+        }
     }
 
     /// A run of a former life of the agent, which died while it ran.
@@ -219,6 +235,9 @@ impl Agent {
         }
         let job = self.catalog.insert(job);
         self.regrant_job(now, &id, job.allowed_publications.clone(), job.allowed_subscriptions.clone(), effects);
+        for run in self.runs.values_mut().filter(|run| run.job.id == id) {
+            run.on_redefined(&job, &mut self.desk.turn(now, effects));
+        }
         let schedule = served(&job);
         if former.is_some_and(|former| served(&former) == schedule) {
             return;
@@ -238,6 +257,7 @@ impl Agent {
         let Some(job) = self.catalog.remove(id) else { return };
         self.timetable.remove(&job.id);
         self.last_runs.remove(&job.id);
+        self.event_starts.forget(&job.id);
         self.regrant_job(now, &job.id, vec![], vec![], effects);
         for run in self.runs.values_mut().filter(|run| run.job.id == job.id && !run.is_active()) {
             run.cancel("the job was taken out of service before it began.", &mut self.desk.turn(now, effects));

@@ -9,7 +9,7 @@ use super::Agent;
 use crate::effect::{BrokerOrder, Effect, Effects};
 use crate::event::Endpoints;
 use crate::log_message::Level;
-use crate::run::FiredEvent;
+use crate::run::{Chain, FiredEvent};
 use crate::time::{Deadline, Monotonic, Now};
 
 /// The agent exits so long after it was asked to, whatever is left: a service must stop within 10 s, and its servers and
@@ -89,7 +89,12 @@ impl Agent {
         self.desk.turn(now, effects).log(Level::Information, "Ready", message);
         self.begin_start(now, effects);
         self.continue_start(now, effects);
-        self.fire(now, &FiredEvent { name: "Startup".to_string(), context: Map::new() }, 0, effects);
+        self.fire(
+            now,
+            &FiredEvent { name: "Startup".to_string(), context: Map::new(), id: None },
+            Chain::default(),
+            effects,
+        );
     }
 
     pub(super) fn on_stop_requested(&mut self, now: Now, reason: &str, effects: &mut Effects) {

@@ -2,14 +2,13 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use super::Agent;
 use crate::acl::{Action, Subject};
 use crate::effect::Effects;
 use crate::id::Component;
-use crate::log_message::LogMessage;
-use crate::run::{FiredEvent, JobRequest, Origin};
+use crate::log_message::{Level, LogMessage};
+use crate::run::{Chain, FiredEvent, JobRequest, Origin, Run, built_in};
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -45,6 +44,8 @@ impl Agent {
     ) -> Result<(), String> {
         let message = LogMessage::parse(payload)?;
         let record = message.into_record(now.wall, &subject.client_id, subject.pid, &subject.component);
+        let run = subject.run.as_ref().and_then(|id| self.runs.get(id));
+        let record = built_in::hidden(record, &|text| run.map_or_else(|| text.clone(), |run| run.mask(text.clone())));
         self.desk.turn(now, effects).log_record(record);
         Ok(())
     }
@@ -58,9 +59,20 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<(), String> {
         let event = FiredEvent::parse(payload)?;
-        let depth = self.depth_of(subject)?.saturating_add(1);
-        self.fire(now, &event, depth, effects);
+        if self.is_repeated(now, subject, event.id.as_deref(), effects) {
+            return Ok(());
+        }
+        let chain = self.chain_of(subject)?;
+        self.fire(now, &event, chain, effects);
         Ok(())
+    }
+
+    /// Whether a message came already: MQTT delivers at least once, and its sender may have sent it again.
+    fn is_repeated(&mut self, now: Now, subject: &Subject, id: Option<&str>, effects: &mut Effects) -> bool {
+        let Some(id) = id.filter(|id| !self.event_starts.is_new(&subject.component, id)) else { return false };
+        let message = format!("Message '{id}' of {} came already; it starts nothing again.", subject.component);
+        self.desk.turn(now, effects).log_about(Level::Information, "Event", message, Some(&subject.component));
+        true
     }
 
     /// Triggers one job. The agent's own completions on this topic do not come here.
@@ -72,8 +84,11 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<(), String> {
         let request = JobRequest::parse(payload)?;
-        let depth = self.depth_of(subject)?.saturating_add(1);
-        self.run_requested(now, &request, &subject.component, depth, effects)
+        if self.is_repeated(now, subject, request.id.as_deref(), effects) {
+            return Ok(());
+        }
+        let chain = self.chain_of(subject)?;
+        self.run_requested(now, &request, &subject.component, chain, effects)
     }
 
     /// A message on `JobService`, from a client or from a task's `publish-mqtt`.
@@ -82,21 +97,21 @@ impl Agent {
         now: Now,
         request: &JobRequest,
         by: &Component,
-        depth: u32,
+        chain: Chain,
         effects: &mut Effects,
     ) -> Result<(), String> {
-        let JobRequest { job: id, context } = request;
+        let JobRequest { job: id, context, .. } = request;
         let job = self.catalog.find(id).cloned().ok_or_else(|| format!("There is no job '{id}' in service."))?;
         let trigger = format!("message on JobService from {by}");
-        self.trigger_or_log(now, &job, Origin { trigger, depth, lineage: Vec::new() }, context, effects);
+        self.trigger_or_log(now, &job, Origin { trigger, chain, ..Origin::default() }, context, effects);
         Ok(())
     }
 
-    /// How many events led to the run that sent a message; last messages may come when it has just ended.
-    fn depth_of(&self, subject: &Subject) -> Result<u32, String> {
-        let Some(id) = &subject.run else { return Ok(0) };
-        let ended = || self.ended.iter().find(|(ended, _)| ended == id).map(|(_, depth)| *depth);
-        let active = self.runs.get(id).map(|run| run.origin.depth);
+    /// What the run that sent a message hands down; last messages may come when it has just ended.
+    fn chain_of(&self, subject: &Subject) -> Result<Chain, String> {
+        let Some(id) = &subject.run else { return Ok(Chain { depth: 1, ..Chain::default() }) };
+        let ended = || self.ended.iter().find(|(ended, _)| ended == id).map(|(_, chain)| chain.clone());
+        let active = self.runs.get(id).map(Run::chain);
         active.or_else(ended).ok_or_else(|| format!("Run {id}, which sent it, ended too long ago."))
     }
 }

@@ -12,10 +12,10 @@ use crate::api::ApiResponse;
 use crate::effect::{Effect, Effects};
 use crate::id::{Component, RequestId, RunId};
 use crate::job::JobDefinition;
-use crate::limits::ENDED_RUNS;
+use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE};
 use crate::log_message::Level;
 use crate::run::history::Outcome;
-use crate::run::{Admitted, FiredEvent, Origin, Request, Run, admission};
+use crate::run::{Admitted, Chain, FiredEvent, Origin, Request, Run, admission};
 use crate::schedule::Tick;
 use crate::time::{Deadline, Monotonic, Now};
 
@@ -47,14 +47,24 @@ pub(super) enum TriggerRefusal {
 
 impl Agent {
     /// Starts every job that waits for an event.
-    pub(super) fn fire(&mut self, now: Now, event: &FiredEvent, depth: u32, effects: &mut Effects) {
+    pub(super) fn fire(&mut self, now: Now, event: &FiredEvent, chain: Chain, effects: &mut Effects) {
         let jobs = self.catalog.for_event(&event.name);
         if jobs.is_empty() {
             let message = format!("Event '{}' fired; no job waits for it.", event.name);
             self.desk.turn(now, effects).log(Level::Debug, "Event", message);
         }
         for job in jobs {
-            let origin = Origin { trigger: format!("event {}", event.name), depth, lineage: Vec::new() };
+            if !self.event_starts.admit(&job.id, now.monotonic) {
+                let message = format!(
+                    "Job {} was not run by event {}: events started it {EVENT_STARTS_PER_MINUTE} times in the last minute, \
+                     which is the most. Fire fewer events, or gather them into one.",
+                    job.id, event.name
+                );
+                let component = Component::Job(job.id.clone());
+                self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+                continue;
+            }
+            let origin = Origin { trigger: format!("event {}", event.name), chain: chain.clone(), ..Origin::default() };
             self.trigger_or_log(now, &job, origin, &event.context, effects);
         }
     }
@@ -90,11 +100,11 @@ impl Agent {
         if self.is_stopping() {
             return Err(TriggerRefusal::Conflict(String::from("the agent is stopping.")));
         }
-        if origin.depth > EVENT_CHAIN_DEPTH {
+        if origin.chain.depth > EVENT_CHAIN_DEPTH {
             let why = format!(
                 "it would be run {} in a chain of runs that started each other; at most {EVENT_CHAIN_DEPTH} are followed. \
                  Break the loop.",
-                origin.depth
+                origin.chain.depth
             );
             return Err(TriggerRefusal::Conflict(why));
         }
@@ -116,9 +126,9 @@ impl Agent {
         }
         for (id, tick) in self.timetable.take_due(now) {
             let Some(job) = self.catalog.find(id.as_str()).cloned() else { continue };
-            let trigger = match tick {
-                Tick::Elapsed => String::from("schedule"),
-                Tick::Due(at) => format!("schedule, due {}", at.to_rfc3339()),
+            let (trigger, due) = match tick {
+                Tick::Elapsed => (String::from("schedule"), None),
+                Tick::Due(at) => (format!("schedule, due {}", at.to_rfc3339()), Some(at)),
                 Tick::Missed(at) => {
                     let message = format!(
                         "Job {id} was not run at {}: the machine slept or its clock was set. Set \"missedRuns\": \"runOnce\" \
@@ -130,7 +140,7 @@ impl Agent {
                     continue;
                 }
             };
-            self.trigger_or_log(now, &job, Origin { trigger, ..Origin::default() }, &Map::new(), effects);
+            self.trigger_or_log(now, &job, Origin { trigger, due, ..Origin::default() }, &Map::new(), effects);
         }
     }
 
@@ -144,20 +154,23 @@ impl Agent {
                 run.on_admitted(&mut self.desk.turn(now, effects));
                 continue;
             }
-            let asked: Vec<(Component, u32, Request)> = self
+            let asked: Vec<(Component, Chain, Request)> = self
                 .runs
                 .values_mut()
                 .flat_map(|run| {
-                    let (component, depth) = (Component::Job(run.job.id.clone()), run.origin.depth.saturating_add(1));
-                    run.take_requests().into_iter().map(move |request| (component.clone(), depth, request))
+                    let requests = run.take_requests();
+                    let from = (!requests.is_empty()).then(|| (Component::Job(run.job.id.clone()), run.chain()));
+                    from.into_iter().flat_map(move |(component, chain)| {
+                        requests.clone().into_iter().map(move |request| (component.clone(), chain.clone(), request))
+                    })
                 })
                 .collect();
             let done: Vec<RunId> = self.runs.values().filter(|run| run.is_done()).map(|run| run.id.clone()).collect();
             if asked.is_empty() && done.is_empty() {
                 return;
             }
-            for (component, depth, request) in asked {
-                self.on_task_request(now, &component, depth, &request, effects);
+            for (component, chain, request) in asked {
+                self.on_task_request(now, &component, chain, &request, effects);
             }
             for id in done {
                 self.end_run(now, &id, effects);
@@ -170,14 +183,14 @@ impl Agent {
         &mut self,
         now: Now,
         component: &Component,
-        depth: u32,
+        chain: Chain,
         request: &Request,
         effects: &mut Effects,
     ) {
         match request {
-            Request::Event(event) => self.fire(now, event, depth, effects),
+            Request::Event(event) => self.fire(now, event, chain, effects),
             Request::Job(request) => {
-                if let Err(why) = self.run_requested(now, request, component, depth, effects) {
+                if let Err(why) = self.run_requested(now, request, component, chain, effects) {
                     self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", why, Some(component));
                 }
             }
@@ -187,7 +200,7 @@ impl Agent {
     fn end_run(&mut self, now: Now, id: &RunId, effects: &mut Effects) {
         let Some(run) = self.runs.remove(id) else { return };
         self.ended.truncate(ENDED_RUNS.saturating_sub(1));
-        self.ended.push_front((id.clone(), run.origin.depth));
+        self.ended.push_front((id.clone(), run.chain()));
         let record = run.record();
         let outcome = record.outcome.map(Outcome::as_str);
         if self.catalog.find(run.job.id.as_str()).is_some() {
@@ -218,7 +231,9 @@ impl Agent {
             return self.desk.turn(now, effects).log(Level::Error, "Alternate", message);
         }
         let Some(job) = self.catalog.find(alternate.as_str()).cloned() else { return };
-        let origin = Origin { trigger: format!("alternate of {}", run.job.id), depth: run.origin.depth, lineage };
+        // An alternate stands at the place of the job it stands in for.
+        let chain = Chain { depth: run.origin.chain.depth, ..run.chain() };
+        let origin = Origin { trigger: format!("alternate of {}", run.job.id), chain, lineage, ..Origin::default() };
         self.trigger_or_log(now, &job, origin, &values, effects);
     }
 

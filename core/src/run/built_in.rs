@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use super::message::{FiredEvent, JobRequest, Request};
 use crate::effect::BrokerOrder;
@@ -25,22 +25,27 @@ pub(crate) fn perform(
     command: &str,
     arguments: &[String],
     job: &JobDefinition,
+    hide: &dyn Fn(String) -> String,
     turn: &mut Turn<'_>,
 ) -> Option<Result<BuiltInResult, String>> {
     let result = match command {
         "echo" => Ok(BuiltInResult { stdout: format!("{}\n", arguments.join(" ")), request: None }),
-        "publish-mqtt" => publish(arguments, job, turn),
-        "log-message" => log_message(arguments, job, turn),
+        "publish-mqtt" => publish(arguments, job, hide, turn),
+        "log-message" => log_message(arguments, job, hide, turn),
         "fire-event" => fire_event(arguments),
-        "display-message" | "show-toast" | "check-approval-provider" => Err(format!(
-            "the built-in command '{command}' needs a desktop session, which this version does not serve; use log-message."
-        )),
+        "display-message" | "show-toast" => notify(command, arguments, job, hide, turn),
+        "check-approval-provider" => approval_provider(arguments),
         _ => return None,
     };
     Some(result)
 }
 
-fn publish(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Result<BuiltInResult, String> {
+fn publish(
+    arguments: &[String],
+    job: &JobDefinition,
+    hide: &dyn Fn(String) -> String,
+    turn: &mut Turn<'_>,
+) -> Result<BuiltInResult, String> {
     let options = Options::parse(arguments, &["topic", "payload", "qos"], &["retain"])?;
     let topic = options.required("topic")?;
     let name = crate::acl::topic::TopicName::parse(&topic).map_err(|error| error.message)?;
@@ -63,7 +68,7 @@ fn publish(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Re
         "JobService" => Some(Request::Job(JobRequest::parse(&payload)?)),
         "KeeperLogger" => {
             let message = LogMessage::parse(&payload)?;
-            turn.log_record(message.into_own_record(&Component::Job(job.id.clone())));
+            turn.log_record(hidden(message.into_own_record(&Component::Job(job.id.clone())), hide));
             None
         }
         _ => None,
@@ -72,7 +77,12 @@ fn publish(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Re
     Ok(BuiltInResult { stdout: String::new(), request })
 }
 
-fn log_message(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -> Result<BuiltInResult, String> {
+fn log_message(
+    arguments: &[String],
+    job: &JobDefinition,
+    hide: &dyn Fn(String) -> String,
+    turn: &mut Turn<'_>,
+) -> Result<BuiltInResult, String> {
     let options = Options::parse(arguments, &["level", "category", "message"], &[])?;
     let message = options.required("message")?;
     let level = match options.value("level") {
@@ -83,8 +93,8 @@ fn log_message(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -
         timestamp: String::new(),
         level,
         source: job.name.clone(),
-        category: escape(&options.value("category").unwrap_or_else(|| "log-message".to_string())),
-        message: escape(&message),
+        category: escape(&hide(options.value("category").unwrap_or_else(|| "log-message".to_string()))),
+        message: escape(&hide(message)),
         correlation_id: String::new(),
         context: String::new(),
         client_id: None,
@@ -92,6 +102,42 @@ fn log_message(arguments: &[String], job: &JobDefinition, turn: &mut Turn<'_>) -
         component: Component::Job(job.id.clone()).to_string(),
     });
     Ok(BuiltInResult::default())
+}
+
+/// For a person at a desktop; where no session is served it goes to the log (contract section 3).
+fn notify(
+    command: &str,
+    arguments: &[String],
+    job: &JobDefinition,
+    hide: &dyn Fn(String) -> String,
+    turn: &mut Turn<'_>,
+) -> Result<BuiltInResult, String> {
+    let options = Options::parse(arguments, &["title", "message"], &[])?;
+    let message = options.required("message")?;
+    let message = options.value("title").map_or(message.clone(), |title| format!("{title}: {message}"));
+    turn.log_record(LogRecord {
+        timestamp: String::new(),
+        level: Level::Information,
+        source: job.name.clone(),
+        category: command.to_string(),
+        message: escape(&hide(message)),
+        correlation_id: String::new(),
+        context: String::new(),
+        client_id: None,
+        pid: None,
+        component: Component::Job(job.id.clone()).to_string(),
+    });
+    Ok(BuiltInResult::default())
+}
+
+/// Whether somebody could be asked to approve: one JSON object, made to be merged into the context.
+fn approval_provider(arguments: &[String]) -> Result<BuiltInResult, String> {
+    if !arguments.is_empty() {
+        return Err(String::from("check-approval-provider takes no arguments."));
+    }
+    let reason = "There is no user session in which somebody could be asked.";
+    let found = json!({ "approvalProvider": { "available": false, "reason": reason } });
+    Ok(BuiltInResult { stdout: format!("{found}\n"), request: None })
 }
 
 fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {
@@ -103,7 +149,13 @@ fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {
             serde_json::from_str(&text).map_err(|error| format!("--context must be one JSON object: {error}."))?
         }
     };
-    Ok(BuiltInResult { stdout: String::new(), request: Some(Request::Event(FiredEvent { name, context })) })
+    Ok(BuiltInResult { stdout: String::new(), request: Some(Request::Event(FiredEvent { name, context, id: None })) })
+}
+
+/// A line of the log as it may be seen.
+pub(crate) fn hidden(record: LogRecord, hide: &dyn Fn(String) -> String) -> LogRecord {
+    let (message, context) = (hide(record.message), hide(record.context));
+    LogRecord { message, context, ..record }
 }
 
 /// `--name value`, `--name=value` and `--flag`, strictly: an unknown or missing one is an error.

@@ -24,6 +24,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Self; 6] =
+        [Self::Succeeded, Self::Failed, Self::TimedOut, Self::Canceled, Self::Skipped, Self::Lost];
+
+    /// The outcome of this spelling; `None` for `running`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == name)
+    }
+
     /// The outcome as the contract spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,6 +56,9 @@ pub struct RunRecord {
     pub job_id: String,
     /// What started it: `event Startup`, `schedule`, `api`, `message JobService`.
     pub trigger: String,
+    /// The instant of its schedule that it was run for: RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
     /// `running`, or the outcome.
     pub status: String,
     /// The outcome, once there is one.
@@ -64,6 +76,19 @@ pub struct RunRecord {
     /// What was odd but did not change the course: unknown tokens, refused merges.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// What the history knows of a job's past.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JobPast {
+    /// The job's id.
+    pub job_id: String,
+    /// When its latest run started: RFC 3339, UTC.
+    pub started_at: String,
+    /// How that run ended; `None` where it has not.
+    pub outcome: Option<Outcome>,
+    /// The latest due instant of its schedule that a run was made for, and when that run started: RFC 3339, UTC.
+    pub due: Option<(String, String)>,
 }
 
 /// One task of a run as it went.

@@ -5,12 +5,15 @@ use alloc::string::{String, ToString};
 use serde_json::{Map, Value};
 
 use crate::json::Json;
+use crate::limits::MESSAGE_ID_CHARS;
 
 /// An event that starts every job which waits for it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FiredEvent {
     pub(crate) name: String,
     pub(crate) context: Map<String, Value>,
+    /// What tells it from others of its sender.
+    pub(crate) id: Option<String>,
 }
 
 /// A job that shall be run.
@@ -18,6 +21,8 @@ pub(crate) struct FiredEvent {
 pub(crate) struct JobRequest {
     pub(crate) job: String,
     pub(crate) context: Map<String, Value>,
+    /// What tells it from others of its sender.
+    pub(crate) id: Option<String>,
 }
 
 /// What a task asked of the agent.
@@ -32,7 +37,7 @@ impl FiredEvent {
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, String> {
         let message = Json::parse(payload).map_err(|error| error.to_string())?;
         let name = text(&message, &["eventName", "event", "name"]).ok_or("It has no eventName.")?;
-        Ok(Self { name, context: context(&message)? })
+        Ok(Self { name, context: context(&message)?, id: id(&message)? })
     }
 }
 
@@ -41,7 +46,15 @@ impl JobRequest {
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, String> {
         let message = Json::parse(payload).map_err(|error| error.to_string())?;
         let job = text(&message, &["jobId"]).ok_or("It has no jobId.")?;
-        Ok(Self { job, context: context(&message)? })
+        Ok(Self { job, context: context(&message)?, id: id(&message)? })
+    }
+}
+
+fn id(message: &Json) -> Result<Option<String>, String> {
+    match message.lookup(&["messageId"]) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(id)) if !id.is_empty() && id.chars().count() <= MESSAGE_ID_CHARS => Ok(Some(id.to_string())),
+        Some(_) => Err(alloc::format!("Its messageId is not a text of 1 to {MESSAGE_ID_CHARS} characters.")),
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) enum Phase {
     Releasing(Live),
     Running(Live),
     Collecting(Live, ExitStatus),
+    Pausing(Pause),
     Clearing,
     Closing(TicketId),
     Done,
@@ -30,7 +31,9 @@ impl Phase {
             Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) | Self::Collecting(live, _) => {
                 Some(live)
             }
-            Self::Recording(_) | Self::Waiting | Self::Clearing | Self::Closing(_) | Self::Done => None,
+            Self::Recording(_) | Self::Waiting | Self::Pausing(_) | Self::Clearing | Self::Closing(_) | Self::Done => {
+                None
+            }
         }
     }
 
@@ -41,6 +44,7 @@ impl Phase {
             Self::Recording(_)
             | Self::Waiting
             | Self::Collecting(..)
+            | Self::Pausing(_)
             | Self::Clearing
             | Self::Closing(_)
             | Self::Done => None,
@@ -54,6 +58,7 @@ impl Phase {
             Self::Recording(_)
             | Self::Waiting
             | Self::Collecting(..)
+            | Self::Pausing(_)
             | Self::Clearing
             | Self::Closing(_)
             | Self::Done => None,
@@ -63,6 +68,19 @@ impl Phase {
     /// The process with this number, if it is the one the run waits for.
     pub(super) fn live_of(&self, spawn: SpawnId) -> Option<Live> {
         self.live().filter(|live| live.spawn == spawn).cloned()
+    }
+}
+
+/// The time between two tries of a task.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pause {
+    pub(super) index: usize,
+    pub(super) until: Monotonic,
+}
+
+impl Pause {
+    pub(super) const fn deadline(&self) -> Deadline {
+        Deadline { at: self.until, reason: "the next try of a task" }
     }
 }
 

@@ -3,9 +3,10 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::history::{Outcome, TaskRecord};
-use super::phase::{Live, Phase};
+use super::phase::{Live, Pause, Phase};
 use super::routing::{self, Next, TaskEnd};
 use super::{Run, built_in, launch};
 use crate::effect::ProcessOrder;
@@ -30,8 +31,14 @@ impl Run {
             if let Some(reason) = &self.canceled {
                 next = Next::End(Outcome::Canceled, reason.clone());
             }
-            let index = match next {
-                Next::Task(index, _) => index,
+            let (index, is_retry) = match next {
+                Next::Task(index, _) => (index, false),
+                Next::Again { index, delay_seconds: 0, .. } => (index, true),
+                Next::Again { index, delay_seconds, .. } => {
+                    let until = turn.now.monotonic.plus_seconds(delay_seconds);
+                    self.phase = Phase::Pausing(Pause { index, until });
+                    return self.save(turn);
+                }
                 Next::End(outcome, reason) => return self.finish(outcome, reason, turn),
             };
             let job = Arc::clone(&self.job);
@@ -43,7 +50,7 @@ impl Run {
                 return self.finish(Outcome::Failed, reason, turn);
             }
             let skip = routing::skip(task, turn.surroundings.here, &self.lookup(turn), &|it| turn.setting(it));
-            if let Some(skip) = skip {
+            if let Some(skip) = skip.filter(|_| !is_retry) {
                 next = self.task_skipped(index, task, &skip, turn);
                 continue;
             }
@@ -69,18 +76,21 @@ impl Run {
             Err(error) => return Some(self.task_ended(index, TaskEnd::Failed, Some(error), &live, turn)),
         };
         self.warn_unknown(&task.id, &filled.unknown);
-        self.record.set_command_line(&task.command, &filled.texts);
+        let shown: Vec<String> = filled.texts.iter().map(|text| self.mask(text.clone())).collect();
+        self.record.set_command_line(&task.command, &shown);
         if let Some(reason) = unavailable(task) {
             return Some(self.task_ended(index, TaskEnd::Failed, Some(reason), &live, turn));
         }
         let job = Arc::clone(&self.job);
-        if let Some(result) = built_in::perform(&task.command, &filled.texts, &job, turn) {
+        let hide = |text| self.secrets.mask(text);
+        if let Some(result) = built_in::perform(&task.command, &filled.texts, &job, &hide, turn) {
             return Some(self.built_in_ended(&live, result, turn));
         }
         let spawn = turn.counters.spawn();
         self.trees.insert(spawn);
         self.phase = Phase::Preparing(live.of(spawn));
         turn.process(ProcessOrder::Spawn(launch::spawn_request(spawn, &job, task, filled.texts, turn.surroundings)));
+        self.save(turn);
         None
     }
 
@@ -92,9 +102,10 @@ impl Run {
     ) -> Next {
         match result {
             Ok(done) => {
-                self.record.set_stdout(&done.stdout);
                 self.requests.extend(done.request);
                 self.remember(live.index, ExitStatus::Code(0), &done.stdout);
+                let shown = self.mask(done.stdout);
+                self.record.set_stdout(&shown);
                 self.task_ended(live.index, TaskEnd::Succeeded, None, live, turn)
             }
             Err(reason) => self.task_ended(live.index, TaskEnd::Failed, Some(reason), live, turn),

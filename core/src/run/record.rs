@@ -4,13 +4,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::context::Context;
 use super::history::{Outcome, RunRecord, TaskRecord};
 use super::phase::Live;
 use super::routing::{self, Next, Skip, TaskEnd};
-use super::{Run, launch};
+use super::secret::Secrets;
+use super::{Origin, Run, launch};
 use crate::effect::BrokerOrder;
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, RunId};
@@ -19,7 +20,7 @@ use crate::job::task::Task;
 use crate::json::Json;
 use crate::limits::{RUN_OUTPUT_BYTES, RUN_WARNINGS};
 use crate::log_message::Level;
-use crate::time::Now;
+use crate::time::{Now, WallTime};
 use crate::turn::Turn;
 
 /// Added to a signal's number to make an exit code of it, as shells do.
@@ -30,34 +31,45 @@ const COMPLETIONS: &str = "JobService";
 const EVENT_QOS: u8 = 1;
 
 /// The record of a run that just began.
-pub(super) fn opening(id: &RunId, job: &JobDefinition, trigger: &str, context: &Context, turn: &Turn<'_>) -> RunRecord {
+pub(super) fn opening(
+    id: &RunId,
+    job: &JobDefinition,
+    origin: &Origin,
+    context: &Context,
+    secrets: &Secrets,
+    turn: &Turn<'_>,
+) -> RunRecord {
     let shadowed = context.values().keys().filter(|name| launch::is_always_there(name, job, turn.surroundings));
     let warning =
         |name: &String| format!("The value given for '{name}' is not used: {{{name}}} is always the agent's own.");
     RunRecord {
         run_id: id.to_string(),
         job_id: job.id.to_string(),
-        trigger: trigger.to_string(),
+        trigger: origin.trigger.clone(),
+        due: origin.due.map(WallTime::to_rfc3339),
         status: "running".to_string(),
         outcome: None,
         started_at: turn.now.wall.to_rfc3339(),
         finished_at: None,
         reason: None,
-        context: shown(context, job),
+        context: secrets.shown(context, &job.parameters),
         tasks: Vec::new(),
         warnings: shadowed.take(RUN_WARNINGS).map(warning).collect(),
     }
 }
 
-/// The context as it may be seen: values of secret parameters are masked.
-pub(super) fn shown(context: &Context, job: &JobDefinition) -> Map<String, Value> {
-    let mut values = context.all();
-    for parameter in job.parameters.iter().filter(|parameter| parameter.secret) {
-        for (_, value) in values.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case(&parameter.name)) {
-            *value = Value::String("***".to_string());
-        }
+/// Captured bytes as they may be seen, also where the cut went through a secret.
+pub(super) fn masked(captured: &Captured, secrets: &Secrets) -> String {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if captured.omitted == 0 && captured.tail.is_empty() {
+        return secrets.mask(lossy(&captured.head));
     }
-    values
+    let (head, tail) = (secrets.mask_head(lossy(&captured.head)), secrets.mask_tail(lossy(&captured.tail)));
+    joined(&head, captured.omitted, &tail)
+}
+
+fn joined(head: &str, omitted: u64, tail: &str) -> String {
+    format!("{head}\n… {omitted} bytes left out …\n{tail}")
 }
 
 /// Captured bytes as text: invalid UTF-8 is replaced, what was left out is counted.
@@ -66,7 +78,7 @@ pub(super) fn text(captured: &Captured) -> String {
     if captured.omitted == 0 && captured.tail.is_empty() {
         return head.into_owned();
     }
-    format!("{head}\n… {} bytes left out …\n{}", captured.omitted, String::from_utf8_lossy(&captured.tail))
+    joined(&head, captured.omitted, &String::from_utf8_lossy(&captured.tail))
 }
 
 impl RunRecord {
@@ -123,15 +135,15 @@ impl RunRecord {
         }
     }
 
-    pub(super) fn set_result(&mut self, status: ExitStatus, stdout: &Captured, stderr: &Captured) {
+    pub(super) fn set_result(&mut self, status: ExitStatus, stdout: String, stderr: String) {
         let room = self.room();
         let Some(task) = self.tasks.last_mut() else { return };
         match status {
             ExitStatus::Code(code) => task.exit_code = Some(code),
             ExitStatus::Signal(signal) => task.signal = Some(signal),
         }
-        task.stdout = fit(text(stdout), room);
-        task.stderr = fit(text(stderr), room.saturating_sub(task.stdout.len()));
+        task.stdout = fit(stdout, room);
+        task.stderr = fit(stderr, room.saturating_sub(task.stdout.len()));
     }
 }
 
@@ -168,7 +180,10 @@ impl Run {
         live: &Live,
         turn: &mut Turn<'_>,
     ) -> Next {
-        let next = routing::after(&self.job, index, end);
+        let again = routing::again(&self.job, index, end, self.retries);
+        self.retries = if again.is_some() { self.retries.saturating_add(1) } else { 0 };
+        let next = again.unwrap_or_else(|| routing::after(&self.job, index, end));
+        let reason = reason.map(|reason| self.mask(reason));
         let message = {
             let Some(task) = self.record.tasks.last_mut() else { return next };
             task.outcome = end.as_str().to_string();
@@ -195,12 +210,13 @@ impl Run {
         if skip.by_setting
             && let Err(error) = self.context.merge(&task.context_when_skipped)
         {
-            self.record.warn(format!("contextWhenSkipped of '{}': {error}", task.id));
+            self.warn(format!("contextWhenSkipped of '{}': {error}", task.id));
         }
+        self.secrets.learn(&self.context, &self.job.parameters);
         let next = routing::in_list_order(&self.job, index, "Skipped: next in the list.");
         let mut record = TaskRecord::starting(&task.id);
         record.outcome = "Skipped".to_string();
-        record.reason = Some(skip.reason.clone());
+        record.reason = Some(self.mask(skip.reason.clone()));
         record.route = Some(describe(&next, &self.job));
         let message = format!("Task {} of run {} is skipped. {}", task.id, self.id, skip.reason);
         self.record.tasks.push(record);
@@ -218,10 +234,11 @@ impl Run {
         };
         self.context.set_result("LastExitCode", code.clone());
         self.context.set_result(&format!("{}.ExitCode", task.id), code);
-        self.context.set_result("LastOutput", Value::String(clip(stdout.trim_end())));
         if task.merge_stdout {
             self.merge_stdout(task, stdout);
+            self.secrets.learn(&self.context, &job.parameters);
         }
+        self.context.set_result("LastOutput", Value::String(clip(stdout.trim_end())));
     }
 
     /// Only a standard output that is one JSON object as a whole is merged.
@@ -232,13 +249,18 @@ impl Run {
             Err(error) => Err(format!("the output is not one JSON object: {error}")),
         };
         if let Err(error) = merged {
-            self.record.warn(format!("Nothing of the output of '{}' was merged: {error}", task.id));
+            self.warn(format!("Nothing of the output of '{}' was merged: {error}", task.id));
         }
+    }
+
+    fn warn(&mut self, warning: String) {
+        let warning = self.mask(warning);
+        self.record.warn(warning);
     }
 
     pub(super) fn warn_unknown(&mut self, task: &str, unknown: &[String]) {
         for token in unknown {
-            self.record.warn(format!("Task '{task}': nobody sets {{{token}}}; it stays as it is."));
+            self.warn(format!("Task '{task}': nobody sets {{{token}}}; it stays as it is."));
         }
     }
 
@@ -271,7 +293,7 @@ impl Run {
     }
 
     pub(super) fn log(&self, level: Level, category: &str, message: String, turn: &mut Turn<'_>) {
-        turn.log_about(level, category, message, Some(&Component::Job(self.job.id.clone())));
+        turn.log_about(level, category, self.mask(message), Some(&Component::Job(self.job.id.clone())));
     }
 
     pub(super) fn anomaly(&self, what: &str, turn: &mut Turn<'_>) {
@@ -281,7 +303,7 @@ impl Run {
 }
 
 /// `{LastOutput}` is for conditions and arguments; what is longer stands in the history.
-const LAST_OUTPUT_CHARACTERS: usize = 8192;
+pub(super) const LAST_OUTPUT_CHARACTERS: usize = 8192;
 
 fn clip(text: &str) -> String {
     text.chars().take(LAST_OUTPUT_CHARACTERS).collect()
@@ -301,6 +323,7 @@ fn fit(mut text: String, room: usize) -> String {
 
 fn describe(next: &Next, job: &JobDefinition) -> String {
     match next {
+        Next::Again { why, .. } => format!("Once more. {why}"),
         Next::Task(index, why) => {
             let target = job.tasks.get(*index).map_or("?", |task| task.id.as_str());
             format!("To '{target}'. {why}")

@@ -44,6 +44,8 @@ impl TaskEnd {
 pub(crate) enum Next {
     /// To the task at this place in the list.
     Task(usize, String),
+    /// The same task once more, after a pause.
+    Again { index: usize, delay_seconds: u64, why: String },
     /// The run is over.
     End(Outcome, String),
 }
@@ -79,6 +81,17 @@ pub(crate) fn skip(
         Some(value) => skip(format!("The plugin setting {}:{} is {value}.", reference.plugin, reference.setting), true),
         None => skip(format!("The plugin setting {}:{} is not set.", reference.plugin, reference.setting), true),
     }
+}
+
+/// Whether a task that ended so is tried again, after `retries` that it had already.
+pub(crate) fn again(job: &JobDefinition, index: usize, end: TaskEnd, retries: u32) -> Option<Next> {
+    let retry = job.tasks.get(index)?.retry.filter(|retry| retries < retry.attempts)?;
+    if !matches!(end, TaskEnd::Failed | TaskEnd::TimedOut) {
+        return None;
+    }
+    let (next, delay_seconds) = (retries.saturating_add(1), retry.delay_seconds);
+    let why = format!("retry: {next} of {} in {delay_seconds} s.", retry.attempts);
+    Some(Next::Again { index, delay_seconds, why })
 }
 
 /// Where the run goes after the task at `index` ended.

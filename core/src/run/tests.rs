@@ -14,7 +14,10 @@ mod built_in;
 mod context;
 mod launch;
 mod odd;
+mod retry;
 mod routing;
+mod saving;
+mod secret;
 mod transitions;
 
 use std::format;

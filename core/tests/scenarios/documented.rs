@@ -16,7 +16,11 @@ fn the_documented_job_from_startup_to_its_history() {
     world.tell(Event::Opened(ENDPOINTS));
     world.expect(&["persist 7-1 running"]);
     world.disk();
-    world.expect(&["publish Jobs/secrets-scanner/events started", "spawn 1 job:secrets-scanner"]);
+    world.expect(&[
+        "publish Jobs/secrets-scanner/events started",
+        "spawn 1 job:secrets-scanner",
+        "persist 7-1 running",
+    ]);
     let request = &world.spawns[&castellan_core::id::SpawnId(1)];
     assert_eq!(request.arguments, ["--scan", "/etc", "--keeper-api-base=https://127.0.0.1:443"]);
     assert!(request.environment.contains(&("KEEPER_JOB_ID".into(), "secrets-scanner".into())));
@@ -41,6 +45,7 @@ fn the_documented_job_from_startup_to_its_history() {
         "collect 1",
         "publish Jobs/secrets-scanner/events taskFinished",
         "publish Jobs/secrets-scanner/events taskFinished",
+        "persist 7-1 running",
         "discard 1",
     ]);
     world.discarded(1);

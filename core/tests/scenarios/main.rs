@@ -19,5 +19,6 @@ mod jobs;
 mod plugins;
 mod random;
 mod restart;
+mod starts;
 mod stop;
 mod world;

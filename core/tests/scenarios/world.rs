@@ -16,7 +16,7 @@ use castellan_core::event::{
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
 use castellan_core::log_message::{Level, LogRecord};
-use castellan_core::run::history::RunRecord;
+use castellan_core::run::history::{JobPast, RunRecord};
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Monotonic, Now, WallTime};
 use castellan_core::trust::{PeerFacts, ProcessFacts, SocketFacts};
@@ -104,6 +104,16 @@ pub fn ids(spawn: u64) -> (u32, u64) {
 impl World {
     /// An agent that has read these files (`Jobs/a` or `Plugins/b`) but has no listeners yet.
     pub fn loaded(settings: &str, files: &[(&str, &str)], unfinished: Vec<RunRecord>) -> Self {
+        Self::loaded_after(settings, files, unfinished, vec![])
+    }
+
+    /// The same with a history.
+    pub fn loaded_after(
+        settings: &str,
+        files: &[(&str, &str)],
+        unfinished: Vec<RunRecord>,
+        past: Vec<JobPast>,
+    ) -> Self {
         let (settings, _) = Settings::parse(Some(settings.as_bytes())).unwrap();
         let mut world = Self {
             agent: Agent::new(settings, surroundings()),
@@ -126,7 +136,7 @@ impl World {
             world.put(path, document);
         }
         let definitions = world.definitions();
-        world.tell(Event::Loaded(Loaded { definitions, unfinished }));
+        world.tell(Event::Loaded(Loaded { definitions, unfinished, past }));
         world
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use castellan_core::id::{JobId, RunId};
-use castellan_core::run::history::{Outcome, RunRecord, TaskRecord};
+use castellan_core::run::history::{JobPast, Outcome, RunRecord, TaskRecord};
 use castellan_fs::history::History;
 use serde_json::json;
 
@@ -15,6 +15,7 @@ fn running(run: &str, job: &str) -> RunRecord {
         run_id: run.to_owned(),
         job_id: job.to_owned(),
         trigger: "event Startup".to_owned(),
+        due: None,
         status: "running".to_owned(),
         outcome: None,
         started_at: NEW_YEAR.to_rfc3339(),
@@ -118,6 +119,68 @@ fn old_runs_are_forgotten_and_running_ones_never() {
     assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-4", "1-3", "1-1"]);
     assert_eq!(history.prune(0, days_later(400)).unwrap(), 2);
     assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-1"]);
+}
+
+fn ended(run: &str, job: &str, outcome: Outcome) -> RunRecord {
+    RunRecord {
+        status: outcome.as_str().to_owned(),
+        outcome: Some(outcome),
+        tasks: Vec::new(),
+        ..finished(run, job, 0)
+    }
+}
+
+#[test]
+fn the_past_of_each_job_is_its_latest_run_and_its_latest_due_instant() {
+    let (_folder, root) = root();
+    let history = History::open(&root).unwrap();
+    let due = |run: &str, day: i64| RunRecord {
+        due: Some(days_later(day).to_rfc3339()),
+        started_at: days_later(day + 1).to_rfc3339(),
+        ..ended(run, "a", Outcome::Failed)
+    };
+    for record in [due("1-1", 5), due("1-2", 3), ended("1-9", "a", Outcome::Succeeded), running("2-1", "b")] {
+        history.insert_or_replace(&record).unwrap();
+    }
+    let past = |job_id: &str, outcome, due| JobPast {
+        job_id: job_id.to_owned(),
+        started_at: NEW_YEAR.to_rfc3339(),
+        outcome,
+        due,
+    };
+    let served = Some((days_later(5).to_rfc3339(), days_later(6).to_rfc3339()));
+    assert_eq!(history.past().unwrap(), [past("a", Some(Outcome::Succeeded), served), past("b", None, None)]);
+}
+
+#[test]
+fn failures_are_kept_three_times_as_long() {
+    let (_folder, root) = root();
+    let history = History::open(&root).unwrap();
+    let outcomes =
+        [Outcome::Succeeded, Outcome::Skipped, Outcome::Canceled, Outcome::Failed, Outcome::TimedOut, Outcome::Lost];
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        history.insert_or_replace(&ended(&format!("1-{number}"), "a", outcome)).unwrap();
+    }
+    assert_eq!(history.prune(30, days_later(31)).unwrap(), 3);
+    assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-5", "1-4", "1-3"]);
+    assert_eq!(history.prune(30, days_later(90)).unwrap(), 0);
+    assert_eq!(history.prune(30, days_later(91)).unwrap(), 3);
+}
+
+#[test]
+fn a_job_keeps_its_newest_thousand_runs_and_three_thousand_failures() {
+    let (_folder, root) = root();
+    let history = History::open(&root).unwrap();
+    history.insert_or_replace(&ended("1-1", "other", Outcome::Succeeded)).unwrap();
+    history.insert_or_replace(&running("1-2", "a")).unwrap();
+    history.insert_or_replace(&ended("1-3", "a", Outcome::Failed)).unwrap();
+    for number in 4..=1004 {
+        history.insert_or_replace(&ended(&format!("1-{number}"), "a", Outcome::Succeeded)).unwrap();
+    }
+    assert_eq!(history.prune(30, days_later(1)).unwrap(), 1, "the 1,001st success");
+    let kept = history.runs(None, None, 5000).unwrap();
+    assert_eq!(kept.len(), 1003);
+    assert_eq!(ids(&kept[999..]), ["1-5", "1-3", "1-2", "1-1"]);
 }
 
 #[test]

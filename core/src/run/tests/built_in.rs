@@ -79,7 +79,7 @@ fn log_message() {
 #[test]
 fn fire_event() {
     let mut rig = check("fire-event", r#"--event Found --context '{"n":1}'"#, "Succeeded", "");
-    let fired = FiredEvent { name: "Found".to_string(), context: values(json!({"n":1})) };
+    let fired = FiredEvent { name: "Found".to_string(), context: values(json!({"n":1})), id: None };
     assert_eq!(rig.run.take_requests(), [Request::Event(fired)]);
     assert!(rig.run.take_requests().is_empty());
     check("fire-event", "--context '{}'", "Failed --event is missing", "");
@@ -88,8 +88,24 @@ fn fire_event() {
 }
 
 #[test]
-fn commands_that_need_a_desktop_say_so() {
-    for command in ["display-message", "show-toast", "check-approval-provider"] {
-        check(command, "", "Failed the built-in command", "");
+fn what_is_for_a_desktop_is_logged_where_there_is_none() {
+    for command in ["display-message", "show-toast"] {
+        let rig = check(command, "--title Update --message 'Save your\nwork'", "Succeeded", "");
+        let record = rig.effects.iter().find_map(|effect| match effect {
+            Effect::Log(record) if record.category == command => Some(record.clone()),
+            _ => None,
+        });
+        let record = record.unwrap();
+        assert_eq!((record.message.as_str(), record.component.as_str()), ("Update: Save your\\nwork", "job:demo"));
+        check(command, "--title x", "Failed --message is missing", "");
     }
+}
+
+#[test]
+fn whether_somebody_could_approve_is_one_object_for_the_context() {
+    let task = r#"{"id":"a","command":"check-approval-provider","mergeStdoutJsonIntoContext":true},
+        {"id":"b","command":"echo","condition":"approvalProvider.available"}"#;
+    let rig = Rig::new(&job(task, ""), json!({})).begun();
+    assert_eq!(rig.tasks(), ["a:Succeeded", "b:Skipped"]);
+    check("check-approval-provider", "--x", "Failed check-approval-provider takes no arguments", "");
 }

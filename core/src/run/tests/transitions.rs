@@ -2,15 +2,17 @@
 
 use super::*;
 
-/// A job of two tasks, so that the end of the first leads on.
-const TASKS: &str = r#"{"id":"a","command":"x","timeoutSeconds":10,"continueOnFailure":true},{"id":"b","command":"y"}"#;
+/// A job of two tasks, so that the end of the first leads on, and its failure to another try.
+const TASKS: &str = r#"{"id":"a","command":"x","timeoutSeconds":10,"continueOnFailure":true,
+    "retry":{"attempts":1,"delaySeconds":5}},{"id":"b","command":"y"}"#;
 
 type Step = (&'static str, fn(&mut Run, &mut Turn<'_>));
 
-const REPORTS: [Step; 16] = [
+const REPORTS: [Step; 17] = [
     ("persisted", |run, turn| run.on_persisted(ticket(run), &Ok(()), turn)),
     ("persisted, failed", |run, turn| run.on_persisted(ticket(run), &Err("disk full".to_string()), turn)),
     ("persisted, other", |run, turn| run.on_persisted(TicketId(99), &Ok(()), turn)),
+    ("saved", |run, turn| run.on_persisted(run.saving.asked.unwrap_or(TicketId(98)), &Ok(()), turn)),
     ("admitted", |run, turn| run.on_admitted(turn)),
     ("prepared", |run, turn| run.on_prepared(SpawnId(1), 100, None, turn)),
     ("prepared, unsafe", |run, turn| run.on_prepared(SpawnId(1), 100, Some("unsafe.".to_string()), turn)),
@@ -38,7 +40,7 @@ fn collected(run: &mut Run, spawn: u64, turn: &mut Turn<'_>) {
 }
 
 /// Reports that lead into each phase, from the start.
-const PHASES: [(&str, &[&str]); 12] = [
+const PHASES: [(&str, &[&str]); 13] = [
     ("Recording", &[]),
     ("Recording!", &["cancel"]),
     ("Waiting", &["persisted"]),
@@ -48,6 +50,7 @@ const PHASES: [(&str, &[&str]); 12] = [
     ("Running", &["persisted", "admitted", "prepared", "started"]),
     ("Running!", &["persisted", "admitted", "prepared", "started", "cancel"]),
     ("Collecting", &["persisted", "admitted", "prepared", "started", "exited"]),
+    ("Pausing", &["persisted", "admitted", "spawn failed"]),
     ("Clearing", &["persisted", "admitted", "prepared", "started", "cancel", "exited", "collected"]),
     ("Closing", &["persisted", "admitted", "prepared", "started", "cancel", "exited", "collected", "discarded"]),
     ("Done", &["persisted", "cancel", "persisted"]),
