@@ -19,13 +19,16 @@
 //! Running     limit or cancel          same         Signal TERM; after the grace Signal KILL
 //! Collecting  started                  Collecting   its end was seen first
 //! Collecting  collected                (advance)
+//! (advance)   an Http task is met      Calling      Send; nothing where the agent answers itself
+//! Calling     answered, failed         (advance)
+//! Calling     limit or cancel          Calling      Cancel; after the grace (advance), at once where the agent answers itself
 //! Clearing    last tree discarded      Closing      PersistRun
 //! Closing     persisted, either way    Done
 //! any         cancel                   same         the next *advance* is *finish*, unless it is finishing already
 //! any         any other                same         an anomaly on record
 //! ```
 //! *advance* considers tasks until one must be executed: a skipped task leads to the next in list order, a built-in is
-//! carried out at once, a process is asked for (`Preparing`, Spawn), and the end of the list or a route to `stop` is
+//! carried out at once, a process is asked for (`Preparing`, Spawn), a request is sent (`Calling`, Send), and the end of the list or a route to `stop` is
 //! *finish*: every tree the run started is discarded (`Clearing`), then the outcome is recorded.
 //!
 //! Never: a process before its start record is durable; more than [`TASKS_PER_RUN`](crate::limits::TASKS_PER_RUN) tasks; an event of another spawn
@@ -35,6 +38,7 @@ pub mod admission;
 mod built_in;
 mod context;
 pub mod history;
+mod http;
 mod launch;
 mod message;
 mod phase;
@@ -61,6 +65,7 @@ use crate::time::Deadline;
 use crate::turn::Turn;
 use context::Context;
 use history::{Outcome, RunRecord};
+pub(crate) use http::OwnCall;
 pub(crate) use launch::candidates;
 pub(crate) use message::{FiredEvent, JobRequest, Request};
 use phase::{Live, Phase, Stop};
@@ -314,6 +319,9 @@ impl Run {
             }
             Some(TreeSignal::Kill) => {
                 let spawn = live.spawn;
+                if matches!(self.phase, Phase::Calling(..)) {
+                    return self.give_up_call(turn);
+                }
                 turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Kill });
             }
         }
@@ -338,6 +346,9 @@ impl Run {
             return;
         }
         let spawn = live.spawn;
+        if let Phase::Calling(_, call) = self.phase {
+            return self.stop_call(call, turn);
+        }
         let order = if prepared_yet {
             ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate }
         } else {

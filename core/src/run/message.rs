@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 
 use serde_json::{Map, Value};
 
+use super::http::OwnCall;
 use crate::json::Json;
 
 /// An event that starts every job which waits for it.
@@ -25,6 +26,7 @@ pub(crate) struct JobRequest {
 pub(crate) enum Request {
     Event(FiredEvent),
     Job(JobRequest),
+    Call(OwnCall),
 }
 
 impl FiredEvent {

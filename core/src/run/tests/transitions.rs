@@ -5,9 +5,13 @@ use super::*;
 /// A job of two tasks, so that the end of the first leads on.
 const TASKS: &str = r#"{"id":"a","command":"x","timeoutSeconds":10,"continueOnFailure":true},{"id":"b","command":"y"}"#;
 
+/// The same with a request in place of the first process.
+const CALLS: &str = r#"{"id":"a","executionType":"Http","method":"GET","url":"https://x.example/","timeoutSeconds":10,"continueOnFailure":true},
+  {"id":"b","command":"y"}"#;
+
 type Step = (&'static str, fn(&mut Run, &mut Turn<'_>));
 
-const REPORTS: [Step; 16] = [
+const REPORTS: [Step; 19] = [
     ("persisted", |run, turn| run.on_persisted(ticket(run), &Ok(()), turn)),
     ("persisted, failed", |run, turn| run.on_persisted(ticket(run), &Err("disk full".to_string()), turn)),
     ("persisted, other", |run, turn| run.on_persisted(TicketId(99), &Ok(()), turn)),
@@ -22,6 +26,9 @@ const REPORTS: [Step; 16] = [
     ("other prepared", |run, turn| run.on_prepared(SpawnId(9), 100, None, turn)),
     ("other exited", |run, turn| run.on_exited(SpawnId(9), ExitStatus::Code(0), turn)),
     ("other collected", |run, turn| collected(run, 9, turn)),
+    ("answered", |run, turn| run.on_answered(TicketId(2), 200, &Captured::default(), turn)),
+    ("call failed", |run, turn| run.on_call_failed(TicketId(2), "gone", turn)),
+    ("other answered", |run, turn| run.on_answered(TicketId(9), 200, &Captured::default(), turn)),
     ("limit", |run, turn| run.on_deadline(turn)),
     ("cancel", |run, turn| run.cancel("test.", turn)),
 ];
@@ -38,7 +45,7 @@ fn collected(run: &mut Run, spawn: u64, turn: &mut Turn<'_>) {
 }
 
 /// Reports that lead into each phase, from the start.
-const PHASES: [(&str, &[&str]); 12] = [
+const PHASES: [(&str, &[&str]); 14] = [
     ("Recording", &[]),
     ("Recording!", &["cancel"]),
     ("Waiting", &["persisted"]),
@@ -48,6 +55,8 @@ const PHASES: [(&str, &[&str]); 12] = [
     ("Running", &["persisted", "admitted", "prepared", "started"]),
     ("Running!", &["persisted", "admitted", "prepared", "started", "cancel"]),
     ("Collecting", &["persisted", "admitted", "prepared", "started", "exited"]),
+    ("Calling", &["persisted", "admitted"]),
+    ("Calling!", &["persisted", "admitted", "cancel"]),
     ("Clearing", &["persisted", "admitted", "prepared", "started", "cancel", "exited", "collected"]),
     ("Closing", &["persisted", "admitted", "prepared", "started", "cancel", "exited", "collected", "discarded"]),
     ("Done", &["persisted", "cancel", "persisted"]),
@@ -55,7 +64,7 @@ const PHASES: [(&str, &[&str]); 12] = [
 
 fn name(run: &Run) -> String {
     let name = format!("{:?}", run.phase).split('(').next().unwrap_or_default().to_string();
-    let stopped = run.canceled.is_some() && matches!(name.as_str(), "Recording" | "Preparing" | "Running");
+    let stopped = run.canceled.is_some() && matches!(name.as_str(), "Recording" | "Preparing" | "Running" | "Calling");
     if stopped { format!("{name}!") } else { name }
 }
 
@@ -67,7 +76,7 @@ fn table() -> Vec<String> {
     let mut lines = Vec::new();
     for (phase, path) in PHASES {
         for (report, act) in REPORTS {
-            let mut rig = Rig::new(&job(TASKS, ""), json!({}));
+            let mut rig = Rig::new(&job(if phase.starts_with("Calling") { CALLS } else { TASKS }, ""), json!({}));
             for step_name in path {
                 rig.act(step(step_name));
             }
