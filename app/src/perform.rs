@@ -4,6 +4,7 @@ use castellan_core::effect::{Effect, LostOrder};
 use castellan_fs::Store;
 use castellan_fs::log_file::LogWriter;
 use castellan_https::Server;
+use castellan_https::calls::Calls;
 use castellan_mqtt::BrokerHandle;
 use castellan_process::Processes;
 
@@ -14,6 +15,7 @@ pub(crate) struct Ports {
     pub(crate) broker: BrokerHandle,
     pub(crate) store: Store,
     pub(crate) server: Server,
+    pub(crate) calls: Calls,
     pub(crate) log: LogWriter,
 }
 
@@ -36,6 +38,7 @@ impl Ports {
             Effect::Process(order) => self.processes.order(order).err().map(|full| format!("process port: {full:?}")),
             Effect::Broker(order) => self.broker.order(order).err().map(|full| format!("broker: {full:?}")),
             Effect::Store(order) => self.store.order(order).err().map(|full| format!("store: {full:?}")),
+            Effect::Http(order) => self.calls.order(order).err().map(|full| format!("HTTP client: {full}")),
             Effect::Respond { request, response } => {
                 self.server.respond(request, response);
                 None

@@ -18,6 +18,7 @@ use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
 use castellan_fs::history::History;
 use castellan_fs::log_file::{LogOutput, LogWriter};
 use castellan_fs::{PortsFile, Root, Store};
+use castellan_https::calls::Calls;
 use castellan_https::{ServerConfig, tls_config};
 use castellan_mqtt::BrokerConfig;
 use castellan_process::{Launcher, ProcessConfig, Processes};
@@ -113,7 +114,7 @@ impl Service {
         let pid = std::process::id();
         let ports_file = PortsFile::write(&self.root, self.endpoints, pid).map_err(Failure::cannot_start)?;
         run_loop::run(&mut self.agent, self.clock, &mut self.chores, self.first, &self.events, &self.ports);
-        let Ports { processes, broker, store, server, log } = self.ports;
+        let Ports { processes, broker, store, server, calls, log } = self.ports;
         server.close();
         let late = async {
             Timer::after(CLOSE_TIME).await;
@@ -125,7 +126,7 @@ impl Service {
         smol::block_on(smol::future::or(server.closed(), late));
         self.chores.tell_failures(server.counters());
         broker.join();
-        drop(processes);
+        drop((processes, calls));
         let closed = [
             store.close().map_err(Failure::failed),
             ports_file.remove().map_err(Failure::failed),
@@ -204,7 +205,8 @@ impl Start<'_> {
             events: self.sender.clone(),
         })?;
         let store = Store::start(self.root.clone(), history, self.settings.plugin_path.clone(), self.sender.clone())?;
-        Ok(Ports { processes, broker, store, server, log })
+        let calls = Calls::new(Arc::clone(&self.executor.executor), self.sender.clone());
+        Ok(Ports { processes, broker, store, server, calls, log })
     }
 }
 

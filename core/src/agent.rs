@@ -8,6 +8,7 @@
 //! Process           agent/processes               registry first, then the run or plugin that owns the tree
 //! Broker            agent/connections, /messages  CONNECT judged; KeeperLogger, EventMessages, JobService read
 //! Store             agent/answers                 the run or request that asked goes on
+//! Http              agent/calls                   the run that asked goes on
 //! Api               agent/requests                answered at once, or once its question is answered
 //! DeadlineReached   every machine                 what is due happens, what is early does not
 //! StopRequested     agent/lifecycle               runs canceled, plugins stopped, broker closed, Exit
@@ -18,6 +19,7 @@
 //! with an outcome is answered under the same number; every refusal is on record with its explanation.
 
 mod answers;
+mod calls;
 mod connections;
 mod definitions;
 mod event_starts;
@@ -68,6 +70,7 @@ pub struct Agent {
     pending: BTreeMap<TicketId, answers::Pending>,
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
+    own_calls: calls::OwnCalls,
     /// Runs that ended lately, with what they hand down.
     ended: VecDeque<(RunId, Chain)>,
     event_starts: event_starts::EventStarts,
@@ -100,6 +103,7 @@ impl Agent {
             pending: BTreeMap::new(),
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
+            own_calls: calls::OwnCalls::default(),
             ended: VecDeque::new(),
             event_starts: event_starts::EventStarts::default(),
             denials: record::Denials::default(),
@@ -116,6 +120,7 @@ impl Agent {
             Event::Process(report) => self.on_process(now, report, effects),
             Event::Broker(report) => self.on_broker(now, report, effects),
             Event::Store(report) => self.on_store(now, report, effects),
+            Event::Http(report) => self.on_http(now, report, effects),
             Event::Api(request) => self.on_request(now, &request, effects),
             Event::DeadlineReached => {}
             Event::StopRequested(reason) => self.on_stop_requested(now, &reason, effects),
@@ -123,6 +128,9 @@ impl Agent {
             Event::Lost { order, why } => self.on_lost(now, order, why, effects),
         }
         self.on_time(now, effects);
+        while self.deliver_own_answers(now, effects) {
+            self.on_time(now, effects);
+        }
     }
 
     /// When it wants to be called next, whatever else happens.

@@ -8,6 +8,7 @@ use crate::acl::Grant;
 use crate::api::ApiResponse;
 use crate::event::DefinitionKind;
 use crate::id::{Component, ConnectionId, JobId, RequestId, RunId, SpawnId, TicketId};
+use crate::job::url::HttpUrl;
 use crate::log_message::LogRecord;
 use crate::run::history::RunRecord;
 use crate::why::Explanation;
@@ -40,12 +41,14 @@ pub enum LostOrder {
     ChangeDefinition(TicketId),
     /// `ReadDefinitions`.
     ReadDefinitions(TicketId),
+    /// `Send`.
+    Send(TicketId),
     /// `Regrant`.
     Regrant(Component),
     /// `Revoke`.
     Revoke(SpawnId),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
-    /// `Stop`, and everything outside the three ports.
+    /// `Stop`, `Cancel` (the call has a deadline of its own), and everything outside the four ports.
     Other,
 }
 
@@ -70,9 +73,11 @@ impl LostOrder {
                 }
                 StoreOrder::ReadDefinitions { ticket } => Self::ReadDefinitions(*ticket),
             },
+            Effect::Http(HttpOrder::Send(call)) => Self::Send(call.ticket),
             Effect::Broker(BrokerOrder::Regrant { component, .. }) => Self::Regrant(component.clone()),
             Effect::Broker(BrokerOrder::Revoke { spawn }) => Self::Revoke(*spawn),
             Effect::Broker(BrokerOrder::AnswerConnect { .. } | BrokerOrder::Publish { .. } | BrokerOrder::Stop)
+            | Effect::Http(HttpOrder::Cancel { .. })
             | Effect::Respond { .. }
             | Effect::Log(_)
             | Effect::Exit => Self::Other,
@@ -96,6 +101,8 @@ pub enum Effect {
         /// With this.
         response: ApiResponse,
     },
+    /// For the HTTP client.
+    Http(HttpOrder),
     /// Append to the agent's log.
     Log(LogRecord),
     /// Everything is stopped; the shell may exit.
@@ -235,6 +242,35 @@ pub enum ConnectRefusal {
     ClientIdentifierNotValid,
     /// The agent is stopping or too busy: 0x88 or 3.
     ServerUnavailable,
+}
+
+/// Orders to the HTTP client.
+#[derive(Debug, Clone)]
+pub enum HttpOrder {
+    /// Send a request and read the whole answer; redirects are not followed. Answered by `Answered` or `Failed`.
+    Send(HttpCall),
+    /// End a request early; `Send` is answered all the same, by `Failed` unless the answer was faster.
+    Cancel {
+        /// Which.
+        ticket: TicketId,
+    },
+}
+
+/// A request of an Http task to somebody else than this agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCall {
+    /// The number of the order.
+    pub ticket: TicketId,
+    /// Method, upper case.
+    pub method: String,
+    /// Whom, and what there.
+    pub url: HttpUrl,
+    /// Header fields besides `Host` and those of framing; no control characters.
+    pub headers: Vec<(String, String)>,
+    /// Body; may be empty.
+    pub body: Vec<u8>,
+    /// Seconds after which the port gives up by itself; the agent's own limit comes first.
+    pub give_up_seconds: u64,
 }
 
 /// Orders to the store.

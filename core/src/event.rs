@@ -8,6 +8,7 @@ use crate::acl::{Denial, Subject};
 use crate::api::ApiRequest;
 use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
+use crate::limits::OUTPUT_HALF_BYTES;
 use crate::run::history::{JobPast, RunRecord};
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
@@ -25,6 +26,8 @@ pub enum Event {
     Broker(BrokerReport),
     /// From the store port.
     Store(StoreReport),
+    /// From the HTTP client.
+    Http(HttpReport),
     /// A request arrived at the HTTP or HTTPS listener.
     Api(ApiRequest),
     /// A deadline that the agent had named is over, or may be.
@@ -168,6 +171,40 @@ pub struct Captured {
     pub tail: Vec<u8>,
     /// Bytes left out between head and tail.
     pub omitted: u64,
+}
+
+impl Captured {
+    /// Keeps the head and tail of a whole, [`OUTPUT_HALF_BYTES`] each.
+    pub fn of(mut whole: Vec<u8>) -> Self {
+        let middle = whole.len().saturating_sub(OUTPUT_HALF_BYTES.saturating_mul(2));
+        if middle == 0 {
+            return Self { head: whole, ..Self::default() };
+        }
+        let tail = whole.split_off(OUTPUT_HALF_BYTES.saturating_add(middle));
+        whole.truncate(OUTPUT_HALF_BYTES);
+        Self { head: whole, tail, omitted: u64::try_from(middle).unwrap_or(u64::MAX) }
+    }
+}
+
+/// What the HTTP client reports; both answer `Send`.
+#[derive(Debug, Clone)]
+pub enum HttpReport {
+    /// There is an answer, whatever its status.
+    Answered {
+        /// Which question.
+        ticket: TicketId,
+        /// Status code.
+        status: u16,
+        /// The body.
+        body: Captured,
+    },
+    /// There is no answer and there will be none.
+    Failed {
+        /// Which question.
+        ticket: TicketId,
+        /// What went wrong, as a sentence without its full stop.
+        reason: String,
+    },
 }
 
 /// What is known about the file that a command resolves to.

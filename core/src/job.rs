@@ -9,6 +9,7 @@ pub mod substitution;
 pub mod task;
 #[cfg(test)]
 mod tests;
+pub mod url;
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -34,6 +34,8 @@ pub const CONDITION_DEPTH: usize = 32;
 pub const SUBSTITUTED_BYTES: usize = 64 << 10;
 /// Bytes of one task's arguments together after substitution; the kernel takes no more than 2 MiB with the environment.
 pub const ARGUMENT_BYTES: usize = 1 << 20;
+/// Bytes of the URL of an Http task after substitution; servers commonly take no more.
+pub const URL_BYTES: usize = 8 << 10;
 /// Tasks that one run's record lists, skipped ones included, so that a loop over skipped tasks ends too.
 pub const TASK_RECORDS: usize = 10_000;
 /// Bytes of output and command lines that one run's record keeps of all its tasks together.

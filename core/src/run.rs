@@ -22,13 +22,17 @@
 //! (advance)   to be tried again        Pausing      PersistRun; at once where the delay is 0
 //! Pausing     pause over               (advance)    the same task, its condition is not asked again
 //! Pausing     cancel                   (finish)
+//! (advance)   an Http task is met      Calling      Send; nothing where the agent answers itself
+//! Calling     answered, failed         (advance)
+//! Calling     limit or cancel          Calling      Cancel; after the grace (advance), at once where the agent answers itself
 //! Clearing    last tree discarded      Closing      PersistRun
 //! Closing     persisted, either way    Done
 //! any         cancel                   same         the next *advance* is *finish*, unless it is finishing already
 //! any         any other                same         an anomaly on record
 //! ```
 //! *advance* considers tasks until one must be executed: a skipped task leads to the next in list order, a built-in is
-//! carried out at once, a process is asked for (`Preparing`, Spawn, and a PersistRun that nobody waits for), and the end of the list or a route to `stop` is
+//! carried out at once, a process is asked for (`Preparing`, Spawn, and a PersistRun that nobody waits for), a request is sent
+//! (`Calling`, Send), and the end of the list or a route to `stop` is
 //! *finish*: every tree the run started is discarded (`Clearing`), then the outcome is recorded.
 //!
 //! Never: a process before its start record is durable; more than [`TASKS_PER_RUN`](crate::limits::TASKS_PER_RUN) tasks; an event of another spawn
@@ -39,6 +43,7 @@ pub(crate) mod built_in;
 mod context;
 mod ending;
 pub mod history;
+mod http;
 mod launch;
 mod message;
 mod phase;
@@ -67,6 +72,7 @@ use crate::time::{Deadline, WallTime};
 use crate::turn::Turn;
 use context::Context;
 use history::{Outcome, RunRecord};
+pub(crate) use http::OwnCall;
 pub(crate) use launch::candidates;
 pub(crate) use message::{FiredEvent, JobRequest, Request};
 use phase::{Live, Phase};

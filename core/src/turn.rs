@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 
 use crate::acl::Denial;
 use crate::config::{Monitoring, Settings};
-use crate::effect::{BrokerOrder, Effect, Effects, ProcessOrder, StoreOrder};
+use crate::effect::{BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, StoreOrder};
 use crate::id::{Component, RunId, SpawnId, TicketId};
 use crate::job::task::SettingReference;
 use crate::log_message::{Level, LogRecord, escape};
@@ -87,6 +87,10 @@ impl Turn<'_> {
 
     pub(crate) fn broker(&mut self, order: BrokerOrder) {
         self.effects.push(Effect::Broker(order));
+    }
+
+    pub(crate) fn http(&mut self, order: HttpOrder) {
+        self.effects.push(Effect::Http(order));
     }
 
     pub(crate) fn store(&mut self, order: StoreOrder) {

@@ -173,6 +173,7 @@ impl World {
             }
             Effect::Broker(BrokerOrder::Stop) => self.owed.push(Owed::BrokerStop),
             Effect::Broker(_) | Effect::Log(_) => {}
+            Effect::Http(order) => self.owed.push(Owed::Http(Box::new(order))),
             Effect::Store(order) => self.owed.push(Owed::Store(Box::new(order))),
             Effect::Respond { request, .. } => {
                 assert!((1..=self.requests).contains(&request.0), "an answer to nobody: {request}");
@@ -246,6 +247,7 @@ impl World {
                 Effect::Process(_)
                 | Effect::Broker(_)
                 | Effect::Store(_)
+                | Effect::Http(_)
                 | Effect::Respond { .. }
                 | Effect::Log(_)
                 | Effect::Exit => None,

@@ -10,7 +10,7 @@ use super::answers::Pending;
 use super::requests::respond;
 use crate::api::ApiResponse;
 use crate::effect::{BrokerOrder, Effects, LostOrder, ProcessOrder};
-use crate::event::{Captured, ProcessReport, StoreReport};
+use crate::event::{Captured, HttpReport, ProcessReport, StoreReport};
 use crate::id::{Component, RunId, SpawnId, TicketId};
 use crate::log_message::Level;
 use crate::time::{Deadline, Monotonic, Now};
@@ -63,6 +63,7 @@ impl Agent {
             LostOrder::ChangeDefinition(ticket) => {
                 self.on_store(now, StoreReport::DefinitionChanged { ticket, result: Err(reason) }, effects);
             }
+            LostOrder::Send(ticket) => self.on_http(now, HttpReport::Failed { ticket, reason }, effects),
             LostOrder::Regrant(component) => {
                 self.losses.regrants.insert(component);
                 self.losses.again_at.get_or_insert(now.monotonic.plus_millis(AGAIN_MILLIS));

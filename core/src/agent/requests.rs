@@ -13,7 +13,7 @@ use crate::api::view::{Health, JobLine, PluginLine, Service, SystemStatus};
 use crate::api::{self, ApiRequest, ApiResponse, Refused, Tier};
 use crate::effect::{Effect, Effects};
 use crate::event::Endpoints;
-use crate::id::{PluginId, RequestId};
+use crate::id::{Component, PluginId, RequestId, RunId, SpawnId};
 use crate::plugin::supervisor::Supervisor;
 use crate::run::Run;
 use crate::time::Now;
@@ -30,28 +30,47 @@ pub(super) struct Caller {
     pid: Option<u32>,
 }
 
+impl Caller {
+    /// The Http task of a run: never more than the Plugin tier, whatever the settings say of the agent's own user.
+    pub(super) fn http_task(component: &Component, run: RunId) -> Self {
+        let identity = Identity { spawn: SpawnId(0), component: component.clone(), run: Some(run), pid: None };
+        let why = Explanation::new(
+            format!("The caller is an Http task of {component}."),
+            "It acts in the name of its job, never as an administrator.",
+            "Use the client certificate of state/admin: curl --cert client.pem --key client.key.",
+        );
+        Self { tier: Tier::Plugin, identity: Some(identity), why, pid: None }
+    }
+}
+
 impl Agent {
     pub(super) fn on_request(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) {
-        if let Some(response) = self.answer(now, request, effects) {
+        let caller = self.caller(request);
+        if let Some(response) = self.answer(now, request, &caller, effects) {
             respond(request.id, response, effects);
         }
     }
 
-    /// The answer, or `None` where it comes later.
-    fn answer(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
+    /// The answer to this caller, or `None` where it comes later.
+    pub(super) fn answer(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        caller: &Caller,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
         let target = Target::parse(&request.target);
         let endpoints = self.desk.surroundings.endpoints.unwrap_or(Endpoints { http: 0, https: 0, mqtt: 0 });
         if let Some(refused) = api::refuse(request, &target, endpoints) {
-            return Some(self.refused_unheard(now, request, &target, refused, effects));
+            return Some(self.refused_unheard(now, request, &target, caller, refused, effects));
         }
         let (resource, method) = match route::route(&request.method, &target.path) {
             Ok(found) => found,
             Err(error) => return Some(no_route(request, &target, error)),
         };
-        let caller = self.caller(request);
         let needed = route::tier(&resource, method);
         if caller.tier < needed {
-            return Some(self.forbid(now, request, &target, &caller, needed, effects));
+            return Some(self.forbid(now, request, &target, caller, needed, effects));
         }
         if self.is_stopping() && !self.is_answered_at_once(&resource, method) {
             let explanation = Explanation::new(
@@ -61,7 +80,7 @@ impl Agent {
             );
             return Some(ApiResponse::problem(503, &explanation));
         }
-        self.dispatch(now, request, &target, &caller, resource, method, effects)
+        self.dispatch(now, request, &target, caller, resource, method, effects)
     }
 
     /// Whether an answer needs neither a port nor a change.
@@ -89,12 +108,12 @@ impl Agent {
         now: Now,
         request: &ApiRequest,
         target: &Target,
+        caller: &Caller,
         refused: Refused,
         effects: &mut Effects,
     ) -> ApiResponse {
         if let Some(explanation) = refused.explanation {
-            let caller = self.caller(request);
-            self.record_call(now, request, target, &caller, explanation, effects);
+            self.record_call(now, request, target, caller, explanation, effects);
         }
         refused.response
     }

@@ -188,6 +188,7 @@ impl Agent {
         effects: &mut Effects,
     ) {
         match request {
+            Request::Call(call) => self.call_own_api(now, component, call, effects),
             Request::Event(event) => self.fire(now, event, chain, effects),
             Request::Job(request) => {
                 if let Err(why) = self.run_requested(now, request, component, chain, effects) {

@@ -30,6 +30,9 @@ impl Run {
             }
             Some(TreeSignal::Kill) => {
                 let spawn = live.spawn;
+                if matches!(self.phase, Phase::Calling(..)) {
+                    return self.give_up_call(turn);
+                }
                 turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Kill });
             }
         }
@@ -54,6 +57,9 @@ impl Run {
             return;
         }
         let spawn = live.spawn;
+        if let Phase::Calling(_, call) = self.phase {
+            return self.stop_call(call, turn);
+        }
         let order = if prepared_yet {
             ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate }
         } else {

@@ -108,6 +108,9 @@ pub struct TaskRecord {
     pub pid: Option<u32>,
     /// Exit code, where the process exited.
     pub exit_code: Option<i32>,
+    /// Status of the answer, where the task was a request that had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
     /// Signal number, where one ended it.
     pub signal: Option<i32>,
     /// Captured standard output, invalid bytes replaced.

@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 
 use serde_json::{Map, Value};
 
+use super::http::OwnCall;
 use crate::json::Json;
 use crate::limits::MESSAGE_ID_CHARS;
 
@@ -30,6 +31,7 @@ pub(crate) struct JobRequest {
 pub(crate) enum Request {
     Event(FiredEvent),
     Job(JobRequest),
+    Call(OwnCall),
 }
 
 impl FiredEvent {

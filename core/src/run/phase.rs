@@ -20,6 +20,7 @@ pub(super) enum Phase {
     Running(Live),
     Collecting(Live, ExitStatus),
     Pausing(Pause),
+    Calling(Live, Call),
     Clearing,
     Closing(TicketId),
     Done,
@@ -31,16 +32,20 @@ impl Phase {
             Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) | Self::Collecting(live, _) => {
                 Some(live)
             }
-            Self::Recording(_) | Self::Waiting | Self::Pausing(_) | Self::Clearing | Self::Closing(_) | Self::Done => {
-                None
-            }
+            Self::Recording(_)
+            | Self::Calling(..)
+            | Self::Waiting
+            | Self::Pausing(_)
+            | Self::Clearing
+            | Self::Closing(_)
+            | Self::Done => None,
         }
     }
 
-    /// The process whose limits can still be enforced.
+    /// The process or call whose limits can still be enforced.
     pub(super) const fn limited(&self) -> Option<&Live> {
         match self {
-            Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) => Some(live),
+            Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) | Self::Calling(live, _) => Some(live),
             Self::Recording(_)
             | Self::Waiting
             | Self::Collecting(..)
@@ -54,7 +59,7 @@ impl Phase {
     /// The same, to enforce them.
     pub(super) const fn live_mut(&mut self) -> Option<&mut Live> {
         match self {
-            Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) => Some(live),
+            Self::Preparing(live) | Self::Releasing(live) | Self::Running(live) | Self::Calling(live, _) => Some(live),
             Self::Recording(_)
             | Self::Waiting
             | Self::Collecting(..)
@@ -82,6 +87,14 @@ impl Pause {
     pub(super) const fn deadline(&self) -> Deadline {
         Deadline { at: self.until, reason: "the next try of a task" }
     }
+}
+
+/// The request that an Http task waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) ticket: TicketId,
+    /// Whether the agent answers it itself.
+    pub(super) own: bool,
 }
 
 /// Why a task is being stopped.
@@ -145,14 +158,22 @@ impl Live {
 
     /// How the task ended, given how its process did.
     pub(super) fn judge(&self, status: ExitStatus) -> (TaskEnd, Option<String>) {
-        match (&self.stop, status) {
+        self.unless_stopped(match status {
+            ExitStatus::Code(0) => None,
+            ExitStatus::Code(code) => Some(format!("It exited with code {code}.")),
+            ExitStatus::Signal(signal) => Some(format!("Signal {signal} ended it.")),
+        })
+    }
+
+    /// How the task ended: stopped, or failed as said, or well.
+    pub(super) fn unless_stopped(&self, failure: Option<String>) -> (TaskEnd, Option<String>) {
+        match (&self.stop, failure) {
             (Some(Stop::TimedOut { seconds }), _) => {
                 (TaskEnd::TimedOut, Some(format!("It ran longer than timeoutSeconds ({seconds} s) and was stopped.")))
             }
             (Some(Stop::Canceled { reason }), _) => (TaskEnd::Canceled, Some(reason.clone())),
-            (None, ExitStatus::Code(0)) => (TaskEnd::Succeeded, None),
-            (None, ExitStatus::Code(code)) => (TaskEnd::Failed, Some(format!("It exited with code {code}."))),
-            (None, ExitStatus::Signal(signal)) => (TaskEnd::Failed, Some(format!("Signal {signal} ended it."))),
+            (None, None) => (TaskEnd::Succeeded, None),
+            (None, Some(failure)) => (TaskEnd::Failed, Some(failure)),
         }
     }
 

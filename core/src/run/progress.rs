@@ -66,10 +66,13 @@ impl Run {
         }
     }
 
-    /// Carries a task out; `None` where its process has to be waited for.
+    /// Carries a task out; `None` where its process or answer has to be waited for.
     fn execute(&mut self, index: usize, task: &Task, turn: &mut Turn<'_>) -> Option<Next> {
         let live = Live::new(SpawnId(0), index, turn.now.monotonic, task.timeout_seconds);
         self.record.tasks.push(TaskRecord::starting(&task.id));
+        if let Some(request) = &task.http {
+            return self.call(live, task, request, turn);
+        }
         let filled = launch::fill(&task.arguments, &self.lookup(turn));
         let filled = match filled {
             Ok(filled) => filled,
@@ -116,8 +119,7 @@ impl Run {
 /// Why this version cannot carry out a task at all.
 fn unavailable(task: &Task) -> Option<String> {
     match task.execution_type {
-        ExecutionType::Service => None,
-        ExecutionType::Http => Some("Http tasks are not carried out by this version; use a Service task.".to_string()),
+        ExecutionType::Service | ExecutionType::Http => None,
         ExecutionType::User | ExecutionType::UserDesktop | ExecutionType::UserElevated => Some(
             "NoActiveSession: there is no user session to run it in, and it never runs as the agent instead."
                 .to_string(),

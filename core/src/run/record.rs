@@ -128,6 +128,12 @@ impl RunRecord {
         }
     }
 
+    pub(super) fn set_http_status(&mut self, status: u16) {
+        if let Some(task) = self.tasks.last_mut() {
+            task.http_status = Some(status);
+        }
+    }
+
     /// Something odd that did not change the course of the run; the same thing once.
     pub(super) fn warn(&mut self, warning: String) {
         if self.warnings.len() < RUN_WARNINGS && !self.warnings.contains(&warning) {
@@ -156,6 +162,7 @@ impl TaskRecord {
             command_line: Vec::new(),
             pid: None,
             exit_code: None,
+            http_status: None,
             signal: None,
             stdout: String::new(),
             stderr: String::new(),

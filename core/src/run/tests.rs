@@ -12,6 +12,7 @@
 mod admission;
 mod built_in;
 mod context;
+mod http;
 mod launch;
 mod odd;
 mod retry;

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::{Counters, Desk};
 use crate::config::Settings;
-use crate::effect::{BrokerOrder, Effect, ProcessOrder, StoreOrder};
+use crate::effect::{BrokerOrder, Effect, HttpOrder, ProcessOrder, StoreOrder};
 use crate::event::Endpoints;
 use crate::job::{JobDefinition, OperatingSystem};
 use crate::log_message::Level;
@@ -104,6 +104,8 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Broker(order) => format!("{order:?}").split([' ', '{']).next().unwrap_or_default().to_string(),
         Effect::Store(StoreOrder::PersistRun { record, .. }) => format!("Persist {}", record.status),
         Effect::Store(order) => format!("{order:?}").split([' ', '{']).next().unwrap_or_default().to_string(),
+        Effect::Http(HttpOrder::Send(call)) => format!("Send {}", call.ticket),
+        Effect::Http(HttpOrder::Cancel { ticket }) => format!("Cancel {ticket}"),
         Effect::Respond { request, response } => format!("Respond {request} {}", response.status),
         Effect::Log(record) if record.level > Level::Information => format!("!{}", record.category),
         Effect::Log(_) => return None,

@@ -15,6 +15,7 @@ mod api;
 mod broker;
 mod documented;
 mod endurance;
+mod http;
 mod jobs;
 mod plugins;
 mod random;

@@ -53,6 +53,8 @@ fn job(id: &str, dice: &mut Dice) -> String {
         r#"{"id":"t","command":"x","onSuccess":"t","continueOnFailure":true}"#,
         r#"{"id":"t","command":"fire-event","arguments":"--event Again"},{"id":"u","command":"x"}"#,
         r#"{"id":"t","command":"echo"}"#,
+        r#"{"id":"t","executionType":"Http","method":"POST","url":"{KeeperApiBaseUrl}/api/Jobs/b/run?wait=true","timeoutSeconds":4},{"id":"u","command":"x"}"#,
+        r#"{"id":"t","executionType":"Http","method":"GET","url":"https://x.example","timeoutSeconds":2,"continueOnFailure":true},{"id":"u","command":"x"}"#,
     ]);
     let topics = r#","mqttTopics":{"allowedPublications":["EventMessages","JobService"],"allowedSubscriptions":[]}"#;
     format!(r#"{{"id":"{id}","tasks":[{task}]{topics}{members}}}"#)

@@ -8,7 +8,9 @@ use castellan_core::acl::{Grant, Subject};
 use castellan_core::agent::Agent;
 use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use castellan_core::config::Settings;
-use castellan_core::effect::{BrokerOrder, ConnectVerdict, Effect, ProcessOrder, SpawnRequest, StoreOrder};
+use castellan_core::effect::{
+    BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, SpawnRequest, StoreOrder,
+};
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
     ProcessReport, StoreReport,
@@ -40,6 +42,8 @@ pub struct World {
     pub disk: VecDeque<StoreOrder>,
     /// Questions about executables that are not answered yet.
     pub looks: VecDeque<ProcessOrder>,
+    /// Requests of Http tasks to others.
+    pub calls: Vec<HttpCall>,
     asked: BTreeSet<RequestId>,
     prepared: BTreeSet<SpawnId>,
     pub exited: bool,
@@ -128,6 +132,7 @@ impl World {
             history: BTreeMap::new(),
             disk: VecDeque::new(),
             looks: VecDeque::new(),
+            calls: vec![],
             asked: BTreeSet::new(),
             prepared: BTreeSet::new(),
             exited: false,
@@ -195,6 +200,12 @@ impl World {
             Effect::Process(order) => self.take_process(order),
             Effect::Broker(order) => self.take_broker(order),
             Effect::Store(order) => self.take_store(order),
+            Effect::Http(HttpOrder::Send(call)) => {
+                let line = format!("send {} {} {}", call.ticket, call.method, call.url.target);
+                self.calls.push(call);
+                line
+            }
+            Effect::Http(HttpOrder::Cancel { ticket }) => format!("cancel {ticket}"),
             Effect::Respond { request, response } => {
                 assert!(self.asked.contains(&request), "{request} was never asked");
                 let line = format!("{request}: {}", response.status);
@@ -501,7 +512,7 @@ impl World {
         }
         // No table of the agent may hold anything of what has ended; their names stand in its debug form.
         let state = format!("{:?}", self.agent);
-        for empty in ["runs: {}", "pending: {}", "waiting: []", "unanswered_triggers: []"] {
+        for empty in ["runs: {}", "pending: {}", "waiting: []", "unanswered_triggers: []", "own_calls: {}"] {
             assert!(state.contains(empty), "{empty} is not so: {state}");
         }
         for spawn in self.prepared.clone() {

@@ -1,7 +1,9 @@
 //! What the ports of the fake world owe, and how they answer: well or badly, but once.
 
-use castellan_core::effect::StoreOrder;
-use castellan_core::event::{BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, ProcessReport, StoreReport};
+use castellan_core::effect::{HttpCall, HttpOrder, StoreOrder};
+use castellan_core::event::{
+    BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, HttpReport, ProcessReport, StoreReport,
+};
 use castellan_core::id::{RunId, SpawnId, TicketId};
 
 use super::{World, surroundings};
@@ -25,6 +27,8 @@ pub enum Owed {
     Inspect(TicketId, usize),
     /// What the store was asked.
     Store(Box<StoreOrder>),
+    /// `Answered` or `Failed`; nothing more for a `Cancel`.
+    Http(Box<HttpOrder>),
     /// `Stopped`.
     BrokerStop,
 }
@@ -71,6 +75,15 @@ impl World {
                 self.tell(Event::Process(ProcessReport::Inspected { ticket, executables }));
             }
             Owed::Store(order) => self.tell(Event::Store(stored(*order, well))),
+            Owed::Http(order) => {
+                let HttpOrder::Send(HttpCall { ticket, .. }) = *order else { return };
+                let body = Captured { head: br#"{"depth":2}"#.to_vec(), ..Captured::default() };
+                self.tell(Event::Http(if well {
+                    HttpReport::Answered { ticket, status: 200, body }
+                } else {
+                    HttpReport::Failed { ticket, reason: String::from("no connection") }
+                }));
+            }
             Owed::BrokerStop => self.tell(Event::Broker(BrokerReport::Stopped)),
         }
     }

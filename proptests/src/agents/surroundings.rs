@@ -17,11 +17,14 @@ pub(super) const SCAN: &str = r#"{"id":"scan","name":"Scan","events":[{"eventTyp
     {"id":"more","command":"second","timeoutSeconds":7,"continueOnFailure":true,"condition":"found > 0"},
     {"id":"say","command":"publish-mqtt","arguments":"--topic scan/done --payload {LastExitCode}"}]}"#;
 
-/// A scheduled job that fires an event and has an alternate.
+/// A scheduled job that fires an event, calls the agent and somebody else, and has an alternate.
 const CHAIN: &str = r#"{"id":"chain","name":"Chain","schedule":{"intervalMinutes":1},"events":["Go"],"condition":"depth < 3","alternateJobId":"scan",
   "parameters":[{"name":"depth","type":"integer","default":1}],
   "tasks":[
     {"id":"fire","command":"fire-event","arguments":"--event Go --context '{\"depth\":9}'"},
+    {"id":"tell","executionType":"Http","method":"POST","url":"{KeeperApiBaseUrl}/api/Jobs/scan/run?wait=true&timeoutSeconds=2",
+      "timeoutSeconds":1,"continueOnFailure":true},
+    {"id":"ask","executionType":"Http","method":"GET","url":"https://x.example/","timeoutSeconds":4,"continueOnFailure":true},
     {"id":"run","command":"chained","timeoutSeconds":3}]}"#;
 
 fn plugin(id: &str, priority: u8, supervised: bool) -> String {

@@ -35,6 +35,7 @@ fn finished(run: &str, job: &str, day: i64) -> RunRecord {
         command_line: vec!["/bin/x".to_owned(), "a b".to_owned()],
         pid: Some(7),
         exit_code: Some(0),
+        http_status: None,
         signal: None,
         stdout: "out\n".to_owned(),
         stderr: String::new(),

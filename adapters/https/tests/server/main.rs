@@ -9,6 +9,7 @@
     reason = "a test may fail by panicking"
 )]
 
+mod calls;
 mod client;
 mod endurance;
 mod exchange;

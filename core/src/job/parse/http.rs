@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use super::environment::scalar;
 use crate::job::finding::{Report, quote};
 use crate::job::task::HttpRequestDefinition;
+use crate::job::url::HttpUrl;
 use crate::json::read::{Field, ObjectReader};
 use crate::json::{Json, pointer_to};
 
@@ -65,6 +66,17 @@ fn url(field: &Field<'_>, report: &mut Report) -> Option<String> {
     let text = field.text(report)?;
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     let known = matches!(scheme.as_deref(), Some("http" | "https")) || text.starts_with('{');
+    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let problem = if text.contains('{') {
+        let user = authority.is_some_and(|authority| authority.contains('@'));
+        user.then(|| String::from("it has user information before the host; send credentials in a header field."))
+    } else {
+        HttpUrl::parse(text).err()
+    };
+    if let Some(problem) = problem.filter(|_| known) {
+        report.error(field.pointer.clone(), "url-invalid", format!("{} is not a URL: {problem}", quote(text)));
+        return None;
+    }
     if known && !text.contains(|letter: char| letter.is_control() || letter == ' ') {
         return Some(text.to_string());
     }

@@ -6,9 +6,13 @@ use super::*;
 const TASKS: &str = r#"{"id":"a","command":"x","timeoutSeconds":10,"continueOnFailure":true,
     "retry":{"attempts":1,"delaySeconds":5}},{"id":"b","command":"y"}"#;
 
+/// The same with a request in place of the first process.
+const CALLS: &str = r#"{"id":"a","executionType":"Http","method":"GET","url":"https://x.example/","timeoutSeconds":10,"continueOnFailure":true},
+  {"id":"b","command":"y"}"#;
+
 type Step = (&'static str, fn(&mut Run, &mut Turn<'_>));
 
-const REPORTS: [Step; 17] = [
+const REPORTS: [Step; 20] = [
     ("persisted", |run, turn| run.on_persisted(ticket(run), &Ok(()), turn)),
     ("persisted, failed", |run, turn| run.on_persisted(ticket(run), &Err("disk full".to_string()), turn)),
     ("persisted, other", |run, turn| run.on_persisted(TicketId(99), &Ok(()), turn)),
@@ -24,6 +28,9 @@ const REPORTS: [Step; 17] = [
     ("other prepared", |run, turn| run.on_prepared(SpawnId(9), 100, None, turn)),
     ("other exited", |run, turn| run.on_exited(SpawnId(9), ExitStatus::Code(0), turn)),
     ("other collected", |run, turn| collected(run, 9, turn)),
+    ("answered", |run, turn| run.on_answered(TicketId(2), 200, &Captured::default(), turn)),
+    ("call failed", |run, turn| run.on_call_failed(TicketId(2), "gone", turn)),
+    ("other answered", |run, turn| run.on_answered(TicketId(9), 200, &Captured::default(), turn)),
     ("limit", |run, turn| run.on_deadline(turn)),
     ("cancel", |run, turn| run.cancel("test.", turn)),
 ];
@@ -40,7 +47,7 @@ fn collected(run: &mut Run, spawn: u64, turn: &mut Turn<'_>) {
 }
 
 /// Reports that lead into each phase, from the start.
-const PHASES: [(&str, &[&str]); 13] = [
+const PHASES: [(&str, &[&str]); 15] = [
     ("Recording", &[]),
     ("Recording!", &["cancel"]),
     ("Waiting", &["persisted"]),
@@ -51,6 +58,8 @@ const PHASES: [(&str, &[&str]); 13] = [
     ("Running!", &["persisted", "admitted", "prepared", "started", "cancel"]),
     ("Collecting", &["persisted", "admitted", "prepared", "started", "exited"]),
     ("Pausing", &["persisted", "admitted", "spawn failed"]),
+    ("Calling", &["persisted", "admitted"]),
+    ("Calling!", &["persisted", "admitted", "cancel"]),
     ("Clearing", &["persisted", "admitted", "prepared", "started", "cancel", "exited", "collected"]),
     ("Closing", &["persisted", "admitted", "prepared", "started", "cancel", "exited", "collected", "discarded"]),
     ("Done", &["persisted", "cancel", "persisted"]),
@@ -58,7 +67,7 @@ const PHASES: [(&str, &[&str]); 13] = [
 
 fn name(run: &Run) -> String {
     let name = format!("{:?}", run.phase).split('(').next().unwrap_or_default().to_string();
-    let stopped = run.canceled.is_some() && matches!(name.as_str(), "Recording" | "Preparing" | "Running");
+    let stopped = run.canceled.is_some() && matches!(name.as_str(), "Recording" | "Preparing" | "Running" | "Calling");
     if stopped { format!("{name}!") } else { name }
 }
 
@@ -70,7 +79,7 @@ fn table() -> Vec<String> {
     let mut lines = Vec::new();
     for (phase, path) in PHASES {
         for (report, act) in REPORTS {
-            let mut rig = Rig::new(&job(TASKS, ""), json!({}));
+            let mut rig = Rig::new(&job(if phase.starts_with("Calling") { CALLS } else { TASKS }, ""), json!({}));
             for step_name in path {
                 rig.act(step(step_name));
             }
