@@ -1,5 +1,12 @@
 //! The command line (contract section 1): what was asked, and the exit code that tells how it went.
 
+mod inputs;
+mod lint;
+mod output;
+mod preview;
+mod simulate;
+mod why_not;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,9 +47,35 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Play a job's run with the agent's own machine in virtual time, and tell every decision; nothing is touched.
+    Simulate(simulate::Options),
+    /// Work on job files.
+    Job {
+        #[command(subcommand)]
+        command: JobCommand,
+    },
+    /// Look at schedules.
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
+    /// Say which guard keeps a job from running.
+    WhyNot(why_not::Options),
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum JobCommand {
+    /// Look for what is wrong or in vain in job and plugin files, each by itself and together. Exit code 6 on errors.
+    Lint(lint::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum ScheduleCommand {
+    /// List the next instants at which a job is due; no running agent is needed.
+    Preview(preview::Options),
 }
 
 /// Reads the command line and carries it out.
@@ -51,6 +84,10 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run { root } => service::run(&root),
         Command::Demo { folder, keep } => demo::run(&folder, keep),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Job { command: JobCommand::Lint(options) } => lint::run(&options),
+        Command::Schedule { command: ScheduleCommand::Preview(options) } => preview::run(&options),
+        Command::WhyNot(options) => why_not::run(&options),
         Command::SampleScanner(options) => sample_scanner::run(&options),
     };
     match result {

@@ -11,6 +11,7 @@
 //! Any number of schedules costs one timer: the earliest stands first in an ordered set.
 
 mod calendar;
+mod preview;
 pub(crate) mod cron;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use crate::id::JobId;
 use crate::job::{CalendarEntry, MissedRuns, ScheduleDefinition};
 use crate::time::{Deadline, Monotonic, Now, WallTime};
 use cron::Cron;
+pub use preview::preview;
 use zone::Zone;
 
 /// Milliseconds of a minute, the resolution of every schedule.
