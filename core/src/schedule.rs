@@ -11,8 +11,8 @@
 //! Any number of schedules costs one timer: the earliest stands first in an ordered set.
 
 mod calendar;
-mod preview;
 pub(crate) mod cron;
+mod preview;
 #[cfg(test)]
 mod tests;
 pub(crate) mod zone;

@@ -69,7 +69,9 @@ pub(crate) fn job(found: &Found) -> Result<JobDefinition, Failure> {
         return Err(Failure::usage("There are several jobs; name one file or one job."));
     };
     match &file.content {
-        Ok(bytes) => JobDefinition::parse(bytes, None).map(|(job, _)| job).map_err(|errors| invalid(&file.stem, &errors)),
+        Ok(bytes) => {
+            JobDefinition::parse(bytes, None).map(|(job, _)| job).map_err(|errors| invalid(&file.stem, &errors))
+        }
         Err(why) => Err(Failure::not_found(format!("{}: {why}", file.stem))),
     }
 }
@@ -153,8 +155,9 @@ pub(crate) fn context(given: Option<&str>) -> Result<Map<String, Value>, Failure
 /// An RFC 3339 instant; now where none is given.
 pub(crate) fn instant(given: Option<&str>) -> Result<WallTime, Failure> {
     let Some(given) = given else { return Ok(Clock::start().now().wall) };
-    WallTime::parse_rfc3339(given)
-        .ok_or_else(|| Failure::usage(format!("'{given}' is not an instant in RFC 3339, such as 2026-06-01T02:00:00Z.")))
+    WallTime::parse_rfc3339(given).ok_or_else(|| {
+        Failure::usage(format!("'{given}' is not an instant in RFC 3339, such as 2026-06-01T02:00:00Z."))
+    })
 }
 
 /// A machine that is the same everywhere, so that an answer does not depend on where it was asked.

@@ -30,8 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     for path in &paths {
         files.push((path.display().to_string(), inputs::stem(path), inputs::read(path)?));
     }
-    let documents: Vec<Document<'_>> =
-        files.iter().map(|(file, stem, bytes)| Document { file, stem, bytes }).collect();
+    let documents: Vec<Document<'_>> = files.iter().map(|(file, stem, bytes)| Document { file, stem, bytes }).collect();
     let linted = lint(&documents, OperatingSystem::Linux);
     let invalid = linted.iter().filter(|file| !file.valid).count();
     match options.output {

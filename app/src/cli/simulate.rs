@@ -1,5 +1,6 @@
 //! `castellan simulate`: a run played by the agent's own machine, with every decision told.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use castellan_core::config::Settings;
@@ -51,7 +52,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         (Some(name), _) => Trigger::Event { name: name.clone(), context },
         (None, Some(id)) => Trigger::Job { id: id.clone(), context },
         (None, None) => {
-            return Err(Failure::usage("There are several jobs; say which event starts them (--event), or name one job."));
+            return Err(Failure::usage(
+                "There are several jobs; say which event starts them (--event), or name one job.",
+            ));
         }
     };
     let mut assumptions = Assumptions::default();
@@ -100,16 +103,25 @@ fn verdict(story: &Story) -> String {
 fn told(story: &Story) -> Vec<String> {
     let mut lines = Vec::new();
     for run in &story.runs {
-        lines.push(format!("run {} of {}, triggered by {}, at {}", run.run_id, run.job_id, run.trigger, run.started_at));
+        lines
+            .push(format!("run {} of {}, triggered by {}, at {}", run.run_id, run.job_id, run.trigger, run.started_at));
+        // The conditions that held stand in the steps, in the order in which their tasks were executed.
+        let about = format!(" of run {}: the condition is ", run.run_id);
+        let held = story.steps.iter().filter(|step| step.kind == "ConditionHeld");
+        let mut held: VecDeque<_> = held.filter_map(|step| step.message.split_once(&about)).collect();
         for task in &run.tasks {
-            tell_task(task, &mut lines);
+            let name = format!("Task {}", task.task_id);
+            let is_its = held.front().is_some_and(|(begin, _)| *begin == name && task.outcome != "Skipped");
+            let condition = if is_its { held.pop_front() } else { None };
+            tell_task(task, condition.map_or("", |(_, values)| values), &mut lines);
         }
         tell_end(run, &mut lines);
     }
     for published in story.published.iter().filter(|published| !published.lifecycle) {
         lines.push(format!("published on {}: {}", published.topic, published.payload));
     }
-    let odd = story.steps.iter().filter(|step| matches!(step.kind.as_str(), "NotRun" | "Alternate" | "Denied" | "Anomaly"));
+    let odd =
+        story.steps.iter().filter(|step| matches!(step.kind.as_str(), "NotRun" | "Alternate" | "Denied" | "Anomaly"));
     lines.extend(odd.map(|step| format!("{}: {}", step.kind, step.message)));
     for task in &story.unused_assumptions {
         lines.push(format!("unused: what was assumed of '{task}' was never asked for; it started no program."));
@@ -117,19 +129,14 @@ fn told(story: &Story) -> Vec<String> {
     lines
 }
 
-fn tell_task(task: &TaskRecord, lines: &mut Vec<String>) {
+fn tell_task(task: &TaskRecord, condition: &str, lines: &mut Vec<String>) {
     lines.push(format!("  task {}: {}", task.task_id, task.outcome));
     let mut tell = |name: &str, text: &str| {
         if !text.is_empty() {
             lines.push(format!("    {name}: {}", text.trim_end().replace('\n', "\n      ")));
         }
     };
-    // Whatever the record says beyond what is told below is told by its name.
-    if let Ok(Value::Object(members)) = serde_json::to_value(task)
-        && let Some(condition) = members.get("condition").filter(|condition| !condition.is_null())
-    {
-        tell("condition", condition.as_str().unwrap_or(&condition.to_string()));
-    }
+    tell("condition", condition);
     let line: Vec<String> = task.command_line.iter().map(|piece| format!("{piece:?}")).collect();
     tell("runs", &line.join(" "));
     let exit = task.exit_code.map(|code| format!("exit code {code}"));

@@ -54,7 +54,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match options.output {
         Form::Json => output::json(&json!({ "job": job.id, "at": at.to_rfc3339(), "guards": guards })),
         Form::Text => {
-            let line = |stops: bool, guard: &str, why: &str| format!("{} {guard}: {why}", if stops { "stops" } else { "  ok " });
+            let line = |stops: bool, guard: &str, why: &str| {
+                format!("{} {guard}: {why}", if stops { "stops" } else { "  ok " })
+            };
             let mut lines: Vec<String> =
                 guards.iter().map(|guard| line(guard.stops, guard.guard, &guard.explanation)).collect();
             if guards.iter().all(|guard| !guard.stops) {

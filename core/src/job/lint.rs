@@ -102,7 +102,8 @@ fn name_of_file(job: &Job, stem: &str, report: &mut Report) {
 fn same_id(job: &Job, jobs: &[Job], documents: &[Document<'_>], report: &mut Report) {
     let twin = jobs.iter().find(|other| other.place < job.place && other.job.id == job.job.id);
     if let Some(twin) = twin.and_then(|twin| documents.get(twin.place)) {
-        let message = format!("{} has the id {} too; one of them must have another.", twin.file, quote(job.job.id.as_str()));
+        let message =
+            format!("{} has the id {} too; one of them must have another.", twin.file, quote(job.job.id.as_str()));
         report.error(job.pointer(&["id"]), "duplicate-id", message);
     }
 }

@@ -51,7 +51,8 @@ impl Assumptions {
     /// # Errors
     /// A sentence that names what is wrong and what is allowed.
     pub fn assume(&mut self, text: &str, read: &dyn Fn(&str) -> Result<Vec<u8>, String>) -> Result<(), String> {
-        let known = "task=exit:N, task=signal:N, task=hang, task=missing, task.stdout=FILE, task.stderr=FILE or task.seconds=N";
+        let known =
+            "task=exit:N, task=signal:N, task=hang, task=missing, task.stdout=FILE, task.stderr=FILE or task.seconds=N";
         let (task, value) = text.split_once('=').ok_or_else(|| format!("'{text}' assumes nothing; write {known}."))?;
         let (task, part) = match task.rsplit_once('.') {
             Some((task, part @ ("stdout" | "stderr" | "seconds"))) => (task, part),
@@ -60,7 +61,8 @@ impl Assumptions {
         if task.is_empty() {
             return Err(format!("'{text}' names no task; write {known}."));
         }
-        let number = || value.parse::<u64>().map_err(|_| format!("'{value}' in '{text}' is not a whole number of seconds."));
+        let number =
+            || value.parse::<u64>().map_err(|_| format!("'{value}' in '{text}' is not a whole number of seconds."));
         match part {
             "stdout" => self.write(task, read(value)?),
             "stderr" => self.of(task).stderr = read(value)?,

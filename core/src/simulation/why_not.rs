@@ -34,7 +34,8 @@ pub fn why_not(job: &JobDefinition, scenario: Scenario) -> Result<Vec<Guard>, St
     let here = scenario.surroundings.here;
     let mut guards = Vec::new();
     let mut guard = |guard, stops, explanation: String| guards.push(Guard { guard, stops, explanation });
-    let enabled = if job.enabled { "The job is enabled." } else { "The job is disabled; set \"enabled\": true to run it." };
+    let enabled =
+        if job.enabled { "The job is enabled." } else { "The job is disabled; set \"enabled\": true to run it." };
     guard("enabled", !job.enabled, enabled.to_string());
     let here_text = if job.runs_here(here) { "lets it run on" } else { "excludes" };
     guard("osFilter", !job.runs_here(here), format!("osFilter {here_text} {here:?}."));
@@ -65,14 +66,17 @@ pub fn why_not(job: &JobDefinition, scenario: Scenario) -> Result<Vec<Guard>, St
 /// Whether the schedule has an instant in the minute before `at`, in words too.
 fn due(job: &JobDefinition, zone: &str, at: WallTime) -> Result<(bool, String), String> {
     if job.schedule.is_none() {
-        let events = if job.events.is_empty() { String::from("by hand") } else { format!("by {}", job.events.join(", ")) };
+        let events =
+            if job.events.is_empty() { String::from("by hand") } else { format!("by {}", job.events.join(", ")) };
         return Ok((false, format!("The job has no schedule; it is started {events} alone.")));
     }
     let from = WallTime::from_millis(at.as_millis().saturating_sub(MINUTE_MILLIS));
     let next = preview(job, zone, from, 1)?.first().copied();
     Ok(match next {
         Some(next) if next <= at => (true, format!("It is due at {}.", next.to_rfc3339())),
-        Some(next) => (false, format!("It is not due at {}; the next instant is {}.", at.to_rfc3339(), next.to_rfc3339())),
+        Some(next) => {
+            (false, format!("It is not due at {}; the next instant is {}.", at.to_rfc3339(), next.to_rfc3339()))
+        }
         None => (false, String::from("Its schedule has no instant left.")),
     })
 }

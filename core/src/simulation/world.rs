@@ -30,6 +30,8 @@ use crate::trust::PeerFacts;
 const ADMINISTRATOR: &str = "simulation";
 /// Process ids of the simulated world count from here.
 const FIRST_PID: u64 = 1000;
+/// Numbers of its cgroups: clear of those that a whole machine shares.
+const FIRST_CGROUP: u64 = 1_000_000;
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 /// Categories of the log that say nothing about routing.
@@ -64,8 +66,7 @@ impl World {
         let Scenario { mut surroundings, settings, definitions, trigger: _, assumptions, at } = scenario;
         surroundings.admin_certificates.insert(ADMINISTRATOR.to_string());
         surroundings.started = Now { monotonic: Monotonic::default(), wall: at };
-        let endpoints =
-            Endpoints { http: settings.http_port, https: settings.https_port, mqtt: settings.mqtt_port };
+        let endpoints = Endpoints { http: settings.http_port, https: settings.https_port, mqtt: settings.mqtt_port };
         Self {
             agent: Agent::new(settings, surroundings),
             definitions,
@@ -136,10 +137,7 @@ impl World {
         self.requests = self.requests.saturating_add(1);
         let id = RequestId(self.requests);
         let host = format!("127.0.0.1:{}", self.endpoints.https);
-        let headers = vec![
-            ("host".to_string(), host),
-            ("content-type".to_string(), "application/json".to_string()),
-        ];
+        let headers = vec![("host".to_string(), host), ("content-type".to_string(), "application/json".to_string())];
         self.tell(Event::Api(ApiRequest {
             id,
             listener: Listener::Https,
@@ -250,7 +248,8 @@ impl World {
             ProcessOrder::Signal { spawn, signal: TreeSignal::Kill } => self.ended(spawn, ExitStatus::Signal(SIGKILL)),
             ProcessOrder::Collect { spawn } => {
                 let written = |bytes: &Vec<u8>| Captured { head: bytes.clone(), ..Captured::default() };
-                let output = self.trees.get(&spawn).map(|tree| (written(&tree.fate.stdout), written(&tree.fate.stderr)));
+                let output =
+                    self.trees.get(&spawn).map(|tree| (written(&tree.fate.stdout), written(&tree.fate.stderr)));
                 let (stdout, stderr) = output.unwrap_or_default();
                 self.report(ProcessReport::Collected { spawn, stdout, stderr });
             }
@@ -280,7 +279,12 @@ impl World {
         }
         self.trees.insert(spawn, Tree { fate, alive: false });
         let pid = u32::try_from(FIRST_PID.saturating_add(spawn.0)).unwrap_or(u32::MAX);
-        self.report(ProcessReport::Prepared { spawn, pid, cgroup: Some(spawn.0), executable });
+        self.report(ProcessReport::Prepared {
+            spawn,
+            pid,
+            cgroup: Some(FIRST_CGROUP.saturating_add(spawn.0)),
+            executable,
+        });
     }
 
     fn release(&mut self, spawn: SpawnId) {

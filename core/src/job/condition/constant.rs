@@ -76,7 +76,9 @@ fn contradicts(parts: &[Expression]) -> bool {
         .iter()
         .filter_map(|part| match part {
             Expression::Compare(Operand::Name(name), Comparison::Equal, Operand::Literal(value))
-            | Expression::Compare(Operand::Literal(value), Comparison::Equal, Operand::Name(name)) => Some((name, value)),
+            | Expression::Compare(Operand::Literal(value), Comparison::Equal, Operand::Name(name)) => {
+                Some((name, value))
+            }
             Expression::Compare(..)
             | Expression::Or(_)
             | Expression::And(_)

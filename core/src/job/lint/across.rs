@@ -45,7 +45,9 @@ fn way_back(job: &Job, first: &Start, jobs: &[Job]) -> Option<Vec<String>> {
             for target in jobs.iter().filter(|candidate| is_started(candidate, start)) {
                 let mut way = way.clone();
                 way.push(match start {
-                    Start::Event(event) => format!("fires {}, which starts {}", quote(event), quote(target.job.id.as_str())),
+                    Start::Event(event) => {
+                        format!("fires {}, which starts {}", quote(event), quote(target.job.id.as_str()))
+                    }
                     Start::Job(_) => format!("triggers {}", quote(target.job.id.as_str())),
                 });
                 if target.place == job.place {
@@ -99,8 +101,16 @@ fn start_of(task: &Task) -> Option<Start> {
         "publish-mqtt" => {
             let payload = option("payload")?;
             match option("topic")?.as_str() {
-                "EventMessages" => FiredEvent::parse(payload.as_bytes()).ok().map(|event| event.name).and_then(literal).map(Start::Event),
-                "JobService" => JobRequest::parse(payload.as_bytes()).ok().map(|request| request.job).and_then(literal).map(Start::Job),
+                "EventMessages" => FiredEvent::parse(payload.as_bytes())
+                    .ok()
+                    .map(|event| event.name)
+                    .and_then(literal)
+                    .map(Start::Event),
+                "JobService" => JobRequest::parse(payload.as_bytes())
+                    .ok()
+                    .map(|request| request.job)
+                    .and_then(literal)
+                    .map(Start::Job),
                 _ => None,
             }
         }
@@ -114,11 +124,15 @@ pub(super) fn shared_binaries(job: &Job, plugins: &[Plugin], report: &mut Report
         if task.execution_type == ExecutionType::Http {
             continue;
         }
-        let binary = task.executable_path.clone().unwrap_or_else(|| format!("Jobs/bin/{command}/{command}", command = task.command));
+        let binary = task
+            .executable_path
+            .clone()
+            .unwrap_or_else(|| format!("Jobs/bin/{command}/{command}", command = task.command));
         let same = |plugin: &&Plugin| {
             let path = plugin.plugin.executable_path.as_str();
             // A relative path is below the agent root, or below its plugin folder.
-            !path.is_empty() && (binary == path || binary.strip_suffix(path).is_some_and(|folder| folder.ends_with('/')))
+            !path.is_empty()
+                && (binary == path || binary.strip_suffix(path).is_some_and(|folder| folder.ends_with('/')))
         };
         if let Some(plugin) = plugins.iter().find(same) {
             let message = format!(

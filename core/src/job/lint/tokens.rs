@@ -12,8 +12,22 @@ use crate::job::substitution::substitute;
 
 /// Names that every run has, in lower case (contract section 3).
 const ALWAYS_THERE: [&str; 16] = [
-    "keeperapibaseurl", "jobid", "jobname", "runid", "hasdesktop", "lastexitcode", "lastoutput", "rootdir", "home",
-    "tmp", "etc", "var", "usr", "bin", "userdesktop", "documents",
+    "keeperapibaseurl",
+    "jobid",
+    "jobname",
+    "runid",
+    "hasdesktop",
+    "lastexitcode",
+    "lastoutput",
+    "rootdir",
+    "home",
+    "tmp",
+    "etc",
+    "var",
+    "usr",
+    "bin",
+    "userdesktop",
+    "documents",
 ];
 
 pub(super) fn check(job: &Job, report: &mut Report) {
@@ -48,7 +62,10 @@ pub(super) fn check(job: &Job, report: &mut Report) {
         }
         for name in task.condition.iter().flat_map(crate::job::condition::Condition::names) {
             if !is_known(&name) && told.insert(name.to_ascii_lowercase()) {
-                let message = format!("nobody sets {}, so it is null unless a trigger gives it; declare it in 'parameters'.", quote(&name));
+                let message = format!(
+                    "nobody sets {}, so it is null unless a trigger gives it; declare it in 'parameters'.",
+                    quote(&name)
+                );
                 report.note(job.pointer(&["tasks", &index, "condition"]), "name-nobody-sets", message);
             }
         }
@@ -59,6 +76,7 @@ fn known(job: &JobDefinition) -> BTreeSet<String> {
     let fixed = ALWAYS_THERE.iter().map(ToString::to_string);
     let parameters = job.parameters.iter().map(|parameter| parameter.name.to_ascii_lowercase());
     let codes = job.tasks.iter().map(|task| format!("{}.exitcode", task.id.to_ascii_lowercase()));
-    let skipped = job.tasks.iter().flat_map(|task| task.context_when_skipped.keys()).map(|key| key.to_ascii_lowercase());
+    let skipped =
+        job.tasks.iter().flat_map(|task| task.context_when_skipped.keys()).map(|key| key.to_ascii_lowercase());
     fixed.chain(parameters).chain(codes).chain(skipped).collect()
 }
