@@ -1,6 +1,7 @@
 //! The command line (contract section 1): what was asked, and the exit code that tells how it went.
 
 mod inputs;
+mod job_test;
 mod lint;
 mod output;
 mod preview;
@@ -70,6 +71,8 @@ enum Command {
 enum JobCommand {
     /// Look for what is wrong or in vain in job and plugin files, each by itself and together. Exit code 6 on errors.
     Lint(lint::Options),
+    /// Play every test case (*.test.json) of a folder and compare what comes of it. Exit code 1 where one fails.
+    Test(job_test::Options),
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo { folder, keep } => demo::run(&folder, keep),
         Command::Simulate(options) => simulate::run(&options),
         Command::Job { command: JobCommand::Lint(options) } => lint::run(&options),
+        Command::Job { command: JobCommand::Test(options) } => job_test::run(&options),
         Command::Schedule { command: ScheduleCommand::Preview(options) } => preview::run(&options),
         Command::WhyNot(options) => why_not::run(&options),
         Command::SampleScanner(options) => sample_scanner::run(&options),

@@ -17,6 +17,7 @@
 //! simulation is over when the runs that the trigger led to are; schedules that come due meanwhile are part of it, but are not waited for.
 
 mod assumption;
+mod case;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
 pub use assumption::Assumptions;
+pub use case::{Difference, Expectation, Given, Publication, TestCase};
 pub use story::{Published, Step, Story};
 pub use why_not::{Guard, why_not};
 

@@ -115,11 +115,20 @@ pub(crate) fn definition(path: &Path) -> Result<DefinitionFile, Failure> {
 
 /// The `*.json` files of a folder by name, without test cases.
 pub(crate) fn json_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    files(folder, |name| name.ends_with(".json") && !name.ends_with(".test.json"))
+}
+
+/// The test cases of a folder by name.
+pub(crate) fn test_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    files(folder, |name| name.ends_with(".test.json"))
+}
+
+fn files(folder: &Path, wanted: fn(&str) -> bool) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
         let path = entry.map_err(|error| unreadable(folder, &error))?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.ends_with(".json") && !name.ends_with(".test.json") && path.is_file() {
+        if wanted(&name) && path.is_file() {
             files.push(path);
         }
     }

@@ -68,10 +68,13 @@ fn scan() -> String {
 #[test]
 fn simulate_tells_the_way_of_a_run() {
     let desk = Desk::new();
-    desk.file("scan.json", &scan()).file("found.txt", "{\"found\": 3}").file("values.json", "{\"path\": \"/a b\"}");
+    desk.file("scan.json", &scan())
+        .file("found.txt", "{\"found\": 3}")
+        .file("given/values.json", "{\"path\": \"/a b\"}");
     let at = "--at 2026-03-01T12:00:00Z";
-    let (code, story) =
-        desk.json(&format!("simulate scan.json --event go --context values.json --assume find.stdout=found.txt {at}"));
+    let (code, story) = desk.json(&format!(
+        "simulate scan.json --event go --context given/values.json --assume find.stdout=found.txt {at}"
+    ));
     let run = &story["runs"][0];
     assert_eq!(
         (code, &run["outcome"], &run["startedAt"]),
@@ -179,4 +182,30 @@ fn why_not_names_the_guards() {
     assert_eq!(stopping("why-not off.json --at 2026-03-01T02:30:00Z --tz UTC"), ["condition"]);
     desk.file("bad.json", "{\"id\":\"bad\"}");
     desk.refuses("why-not bad.json", 6, "/tasks error required");
+}
+
+#[test]
+fn cases_pass_or_say_what_differs() {
+    let desk = Desk::new();
+    let case = |ends: &str, route: Value| {
+        json!({ "name": "a scan that fails is mended", "jobs": ["../scan.json"], "event": "Go", "context": { "Path": "/srv" },
+            "assume": { "find": { "ends": [ends], "stdout": { "found": 5 }, "seconds": 2 } },
+            "expect": { "outcome": "Succeeded", "route": route, "context": { "found": 5, "Path": "/srv" },
+                "publishes": [ { "topic": "Scans/done", "payload": 5 } ] } })
+        .to_string()
+    };
+    desk.file("scan.json", &scan()).file("cases/good.test.json", &case("exit:0", json!(["find", "tell"])));
+    let (code, report) = desk.json("job test cases");
+    assert_eq!((code, &report["cases"][0]["passed"]), (0, &json!(true)), "{report}");
+    desk.file("cases/bad.test.json", &case("exit:1", json!(["find", "tell"])));
+    let (code, report) = desk.json("job test cases");
+    assert_eq!((code, &report["cases"][0]["passed"], &report["cases"][1]["passed"]), (1, &json!(false), &json!(true)));
+    let route = &report["cases"][0]["differences"][0];
+    let expected = json!({ "what": "route", "expected": ["find", "tell"], "found": ["find", "mend"] });
+    assert_eq!(route, &expected, "{report}");
+    let text = String::from_utf8(desk.run("job test cases").stdout).unwrap();
+    assert!(text.contains("FAILED cases/bad.test.json") && text.contains("found    [\"find\",\"mend\"]"), "{text}");
+    desk.file("wrong/w.test.json", "{\"jobs\":[\"../scan.json\"],\"expect\":{\"outcom\":\"Failed\"}}");
+    desk.refuses("job test wrong", 6, "outcom");
+    desk.refuses("job test .", 3, "no *.test.json");
 }
