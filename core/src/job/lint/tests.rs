@@ -1,7 +1,7 @@
 //! Lint: each rule once on a job that breaks it, and silence where nothing is wrong.
 
 use std::format;
-use std::string::{String, ToString};
+use std::string::String;
 use std::vec::Vec;
 
 use super::{Document, lint};
@@ -122,5 +122,5 @@ fn what_the_parser_refuses_is_an_error_and_ids_are_unique() {
     check(&modes, &["j/schedule schedule-several-modes", "j/tasks/0/onSuccess route-unknown-task"]);
     check(&job("a_b", "", r#"{"id":"a","command":"echo"}"#), &["j/id id-underscore"]);
     check("{", &["j malformed-json"]);
-    assert_eq!(codes(&[("j", "1")]).len(), 1, "{}", codes(&[("j", "1")])[0].to_string());
+    assert_eq!(codes(&[("j", "1")]).len(), 1, "{}", codes(&[("j", "1")])[0]);
 }
