@@ -1,5 +1,13 @@
 //! The command line (contract section 1): what was asked, and the exit code that tells how it went.
 
+mod inputs;
+mod job_test;
+mod lint;
+mod output;
+mod preview;
+mod simulate;
+mod why_not;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,9 +48,37 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Play a job's run with the agent's own machine in virtual time, and tell every decision; nothing is touched.
+    Simulate(simulate::Options),
+    /// Work on job files.
+    Job {
+        #[command(subcommand)]
+        command: JobCommand,
+    },
+    /// Look at schedules.
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
+    /// Say which guard keeps a job from running.
+    WhyNot(why_not::Options),
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum JobCommand {
+    /// Look for what is wrong or in vain in job and plugin files, each by itself and together. Exit code 6 on errors.
+    Lint(lint::Options),
+    /// Play every test case (*.test.json) of a folder and compare what comes of it. Exit code 1 where one fails.
+    Test(job_test::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum ScheduleCommand {
+    /// List the next instants at which a job is due; no running agent is needed.
+    Preview(preview::Options),
 }
 
 /// Reads the command line and carries it out.
@@ -51,6 +87,11 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run { root } => service::run(&root),
         Command::Demo { folder, keep } => demo::run(&folder, keep),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Job { command: JobCommand::Lint(options) } => lint::run(&options),
+        Command::Job { command: JobCommand::Test(options) } => job_test::run(&options),
+        Command::Schedule { command: ScheduleCommand::Preview(options) } => preview::run(&options),
+        Command::WhyNot(options) => why_not::run(&options),
         Command::SampleScanner(options) => sample_scanner::run(&options),
     };
     match result {

@@ -8,6 +8,10 @@ use std::process::ExitCode;
 pub(crate) enum Kind {
     /// The work failed.
     Failed,
+    /// The command line asks for something that cannot be.
+    Usage,
+    /// What was named is not there.
+    NotFound,
     /// The agent cannot start.
     CannotStart,
     /// A file is invalid.
@@ -27,6 +31,16 @@ impl Failure {
         Self { kind: Kind::Failed, message: message.to_string() }
     }
 
+    /// The command line asks for something that cannot be: exit code 2.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Usage, message: message.to_string() }
+    }
+
+    /// What was named is not there: exit code 3.
+    pub(crate) fn not_found(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::NotFound, message: message.to_string() }
+    }
+
     /// The agent cannot start: exit code 5.
     pub(crate) fn cannot_start(message: impl fmt::Display) -> Self {
         Self { kind: Kind::CannotStart, message: message.to_string() }
@@ -41,6 +55,8 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.kind {
             Kind::Failed => ExitCode::from(1),
+            Kind::Usage => ExitCode::from(2),
+            Kind::NotFound => ExitCode::from(3),
             Kind::CannotStart => ExitCode::from(5),
             Kind::InvalidFile => ExitCode::from(6),
         }

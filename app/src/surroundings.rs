@@ -42,7 +42,7 @@ pub(crate) fn gather(facts: Facts<'_>) -> Surroundings {
 }
 
 /// `{rootdir} {home} {tmp} …` of contract section 3.
-fn path_variables(root: &str, home: &str) -> BTreeMap<String, String> {
+pub(crate) fn path_variables(root: &str, home: &str) -> BTreeMap<String, String> {
     let desktop = format!("{home}/Desktop");
     let documents = format!("{home}/Documents");
     let pairs = [
@@ -71,7 +71,7 @@ fn user_name(uid: u32) -> String {
 }
 
 /// The machine's time zone: `TZ` where it is a name, else what `/etc/localtime` links to, else what `/etc/timezone` says, else UTC.
-fn time_zone() -> String {
+pub(crate) fn time_zone() -> String {
     let by_variable = std::env::var("TZ").ok().map(|zone| zone.trim_start_matches(':').to_owned());
     let by_link = || {
         let target = std::fs::canonicalize("/etc/localtime").ok()?;

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod condition;
 pub mod finding;
+pub mod lint;
 pub mod parameter;
 pub(crate) mod parse;
 pub mod substitution;

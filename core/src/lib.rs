@@ -27,6 +27,7 @@ pub mod log_message;
 pub mod plugin;
 pub mod run;
 pub mod schedule;
+pub mod simulation;
 pub mod surroundings;
 pub mod time;
 pub mod trust;

@@ -63,3 +63,5 @@ pub const PATTERN_BYTES: usize = 128 << 10;
 /// Bytes of a compiled regular expression times bytes of the text it is held against: time grows with both. At most about half a
 /// second, for patterns written to be slow; 256 KiB of text for simple ones.
 pub const MATCHING_WORK: usize = 1 << 30;
+/// Events that a simulation is told before it is given up: a hundred times what the longest single run takes.
+pub const SIMULATED_EVENTS: u64 = 1_000_000;

@@ -12,6 +12,7 @@
 
 mod calendar;
 pub(crate) mod cron;
+mod preview;
 #[cfg(test)]
 mod tests;
 pub(crate) mod zone;
@@ -24,6 +25,7 @@ use crate::id::JobId;
 use crate::job::{CalendarEntry, MissedRuns, ScheduleDefinition};
 use crate::time::{Deadline, Monotonic, Now, WallTime};
 use cron::Cron;
+pub use preview::preview;
 use zone::Zone;
 
 /// Milliseconds of a minute, the resolution of every schedule.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Agent, LastRun};
 use crate::api::ApiResponse;
 use crate::effect::{Effect, Effects};
-use crate::id::{Component, RequestId, RunId};
+use crate::id::{Component, JobId, RequestId, RunId, SpawnId};
 use crate::job::JobDefinition;
 use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE};
 use crate::log_message::Level;
@@ -46,6 +46,12 @@ pub(super) enum TriggerRefusal {
 }
 
 impl Agent {
+    /// The job and task that a process is asked for, where it is a task's.
+    pub(crate) fn task_of(&self, spawn: SpawnId) -> Option<(&JobId, &str)> {
+        let run = self.runs.values().find(|run| run.owns(spawn))?;
+        Some((&run.job.id, &run.record().tasks.last()?.task_id))
+    }
+
     /// Starts every job that waits for an event.
     pub(super) fn fire(&mut self, now: Now, event: &FiredEvent, chain: Chain, effects: &mut Effects) {
         let jobs = self.catalog.for_event(&event.name);

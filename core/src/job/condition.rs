@@ -12,6 +12,7 @@
 //! A name is letters, digits, `_`, `-` and dots. Words are read without regard to case. Invariants: printed, a condition parses to itself;
 //! an unknown name is null, which `exists` and `== null` tell apart and which makes every other comparison false.
 
+mod constant;
 mod evaluate;
 mod lexer;
 mod parse;

@@ -14,6 +14,7 @@ use crate::event::ExitStatus;
 use crate::id::SpawnId;
 use crate::job::task::{ExecutionType, Task};
 use crate::limits::{TASK_RECORDS, TASKS_PER_RUN};
+use crate::log_message::Level;
 use crate::turn::Turn;
 
 impl Run {
@@ -70,6 +71,7 @@ impl Run {
     fn execute(&mut self, index: usize, task: &Task, turn: &mut Turn<'_>) -> Option<Next> {
         let live = Live::new(SpawnId(0), index, turn.now.monotonic, task.timeout_seconds);
         self.record.tasks.push(TaskRecord::starting(&task.id));
+        self.tell_condition(task, turn);
         if let Some(request) = &task.http {
             return self.call(live, task, request, turn);
         }
@@ -95,6 +97,14 @@ impl Run {
         turn.process(ProcessOrder::Spawn(launch::spawn_request(spawn, &job, task, filled.texts, turn.surroundings)));
         self.save(turn);
         None
+    }
+
+    /// Why a task with a condition was not skipped; the simulator shows it, the service logs it at `Debug`.
+    fn tell_condition(&self, task: &Task, turn: &mut Turn<'_>) {
+        let Some(condition) = &task.condition else { return };
+        let values = condition.evaluate(&self.lookup(turn)).explanation;
+        let message = format!("Task {} of run {}: the condition is true: {values}.", task.id, self.id);
+        self.log(Level::Debug, "ConditionHeld", message, turn);
     }
 
     fn built_in_ended(

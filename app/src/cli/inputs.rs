@@ -1,0 +1,191 @@
+//! What commands for job authors read: job files, folders, agent roots, contexts, instants; and the machine they imagine.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use castellan_core::event::{DefinitionFile, DefinitionKind};
+use castellan_core::job::finding::Finding;
+use castellan_core::job::{JobDefinition, OperatingSystem};
+use castellan_core::json::Json;
+use castellan_core::surroundings::Surroundings;
+use castellan_core::time::{Now, WallTime};
+use clap::ValueEnum;
+use serde_json::{Map, Value};
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+
+/// The system that a job is imagined on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum System {
+    Linux,
+    Windows,
+    Macos,
+}
+
+impl From<System> for OperatingSystem {
+    fn from(system: System) -> Self {
+        match system {
+            System::Linux => Self::Linux,
+            System::Windows => Self::Windows,
+            System::Macos => Self::MacOs,
+        }
+    }
+}
+
+/// Definition files, and the one job that was meant, where one was.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) files: Vec<DefinitionFile>,
+    pub(crate) job: Option<String>,
+}
+
+/// The definitions that a command line names: a file, a folder of files, an agent root, or a job's id in the root.
+pub(crate) fn find(name: &str, root: &Path) -> Result<Found, Failure> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        let files = if path.join("Jobs").is_dir() { of_root(path)? } else { of_folder(path)? };
+        let mut jobs = files.iter().filter(|file| file.kind == DefinitionKind::Job);
+        let job = jobs.next().filter(|_| jobs.next().is_none()).map(|file| file.stem.clone());
+        return Ok(Found { files, job });
+    }
+    if path.is_file() {
+        let file = definition(path)?;
+        let job = Some(file.stem.clone());
+        return Ok(Found { files: vec![file], job });
+    }
+    if !name.contains('/') && root.join("Jobs").join(format!("{name}.json")).is_file() {
+        return Ok(Found { files: of_root(root)?, job: Some(name.to_owned()) });
+    }
+    let shown = root.display();
+    Err(Failure::not_found(format!("'{name}' is no file and no folder, and {shown}/Jobs/{name}.json does not exist.")))
+}
+
+/// The job that was meant, valid.
+pub(crate) fn job(found: &Found) -> Result<JobDefinition, Failure> {
+    let named = |file: &&DefinitionFile| file.kind == DefinitionKind::Job && Some(&file.stem) == found.job.as_ref();
+    let Some(file) = found.files.iter().find(named) else {
+        return Err(Failure::usage("There are several jobs; name one file or one job."));
+    };
+    match &file.content {
+        Ok(bytes) => {
+            JobDefinition::parse(bytes, None).map(|(job, _)| job).map_err(|errors| invalid(&file.stem, &errors))
+        }
+        Err(why) => Err(Failure::not_found(format!("{}: {why}", file.stem))),
+    }
+}
+
+/// The failure that lists what is wrong in a file.
+pub(crate) fn invalid(file: &str, findings: &[Finding]) -> Failure {
+    let lines: Vec<String> = findings.iter().map(|finding| format!("\n  {}", shown(file, finding))).collect();
+    Failure::invalid_file(format!("{file} is not a valid definition.{}", lines.concat()))
+}
+
+/// A finding as people read it: `file:pointer severity code: message`.
+pub(crate) fn shown(file: &str, finding: &Finding) -> String {
+    let severity = format!("{:?}", finding.severity).to_lowercase();
+    format!("{file}:{} {severity} {}: {}", finding.path, finding.code, finding.message)
+}
+
+fn of_root(root: &Path) -> Result<Vec<DefinitionFile>, Failure> {
+    let mut files = Vec::new();
+    for kind in [DefinitionKind::Job, DefinitionKind::Plugin] {
+        let folder = root.join(kind.folder());
+        for path in if folder.is_dir() { json_files(&folder)? } else { Vec::new() } {
+            files.push(DefinitionFile { kind, stem: stem(&path), content: Ok(read(&path)?) });
+        }
+    }
+    Ok(files)
+}
+
+fn of_folder(folder: &Path) -> Result<Vec<DefinitionFile>, Failure> {
+    json_files(folder)?.iter().map(|path| definition(path)).collect()
+}
+
+/// A file outside an agent root: what it is called does not matter there, so it goes by the id inside it.
+pub(crate) fn definition(path: &Path) -> Result<DefinitionFile, Failure> {
+    let bytes = read(path)?;
+    let json = Json::parse(&bytes).ok();
+    let inner = |name: &str| json.as_ref().and_then(|json| json.lookup(&[name]));
+    let kind = if inner("pluginType").is_some() { DefinitionKind::Plugin } else { DefinitionKind::Job };
+    let stem = inner("id").and_then(Json::as_str).map_or_else(|| stem(path), str::to_owned);
+    Ok(DefinitionFile { kind, stem, content: Ok(bytes) })
+}
+
+/// The `*.json` files of a folder by name, without test cases.
+pub(crate) fn json_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    files(folder, |name| name.ends_with(".json") && !name.ends_with(".test.json"))
+}
+
+/// The test cases of a folder by name.
+pub(crate) fn test_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    files(folder, |name| name.ends_with(".test.json"))
+}
+
+fn files(folder: &Path, wanted: fn(&str) -> bool) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+        let path = entry.map_err(|error| unreadable(folder, &error))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if wanted(&name) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The content of a file that the command line names.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::not_found(format!("{} cannot be read: {error}.", path.display()))
+}
+
+/// The file name without `.json`.
+pub(crate) fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// A context: a JSON object in a file, or as it stands on the command line.
+pub(crate) fn context(given: Option<&str>) -> Result<Map<String, Value>, Failure> {
+    let Some(given) = given else { return Ok(Map::new()) };
+    let bytes = if given.trim_start().starts_with('{') { given.as_bytes().to_vec() } else { read(Path::new(given))? };
+    match Json::parse(&bytes).map(|json| json.to_value()) {
+        Ok(Value::Object(values)) => Ok(values),
+        Ok(_) => Err(Failure::invalid_file(format!("the context {given} is not a JSON object."))),
+        Err(error) => Err(Failure::invalid_file(format!("the context {given} is not JSON: {error}"))),
+    }
+}
+
+/// An RFC 3339 instant; now where none is given.
+pub(crate) fn instant(given: Option<&str>) -> Result<WallTime, Failure> {
+    let Some(given) = given else { return Ok(Clock::start().now().wall) };
+    WallTime::parse_rfc3339(given).ok_or_else(|| {
+        Failure::usage(format!("'{given}' is not an instant in RFC 3339, such as 2026-06-01T02:00:00Z."))
+    })
+}
+
+/// A machine that is the same everywhere, so that an answer does not depend on where it was asked.
+pub(crate) fn surroundings(root: &Path, system: System, time_zone: Option<&str>) -> Surroundings {
+    let root = root.display().to_string();
+    Surroundings {
+        plugin_root: format!("{root}/Plugins"),
+        path_variables: crate::surroundings::path_variables(&root, "/root"),
+        agent_root: root,
+        here: system.into(),
+        boot: 1,
+        started: Now::default(),
+        version: String::from(env!("CARGO_PKG_VERSION")),
+        environment: Vec::new(),
+        time_zone: time_zone.unwrap_or("UTC").to_owned(),
+        user_name: String::from("root"),
+        uid: 0,
+        has_desktop: false,
+        admin_certificates: BTreeSet::new(),
+        endpoints: None,
+    }
+}

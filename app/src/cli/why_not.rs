@@ -1,0 +1,68 @@
+//! `castellan why-not`: which guard keeps a job from running.
+
+use std::path::PathBuf;
+
+use castellan_core::config::Settings;
+use castellan_core::simulation::{Assumptions, Scenario, Trigger, why_not};
+use clap::Args;
+use serde_json::json;
+
+use super::inputs::System;
+use super::output::{self, Form};
+use super::{DEFAULT_ROOT, inputs};
+use crate::failure::Failure;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// A job file, or the id of a job in the root.
+    job: String,
+    /// The instant that is asked about (RFC 3339); now where not given.
+    #[arg(long)]
+    at: Option<String>,
+    /// The values that a trigger would give: a file with one JSON object, or the object itself.
+    #[arg(long)]
+    context: Option<String>,
+    /// The machine's time zone, for schedules without their own: an IANA name. This machine's where not given.
+    #[arg(long)]
+    tz: Option<String>,
+    /// The system it is asked about.
+    #[arg(long, value_enum, default_value_t = System::Linux)]
+    os: System,
+    /// The agent root, for a job by its id.
+    #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
+    root: PathBuf,
+    /// Text, or json: {"job","at","guards":[{"guard","stops","explanation"}]}.
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    output: Form,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let found = inputs::find(&options.job, &options.root)?;
+    let job = inputs::job(&found)?;
+    let at = inputs::instant(options.at.as_deref())?;
+    let zone = options.tz.clone().unwrap_or_else(crate::surroundings::time_zone);
+    let context = inputs::context(options.context.as_deref())?;
+    let scenario = Scenario {
+        surroundings: inputs::surroundings(&options.root, options.os, Some(&zone)),
+        settings: Settings::default(),
+        definitions: found.files,
+        trigger: Trigger::Job { id: job.id.to_string(), context },
+        assumptions: Assumptions::default(),
+        at,
+    };
+    let guards = why_not(&job, scenario).map_err(Failure::usage)?;
+    match options.output {
+        Form::Json => output::json(&json!({ "job": job.id, "at": at.to_rfc3339(), "guards": guards })),
+        Form::Text => {
+            let line = |stops: bool, guard: &str, why: &str| {
+                format!("{} {guard}: {why}", if stops { "stops" } else { "  ok " })
+            };
+            let mut lines: Vec<String> =
+                guards.iter().map(|guard| line(guard.stops, guard.guard, &guard.explanation)).collect();
+            if guards.iter().all(|guard| !guard.stops) {
+                lines.push(format!("Nothing keeps '{}' from running at {}.", job.id, at.to_rfc3339()));
+            }
+            output::lines(&lines)
+        }
+    }
+}
