@@ -275,6 +275,10 @@ pub struct HttpCall {
 
 /// Orders to the store.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all orders are records of runs; a box for each would save nothing"
+)]
 pub enum StoreOrder {
     /// Insert or replace a run in the history. Answered by `RunPersisted`.
     PersistRun {

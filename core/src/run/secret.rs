@@ -1,8 +1,4 @@
 //! Secret values of a run: known by parameters with `"secret": true`, hidden wherever the run is shown. The one place that masks.
-//!
-//! Hidden are strings and numbers, objects and arrays as JSON with every string inside, each line of a text of several lines, and
-//! all of these the way JSON writes them. Booleans are hidden only in the context: `true` says nothing. What is started by
-//! a run hides its secrets too, and a value that a task replaces stays hidden.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -24,6 +20,10 @@ const CUT: char = '…';
 const SHORTEST_PART: usize = 4;
 
 /// The secrets of a run as texts, by their first letter, longest first.
+///
+/// Hidden are strings and numbers, objects and arrays as JSON with every string inside, each line of a text of several lines,
+/// and all of these the way JSON writes them. Booleans are hidden only in the context: `true` says nothing. What a run starts
+/// hides its secrets too, and a value that a task replaces stays hidden.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     texts: BTreeMap<char, BTreeSet<(Reverse<usize>, String)>>,
