@@ -1,8 +1,6 @@
-//! Http tasks: from the definition to the request, and what becomes of its answer (contract section 3).
-//!
-//! Tokens are put in as they are, without percent-encoding, so that one can stand for a whole base URL; the result must be a URL.
-//! A request to the agent's own API is answered inside the core, in the name of the run: there is no connection whose authority
-//! another process could use. Redirects are not followed, wherever the request goes.
+//! Http tasks: from the definition to the request, and what becomes of its answer (contract section 3). Tokens go in as they are,
+//! without percent-encoding; a request to the agent's own API is answered inside the core, in the name of the run: there is no
+//! connection whose authority another process could use. Redirects are not followed, wherever the request goes.
 
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -1,7 +1,7 @@
 //! Thousands of small worlds in which everything happens in some order: ports answer late, early, twice or with an error,
 //! people ask for everything, and in the end the agent stops. The rules of [`World`] hold after each event.
 
-use castellan_core::event::{BrokerReport, Event, ExecutableFacts, ExitStatus, ProcessReport};
+use castellan_core::event::{BrokerReport, Event, ExecutableFacts, ExitStatus, HttpReport, ProcessReport};
 use castellan_core::id::{ConnectionId, SpawnId};
 
 use crate::plugins::plugin;
@@ -261,6 +261,10 @@ impl Chaos {
             }
             while !self.world.looks.is_empty() && !self.world.exited {
                 self.world.look("");
+            }
+            while let Some(call) = self.world.calls.pop().filter(|_| !self.world.exited) {
+                let reason = "it was canceled".into();
+                self.world.tell(Event::Http(HttpReport::Failed { ticket: call.ticket, reason }));
             }
             if !self.world.exited {
                 self.world.disk();

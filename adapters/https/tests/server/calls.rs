@@ -32,12 +32,13 @@ impl Port {
 
     /// Ticket, and status with body or the reason of the failure.
     fn report(&self) -> (u64, Result<(u16, String), String>) {
-        match smol::block_on(self.executor.run(self.events.recv())).unwrap() {
-            Event::Http(HttpReport::Answered { ticket, status, body }) => {
+        let event = smol::block_on(self.executor.run(self.events.recv())).unwrap();
+        let Event::Http(report) = event else { panic!("{event:?}") };
+        match report {
+            HttpReport::Answered { ticket, status, body } => {
                 (ticket.0, Ok((status, String::from_utf8_lossy(&body.head).into_owned())))
             }
-            Event::Http(HttpReport::Failed { ticket, reason }) => (ticket.0, Err(reason)),
-            other => panic!("{other:?}"),
+            HttpReport::Failed { ticket, reason } => (ticket.0, Err(reason)),
         }
     }
 }
