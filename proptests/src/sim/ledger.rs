@@ -78,6 +78,10 @@ impl Ledger {
             return broken("route", format!("run {run} is of no job: {}", record.job_id));
         };
         let Some(outcome) = record.outcome else {
+            if self.runs.get(run).is_some_and(|known| known.stage == Stage::Active) {
+                // How far it has come.
+                return Ok(());
+            }
             if self.disk.contains_key(run) || self.runs.contains_key(run) {
                 return broken("one-outcome", format!("run {run} begins twice"));
             }
@@ -118,11 +122,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// The agent is told how its order to the disk went.
-    pub(super) fn on_told(&mut self, run: &str, well: bool) {
+    /// The agent is told how its order to the disk went; `is_end` where the record had an outcome.
+    pub(super) fn on_told(&mut self, run: &str, is_end: bool, well: bool) {
         match self.runs.get_mut(run) {
             Some(known) if known.stage == Stage::Recording && well => known.stage = Stage::Waiting,
-            Some(known) if known.stage == Stage::Closing => {
+            Some(known) if known.stage == Stage::Closing && is_end => {
                 self.runs.remove(run);
             }
             Some(_) | None => {}

@@ -77,7 +77,7 @@ impl World<'_> {
             Effect::Store(StoreOrder::PersistRun { ticket, record }) => {
                 self.ledger.on_record(&self.jobs, &record, ticket.0)?;
                 if may_be_lost {
-                    self.ledger.on_told(&record.run_id, false);
+                    self.ledger.on_told(&record.run_id, record.outcome.is_some(), false);
                 } else {
                     self.owed.push_back(Owed::Write(ticket, Box::new(record)));
                 }
@@ -191,13 +191,13 @@ impl World<'_> {
     fn write(&mut self, ticket: TicketId, record: RunRecord) -> Result<(), Broken> {
         let lost = self.faults.lost_writes && self.dice.percent(10);
         let torn = self.faults.torn_writes && self.dice.percent(10);
-        let id = record.run_id.clone();
+        let (id, is_end) = (record.run_id.clone(), record.outcome.is_some());
         let run = RunId::from_text(&id).unwrap_or_else(|| RunId::new(0, 0));
         if !lost {
             self.ledger.on_written(record)?;
         }
         let result = if lost || torn { Err(String::from("the disk is full")) } else { Ok(()) };
-        self.ledger.on_told(&id, result.is_ok());
+        self.ledger.on_told(&id, is_end, result.is_ok());
         self.tell(Event::Store(StoreReport::RunPersisted { ticket, run, result }))
     }
 }

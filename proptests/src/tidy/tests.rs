@@ -183,7 +183,9 @@ fn manifests_and_commands() {
 
     let aliases = |verify: &str| {
         let flags = "--locked --ignore-rust-version";
-        format!("[alias]\ndemo = \"run {flags}\"\nlint = \"clippy {flags}\"\ndocs = \"doc {flags}\"\nsim = \"run {flags}\"\n{verify}\n")
+        format!(
+            "[alias]\ndemo = \"run {flags}\"\nlint = \"clippy {flags}\"\ndocs = \"doc {flags}\"\nsim = \"run {flags}\"\n{verify}\n"
+        )
     };
     check(
         manifests::aliases,
