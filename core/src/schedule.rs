@@ -67,6 +67,29 @@ enum Rule {
     Calendar(Vec<CalendarEntry>),
 }
 
+/// A definition as it counts: with its expression read and its zone found.
+enum Mode {
+    Interval { every_millis: u64 },
+    Instants { rule: Rule, zone: Zone },
+}
+
+impl Mode {
+    fn read(definition: &ScheduleDefinition, machine_zone: Zone) -> Result<Self, String> {
+        let named = |name: &Option<String>| name.as_deref().map_or(Ok(machine_zone), Zone::parse);
+        let (rule, zone) = match definition {
+            ScheduleDefinition::Interval { minutes } => {
+                return Ok(Self::Interval { every_millis: minutes.saturating_mul(MINUTE).max(MINUTE) });
+            }
+            ScheduleDefinition::Once { at_millis } => (Rule::Once(WallTime::from_millis(*at_millis)), Zone::UTC),
+            ScheduleDefinition::Cron { expression, time_zone } => {
+                (Rule::Cron(Cron::parse(expression)?), named(time_zone)?)
+            }
+            ScheduleDefinition::Calendar { entries, time_zone } => (Rule::Calendar(entries.clone()), named(time_zone)?),
+        };
+        Ok(Self::Instants { rule, zone })
+    }
+}
+
 impl Rule {
     fn next_after(&self, zone: Zone, after: WallTime) -> Option<WallTime> {
         match self {
@@ -91,22 +114,16 @@ impl Timetable {
         now: Now,
     ) -> Result<(), String> {
         self.remove(id);
-        let named = |name: &Option<String>| name.as_deref().map_or(Ok(machine_zone), Zone::parse);
-        let (rule, zone) = match definition {
-            ScheduleDefinition::Interval { minutes } => {
-                let every_millis = minutes.saturating_mul(MINUTE).max(MINUTE);
-                let next = now.monotonic.plus_millis(every_millis);
-                self.put(id, Schedule::Interval { every_millis, next });
-                return Ok(());
+        let schedule = match Mode::read(definition, machine_zone)? {
+            Mode::Interval { every_millis } => {
+                Schedule::Interval { every_millis, next: now.monotonic.plus_millis(every_millis) }
             }
-            ScheduleDefinition::Once { at_millis } => (Rule::Once(WallTime::from_millis(*at_millis)), Zone::UTC),
-            ScheduleDefinition::Cron { expression, time_zone } => {
-                (Rule::Cron(Cron::parse(expression)?), named(time_zone)?)
+            Mode::Instants { rule, zone } => {
+                let next = rule.next_after(zone, now.wall);
+                Schedule::Instants { rule, zone, missed, next, last_run: None }
             }
-            ScheduleDefinition::Calendar { entries, time_zone } => (Rule::Calendar(entries.clone()), named(time_zone)?),
         };
-        let next = rule.next_after(zone, now.wall);
-        self.put(id, Schedule::Instants { rule, zone, missed, next, last_run: None });
+        self.put(id, schedule);
         Ok(())
     }
 

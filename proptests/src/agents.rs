@@ -16,7 +16,7 @@ use castellan_core::time::{Monotonic, Now, WallTime};
 
 pub use ports::Owed;
 pub use steps::{Ask, Odd, Step, lawful_steps, steps};
-pub use surroundings::{facts, facts_of_a_stranger};
+pub use surroundings::{facts, facts_of_a_stranger, surroundings_of};
 
 /// How far one process tree has come.
 #[derive(Debug, Clone, Default)]

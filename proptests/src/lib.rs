@@ -1,7 +1,8 @@
-//! What the laws need: generators, naive models, a fake world for the agent, and the rules of the house as functions over text.
+//! What the laws need: generators, naive models, a fake world for the agent, a simulated one with faults, and the rules of the house as functions over text.
 
 pub mod agents;
 pub mod brokers;
 pub mod laws;
+pub mod sim;
 pub mod tidy;
 pub mod topics;

@@ -39,7 +39,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let from = inputs::instant(options.from.as_deref())?;
     let zone = options.tz.clone().unwrap_or_else(crate::surroundings::time_zone);
     let count = usize::try_from(options.next).map_err(Failure::usage)?;
-    let due = preview(&job, &zone, from, count).map_err(Failure::usage)?;
+    let due = match &job.schedule {
+        Some(schedule) => preview(schedule, &zone, from, count).map_err(Failure::usage)?,
+        None => Vec::new(),
+    };
     let due: Vec<String> = due.into_iter().map(castellan_core::time::WallTime::to_rfc3339).collect();
     match options.output {
         Form::Json => output::json(&json!({ "due": due })),

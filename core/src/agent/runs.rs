@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Agent, LastRun};
 use crate::api::ApiResponse;
 use crate::effect::{Effect, Effects};
-use crate::id::{Component, JobId, RequestId, RunId, SpawnId};
+use crate::id::{Component, JobId, RequestId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
 use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE};
 use crate::log_message::Level;
@@ -49,6 +49,12 @@ impl Agent {
     /// The job and task that a process is asked for, where it is a task's.
     pub(crate) fn task_of(&self, spawn: SpawnId) -> Option<(&JobId, &str)> {
         let run = self.runs.values().find(|run| run.owns(spawn))?;
+        Some((&run.job.id, &run.record().tasks.last()?.task_id))
+    }
+
+    /// The job and task that a request is sent for.
+    pub(crate) fn task_of_call(&self, ticket: TicketId) -> Option<(&JobId, &str)> {
+        let run = self.runs.values().find(|run| run.calls(ticket))?;
         Some((&run.job.id, &run.record().tasks.last()?.task_id))
     }
 

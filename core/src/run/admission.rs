@@ -2,9 +2,10 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::Run;
-use crate::id::RunId;
+use crate::id::{JobId, RunId};
 use crate::job::{JobDefinition, OperatingSystem, Overlap};
 use crate::limits::QUEUED_RUNS;
 
@@ -34,15 +35,13 @@ pub(crate) fn refusal<'a>(
 
 /// The waiting run that may start now: highest priority first, then the oldest; `None` while every place is taken.
 pub(crate) fn next<'a>(runs: impl Iterator<Item = &'a Run> + Clone, places: usize) -> Option<RunId> {
-    if runs.clone().filter(|run| run.is_active()).count() >= places {
+    // No more of them than places and runs that close, so that the many that wait are looked at once.
+    let active: Vec<&JobId> = runs.clone().filter(|run| run.is_active()).map(|run| &run.job.id).collect();
+    if active.len() >= places {
         return None;
     }
-    let free = |run: &&Run| {
-        run.job.overlap == Overlap::Parallel
-            || !runs.clone().any(|other| other.is_active() && other.job.id == run.job.id)
-    };
-    runs.clone()
-        .filter(|run| run.is_waiting())
+    let free = |run: &&Run| run.job.overlap == Overlap::Parallel || !active.contains(&&run.job.id);
+    runs.filter(|run| run.is_waiting())
         .filter(free)
         .min_by_key(|run| (core::cmp::Reverse(run.job.priority), run.order))
         .map(|run| run.id.clone())

@@ -102,7 +102,7 @@ impl Run {
     /// Why a task with a condition was not skipped; the simulator shows it, the service logs it at `Debug`.
     fn tell_condition(&self, task: &Task, turn: &mut Turn<'_>) {
         let Some(condition) = &task.condition else { return };
-        let values = condition.evaluate(&self.lookup(turn)).explanation;
+        let values = self.secrets.mask(condition.evaluate(&self.lookup(turn)).explanation);
         let message = format!("Task {} of run {}: the condition is true: {values}.", task.id, self.id);
         self.log(Level::Debug, "ConditionHeld", message, turn);
     }

@@ -65,13 +65,13 @@ pub fn why_not(job: &JobDefinition, scenario: Scenario) -> Result<Vec<Guard>, St
 
 /// Whether the schedule has an instant in the minute before `at`, in words too.
 fn due(job: &JobDefinition, zone: &str, at: WallTime) -> Result<(bool, String), String> {
-    if job.schedule.is_none() {
+    let Some(schedule) = &job.schedule else {
         let events =
             if job.events.is_empty() { String::from("by hand") } else { format!("by {}", job.events.join(", ")) };
         return Ok((false, format!("The job has no schedule; it is started {events} alone.")));
-    }
+    };
     let from = WallTime::from_millis(at.as_millis().saturating_sub(MINUTE_MILLIS));
-    let next = preview(job, zone, from, 1)?.first().copied();
+    let next = preview(schedule, zone, from, 1)?.first().copied();
     Ok(match next {
         Some(next) if next <= at => (true, format!("It is due at {}.", next.to_rfc3339())),
         Some(next) => {

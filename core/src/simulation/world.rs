@@ -14,10 +14,12 @@ use super::{Scenario, Trigger};
 use crate::acl::Subject;
 use crate::agent::Agent;
 use crate::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
-use crate::effect::{BrokerOrder, ConnectVerdict, Effect, ProcessOrder, SpawnRequest, StoreOrder, TreeSignal};
+use crate::effect::{
+    BrokerOrder, ConnectVerdict, Effect, HttpOrder, ProcessOrder, SpawnRequest, StoreOrder, TreeSignal,
+};
 use crate::event::{
-    BrokerReport, Captured, DefinitionFile, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded, ProcessReport,
-    StoreReport,
+    BrokerReport, Captured, DefinitionFile, Endpoints, Event, ExecutableFacts, ExitStatus, HttpReport, Loaded,
+    ProcessReport, StoreReport,
 };
 use crate::id::{Component, PluginId, RequestId, RunId, SpawnId};
 use crate::limits::SIMULATED_EVENTS;
@@ -89,7 +91,7 @@ impl World {
         match trigger {
             Trigger::Event { name, .. } if name.eq_ignore_ascii_case("Startup") => {
                 let definitions = self.definitions.clone();
-                self.tell(Event::Loaded(Loaded { definitions, unfinished: Vec::new() }));
+                self.tell(Event::Loaded(Loaded { definitions, ..Loaded::default() }));
                 self.tell(Event::Opened(self.endpoints));
             }
             Trigger::Event { name, context } => {
@@ -215,6 +217,7 @@ impl World {
                 Effect::Respond { request, response } => {
                     self.responses.insert(request, response);
                 }
+                Effect::Http(order) => self.on_http(order),
                 Effect::Log(record) => self.on_log(record),
                 Effect::Exit => {}
             }
@@ -262,6 +265,36 @@ impl World {
                 self.report(ProcessReport::Inspected { ticket, executables });
             }
         }
+    }
+
+    /// A request is answered as its task is assumed to end: 200 where it succeeds, the exit code as the status where it fails.
+    fn on_http(&mut self, order: HttpOrder) {
+        let report = match order {
+            HttpOrder::Cancel { ticket } => {
+                HttpReport::Failed { ticket, reason: "the request was stopped".to_string() }
+            }
+            HttpOrder::Send(call) => {
+                let ticket = call.ticket;
+                let Some((job, task)) = self.agent.task_of_call(ticket) else { return };
+                let fate = self.assumptions.next(job.as_str(), task);
+                let scheme = if call.url.tls { "https" } else { "http" };
+                let place = format!("{scheme}://{}:{}{}", call.url.host, call.url.port, call.url.target);
+                self.step("Request", format!("job:{job}"), format!("Would send {} {place}.", call.method));
+                let body = Captured { head: fate.stdout, ..Captured::default() };
+                match fate.end {
+                    End::Hangs => return,
+                    End::Status(ExitStatus::Code(0)) => HttpReport::Answered { ticket, status: 200, body },
+                    End::Status(ExitStatus::Code(code)) => {
+                        let status = u16::try_from(code).ok().filter(|code| (100..600).contains(code)).unwrap_or(500);
+                        HttpReport::Answered { ticket, status, body }
+                    }
+                    End::Status(ExitStatus::Signal(_)) | End::Missing => {
+                        HttpReport::Failed { ticket, reason: "nobody answers, by assumption".to_string() }
+                    }
+                }
+            }
+        };
+        self.ready.push_back(Event::Http(report));
     }
 
     fn spawn(&mut self, request: &SpawnRequest) {

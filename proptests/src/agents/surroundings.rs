@@ -49,11 +49,16 @@ pub(super) fn definitions() -> Vec<DefinitionFile> {
 }
 
 pub(super) fn surroundings(started: Now) -> Surroundings {
+    surroundings_of(1, started)
+}
+
+/// The machine at one start of the agent.
+pub fn surroundings_of(boot: u64, started: Now) -> Surroundings {
     Surroundings {
         agent_root: String::from("/opt/castellan"),
         plugin_root: String::from("/opt/castellan/Plugins"),
         here: OperatingSystem::Linux,
-        boot: 1,
+        boot,
         started,
         version: String::from("0.1.0"),
         environment: Vec::new(),

@@ -7,7 +7,7 @@ const PURE: [&str; 8] =
     ["chrono", "chrono-tz", "cron-parser", "percent-encoding", "regex", "serde", "serde_json", "shlex"];
 const CORE: &str = "castellan-core";
 const ADAPTERS: [&str; 4] = ["castellan-fs", "castellan-https", "castellan-mqtt", "castellan-process"];
-const COMMANDS: [&str; 4] = ["demo", "verify", "lint", "docs"];
+const COMMANDS: [&str; 5] = ["demo", "verify", "lint", "docs", "sim"];
 /// `cargo` verbs that read the lock file, and what they must be told (`docs/decisions.md`, "The toolchain").
 const FLAGS: [&str; 2] = ["--locked", "--ignore-rust-version"];
 

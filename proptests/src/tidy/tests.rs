@@ -183,7 +183,9 @@ fn manifests_and_commands() {
 
     let aliases = |verify: &str| {
         let flags = "--locked --ignore-rust-version";
-        format!("[alias]\ndemo = \"run {flags}\"\nlint = \"clippy {flags}\"\ndocs = \"doc {flags}\"\n{verify}\n")
+        format!(
+            "[alias]\ndemo = \"run {flags}\"\nlint = \"clippy {flags}\"\ndocs = \"doc {flags}\"\nsim = \"run {flags}\"\n{verify}\n"
+        )
     };
     check(
         manifests::aliases,
@@ -191,8 +193,8 @@ fn manifests_and_commands() {
         &aliases("verify = \"test --ignore-rust-version --locked -q\""),
         &[],
     );
-    check(manifests::aliases, ".cargo/config.toml", &aliases("verify = \"test --locked\""), &[5]);
-    check(manifests::aliases, ".cargo/config.toml", &aliases("verify = [\"test\"]"), &[5, 5]);
+    check(manifests::aliases, ".cargo/config.toml", &aliases("verify = \"test --locked\""), &[6]);
+    check(manifests::aliases, ".cargo/config.toml", &aliases("verify = [\"test\"]"), &[6, 6]);
     check(manifests::aliases, ".cargo/config.toml", &aliases(""), &[0]);
 
     let workspace =

@@ -1,0 +1,62 @@
+//! `cargo sim`: plays worlds from seeds and says which broke an invariant, with the command that plays it again.
+#![expect(clippy::print_stdout, reason = "its output is for people")]
+
+use std::process::ExitCode;
+
+use castellan_proptests::sim::{STEPS, play};
+
+const USAGE: &str = "cargo sim [--seeds N] [--from SEED] | --seed SEED [--trace]; and --steps N";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((first, count, steps, trace)) = read(&arguments) else {
+        println!("usage: {USAGE}");
+        return ExitCode::from(2);
+    };
+    // A panic is told as the invariant `total`, on one line; with --trace in full.
+    if !trace {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
+    let (mut runs, mut tasks, mut lives, mut failures) = (0_usize, 0_usize, 0_u64, 0_u64);
+    for seed in first..first.saturating_add(count) {
+        let mut print = |line: &str| {
+            if trace {
+                println!("{line}");
+            }
+        };
+        match play(seed, steps, &mut print) {
+            Ok(summary) => {
+                runs = runs.saturating_add(summary.runs);
+                tasks = tasks.saturating_add(summary.tasks);
+                lives = lives.saturating_add(summary.lives);
+            }
+            Err(failure) => {
+                println!("{failure}");
+                failures = failures.saturating_add(1);
+            }
+        }
+    }
+    println!("{count} seeds from {first}: {lives} lives, {runs} runs ended, {tasks} tasks, {failures} seeds failed");
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// First seed, how many, steps of each, and whether to trace.
+fn read(arguments: &[String]) -> Option<(u64, u64, u64, bool)> {
+    let (mut first, mut count, mut steps, mut trace) = (1, 500, STEPS, false);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--trace" {
+            trace = true;
+            continue;
+        }
+        let value = rest.next()?.parse().ok()?;
+        match argument.as_str() {
+            "--seeds" => count = value,
+            "--from" => first = value,
+            "--seed" => (first, count) = (value, 1),
+            "--steps" => steps = value,
+            _ => return None,
+        }
+    }
+    Some((first, count, steps, trace))
+}

@@ -1,0 +1,208 @@
+//! The ports of the simulated machine: what they are asked, what they owe, and how they answer.
+
+use castellan_core::effect::{BrokerOrder, Effect, LostOrder, ProcessOrder, StoreOrder};
+use castellan_core::event::{BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, ProcessReport, StoreReport};
+use castellan_core::id::{RunId, SpawnId, TicketId};
+use castellan_core::run::history::RunRecord;
+use serde_json::Value;
+
+use super::World;
+use super::ledger::{Broken, broken};
+
+/// SIGTERM's number.
+const TERM: i32 = 15;
+
+/// An answer that is due.
+#[derive(Debug)]
+pub(super) enum Owed {
+    Spawn(SpawnId),
+    Started(SpawnId),
+    Abort(SpawnId, String),
+    Exit(SpawnId),
+    Collect(SpawnId),
+    Discard(SpawnId),
+    Write(TicketId, Box<RunRecord>),
+    BrokerStop,
+}
+
+impl Owed {
+    /// The record, where it is one on its way to the disk.
+    pub(super) fn into_write(self) -> Option<RunRecord> {
+        match self {
+            Self::Write(_, record) => Some(*record),
+            Self::Spawn(_)
+            | Self::Started(_)
+            | Self::Abort(..)
+            | Self::Exit(_)
+            | Self::Collect(_)
+            | Self::Discard(_)
+            | Self::BrokerStop => None,
+        }
+    }
+
+    const fn spawn(&self) -> Option<SpawnId> {
+        match self {
+            Self::Spawn(spawn)
+            | Self::Started(spawn)
+            | Self::Abort(spawn, _)
+            | Self::Exit(spawn)
+            | Self::Collect(spawn)
+            | Self::Discard(spawn) => Some(*spawn),
+            Self::Write(..) | Self::BrokerStop => None,
+        }
+    }
+
+    /// Whether the two are answered in the order in which they were asked.
+    pub(super) fn is_in_line_with(&self, other: &Self) -> bool {
+        match (self.spawn(), other.spawn()) {
+            (Some(left), Some(right)) => left == right,
+            (None, None) => {
+                matches!((self, other), (Self::Write(..), Self::Write(..)) | (Self::BrokerStop, Self::BrokerStop))
+            }
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
+impl World<'_> {
+    /// Judges an order and takes it on; the answer is what the agent is told at once, where a queue was full.
+    pub(super) fn perform(&mut self, effect: Effect) -> Result<Option<Event>, Broken> {
+        if self.exited {
+            return broken("stop", format!("{effect:?} after Exit"));
+        }
+        let order = LostOrder::of(&effect);
+        let may_be_lost = order != LostOrder::Other && self.faults.full_queues && self.dice.percent(2);
+        match effect {
+            Effect::Process(order) => self.on_order(order, may_be_lost)?,
+            Effect::Store(StoreOrder::PersistRun { ticket, record }) => {
+                self.ledger.on_record(&self.jobs, &record, ticket.0)?;
+                if may_be_lost {
+                    self.ledger.on_told(&record.run_id, record.outcome.is_some(), false);
+                } else {
+                    self.owed.push_back(Owed::Write(ticket, Box::new(record)));
+                }
+            }
+            Effect::Broker(BrokerOrder::Publish { payload, .. }) => self.on_publish(&payload)?,
+            Effect::Broker(BrokerOrder::Stop) => self.owed.push_back(Owed::BrokerStop),
+            Effect::Respond { request, response } => {
+                if !self.unanswered.remove(&request) {
+                    return broken("answered-once", format!("request {request} is answered again, or was never asked"));
+                }
+                let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+                if response.status == 202 {
+                    self.ledger.on_accepted(body.get("runId").and_then(Value::as_str).unwrap_or_default())?;
+                }
+            }
+            Effect::Exit => self.exited = true,
+            // The jobs of these worlds have no Http tasks.
+            Effect::Store(_) | Effect::Broker(_) | Effect::Http(_) | Effect::Log(_) => {}
+        }
+        Ok(may_be_lost.then(|| Event::Lost { order, why: String::from("the queue is full") }))
+    }
+
+    fn on_publish(&mut self, payload: &[u8]) -> Result<(), Broken> {
+        let event: Value = serde_json::from_slice(payload).unwrap_or_default();
+        let text = |name| event.get(name).and_then(Value::as_str).unwrap_or_default();
+        if text("event") == "started" {
+            return self.ledger.on_started(&self.jobs, self.places, text("runId"));
+        }
+        Ok(())
+    }
+
+    fn on_order(&mut self, order: ProcessOrder, is_lost: bool) -> Result<(), Broken> {
+        let owed = match order {
+            ProcessOrder::Spawn(request) => {
+                let run = request.arguments.first().cloned().unwrap_or_default();
+                self.ledger.on_spawn(&run)?;
+                self.spawns.insert(request.spawn, run);
+                Owed::Spawn(request.spawn)
+            }
+            ProcessOrder::Release { spawn } => {
+                let run = self.spawns.get(&spawn).cloned().unwrap_or_default();
+                if !is_lost {
+                    self.ledger.on_release(self.places, spawn, &run)?;
+                }
+                Owed::Started(spawn)
+            }
+            ProcessOrder::Abort { spawn, reason } => {
+                self.owed.retain(|owed| owed.spawn() != Some(spawn));
+                Owed::Abort(spawn, reason)
+            }
+            ProcessOrder::Signal { spawn, .. } => {
+                if !is_lost {
+                    self.signaled.insert(spawn);
+                }
+                return Ok(());
+            }
+            ProcessOrder::Collect { spawn } => Owed::Collect(spawn),
+            ProcessOrder::Discard { spawn } => Owed::Discard(spawn),
+            ProcessOrder::Inspect { .. } => return broken("total", "an inspection nobody asked for"),
+        };
+        if !is_lost {
+            self.owed.push_back(owed);
+        }
+        Ok(())
+    }
+
+    /// Gives an answer that is due.
+    pub(super) fn answer(&mut self, owed: Owed) -> Result<(), Broken> {
+        let fails = self.faults.failed_spawns && self.dice.percent(15);
+        let report = match owed {
+            Owed::Spawn(spawn) if fails && self.dice.percent(50) => failed(spawn, "no such file"),
+            Owed::Spawn(spawn) => ProcessReport::Prepared {
+                spawn,
+                pid: u32::try_from(spawn.0.saturating_add(1000)).unwrap_or(u32::MAX),
+                cgroup: Some(spawn.0),
+                executable: ExecutableFacts {
+                    path: String::from("/opt/x"),
+                    exists: !fails,
+                    executable: true,
+                    writable_by_others: None,
+                },
+            },
+            Owed::Started(spawn) if fails => {
+                self.ledger.on_exit(spawn);
+                failed(spawn, "exec failed")
+            }
+            Owed::Started(spawn) => {
+                self.owed.push_back(Owed::Exit(spawn));
+                ProcessReport::Started { spawn }
+            }
+            Owed::Abort(spawn, reason) => {
+                self.ledger.on_exit(spawn);
+                failed(spawn, &reason)
+            }
+            Owed::Exit(spawn) => {
+                self.ledger.on_exit(spawn);
+                let code = if self.dice.percent(75) { 0 } else { i32::from(self.dice.percent(50)).saturating_add(1) };
+                let is_signaled = self.signaled.contains(&spawn);
+                let status = if is_signaled { ExitStatus::Signal(TERM) } else { ExitStatus::Code(code) };
+                ProcessReport::Exited { spawn, status }
+            }
+            Owed::Collect(spawn) => {
+                ProcessReport::Collected { spawn, stdout: Captured::default(), stderr: Captured::default() }
+            }
+            Owed::Discard(spawn) => ProcessReport::Discarded { spawn },
+            Owed::Write(ticket, record) => return self.write(ticket, *record),
+            Owed::BrokerStop => return self.tell(Event::Broker(BrokerReport::Stopped)),
+        };
+        self.tell(Event::Process(report))
+    }
+
+    fn write(&mut self, ticket: TicketId, record: RunRecord) -> Result<(), Broken> {
+        let lost = self.faults.lost_writes && self.dice.percent(10);
+        let torn = self.faults.torn_writes && self.dice.percent(10);
+        let (id, is_end) = (record.run_id.clone(), record.outcome.is_some());
+        let run = RunId::from_text(&id).unwrap_or_else(|| RunId::new(0, 0));
+        if !lost {
+            self.ledger.on_written(record)?;
+        }
+        let result = if lost || torn { Err(String::from("the disk is full")) } else { Ok(()) };
+        self.ledger.on_told(&id, is_end, result.is_ok());
+        self.tell(Event::Store(StoreReport::RunPersisted { ticket, run, result }))
+    }
+}
+
+fn failed(spawn: SpawnId, reason: &str) -> ProcessReport {
+    ProcessReport::SpawnFailed { spawn, reason: reason.to_owned() }
+}

@@ -1,0 +1,31 @@
+//! The simulated world itself: it is the same again, it is not empty, and `cargo sim` finds no broken invariant in a few seeds.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+
+use castellan_proptests::sim::{STEPS, Summary, play};
+
+fn world(seed: u64) -> Summary {
+    play(seed, STEPS, &mut |_| {}).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    for seed in 1001..1011 {
+        let mut lines = [Vec::new(), Vec::new()];
+        let summaries =
+            lines.each_mut().map(|lines| play(seed, STEPS, &mut |line| lines.push(line.to_owned())).unwrap());
+        let [first, second] = &lines;
+        assert_eq!(first, second, "seed {seed}");
+        assert_eq!(summaries[0], summaries[1], "seed {seed}");
+    }
+}
+
+#[test]
+fn things_happen_in_these_worlds() {
+    let summaries: Vec<Summary> = (2001..2021).map(world).collect();
+    let of = |count: fn(&Summary) -> usize| summaries.iter().map(count).sum::<usize>();
+    assert!(of(|summary| summary.runs) > 200, "{summaries:?}");
+    assert!(of(|summary| summary.tasks) > 400, "{summaries:?}");
+    assert!(summaries.iter().any(|summary| summary.lives > 4), "{summaries:?}");
+    let transcripts: std::collections::BTreeSet<u64> = summaries.iter().map(|summary| summary.transcript).collect();
+    assert_eq!(transcripts.len(), summaries.len(), "different seeds are different worlds");
+}
