@@ -163,7 +163,7 @@ impl<'t> World<'t> {
         }
         // The last lives: nothing fails any more, and all that is left must come to its end.
         self.faults = Faults::default();
-        if self.exited {
+        if self.exited || self.crashed {
             self.begin_life()?;
         }
         self.stop()?;
