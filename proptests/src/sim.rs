@@ -243,10 +243,15 @@ impl<'t> World<'t> {
         let first = self.owed.front();
         let late = self.faults.late_writes && matches!(first, Some(Owed::Write(..)));
         let slow = self.faults.slow_spawns && matches!(first, Some(Owed::Spawn(_)));
-        if (late || slow) && self.dice.percent(60) {
-            self.owed.rotate_left(1);
-        }
-        let place = if self.faults.reordered { self.dice.place(self.owed.len()) } else { 0 };
+        // What is late lets others pass, but none that must keep its order with it.
+        let passing = first.and_then(|first| self.owed.iter().position(|owed| !owed.is_in_line_with(first)));
+        let place = if (late || slow) && self.dice.percent(60) {
+            passing.unwrap_or_default()
+        } else if self.faults.reordered {
+            self.dice.place(self.owed.len())
+        } else {
+            0
+        };
         match self.take(place) {
             Some(owed) => self.answer(owed),
             None => Ok(()),
