@@ -162,3 +162,21 @@ fn why_not_names_the_guard() {
     let late = stops(job(json!({ "schedule": { "runAt": "2026-03-02T00:00:00Z" } })));
     assert!(late[0].contains("the next instant is 2026-03-02T00:00:00.000Z"), "{late:?}");
 }
+
+#[test]
+fn a_request_is_answered_as_its_task_is_assumed_to_end() {
+    let ask = json!({ "id": "ask", "events": ["Go"], "tasks": [
+        { "id": "get", "executionType": "Http", "method": "GET", "url": "https://risk.example/score", "timeoutSeconds": 60,
+          "mergeStdoutJsonIntoContext": true },
+        { "id": "tell", "command": "echo", "arguments": "{score}" } ] });
+    let told = |assume: &[&str]| {
+        let story = simulate(scenario(std::slice::from_ref(&ask), event("Go"), assume));
+        let status = story.runs[0].tasks[0].http_status;
+        (routes(&story)[0].clone(), status, story.runs[0].context.get("score").cloned())
+    };
+    let good = told(&["get.stdout={'score':7}"]);
+    assert_eq!(good, ("ask: get Succeeded, tell Succeeded = Succeeded".to_string(), Some(200), Some(json!(7))));
+    assert_eq!(told(&["get=exit:404"]), ("ask: get Failed = Failed".to_string(), Some(404), None));
+    assert_eq!(told(&["get=missing"]), ("ask: get Failed = Failed".to_string(), None, None));
+    assert_eq!(told(&["get=hang"]), ("ask: get TimedOut = TimedOut".to_string(), None, None));
+}

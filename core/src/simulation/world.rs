@@ -1,5 +1,7 @@
 //! The world of a simulation: it answers every order of the agent, in virtual time.
 
+mod http;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -14,12 +16,10 @@ use super::{Scenario, Trigger};
 use crate::acl::Subject;
 use crate::agent::Agent;
 use crate::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
-use crate::effect::{
-    BrokerOrder, ConnectVerdict, Effect, HttpOrder, ProcessOrder, SpawnRequest, StoreOrder, TreeSignal,
-};
+use crate::effect::{BrokerOrder, ConnectVerdict, Effect, ProcessOrder, SpawnRequest, StoreOrder, TreeSignal};
 use crate::event::{
-    BrokerReport, Captured, DefinitionFile, Endpoints, Event, ExecutableFacts, ExitStatus, HttpReport, Loaded,
-    ProcessReport, StoreReport,
+    BrokerReport, Captured, DefinitionFile, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded, ProcessReport,
+    StoreReport,
 };
 use crate::id::{Component, PluginId, RequestId, RunId, SpawnId};
 use crate::limits::SIMULATED_EVENTS;
@@ -265,36 +265,6 @@ impl World {
                 self.report(ProcessReport::Inspected { ticket, executables });
             }
         }
-    }
-
-    /// A request is answered as its task is assumed to end: 200 where it succeeds, the exit code as the status where it fails.
-    fn on_http(&mut self, order: HttpOrder) {
-        let report = match order {
-            HttpOrder::Cancel { ticket } => {
-                HttpReport::Failed { ticket, reason: "the request was stopped".to_string() }
-            }
-            HttpOrder::Send(call) => {
-                let ticket = call.ticket;
-                let Some((job, task)) = self.agent.task_of_call(ticket) else { return };
-                let fate = self.assumptions.next(job.as_str(), task);
-                let scheme = if call.url.tls { "https" } else { "http" };
-                let place = format!("{scheme}://{}:{}{}", call.url.host, call.url.port, call.url.target);
-                self.step("Request", format!("job:{job}"), format!("Would send {} {place}.", call.method));
-                let body = Captured { head: fate.stdout, ..Captured::default() };
-                match fate.end {
-                    End::Hangs => return,
-                    End::Status(ExitStatus::Code(0)) => HttpReport::Answered { ticket, status: 200, body },
-                    End::Status(ExitStatus::Code(code)) => {
-                        let status = u16::try_from(code).ok().filter(|code| (100..600).contains(code)).unwrap_or(500);
-                        HttpReport::Answered { ticket, status, body }
-                    }
-                    End::Status(ExitStatus::Signal(_)) | End::Missing => {
-                        HttpReport::Failed { ticket, reason: "nobody answers, by assumption".to_string() }
-                    }
-                }
-            }
-        };
-        self.ready.push_back(Event::Http(report));
     }
 
     fn spawn(&mut self, request: &SpawnRequest) {
