@@ -100,6 +100,10 @@ pub(crate) fn read(folder: BorrowedFd<'_>, name: &str, limit: usize, privacy: Pr
     for _ in 0..REPLACED_TRIES {
         // Looked at before it is opened, because opening alone has effects on a device.
         let before = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if before.st_nlink == 0 {
+            // Replaced between the look-up of the name and the look at the file.
+            continue;
+        }
         if let Some(reason) = refused(&before, limit, privacy) {
             return Err(Unread::Refused(reason));
         }
