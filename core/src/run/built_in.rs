@@ -89,19 +89,25 @@ fn log_message(
         None => Level::Information,
         Some(name) => Level::from_name(&name).ok_or_else(|| format!("--level '{name}' is not a log level."))?,
     };
+    let category = escape(&hide(options.value("category").unwrap_or_else(|| "log-message".to_string())));
+    Ok(say(job, level, category, escape(&hide(message)), turn))
+}
+
+/// Writes a line of the log in the job's name.
+fn say(job: &JobDefinition, level: Level, category: String, message: String, turn: &mut Turn<'_>) -> BuiltInResult {
     turn.log_record(LogRecord {
         timestamp: String::new(),
         level,
         source: job.name.clone(),
-        category: escape(&hide(options.value("category").unwrap_or_else(|| "log-message".to_string()))),
-        message: escape(&hide(message)),
+        category,
+        message,
         correlation_id: String::new(),
         context: String::new(),
         client_id: None,
         pid: None,
         component: Component::Job(job.id.clone()).to_string(),
     });
-    Ok(BuiltInResult::default())
+    BuiltInResult::default()
 }
 
 /// For a person at a desktop; where no session is served it goes to the log (contract section 3).
@@ -115,19 +121,7 @@ fn notify(
     let options = Options::parse(arguments, &["title", "message"], &[])?;
     let message = options.required("message")?;
     let message = options.value("title").map_or(message.clone(), |title| format!("{title}: {message}"));
-    turn.log_record(LogRecord {
-        timestamp: String::new(),
-        level: Level::Information,
-        source: job.name.clone(),
-        category: command.to_string(),
-        message: escape(&hide(message)),
-        correlation_id: String::new(),
-        context: String::new(),
-        client_id: None,
-        pid: None,
-        component: Component::Job(job.id.clone()).to_string(),
-    });
-    Ok(BuiltInResult::default())
+    Ok(say(job, Level::Information, command.to_string(), escape(&hide(message)), turn))
 }
 
 /// Whether somebody could be asked to approve: one JSON object, made to be merged into the context.

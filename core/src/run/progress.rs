@@ -50,16 +50,26 @@ impl Run {
                 let reason = format!("A run considers at most {TASK_RECORDS} tasks; '{}' would be one more.", task.id);
                 return self.finish(Outcome::Failed, reason, turn);
             }
-            let skip = routing::skip(task, turn.surroundings.here, &self.lookup(turn), &|it| turn.setting(it));
-            if let Some(skip) = skip.filter(|_| !is_retry) {
-                next = self.task_skipped(index, task, &skip, turn);
-                continue;
-            }
+            let considered = if is_retry {
+                Ok(None)
+            } else {
+                routing::consider(task, turn.surroundings.here, &self.lookup(turn), &|it| turn.setting(it))
+            };
+            let held = match considered {
+                Ok(held) => held,
+                Err(skip) => {
+                    next = self.task_skipped(index, task, &skip, turn);
+                    continue;
+                }
+            };
             if self.executed >= TASKS_PER_RUN {
                 let reason = format!("A run executes at most {TASKS_PER_RUN} tasks; '{}' would be one more.", task.id);
                 return self.finish(Outcome::Failed, reason, turn);
             }
             self.executed = self.executed.saturating_add(1);
+            if let Some(values) = held {
+                self.tell_condition(task, values, turn);
+            }
             match self.execute(index, task, turn) {
                 Some(after) => next = after,
                 None => return,
@@ -71,7 +81,6 @@ impl Run {
     fn execute(&mut self, index: usize, task: &Task, turn: &mut Turn<'_>) -> Option<Next> {
         let live = Live::new(SpawnId(0), index, turn.now.monotonic, task.timeout_seconds);
         self.record.tasks.push(TaskRecord::starting(&task.id));
-        self.tell_condition(task, turn);
         if let Some(request) = &task.http {
             return self.call(live, task, request, turn);
         }
@@ -100,9 +109,8 @@ impl Run {
     }
 
     /// Why a task with a condition was not skipped; the simulator shows it, the service logs it at `Debug`.
-    fn tell_condition(&self, task: &Task, turn: &mut Turn<'_>) {
-        let Some(condition) = &task.condition else { return };
-        let values = self.secrets.mask(condition.evaluate(&self.lookup(turn)).explanation);
+    fn tell_condition(&self, task: &Task, values: String, turn: &mut Turn<'_>) {
+        let values = self.secrets.mask(values);
         let message = format!("Task {} of run {}: the condition is true: {values}.", task.id, self.id);
         self.log(Level::Debug, "ConditionHeld", message, turn);
     }

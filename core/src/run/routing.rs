@@ -58,26 +58,25 @@ pub(crate) struct Skip {
     pub(crate) by_setting: bool,
 }
 
-/// Whether the task is skipped now; what it does not say is that it runs.
-pub(crate) fn skip(
+/// Whether the task is skipped now; else the compared values of the condition that held, where it has one.
+pub(crate) fn consider(
     task: &Task,
     here: OperatingSystem,
     lookup: &dyn Fn(&str) -> Option<Value>,
     setting: &dyn Fn(&SettingReference) -> Option<String>,
-) -> Option<Skip> {
-    let skip = |reason, by_setting| Some(Skip { reason, by_setting });
+) -> Result<Option<String>, Skip> {
+    let skip = |reason, by_setting| Err(Skip { reason, by_setting });
     if task.os_filter.is_some_and(|filter| !filter.includes(here)) {
         return skip(format!("osFilter excludes {here:?}."), false);
     }
-    if let Some(condition) = &task.condition {
-        let evaluation = condition.evaluate(lookup);
-        if !evaluation.holds {
-            return skip(format!("The condition is false: {}.", evaluation.explanation), false);
-        }
+    let evaluation = task.condition.as_ref().map(|condition| condition.evaluate(lookup));
+    if let Some(evaluation) = evaluation.as_ref().filter(|evaluation| !evaluation.holds) {
+        return skip(format!("The condition is false: {}.", evaluation.explanation), false);
     }
-    let reference = task.skip_when_false.as_ref()?;
+    let held = evaluation.map(|evaluation| evaluation.explanation);
+    let Some(reference) = &task.skip_when_false else { return Ok(held) };
     match setting(reference) {
-        Some(value) if value.eq_ignore_ascii_case("true") => None,
+        Some(value) if value.eq_ignore_ascii_case("true") => Ok(held),
         Some(value) => skip(format!("The plugin setting {}:{} is {value}.", reference.plugin, reference.setting), true),
         None => skip(format!("The plugin setting {}:{} is not set.", reference.plugin, reference.setting), true),
     }

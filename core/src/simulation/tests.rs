@@ -180,3 +180,13 @@ fn a_request_is_answered_as_its_task_is_assumed_to_end() {
     assert_eq!(told(&["get=missing"]), ("ask: get Failed = Failed".to_string(), None, None));
     assert_eq!(told(&["get=hang"]), ("ask: get TimedOut = TimedOut".to_string(), None, None));
 }
+
+#[test]
+fn a_condition_is_told_when_it_is_asked_and_a_retry_does_not_ask() {
+    let job = json!({ "id": "try", "events": ["Go"], "tasks": [
+        { "id": "t", "command": "x", "condition": "!(LastExitCode == 3)", "retry": { "attempts": 1 } } ] });
+    let story = simulate(scenario(&[job], event("Go"), &["t=exit:3", "t=exit:0"]));
+    assert_eq!(routes(&story), ["try: t Failed, t Succeeded = Succeeded"]);
+    let told = |kind: &str| story.steps.iter().filter(|step| step.kind == kind).count();
+    assert_eq!((told("ConditionHeld"), told("TaskSkipped")), (1, 0));
+}
