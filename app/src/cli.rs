@@ -5,6 +5,7 @@ mod job_test;
 mod lint;
 mod output;
 mod preview;
+mod schema;
 mod simulate;
 mod why_not;
 
@@ -60,6 +61,8 @@ enum Command {
         #[command(subcommand)]
         command: ScheduleCommand,
     },
+    /// Print the JSON Schema (draft 2020-12) of jobs, plugins, settings, policies or test cases.
+    Schema(schema::Options),
     /// Say which guard keeps a job from running.
     WhyNot(why_not::Options),
     /// The task program of the demo's job.
@@ -91,6 +94,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Job { command: JobCommand::Lint(options) } => lint::run(&options),
         Command::Job { command: JobCommand::Test(options) } => job_test::run(&options),
         Command::Schedule { command: ScheduleCommand::Preview(options) } => preview::run(&options),
+        Command::Schema(options) => schema::run(&options),
         Command::WhyNot(options) => why_not::run(&options),
         Command::SampleScanner(options) => sample_scanner::run(&options),
     };

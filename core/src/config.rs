@@ -3,7 +3,7 @@
 //! What is wrong here stops the start with one sentence; what is unknown is a warning, as the documented product has hundreds of keys.
 
 mod flat;
-mod parse;
+pub(crate) mod parse;
 #[cfg(test)]
 mod tests;
 

@@ -27,6 +27,8 @@ pub mod log_message;
 pub mod plugin;
 pub mod run;
 pub mod schedule;
+pub mod schema;
+mod shape;
 pub mod simulation;
 pub mod surroundings;
 pub mod time;

@@ -1,7 +1,7 @@
 //! A plugin definition: `Plugins/{id}.json` (seed 003, contract section 7).
 
 pub mod backoff;
-mod parse;
+pub(crate) mod parse;
 pub mod settings;
 pub mod supervisor;
 #[cfg(test)]

@@ -17,7 +17,7 @@
 //! simulation is over when the runs that the trigger led to are; schedules that come due meanwhile are part of it, but are not waited for.
 
 mod assumption;
-mod case;
+pub(crate) mod case;
 mod story;
 #[cfg(test)]
 mod tests;

@@ -185,6 +185,22 @@ fn why_not_names_the_guards() {
 }
 
 #[test]
+fn schema_prints_one_document_for_each_kind() {
+    let desk = Desk::new();
+    for kind in ["job", "plugin", "settings", "policy", "test"] {
+        let output = desk.run(&format!("schema {kind}"));
+        let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{kind}");
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(schema["$id"], format!("urn:castellan:schema:{kind}"));
+        assert!(schema["properties"].as_object().unwrap().len() > 1, "{kind}");
+    }
+    let help = String::from_utf8(desk.run("schema --help").stdout).unwrap();
+    assert!(help.contains("json.schemas"), "{help}");
+    desk.refuses("schema jobs", 2, "a similar value exists: 'job'");
+}
+
+#[test]
 fn cases_pass_or_say_what_differs() {
     let desk = Desk::new();
     let case = |ends: &str, route: Value| {

@@ -1,16 +1,18 @@
 //! The bytes of `appsettings.json` to [`Settings`].
 
+pub(crate) mod keys;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
-use core::ops::RangeInclusive;
 
 use super::{ConfigError, ConfigurationLkg, Monitoring, Settings};
 use crate::job::finding::{Finding, Report, quote};
 use crate::json::Json;
 use crate::json::read::{Field, ObjectReader, hint};
 use crate::log_message::Level;
+use crate::shape::Object;
 
 type Checked<T> = Result<T, ConfigError>;
 
@@ -25,6 +27,9 @@ const LEVELS: [(&str, Level); 6] = [
     ("Trace", Level::Trace),
 ];
 
+/// Whether a client is told that a publish was denied.
+const DENIAL_REASONS: [(&str, bool); 2] = [("Silent", false), ("Visible", true)];
+
 /// A day, the longest time between two looks at anything.
 const DAY_SECONDS: i64 = 24 * 3600;
 /// Most runs at one time; each is a process.
@@ -32,7 +37,7 @@ const MOST_RUNS: i64 = 1000;
 /// Ten years of history.
 const MOST_DAYS: i64 = 3660;
 /// MQTT 5.0 2.1.4: the largest packet there is; and the smallest that carries a log message of common length.
-const PACKET_BYTES: RangeInclusive<i64> = 1024..=268_435_455;
+const PACKET_BYTES: (i64, i64) = (1024, 268_435_455);
 /// Most messages that wait for one client.
 const MOST_QUEUED: i64 = 1_000_000;
 
@@ -40,13 +45,13 @@ pub(super) fn parse(bytes: &[u8]) -> Checked<(Settings, Vec<Finding>)> {
     let json = Json::parse(bytes).map_err(|error| ConfigError { message: format!("{FILE}, {error}") })?;
     let mut settings = Settings::default();
     let mut unknown = Report::default();
-    let mut root = Section::open("", Field { pointer: String::new(), value: &json })?;
-    if let Some(mut section) = root.section("Settings")? {
-        general(&mut section, &mut settings, &mut unknown)?;
+    let root = Section::open("", Field { pointer: String::new(), value: &json }, &keys::FILE)?;
+    if let Some(section) = root.section("Settings", &keys::SETTINGS)? {
+        general(&section, &mut settings, &mut unknown)?;
         section.finish(&mut unknown);
     }
-    if let Some(mut section) = root.section("MqttBrokerSettings")? {
-        broker(&mut section, &mut settings)?;
+    if let Some(section) = root.section("MqttBrokerSettings", &keys::BROKER)? {
+        broker(&section, &mut settings)?;
         section.finish(&mut unknown);
     }
     root.finish(&mut unknown);
@@ -54,9 +59,9 @@ pub(super) fn parse(bytes: &[u8]) -> Checked<(Settings, Vec<Finding>)> {
     Ok((settings, unknown.into_findings()))
 }
 
-fn general(section: &mut Section<'_>, settings: &mut Settings, unknown: &mut Report) -> Checked<()> {
-    section.port("KestrelHttpPort", &mut settings.http_port)?;
-    section.port("KestrelHttpsPort", &mut settings.https_port)?;
+fn general(section: &Section<'_>, settings: &mut Settings, unknown: &mut Report) -> Checked<()> {
+    section.number("KestrelHttpPort", &mut settings.http_port)?;
+    section.number("KestrelHttpsPort", &mut settings.https_port)?;
     for (pointer, text) in section.texts("AlternativeSignatures")? {
         let thumbprint = thumbprint(&text).ok_or_else(|| {
             wrong(&pointer, &quote(&text), "40 (SHA-1) or 64 (SHA-256) hexadecimal digits of a certificate")
@@ -80,25 +85,25 @@ fn general(section: &mut Section<'_>, settings: &mut Settings, unknown: &mut Rep
     }
     log_level(section, &mut settings.log_level, unknown)?;
     section.boolean("AllowElevatedWithoutCertificate", &mut settings.allow_elevated_without_certificate)?;
-    if let Some(mut lkg) = section.section("ConfigurationLkg")? {
+    if let Some(lkg) = section.section("ConfigurationLkg", &keys::LKG)? {
         let ConfigurationLkg { enabled, sweep_seconds } = &mut settings.configuration_lkg;
         lkg.boolean("Enabled", enabled)?;
-        lkg.number("SweepSeconds", 1..=DAY_SECONDS, sweep_seconds)?;
+        lkg.number("SweepSeconds", sweep_seconds)?;
         lkg.finish(unknown);
     }
-    if let Some(mut monitoring) = section.section("PluginMonitoring")? {
-        plugin_monitoring(&mut monitoring, &mut settings.monitoring)?;
+    if let Some(monitoring) = section.section("PluginMonitoring", &keys::MONITORING)? {
+        plugin_monitoring(&monitoring, &mut settings.monitoring)?;
         monitoring.finish(unknown);
     }
-    section.number("MaxConcurrentRuns", 1..=MOST_RUNS, &mut settings.max_concurrent_runs)?;
-    section.number("RunHistoryDays", 1..=MOST_DAYS, &mut settings.run_history_days)
+    section.number("MaxConcurrentRuns", &mut settings.max_concurrent_runs)?;
+    section.number("RunHistoryDays", &mut settings.run_history_days)
 }
 
-fn plugin_monitoring(section: &mut Section<'_>, monitoring: &mut Monitoring) -> Checked<()> {
-    section.number("IntervalSeconds", 1..=DAY_SECONDS, &mut monitoring.interval_seconds)?;
-    section.number("RestartDelaySeconds", 1..=DAY_SECONDS, &mut monitoring.restart_delay_seconds)?;
-    section.number("RestartDelayMaxSeconds", 1..=DAY_SECONDS, &mut monitoring.restart_delay_max_seconds)?;
-    section.number("StableAfterSeconds", 1..=DAY_SECONDS, &mut monitoring.stable_after_seconds)?;
+fn plugin_monitoring(section: &Section<'_>, monitoring: &mut Monitoring) -> Checked<()> {
+    section.number("IntervalSeconds", &mut monitoring.interval_seconds)?;
+    section.number("RestartDelaySeconds", &mut monitoring.restart_delay_seconds)?;
+    section.number("RestartDelayMaxSeconds", &mut monitoring.restart_delay_max_seconds)?;
+    section.number("StableAfterSeconds", &mut monitoring.stable_after_seconds)?;
     let Monitoring { restart_delay_seconds: least, restart_delay_max_seconds: most, .. } = monitoring;
     if least > most {
         let allowed = format!("at least RestartDelaySeconds, which is {least}");
@@ -107,7 +112,7 @@ fn plugin_monitoring(section: &mut Section<'_>, monitoring: &mut Monitoring) -> 
     Ok(())
 }
 
-fn broker(section: &mut Section<'_>, settings: &mut Settings) -> Checked<()> {
+fn broker(section: &Section<'_>, settings: &mut Settings) -> Checked<()> {
     if let Some((key, text)) = section.text("IpAddress")? {
         let address = if text.eq_ignore_ascii_case("localhost") {
             Some(Ipv4Addr::LOCALHOST)
@@ -122,19 +127,19 @@ fn broker(section: &mut Section<'_>, settings: &mut Settings) -> Checked<()> {
             )
         })?;
     }
-    section.port("Port", &mut settings.mqtt_port)?;
+    section.number("Port", &mut settings.mqtt_port)?;
     if let Some((key, text)) = section.text("DenialReason")? {
-        settings.visible_denials = choice(&key, &text, &[("Silent", false), ("Visible", true)])?;
+        settings.visible_denials = choice(&key, &text, &DENIAL_REASONS)?;
     }
-    section.number("MaxPacketBytes", PACKET_BYTES, &mut settings.max_packet_bytes)?;
-    section.number("MaxQueuedMessages", 1..=MOST_QUEUED, &mut settings.max_queued_messages)
+    section.number("MaxPacketBytes", &mut settings.max_packet_bytes)?;
+    section.number("MaxQueuedMessages", &mut settings.max_queued_messages)
 }
 
 /// `system.logging.level` as one key or as nested objects; not both.
-fn log_level(section: &mut Section<'_>, level: &mut Level, unknown: &mut Report) -> Checked<()> {
+fn log_level(section: &Section<'_>, level: &mut Level, unknown: &mut Report) -> Checked<()> {
     let mut found = section.text("system.logging.level")?;
-    if let Some(mut system) = section.section("system")? {
-        if let Some(mut logging) = system.section("logging")? {
+    if let Some(system) = section.section("system", &keys::SYSTEM)? {
+        if let Some(logging) = system.section("logging", &keys::LOGGING)? {
             if let Some((key, text)) = logging.text("level")? {
                 if found.is_some() {
                     return Err(wrong(&key, &quote(&text), "given once, not also as 'system.logging.level'"));
@@ -194,10 +199,10 @@ struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    fn open(path: &str, field: Field<'a>) -> Checked<Self> {
+    fn open(path: &str, field: Field<'a>, object: &'static Object) -> Checked<Self> {
         match field.value {
             Json::Object(members) => {
-                Ok(Self { path: path.to_string(), reader: ObjectReader::new(field.pointer, members) })
+                Ok(Self { path: path.to_string(), reader: ObjectReader::new(field.pointer, members, object) })
             }
             other @ (Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_)) => {
                 let name = if path.is_empty() { "the document" } else { path };
@@ -210,12 +215,12 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { name.to_string() } else { format!("{}:{name}", self.path) }
     }
 
-    fn section(&mut self, name: &'static str) -> Checked<Option<Self>> {
+    fn section(&self, name: &'static str, object: &'static Object) -> Checked<Option<Self>> {
         let path = self.key(name);
-        self.reader.take(name).map(|field| Self::open(&path, field)).transpose()
+        self.reader.take(name).map(|field| Self::open(&path, field, object)).transpose()
     }
 
-    fn text(&mut self, name: &'static str) -> Checked<Option<(String, String)>> {
+    fn text(&self, name: &'static str) -> Checked<Option<(String, String)>> {
         let key = self.key(name);
         match self.reader.take(name).map(|field| field.value) {
             None => Ok(None),
@@ -224,7 +229,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn texts(&mut self, name: &'static str) -> Checked<Vec<(String, String)>> {
+    fn texts(&self, name: &'static str) -> Checked<Vec<(String, String)>> {
         let key = self.key(name);
         let items = match self.reader.take(name).map(|field| field.value) {
             None => return Ok(Vec::new()),
@@ -238,7 +243,7 @@ impl<'a> Section<'a> {
         items.iter().enumerate().map(text).collect()
     }
 
-    fn boolean(&mut self, name: &'static str, target: &mut bool) -> Checked<()> {
+    fn boolean(&self, name: &'static str, target: &mut bool) -> Checked<()> {
         match self.reader.take(name).map(|field| field.value) {
             None => Ok(()),
             Some(Json::Bool(value)) => {
@@ -249,12 +254,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn number<T: TryFrom<i64>>(
-        &mut self,
-        name: &'static str,
-        range: RangeInclusive<i64>,
-        target: &mut T,
-    ) -> Checked<()> {
+    fn number<T: TryFrom<i64>>(&self, name: &'static str, target: &mut T) -> Checked<()> {
+        let range = self.reader.table().range(name);
         let Some(field) = self.reader.take(name) else { return Ok(()) };
         let number = field
             .value
@@ -266,19 +267,15 @@ impl<'a> Section<'a> {
         Ok(())
     }
 
-    fn port(&mut self, name: &'static str, target: &mut u16) -> Checked<()> {
-        self.number(name, 0..=i64::from(u16::MAX), target)
-    }
-
     fn finish(self, unknown: &mut Report) {
         for name in self.reader.unknown() {
-            let known = self.reader.known();
+            let known = self.reader.table().names();
             if unknown.is_full() {
                 unknown.warning("", "unknown-setting", "");
                 continue;
             }
             let message =
-                format!("{FILE}: {} is not known{} and has no effect.", quote(&self.key(name)), hint(name, known));
+                format!("{FILE}: {} is not known{} and has no effect.", quote(&self.key(name)), hint(name, &known));
             unknown.warning(crate::json::pointer_to(&self.reader.pointer, name), "unknown-setting", message);
         }
     }

@@ -14,6 +14,7 @@
 
 mod constant;
 mod evaluate;
+pub(crate) mod keys;
 mod lexer;
 mod parse;
 mod print;

@@ -3,6 +3,7 @@
 pub(crate) mod arguments;
 mod environment;
 mod http;
+pub(crate) mod keys;
 mod parameters;
 mod routes;
 mod schedule;
@@ -20,6 +21,11 @@ use super::{JobDefinition, MissedRuns, OsFilter, Overlap};
 use crate::id::{InvalidId, JobId};
 use crate::json::read::{Field, ObjectReader};
 use crate::json::{Json, pointer_to};
+
+const OVERLAPS: [(&str, Overlap); 3] =
+    [("queue", Overlap::Queue), ("skip", Overlap::Skip), ("parallel", Overlap::Parallel)];
+
+const MISSED_RUNS: [(&str, MissedRuns); 2] = [("skip", MissedRuns::Skip), ("runOnce", MissedRuns::RunOnce)];
 
 pub(super) fn parse(bytes: &[u8], expected_id: Option<&str>) -> Result<(JobDefinition, Findings), Findings> {
     let mut report = Report::default();
@@ -46,7 +52,7 @@ pub(crate) fn document(bytes: &[u8], report: &mut Report) -> Option<Json> {
 
 /// Reads `id` and holds it against the id that it must be.
 pub(crate) fn id<T: core::fmt::Display>(
-    reader: &mut ObjectReader<'_>,
+    reader: &ObjectReader<'_>,
     expected: Option<&str>,
     parse: fn(&str) -> Result<T, InvalidId>,
     report: &mut Report,
@@ -81,25 +87,23 @@ fn parse_id<T>(field: &Field<'_>, parse: fn(&str) -> Result<T, InvalidId>, repor
 }
 
 fn job(json: &Json, bytes: &[u8], expected_id: Option<&str>, report: &mut Report) -> Option<JobDefinition> {
-    let mut reader = Field { pointer: String::new(), value: json }.object(report)?;
-    let id = id(&mut reader, expected_id, JobId::parse, report);
+    let reader = Field { pointer: String::new(), value: json }.object(&keys::JOB, report)?;
+    let id = id(&reader, expected_id, JobId::parse, report);
     let name = reader.text("name", report).map(ToString::to_string);
     let description = reader.text("description", report).unwrap_or_default().to_string();
-    let enabled = reader.boolean("enabled", true, report);
-    let priority = reader.integer("priority", 1..=10, 5, report);
+    let enabled = reader.boolean("enabled", report);
+    let priority = reader.integer("priority", report);
     let schedule = reader.take("schedule").and_then(|field| schedule::parse(&field, report));
-    let events = events(&mut reader, report);
-    let event_topic = event_topic(&mut reader, report);
-    let os_filter = os_filter(&mut reader, report);
-    let (allowed_publications, allowed_subscriptions) = topics::job(&mut reader, report);
-    let parameters = parameters::parse(&mut reader, report);
-    let condition = condition(&mut reader, report);
-    let alternate_job = alternate_job(&mut reader, id.as_ref(), condition.is_some(), report);
-    let overlaps = [("queue", Overlap::Queue), ("skip", Overlap::Skip), ("parallel", Overlap::Parallel)];
-    let overlap = reader.choice("overlap", &overlaps, report);
-    let missed = [("skip", MissedRuns::Skip), ("runOnce", MissedRuns::RunOnce)];
-    let missed_runs = reader.choice("missedRuns", &missed, report);
-    let tasks = task::parse_all(&mut reader, os_filter, report);
+    let events = events(&reader, report);
+    let event_topic = event_topic(&reader, report);
+    let os_filter = os_filter(&reader, report);
+    let (allowed_publications, allowed_subscriptions) = topics::job(&reader, report);
+    let parameters = parameters::parse(&reader, report);
+    let condition = condition(&reader, report);
+    let alternate_job = alternate_job(&reader, id.as_ref(), condition.is_some(), report);
+    let overlap = reader.choice("overlap", &OVERLAPS, report);
+    let missed_runs = reader.choice("missedRuns", &MISSED_RUNS, report);
+    let tasks = task::parse_all(&reader, os_filter, report);
     reader.finish(report);
     if let Some((pointer, topic)) = &event_topic {
         topics::warn_undeclared(pointer, topic, &allowed_publications, report);
@@ -128,7 +132,7 @@ fn job(json: &Json, bytes: &[u8], expected_id: Option<&str>, report: &mut Report
 }
 
 /// `condition`; `null` counts as none, an empty text is an error like any other that cannot be parsed.
-fn condition(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<Condition> {
+fn condition(reader: &ObjectReader<'_>, report: &mut Report) -> Option<Condition> {
     let field = reader.take("condition")?;
     match Condition::from_json(field.value) {
         Ok(condition) => Some(condition),
@@ -140,13 +144,13 @@ fn condition(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<Condi
 }
 
 /// `osFilter`: absent means all systems; present, a missing system is false.
-fn os_filter(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<OsFilter> {
+fn os_filter(reader: &ObjectReader<'_>, report: &mut Report) -> Option<OsFilter> {
     let field = reader.take("osFilter")?;
-    let mut systems = field.object(report)?;
+    let systems = field.object(&keys::OS_FILTER, report)?;
     let filter = OsFilter {
-        linux: systems.boolean("linux", false, report),
-        windows: systems.boolean("windows", false, report),
-        mac_os: systems.boolean("macOS", false, report),
+        linux: systems.boolean("linux", report),
+        windows: systems.boolean("windows", report),
+        mac_os: systems.boolean("macOS", report),
     };
     systems.finish(report);
     if !(filter.linux || filter.windows || filter.mac_os) {
@@ -157,14 +161,14 @@ fn os_filter(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<OsFil
 }
 
 /// The explicit `eventTopic` with its place.
-fn event_topic(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<(String, TopicName)> {
+fn event_topic(reader: &ObjectReader<'_>, report: &mut Report) -> Option<(String, TopicName)> {
     let topic = reader.text("eventTopic", report)?;
     let pointer = reader.at("eventTopic");
     topics::name(&pointer, topic, report).map(|name| (pointer, name))
 }
 
 fn alternate_job(
-    reader: &mut ObjectReader<'_>,
+    reader: &ObjectReader<'_>,
     own: Option<&JobId>,
     has_condition: bool,
     report: &mut Report,
@@ -183,12 +187,12 @@ fn alternate_job(
 }
 
 /// `events` in all its forms: a bare text, `{"eventType":"Startup"}`, `{"eventType":"Custom","customEvent":…}`, `{"eventType":…}`.
-fn events(reader: &mut ObjectReader<'_>, report: &mut Report) -> Vec<String> {
+fn events(reader: &ObjectReader<'_>, report: &mut Report) -> Vec<String> {
     let mut events: Vec<String> = Vec::new();
     for field in reader.array("events", report) {
         let name = match field.value {
             Json::String(_) => field.text(report).map(ToString::to_string),
-            Json::Object(_) => field.object(report).and_then(|members| event(members, report)),
+            Json::Object(_) => field.object(&keys::EVENT, report).and_then(|members| event(members, report)),
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_) => {
                 field.wrong_type("a text or an object with 'eventType'", report);
                 None
@@ -213,7 +217,7 @@ fn canonical(name: String) -> String {
     if name.eq_ignore_ascii_case("Startup") { String::from("Startup") } else { name }
 }
 
-fn event(mut members: ObjectReader<'_>, report: &mut Report) -> Option<String> {
+fn event(members: ObjectReader<'_>, report: &mut Report) -> Option<String> {
     let kind = members.required("eventType", report).and_then(|field| field.text(report));
     let custom = members.text("customEvent", report);
     let pointer = members.pointer.clone();

@@ -8,6 +8,7 @@ use core::ops::RangeInclusive;
 use super::{Json, pointer_to};
 use crate::job::finding::{Report, quote};
 use crate::limits::LIST_ENTRIES;
+use crate::shape::{Literal, Object};
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -18,20 +19,20 @@ pub struct Field<'a> {
     pub value: &'a Json,
 }
 
-/// The members of one object, taken one by one; what nobody took is unknown.
+/// The members of one object, taken one by one by the names of its table; what the table lacks is unknown.
 #[derive(Debug)]
 pub struct ObjectReader<'a> {
     /// JSON pointer of the object.
     pub pointer: String,
     members: &'a [(String, Json)],
-    known: Vec<&'static str>,
+    object: &'static Object,
 }
 
 impl<'a> Field<'a> {
     /// The members of an object; else an error finding.
-    pub fn object(&self, report: &mut Report) -> Option<ObjectReader<'a>> {
+    pub(crate) fn object(&self, object: &'static Object, report: &mut Report) -> Option<ObjectReader<'a>> {
         match self.value {
-            Json::Object(members) => Some(ObjectReader::new(self.pointer.clone(), members)),
+            Json::Object(members) => Some(ObjectReader::new(self.pointer.clone(), members, object)),
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
                 self.wrong_type("an object", report);
                 None
@@ -117,9 +118,14 @@ impl<'a> Field<'a> {
 }
 
 impl<'a> ObjectReader<'a> {
-    /// Reads the members of the object at `pointer`.
-    pub fn new(pointer: impl Into<String>, members: &'a [(String, Json)]) -> Self {
-        Self { pointer: pointer.into(), members, known: Vec::new() }
+    /// Reads the members of the object at `pointer` by its table.
+    pub(crate) fn new(pointer: impl Into<String>, members: &'a [(String, Json)], object: &'static Object) -> Self {
+        Self { pointer: pointer.into(), members, object }
+    }
+
+    /// The table of the object.
+    pub(crate) const fn table(&self) -> &'static Object {
+        self.object
     }
 
     /// The pointer that a member has, or would have.
@@ -129,19 +135,19 @@ impl<'a> ObjectReader<'a> {
     }
 
     /// A member by name, `null` included.
-    pub fn take_nullable(&mut self, name: &'static str) -> Option<Field<'a>> {
-        self.known.push(name);
+    fn find(&self, name: &'static str) -> Option<Field<'a>> {
+        debug_assert!(self.object.key(name).is_some(), "'{name}' is not in the table of {}", self.object.name);
         let (key, value) = self.members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
         Some(Field { pointer: pointer_to(&self.pointer, key), value })
     }
 
     /// A member by name; `null` means it is not given, as documents written by other programs have it.
-    pub fn take(&mut self, name: &'static str) -> Option<Field<'a>> {
-        self.take_nullable(name).filter(|field| *field.value != Json::Null)
+    pub fn take(&self, name: &'static str) -> Option<Field<'a>> {
+        self.find(name).filter(|field| *field.value != Json::Null)
     }
 
     /// A member that must be given; else an error finding.
-    pub fn required(&mut self, name: &'static str, report: &mut Report) -> Option<Field<'a>> {
+    pub fn required(&self, name: &'static str, report: &mut Report) -> Option<Field<'a>> {
         let field = self.take(name);
         if field.is_none() {
             report.error(self.at(name), "required", format!("'{name}' is required and not given."));
@@ -150,43 +156,42 @@ impl<'a> ObjectReader<'a> {
     }
 
     /// A text; `None` where it is not given or empty.
-    pub fn text(&mut self, name: &'static str, report: &mut Report) -> Option<&'a str> {
+    pub fn text(&self, name: &'static str, report: &mut Report) -> Option<&'a str> {
         self.take(name)?.text(report).filter(|text| !text.is_empty())
     }
 
-    /// A boolean, or `default`.
-    pub fn boolean(&mut self, name: &'static str, default: bool, report: &mut Report) -> bool {
+    /// A boolean, or the default of the table.
+    pub fn boolean(&self, name: &'static str, report: &mut Report) -> bool {
+        let default = self.object.default_of(name) == Some(Literal::Boolean(true));
         self.take(name).and_then(|field| field.boolean(report)).unwrap_or(default)
     }
 
-    /// A whole number within `range`, or `default`.
-    pub fn integer(
-        &mut self,
-        name: &'static str,
-        range: RangeInclusive<i64>,
-        default: i64,
-        report: &mut Report,
-    ) -> i64 {
-        self.take(name).and_then(|field| field.integer(range, report)).unwrap_or(default)
+    /// A whole number within the bounds of the table, or its default.
+    pub fn integer(&self, name: &'static str, report: &mut Report) -> i64 {
+        let default = match self.object.default_of(name) {
+            Some(Literal::Integer(default)) => default,
+            Some(Literal::Boolean(_) | Literal::Text(_)) | None => 0,
+        };
+        self.take(name).and_then(|field| field.integer(self.object.range(name), report)).unwrap_or(default)
     }
 
     /// One of the named values, or the default.
-    pub fn choice<T: Copy + Default>(&mut self, name: &'static str, choices: &[(&str, T)], report: &mut Report) -> T {
+    pub fn choice<T: Copy + Default>(&self, name: &'static str, choices: &[(&str, T)], report: &mut Report) -> T {
         self.take(name).and_then(|field| field.choice(choices, report)).unwrap_or_default()
     }
 
     /// The items of an array; none where it is not given.
-    pub fn array(&mut self, name: &'static str, report: &mut Report) -> Vec<Field<'a>> {
+    pub fn array(&self, name: &'static str, report: &mut Report) -> Vec<Field<'a>> {
         self.take(name).and_then(|field| field.array(report)).unwrap_or_default()
     }
 
-    /// The members that nobody asked for.
+    /// The members that the table does not have.
     pub fn unknown(&self) -> impl Iterator<Item = &'a str> {
         let members = self.members.iter().map(|(key, _)| key.as_str());
-        members.filter(|key| !self.known.iter().any(|known| known.eq_ignore_ascii_case(key)))
+        members.filter(|key| self.object.key(key).is_none())
     }
 
-    /// Notes every member that nobody asked for, with the nearest known name.
+    /// Notes every member that the table does not have, with the nearest name that it has.
     pub fn finish(self, report: &mut Report) {
         for key in self.unknown() {
             if report.is_full() {
@@ -194,14 +199,10 @@ impl<'a> ObjectReader<'a> {
                 report.note("", "unknown-key", "");
                 continue;
             }
-            let message = format!("{} is not a known key here{}; it is kept.", quote(key), hint(key, &self.known));
+            let message =
+                format!("{} is not a known key here{}; it is kept.", quote(key), hint(key, &self.object.names()));
             report.note(pointer_to(&self.pointer, key), "unknown-key", message);
         }
-    }
-
-    /// All names that were asked for so far.
-    pub fn known(&self) -> &[&'static str] {
-        &self.known
     }
 }
 

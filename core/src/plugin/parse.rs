@@ -1,5 +1,7 @@
 //! A plugin document to a [`PluginDefinition`]: the field reference of seed 003 with its checks.
 
+pub(crate) mod keys;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -14,8 +16,13 @@ use crate::job::parse::{arguments, document, id, topics};
 use crate::json::Json;
 use crate::json::read::{Field, ObjectReader};
 
-/// Where `startupPriority` is absent (contract section 7).
-const DEFAULT_PRIORITY: i64 = 100;
+const PLUGIN_TYPES: [(&str, bool); 2] = [("Executable", false), ("Service", true)];
+
+const PLATFORMS: [(&str, OperatingSystem); 3] =
+    [("Windows", OperatingSystem::Windows), ("Linux", OperatingSystem::Linux), ("macOS", OperatingSystem::MacOs)];
+
+/// Execution contexts, and whether they are the agent's own.
+const CONTEXTS: [(&str, bool); 3] = [("Service", true), ("User", false), ("Interactive", false)];
 
 pub(super) fn parse(
     bytes: &[u8],
@@ -38,27 +45,27 @@ fn plugin(
     here: OperatingSystem,
     report: &mut Report,
 ) -> Option<PluginDefinition> {
-    let mut reader = Field { pointer: String::new(), value: &json }.object(report)?;
-    let id = id(&mut reader, expected_id, PluginId::parse, report);
+    let reader = Field { pointer: String::new(), value: &json }.object(&keys::PLUGIN, report)?;
+    let id = id(&reader, expected_id, PluginId::parse, report);
     let name = reader.text("name", report).map(ToString::to_string);
     reader.text("description", report);
     let version = reader.text("version", report).unwrap_or_default().to_string();
-    let built_in = is_built_in(&mut reader, id.as_ref(), report);
-    let executable_path = executable_path(&mut reader, built_in, report);
-    let arguments = arguments::parse(&mut reader, report);
-    let supported_here = is_supported(&mut reader, here, report);
+    let built_in = is_built_in(&reader, id.as_ref(), report);
+    let executable_path = executable_path(&reader, built_in, report);
+    let arguments = arguments::parse(&reader, report);
+    let supported_here = is_supported(&reader, here, report);
     let subscription = reader.required("Subscription", report).and_then(|field| subscription(&field, report));
-    let (publish, subscribe) = declared_topics(&mut reader, report);
-    let startup_priority = reader.integer("startupPriority", i64::MIN..=i64::MAX, DEFAULT_PRIORITY, report);
-    let auto_start = reader.boolean("autoStart", false, report);
-    let service_context = is_service_context(&mut reader, report);
-    let requires_monitoring = reader.boolean("requiresMonitoring", false, report);
-    let auto_restart = reader.boolean("autoRestart", false, report);
+    let (publish, subscribe) = declared_topics(&reader, report);
+    let startup_priority = reader.integer("startupPriority", report);
+    let auto_start = reader.boolean("autoStart", report);
+    let service_context = is_service_context(&reader, report);
+    let requires_monitoring = reader.boolean("requiresMonitoring", report);
+    let auto_restart = reader.boolean("autoRestart", report);
     if auto_restart && !requires_monitoring {
         let message = "without \"requiresMonitoring\": true the plugin is not watched and never restarted.";
         report.warning(reader.at("autoRestart"), "auto-restart-unused", message);
     }
-    let enabled = reader.boolean("enabled", true, report);
+    let enabled = reader.boolean("enabled", report);
     reader.finish(report);
     let id = id?;
     Some(PluginDefinition {
@@ -84,9 +91,9 @@ fn plugin(
 }
 
 /// `pluginType`: `Executable`, or `Service` for the agent's own.
-fn is_built_in(reader: &mut ObjectReader<'_>, id: Option<&PluginId>, report: &mut Report) -> bool {
+fn is_built_in(reader: &ObjectReader<'_>, id: Option<&PluginId>, report: &mut Report) -> bool {
     let Some(field) = reader.required("pluginType", report) else { return false };
-    let built_in = field.choice(&[("Executable", false), ("Service", true)], report).unwrap_or_default();
+    let built_in = field.choice(&PLUGIN_TYPES, report).unwrap_or_default();
     if built_in && id.is_some_and(|id| !BUILT_IN_PLUGINS.contains(&id.as_str())) {
         let names = BUILT_IN_PLUGINS.join(", ");
         let message = format!("Service is for plugins that the agent itself is ({names}); write \"Executable\".");
@@ -95,7 +102,7 @@ fn is_built_in(reader: &mut ObjectReader<'_>, id: Option<&PluginId>, report: &mu
     built_in
 }
 
-fn executable_path(reader: &mut ObjectReader<'_>, built_in: bool, report: &mut Report) -> Option<String> {
+fn executable_path(reader: &ObjectReader<'_>, built_in: bool, report: &mut Report) -> Option<String> {
     let field = if built_in { reader.take("executablePath") } else { reader.required("executablePath", report) }?;
     let text = field.text(report)?;
     if text.is_empty() && !built_in {
@@ -110,9 +117,7 @@ fn executable_path(reader: &mut ObjectReader<'_>, built_in: bool, report: &mut R
     Some(text.to_string())
 }
 
-fn is_supported(reader: &mut ObjectReader<'_>, here: OperatingSystem, report: &mut Report) -> bool {
-    const PLATFORMS: [(&str, OperatingSystem); 3] =
-        [("Windows", OperatingSystem::Windows), ("Linux", OperatingSystem::Linux), ("macOS", OperatingSystem::MacOs)];
+fn is_supported(reader: &ObjectReader<'_>, here: OperatingSystem, report: &mut Report) -> bool {
     let Some(items) = reader.required("supportedPlatforms", report).and_then(|field| field.array(report)) else {
         return false;
     };
@@ -125,20 +130,21 @@ fn is_supported(reader: &mut ObjectReader<'_>, here: OperatingSystem, report: &m
 }
 
 fn subscription(field: &Field<'_>, report: &mut Report) -> Option<PrimarySubscription> {
-    let mut members = field.object(report)?;
+    let members = field.object(&keys::SUBSCRIPTION, report)?;
     let topic = members.required("Topic", report).and_then(|field| topics::filter(&field, report));
-    let qos = members.integer("Qos", 0..=2, 0, report);
-    let clean_session = members.boolean("CleanSession", true, report);
+    let qos = members.integer("Qos", report);
+    let clean_session = members.boolean("CleanSession", report);
     members.finish(report);
     Some(PrimarySubscription { topic: topic?, qos: u8::try_from(qos).ok()?, clean_session })
 }
 
 /// `metadata.mqttTopics`; the other members of `metadata` are the plugin's own settings.
-fn declared_topics(reader: &mut ObjectReader<'_>, report: &mut Report) -> (Vec<TopicFilter>, Vec<TopicFilter>) {
-    let metadata = reader.required("metadata", report).and_then(|field| field.object(report));
-    let topics =
-        metadata.and_then(|mut members| members.required("mqttTopics", report)).and_then(|field| field.object(report));
-    let Some(mut topics) = topics else { return (Vec::new(), Vec::new()) };
+fn declared_topics(reader: &ObjectReader<'_>, report: &mut Report) -> (Vec<TopicFilter>, Vec<TopicFilter>) {
+    let metadata = reader.required("metadata", report).and_then(|field| field.object(&keys::METADATA, report));
+    let topics = metadata
+        .and_then(|members| members.required("mqttTopics", report))
+        .and_then(|field| field.object(&keys::TOPICS, report));
+    let Some(topics) = topics else { return (Vec::new(), Vec::new()) };
     let mut list = |name| {
         let items = topics.required(name, report).and_then(|field| field.array(report)).unwrap_or_default();
         topics::filters(&items, report)
@@ -148,7 +154,6 @@ fn declared_topics(reader: &mut ObjectReader<'_>, report: &mut Report) -> (Vec<T
     lists
 }
 
-fn is_service_context(reader: &mut ObjectReader<'_>, report: &mut Report) -> bool {
-    let contexts = [("Service", true), ("User", false), ("Interactive", false)];
-    reader.take("executionContext").and_then(|field| field.choice(&contexts, report)).unwrap_or(true)
+fn is_service_context(reader: &ObjectReader<'_>, report: &mut Report) -> bool {
+    reader.take("executionContext").and_then(|field| field.choice(&CONTEXTS, report)).unwrap_or(true)
 }

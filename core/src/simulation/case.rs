@@ -1,5 +1,7 @@
 //! Test cases of job authors (`*.test.json`): a simulation as JSON, and what is expected of its first run.
 
+pub(crate) mod keys;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
+use super::keys::{EXPRESSION, LEAF, OPERATOR};
 use super::{Comparison, Expression, Operand, Pattern, joined, parse as expression};
 use crate::job::finding::quote;
 use crate::json::read::hint;
@@ -44,17 +45,17 @@ fn from_text(text: &str, depth: usize, member: &str) -> Parsed<Expression> {
 
 fn object(json: &Json, members: &[(String, Json)], depth: usize) -> Parsed<Expression> {
     let form = ["expression", "operator", "type"].into_iter().filter(|name| json.lookup(&[name]).is_some());
-    let known: &[&str] = match form.collect::<Vec<_>>().as_slice() {
-        ["expression"] => &["expression", "description"],
-        ["operator"] => &["operator", "expressions", "description"],
-        ["type"] => &["type", "key", "value", "description"],
+    let table = match form.collect::<Vec<_>>().as_slice() {
+        ["expression"] => &EXPRESSION,
+        ["operator"] => &OPERATOR,
+        ["type"] => &LEAF,
         [] => return fail("", "a condition has a member 'expression', 'operator' or 'type'."),
         several => return fail("", format!("'{}' exclude one another.", several.join("' and '"))),
     };
     // Elsewhere an unknown key is harmless; here, ignored, it would change what the condition says.
-    let is_known = |name: &str| known.iter().any(|known| known.eq_ignore_ascii_case(name));
-    if let Some((name, _)) = members.iter().find(|(name, _)| !is_known(name)) {
-        return fail(name, format!("{} is not known in this form of a condition{}.", quote(name), hint(name, known)));
+    if let Some((name, _)) = members.iter().find(|(name, _)| table.key(name).is_none()) {
+        let hint = hint(name, &table.names());
+        return fail(name, format!("{} is not known in this form of a condition{hint}.", quote(name)));
     }
     if let Some(text) = json.lookup(&["expression"]) {
         return match text {
@@ -75,6 +76,17 @@ fn text<'j>(json: &'j Json, member: &str) -> Parsed<&'j str> {
     }
 }
 
+/// What joins conditions.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Operator {
+    And,
+    Or,
+    Not,
+}
+
+pub(super) const OPERATORS: [(&str, Operator); 3] =
+    [("And", Operator::And), ("Or", Operator::Or), ("Not", Operator::Not)];
+
 fn operator(json: &Json, depth: usize) -> Parsed<Expression> {
     let name = text(json, "operator")?;
     let Some(Json::Array(items)) = json.lookup(&["expressions"]) else {
@@ -91,20 +103,24 @@ fn operator(json: &Json, depth: usize) -> Parsed<Expression> {
         parsed.map_err(|(pointer, message)| (format!("/expressions/{index}{pointer}"), message))
     };
     let parts = items.iter().enumerate().map(below).collect::<Parsed<Vec<_>>>()?;
-    let joined = match name.to_ascii_lowercase().as_str() {
-        "and" => joined(parts, Expression::And),
-        "or" => joined(parts, Expression::Or),
-        "not" if parts.len() > 1 => {
+    let joined = match OPERATORS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+        Some((_, Operator::And)) => joined(parts, Expression::And),
+        Some((_, Operator::Or)) => joined(parts, Expression::Or),
+        Some((_, Operator::Not)) if parts.len() > 1 => {
             return fail("expressions", "'Not' takes exactly one expression; join several with 'And' or 'Or'.");
         }
-        "not" => joined(parts, Expression::And).map(|part| Expression::Not(Box::new(part))),
-        _ => return fail("operator", format!("{} is unknown; it must be And, Or or Not.", quote(name))),
+        Some((_, Operator::Not)) => joined(parts, Expression::And).map(|part| Expression::Not(Box::new(part))),
+        None => return fail("operator", format!("{} is unknown; it must be And, Or or Not.", quote(name))),
     };
     joined.map_or_else(|| fail("expressions", "there is no expression."), Ok)
 }
 
+/// The type of a leaf that searches for a regular expression.
+pub(super) const MATCHES: &str = "Matches";
+/// The type of a leaf that asks whether there is a value.
+pub(super) const EXISTS: &str = "Exists";
 /// The types of a leaf that compare two values.
-const COMPARISONS: [(&str, Comparison); 8] = [
+pub(super) const COMPARISONS: [(&str, Comparison); 8] = [
     ("Equals", Comparison::Equal),
     ("NotEquals", Comparison::NotEqual),
     ("Contains", Comparison::Contains),
@@ -122,7 +138,7 @@ fn leaf(json: &Json) -> Parsed<Expression> {
         return fail("key", "a key is a name without braces and control characters.");
     }
     let value = json.lookup(&["value"]);
-    if kind.eq_ignore_ascii_case("Exists") {
+    if kind.eq_ignore_ascii_case(EXISTS) {
         let exists = Expression::Exists(key.to_string());
         return match value {
             None | Some(Json::Null | Json::Bool(true)) => Ok(exists),
@@ -134,7 +150,7 @@ fn leaf(json: &Json) -> Parsed<Expression> {
     }
     let Some(value) = value else { return fail("", format!("'value' is missing; {} compares with it.", quote(kind))) };
     let left = Operand::Name(key.to_string());
-    if kind.eq_ignore_ascii_case("Matches") {
+    if kind.eq_ignore_ascii_case(MATCHES) {
         let Some(source) = value.as_str() else {
             return fail("value", format!("this is {}; for 'Matches' it must be a regular expression.", value.kind()));
         };

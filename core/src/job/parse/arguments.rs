@@ -14,7 +14,7 @@ use crate::json::read::ObjectReader;
 use crate::limits::LIST_ENTRIES;
 
 /// `arguments` of a task or plugin, split; an open quotation mark or too many pieces are error findings.
-pub(crate) fn parse(reader: &mut ObjectReader<'_>, report: &mut Report) -> Vec<String> {
+pub(crate) fn parse(reader: &ObjectReader<'_>, report: &mut Report) -> Vec<String> {
     let Some(text) = reader.text("arguments", report) else { return Vec::new() };
     let pointer = reader.at("arguments");
     match split(text) {

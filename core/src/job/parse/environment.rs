@@ -66,7 +66,7 @@ const REFUSED_NAMES: [(&str, &str); 44] = [
     ("OPENSSL_MODULES", "makes OpenSSL load code"),
 ];
 
-pub(super) fn parse(reader: &mut ObjectReader<'_>, report: &mut Report) -> BTreeMap<String, String> {
+pub(super) fn parse(reader: &ObjectReader<'_>, report: &mut Report) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::new();
     let Some(field) = reader.take("environment") else { return environment };
     let Json::Object(members) = field.value else {

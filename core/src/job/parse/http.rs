@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use super::environment::scalar;
 use crate::job::finding::{Report, quote};
@@ -13,7 +14,7 @@ use crate::json::read::{Field, ObjectReader};
 use crate::json::{Json, pointer_to};
 
 /// Methods that a task may use (RFC 9110 9.3, RFC 5789); CONNECT and TRACE are not for tasks.
-const METHODS: [(&str, &str); 7] = [
+pub(super) const METHODS: [(&str, &str); 7] = [
     ("GET", "GET"),
     ("HEAD", "HEAD"),
     ("POST", "POST"),
@@ -36,20 +37,15 @@ const OWN_FIELDS: [&str; 9] = [
     "proxy-connection",
 ];
 
-/// The request of an Http task; for any other task the keys are known, and warned about where a URL is set.
-pub(super) fn parse(
-    reader: &mut ObjectReader<'_>,
-    is_http: bool,
-    report: &mut Report,
-) -> Option<HttpRequestDefinition> {
+/// Statuses that there are (RFC 9110 15).
+pub(super) const STATUS: RangeInclusive<i64> = 100..=599;
+
+/// The request of an Http task; for any other task a URL is warned about.
+pub(super) fn parse(reader: &ObjectReader<'_>, is_http: bool, report: &mut Report) -> Option<HttpRequestDefinition> {
     if !is_http {
         if let Some(url) = reader.take("url") {
             let message = "the request is sent only by tasks with \"executionType\": \"Http\".";
             report.warning(url.pointer, "http-key-unused", message);
-        }
-        for name in ["method", "headers", "body", "expectStatus"] {
-            // Known, so that no note calls them unknown.
-            reader.take(name);
         }
         return None;
     }
@@ -88,7 +84,7 @@ fn url(field: &Field<'_>, report: &mut Report) -> Option<String> {
     None
 }
 
-fn headers(reader: &mut ObjectReader<'_>, report: &mut Report) -> BTreeMap<String, String> {
+fn headers(reader: &ObjectReader<'_>, report: &mut Report) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
     let Some(field) = reader.take("headers") else { return headers };
     let Json::Object(members) = field.value else {
@@ -120,12 +116,12 @@ const fn is_token_byte(byte: u8) -> bool {
 }
 
 /// One status or several; none given means 200 to 299.
-fn expect_status(reader: &mut ObjectReader<'_>, report: &mut Report) -> Vec<u16> {
+fn expect_status(reader: &ObjectReader<'_>, report: &mut Report) -> Vec<u16> {
     let Some(field) = reader.take("expectStatus") else { return Vec::new() };
     let fields = match field.value {
         Json::Array(_) => field.array(report).unwrap_or_default(),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => Vec::from([field]),
     };
-    let status = |field: &Field<'_>| field.integer(100..=599, report).and_then(|status| u16::try_from(status).ok());
+    let status = |field: &Field<'_>| field.integer(STATUS, report).and_then(|status| u16::try_from(status).ok());
     fields.iter().filter_map(status).collect()
 }

@@ -4,13 +4,14 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use super::keys::PARAMETER;
 use crate::job::finding::{Report, quote};
 use crate::job::parameter::{Parameter, ParameterType};
 use crate::job::substitution::is_token_name;
 use crate::json::Json;
 use crate::json::read::ObjectReader;
 
-const TYPES: [(&str, ParameterType); 6] = [
+pub(super) const TYPES: [(&str, ParameterType); 6] = [
     ("string", ParameterType::String),
     ("number", ParameterType::Number),
     ("integer", ParameterType::Integer),
@@ -19,11 +20,11 @@ const TYPES: [(&str, ParameterType); 6] = [
     ("array", ParameterType::Array),
 ];
 
-pub(super) fn parse(reader: &mut ObjectReader<'_>, report: &mut Report) -> Vec<Parameter> {
+pub(super) fn parse(reader: &ObjectReader<'_>, report: &mut Report) -> Vec<Parameter> {
     let mut parameters: Vec<Parameter> = Vec::new();
     for field in reader.array("parameters", report) {
-        let Some(mut members) = field.object(report) else { continue };
-        let Some(parameter) = parameter(&mut members, report) else { continue };
+        let Some(members) = field.object(&PARAMETER, report) else { continue };
+        let Some(parameter) = parameter(&members, report) else { continue };
         members.finish(report);
         if parameters.iter().any(|known| known.name.eq_ignore_ascii_case(&parameter.name)) {
             let message =
@@ -36,7 +37,7 @@ pub(super) fn parse(reader: &mut ObjectReader<'_>, report: &mut Report) -> Vec<P
     parameters
 }
 
-fn parameter(members: &mut ObjectReader<'_>, report: &mut Report) -> Option<Parameter> {
+fn parameter(members: &ObjectReader<'_>, report: &mut Report) -> Option<Parameter> {
     let name = members.required("name", report).and_then(|field| {
         let text = field.text(report)?;
         if is_token_name(text) && !text.contains('.') {
@@ -48,8 +49,8 @@ fn parameter(members: &mut ObjectReader<'_>, report: &mut Report) -> Option<Para
         None
     });
     let kind = members.take("type").map_or(Some(ParameterType::String), |field| field.choice(&TYPES, report));
-    let required = members.boolean("required", false, report);
-    let secret = members.boolean("secret", false, report);
+    let required = members.boolean("required", report);
+    let secret = members.boolean("secret", report);
     // Known and kept; nobody needs it here.
     members.text("description", report);
     let (named, alias) = (members.take("defaultValue"), members.take("default"));

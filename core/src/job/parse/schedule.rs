@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::keys::{CALENDAR_ENTRY, SCHEDULE};
 use crate::job::finding::{Report, quote};
 use crate::job::{CalendarEntry, ScheduleDefinition};
 use crate::json::read::{Field, ObjectReader};
@@ -14,18 +15,18 @@ use crate::time::WallTime;
 const MODES: [&str; 4] = ["intervalMinutes", "cronExpression", "runAt", "calendar"];
 
 /// Longest interval, in minutes: a leap year. Longer ones are slips of the pen.
-const LONGEST_INTERVAL: i64 = 366 * 24 * 60;
+pub(super) const LONGEST_INTERVAL: i64 = 366 * 24 * 60;
 
 pub(super) fn parse(field: &Field<'_>, report: &mut Report) -> Option<ScheduleDefinition> {
-    let mut reader = field.object(report)?;
+    let reader = field.object(&SCHEDULE, report)?;
     let modes = MODES.map(|name| reader.take(name));
-    let zone = time_zone(&mut reader, report);
+    let zone = time_zone(&reader, report);
     let zone_pointer = reader.at("timeZone");
     reader.finish(report);
     let given: Vec<&str> = MODES.iter().zip(&modes).filter(|(_, mode)| mode.is_some()).map(|(name, _)| *name).collect();
     let definition = match (given.len(), modes) {
         (1, [Some(interval), _, _, _]) => {
-            let minutes = interval.integer(1..=LONGEST_INTERVAL, report)?;
+            let minutes = interval.integer(SCHEDULE.range("intervalMinutes"), report)?;
             ScheduleDefinition::Interval { minutes: u64::try_from(minutes).ok()? }
         }
         (1, [_, Some(expression), _, _]) => {
@@ -54,7 +55,7 @@ pub(super) fn parse(field: &Field<'_>, report: &mut Report) -> Option<ScheduleDe
 }
 
 /// The name of a time zone that the IANA database knows.
-fn time_zone(reader: &mut ObjectReader<'_>, report: &mut Report) -> Option<String> {
+fn time_zone(reader: &ObjectReader<'_>, report: &mut Report) -> Option<String> {
     let text = reader.text("timeZone", report)?;
     match Zone::parse(text) {
         Ok(_) => Some(text.to_string()),
@@ -88,7 +89,23 @@ fn cron(field: &Field<'_>, report: &mut Report) -> Option<String> {
     }
 }
 
-const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
+/// Days of the week by their English names or the first three letters of them; 0 is Sunday.
+pub(super) const DAYS: [(&str, u8); 14] = [
+    ("Sunday", 0),
+    ("Monday", 1),
+    ("Tuesday", 2),
+    ("Wednesday", 3),
+    ("Thursday", 4),
+    ("Friday", 5),
+    ("Saturday", 6),
+    ("Sun", 0),
+    ("Mon", 1),
+    ("Tue", 2),
+    ("Wed", 3),
+    ("Thu", 4),
+    ("Fri", 5),
+    ("Sat", 6),
+];
 
 fn calendar(field: &Field<'_>, report: &mut Report) -> Option<Vec<CalendarEntry>> {
     let items = field.array(report)?;
@@ -106,7 +123,7 @@ fn calendar(field: &Field<'_>, report: &mut Report) -> Option<Vec<CalendarEntry>
 }
 
 fn entry(field: &Field<'_>, report: &mut Report) -> Option<CalendarEntry> {
-    let mut reader = field.object(report)?;
+    let reader = field.object(&CALENDAR_ENTRY, report)?;
     let minute_of_day = reader.required("time", report).and_then(|field| time_of_day(&field, report));
     let mut days_of_week: Vec<u8> =
         reader.array("daysOfWeek", report).iter().filter_map(|day| day_of_week(day, report)).collect();
@@ -137,13 +154,9 @@ fn time_of_day(field: &Field<'_>, report: &mut Report) -> Option<u16> {
     }
 }
 
-/// A day by its English name or the first three letters of it.
 fn day_of_week(field: &Field<'_>, report: &mut Report) -> Option<u8> {
     let text = field.text(report)?;
-    let named = |day: &str| {
-        day.eq_ignore_ascii_case(text) || day.get(..3).is_some_and(|short| short.eq_ignore_ascii_case(text))
-    };
-    let found = DAYS.iter().zip(0_u8..).find(|(day, _)| named(day)).map(|(_, number)| number);
+    let found = DAYS.iter().find(|(day, _)| day.eq_ignore_ascii_case(text)).map(|(_, number)| *number);
     if found.is_none() {
         let message = format!("{} is not a day of the week; write Sunday, Monday … Saturday.", quote(text));
         report.error(field.pointer.clone(), "day-invalid", message);

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use serde_json::Map;
 
+use super::keys::{JOB, RETRY, SETTING, TASK};
 use super::{arguments, condition, environment, http, os_filter, routes};
 use crate::id::PluginId;
 use crate::job::OsFilter;
@@ -14,7 +15,7 @@ use crate::job::task::{ExecutionType, Retry, Route, ScriptType, SettingReference
 use crate::json::read::{Field, ObjectReader};
 use crate::json::{Json, pointer_to, to_map};
 
-const EXECUTION_TYPES: [(&str, ExecutionType); 5] = [
+pub(super) const EXECUTION_TYPES: [(&str, ExecutionType); 5] = [
     ("Service", ExecutionType::Service),
     ("Http", ExecutionType::Http),
     ("User", ExecutionType::User),
@@ -22,7 +23,7 @@ const EXECUTION_TYPES: [(&str, ExecutionType); 5] = [
     ("UserElevated", ExecutionType::UserElevated),
 ];
 
-const SCRIPT_TYPES: [(&str, ScriptType); 6] = [
+pub(super) const SCRIPT_TYPES: [(&str, ScriptType); 6] = [
     ("Auto", ScriptType::Auto),
     ("Shell", ScriptType::Shell),
     ("Bash", ScriptType::Bash),
@@ -32,27 +33,27 @@ const SCRIPT_TYPES: [(&str, ScriptType); 6] = [
 ];
 
 /// Longest time limit of a task, in seconds: a leap year.
-const LONGEST_TIMEOUT: i64 = 366 * 24 * 3600;
+pub(super) const LONGEST_TIMEOUT: i64 = 366 * 24 * 3600;
 /// Where none is given (contract section 3).
-const DEFAULT_TIMEOUT: i64 = 3600;
+pub(super) const DEFAULT_TIMEOUT: i64 = 3600;
 /// Most retries of a task, so that a broken one does not go on for ever.
-const MOST_ATTEMPTS: i64 = 100;
+pub(super) const MOST_ATTEMPTS: i64 = 100;
 /// Longest pause between tries, in seconds: a day.
-const LONGEST_DELAY: i64 = 24 * 3600;
+pub(super) const LONGEST_DELAY: i64 = 24 * 3600;
 /// Characters of a task id; as for job ids.
-const TASK_ID_CHARS: usize = 64;
+pub(super) const TASK_ID_CHARS: usize = 64;
 /// Bytes of a command: no file name is longer.
-const COMMAND_BYTES: usize = 255;
+pub(super) const COMMAND_BYTES: usize = 255;
 
 /// All tasks; at least one, ids unique, routes to tasks that exist.
-pub(super) fn parse_all(reader: &mut ObjectReader<'_>, job_filter: Option<OsFilter>, report: &mut Report) -> Vec<Task> {
+pub(super) fn parse_all(reader: &ObjectReader<'_>, job_filter: Option<OsFilter>, report: &mut Report) -> Vec<Task> {
     let Some(items) = reader.required("tasks", report).and_then(|field| field.array(report)) else { return Vec::new() };
     if items.is_empty() {
         report.error(reader.at("tasks"), "tasks-empty", "a job has at least one task.");
     }
     let mut tasks: Vec<(String, Task)> = Vec::new();
     for item in items {
-        let Some(task) = task(&item, reader.known(), job_filter, report) else { continue };
+        let Some(task) = task(&item, job_filter, report) else { continue };
         if tasks.iter().any(|(_, known)| known.id.eq_ignore_ascii_case(&task.id)) {
             let message = format!("there are two tasks {}; ids are read without regard to case.", quote(&task.id));
             report.error(pointer_to(&item.pointer, "id"), "duplicate-task-id", message);
@@ -63,55 +64,49 @@ pub(super) fn parse_all(reader: &mut ObjectReader<'_>, job_filter: Option<OsFilt
     tasks.into_iter().map(|(_, task)| task).collect()
 }
 
-fn task(
-    field: &Field<'_>,
-    root_keys: &[&'static str],
-    job_filter: Option<OsFilter>,
-    report: &mut Report,
-) -> Option<Task> {
-    let mut reader = field.object(report)?;
+fn task(field: &Field<'_>, job_filter: Option<OsFilter>, report: &mut Report) -> Option<Task> {
+    let reader = field.object(&TASK, report)?;
     let id = reader.required("id", report).and_then(|field| task_id(&field, report));
     let name = reader.text("name", report).map(ToString::to_string);
     reader.text("description", report);
     let execution_type = reader.choice("executionType", &EXECUTION_TYPES, report);
     let is_http = execution_type == ExecutionType::Http;
-    let command = command(&mut reader, is_http, report);
-    let own_filter = os_filter(&mut reader, report);
-    let executable_path = absolute_path(&mut reader, "executablePath", report);
+    let command = command(&reader, is_http, report);
+    let own_filter = os_filter(&reader, report);
+    let executable_path = absolute_path(&reader, "executablePath", report);
     if let Some(path) = &executable_path {
         warn_foreign_path(&reader.at("executablePath"), path, own_filter.or(job_filter), report);
     }
-    let timeout = reader.integer("timeoutSeconds", 1..=LONGEST_TIMEOUT, DEFAULT_TIMEOUT, report);
+    let timeout = reader.integer("timeoutSeconds", report);
     let task = Task {
         name: name.or_else(|| id.clone()).unwrap_or_default(),
         execution_type,
         command: command.unwrap_or_default(),
         executable_path,
-        arguments: arguments::parse(&mut reader, report),
+        arguments: arguments::parse(&reader, report),
         timeout_seconds: u64::try_from(timeout).unwrap_or_default(),
-        continue_on_failure: reader.boolean("continueOnFailure", false, report),
+        continue_on_failure: reader.boolean("continueOnFailure", report),
         script_type: reader.choice("scriptType", &SCRIPT_TYPES, report),
-        on_success: route(&mut reader, "onSuccess", report),
-        on_failure: route(&mut reader, "onFailure", report),
-        condition: condition(&mut reader, report),
+        on_success: route(&reader, "onSuccess", report),
+        on_failure: route(&reader, "onFailure", report),
+        condition: condition(&reader, report),
         os_filter: own_filter,
-        merge_stdout: reader.boolean("mergeStdoutJsonIntoContext", false, report),
+        merge_stdout: reader.boolean("mergeStdoutJsonIntoContext", report),
         skip_when_false: reader.take("skipWhenPluginSettingFalse").and_then(|field| setting(&field, report)),
-        context_when_skipped: context_when_skipped(&mut reader, report),
-        working_directory: absolute_path(&mut reader, "workingDirectory", report),
-        environment: environment::parse(&mut reader, report),
+        context_when_skipped: context_when_skipped(&reader, report),
+        working_directory: absolute_path(&reader, "workingDirectory", report),
+        environment: environment::parse(&reader, report),
         retry: reader.take("retry").and_then(|field| retry(&field, report)),
-        http: http::parse(&mut reader, is_http, report),
+        http: http::parse(&reader, is_http, report),
         id: id.unwrap_or_default(),
     };
-    report_unknown(reader, root_keys, report);
+    report_unknown(reader, report);
     Some(task)
 }
 
 /// Notes unknown keys; a key of the job's root inside a task has no effect, which is worth a warning.
-fn report_unknown(reader: ObjectReader<'_>, root_keys: &[&'static str], report: &mut Report) {
-    let misplaced = |key: &&str| root_keys.iter().any(|known| known.eq_ignore_ascii_case(key));
-    for key in reader.unknown().filter(misplaced) {
+fn report_unknown(reader: ObjectReader<'_>, report: &mut Report) {
+    for key in reader.unknown().filter(|key| JOB.key(key).is_some()) {
         let message = format!("{} belongs at the root of the job; inside a task it has no effect.", quote(key));
         report.warning(pointer_to(&reader.pointer, key), "misplaced-key", message);
     }
@@ -138,7 +133,7 @@ fn is_stop(text: &str) -> bool {
 }
 
 /// `command`: required, also where `executablePath` decides (seed 001, step 1); not for Http tasks, which run nothing.
-fn command(reader: &mut ObjectReader<'_>, is_http: bool, report: &mut Report) -> Option<String> {
+fn command(reader: &ObjectReader<'_>, is_http: bool, report: &mut Report) -> Option<String> {
     let field = if is_http { reader.take("command") } else { reader.required("command", report) }?;
     let text = field.text(report)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');
@@ -163,7 +158,7 @@ fn is_windows_path(path: &str) -> bool {
 }
 
 /// An absolute path of any system: a job for Windows may be registered on Linux.
-fn absolute_path(reader: &mut ObjectReader<'_>, name: &'static str, report: &mut Report) -> Option<String> {
+fn absolute_path(reader: &ObjectReader<'_>, name: &'static str, report: &mut Report) -> Option<String> {
     let text = reader.text(name, report)?;
     if text.starts_with('/') || is_windows_path(text) {
         return Some(text.to_string());
@@ -186,7 +181,7 @@ fn warn_foreign_path(pointer: &str, path: &str, filter: Option<OsFilter>, report
     }
 }
 
-fn route(reader: &mut ObjectReader<'_>, name: &'static str, report: &mut Report) -> Option<Route> {
+fn route(reader: &ObjectReader<'_>, name: &'static str, report: &mut Report) -> Option<Route> {
     let text = reader.text(name, report)?;
     Some(if is_stop(text) { Route::Stop } else { Route::Task(text.to_string()) })
 }
@@ -195,7 +190,7 @@ fn route(reader: &mut ObjectReader<'_>, name: &'static str, report: &mut Report)
 fn setting(field: &Field<'_>, report: &mut Report) -> Option<SettingReference> {
     let (plugin, setting) = match field.value {
         Json::Object(_) => {
-            let mut members = field.object(report)?;
+            let members = field.object(&SETTING, report)?;
             let plugin = members.required("plugin", report).and_then(|field| field.text(report));
             let setting = members.required("setting", report).and_then(|field| field.text(report));
             members.finish(report);
@@ -214,7 +209,7 @@ fn setting(field: &Field<'_>, report: &mut Report) -> Option<SettingReference> {
     Some(SettingReference { plugin: plugin.to_string(), setting: setting.to_string() })
 }
 
-fn context_when_skipped(reader: &mut ObjectReader<'_>, report: &mut Report) -> Map<String, serde_json::Value> {
+fn context_when_skipped(reader: &ObjectReader<'_>, report: &mut Report) -> Map<String, serde_json::Value> {
     let Some(field) = reader.take("contextWhenSkipped") else { return Map::new() };
     match field.value {
         Json::Object(members) => to_map(members),
@@ -226,9 +221,10 @@ fn context_when_skipped(reader: &mut ObjectReader<'_>, report: &mut Report) -> M
 }
 
 fn retry(field: &Field<'_>, report: &mut Report) -> Option<Retry> {
-    let mut members = field.object(report)?;
-    let attempts = members.required("attempts", report).and_then(|field| field.integer(0..=MOST_ATTEMPTS, report));
-    let delay = members.integer("delaySeconds", 0..=LONGEST_DELAY, 0, report);
+    let members = field.object(&RETRY, report)?;
+    let attempts =
+        members.required("attempts", report).and_then(|field| field.integer(RETRY.range("attempts"), report));
+    let delay = members.integer("delaySeconds", report);
     members.finish(report);
     Some(Retry { attempts: u32::try_from(attempts?).ok()?, delay_seconds: u64::try_from(delay).ok()? })
 }

@@ -3,13 +3,14 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::keys::TOPICS;
 use crate::acl::topic::{TopicFilter, TopicName};
 use crate::job::finding::{Report, quote};
 use crate::json::read::{Field, ObjectReader};
 
 /// `mqttTopics`: allowed publications and subscriptions (seed 000).
-pub(super) fn job(reader: &mut ObjectReader<'_>, report: &mut Report) -> (Vec<TopicFilter>, Vec<TopicFilter>) {
-    let Some(mut topics) = reader.take("mqttTopics").and_then(|field| field.object(report)) else {
+pub(super) fn job(reader: &ObjectReader<'_>, report: &mut Report) -> (Vec<TopicFilter>, Vec<TopicFilter>) {
+    let Some(topics) = reader.take("mqttTopics").and_then(|field| field.object(&TOPICS, report)) else {
         return (Vec::new(), Vec::new());
     };
     let publications = filters(&topics.array("allowedPublications", report), report);

@@ -1,0 +1,150 @@
+//! The keys of `appsettings.json` (contract section 1).
+
+use super::{DAY_SECONDS, DENIAL_REASONS, LEVELS, MOST_DAYS, MOST_QUEUED, MOST_RUNS, PACKET_BYTES};
+use crate::shape::{Key, Object, Others, Shape, Text};
+
+/// A list of settings.
+const ANY: (usize, usize) = (0, usize::MAX);
+/// A port; 0 means any free one.
+const PORT: (i64, i64) = (0, 65_535);
+/// A time of at most a day, in seconds.
+const SECONDS: (i64, i64) = (1, DAY_SECONDS);
+
+pub(crate) static FILE: Object = Object {
+    name: "appsettings",
+    doc: "appsettings.json in the agent root, read at start. Keys may be written in any case; an unknown key has no effect and is a warning.",
+    keys: &[
+        Key::new("Settings", Shape::Object(&SETTINGS), "Settings of the agent."),
+        Key::new("MqttBrokerSettings", Shape::Object(&BROKER), "Settings of the MQTT broker."),
+    ],
+    rules: &[],
+    others: Others::Kept,
+};
+
+pub(crate) static SETTINGS: Object = Object {
+    name: "settings",
+    doc: "Settings of the agent.",
+    keys: &[
+        Key::number(
+            "KestrelHttpPort",
+            PORT,
+            6888,
+            "Port of plain HTTP on loopback, which serves /health; 0: any free one.",
+        ),
+        Key::number("KestrelHttpsPort", PORT, 6889, "Port of the HTTPS API on loopback; 0: any free one."),
+        Key::new(
+            "AlternativeSignatures",
+            Shape::List(
+                &Shape::Text(Text {
+                    length: (40, usize::MAX),
+                    ..Text::ANY.such_as("A1B2C3D4E5F6789012345678901234567890ABCD")
+                }),
+                ANY,
+            ),
+            "Thumbprints of code-signing certificates: 40 (SHA-1) or 64 (SHA-256) hexadecimal digits. Not in effect yet.",
+        ),
+        Key::new(
+            "AllowedNonAdminExecutables",
+            Shape::List(&Shape::Text(Text::like(r"^[^/\\]+$").such_as("MyTool")), ANY),
+            "Base names of executables that users who are no administrators may run as trusted. Not in effect yet.",
+        ),
+        Key::defaulting(
+            "PluginPath",
+            Shape::like(r"^[^/\\:][^:]*$"),
+            "Plugins",
+            "The plugin folder, below the agent root.",
+        ),
+        Key::defaulting(
+            "system.logging.level",
+            Shape::Choice(&LEVELS),
+            "Information",
+            "Messages below it are not written.",
+        ),
+        Key::new("system", Shape::Object(&SYSTEM), "The same as system.logging.level, nested; not both."),
+        Key::flag(
+            "AllowElevatedWithoutCertificate",
+            false,
+            "Whether root counts as Admin without a client certificate.",
+        ),
+        Key::new("ConfigurationLkg", Shape::Object(&LKG), "Last Known Good. Not in effect yet."),
+        Key::new("PluginMonitoring", Shape::Object(&MONITORING), "How plugins are watched and started again."),
+        Key::number("MaxConcurrentRuns", (1, MOST_RUNS), 16, "Runs at one time; further ones wait."),
+        Key::number(
+            "RunHistoryDays",
+            (1, MOST_DAYS),
+            30,
+            "Days that runs stay in the history; failures stay three times as long.",
+        ),
+    ],
+    rules: &[],
+    others: Others::Kept,
+};
+
+pub(crate) static SYSTEM: Object = Object {
+    name: "system",
+    doc: "system.logging.level as nested objects.",
+    keys: &[Key::new("logging", Shape::Object(&LOGGING), "Logging.")],
+    rules: &[],
+    others: Others::Kept,
+};
+
+pub(crate) static LOGGING: Object = Object {
+    name: "logging",
+    doc: "Logging.",
+    keys: &[Key::new("level", Shape::Choice(&LEVELS), "Messages below it are not written.")],
+    rules: &[],
+    others: Others::Kept,
+};
+
+pub(crate) static LKG: Object = Object {
+    name: "configurationLkg",
+    doc: "Last Known Good. Not in effect yet.",
+    keys: &[
+        Key::flag("Enabled", true, "Whether files of jobs and plugins are restored from their reference copies."),
+        Key::number("SweepSeconds", SECONDS, 60, "How often all files are compared, beyond what is watched."),
+    ],
+    rules: &[],
+    others: Others::Kept,
+};
+
+pub(crate) static MONITORING: Object = Object {
+    name: "pluginMonitoring",
+    doc: "How plugins are watched and started again.",
+    keys: &[
+        Key::number(
+            "IntervalSeconds",
+            SECONDS,
+            5,
+            "How often health is looked at, beyond exits, which are seen at once.",
+        ),
+        Key::number("RestartDelaySeconds", SECONDS, 1, "Before the first restart; doubles with each."),
+        Key::number("RestartDelayMaxSeconds", SECONDS, 300, "The longest delay; at least RestartDelaySeconds."),
+        Key::number("StableAfterSeconds", SECONDS, 60, "After so long a life the delay starts over."),
+    ],
+    rules: &[],
+    others: Others::Kept,
+};
+
+pub(crate) static BROKER: Object = Object {
+    name: "mqttBrokerSettings",
+    doc: "Settings of the MQTT broker.",
+    keys: &[
+        Key::defaulting(
+            "IpAddress",
+            Shape::like(r"^(127(\.[0-9]{1,3}){3}|[Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt])$"),
+            "127.0.0.1",
+            "An IPv4 loopback address; the broker serves this machine alone.",
+        ),
+        Key::number("Port", PORT, 8675, "Port of the broker (TLS) on loopback; 0: any free one."),
+        Key::defaulting(
+            "DenialReason",
+            Shape::Choice(&DENIAL_REASONS),
+            "Silent",
+            "Whether an MQTT 5.0 client is told that a publish was denied.",
+        ),
+        Key::number("MaxPacketBytes", PACKET_BYTES, 1 << 20, "The largest packet."),
+        Key::number("MaxQueuedMessages", (1, MOST_QUEUED), 1000, "Messages that wait for one client."),
+    ],
+    rules: &[],
+    others: Others::Kept,
+};
