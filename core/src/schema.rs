@@ -75,15 +75,7 @@ impl Document {
         ];
         let mut printer = Printer::default();
         schema.extend(printer.object(table));
-        let mut definitions = Members::new();
-        while let Some(definition) = printer.wanted.pop() {
-            let (name, value) = match definition {
-                Shape::Object(table) => (table.name, printer.object(table)),
-                Shape::Named(named) => (named.name, described(named.doc, printer.shape(named.shape))),
-                shape => ("unnamed", printer.shape(shape)),
-            };
-            definitions.push(member(name, Json::Object(value)));
-        }
+        let mut definitions = printer.definitions;
         definitions.sort_by(|(left, _), (right, _)| left.cmp(right));
         if !definitions.is_empty() {
             schema.push(member("$defs", Json::Object(definitions)));
@@ -92,12 +84,12 @@ impl Document {
     }
 }
 
-/// Prints tables and remembers what they refer to.
+/// Prints tables, and once each what they refer to.
 #[derive(Debug, Default)]
 struct Printer {
-    /// What is still to be printed below `$defs`.
-    wanted: Vec<Shape>,
-    /// What was ever wanted.
+    /// What belongs below `$defs`.
+    definitions: Members,
+    /// The names of those, also of those that are being printed: conditions hold conditions.
     names: Vec<&'static str>,
 }
 
@@ -179,15 +171,16 @@ impl Printer {
                 let branches = shapes.iter().map(|shape| Json::Object(self.shape(*shape)));
                 vec![member("anyOf", Json::Array(branches.collect()))]
             }
-            Shape::Object(table) => self.refer(table.name, shape),
-            Shape::Named(named) => self.refer(named.name, shape),
+            Shape::Object(table) => self.refer(table.name, |printer| printer.object(table)),
+            Shape::Named(named) => self.refer(named.name, |printer| described(named.doc, printer.shape(named.shape))),
         }
     }
 
-    fn refer(&mut self, name: &'static str, shape: Shape) -> Members {
+    fn refer(&mut self, name: &'static str, print: impl FnOnce(&mut Self) -> Members) -> Members {
         if !self.names.contains(&name) {
             self.names.push(name);
-            self.wanted.push(shape);
+            let definition = print(self);
+            self.definitions.push(member(name, Json::Object(definition)));
         }
         vec![member("$ref", Json::String(format!("#/$defs/{name}")))]
     }
@@ -227,10 +220,8 @@ fn require(keys: &[&str]) -> Option<(String, Json)> {
 }
 
 fn integer(low: i64, high: i64) -> Members {
-    let mut members = vec![member("type", text("integer"))];
-    members.extend((low > i64::MIN).then(|| member("minimum", Json::Number(low.into()))));
-    members.extend((high < i64::MAX).then(|| member("maximum", Json::Number(high.into()))));
-    members
+    let bound = |number: i64| Json::Number(number.into());
+    vec![member("type", text("integer")), member("minimum", bound(low)), member("maximum", bound(high))]
 }
 
 fn string(shape: Text) -> Members {
@@ -285,7 +276,9 @@ fn or_null(mut members: Members) -> Members {
 /// A rule between the keys of an object.
 fn printed(rule: Rule, table: &Object) -> Json {
     Json::Object(match rule {
-        Rule::ExactlyOne(keys) => vec![member("oneOf", Json::Array(keys.iter().map(|key| given(key)).collect()))],
+        Rule::ExactlyOne(keys) => {
+            vec![member("oneOf", Json::Array(keys.iter().map(|key| given(&[key], table, &[Json::Null])).collect()))]
+        }
         Rule::Where(key, value, then, otherwise) => {
             let spellings = table.key(key).into_iter().flat_map(Key::names);
             let is_so = |key| {
@@ -294,7 +287,9 @@ fn printed(rule: Rule, table: &Object) -> Json {
                 Json::Object(vec![member("required", texts(&[key])), member("properties", properties)])
             };
             let condition = Json::Object(vec![member("anyOf", Json::Array(spellings.map(is_so).collect()))]);
-            let branch = |name, keys: &[&str]| require(keys).map(|keys| member(name, Json::Object(vec![keys])));
+            let branch = |name, keys: &[&str]| {
+                (!keys.is_empty()).then(|| member(name, given(keys, table, &[Json::Null, text("")])))
+            };
             let branches = [branch("then", then), branch("else", otherwise)].into_iter().flatten();
             core::iter::once(member("if", condition)).chain(branches).collect()
         }
@@ -310,9 +305,13 @@ fn printed(rule: Rule, table: &Object) -> Json {
     })
 }
 
-/// The key is there and is not null.
-fn given(key: &str) -> Json {
-    let not_null = vec![member("not", Json::Object(vec![member("type", text("null"))]))];
-    let properties = Json::Object(vec![member(key, Json::Object(not_null))]);
-    Json::Object(vec![member("required", texts(&[key])), member("properties", properties)])
+/// The keys are there, and are none of the values that stand for nothing, where `null` does.
+fn given(keys: &[&str], table: &Object, nothing: &[Json]) -> Json {
+    let something =
+        || Json::Object(vec![member("not", Json::Object(vec![member("enum", Json::Array(nothing.to_vec()))]))]);
+    let nullable = keys.iter().filter(|key| table.key(key).is_some_and(|known| known.nullable));
+    let properties: Members = nullable.map(|key| member(key, something())).collect();
+    let mut members = vec![member("required", texts(keys))];
+    members.extend((!properties.is_empty()).then(|| member("properties", Json::Object(properties))));
+    Json::Object(members)
 }

@@ -84,13 +84,13 @@ pub(crate) enum Shape {
     /// One of some names, as they are spelled.
     Exactly(&'static dyn Names),
     /// A list of a shape, with its least and most entries.
-    List(&'static Shape, (usize, usize)),
+    List(&'static Self, (usize, usize)),
     /// An object of a table.
     Object(&'static Object),
     /// An object with free names that match a pattern, and values of one shape.
-    Map(&'static str, &'static Shape),
+    Map(&'static str, &'static Self),
     /// One of several shapes.
-    AnyOf(&'static [Shape]),
+    AnyOf(&'static [Self]),
     /// A shape that has a name of its own below `$defs`.
     Named(&'static Named),
 }

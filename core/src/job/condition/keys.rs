@@ -47,9 +47,14 @@ pub(crate) static LEAF: Object = Object {
         ),
         Key::new(
             "value",
-            Shape::AnyOf(&[Shape::Scalar, Shape::List(&Shape::AnyOf(&[Shape::Scalar, Shape::Null]), (0, usize::MAX))]),
+            Shape::AnyOf(&[
+                Shape::Scalar,
+                Shape::Null,
+                Shape::List(&Shape::AnyOf(&[Shape::Scalar, Shape::Null]), (0, usize::MAX)),
+            ]),
             "What it is held against: an array for In, a regular expression for Matches, true, false or nothing for Exists.",
-        ),
+        )
+        .never_null(),
         DESCRIPTION,
     ],
     rules: &[Rule::Where("type", EXISTS, &[], &["value"])],

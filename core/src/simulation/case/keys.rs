@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use crate::job::parse::keys::TOPIC_FILTER;
 use crate::run::history::Outcome;
 use crate::shape::{Key, Names, Object, Others, Shape, Text};
 
@@ -23,10 +22,10 @@ pub(crate) static CASE: Object = Object {
         Key::new("name", Shape::TEXT, "What it shows, for people."),
         Key::required(
             "jobs",
-            Shape::List(&Shape::NAME, (1, usize::MAX)),
+            Shape::List(&Shape::TEXT, (1, usize::MAX)),
             "Job files, relative to the case; the first is the job under test.",
         ),
-        Key::new("event", Shape::NAME, "The event to fire; without one the first job is triggered by hand."),
+        Key::new("event", Shape::TEXT, "The event to fire; without one the first job is triggered by hand."),
         Key::new("context", VALUES, "The values of the trigger.").never_null(),
         Key::defaulting("at", Shape::INSTANT, "2026-01-01T00:00:00Z", "When it begins."),
         Key::new(
@@ -81,7 +80,7 @@ pub(crate) static PUBLICATION: Object = Object {
     name: "publication",
     doc: "One expected message.",
     keys: &[
-        Key::required("topic", TOPIC_FILTER, "The topic."),
+        Key::required("topic", Shape::TEXT, "The topic."),
         Key::required("payload", Shape::Any, "The payload: its JSON where it is JSON, else its text."),
     ],
     rules: &[],
