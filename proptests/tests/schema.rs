@@ -89,7 +89,7 @@ fn verdict(document: Document, instance: &Value) -> Verdict {
         let told = format!("{findings:?}");
         // Conditions have one code for all that is wrong with them.
         let condition = ["; it must be ", "is missing", "is not known in this form"];
-        let by_shape = findings.iter().any(|finding| match finding.code.as_ref() {
+        let by_shape = findings.iter().any(|finding| match finding.code {
             "condition-invalid" => condition.iter().any(|words| finding.message.contains(words)),
             code => shape.contains(&code),
         });
