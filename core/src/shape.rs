@@ -1,8 +1,6 @@
-//! What the objects of the product's documents may hold: one table for the parser, for unknown keys and for the published JSON Schema.
-//!
-//! A parser reads an object through [`crate::json::read::ObjectReader`], which is opened with the object's table and takes bounds and
-//! defaults from it; a debug build refuses to read a key that the table lacks. [`crate::schema`] prints the same tables. So a key, a bound,
-//! a default or a spelling stands in one place. What a table cannot say (a route leads to a task that exists) only the parser checks.
+//! What the objects of documents may hold. A parser reads an object by its table ([`crate::json::read::ObjectReader`]) and takes bounds and
+//! defaults from it; [`crate::schema`] prints the same table. So a key, a bound, a default or a spelling stands in one place. What a table
+//! cannot say (a route leads to a task that exists) only the parser checks.
 
 use alloc::vec::Vec;
 use core::fmt;

