@@ -30,7 +30,7 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
 pub use assumption::Assumptions;
-pub use case::{Difference, Expectation, Given, Publication, TestCase};
+pub use case::{CASE_BEGIN, Difference, Expectation, Given, Publication, TestCase};
 pub use story::{Published, Step, Story};
 pub use why_not::{Guard, why_not};
 

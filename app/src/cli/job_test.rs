@@ -4,16 +4,13 @@ use std::path::{Path, PathBuf};
 
 use castellan_core::config::Settings;
 use castellan_core::job::JobDefinition;
-use castellan_core::simulation::{Difference, Scenario, TestCase, simulate};
+use castellan_core::simulation::{CASE_BEGIN, Difference, Scenario, TestCase, simulate};
 use clap::Args;
 use serde_json::json;
 
 use super::inputs::{self, System};
 use super::output::{self, Form};
 use crate::failure::Failure;
-
-/// When a case begins that does not say so.
-const BEGIN: &str = "2026-01-01T00:00:00Z";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -74,7 +71,7 @@ fn play(path: &Path) -> Result<Vec<Difference>, Failure> {
         definitions,
         trigger: case.trigger(&id),
         assumptions: case.assumptions().map_err(wrong)?,
-        at: inputs::instant(Some(case.at.as_deref().unwrap_or(BEGIN)))?,
+        at: inputs::instant(Some(case.at.as_deref().unwrap_or(CASE_BEGIN)))?,
     });
     Ok(case.differences(&story))
 }

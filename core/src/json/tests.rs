@@ -149,6 +149,12 @@ fn members_are_checked_where_they_stand() {
 }
 
 #[test]
+#[should_panic(expected = "'colour' is not in the table of sample")]
+fn a_key_beside_the_table_is_not_read() {
+    findings("{}", |reader, _| assert!(reader.take("colour").is_none()));
+}
+
+#[test]
 fn long_lists_are_refused_and_findings_are_bounded() {
     let list = format!("{{\"l\":[{}0]}}", "0,".repeat(LIST_ENTRIES));
     assert_eq!(

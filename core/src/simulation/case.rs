@@ -13,6 +13,9 @@ use serde_json::{Map, Value};
 use super::{Assumptions, Story, Trigger};
 use crate::run::history::Outcome;
 
+/// When a case begins that does not say so.
+pub const CASE_BEGIN: &str = "2026-01-01T00:00:00Z";
+
 /// One test case. An unknown key is an error: an expectation that nobody reads would always be met.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,7 +31,7 @@ pub struct TestCase {
     /// The values of the trigger.
     #[serde(default)]
     pub context: Map<String, Value>,
-    /// When it begins, RFC 3339; 2026-01-01T00:00:00Z where not given.
+    /// When it begins, RFC 3339; [`CASE_BEGIN`] where not given.
     #[serde(default)]
     pub at: Option<String>,
     /// How programs end, by task or `job/task`.

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::CASE_BEGIN;
 use crate::run::history::Outcome;
 use crate::shape::{Key, Names, Object, Others, Shape, Text};
 
@@ -27,7 +28,7 @@ pub(crate) static CASE: Object = Object {
         ),
         Key::new("event", Shape::TEXT, "The event to fire; without one the first job is triggered by hand."),
         Key::new("context", VALUES, "The values of the trigger.").never_null(),
-        Key::defaulting("at", Shape::INSTANT, "2026-01-01T00:00:00Z", "When it begins."),
+        Key::defaulting("at", Shape::INSTANT, CASE_BEGIN, "When it begins."),
         Key::new(
             "assume",
             Shape::Map("", &Shape::Object(&GIVEN)),
