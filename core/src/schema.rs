@@ -1,9 +1,9 @@
 //! JSON Schemas (draft 2020-12) of the documents that people write, printed from the tables that the parsers read by.
 //!
-//! A schema accepts what its parser accepts without error, except for three things that JSON Schema cannot say simply: keys that are
-//! required, in another case than the documented one; members of Http tasks in other tasks, which the agent only warns about; and
-//! objects of conditions with keys in another case. It refuses wrong types, bounds, spellings and missing keys. What takes more than
-//! one place of a document to see (routes, duplicate ids, expressions, cron, quoting) only the parser refuses: `castellan job lint`.
+//! A schema accepts what its parser accepts without error, except for what JSON Schema cannot say simply: keys that are required, or
+//! keys of conditions, in another case than the documented one; and members of Http tasks in other tasks, which the agent only warns
+//! about. It refuses wrong types, bounds, spellings and missing keys. What takes more than one place of a document to see (routes,
+//! duplicate ids) or a grammar (expressions, cron, quoting) only the parser refuses: `castellan job lint`.
 
 mod policy;
 #[cfg(test)]

@@ -36,8 +36,8 @@ fn job(schedule: &Value, condition: &Value) -> Value {
             { "id": "u", "ExecutionType": "Http", "method": "POST", "url": "https://h/{p}", "headers": { "X-A": "b" },
                 "body": { "a": 1 }, "expectStatus": [200, 201], "skipWhenPluginSettingFalse": "P:a",
                 "MergeStdoutJsonIntoContext": true, "ContinueOnFailure": true, "OnSuccess": "end", "OnFailure": "end",
-                "ContextWhenSkipped": {}, "ScriptType": "None" },
-            { "id": "v", "ExecutionType": "Service", "command": "c", "SkipWhenPluginSettingFalse": "P:a" }
+                "ContextWhenSkipped": {}, "scriptType": "None" },
+            { "id": "v", "ExecutionType": "Service", "command": "c", "skipWhenPluginSettingFalse": "P:a" }
         ]
     })
 }

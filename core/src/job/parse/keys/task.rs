@@ -46,8 +46,7 @@ pub(crate) static TASK: Object = Object {
             "After so long the whole process tree gets SIGTERM, 5 s later SIGKILL; the outcome is TimedOut.",
         ),
         Key::flag("continueOnFailure", false, "Whether the next task in the list follows a failure.").also(&["ContinueOnFailure"]),
-        Key::defaulting("scriptType", Shape::Choice(&SCRIPT_TYPES), "Auto", "How a script is run; Auto: by extension or #!.")
-            .also(&["ScriptType"]),
+        Key::defaulting("scriptType", Shape::Choice(&SCRIPT_TYPES), "Auto", "How a script is run; Auto: by extension or #!."),
         Key::new("onSuccess", ROUTE, "The task that follows success, or stop (end); the next in the list where absent.").also(&["OnSuccess"]),
         Key::new("onFailure", ROUTE, "The task that follows failure or time-out, or stop (end).").also(&["OnFailure"]),
         Key::new(
@@ -69,8 +68,7 @@ pub(crate) static TASK: Object = Object {
                 Shape::Object(&SETTING),
             ]),
             "A plugin's setting; anything but true skips the task.",
-        )
-        .also(&["SkipWhenPluginSettingFalse"]),
+        ),
         Key::new(
             "contextWhenSkipped",
             Shape::Map("", &Shape::Any),
