@@ -58,7 +58,7 @@ impl LostOrder {
         match effect {
             Effect::Process(order) => match order {
                 ProcessOrder::Spawn(request) => Self::Spawn(request.spawn),
-                ProcessOrder::Release { spawn } => Self::Release(*spawn),
+                ProcessOrder::Release { spawn, .. } => Self::Release(*spawn),
                 ProcessOrder::Abort { spawn, .. } => Self::Abort(*spawn),
                 ProcessOrder::Signal { spawn, .. } => Self::Signal(*spawn),
                 ProcessOrder::Collect { spawn } => Self::Collect(*spawn),
@@ -118,6 +118,8 @@ pub enum ProcessOrder {
     Release {
         /// Which.
         spawn: SpawnId,
+        /// What becomes of it.
+        way: Way,
     },
     /// End a prepared process that must not run, with everything that was made for it. Answered by `SpawnFailed`.
     Abort {
@@ -147,9 +149,27 @@ pub enum ProcessOrder {
     Inspect {
         /// The number of the question.
         ticket: TicketId,
-        /// For each query its candidates, best first.
-        queries: Vec<Vec<String>>,
+        /// What to look for, one answer each.
+        queries: Vec<ProgramQuery>,
     },
+}
+
+/// A file to find, and who might interpret it. Each has its candidates, best first; the first that exists counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProgramQuery {
+    /// Where the program or script may be; absolute.
+    pub candidates: Vec<String>,
+    /// Where its interpreter may be; absolute, none where it needs no interpreter.
+    pub interpreters: Vec<String>,
+}
+
+/// What a prepared process executes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// The file that was found.
+    Directly,
+    /// The interpreter that was found, with these arguments, the path of the file, and then the arguments of the order.
+    Interpreted(Vec<String>),
 }
 
 /// A signal to a whole process tree.
@@ -168,8 +188,8 @@ pub struct SpawnRequest {
     pub spawn: SpawnId,
     /// Whose it is; names the cgroup.
     pub component: Component,
-    /// Paths to try in order; absolute.
-    pub candidates: Vec<String>,
+    /// What to execute.
+    pub program: ProgramQuery,
     /// Arguments after the program's own name.
     pub arguments: Vec<String>,
     /// The whole environment.

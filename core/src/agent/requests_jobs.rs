@@ -135,7 +135,7 @@ impl Agent {
                 task.execution_type == ExecutionType::Service && BUILT_IN_COMMANDS.contains(&task.command.as_str());
             if runs_here && !built_in && task.execution_type != ExecutionType::Http {
                 places.push(index);
-                queries.push(run::candidates(task, &self.desk.surroundings));
+                queries.push(run::query(task, &self.desk.surroundings));
             }
         }
         let mut turn = self.desk.turn(now, effects);

@@ -113,6 +113,14 @@ impl RunRecord {
         }
     }
 
+    /// What carries the command out, where the command itself does not say it.
+    pub(super) fn set_program(&mut self, program: Vec<String>) {
+        if let Some(task) = self.tasks.last_mut().filter(|_| !program.is_empty()) {
+            let arguments = task.command_line.iter().skip(1).cloned();
+            task.command_line = program.into_iter().chain(arguments).collect();
+        }
+    }
+
     /// Bytes of output and command lines that still fit into the record.
     fn room(&self) -> usize {
         let lines = |task: &TaskRecord| task.command_line.iter().map(String::len).sum::<usize>();

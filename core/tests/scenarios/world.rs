@@ -9,11 +9,11 @@ use castellan_core::agent::Agent;
 use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use castellan_core::config::Settings;
 use castellan_core::effect::{
-    BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, SpawnRequest, StoreOrder,
+    BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
 };
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
-    ProcessReport, StoreReport,
+    Opening, ProcessReport, StoreReport,
 };
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
@@ -75,7 +75,13 @@ fn now(millis: u64) -> Now {
 
 /// A file that may be run.
 pub fn program(path: &str) -> ExecutableFacts {
-    ExecutableFacts { path: path.into(), exists: true, executable: true, writable_by_others: None }
+    ExecutableFacts {
+        path: path.into(),
+        exists: true,
+        executable: true,
+        opening: Opening::Binary,
+        ..ExecutableFacts::default()
+    }
 }
 
 /// The peer of a connection of a process in a cgroup, with the process id that the client claims.
@@ -235,7 +241,7 @@ impl World {
                 self.spawns.insert(request.spawn, request);
                 line
             }
-            ProcessOrder::Release { spawn } => {
+            ProcessOrder::Release { spawn, .. } => {
                 assert!(self.prepared.contains(&spawn), "{spawn} is released but was never prepared");
                 format!("release {spawn}")
             }
@@ -350,9 +356,9 @@ impl World {
     /// Every program that is asked for is there, except where `missing` says so.
     pub fn look(&mut self, missing: &str) {
         let Some(ProcessOrder::Inspect { ticket, queries }) = self.looks.pop_front() else { panic!("nobody asked") };
-        let facts = |candidates: &Vec<String>| {
-            let exists = missing.is_empty() || !candidates[0].contains(missing);
-            ExecutableFacts { exists, ..program(&candidates[0]) }
+        let facts = |query: &ProgramQuery| {
+            let exists = missing.is_empty() || !query.candidates[0].contains(missing);
+            ExecutableFacts { exists, ..program(&query.candidates[0]) }
         };
         let executables = queries.iter().map(facts).collect();
         self.tell(Event::Process(ProcessReport::Inspected { ticket, executables }));
@@ -364,7 +370,7 @@ impl World {
 
     pub fn prepared(&mut self, spawn: u64) {
         let (pid, cgroup) = ids(spawn);
-        let path = self.spawns[&SpawnId(spawn)].candidates[0].clone();
+        let path = self.spawns[&SpawnId(spawn)].program.candidates[0].clone();
         let executable = program(&path);
         self.process(ProcessReport::Prepared { spawn: SpawnId(spawn), pid, cgroup: Some(cgroup), executable });
     }

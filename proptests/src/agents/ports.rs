@@ -107,7 +107,13 @@ impl World {
 
 pub(super) fn executable(safe: bool) -> ExecutableFacts {
     let writable_by_others = (!safe).then(|| String::from("/opt (mode 0777)"));
-    ExecutableFacts { path: String::from("/opt/x"), exists: true, executable: true, writable_by_others }
+    ExecutableFacts {
+        path: String::from("/opt/x"),
+        exists: true,
+        executable: true,
+        writable_by_others,
+        ..ExecutableFacts::default()
+    }
 }
 
 fn stored(order: StoreOrder, well: bool) -> StoreReport {
