@@ -11,6 +11,7 @@ use crate::id::{Component, ConnectionId, JobId, RequestId, RunId, SpawnId, Ticke
 use crate::job::url::HttpUrl;
 use crate::log_message::LogRecord;
 use crate::run::history::RunRecord;
+use crate::schedule::past::Note;
 use crate::why::Explanation;
 
 /// The orders of one `handle`, in the order they must be performed.
@@ -48,7 +49,7 @@ pub enum LostOrder {
     /// `Revoke`.
     Revoke(SpawnId),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
-    /// `Stop`, `Cancel` (the call has a deadline of its own), and everything outside the four ports.
+    /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, and everything outside the four ports.
     Other,
 }
 
@@ -67,6 +68,7 @@ impl LostOrder {
             },
             Effect::Store(order) => match order {
                 StoreOrder::PersistRun { ticket, record } => Self::PersistRun(*ticket, record.run_id.clone()),
+                StoreOrder::Note(_) => Self::Other,
                 StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
                 StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
                     Self::ChangeDefinition(*ticket)
@@ -295,10 +297,6 @@ pub struct HttpCall {
 
 /// Orders to the store.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all orders are records of runs; a box for each would save nothing"
-)]
 pub enum StoreOrder {
     /// Insert or replace a run in the history. Answered by `RunPersisted`.
     PersistRun {
@@ -307,6 +305,8 @@ pub enum StoreOrder {
         /// The run.
         record: RunRecord,
     },
+    /// Keep a note in the history. Answered by nothing: a note that cannot be written is told as `Congested`.
+    Note(Note),
     /// Read runs, newest first. Answered by `RunsRead`.
     ReadRuns {
         /// The number of the question.

@@ -283,6 +283,7 @@ impl Run {
             return self.anomaly("its admission", turn);
         }
         self.given = Map::new();
+        self.record.begun_at = Some(turn.now.wall.to_rfc3339());
         self.publish_event("started", None, turn);
         let first = self.job_condition(turn).unwrap_or_else(|| Next::Task(0, String::from("First in the list.")));
         self.skipped_by_condition = matches!(first, Next::End(Outcome::Skipped, _));

@@ -12,6 +12,7 @@ use crate::effect::{BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, Store
 use crate::id::{Component, RunId, SpawnId, TicketId};
 use crate::job::task::SettingReference;
 use crate::log_message::{Level, LogRecord, escape};
+use crate::schedule::past::{Happening, Note};
 use crate::surroundings::Surroundings;
 use crate::time::Now;
 
@@ -95,6 +96,12 @@ impl Turn<'_> {
 
     pub(crate) fn store(&mut self, order: StoreOrder) {
         self.effects.push(Effect::Store(order));
+    }
+
+    /// Keeps something on record besides runs; nobody waits for it.
+    pub(crate) fn note(&mut self, what: Happening) {
+        let note = Note { boot: self.surroundings.boot, at: self.now.wall.to_rfc3339(), what };
+        self.store(StoreOrder::Note(note));
     }
 
     /// Writes a line of the agent's own.

@@ -20,6 +20,7 @@ mod bad_files;
 mod bad_starts;
 mod demo;
 mod denials;
+mod history;
 mod http;
 mod job;
 mod log;

@@ -1,7 +1,7 @@
 //! Runs: from a trigger to the last record, and whoever waits for it.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -14,10 +14,12 @@ use crate::id::{Component, JobId, RequestId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
 use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE};
 use crate::log_message::Level;
+use crate::run::admission::{self, Refusal};
 use crate::run::history::Outcome;
-use crate::run::{Admitted, Chain, FiredEvent, Origin, Request, Run, admission};
+use crate::run::{Admitted, Chain, FiredEvent, Origin, Request, Run};
 use crate::schedule::Tick;
-use crate::time::{Deadline, Monotonic, Now};
+use crate::schedule::past::Happening;
+use crate::time::{Deadline, Monotonic, Now, WallTime};
 
 /// Events, triggers and API calls may lead from run to run so many times, so that jobs which start each other come to an end.
 const EVENT_CHAIN_DEPTH: u32 = 16;
@@ -40,7 +42,7 @@ impl Waiting {
 #[derive(Debug)]
 pub(super) enum TriggerRefusal {
     /// The job's state forbids it: 409.
-    Conflict(String),
+    Conflict(Refusal),
     /// The values given do not fit its parameters: 400.
     Invalid(String),
 }
@@ -81,7 +83,7 @@ impl Agent {
         }
     }
 
-    /// Triggers a job on nobody's request: a refusal goes to the log.
+    /// Triggers a job on nobody's request: a refusal goes to the log, and is given back.
     pub(super) fn trigger_or_log(
         &mut self,
         now: Now,
@@ -89,15 +91,16 @@ impl Agent {
         origin: Origin,
         values: &Map<String, Value>,
         effects: &mut Effects,
-    ) {
+    ) -> Option<Refusal> {
         let trigger = origin.trigger.clone();
-        if let Err(TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why)) =
-            self.trigger(now, job, origin, values, effects)
-        {
-            let component = Component::Job(job.id.clone());
-            let message = format!("Job {} was not run by {trigger}: {why}", job.id);
-            self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
-        }
+        let refusal = match self.trigger(now, job, origin, values, effects).err()? {
+            TriggerRefusal::Conflict(refusal) => refusal,
+            TriggerRefusal::Invalid(why) => Refusal { guard: "trigger", why },
+        };
+        let component = Component::Job(job.id.clone());
+        let message = format!("Job {} was not run by {trigger}: {}", job.id, refusal.why);
+        self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+        Some(refusal)
     }
 
     /// Makes a run of a job, unless something speaks against it.
@@ -110,7 +113,8 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<RunId, TriggerRefusal> {
         if self.is_stopping() {
-            return Err(TriggerRefusal::Conflict(String::from("the agent is stopping.")));
+            let why = String::from("the agent is stopping.");
+            return Err(TriggerRefusal::Conflict(Refusal { guard: "agent", why }));
         }
         if origin.chain.depth > EVENT_CHAIN_DEPTH {
             let why = format!(
@@ -118,7 +122,7 @@ impl Agent {
                  Break the loop.",
                 origin.chain.depth
             );
-            return Err(TriggerRefusal::Conflict(why));
+            return Err(TriggerRefusal::Conflict(Refusal { guard: "chain", why }));
         }
         if let Some(refusal) = admission::refusal(job, self.desk.surroundings.here, self.runs.values()) {
             return Err(TriggerRefusal::Conflict(refusal));
@@ -142,18 +146,33 @@ impl Agent {
                 Tick::Elapsed => (String::from("schedule"), None),
                 Tick::Due(at) => (format!("schedule, due {}", at.to_rfc3339()), Some(at)),
                 Tick::Missed(at) => {
-                    let message = format!(
-                        "Job {id} was not run at {}: the machine slept or its clock was set. Set \"missedRuns\": \"runOnce\" \
-                         to make up for missed runs.",
-                        at.to_rfc3339()
-                    );
+                    let why = "the machine slept or its clock was set. Set \"missedRuns\": \"runOnce\" to make up for missed runs.";
+                    let message = format!("Job {id} was not run at {}: {why}", at.to_rfc3339());
                     let component = Component::Job(id);
                     self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+                    let refusal = Refusal { guard: "late", why: format!("It was noticed late: {why}") };
+                    self.note_not_run(now, &job, Some(at), refusal, effects);
                     continue;
                 }
             };
-            self.trigger_or_log(now, &job, Origin { trigger, due, ..Origin::default() }, &Map::new(), effects);
+            let origin = Origin { trigger, due, ..Origin::default() };
+            if let Some(refusal) = self.trigger_or_log(now, &job, origin, &Map::new(), effects) {
+                self.note_not_run(now, &job, due, refusal, effects);
+            }
         }
+    }
+
+    /// Keeps on record that a schedule led to no run.
+    fn note_not_run(
+        &mut self,
+        now: Now,
+        job: &JobDefinition,
+        due: Option<WallTime>,
+        Refusal { guard, why }: Refusal,
+        effects: &mut Effects,
+    ) {
+        let (job_id, due) = (job.id.to_string(), due.map(WallTime::to_rfc3339));
+        self.desk.turn(now, effects).note(Happening::NotRun { job_id, due, guard: guard.to_string(), why });
     }
 
     /// Admits waiting runs, follows what ended runs led to, and answers who waited for them; until nothing changes.

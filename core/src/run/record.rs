@@ -50,6 +50,7 @@ pub(super) fn opening(
         status: "running".to_string(),
         outcome: None,
         started_at: turn.now.wall.to_rfc3339(),
+        begun_at: None,
         finished_at: None,
         reason: None,
         context: secrets.shown(context, &job.parameters),

@@ -340,6 +340,7 @@ impl World {
                 self.remember(record);
                 StoreReport::RunPersisted { ticket, run, result: Ok(()) }
             }
+            StoreOrder::Note(_) => return,
             StoreOrder::ReadRuns { ticket, .. } => {
                 StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }
             }

@@ -19,6 +19,7 @@ use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::run::history::{JobPast, RunRecord};
+use castellan_core::schedule::past::Note;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Monotonic, Now, WallTime};
 use castellan_core::trust::{PeerFacts, ProcessFacts, SocketFacts};
@@ -42,6 +43,8 @@ pub struct World {
     pub disk: VecDeque<StoreOrder>,
     /// Questions about executables that are not answered yet.
     pub looks: VecDeque<ProcessOrder>,
+    /// What is on record besides runs.
+    pub notes: Vec<Note>,
     /// Requests of Http tasks to others.
     pub calls: Vec<HttpCall>,
     asked: BTreeSet<RequestId>,
@@ -138,6 +141,7 @@ impl World {
             history: BTreeMap::new(),
             disk: VecDeque::new(),
             looks: VecDeque::new(),
+            notes: Vec::new(),
             calls: vec![],
             asked: BTreeSet::new(),
             prepared: BTreeSet::new(),
@@ -205,6 +209,7 @@ impl World {
         let line = match effect {
             Effect::Process(order) => self.take_process(order),
             Effect::Broker(order) => self.take_broker(order),
+            Effect::Store(StoreOrder::Note(note)) => return self.notes.push(note),
             Effect::Store(order) => self.take_store(order),
             Effect::Http(HttpOrder::Send(call)) => {
                 let line = format!("send {} {} {}", call.ticket, call.method, call.url.target);
@@ -292,6 +297,7 @@ impl World {
             StoreOrder::WriteDefinition { id, .. } => format!("write {id}"),
             StoreOrder::RemoveDefinition { id, .. } => format!("remove {id}"),
             StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
+            StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
         self.disk.push_back(order);
         line
@@ -345,6 +351,7 @@ impl World {
                 }
                 StoreReport::DefinitionChanged { ticket, result }
             }
+            StoreOrder::Note(_) => panic!("a note has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }
             }

@@ -62,7 +62,8 @@ fn refusals() {
         (r#","overlap":"skip""#, &[("other", "", true)], ""),
         (r#","overlap":"queue""#, &[("demo", "", true)], ""),
     ] {
-        let refusal = admission::refusal(&job(TASK, members), here, runs(others).iter()).unwrap_or_default();
+        let refusal = admission::refusal(&job(TASK, members), here, runs(others).iter());
+        let refusal = refusal.map(|refusal| refusal.why).unwrap_or_default();
         assert!(refusal.contains(word) && refusal.is_empty() == word.is_empty(), "{members}: {refusal}");
     }
 }
@@ -73,7 +74,7 @@ fn the_queue_is_bounded() {
     let here = OperatingSystem::Linux;
     assert_eq!(admission::refusal(&job(TASK, ""), here, waiting.iter()), None);
     let full = runs(&vec![("other", "", false); QUEUED_RUNS]);
-    assert!(admission::refusal(&job(TASK, ""), here, full.iter()).unwrap().contains("256 runs wait"));
+    assert!(admission::refusal(&job(TASK, ""), here, full.iter()).unwrap().why.contains("256 runs wait"));
     let active = runs(&vec![("other", r#","overlap":"parallel""#, true); QUEUED_RUNS]);
     assert_eq!(admission::refusal(&job(TASK, ""), here, active.iter()), None, "who runs does not wait");
 }
