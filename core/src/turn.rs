@@ -82,6 +82,12 @@ impl Turn<'_> {
         settings.iter().find(|(key, _)| named(key, &reference.setting)).map(|(_, value)| value.clone())
     }
 
+    /// Keeps something on record besides runs; nobody waits for it.
+    pub(crate) fn note(&mut self, what: Happening) {
+        let note = Note { boot: self.surroundings.boot, at: self.now.wall.to_rfc3339(), what };
+        self.store(StoreOrder::Note(note));
+    }
+
     pub(crate) fn process(&mut self, order: ProcessOrder) {
         self.effects.push(Effect::Process(order));
     }
@@ -96,12 +102,6 @@ impl Turn<'_> {
 
     pub(crate) fn store(&mut self, order: StoreOrder) {
         self.effects.push(Effect::Store(order));
-    }
-
-    /// Keeps something on record besides runs; nobody waits for it.
-    pub(crate) fn note(&mut self, what: Happening) {
-        let note = Note { boot: self.surroundings.boot, at: self.now.wall.to_rfc3339(), what };
-        self.store(StoreOrder::Note(note));
     }
 
     /// Writes a line of the agent's own.

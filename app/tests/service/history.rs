@@ -94,3 +94,25 @@ fn what_was_planned_and_what_came_of_it() {
     let text = String::from_utf8(text.unwrap().stdout).unwrap();
     assert!(text.starts_with(&format!("{away} missed (agent): The agent was not running")), "{text}");
 }
+
+#[test]
+fn a_killed_agent_is_known_by_its_last_sign() {
+    let stage = Stage::new();
+    let agent = stage.start();
+    stage.job(&json!({ "id": "say", "tasks": [ { "id": "say", "command": "echo" } ] }));
+    assert_eq!(agent.call("POST", "/api/Jobs/reload").send().status, 200);
+    let sign = agent.run("say")["finishedAt"].as_str().unwrap().to_owned();
+    agent.kill();
+    let away = soon(1);
+    let job = json!({ "id": "away", "schedule": { "runAt": away }, "tasks": [ { "id": "say", "command": "echo" } ] });
+    stage.job(&job);
+    eventually("the missed instant", || (now().to_rfc3339() > away).then_some(()));
+    let why = looked_back(&stage, "away")["reason"].clone();
+    let told =
+        format!("it ended without being told to after {sign}, its last sign of life, and has not been started since");
+    assert!(why.as_str().unwrap().contains(&told), "{why}");
+    let again = stage.start();
+    let why = looked_back(&stage, "away")["reason"].clone();
+    assert!(why.as_str().unwrap().contains("and was started again at"), "{why}");
+    again.stop();
+}

@@ -12,14 +12,14 @@ use crate::api::ApiResponse;
 use crate::effect::{Effect, Effects};
 use crate::id::{Component, JobId, RequestId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
-use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE};
+use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE, QUEUED_RUNS};
 use crate::log_message::Level;
-use crate::run::admission::{self, Refusal};
 use crate::run::history::Outcome;
-use crate::run::{Admitted, Chain, FiredEvent, Origin, Request, Run};
+use crate::run::{Admitted, Chain, FiredEvent, Origin, Request, Run, admission};
 use crate::schedule::Tick;
 use crate::schedule::past::Happening;
 use crate::time::{Deadline, Monotonic, Now, WallTime};
+use crate::why::Explanation;
 
 /// Events, triggers and API calls may lead from run to run so many times, so that jobs which start each other come to an end.
 const EVENT_CHAIN_DEPTH: u32 = 16;
@@ -42,7 +42,9 @@ impl Waiting {
 #[derive(Debug)]
 pub(super) enum TriggerRefusal {
     /// The job's state forbids it: 409.
-    Conflict(Refusal),
+    Conflict(String),
+    /// There are too many runs already, or too many led to this one: 409.
+    Limit(Explanation),
     /// The values given do not fit its parameters: 400.
     Invalid(String),
 }
@@ -91,14 +93,16 @@ impl Agent {
         origin: Origin,
         values: &Map<String, Value>,
         effects: &mut Effects,
-    ) -> Option<Refusal> {
+    ) -> Option<TriggerRefusal> {
         let trigger = origin.trigger.clone();
-        let refusal = match self.trigger(now, job, origin, values, effects).err()? {
-            TriggerRefusal::Conflict(refusal) => refusal,
-            TriggerRefusal::Invalid(why) => Refusal { guard: "trigger", why },
+        let refusal = self.trigger(now, job, origin, values, effects).err()?;
+        let message = match &refusal {
+            TriggerRefusal::Limit(explanation) => explanation.to_string(),
+            TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why) => {
+                format!("Job {} was not run by {trigger}: {why}", job.id)
+            }
         };
         let component = Component::Job(job.id.clone());
-        let message = format!("Job {} was not run by {trigger}: {}", job.id, refusal.why);
         self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
         Some(refusal)
     }
@@ -113,19 +117,27 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<RunId, TriggerRefusal> {
         if self.is_stopping() {
-            let why = String::from("the agent is stopping.");
-            return Err(TriggerRefusal::Conflict(Refusal { guard: "agent", why }));
+            return Err(TriggerRefusal::Conflict(String::from("the agent is stopping.")));
         }
         if origin.chain.depth > EVENT_CHAIN_DEPTH {
-            let why = format!(
-                "it would be run {} in a chain of runs that started each other; at most {EVENT_CHAIN_DEPTH} are followed. \
-                 Break the loop.",
-                origin.chain.depth
-            );
-            return Err(TriggerRefusal::Conflict(Refusal { guard: "chain", why }));
+            return Err(TriggerRefusal::Limit(Explanation::new(
+                format!("Job {} was not run by {}.", job.id, origin.trigger),
+                format!(
+                    "It would be run {} in a chain of runs that started each other; at most {EVENT_CHAIN_DEPTH} are followed.",
+                    origin.chain.depth
+                ),
+                "Break the loop: castellan job lint names the jobs whose events start each other.",
+            )));
         }
         if let Some(refusal) = admission::refusal(job, self.desk.surroundings.here, self.runs.values()) {
             return Err(TriggerRefusal::Conflict(refusal));
+        }
+        if admission::is_full(self.runs.values()) {
+            return Err(TriggerRefusal::Limit(Explanation::new(
+                format!("Job {} was not run by {}.", job.id, origin.trigger),
+                format!("{QUEUED_RUNS} runs wait already, which is the most."),
+                "Trigger it again when some have started, or raise Settings:MaxConcurrentRuns in appsettings.json.",
+            )));
         }
         let admitted = Admitted::new(Arc::clone(job), origin, values).map_err(TriggerRefusal::Invalid)?;
         let id = self.desk.counters.run(self.desk.surroundings.boot);
@@ -150,15 +162,20 @@ impl Agent {
                     let message = format!("Job {id} was not run at {}: {why}", at.to_rfc3339());
                     let component = Component::Job(id);
                     self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
-                    let refusal = Refusal { guard: "late", why: format!("It was noticed late: {why}") };
-                    self.note_not_run(now, &job, Some(at), refusal, effects);
+                    let why = format!("It was noticed late: {why}");
+                    self.note_not_run(now, &job, Some(at), "late", why, effects);
                     continue;
                 }
             };
             let origin = Origin { trigger, due, ..Origin::default() };
-            if let Some(refusal) = self.trigger_or_log(now, &job, origin, &Map::new(), effects) {
-                self.note_not_run(now, &job, due, refusal, effects);
-            }
+            // A job that is disabled or excluded here has no schedule: what is left for a conflict is its overlap.
+            let (guard, why) = match self.trigger_or_log(now, &job, origin, &Map::new(), effects) {
+                None => continue,
+                Some(TriggerRefusal::Conflict(why)) => ("overlap", why),
+                Some(TriggerRefusal::Limit(Explanation { why, fix, .. })) => ("queue", format!("{why} {fix}")),
+                Some(TriggerRefusal::Invalid(why)) => ("trigger", why),
+            };
+            self.note_not_run(now, &job, due, guard, why, effects);
         }
     }
 
@@ -168,7 +185,8 @@ impl Agent {
         now: Now,
         job: &JobDefinition,
         due: Option<WallTime>,
-        Refusal { guard, why }: Refusal,
+        guard: &str,
+        why: String,
         effects: &mut Effects,
     ) {
         let (job_id, due) = (job.id.to_string(), due.map(WallTime::to_rfc3339));

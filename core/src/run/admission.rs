@@ -9,41 +9,30 @@ use crate::id::{JobId, RunId};
 use crate::job::{JobDefinition, OperatingSystem, Overlap};
 use crate::limits::QUEUED_RUNS;
 
-/// Why a trigger does not become a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// What it is that keeps it from running.
-    pub(crate) guard: &'static str,
-    /// A whole sentence with its fix.
-    pub(crate) why: String,
-}
-
-/// What speaks against a run of a job now.
+/// Why a trigger does not become a run, as a whole sentence with its fix.
 pub(crate) fn refusal<'a>(
     job: &JobDefinition,
     here: OperatingSystem,
-    runs: impl Iterator<Item = &'a Run> + Clone,
-) -> Option<Refusal> {
-    let refuse = |guard, why| Some(Refusal { guard, why });
+    mut runs: impl Iterator<Item = &'a Run>,
+) -> Option<String> {
     if !job.enabled {
-        return refuse("enabled", format!("Job '{}' is disabled; set \"enabled\": true to run it.", job.id));
+        return Some(format!("Job '{}' is disabled; set \"enabled\": true to run it.", job.id));
     }
     if !job.runs_here(here) {
-        return refuse("osFilter", format!("osFilter of job '{}' excludes {here:?}.", job.id));
+        return Some(format!("osFilter of job '{}' excludes {here:?}.", job.id));
     }
-    if job.overlap == Overlap::Skip && runs.clone().any(|run| run.job.id == job.id) {
-        return refuse(
-            "overlap",
-            format!("A run of '{}' is active and its overlap is skip; trigger it again when that run ended.", job.id),
-        );
-    }
-    if runs.filter(|run| !run.is_active()).count() >= QUEUED_RUNS {
-        return refuse(
-            "queue",
-            format!("{QUEUED_RUNS} runs wait already; trigger '{}' again when some have started.", job.id),
-        );
+    if job.overlap == Overlap::Skip && runs.any(|run| run.job.id == job.id) {
+        return Some(format!(
+            "A run of '{}' is active and its overlap is skip; trigger it again when that run ended.",
+            job.id
+        ));
     }
     None
+}
+
+/// Whether one more run would be more than may wait.
+pub(crate) fn is_full<'a>(runs: impl Iterator<Item = &'a Run>) -> bool {
+    runs.filter(|run| !run.is_active()).count() >= QUEUED_RUNS
 }
 
 /// The waiting run that may start now: highest priority first, then the oldest; `None` while every place is taken.

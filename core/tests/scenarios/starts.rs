@@ -155,3 +155,19 @@ fn what_a_schedule_did_not_start_and_the_agents_life_are_on_record() {
     assert!(due.as_ref().is_some_and(|due| *due > first) && why.contains("overlap is skip"), "{due:?} {why}");
     assert!(world.history["7-1"].begun_at.as_ref().is_some_and(|begun| *begun >= first));
 }
+
+#[test]
+fn an_instant_that_finds_the_queue_full_is_on_record() {
+    let due = r#"{"id":"a","schedule":{"cronExpression":"* * * * *"},"tasks":[{"id":"t","command":"tool"}]}"#;
+    let crowd = r#"{"id":"b","overlap":"parallel","tasks":[{"id":"t","command":"tool"}]}"#;
+    let mut world = World::with(r#"{"Settings":{"MaxConcurrentRuns":1}}"#, &[("Jobs/a", due), ("Jobs/b", crowd)]);
+    for _ in 0..300 {
+        world.admin("POST", "/api/Jobs/b/trigger", "");
+        world.disk();
+    }
+    world.wait(60_000);
+    let told: Vec<_> = world.notes.iter().map(|note| note.what.clone()).collect();
+    let [Happening::Started, Happening::NotRun { job_id, guard, why, .. }] = &told[..] else { panic!("{told:#?}") };
+    assert_eq!((job_id.as_str(), guard.as_str()), ("a", "queue"));
+    assert!(why.contains("256 runs wait already") && why.contains("MaxConcurrentRuns"), "{why}");
+}
