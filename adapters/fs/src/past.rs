@@ -1,6 +1,7 @@
 //! The past of a root as an administrator may look at it, whether an agent runs there or not: read only, no lock taken.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use castellan_core::schedule::past::{Life, Note, PastRun};
@@ -129,9 +130,11 @@ impl PastReader {
 pub fn is_running(root: &Path) -> bool {
     let lock = root.join("state/lock");
     let holder = fs::read_to_string(&lock).ok().and_then(|text| text.trim().parse::<u32>().ok());
-    let (Some(holder), Ok(lock)) = (holder, lock.canonicalize()) else { return false };
+    // By device and number: a container may see the file under another path.
+    let file = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    let (Some(holder), Ok(lock)) = (holder, file(&lock)) else { return false };
     let files = fs::read_dir(format!("/proc/{holder}/fd")).into_iter().flatten();
-    files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|target| target == lock))
+    files.flatten().any(|open| file(&open.path()).is_ok_and(|open| open == lock))
 }
 
 fn instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<WallTime>> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Stage, binary, eventually};
 
 /// From an order to the instant that is due: enough for a busy machine to put a job into service.
-const AHEAD_MILLIS: i64 = 4_000;
+const AHEAD_MILLIS: i64 = 6_000;
 
 fn now() -> WallTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
