@@ -1,5 +1,6 @@
 //! The command line (contract section 1): what was asked, and the exit code that tells how it went.
 
+mod history;
 mod inputs;
 mod job_test;
 mod lint;
@@ -80,7 +81,7 @@ enum JobCommand {
 
 #[derive(Debug, Subcommand)]
 enum ScheduleCommand {
-    /// List the next instants at which a job is due; no running agent is needed.
+    /// List the next instants at which a job is due, or what came of the last ones; no running agent is needed.
     Preview(preview::Options),
 }
 

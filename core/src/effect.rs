@@ -11,6 +11,7 @@ use crate::id::{Component, ConnectionId, JobId, RequestId, RunId, SpawnId, Ticke
 use crate::job::url::HttpUrl;
 use crate::log_message::LogRecord;
 use crate::run::history::RunRecord;
+use crate::schedule::past::Note;
 use crate::why::Explanation;
 
 /// The orders of one `handle`, in the order they must be performed.
@@ -48,7 +49,7 @@ pub enum LostOrder {
     /// `Revoke`.
     Revoke(SpawnId),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
-    /// `Stop`, `Cancel` (the call has a deadline of its own), and everything outside the four ports.
+    /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, and everything outside the four ports.
     Other,
 }
 
@@ -58,7 +59,7 @@ impl LostOrder {
         match effect {
             Effect::Process(order) => match order {
                 ProcessOrder::Spawn(request) => Self::Spawn(request.spawn),
-                ProcessOrder::Release { spawn } => Self::Release(*spawn),
+                ProcessOrder::Release { spawn, .. } => Self::Release(*spawn),
                 ProcessOrder::Abort { spawn, .. } => Self::Abort(*spawn),
                 ProcessOrder::Signal { spawn, .. } => Self::Signal(*spawn),
                 ProcessOrder::Collect { spawn } => Self::Collect(*spawn),
@@ -67,6 +68,7 @@ impl LostOrder {
             },
             Effect::Store(order) => match order {
                 StoreOrder::PersistRun { ticket, record } => Self::PersistRun(*ticket, record.run_id.clone()),
+                StoreOrder::Note(_) => Self::Other,
                 StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
                 StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
                     Self::ChangeDefinition(*ticket)
@@ -118,6 +120,8 @@ pub enum ProcessOrder {
     Release {
         /// Which.
         spawn: SpawnId,
+        /// What becomes of it.
+        way: Way,
     },
     /// End a prepared process that must not run, with everything that was made for it. Answered by `SpawnFailed`.
     Abort {
@@ -147,9 +151,27 @@ pub enum ProcessOrder {
     Inspect {
         /// The number of the question.
         ticket: TicketId,
-        /// For each query its candidates, best first.
-        queries: Vec<Vec<String>>,
+        /// What to look for, one answer each.
+        queries: Vec<ProgramQuery>,
     },
+}
+
+/// A file to find, and who might interpret it. Each has its candidates, best first; the first that exists counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProgramQuery {
+    /// Where the program or script may be; absolute.
+    pub candidates: Vec<String>,
+    /// Where its interpreter may be; absolute, none where it needs no interpreter.
+    pub interpreters: Vec<String>,
+}
+
+/// What a prepared process executes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// The file that was found.
+    Directly,
+    /// The interpreter that was found, with these arguments, the path of the file, and then the arguments of the order.
+    Interpreted(Vec<String>),
 }
 
 /// A signal to a whole process tree.
@@ -168,8 +190,8 @@ pub struct SpawnRequest {
     pub spawn: SpawnId,
     /// Whose it is; names the cgroup.
     pub component: Component,
-    /// Paths to try in order; absolute.
-    pub candidates: Vec<String>,
+    /// What to execute.
+    pub program: ProgramQuery,
     /// Arguments after the program's own name.
     pub arguments: Vec<String>,
     /// The whole environment.
@@ -275,10 +297,6 @@ pub struct HttpCall {
 
 /// Orders to the store.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all orders are records of runs; a box for each would save nothing"
-)]
 pub enum StoreOrder {
     /// Insert or replace a run in the history. Answered by `RunPersisted`.
     PersistRun {
@@ -287,6 +305,8 @@ pub enum StoreOrder {
         /// The run.
         record: RunRecord,
     },
+    /// Keep a note in the history. Answered by nothing: a note that cannot be written is told as `Congested`.
+    Note(Note),
     /// Read runs, newest first. Answered by `RunsRead`.
     ReadRuns {
         /// The number of the question.

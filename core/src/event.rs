@@ -1,5 +1,6 @@
 //! All that the shell can tell the [`Agent`](crate::agent::Agent), grouped by port. Events are facts in the past tense.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -216,8 +217,26 @@ pub struct ExecutableFacts {
     pub exists: bool,
     /// Whether it is a regular file that may be executed.
     pub executable: bool,
+    /// How it begins.
+    pub opening: Opening,
     /// The file itself, or the folder above it, that somebody other than root and the agent's own user may change, with its mode.
     pub writable_by_others: Option<String>,
+    /// The same about the program that interprets it, where one was asked for.
+    pub interpreter: Option<Box<Self>>,
+}
+
+/// How a file begins, which tells who can execute it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Opening {
+    /// Not known: it is no regular file, or the agent may not read it.
+    #[default]
+    Unreadable,
+    /// A program of this machine (ELF): the kernel alone executes it.
+    Binary,
+    /// `#!`: the kernel starts the interpreter that its first line names.
+    HashBang,
+    /// Anything else.
+    Other,
 }
 
 /// What the broker reports to the agent.

@@ -25,6 +25,7 @@ pub mod json;
 pub mod limits;
 pub mod log_message;
 pub mod plugin;
+mod program;
 pub mod run;
 pub mod schedule;
 pub mod schema;

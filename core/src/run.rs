@@ -64,16 +64,17 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
 use crate::effect::{ProcessOrder, StoreOrder};
-use crate::event::{Captured, ExitStatus};
+use crate::event::{Captured, ExecutableFacts, ExitStatus};
 use crate::id::{Component, JobId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
 use crate::log_message::Level;
+use crate::program::{self, Fit, Unfit};
 use crate::time::{Deadline, WallTime};
 use crate::turn::Turn;
 use context::Context;
 use history::{Outcome, RunRecord};
 pub(crate) use http::OwnCall;
-pub(crate) use launch::candidates;
+pub(crate) use launch::query;
 pub(crate) use message::{FiredEvent, JobRequest, Request};
 use phase::{Live, Phase};
 use routing::Next;
@@ -282,6 +283,7 @@ impl Run {
             return self.anomaly("its admission", turn);
         }
         self.given = Map::new();
+        self.record.begun_at = Some(turn.now.wall.to_rfc3339());
         self.publish_event("started", None, turn);
         let first = self.job_condition(turn).unwrap_or_else(|| Next::Task(0, String::from("First in the list.")));
         self.skipped_by_condition = matches!(first, Next::End(Outcome::Skipped, _));
@@ -304,20 +306,29 @@ impl Run {
         (live.spawn == spawn).then_some(live)
     }
 
-    /// The process exists and waits; `refusal` says why it must not run.
-    pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, refusal: Option<String>, turn: &mut Turn<'_>) {
+    /// How the file of the task in hand is executed, or why it is not.
+    pub(crate) fn fit(&self, executable: &ExecutableFacts) -> Result<Fit, Unfit> {
+        match self.phase.live().and_then(|live| self.job.tasks.get(live.index)) {
+            Some(task) => program::of_task(task, executable),
+            None => program::by_file(executable).map(|()| Fit::DIRECTLY),
+        }
+    }
+
+    /// The process exists and waits for what it becomes; an error says why it must not run.
+    pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, fit: Result<Fit, String>, turn: &mut Turn<'_>) {
         let Some(live) = self.awaited(spawn).cloned() else { return self.anomaly("a prepared process", turn) };
         if live.is_stopping() {
             // It was stopped meanwhile and the abort is under way.
             return;
         }
-        if let Some(reason) = refusal {
-            turn.process(ProcessOrder::Abort { spawn, reason });
-            return;
-        }
+        let Fit { way, shown } = match fit {
+            Ok(fit) => fit,
+            Err(reason) => return turn.process(ProcessOrder::Abort { spawn, reason }),
+        };
         self.record.set_pid(pid);
+        self.record.set_program(shown);
         self.phase = Phase::Releasing(live);
-        turn.process(ProcessOrder::Release { spawn });
+        turn.process(ProcessOrder::Release { spawn, way });
         self.log(
             Level::Information,
             "ProcessRegistered",

@@ -12,6 +12,7 @@
 
 mod calendar;
 pub(crate) mod cron;
+pub mod past;
 mod preview;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use crate::effect::{BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, Store
 use crate::id::{Component, RunId, SpawnId, TicketId};
 use crate::job::task::SettingReference;
 use crate::log_message::{Level, LogRecord, escape};
+use crate::schedule::past::{Happening, Note};
 use crate::surroundings::Surroundings;
 use crate::time::Now;
 
@@ -79,6 +80,12 @@ impl Turn<'_> {
         let named = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
         let (_, settings) = self.plugin_settings.iter().find(|(plugin, _)| named(plugin, &reference.plugin))?;
         settings.iter().find(|(key, _)| named(key, &reference.setting)).map(|(_, value)| value.clone())
+    }
+
+    /// Keeps something on record besides runs; nobody waits for it.
+    pub(crate) fn note(&mut self, what: Happening) {
+        let note = Note { boot: self.surroundings.boot, at: self.now.wall.to_rfc3339(), what };
+        self.store(StoreOrder::Note(note));
     }
 
     pub(crate) fn process(&mut self, order: ProcessOrder) {

@@ -194,7 +194,7 @@ impl World {
                 self.owed.retain(|owed| !matches!(owed, Owed::Abort(aborted, _) if *aborted == spawn));
                 self.owed.push(Owed::Spawn(spawn));
             }
-            ProcessOrder::Release { spawn } => {
+            ProcessOrder::Release { spawn, .. } => {
                 let tree = self.trees.entry(spawn).or_default();
                 assert!(tree.prepared.is_some(), "spawn {spawn} is released before it is prepared");
                 assert!(!tree.aborted, "spawn {spawn} is released after its abort");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use castellan_core::id::{JobId, RunId};
 use castellan_core::limits::RUNS_PER_JOB;
 use castellan_core::run::history::{JobPast, Outcome, RunRecord};
+use castellan_core::schedule::past::{Happening, Note};
 use castellan_core::time::WallTime;
 use rusqlite::{Connection, OpenFlags, Row, params};
 use rustix::fs::{Mode, OFlags, openat};
@@ -14,9 +15,9 @@ use std::os::fd::AsFd;
 use crate::error::RootError;
 use crate::root::Root;
 
-const NAME: &str = "history.db";
+pub(crate) const NAME: &str = "history.db";
 /// How long a write waits for somebody who has the database open by hand.
-const BUSY: Duration = Duration::from_secs(5);
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
 /// The layout below; a database with another number is not touched.
 const LAYOUT: i64 = 1;
 /// `boot` and `number` are the two parts of a run id: they order runs however the clock jumped.
@@ -36,6 +37,13 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS run_by_due ON run (job_id, json_extract(record, '$.due'))
         WHERE json_extract(record, '$.due') IS NOT NULL;
     CREATE INDEX IF NOT EXISTS run_unfinished ON run (boot) WHERE finished IS NULL;
+    CREATE TABLE IF NOT EXISTS note (
+        boot   INTEGER NOT NULL,
+        at     TEXT NOT NULL,
+        job_id TEXT,
+        note   TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS note_by_job ON note (job_id, at);
 ";
 /// How much longer failures are kept than other runs.
 const FAILURES: i64 = 3;
@@ -47,6 +55,13 @@ const PRUNE: &str = "
                    ROW_NUMBER() OVER (PARTITION BY job_id ORDER BY boot DESC, number DESC) AS place
             FROM run WHERE finished IS NOT NULL)
         WHERE finished < iif(failed, ?2, ?1) OR place > iif(failed, ?4, ?3))
+";
+/// Notes of a job beyond `?1` (instant) or `?2` (place), and lives of the agent beyond `?2`: they tell of runs that are kept longer.
+const PRUNE_NOTES: &str = "
+    DELETE FROM note WHERE (job_id IS NOT NULL AND at < ?1) OR rowid IN (
+        SELECT rowid FROM (
+            SELECT rowid, ROW_NUMBER() OVER (PARTITION BY job_id ORDER BY rowid DESC) AS place FROM note)
+        WHERE place > ?2)
 ";
 /// SQLite takes `started` from the row that has the greatest due instant; RFC 3339 in UTC sorts as text.
 const PAST: &str = "
@@ -193,9 +208,28 @@ impl History {
         let places = i64::try_from(RUNS_PER_JOB).unwrap_or(i64::MAX);
         let limits =
             params![before(days), before(days.saturating_mul(FAILURES)), places, places.saturating_mul(FAILURES)];
+        let failed = |error| format!("old runs were not removed from {}: {error}", self.path.display());
+        let oldest = WallTime::from_millis(before(days)).to_rfc3339();
+        self.connection.execute(PRUNE_NOTES, params![oldest, places]).map_err(failed)?;
+        self.connection.execute(PRUNE, limits).map_err(failed)
+    }
+
+    /// Keeps a note; on disk when this returns.
+    ///
+    /// # Errors
+    /// A sentence with the reason; nothing is kept then.
+    pub fn note(&self, note: &Note) -> Result<(), String> {
+        let failed = |reason: String| format!("a note was not written to {}: {reason}", self.path.display());
+        let text = serde_json::to_string(note).map_err(|error| failed(error.to_string()))?;
+        let job = match &note.what {
+            Happening::NotRun { job_id, .. } => Some(job_id),
+            Happening::Started | Happening::Stopped => None,
+        };
+        let boot = i64::try_from(note.boot).unwrap_or(i64::MAX);
         self.connection
-            .execute(PRUNE, limits)
-            .map_err(|error| format!("old runs were not removed from {}: {error}", self.path.display()))
+            .execute("INSERT INTO note VALUES (?1, ?2, ?3, ?4)", params![boot, note.at, job, text])
+            .map(drop)
+            .map_err(|error| failed(error.to_string()))
     }
 
     fn select(&self, query: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<RunRecord>, String> {

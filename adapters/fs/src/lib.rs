@@ -11,6 +11,7 @@ mod error;
 mod files;
 pub mod history;
 pub mod log_file;
+pub mod past;
 mod ports;
 mod root;
 mod store;

@@ -17,29 +17,30 @@ use crate::root::Root;
 /// Orders that wait. Each run needs a handful, and the core admits a few hundred runs; beyond it the disk has stopped.
 const QUEUE: usize = 4096;
 
-/// The store's queue is full or closed; the order of this ticket was not taken and will have no report.
+/// The store's queue is full or closed; the order of this ticket (a note has none) was not taken and will have no report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueFull(pub TicketId);
+pub struct QueueFull(pub Option<TicketId>);
 
 impl fmt::Display for QueueFull {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = self.0.map_or_else(|| String::from("a note"), |ticket| format!("order {ticket}"));
         write!(
             formatter,
-            "the store did not take order {}: it is closed, or the disk is so slow that {QUEUE} orders wait",
-            self.0
+            "the store did not take {order}: it is closed, or the disk is so slow that {QUEUE} orders wait"
         )
     }
 }
 
 impl std::error::Error for QueueFull {}
 
-const fn ticket(order: &StoreOrder) -> TicketId {
+const fn ticket(order: &StoreOrder) -> Option<TicketId> {
     match order {
+        StoreOrder::Note(_) => None,
         StoreOrder::PersistRun { ticket, .. }
         | StoreOrder::ReadRuns { ticket, .. }
         | StoreOrder::WriteDefinition { ticket, .. }
         | StoreOrder::RemoveDefinition { ticket, .. }
-        | StoreOrder::ReadDefinitions { ticket } => *ticket,
+        | StoreOrder::ReadDefinitions { ticket } => Some(*ticket),
     }
 }
 
@@ -125,7 +126,11 @@ struct Worker {
 impl Worker {
     fn carry_out(&self, work: Work) {
         match work {
-            Work::Order(order) => self.report(Event::Store(self.perform(*order))),
+            Work::Order(order) => {
+                if let Some(report) = self.perform(*order) {
+                    self.report(Event::Store(report));
+                }
+            }
             Work::Prune { days, now } => {
                 if let Err(reason) = self.history.prune(days, now) {
                     self.report(Event::Congested(format!("store: {reason}")));
@@ -134,8 +139,14 @@ impl Worker {
         }
     }
 
-    fn perform(&self, order: StoreOrder) -> StoreReport {
-        match order {
+    fn perform(&self, order: StoreOrder) -> Option<StoreReport> {
+        Some(match order {
+            StoreOrder::Note(note) => {
+                if let Err(reason) = self.history.note(&note) {
+                    self.report(Event::Congested(format!("store: {reason}")));
+                }
+                return None;
+            }
             StoreOrder::PersistRun { ticket, record } => StoreReport::RunPersisted {
                 ticket,
                 result: self.history.insert_or_replace(&record),
@@ -160,7 +171,7 @@ impl Worker {
                 ticket,
                 files: self.root.read_definitions(&[DefinitionKind::Job, DefinitionKind::Plugin], &self.plugin_path),
             },
-        }
+        })
     }
 
     /// Waits for room in the agent's queue for as long as the store is open.

@@ -3,22 +3,32 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use castellan_core::event::ExecutableFacts;
-use rustix::fs::{Access, AtFlags, CWD};
+use castellan_core::effect::ProgramQuery;
+use castellan_core::event::{ExecutableFacts, Opening};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 
 /// Links followed on the way to one file, as many as the kernel follows.
 const LINKS: usize = 40;
+/// How a program of Linux begins (ELF).
+const BINARY: &[u8] = b"\x7fELF";
 const STICKY: u32 = 0o1000;
 const GROUP_WRITE: u32 = 0o020;
 const OTHER_WRITE: u32 = 0o002;
 /// The attribute that carries an access control list: what the group bits allow is then its mask, not one group's right.
 const ACCESS_LIST: &str = "system.posix_acl_access";
 
+/// The program that is asked for, and its interpreter where one is.
+pub(crate) fn inspect(query: &ProgramQuery) -> ExecutableFacts {
+    let interpreter = (!query.interpreters.is_empty()).then(|| Box::new(first_of(&query.interpreters)));
+    ExecutableFacts { interpreter, ..first_of(&query.candidates) }
+}
+
 /// The first candidate that exists, looked at; the first of all where none does.
-pub(crate) fn inspect(candidates: &[String]) -> ExecutableFacts {
+fn first_of(candidates: &[String]) -> ExecutableFacts {
     let found = candidates.iter().find_map(|path| fs::metadata(path).ok().map(|metadata| (path, metadata)));
     let Some((path, metadata)) = found else {
         return ExecutableFacts { path: candidates.first().cloned().unwrap_or_default(), ..ExecutableFacts::default() };
@@ -28,7 +38,24 @@ pub(crate) fn inspect(candidates: &[String]) -> ExecutableFacts {
         path: path.clone(),
         exists: true,
         executable,
+        opening: if metadata.is_file() { opening(path) } else { Opening::Unreadable },
         writable_by_others: writable_by_others(Path::new(path)),
+        interpreter: None,
+    }
+}
+
+/// The first bytes of a file; a pipe that took its place meanwhile does not hold us up.
+fn opening(path: &str) -> Opening {
+    let mut bytes = Vec::with_capacity(BINARY.len());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let read = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(|file| fs::File::from(file).take(BINARY.len() as u64).read_to_end(&mut bytes));
+    match read {
+        Err(_) => Opening::Unreadable,
+        Ok(_) if bytes == BINARY => Opening::Binary,
+        Ok(_) if bytes.starts_with(b"#!") => Opening::HashBang,
+        Ok(_) => Opening::Other,
     }
 }
 

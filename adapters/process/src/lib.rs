@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use castellan_core::effect::{ProcessOrder, SpawnRequest};
+use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest};
 use castellan_core::event::{Captured, Event, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::limits::REGISTRY_ENTRIES;
@@ -187,7 +187,7 @@ impl Processes {
     pub fn order(&self, order: ProcessOrder) -> Result<(), QueueFull> {
         match order {
             ProcessOrder::Spawn(request) => self.spawn(request),
-            ProcessOrder::Release { spawn } => self.tell(spawn, Command::Release),
+            ProcessOrder::Release { spawn, way } => self.tell(spawn, Command::Release(way)),
             ProcessOrder::Abort { spawn, reason } => self.tell(spawn, Command::Abort(reason)),
             ProcessOrder::Signal { spawn, signal } => self.tell(spawn, Command::Signal(signal)),
             ProcessOrder::Collect { spawn } => self.tell(spawn, Command::Collect),
@@ -265,14 +265,14 @@ impl Processes {
         Ok(())
     }
 
-    fn inspect(&self, ticket: TicketId, queries: Vec<Vec<String>>) -> Result<(), QueueFull> {
+    fn inspect(&self, ticket: TicketId, queries: Vec<ProgramQuery>) -> Result<(), QueueFull> {
         if self.shared.inspections.fetch_add(1, Ordering::Relaxed) >= INSPECTIONS {
             self.shared.inspections.fetch_sub(1, Ordering::Relaxed);
             return Err(QueueFull(format!("Inspection {ticket} was not taken: {INSPECTIONS} are under way.")));
         }
         let shared = Arc::clone(&self.shared);
         let inspection = async move {
-            let look = move || queries.iter().map(|candidates| executable::inspect(candidates)).collect();
+            let look = move || queries.iter().map(executable::inspect).collect();
             let executables = smol::unblock(look).await;
             shared.inspections.fetch_sub(1, Ordering::Relaxed);
             shared.report(ProcessReport::Inspected { ticket, executables }).await
@@ -285,7 +285,7 @@ impl Processes {
 /// What an order deserves whose tree is gone or never was; `None` where it asks for no answer.
 fn answer_without_tree(spawn: SpawnId, command: Command) -> Option<ProcessReport> {
     match command {
-        Command::Release => {
+        Command::Release(_) => {
             Some(ProcessReport::SpawnFailed { spawn, reason: "There is no such prepared process any more.".to_owned() })
         }
         Command::Abort(reason) => Some(ProcessReport::SpawnFailed { spawn, reason }),

@@ -20,7 +20,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_io::{Async, Timer};
-use castellan_core::effect::{SpawnRequest, TreeSignal};
+use castellan_core::effect::{SpawnRequest, TreeSignal, Way};
 use castellan_core::event::{Captured, ExecutableFacts, ExitStatus, ProcessReport};
 use castellan_core::id::SpawnId;
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
@@ -45,7 +45,7 @@ const LOOKS: usize = 48;
 /// Orders to one tree.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Release,
+    Release(Way),
     Abort(String),
     Signal(TreeSignal),
     Collect,
@@ -87,11 +87,11 @@ pub(crate) async fn live(
     orders: &Receiver<Command>,
 ) -> Option<ProcessReport> {
     let spawn = request.spawn;
-    let (mut tree, executable, order) = match Tree::prepare(shared, request).await {
+    let (mut tree, executable) = match Tree::prepare(shared, &request).await {
         Ok(prepared) => prepared,
         Err(reason) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
     };
-    let last = tree.live(orders, executable, order).await;
+    let last = tree.live(orders, executable, request).await;
     tree.end().await;
     last
 }
@@ -102,17 +102,18 @@ impl Tree {
         &mut self,
         orders: &Receiver<Command>,
         executable: ExecutableFacts,
-        order: Vec<u8>,
+        request: SpawnRequest,
     ) -> Option<ProcessReport> {
         let spawn = self.spawn;
         let cgroup = match &self.place {
             Place::Cgroup(cgroup) => Some(cgroup.id),
             Place::Session(_) => None,
         };
-        self.shared.report(ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable }).await?;
-        loop {
+        let report = ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable: executable.clone() };
+        self.shared.report(report).await?;
+        let way = loop {
             match self.next(orders, true).await {
-                Next::Order(Command::Release) => break,
+                Next::Order(Command::Release(way)) => break way,
                 Next::Order(Command::Abort(reason)) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Collect) => self.out_of_turn("Collect"),
@@ -123,8 +124,8 @@ impl Tree {
                     return Some(ProcessReport::SpawnFailed { spawn, reason });
                 }
             }
-        }
-        if let Err(reason) = self.execute(&order).await {
+        };
+        if let Err(reason) = self.execute(way, executable, request).await {
             return Some(ProcessReport::SpawnFailed { spawn, reason });
         }
         self.shared.report(ProcessReport::Started { spawn }).await?;
@@ -142,7 +143,7 @@ impl Tree {
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Discard) => discard = true,
                 Next::Order(Command::Collect) => self.out_of_turn("Collect"),
-                Next::Order(Command::Release) => self.out_of_turn("Release"),
+                Next::Order(Command::Release(_)) => self.out_of_turn("Release"),
                 Next::Order(Command::Abort(_)) => self.out_of_turn("Abort"),
             }
         }
@@ -159,7 +160,7 @@ impl Tree {
                 }
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Discard) => discard = true,
-                Next::Order(Command::Release) => self.out_of_turn("Release"),
+                Next::Order(Command::Release(_)) => self.out_of_turn("Release"),
                 Next::Order(Command::Abort(_)) => self.out_of_turn("Abort"),
             }
         }
@@ -196,10 +197,11 @@ impl Tree {
     /// Sends the order and the go byte. The launcher's end closes by itself when the program's image replaces it.
     ///
     /// A launcher that is killed in this moment looks the same; its end is reported right after.
-    async fn execute(&self, order: &[u8]) -> Result<(), String> {
+    async fn execute(&self, way: Way, executable: ExecutableFacts, request: SpawnRequest) -> Result<(), String> {
+        let order = make::order(way, executable, request, &self.shared.agent_root)?;
         let mut complaint = Vec::new();
         let exchange = async {
-            let mut rest = order;
+            let mut rest = order.as_slice();
             while !rest.is_empty() {
                 let sent = self.control.write_with(|mut socket| socket.write(rest)).await?;
                 rest = rest.get(sent..).unwrap_or_default();

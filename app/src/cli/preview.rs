@@ -1,19 +1,29 @@
-//! `castellan schedule preview`: the next instants at which a job is due.
+//! `castellan schedule preview`: the next instants at which a job is due, or what came of the last ones.
 
 use std::path::PathBuf;
 
+use castellan_core::job::{JobDefinition, ScheduleDefinition};
+use castellan_core::schedule::past::{Actual, compare};
 use castellan_core::schedule::preview;
+use castellan_core::time::WallTime;
 use clap::Args;
 use serde_json::json;
 
+use super::inputs::System;
 use super::output::{self, Form};
-use super::{DEFAULT_ROOT, inputs};
+use super::{DEFAULT_ROOT, history, inputs};
+use crate::clock::Clock;
 use crate::failure::Failure;
 
 /// Most instants of one preview.
 const MOST: u64 = 100_000;
+/// Units of a span of time, in milliseconds.
+const UNITS: [(char, i64); 3] = [('d', 24 * 60 * 60 * 1000), ('h', 60 * 60 * 1000), ('m', 60 * 1000)];
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  castellan schedule preview Jobs/backup.json --next 5 --tz Europe/Vienna
+  castellan schedule preview backup --past 7d --root /opt/castellan")]
 pub(crate) struct Options {
     /// A job file, or the id of a job in the root.
     job: String,
@@ -23,33 +33,100 @@ pub(crate) struct Options {
     /// Instants after this one (RFC 3339); now where not given. An interval is counted from here.
     #[arg(long)]
     from: Option<String>,
+    /// Look back instead, so far (7d, 12h, 30m): what was planned, what came of it, and why that differs. Reads the root's history,
+    /// whether the agent runs or not.
+    #[arg(long, value_parser = span, conflicts_with_all = ["next", "from"])]
+    past: Option<i64>,
     /// The machine's time zone, for schedules without their own: an IANA name. This machine's where not given.
     #[arg(long)]
     tz: Option<String>,
-    /// The agent root, for a job by its id.
+    /// The agent root, for a job by its id, and for its history.
     #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
     root: PathBuf,
-    /// Text, or json: {"due":[RFC 3339 instants]}.
+    /// Text, or json: {"due":[RFC 3339 instants]}; with --past {"job","from","to","planned":[{"due","result",...}]}.
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
     output: Form,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let job = inputs::job(&inputs::find(&options.job, &options.root)?)?;
-    let from = inputs::instant(options.from.as_deref())?;
     let zone = options.tz.clone().unwrap_or_else(crate::surroundings::time_zone);
+    if let Some(span) = options.past {
+        return look_back(options, &job, &zone, span);
+    }
+    let from = inputs::instant(options.from.as_deref())?;
     let count = usize::try_from(options.next).map_err(Failure::usage)?;
     let due = match &job.schedule {
         Some(schedule) => preview(schedule, &zone, from, count).map_err(Failure::usage)?,
         None => Vec::new(),
     };
-    let due: Vec<String> = due.into_iter().map(castellan_core::time::WallTime::to_rfc3339).collect();
+    let due: Vec<String> = due.into_iter().map(WallTime::to_rfc3339).collect();
     match options.output {
         Form::Json => output::json(&json!({ "due": due })),
-        Form::Text if due.is_empty() && job.schedule.is_none() => {
-            output::lines(&[format!("'{}' has no schedule; it is never due by itself.", job.id)])
-        }
+        Form::Text if due.is_empty() && job.schedule.is_none() => output::lines(&[unscheduled(&job)]),
         Form::Text if due.is_empty() => output::lines(&[format!("The schedule of '{}' has no instant left.", job.id)]),
         Form::Text => output::lines(&due),
     }
+}
+
+fn unscheduled(job: &JobDefinition) -> String {
+    format!("'{}' has no schedule; it is never due by itself.", job.id)
+}
+
+/// `--past`: planned against actual.
+fn look_back(options: &Options, job: &JobDefinition, zone: &str, span: i64) -> Result<(), Failure> {
+    let to = Clock::start().now().wall;
+    let from = WallTime::from_millis(to.as_millis().saturating_sub(span));
+    let root = options.root.display();
+    let Some(past) = history::past(&options.root, job, to)? else {
+        let told = format!("There is no history at {root}/state/history.db: name the root of an agent with --root.");
+        return Err(Failure::not_found(told));
+    };
+    let most = usize::try_from(MOST).map_err(Failure::usage)?;
+    let planned = compare(job, zone, System::Linux.into(), (from, to), most, &past).map_err(Failure::usage)?;
+    if options.output == Form::Json {
+        let (from, to) = (from.to_rfc3339(), to.to_rfc3339());
+        return output::json(&json!({ "job": job.id, "from": from, "to": to, "planned": planned }));
+    }
+    let mut lines: Vec<String> = planned.iter().map(shown).collect();
+    match &job.schedule {
+        None => lines.push(unscheduled(job)),
+        Some(ScheduleDefinition::Interval { .. }) => lines.push(String::from(
+            "An interval counts from the agent's start and has no instants of its own: these are those it had.",
+        )),
+        Some(
+            ScheduleDefinition::Once { .. } | ScheduleDefinition::Cron { .. } | ScheduleDefinition::Calendar { .. },
+        ) => {
+            let well = |one: &&Actual| one.result == "ran" && one.outcome.as_deref() == Some("Succeeded");
+            let well = planned.iter().filter(well).count();
+            lines.push(format!("{} instants since {}, {well} ran and succeeded.", planned.len(), from.to_rfc3339()));
+        }
+    }
+    output::lines(&lines)
+}
+
+/// One instant as people read it.
+fn shown(one: &Actual) -> String {
+    let run = one.run_id.as_ref().map(|run| format!(" as run {run}")).unwrap_or_default();
+    let outcome = one.outcome.as_ref().map(|outcome| format!(", {outcome}")).unwrap_or_default();
+    let result = match one.result {
+        "ran" => "ran",
+        "madeUp" => "made up for",
+        "unplanned" => "ran, not planned any more,",
+        "notRun" => "did not run",
+        "missed" => "missed",
+        _ => "not recorded",
+    };
+    let guard = one.guard.as_ref().map(|guard| format!(" ({guard})")).unwrap_or_default();
+    let reason = one.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{} {result}{run}{outcome}{guard}{reason}", one.due)
+}
+
+/// Milliseconds of a span such as 7d, 12h or 30m.
+fn span(text: &str) -> Result<i64, String> {
+    let found = UNITS.iter().find_map(|(unit, millis)| {
+        let count: u32 = text.strip_suffix(*unit)?.parse().ok()?;
+        i64::from(count).checked_mul(*millis).filter(|span| *span > 0)
+    });
+    found.ok_or_else(|| format!("'{text}' is no span of time; write 7d, 12h or 30m"))
 }

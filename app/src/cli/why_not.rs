@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::inputs::System;
 use super::output::{self, Form};
-use super::{DEFAULT_ROOT, inputs};
+use super::{DEFAULT_ROOT, history, inputs};
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example: castellan why-not backup --at 2026-06-01T02:00:00Z --root /opt/castellan")]
 pub(crate) struct Options {
     /// A job file, or the id of a job in the root.
     job: String,
@@ -28,7 +29,7 @@ pub(crate) struct Options {
     /// The system it is asked about.
     #[arg(long, value_enum, default_value_t = System::Linux)]
     os: System,
-    /// The agent root, for a job by its id.
+    /// The agent root: for a job by its id, and for the history that tells of agent, overlap and queue.
     #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
     root: PathBuf,
     /// Text, or json: {"job","at","guards":[{"guard","stops","explanation"}]}.
@@ -42,6 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let at = inputs::instant(options.at.as_deref())?;
     let zone = options.tz.clone().unwrap_or_else(crate::surroundings::time_zone);
     let context = inputs::context(options.context.as_deref())?;
+    let past = history::past(&options.root, &job, at)?;
     let scenario = Scenario {
         surroundings: inputs::surroundings(&options.root, options.os, Some(&zone)),
         settings: Settings::default(),
@@ -50,7 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         assumptions: Assumptions::default(),
         at,
     };
-    let guards = why_not(&job, scenario).map_err(Failure::usage)?;
+    let guards = why_not(&job, scenario, past.as_ref()).map_err(Failure::usage)?;
     match options.output {
         Form::Json => output::json(&json!({ "job": job.id, "at": at.to_rfc3339(), "guards": guards })),
         Form::Text => {
@@ -59,6 +61,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             };
             let mut lines: Vec<String> =
                 guards.iter().map(|guard| line(guard.stops, guard.guard, &guard.explanation)).collect();
+            if past.is_none() {
+                let root = options.root.display();
+                lines.push(format!("     ? agent, overlap, queue: not known without a history in {root}/state; name the root with --root."));
+            }
             if guards.iter().all(|guard| !guard.stops) {
                 lines.push(format!("Nothing keeps '{}' from running at {}.", job.id, at.to_rfc3339()));
             }

@@ -161,6 +161,11 @@ fn preview_lists_what_is_due() {
     assert_eq!(desk.json("schedule preview once.json --from 2026-03-28T00:00:00Z").1, json!({ "due": [] }));
     desk.refuses("schedule preview scan.json --tz Middle/Earth", 2, "no time zone");
     desk.refuses("schedule preview scan.json --next 0", 2, "--next");
+    desk.refuses("schedule preview scan.json --past 7d --root .", 3, "There is no history at ./state/history.db");
+    for wrong in ["7", "0d", "d", "7w", "-1d"] {
+        desk.refuses(&format!("schedule preview scan.json --past={wrong}"), 2, "7d, 12h or 30m");
+    }
+    desk.refuses("schedule preview scan.json --past 7d --next 3", 2, "cannot be used with");
 }
 
 #[test]
@@ -180,6 +185,8 @@ fn why_not_names_the_guards() {
     assert_eq!(stopping("why-not off.json --at 2026-03-01T02:30:00Z --tz UTC"), ["enabled"]);
     desk.file("off.json", &scan().replacen('{', "{\"condition\":\"RiskLevel > 50\",", 1));
     assert_eq!(stopping("why-not off.json --at 2026-03-01T02:30:00Z --tz UTC"), ["condition"]);
+    let text = String::from_utf8(desk.run("why-not off.json --root .").stdout).unwrap();
+    assert!(text.contains("not known without a history in ./state; name the root with --root"), "{text}");
     desk.file("bad.json", "{\"id\":\"bad\"}");
     desk.refuses("why-not bad.json", 6, "/tasks error required");
 }

@@ -8,7 +8,6 @@ use alloc::vec::Vec;
 use serde_json::json;
 
 use super::Agent;
-use super::processes::unsafe_executable;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
 use crate::api::ApiResponse;
@@ -20,6 +19,7 @@ use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Findings, Severity};
 use crate::limits::PENDING_REQUESTS;
 use crate::log_message::Level;
+use crate::program::{self, Unfit};
 use crate::run::history::RunRecord;
 use crate::time::Now;
 use crate::why::Explanation;
@@ -174,8 +174,8 @@ impl Agent {
                 Explanation::new("The binaries of the job could not be looked at.", why, "Send the request again.");
             return respond(request, ApiResponse::problem(503, &explanation), effects);
         }
-        let findings: Findings =
-            places.iter().zip(executables).filter_map(|(index, facts)| binary_finding(*index, facts)).collect();
+        let looked = places.iter().zip(executables);
+        let findings: Findings = looked.filter_map(|(index, facts)| binary_finding(&job, *index, facts)).collect();
         match intent {
             Intent::Validate(mut known) => {
                 let valid = findings.is_empty();
@@ -297,10 +297,9 @@ impl Agent {
     }
 }
 
-fn binary_finding(task: usize, facts: &ExecutableFacts) -> Option<Finding> {
-    let message = unsafe_executable(facts)?;
-    let code = if facts.exists { "binary-not-safe" } else { "binary-not-found" };
-    Some(Finding { path: format!("/tasks/{task}/command"), code, message, severity: Severity::Error })
+fn binary_finding(job: &JobDefinition, index: usize, facts: &ExecutableFacts) -> Option<Finding> {
+    let Unfit { code, why } = program::of_task(job.tasks.get(index)?, facts).err()?;
+    Some(Finding { path: format!("/tasks/{index}/command"), code, message: why, severity: Severity::Error })
 }
 
 /// 503 from an agent that is about to exit.

@@ -10,6 +10,7 @@ use crate::effect::{BrokerOrder, Effect, Effects};
 use crate::event::Endpoints;
 use crate::log_message::Level;
 use crate::run::{Chain, FiredEvent};
+use crate::schedule::past::Happening;
 use crate::time::{Deadline, Monotonic, Now};
 
 /// The agent exits so long after it was asked to, whatever is left: a service must stop within 10 s, and its servers and
@@ -86,7 +87,9 @@ impl Agent {
             self.desk.settings.mqtt_address,
             endpoints.mqtt
         );
-        self.desk.turn(now, effects).log(Level::Information, "Ready", message);
+        let mut turn = self.desk.turn(now, effects);
+        turn.log(Level::Information, "Ready", message);
+        turn.note(Happening::Started);
         self.begin_start(now, effects);
         self.continue_start(now, effects);
         self.fire(
@@ -101,7 +104,9 @@ impl Agent {
         if self.is_stopping() {
             return;
         }
-        self.desk.turn(now, effects).log(Level::Information, "Stopping", format!("The agent stops: {reason}."));
+        let mut turn = self.desk.turn(now, effects);
+        turn.log(Level::Information, "Stopping", format!("The agent stops: {reason}."));
+        turn.note(Happening::Stopped);
         let until = now.monotonic.plus_seconds(STOP_LIMIT_SECONDS);
         self.phase = Lifecycle::Stopping { until, broker: BrokerEnd::Open };
         self.start_queue = super::plugins::StartQueue::default();

@@ -8,6 +8,7 @@ use crate::effect::{BrokerOrder, Effects, ProcessOrder};
 use crate::event::{ExecutableFacts, ProcessReport};
 use crate::id::{Component, PluginId, RunId, SpawnId};
 use crate::log_message::Level;
+use crate::program::{self, Fit};
 use crate::time::Now;
 use crate::trust::Entry;
 
@@ -110,13 +111,22 @@ impl Agent {
         };
         let uid = self.desk.surroundings.uid;
         let entry = Entry { spawn, component, run, pid, session: pid, cgroup, uid, leader_alive: true };
-        let refusal = unsafe_executable(executable)
-            .or_else(|| self.registry.insert(entry).err().map(|explanation| format!("{explanation}")));
+        let fit = match &owner {
+            Some(Owner::Run(id)) => self.runs.get(id).map(|run| run.fit(executable)),
+            Some(Owner::Plugin(_)) | None => None,
+        };
+        let fit =
+            fit.unwrap_or_else(|| program::by_file(executable).map(|()| Fit::DIRECTLY)).map_err(|unfit| unfit.why);
+        let fit = fit.and_then(|fit| match self.registry.insert(entry) {
+            Ok(()) => Ok(fit),
+            Err(explanation) => Err(format!("{explanation}")),
+        });
         match owner {
             Some(Owner::Run(id)) => {
-                self.with_run(now, &id, effects, |run, turn| run.on_prepared(spawn, pid, refusal, turn))
+                self.with_run(now, &id, effects, |run, turn| run.on_prepared(spawn, pid, fit, turn))
             }
             Some(Owner::Plugin(id)) => {
+                let refusal = fit.err();
                 self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_prepared(spawn, pid, refusal, turn));
             }
             None => {}
@@ -142,19 +152,4 @@ impl Agent {
         let message = format!("Process tree {spawn} {what}, but nobody waits for it; nothing changed.");
         self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
     }
-}
-
-/// Why a file must not be run (contract section 3): its findings in one sentence.
-pub(super) fn unsafe_executable(facts: &ExecutableFacts) -> Option<String> {
-    let path = &facts.path;
-    if !facts.exists {
-        return Some(format!("'{path}' does not exist; deploy the binary first."));
-    }
-    if !facts.executable {
-        return Some(format!("'{path}' is not a regular file that may be executed; run chmod 755 on it."));
-    }
-    let place = facts.writable_by_others.as_ref()?;
-    Some(format!(
-        "'{path}' is not safe to run: {place} may be changed by others than root and the agent's own user; run chmod go-w and chown on it."
-    ))
 }

@@ -1,7 +1,7 @@
 //! Runs: from a trigger to the last record, and whoever waits for it.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -12,12 +12,14 @@ use crate::api::ApiResponse;
 use crate::effect::{Effect, Effects};
 use crate::id::{Component, JobId, RequestId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
-use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE};
+use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE, QUEUED_RUNS};
 use crate::log_message::Level;
 use crate::run::history::Outcome;
 use crate::run::{Admitted, Chain, FiredEvent, Origin, Request, Run, admission};
 use crate::schedule::Tick;
-use crate::time::{Deadline, Monotonic, Now};
+use crate::schedule::past::Happening;
+use crate::time::{Deadline, Monotonic, Now, WallTime};
+use crate::why::Explanation;
 
 /// Events, triggers and API calls may lead from run to run so many times, so that jobs which start each other come to an end.
 const EVENT_CHAIN_DEPTH: u32 = 16;
@@ -41,6 +43,8 @@ impl Waiting {
 pub(super) enum TriggerRefusal {
     /// The job's state forbids it: 409.
     Conflict(String),
+    /// There are too many runs already, or too many led to this one: 409.
+    Limit(Explanation),
     /// The values given do not fit its parameters: 400.
     Invalid(String),
 }
@@ -81,7 +85,7 @@ impl Agent {
         }
     }
 
-    /// Triggers a job on nobody's request: a refusal goes to the log.
+    /// Triggers a job on nobody's request: a refusal goes to the log, and is given back.
     pub(super) fn trigger_or_log(
         &mut self,
         now: Now,
@@ -89,15 +93,18 @@ impl Agent {
         origin: Origin,
         values: &Map<String, Value>,
         effects: &mut Effects,
-    ) {
+    ) -> Option<TriggerRefusal> {
         let trigger = origin.trigger.clone();
-        if let Err(TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why)) =
-            self.trigger(now, job, origin, values, effects)
-        {
-            let component = Component::Job(job.id.clone());
-            let message = format!("Job {} was not run by {trigger}: {why}", job.id);
-            self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
-        }
+        let refusal = self.trigger(now, job, origin, values, effects).err()?;
+        let message = match &refusal {
+            TriggerRefusal::Limit(explanation) => explanation.to_string(),
+            TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why) => {
+                format!("Job {} was not run by {trigger}: {why}", job.id)
+            }
+        };
+        let component = Component::Job(job.id.clone());
+        self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+        Some(refusal)
     }
 
     /// Makes a run of a job, unless something speaks against it.
@@ -113,15 +120,24 @@ impl Agent {
             return Err(TriggerRefusal::Conflict(String::from("the agent is stopping.")));
         }
         if origin.chain.depth > EVENT_CHAIN_DEPTH {
-            let why = format!(
-                "it would be run {} in a chain of runs that started each other; at most {EVENT_CHAIN_DEPTH} are followed. \
-                 Break the loop.",
-                origin.chain.depth
-            );
-            return Err(TriggerRefusal::Conflict(why));
+            return Err(TriggerRefusal::Limit(Explanation::new(
+                format!("Job {} was not run by {}.", job.id, origin.trigger),
+                format!(
+                    "It would be run {} in a chain of runs that started each other; at most {EVENT_CHAIN_DEPTH} are followed.",
+                    origin.chain.depth
+                ),
+                "Break the loop: castellan job lint names the jobs whose events start each other.",
+            )));
         }
         if let Some(refusal) = admission::refusal(job, self.desk.surroundings.here, self.runs.values()) {
             return Err(TriggerRefusal::Conflict(refusal));
+        }
+        if admission::is_full(self.runs.values()) {
+            return Err(TriggerRefusal::Limit(Explanation::new(
+                format!("Job {} was not run by {}.", job.id, origin.trigger),
+                format!("{QUEUED_RUNS} runs wait already, which is the most."),
+                "Trigger it again when some have started, or raise Settings:MaxConcurrentRuns in appsettings.json.",
+            )));
         }
         let admitted = Admitted::new(Arc::clone(job), origin, values).map_err(TriggerRefusal::Invalid)?;
         let id = self.desk.counters.run(self.desk.surroundings.boot);
@@ -142,18 +158,39 @@ impl Agent {
                 Tick::Elapsed => (String::from("schedule"), None),
                 Tick::Due(at) => (format!("schedule, due {}", at.to_rfc3339()), Some(at)),
                 Tick::Missed(at) => {
-                    let message = format!(
-                        "Job {id} was not run at {}: the machine slept or its clock was set. Set \"missedRuns\": \"runOnce\" \
-                         to make up for missed runs.",
-                        at.to_rfc3339()
-                    );
+                    let why = "the machine slept or its clock was set. Set \"missedRuns\": \"runOnce\" to make up for missed runs.";
+                    let message = format!("Job {id} was not run at {}: {why}", at.to_rfc3339());
                     let component = Component::Job(id);
                     self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+                    let why = format!("It was noticed late: {why}");
+                    self.note_not_run(now, &job, Some(at), "late", why, effects);
                     continue;
                 }
             };
-            self.trigger_or_log(now, &job, Origin { trigger, due, ..Origin::default() }, &Map::new(), effects);
+            let origin = Origin { trigger, due, ..Origin::default() };
+            // A job that is disabled or excluded here has no schedule: what is left for a conflict is its overlap.
+            let (guard, why) = match self.trigger_or_log(now, &job, origin, &Map::new(), effects) {
+                None => continue,
+                Some(TriggerRefusal::Conflict(why)) => ("overlap", why),
+                Some(TriggerRefusal::Limit(Explanation { why, fix, .. })) => ("queue", format!("{why} {fix}")),
+                Some(TriggerRefusal::Invalid(why)) => ("trigger", why),
+            };
+            self.note_not_run(now, &job, due, guard, why, effects);
         }
+    }
+
+    /// Keeps on record that a schedule led to no run.
+    fn note_not_run(
+        &mut self,
+        now: Now,
+        job: &JobDefinition,
+        due: Option<WallTime>,
+        guard: &str,
+        why: String,
+        effects: &mut Effects,
+    ) {
+        let (job_id, due) = (job.id.to_string(), due.map(WallTime::to_rfc3339));
+        self.desk.turn(now, effects).note(Happening::NotRun { job_id, due, guard: guard.to_string(), why });
     }
 
     /// Admits waiting runs, follows what ended runs led to, and answers who waited for them; until nothing changes.

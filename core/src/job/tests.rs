@@ -366,6 +366,8 @@ fn environments() {
         "ENV",
         "IFS",
         "PYTHONPATH",
+        "PSModulePath",
+        "DOTNET_STARTUP_HOOKS",
         "PYTHONSTARTUP",
         "PERL5LIB",
         "PERL5OPT",

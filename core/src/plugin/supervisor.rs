@@ -44,7 +44,7 @@ use alloc::sync::Arc;
 
 use super::PluginDefinition;
 use super::backoff::Backoff;
-use crate::effect::{ProcessOrder, TreeSignal};
+use crate::effect::{ProcessOrder, TreeSignal, Way};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, SpawnId};
 use crate::log_message::Level;
@@ -239,7 +239,7 @@ impl Supervisor {
         }
         self.pid = Some(pid);
         self.state = State::Starting { spawn, released: true };
-        turn.process(ProcessOrder::Release { spawn });
+        turn.process(ProcessOrder::Release { spawn, way: Way::Directly });
     }
 
     /// Its program runs.

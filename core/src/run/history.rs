@@ -65,6 +65,9 @@ pub struct RunRecord {
     pub outcome: Option<Outcome>,
     /// RFC 3339, UTC.
     pub started_at: String,
+    /// When it got its place and its tasks began: RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_at: Option<String>,
     /// RFC 3339, UTC, once it ended.
     pub finished_at: Option<String>,
     /// Why it ended so, in a sentence.

@@ -8,12 +8,13 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::context::Context;
-use crate::effect::SpawnRequest;
+use crate::effect::{ProgramQuery, SpawnRequest};
 use crate::id::{Component, RunId, SpawnId};
 use crate::job::JobDefinition;
 use crate::job::substitution::substitute;
 use crate::job::task::Task;
 use crate::limits::ARGUMENT_BYTES;
+use crate::program::Interpreter;
 use crate::surroundings::Surroundings;
 
 /// Values a task can use: what is always there first, so that no trigger can redirect it, then the run's context.
@@ -75,8 +76,15 @@ pub(crate) fn fill(texts: &[String], lookup: &dyn Fn(&str) -> Option<Value>) -> 
     Ok(filled)
 }
 
+/// What to look for to carry out a task.
+pub(crate) fn query(task: &Task, surroundings: &Surroundings) -> ProgramQuery {
+    let names = Interpreter::of(task).map_or(&[] as &[&str], Interpreter::names);
+    let places = |name| surroundings.search_path().map(move |folder| format!("{folder}/{name}"));
+    ProgramQuery { candidates: candidates(task, surroundings), interpreters: names.iter().flat_map(places).collect() }
+}
+
 /// Where a command may be, best first: `executablePath`, then `Jobs/bin/{command}/{command}`, then the search path.
-pub(crate) fn candidates(task: &Task, surroundings: &Surroundings) -> Vec<String> {
+fn candidates(task: &Task, surroundings: &Surroundings) -> Vec<String> {
     if let Some(path) = &task.executable_path {
         return Vec::from([path.clone()]);
     }
@@ -96,7 +104,7 @@ pub(crate) fn spawn_request(
     SpawnRequest {
         spawn,
         component: Component::Job(job.id.clone()),
-        candidates: candidates(task, surroundings),
+        program: query(task, surroundings),
         arguments,
         environment: environment(job, task, surroundings).into_iter().collect(),
         working_directory: task.working_directory.clone(),

@@ -50,6 +50,7 @@ pub(super) fn opening(
         status: "running".to_string(),
         outcome: None,
         started_at: turn.now.wall.to_rfc3339(),
+        begun_at: None,
         finished_at: None,
         reason: None,
         context: secrets.shown(context, &job.parameters),
@@ -110,6 +111,14 @@ impl RunRecord {
         let line = line.collect();
         if let Some(task) = self.tasks.last_mut() {
             task.command_line = line;
+        }
+    }
+
+    /// What carries the command out, where the command itself does not say it.
+    pub(super) fn set_program(&mut self, program: Vec<String>) {
+        if let Some(task) = self.tasks.last_mut().filter(|_| !program.is_empty()) {
+            let arguments = task.command_line.iter().skip(1).cloned();
+            task.command_line = program.into_iter().chain(arguments).collect();
         }
     }
 

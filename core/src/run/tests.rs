@@ -77,7 +77,7 @@ impl Rig {
     /// A process from its preparation to its output.
     fn task(&mut self, spawn: u64, status: ExitStatus, stdout: &str) -> Vec<String> {
         let spawn = SpawnId(spawn);
-        self.act(|run, turn| run.on_prepared(spawn, 100, None, turn));
+        self.act(|run, turn| run.on_prepared(spawn, 100, Ok(Fit::DIRECTLY), turn));
         self.act(|run, turn| run.on_started(spawn, turn));
         self.act(|run, turn| run.on_exited(spawn, status, turn));
         let stdout = Captured { head: stdout.as_bytes().to_vec(), ..Captured::default() };

@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::event::{DefinitionFile, DefinitionKind};
 use crate::job::JobDefinition;
 use crate::run::history::Outcome;
+use crate::schedule::past::{Happening, Life, Note, Past, PastRun};
 use crate::time::WallTime;
 use crate::turn::fixtures;
 
@@ -139,7 +140,7 @@ fn why_not_names_the_guard() {
     let stops = |job: Value| {
         let definition = JobDefinition::parse(job.to_string().as_bytes(), None).unwrap().0;
         let id = definition.id.to_string();
-        let guards = why_not(&definition, scenario(&[job], by_hand(&id), &[])).unwrap();
+        let guards = why_not(&definition, scenario(&[job], by_hand(&id), &[]), None).unwrap();
         guards
             .into_iter()
             .filter(|guard| guard.stops)
@@ -161,6 +162,54 @@ fn why_not_names_the_guard() {
     assert!(required[0].contains("required parameter 'P'"), "{required:?}");
     let late = stops(job(json!({ "schedule": { "runAt": "2026-03-02T00:00:00Z" } })));
     assert!(late[0].contains("the next instant is 2026-03-02T00:00:00.000Z"), "{late:?}");
+}
+
+#[test]
+fn why_not_knows_from_the_history_what_stood_against_a_run_then() {
+    let noon = WallTime::parse_rfc3339("2026-03-01T12:00:00Z").unwrap();
+    let hours = |count: i64| WallTime::from_millis(noon.as_millis() + count * 60 * 60 * 1000);
+    let life = Life { started: hours(-9), stopped: None, seen: hours(-9) };
+    let up = Past { lives: vec![life], is_running: true, now: hours(9), ..Past::default() };
+    let run = |due: Option<WallTime>| PastRun {
+        run_id: "7-3".to_string(),
+        due,
+        started: hours(-1),
+        finished: Some(hours(1)),
+        ..PastRun::default()
+    };
+    let note = |guard: &str| {
+        let (job_id, due, guard) = ("j".to_string(), Some(noon.to_rfc3339()), guard.to_string());
+        Note {
+            boot: 7,
+            at: noon.to_rfc3339(),
+            what: Happening::NotRun { job_id, due, guard, why: "As noted.".to_string() },
+        }
+    };
+    let stopped = Life { stopped: Some(hours(-2)), ..life };
+    let table = [
+        ("skip", up.clone(), ""),
+        ("skip", Past { lives: vec![stopped], ..up.clone() }, "agent: The agent was not running: it was stopped at"),
+        ("skip", Past { runs: vec![run(None)], ..up.clone() }, "overlap: Run 7-3 was active from"),
+        ("skip", Past { runs: vec![run(Some(noon))], ..up.clone() }, ""),
+        ("queue", Past { runs: vec![run(None)], ..up.clone() }, ""),
+        ("queue", Past { waiting: 256, ..up.clone() }, "queue: 256 runs waited"),
+        ("queue", Past { waiting: 255, ..up.clone() }, ""),
+        ("queue", Past { notes: vec![note("queue")], ..up.clone() }, "queue: As noted."),
+        ("skip", Past { notes: vec![note("overlap")], ..up.clone() }, "overlap: As noted."),
+        ("skip", Past { notes: vec![note("late")], ..up }, "agent: As noted."),
+    ];
+    for (overlap, past, expect) in table {
+        let job = json!({ "id": "j", "overlap": overlap, "schedule": { "cronExpression": "0 12 * * *", "timeZone": "UTC" },
+            "tasks": [ { "id": "a", "command": "echo" } ] });
+        let definition = JobDefinition::parse(job.to_string().as_bytes(), None).unwrap().0;
+        let guards = why_not(&definition, scenario(&[job], by_hand("j"), &[]), Some(&past)).unwrap();
+        let names: Vec<&str> = guards.iter().map(|guard| guard.guard).collect();
+        assert_eq!(names, ["enabled", "osFilter", "schedule", "agent", "overlap", "queue", "condition"]);
+        let stops = guards.iter().filter(|guard| guard.stops);
+        let stops: Vec<String> = stops.map(|guard| format!("{}: {}", guard.guard, guard.explanation)).collect();
+        assert_eq!(stops.len(), usize::from(!expect.is_empty()), "{stops:?}");
+        assert!(stops.iter().all(|stop| stop.starts_with(expect)), "{stops:?}");
+    }
 }
 
 #[test]

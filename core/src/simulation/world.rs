@@ -2,6 +2,7 @@
 
 mod http;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -16,10 +17,12 @@ use super::{Scenario, Trigger};
 use crate::acl::Subject;
 use crate::agent::Agent;
 use crate::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
-use crate::effect::{BrokerOrder, ConnectVerdict, Effect, ProcessOrder, SpawnRequest, StoreOrder, TreeSignal};
+use crate::effect::{
+    BrokerOrder, ConnectVerdict, Effect, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder, TreeSignal,
+};
 use crate::event::{
-    BrokerReport, Captured, DefinitionFile, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded, ProcessReport,
-    StoreReport,
+    BrokerReport, Captured, DefinitionFile, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded, Opening,
+    ProcessReport, StoreReport,
 };
 use crate::id::{Component, PluginId, RequestId, RunId, SpawnId};
 use crate::limits::SIMULATED_EVENTS;
@@ -243,7 +246,7 @@ impl World {
     fn on_process(&mut self, order: ProcessOrder) {
         match order {
             ProcessOrder::Spawn(request) => self.spawn(&request),
-            ProcessOrder::Release { spawn } => self.release(spawn),
+            ProcessOrder::Release { spawn, .. } => self.release(spawn),
             ProcessOrder::Abort { spawn, reason } => self.report(ProcessReport::SpawnFailed { spawn, reason }),
             ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate } => {
                 self.ended(spawn, ExitStatus::Signal(SIGTERM));
@@ -261,7 +264,7 @@ impl World {
                 self.report(ProcessReport::Discarded { spawn });
             }
             ProcessOrder::Inspect { ticket, queries } => {
-                let executables = queries.iter().map(|candidates| program(candidates)).collect();
+                let executables = queries.iter().map(program).collect();
                 self.report(ProcessReport::Inspected { ticket, executables });
             }
         }
@@ -273,11 +276,11 @@ impl World {
             Some((job, task)) => self.assumptions.next(job.as_str(), task),
             None => Fate { end: End::Hangs, stdout: Vec::new(), stderr: Vec::new(), seconds: 0 },
         };
-        let executable = program(&request.candidates);
+        let executable = program(&request.program);
         let arguments: String = request.arguments.iter().map(|argument| format!(" {argument:?}")).collect();
         self.step("Process", request.component.to_string(), format!("Would run {}{arguments}.", executable.path));
         if fate.end == End::Missing {
-            let reason = format!("{} does not exist.", request.candidates.join(", "));
+            let reason = format!("{} does not exist.", request.program.candidates.join(", "));
             return self.report(ProcessReport::SpawnFailed { spawn, reason });
         }
         self.trees.insert(spawn, Tree { fate, alive: false });
@@ -337,6 +340,7 @@ impl World {
                 self.remember(record);
                 StoreReport::RunPersisted { ticket, run, result: Ok(()) }
             }
+            StoreOrder::Note(_) => return,
             StoreOrder::ReadRuns { ticket, .. } => {
                 StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }
             }
@@ -362,9 +366,16 @@ impl World {
     }
 }
 
-fn program(candidates: &[String]) -> ExecutableFacts {
-    let path = candidates.first().cloned().unwrap_or_default();
-    ExecutableFacts { path, exists: true, executable: true, writable_by_others: None }
+/// Everything is where it is looked for first, interpreters where most systems have them.
+fn program(query: &ProgramQuery) -> ExecutableFacts {
+    let there = |path: Option<&String>, opening| {
+        let path = path.cloned().unwrap_or_default();
+        ExecutableFacts { path, exists: true, executable: true, opening, ..ExecutableFacts::default() }
+    };
+    let usual = query.interpreters.iter().find(|path| path.starts_with("/usr/bin/"));
+    let interpreter = usual.or(query.interpreters.first()).map(|path| Box::new(there(Some(path), Opening::Binary)));
+    let opening = if interpreter.is_some() { Opening::Other } else { Opening::Binary };
+    ExecutableFacts { interpreter, ..there(query.candidates.first(), opening) }
 }
 
 /// Somebody who is none of the agent's runs, so that the event begins a chain.

@@ -87,7 +87,7 @@ fn line(effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Process(order) => match order {
             ProcessOrder::Spawn(request) => format!("Spawn {}", request.spawn),
-            ProcessOrder::Release { spawn } => format!("Release {spawn}"),
+            ProcessOrder::Release { spawn, .. } => format!("Release {spawn}"),
             ProcessOrder::Abort { spawn, .. } => format!("Abort {spawn}"),
             ProcessOrder::Signal { spawn, signal } => format!("{signal:?} {spawn}"),
             ProcessOrder::Collect { spawn } => format!("Collect {spawn}"),

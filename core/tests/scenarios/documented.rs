@@ -25,7 +25,7 @@ fn the_documented_job_from_startup_to_its_history() {
     assert_eq!(request.arguments, ["--scan", "/etc", "--keeper-api-base=https://127.0.0.1:443"]);
     assert!(request.environment.contains(&("KEEPER_JOB_ID".into(), "secrets-scanner".into())));
     assert!(request.environment.contains(&("KEEPER_JOB_NAME".into(), "Secrets Scanner".into())));
-    assert_eq!(request.candidates[0], "/agent/Jobs/bin/SecretScanner/SecretScanner");
+    assert_eq!(request.program.candidates[0], "/agent/Jobs/bin/SecretScanner/SecretScanner");
 
     world.started(1);
     world.expect(&["release 1"]);

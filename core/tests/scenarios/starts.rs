@@ -3,6 +3,7 @@
 use castellan_core::event::Event;
 use castellan_core::id::SpawnId;
 use castellan_core::run::history::{JobPast, Outcome};
+use castellan_core::schedule::past::Happening;
 
 use crate::world::{ENDPOINTS, World};
 
@@ -132,4 +133,41 @@ fn a_due_instant_that_was_run_for_is_not_due_after_a_restart() {
     }
     let mut world = after("skip", "2023-11-14T23:00:00.000Z", "2023-11-14T23:00:00.100Z");
     assert_eq!(world.get("/api/Jobs")[0]["nextRun"], "2023-11-15T00:00:00.000Z", "the clock was set back meanwhile");
+}
+
+#[test]
+fn what_a_schedule_did_not_start_and_the_agents_life_are_on_record() {
+    let job = r#"{"id":"a","overlap":"skip","schedule":{"cronExpression":"* * * * *"},"tasks":[{"id":"t","command":"tool"}]}"#;
+    let mut world = World::new(&[("Jobs/a", job)]);
+    world.wait(60_000);
+    world.disk();
+    world.started(1);
+    world.wait(60_000);
+    world.tell(Event::StopRequested("a test".into()));
+    let told: Vec<_> = world.notes.iter().map(|note| (note.boot, note.what.clone())).collect();
+    let [(7, Happening::Started), (7, Happening::NotRun { job_id, due, guard, why }), (7, Happening::Stopped)] =
+        &told[..]
+    else {
+        panic!("{told:#?}")
+    };
+    assert_eq!((job_id.as_str(), guard.as_str()), ("a", "overlap"));
+    let first = world.history["7-1"].due.clone().unwrap();
+    assert!(due.as_ref().is_some_and(|due| *due > first) && why.contains("overlap is skip"), "{due:?} {why}");
+    assert!(world.history["7-1"].begun_at.as_ref().is_some_and(|begun| *begun >= first));
+}
+
+#[test]
+fn an_instant_that_finds_the_queue_full_is_on_record() {
+    let due = r#"{"id":"a","schedule":{"cronExpression":"* * * * *"},"tasks":[{"id":"t","command":"tool"}]}"#;
+    let crowd = r#"{"id":"b","overlap":"parallel","tasks":[{"id":"t","command":"tool"}]}"#;
+    let mut world = World::with(r#"{"Settings":{"MaxConcurrentRuns":1}}"#, &[("Jobs/a", due), ("Jobs/b", crowd)]);
+    for _ in 0..300 {
+        world.admin("POST", "/api/Jobs/b/trigger", "");
+        world.disk();
+    }
+    world.wait(60_000);
+    let told: Vec<_> = world.notes.iter().map(|note| note.what.clone()).collect();
+    let [Happening::Started, Happening::NotRun { job_id, guard, why, .. }] = &told[..] else { panic!("{told:#?}") };
+    assert_eq!((job_id.as_str(), guard.as_str()), ("a", "queue"));
+    assert!(why.contains("256 runs wait already") && why.contains("MaxConcurrentRuns"), "{why}");
 }

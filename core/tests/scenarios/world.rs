@@ -9,16 +9,17 @@ use castellan_core::agent::Agent;
 use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use castellan_core::config::Settings;
 use castellan_core::effect::{
-    BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, SpawnRequest, StoreOrder,
+    BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
 };
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
-    ProcessReport, StoreReport,
+    Opening, ProcessReport, StoreReport,
 };
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::run::history::{JobPast, RunRecord};
+use castellan_core::schedule::past::Note;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Monotonic, Now, WallTime};
 use castellan_core::trust::{PeerFacts, ProcessFacts, SocketFacts};
@@ -42,6 +43,8 @@ pub struct World {
     pub disk: VecDeque<StoreOrder>,
     /// Questions about executables that are not answered yet.
     pub looks: VecDeque<ProcessOrder>,
+    /// What is on record besides runs.
+    pub notes: Vec<Note>,
     /// Requests of Http tasks to others.
     pub calls: Vec<HttpCall>,
     asked: BTreeSet<RequestId>,
@@ -75,7 +78,13 @@ fn now(millis: u64) -> Now {
 
 /// A file that may be run.
 pub fn program(path: &str) -> ExecutableFacts {
-    ExecutableFacts { path: path.into(), exists: true, executable: true, writable_by_others: None }
+    ExecutableFacts {
+        path: path.into(),
+        exists: true,
+        executable: true,
+        opening: Opening::Binary,
+        ..ExecutableFacts::default()
+    }
 }
 
 /// The peer of a connection of a process in a cgroup, with the process id that the client claims.
@@ -132,6 +141,7 @@ impl World {
             history: BTreeMap::new(),
             disk: VecDeque::new(),
             looks: VecDeque::new(),
+            notes: Vec::new(),
             calls: vec![],
             asked: BTreeSet::new(),
             prepared: BTreeSet::new(),
@@ -199,6 +209,7 @@ impl World {
         let line = match effect {
             Effect::Process(order) => self.take_process(order),
             Effect::Broker(order) => self.take_broker(order),
+            Effect::Store(StoreOrder::Note(note)) => return self.notes.push(note),
             Effect::Store(order) => self.take_store(order),
             Effect::Http(HttpOrder::Send(call)) => {
                 let line = format!("send {} {} {}", call.ticket, call.method, call.url.target);
@@ -235,7 +246,7 @@ impl World {
                 self.spawns.insert(request.spawn, request);
                 line
             }
-            ProcessOrder::Release { spawn } => {
+            ProcessOrder::Release { spawn, .. } => {
                 assert!(self.prepared.contains(&spawn), "{spawn} is released but was never prepared");
                 format!("release {spawn}")
             }
@@ -286,6 +297,7 @@ impl World {
             StoreOrder::WriteDefinition { id, .. } => format!("write {id}"),
             StoreOrder::RemoveDefinition { id, .. } => format!("remove {id}"),
             StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
+            StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
         self.disk.push_back(order);
         line
@@ -339,6 +351,7 @@ impl World {
                 }
                 StoreReport::DefinitionChanged { ticket, result }
             }
+            StoreOrder::Note(_) => panic!("a note has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }
             }
@@ -350,9 +363,9 @@ impl World {
     /// Every program that is asked for is there, except where `missing` says so.
     pub fn look(&mut self, missing: &str) {
         let Some(ProcessOrder::Inspect { ticket, queries }) = self.looks.pop_front() else { panic!("nobody asked") };
-        let facts = |candidates: &Vec<String>| {
-            let exists = missing.is_empty() || !candidates[0].contains(missing);
-            ExecutableFacts { exists, ..program(&candidates[0]) }
+        let facts = |query: &ProgramQuery| {
+            let exists = missing.is_empty() || !query.candidates[0].contains(missing);
+            ExecutableFacts { exists, ..program(&query.candidates[0]) }
         };
         let executables = queries.iter().map(facts).collect();
         self.tell(Event::Process(ProcessReport::Inspected { ticket, executables }));
@@ -364,7 +377,7 @@ impl World {
 
     pub fn prepared(&mut self, spawn: u64) {
         let (pid, cgroup) = ids(spawn);
-        let path = self.spawns[&SpawnId(spawn)].candidates[0].clone();
+        let path = self.spawns[&SpawnId(spawn)].program.candidates[0].clone();
         let executable = program(&path);
         self.process(ProcessReport::Prepared { spawn: SpawnId(spawn), pid, cgroup: Some(cgroup), executable });
     }

@@ -74,7 +74,11 @@ impl World {
                 let executables = vec![executable(well); queries];
                 self.tell(Event::Process(ProcessReport::Inspected { ticket, executables }));
             }
-            Owed::Store(order) => self.tell(Event::Store(stored(*order, well))),
+            Owed::Store(order) => {
+                if let Some(report) = stored(*order, well) {
+                    self.tell(Event::Store(report));
+                }
+            }
             Owed::Http(order) => {
                 let HttpOrder::Send(HttpCall { ticket, .. }) = *order else { return };
                 let body = Captured { head: br#"{"depth":2}"#.to_vec(), ..Captured::default() };
@@ -107,12 +111,19 @@ impl World {
 
 pub(super) fn executable(safe: bool) -> ExecutableFacts {
     let writable_by_others = (!safe).then(|| String::from("/opt (mode 0777)"));
-    ExecutableFacts { path: String::from("/opt/x"), exists: true, executable: true, writable_by_others }
+    ExecutableFacts {
+        path: String::from("/opt/x"),
+        exists: true,
+        executable: true,
+        writable_by_others,
+        ..ExecutableFacts::default()
+    }
 }
 
-fn stored(order: StoreOrder, well: bool) -> StoreReport {
+fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
     let result = if well { Ok(()) } else { Err(String::from("the disk is full")) };
-    match order {
+    Some(match order {
+        StoreOrder::Note(_) => return None,
         StoreOrder::PersistRun { ticket, record } => {
             let run = RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0));
             StoreReport::RunPersisted { ticket, run, result }
@@ -128,5 +139,5 @@ fn stored(order: StoreOrder, well: bool) -> StoreReport {
             }
             StoreReport::DefinitionsRead { ticket, files }
         }
-    }
+    })
 }

@@ -117,7 +117,7 @@ impl World<'_> {
                 self.spawns.insert(request.spawn, run);
                 Owed::Spawn(request.spawn)
             }
-            ProcessOrder::Release { spawn } => {
+            ProcessOrder::Release { spawn, .. } => {
                 let run = self.spawns.get(&spawn).cloned().unwrap_or_default();
                 if !is_lost {
                     self.ledger.on_release(self.places, spawn, &run)?;
@@ -157,7 +157,7 @@ impl World<'_> {
                     path: String::from("/opt/x"),
                     exists: !fails,
                     executable: true,
-                    writable_by_others: None,
+                    ..ExecutableFacts::default()
                 },
             },
             Owed::Started(spawn) if fails => {

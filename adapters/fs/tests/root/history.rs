@@ -19,6 +19,7 @@ fn running(run: &str, job: &str) -> RunRecord {
         status: "running".to_owned(),
         outcome: None,
         started_at: NEW_YEAR.to_rfc3339(),
+        begun_at: None,
         finished_at: None,
         reason: None,
         context: json!({"a": {"b": [1, null, "\u{0}ü"]}}).as_object().unwrap().clone(),

@@ -15,4 +15,5 @@ mod definitions;
 mod history;
 mod log_file;
 mod opening;
+mod past;
 mod support;

@@ -34,7 +34,7 @@ fn the_first_that_exists_is_taken() {
         (vec![], String::new(), false, false),
     ];
     for (candidates, path, exists, executable) in table {
-        let facts = inspect(&candidates);
+        let facts = first_of(&candidates);
         assert_eq!((facts.path, facts.exists, facts.executable), (path, exists, executable), "{candidates:?}");
     }
 }
@@ -42,26 +42,26 @@ fn the_first_that_exists_is_taken() {
 #[test]
 fn whoever_else_may_change_a_file_is_named() {
     let folder = folder();
-    assert_eq!(inspect(&[file(folder.path(), "fine", 0o755)]).writable_by_others, None);
+    assert_eq!(first_of(&[file(folder.path(), "fine", 0o755)]).writable_by_others, None);
     let open = file(folder.path(), "open", 0o757);
-    assert!(inspect(std::slice::from_ref(&open)).writable_by_others.unwrap().contains("mode 0757"));
+    assert!(first_of(std::slice::from_ref(&open)).writable_by_others.unwrap().contains("mode 0757"));
 
     let link = folder.path().join("link");
     symlink(&open, &link).unwrap();
-    let named = inspect(&[link.to_str().unwrap().to_owned()]).writable_by_others.unwrap();
+    let named = first_of(&[link.to_str().unwrap().to_owned()]).writable_by_others.unwrap();
     assert!(named.contains("/open (mode 0757"), "{named}");
 
     let below = folder.path().join("below");
     fs::create_dir(&below).unwrap();
     let inside = file(&below, "inside", 0o755);
     fs::set_permissions(&below, fs::Permissions::from_mode(0o777)).unwrap();
-    assert!(inspect(std::slice::from_ref(&inside)).writable_by_others.unwrap().contains("/below (mode 0777"));
+    assert!(first_of(std::slice::from_ref(&inside)).writable_by_others.unwrap().contains("/below (mode 0777"));
     let indirect = folder.path().join("indirect");
     symlink("below/../below/inside", &indirect).unwrap();
-    let named = inspect(&[indirect.to_str().unwrap().to_owned()]).writable_by_others.unwrap();
+    let named = first_of(&[indirect.to_str().unwrap().to_owned()]).writable_by_others.unwrap();
     assert!(named.contains("/below (mode 0777"), "{named}");
     fs::set_permissions(&below, fs::Permissions::from_mode(0o1777)).unwrap();
-    let sticky = inspect(&[inside]).writable_by_others;
+    let sticky = first_of(&[inside]).writable_by_others;
     assert_eq!(sticky, None, "in a sticky folder of ours nobody else replaces our files");
 
     let loops = folder.path().join("loops");
@@ -91,5 +91,44 @@ fn another_users_file_is_his_to_change() {
     let folder = folder();
     let given = file(folder.path(), "given", 0o755);
     std::os::unix::fs::chown(&given, Some(65534), Some(65534)).unwrap();
-    assert!(inspect(&[given]).writable_by_others.unwrap().contains("user 65534"));
+    assert!(first_of(&[given]).writable_by_others.unwrap().contains("user 65534"));
+}
+
+#[test]
+fn how_a_file_begins_tells_who_can_execute_it() {
+    let folder = folder();
+    let script = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+    let table = [
+        (file(folder.path(), "program", 0o755), Opening::Binary),
+        (script("hash-bang", "#!/bin/sh\n"), Opening::HashBang),
+        (script("plain", "echo"), Opening::Other),
+        (script("short", "#"), Opening::Other),
+        (script("empty", ""), Opening::Other),
+        (pipe.to_str().unwrap().to_owned(), Opening::Unreadable),
+        ("/tmp".to_owned(), Opening::Unreadable),
+        ("/no/such".to_owned(), Opening::Unreadable),
+    ];
+    for (path, opening) in table {
+        assert_eq!(first_of(std::slice::from_ref(&path)).opening, opening, "{path}");
+    }
+}
+
+#[test]
+fn an_interpreter_is_looked_at_where_one_is_asked_for() {
+    let folder = folder();
+    let script = file(folder.path(), "script", 0o644);
+    let query = |interpreters: &[&str]| ProgramQuery {
+        candidates: vec![script.clone()],
+        interpreters: interpreters.iter().map(|path| (*path).to_owned()).collect(),
+    };
+    let found = inspect(&query(&["/no/such/sh", "/bin/sh"])).interpreter.unwrap();
+    assert_eq!((found.path.as_str(), found.executable, found.opening), ("/bin/sh", true, Opening::Binary));
+    assert!(!inspect(&query(&["/no/such/sh"])).interpreter.unwrap().exists);
+    assert_eq!(inspect(&query(&[])).interpreter, None);
 }

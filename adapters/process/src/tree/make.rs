@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_io::Async;
-use castellan_core::effect::SpawnRequest;
+use castellan_core::effect::{SpawnRequest, Way};
 use castellan_core::event::ExecutableFacts;
 use castellan_core::id::SpawnId;
 
@@ -23,29 +24,19 @@ use crate::{Shared, executable};
 const READY_TIME: Duration = Duration::from_secs(20);
 
 impl Tree {
-    /// A launcher that waits for its order, facts about the file that it will become, and the order.
+    /// A launcher that waits for its order, and facts about the file that it will become.
     ///
     /// # Errors
     /// A sentence; nothing is left then.
     pub(super) async fn prepare(
         shared: Arc<Shared>,
-        request: SpawnRequest,
-    ) -> Result<(Self, ExecutableFacts, Vec<u8>), String> {
-        let candidates = request.candidates.clone();
-        let executable = smol::unblock(move || executable::inspect(&candidates)).await;
+        request: &SpawnRequest,
+    ) -> Result<(Self, ExecutableFacts), String> {
+        let query = request.program.clone();
+        let executable = smol::unblock(move || executable::inspect(&query)).await;
         if !executable.exists {
-            return Err(format!("There is no program at {}.", request.candidates.join(" nor at ")));
+            return Err(format!("There is no program at {}.", request.program.candidates.join(" nor at ")));
         }
-        if !executable.executable {
-            return Err(format!("{} is not a file that may be executed: chmod 755 it.", executable.path));
-        }
-        let agent_root = shared.agent_root.display().to_string();
-        let order = wire::encode(&Order::Execute(Program {
-            path: executable.path.clone(),
-            arguments: request.arguments,
-            environment: request.environment,
-            working_directory: request.working_directory.unwrap_or(agent_root),
-        }))?;
         let name = format!("{}-{}", request.component.to_string().replace(':', "-"), request.spawn);
         let cgroup = shared.subtree.as_ref().map(|(_, subtree)| subtree.folder.join(name));
         let (answer, answers) = smol::channel::bounded(1);
@@ -54,7 +45,7 @@ impl Tree {
         let started = answers.recv().await.map_err(|error| gone(error.to_string()))??;
         let mut tree = Self::adopt(shared, request.spawn, started)?;
         match tree.wait_until_ready().await {
-            Ok(()) => Ok((tree, executable, order)),
+            Ok(()) => Ok((tree, executable)),
             Err(sentence) => {
                 tree.end().await;
                 Err(sentence)
@@ -118,6 +109,34 @@ impl Tree {
                 .map_err(|error| format!("The record of process {leader} cannot be written below state/: {error}.")),
         }
     }
+}
+
+/// What the launcher is told to become.
+///
+/// # Errors
+/// A sentence: there is no interpreter, or arguments and environment are too long.
+pub(super) fn order(
+    way: Way,
+    executable: ExecutableFacts,
+    request: SpawnRequest,
+    agent_root: &Path,
+) -> Result<Vec<u8>, String> {
+    let (path, arguments) = match way {
+        Way::Directly => (executable.path, request.arguments),
+        Way::Interpreted(mut arguments) => {
+            let missing = || format!("No interpreter was found for {}.", executable.path);
+            let interpreter = executable.interpreter.filter(|found| found.exists).ok_or_else(missing)?;
+            arguments.push(executable.path);
+            arguments.extend(request.arguments);
+            (interpreter.path, arguments)
+        }
+    };
+    wire::encode(&Order::Execute(Program {
+        path,
+        arguments,
+        environment: request.environment,
+        working_directory: request.working_directory.unwrap_or_else(|| agent_root.display().to_string()),
+    }))
 }
 
 impl Outputs {

@@ -83,7 +83,7 @@ impl Desk {
     /// The same, started by a shell script that has the program as `"$0" "$@"`.
     fn client_of(&self, script: &str) -> SpawnRequest {
         let mut wanted = self.client(OWN, &[("PATH", "/usr/bin:/bin")]);
-        let own = std::mem::replace(&mut wanted.candidates, vec!["/bin/sh".to_owned()]);
+        let own = std::mem::replace(&mut wanted.program.candidates, vec!["/bin/sh".to_owned()]);
         let shell = ["-c".to_owned(), script.to_owned()];
         wanted.arguments = shell.into_iter().chain(own).chain(wanted.arguments).collect();
         wanted

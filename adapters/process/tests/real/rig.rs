@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use castellan_core::effect::{ProcessOrder, SpawnRequest};
+use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest, Way};
 use castellan_core::event::{Captured, Event, ExitStatus, ProcessReport};
 use castellan_core::id::{Component, JobId, SpawnId};
 use castellan_process::{Containment, ContainmentChoice, Launcher, ProcessConfig, Processes};
@@ -88,7 +88,7 @@ pub(crate) fn request(spawn: u64, program: &[&str]) -> SpawnRequest {
     SpawnRequest {
         spawn: SpawnId(spawn),
         component: Component::Job(JobId::parse("job").unwrap()),
-        candidates: vec![program[0].to_owned()],
+        program: ProgramQuery { candidates: vec![program[0].to_owned()], interpreters: Vec::new() },
         arguments: program[1..].iter().map(|text| (*text).to_owned()).collect(),
         environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         working_directory: None,
@@ -173,7 +173,7 @@ impl Rig {
     }
 
     pub(crate) fn release(&self, spawn: SpawnId) {
-        self.order(ProcessOrder::Release { spawn });
+        self.order(ProcessOrder::Release { spawn, way: Way::Directly });
         let report = self.report();
         assert!(matches!(report, ProcessReport::Started { spawn: started } if started == spawn), "{report:?}");
     }
@@ -222,7 +222,7 @@ impl Rig {
         let spawn = self.spawn_request(request);
         loop {
             match self.report() {
-                ProcessReport::Prepared { .. } => self.order(ProcessOrder::Release { spawn }),
+                ProcessReport::Prepared { .. } => self.order(ProcessOrder::Release { spawn, way: Way::Directly }),
                 ProcessReport::SpawnFailed { spawn: failed, reason } if failed == spawn => return reason,
                 other => panic!("it did not fail: {other:?}"),
             }

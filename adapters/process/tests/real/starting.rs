@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use castellan_core::effect::{ProcessOrder, SpawnRequest};
+use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest, Way};
 use castellan_core::event::{ExitStatus, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
 
@@ -182,8 +182,8 @@ fn a_program_that_cannot_start_says_why() {
     };
     let table = [
         (request(0, &["/no/such"]), "There is no program at /no/such"),
-        (request(0, &["/etc"]), "/etc is not a file that may be executed"),
-        (request(0, &[&file("plain", "#!/bin/sh\n", 0o644)]), "chmod 755"),
+        (request(0, &["/etc"]), "Cannot execute /etc"),
+        (request(0, &[&file("plain", "#!/bin/sh\n", 0o644)]), "lacks the x bit"),
         (request(0, &[&file("headless", "echo ran\n", 0o755)]), "starts with '#!'"),
         (request(0, &[&file("carriage", "#!/bin/sh\r\necho ran\n", 0o755)]), "interpreter that its first line names"),
         (change(|request| request.working_directory = Some("/no/such".to_owned())), "working directory /no/such"),
@@ -207,7 +207,7 @@ fn a_program_that_cannot_start_says_why() {
 fn orders_that_come_too_late_are_answered() {
     let rig = Rig::start(modes()[0]);
     let spawn = SpawnId(77);
-    rig.order(ProcessOrder::Release { spawn });
+    rig.order(ProcessOrder::Release { spawn, way: Way::Directly });
     assert!(matches!(rig.report(), ProcessReport::SpawnFailed { .. }));
     rig.order(ProcessOrder::Collect { spawn });
     assert!(matches!(rig.report(), ProcessReport::Collected { .. }));
@@ -219,9 +219,38 @@ fn orders_that_come_too_late_are_answered() {
 }
 
 #[test]
+fn an_interpreter_gets_its_arguments_the_script_and_then_those_of_the_order() {
+    let rig = Rig::start(modes()[0]);
+    let script = rig.folder.path().join("script");
+    fs::File::create(&script).unwrap().write_all(b"echo \"$0 $1 $#\"").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o644)).unwrap();
+    let release = |interpreter: &str| {
+        let mut wanted = request(0, &[script.to_str().unwrap(), "one two"]);
+        wanted.program.interpreters = vec![interpreter.to_owned()];
+        let spawn = rig.spawn_request(wanted);
+        assert_eq!(rig.prepared().spawn, spawn);
+        rig.order(ProcessOrder::Release { spawn, way: Way::Interpreted(vec!["-u".to_owned()]) });
+        (spawn, rig.report())
+    };
+    let (spawn, started) = release("/bin/sh");
+    assert!(matches!(started, ProcessReport::Started { .. }), "{started:?}");
+    let told = String::from_utf8(rig.finish(spawn).stdout.head).unwrap();
+    assert_eq!(told, format!("{} one two 1\n", script.display()));
+    let (_, failed) = release("/no/such/sh");
+    assert!(
+        matches!(&failed, ProcessReport::SpawnFailed { reason, .. } if reason.contains("No interpreter")),
+        "{failed:?}"
+    );
+}
+
+#[test]
 fn files_are_looked_at_without_running_them() {
     let rig = Rig::start(modes()[0]);
-    let queries = vec![vec!["/no/such".to_owned(), "/bin/true".to_owned()], vec!["/no/such".to_owned()]];
+    let query = |candidates: &[&str]| ProgramQuery {
+        candidates: candidates.iter().map(|path| (*path).to_owned()).collect(),
+        interpreters: Vec::new(),
+    };
+    let queries = vec![query(&["/no/such", "/bin/true"]), query(&["/no/such"])];
     rig.order(ProcessOrder::Inspect { ticket: TicketId(5), queries });
     match rig.report() {
         ProcessReport::Inspected { ticket: TicketId(5), executables } => {

@@ -26,11 +26,16 @@ pub(crate) struct Agent<'s> {
 
 impl<'s> Agent<'s> {
     pub(crate) fn start(stage: &'s Stage) -> Self {
+        Self::start_with(stage, |command| command)
+    }
+
+    /// With something of its surroundings changed.
+    pub(crate) fn start_with(stage: &'s Stage, change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let stderr = File::create(stage.folder().join("stderr")).unwrap();
         let stdout = File::create(stage.folder().join("stdout")).unwrap();
         let mut command = Command::new(binary());
         command.arg("run").arg("--root").arg(stage.root()).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        let child = spawn(&mut command);
+        let child = spawn(change(&mut command));
         let mut agent = Self { stage, child, ended: false, http: 0, https: 0, mqtt: 0 };
         let ports = eventually("state/ports.json of this agent", || {
             if let Some(status) = agent.child.try_wait().unwrap() {

@@ -19,7 +19,7 @@ const REFUSED_PREFIXES: [(&str, &str); 6] = [
 ];
 
 /// Names that are refused, and what they do.
-const REFUSED_NAMES: [(&str, &str); 44] = [
+const REFUSED_NAMES: [(&str, &str); 46] = [
     ("BASH_ENV", "names a script that bash runs first"),
     ("ENV", "names a script that sh runs first"),
     ("SHELLOPTS", "sets options of the shell"),
@@ -48,6 +48,8 @@ const REFUSED_NAMES: [(&str, &str); 44] = [
     ("PYTHONBREAKPOINT", "makes Python call a function"),
     ("PYTHONWARNINGS", "makes Python import a module"),
     ("PYTHONEXECUTABLE", "misleads Python about itself"),
+    ("PSMODULEPATH", "makes PowerShell load code"),
+    ("DOTNET_STARTUP_HOOKS", "makes PowerShell and .NET load code"),
     ("PERL5LIB", "makes Perl load code"),
     ("PERLLIB", "makes Perl load code"),
     ("PERL5OPT", "makes Perl run code"),

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Supervisor;
-use crate::effect::SpawnRequest;
+use crate::effect::{ProgramQuery, SpawnRequest};
 use crate::id::{Component, SpawnId};
 use crate::job::substitution::substitute;
 use crate::turn::Turn;
@@ -32,7 +32,7 @@ impl Supervisor {
         Ok(SpawnRequest {
             spawn,
             component: Component::Plugin(self.definition.id.clone()),
-            candidates,
+            program: ProgramQuery { candidates, interpreters: Vec::new() },
             arguments,
             environment: surroundings.base_environment().into_iter().collect(),
             working_directory: None,

@@ -202,7 +202,7 @@ fn where_the_program_is_and_what_it_is_told() {
         })
     };
     let relative = request(r#","arguments":"--base={KeeperApiBaseUrl} '{pluginroot}/a b' {tmp} {nobody}""#).unwrap();
-    assert_eq!(relative.candidates, ["/agent/bin/bridge/bridge", "/agent/Plugins/bin/bridge/bridge"]);
+    assert_eq!(relative.program.candidates, ["/agent/bin/bridge/bridge", "/agent/Plugins/bin/bridge/bridge"]);
     assert_eq!(relative.arguments, ["--base=https://127.0.0.1:2", "/agent/Plugins/a b", "/tmp", "{nobody}"]);
     let names: Vec<&str> = relative.environment.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["LANG", "PATH"]);

@@ -1,7 +1,10 @@
 //! From a task to a process: where its program may be, its arguments, its environment.
 
 use super::*;
-use crate::effect::{Effect, SpawnRequest};
+use std::boxed::Box;
+
+use crate::effect::{Effect, SpawnRequest, Way};
+use crate::event::Opening;
 use crate::limits::{ARGUMENT_BYTES, SUBSTITUTED_BYTES};
 
 fn request(tasks: &str, members: &str, given: Value) -> SpawnRequest {
@@ -19,14 +22,44 @@ fn request(tasks: &str, members: &str, given: Value) -> SpawnRequest {
 fn where_a_program_may_be() {
     let own = request(r#"{"id":"a","command":"tool"}"#, "", json!({}));
     assert_eq!(
-        own.candidates,
+        own.program.candidates,
         ["/agent/Jobs/bin/tool/tool", "/bin/tool", "/usr/bin/tool"],
         "a relative folder of PATH is none"
     );
     let given =
         request(r#"{"id":"a","command":"tool","executablePath":"/opt/t","workingDirectory":"/var"}"#, "", json!({}));
-    assert_eq!(given.candidates, ["/opt/t"]);
+    assert_eq!(given.program.candidates, ["/opt/t"]);
     assert_eq!((given.working_directory.as_deref(), own.working_directory), (Some("/var"), None));
+}
+
+#[test]
+fn interpreters_are_looked_for_on_the_search_path_alone() {
+    let script = request(r#"{"id":"a","command":"tool.py"}"#, "", json!({})).program.interpreters;
+    assert_eq!(script, ["/bin/python3", "/usr/bin/python3", "/bin/python", "/usr/bin/python"]);
+    let typed = request(r#"{"id":"a","command":"tool","scriptType":"PowerShell"}"#, "", json!({}));
+    assert_eq!(typed.program.interpreters, ["/bin/pwsh", "/usr/bin/pwsh"]);
+    let none = request(r#"{"id":"a","command":"tool.py","scriptType":"None"}"#, "", json!({}));
+    assert_eq!(none.program.interpreters, Vec::<String>::new());
+}
+
+#[test]
+fn the_record_shows_the_interpreter_before_script_and_arguments() {
+    let mut rig = Rig::new(&job(r#"{"id":"a","command":"tool.py","arguments":"-v {JobId}"}"#, ""), json!({})).begun();
+    let there = |path: &str, opening| ExecutableFacts {
+        path: path.into(),
+        exists: true,
+        executable: true,
+        opening,
+        ..ExecutableFacts::default()
+    };
+    let interpreter = Some(Box::new(there("/usr/bin/python3", Opening::Binary)));
+    let fit = rig.run.fit(&ExecutableFacts { interpreter, ..there("/agent/tool.py", Opening::Other) });
+    rig.act(|run, turn| run.on_prepared(SpawnId(1), 100, fit.map_err(|unfit| unfit.why), turn));
+    let released = rig.effects.iter().any(|effect| {
+        matches!(effect, Effect::Process(ProcessOrder::Release { way: Way::Interpreted(before), .. }) if before.is_empty())
+    });
+    assert!(released, "{:?}", rig.effects);
+    assert_eq!(rig.run.record().tasks[0].command_line, ["/usr/bin/python3", "/agent/tool.py", "-v", "demo"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ const ONE: &str = r#"{"id":"a","command":"x","timeoutSeconds":10}"#;
 fn limits_fall_due_once_and_never_lie_behind() {
     let mut rig = Rig::new(&job(ONE, ""), json!({})).begun();
     let spawn = SpawnId(1);
-    rig.act(|run, turn| run.on_prepared(spawn, 100, None, turn));
+    rig.act(|run, turn| run.on_prepared(spawn, 100, Ok(Fit::DIRECTLY), turn));
     rig.act(|run, turn| run.on_started(spawn, turn));
     let due = |rig: &Rig| rig.run.next_deadline().map(|deadline| deadline.at.as_millis());
     assert_eq!(due(&rig), Some(10_000));
@@ -32,7 +32,7 @@ fn limits_fall_due_once_and_never_lie_behind() {
 #[test]
 fn a_slow_answer_to_collect_leaves_no_deadline_behind() {
     let mut rig = Rig::new(&job(ONE, ""), json!({})).begun();
-    rig.act(|run, turn| run.on_prepared(SpawnId(1), 100, None, turn));
+    rig.act(|run, turn| run.on_prepared(SpawnId(1), 100, Ok(Fit::DIRECTLY), turn));
     rig.act(|run, turn| run.on_exited(SpawnId(1), ExitStatus::Code(0), turn));
     rig.now = 60_000;
     assert!(rig.run.next_deadline().is_none_or(|deadline| deadline.at > Monotonic::from_millis(rig.now)));
@@ -49,7 +49,7 @@ fn a_process_that_was_given_up_before_it_was_prepared_is_never_released() {
     ] {
         let mut rig = Rig::new(&job(ONE, ""), json!({})).begun();
         assert_eq!(give_up(&mut rig), ["Abort 1"]);
-        assert!(rig.act(|run, turn| run.on_prepared(SpawnId(1), 100, None, turn)).is_empty());
+        assert!(rig.act(|run, turn| run.on_prepared(SpawnId(1), 100, Ok(Fit::DIRECTLY), turn)).is_empty());
         let orders = rig.act(|run, turn| run.on_spawn_failed(SpawnId(1), "aborted.", turn));
         assert_eq!(orders.first().map(String::as_str), Some("!TaskFinished"), "{orders:?}");
         assert!(["TimedOut", "Canceled"].contains(&rig.run.record().status.as_str()));
@@ -60,7 +60,7 @@ fn a_process_that_was_given_up_before_it_was_prepared_is_never_released() {
 fn a_canceled_run_ends_as_canceled_even_if_its_task_succeeds() {
     let two = r#"{"id":"a","command":"x"},{"id":"b","command":"x"}"#;
     let mut rig = Rig::new(&job(two, ""), json!({})).begun();
-    rig.act(|run, turn| run.on_prepared(SpawnId(1), 100, None, turn));
+    rig.act(|run, turn| run.on_prepared(SpawnId(1), 100, Ok(Fit::DIRECTLY), turn));
     assert_eq!(rig.act(|run, turn| run.cancel("test.", turn)), ["Terminate 1"]);
     assert!(rig.act(|run, turn| run.cancel("again.", turn)).is_empty());
     rig.act(|run, turn| run.on_exited(SpawnId(1), ExitStatus::Code(0), turn));

@@ -9,7 +9,7 @@ fn check(tasks: &str, members: &str, ends: &[&str], expect: &str, outcome: &str)
     for (index, end) in ends.iter().enumerate() {
         let spawn = SpawnId(index as u64 + 1);
         assert!(rig.run.awaits(spawn), "task {index} did not start: {:?}", rig.tasks());
-        rig.act(|run, turn| run.on_prepared(spawn, 100, None, turn));
+        rig.act(|run, turn| run.on_prepared(spawn, 100, Ok(Fit::DIRECTLY), turn));
         rig.act(|run, turn| run.on_started(spawn, turn));
         if *end == "t" {
             rig.now += 10_000_000;

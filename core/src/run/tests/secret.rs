@@ -71,7 +71,7 @@ fn a_secret_that_a_task_brings_and_the_one_it_replaces_are_hidden() {
 fn output_that_was_cut_inside_a_secret_shows_no_part_of_it() {
     let mut rig = Rig::new(&job(r#"{"id":"a","command":"x"}"#, SECRET), json!({ "Token": "abcdefgh" })).begun();
     let cut = |head: &str, tail: &str| Captured { head: head.into(), tail: tail.into(), omitted: 9 };
-    rig.act(|run, turn| run.on_prepared(SpawnId(1), 100, None, turn));
+    rig.act(|run, turn| run.on_prepared(SpawnId(1), 100, Ok(Fit::DIRECTLY), turn));
     rig.act(|run, turn| run.on_exited(SpawnId(1), ExitStatus::Code(0), turn));
     rig.act(|run, turn| run.on_collected(SpawnId(1), &cut("1 abc", "gh 2"), &cut("3", "4"), turn));
     let task = &rig.run.record().tasks[0];
