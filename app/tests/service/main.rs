@@ -24,6 +24,7 @@ mod http;
 mod job;
 mod log;
 mod plugin;
+mod redelivery;
 mod sigkill;
 mod sigterm;
 mod start;

@@ -99,7 +99,12 @@ impl World {
                 let payload = json!({ "eventName": name, "context": context }).to_string().into_bytes();
                 let topic = "EventMessages".to_string();
                 if let Some(subject) = outside() {
-                    self.tell(Event::Broker(BrokerReport::Published { subject, topic, payload: payload.into() }));
+                    self.tell(Event::Broker(BrokerReport::Published {
+                        subject,
+                        topic,
+                        payload: payload.into(),
+                        packet: None,
+                    }));
                 }
             }
             Trigger::Job { id, context } => {

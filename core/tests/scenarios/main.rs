@@ -19,6 +19,7 @@ mod http;
 mod jobs;
 mod plugins;
 mod random;
+mod redelivery;
 mod restart;
 mod starts;
 mod stop;
