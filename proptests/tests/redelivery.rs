@@ -164,7 +164,8 @@ proptest! {
                 Numbering::Onwards => format!("word {word}"),
                 Numbering::LowestFree => format!("message {number}"),
             };
-            *expected.entry(said.clone()).or_default() += 1;
+            let messages = expected.entry(said.clone()).or_default();
+            *messages = messages.saturating_add(1);
             client.send(&mut service, &said, &mut fate);
         }
         for client in &mut clients {

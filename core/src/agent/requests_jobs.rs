@@ -213,6 +213,7 @@ impl Agent {
         let origin = Origin { trigger: format!("api call of {by}"), chain, ..Origin::default() };
         let run = match self.trigger(now, &job, origin, &values, effects) {
             Ok(run) => run,
+            Err(TriggerRefusal::Limit(explanation)) => return Some(ApiResponse::problem(409, &explanation)),
             Err(TriggerRefusal::Conflict(why)) => return Some(not_triggered(409, &job.id, &why)),
             Err(TriggerRefusal::Invalid(why)) => return Some(not_triggered(400, &job.id, &why)),
         };

@@ -12,12 +12,13 @@ use crate::api::ApiResponse;
 use crate::effect::{Effect, Effects};
 use crate::id::{Component, JobId, RequestId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
-use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE};
+use crate::limits::{ENDED_RUNS, EVENT_STARTS_PER_MINUTE, QUEUED_RUNS};
 use crate::log_message::Level;
 use crate::run::history::Outcome;
 use crate::run::{Admitted, Chain, FiredEvent, Origin, Request, Run, admission};
 use crate::schedule::Tick;
 use crate::time::{Deadline, Monotonic, Now};
+use crate::why::Explanation;
 
 /// Events, triggers and API calls may lead from run to run so many times, so that jobs which start each other come to an end.
 const EVENT_CHAIN_DEPTH: u32 = 16;
@@ -41,6 +42,8 @@ impl Waiting {
 pub(super) enum TriggerRefusal {
     /// The job's state forbids it: 409.
     Conflict(String),
+    /// There are too many runs already, or too many led to this one: 409, and among the denials where nobody is answered.
+    Limit(Explanation),
     /// The values given do not fit its parameters: 400.
     Invalid(String),
 }
@@ -67,13 +70,12 @@ impl Agent {
         }
         for job in jobs {
             if !self.event_starts.admit(&job.id, now.monotonic) {
-                let message = format!(
-                    "Job {} was not run by event {}: events started it {EVENT_STARTS_PER_MINUTE} times in the last minute, \
-                     which is the most. Fire fewer events, or gather them into one.",
-                    job.id, event.name
+                let explanation = Explanation::new(
+                    format!("Job {} was not run by event {}.", job.id, event.name),
+                    format!("Events started it {EVENT_STARTS_PER_MINUTE} times in the last minute, which is the most."),
+                    "Fire fewer events, or gather them into one.",
                 );
-                let component = Component::Job(job.id.clone());
-                self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+                self.record_start_denial(now, &job.id, explanation, false, effects);
                 continue;
             }
             let origin = Origin { trigger: format!("event {}", event.name), chain: chain.clone(), ..Origin::default() };
@@ -81,7 +83,7 @@ impl Agent {
         }
     }
 
-    /// Triggers a job on nobody's request: a refusal goes to the log.
+    /// Triggers a job on nobody's request: a refusal goes to the log, one by a limit to the denials, too.
     pub(super) fn trigger_or_log(
         &mut self,
         now: Now,
@@ -90,13 +92,17 @@ impl Agent {
         values: &Map<String, Value>,
         effects: &mut Effects,
     ) {
-        let trigger = origin.trigger.clone();
-        if let Err(TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why)) =
-            self.trigger(now, job, origin, values, effects)
-        {
-            let component = Component::Job(job.id.clone());
-            let message = format!("Job {} was not run by {trigger}: {why}", job.id);
-            self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+        let (trigger, is_due) = (origin.trigger.clone(), origin.due.is_some());
+        match self.trigger(now, job, origin, values, effects) {
+            Ok(_) => {}
+            Err(TriggerRefusal::Limit(explanation)) => {
+                self.record_start_denial(now, &job.id, explanation, is_due, effects);
+            }
+            Err(TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why)) => {
+                let component = Component::Job(job.id.clone());
+                let message = format!("Job {} was not run by {trigger}: {why}", job.id);
+                self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+            }
         }
     }
 
@@ -113,15 +119,24 @@ impl Agent {
             return Err(TriggerRefusal::Conflict(String::from("the agent is stopping.")));
         }
         if origin.chain.depth > EVENT_CHAIN_DEPTH {
-            let why = format!(
-                "it would be run {} in a chain of runs that started each other; at most {EVENT_CHAIN_DEPTH} are followed. \
-                 Break the loop.",
-                origin.chain.depth
-            );
-            return Err(TriggerRefusal::Conflict(why));
+            return Err(TriggerRefusal::Limit(Explanation::new(
+                format!("Job {} was not run by {}.", job.id, origin.trigger),
+                format!(
+                    "It would be run {} in a chain of runs that started each other; at most {EVENT_CHAIN_DEPTH} are followed.",
+                    origin.chain.depth
+                ),
+                "Break the loop: castellan job lint names the jobs whose events start each other.",
+            )));
         }
         if let Some(refusal) = admission::refusal(job, self.desk.surroundings.here, self.runs.values()) {
             return Err(TriggerRefusal::Conflict(refusal));
+        }
+        if admission::is_full(self.runs.values()) {
+            return Err(TriggerRefusal::Limit(Explanation::new(
+                format!("Job {} was not run by {}.", job.id, origin.trigger),
+                format!("{QUEUED_RUNS} runs wait already, which is the most."),
+                "Trigger it again when some have started, or raise Settings:MaxConcurrentRuns in appsettings.json.",
+            )));
         }
         let admitted = Admitted::new(Arc::clone(job), origin, values).map_err(TriggerRefusal::Invalid)?;
         let id = self.desk.counters.run(self.desk.surroundings.boot);

@@ -13,7 +13,7 @@ use crate::limits::QUEUED_RUNS;
 pub(crate) fn refusal<'a>(
     job: &JobDefinition,
     here: OperatingSystem,
-    runs: impl Iterator<Item = &'a Run> + Clone,
+    mut runs: impl Iterator<Item = &'a Run>,
 ) -> Option<String> {
     if !job.enabled {
         return Some(format!("Job '{}' is disabled; set \"enabled\": true to run it.", job.id));
@@ -21,16 +21,18 @@ pub(crate) fn refusal<'a>(
     if !job.runs_here(here) {
         return Some(format!("osFilter of job '{}' excludes {here:?}.", job.id));
     }
-    if job.overlap == Overlap::Skip && runs.clone().any(|run| run.job.id == job.id) {
+    if job.overlap == Overlap::Skip && runs.any(|run| run.job.id == job.id) {
         return Some(format!(
             "A run of '{}' is active and its overlap is skip; trigger it again when that run ended.",
             job.id
         ));
     }
-    if runs.filter(|run| !run.is_active()).count() >= QUEUED_RUNS {
-        return Some(format!("{QUEUED_RUNS} runs wait already; trigger '{}' again when some have started.", job.id));
-    }
     None
+}
+
+/// Whether one more run would be more than may wait.
+pub(crate) fn is_full<'a>(runs: impl Iterator<Item = &'a Run>) -> bool {
+    runs.filter(|run| !run.is_active()).count() >= QUEUED_RUNS
 }
 
 /// The waiting run that may start now: highest priority first, then the oldest; `None` while every place is taken.

@@ -17,6 +17,7 @@ mod documented;
 mod endurance;
 mod http;
 mod jobs;
+mod limits;
 mod plugins;
 mod random;
 mod redelivery;
