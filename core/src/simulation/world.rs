@@ -23,7 +23,7 @@ use crate::event::{
 };
 use crate::id::{Component, PluginId, RequestId, RunId, SpawnId};
 use crate::limits::SIMULATED_EVENTS;
-use crate::log_message::LogRecord;
+use crate::log_message::{Level, LogRecord};
 use crate::run::history::RunRecord;
 use crate::time::{Monotonic, Now, WallTime};
 use crate::trust::PeerFacts;
@@ -65,9 +65,11 @@ struct Tree {
 
 impl World {
     pub(super) fn new(scenario: Scenario) -> Self {
-        let Scenario { mut surroundings, settings, definitions, trigger: _, assumptions, at } = scenario;
+        let Scenario { mut surroundings, mut settings, definitions, trigger: _, assumptions, at } = scenario;
         surroundings.admin_certificates.insert(ADMINISTRATOR.to_string());
         surroundings.started = Now { monotonic: Monotonic::default(), wall: at };
+        // A simulation tells every detail.
+        settings.log_level = Level::Debug;
         let endpoints = Endpoints { http: settings.http_port, https: settings.https_port, mqtt: settings.mqtt_port };
         Self {
             agent: Agent::new(settings, surroundings),
