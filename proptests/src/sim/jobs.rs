@@ -25,6 +25,8 @@ enum Guard {
     NoSetting,
     /// `LastExitCode > 0`.
     AfterFailure,
+    /// The opposite, which a retry would break if it asked again.
+    UnlessFailure,
     /// `n > 1`, where a task may have merged `n`.
     Found,
 }
@@ -103,7 +105,8 @@ impl Job {
                 0 => Guard::Elsewhere,
                 1 => Guard::NoSetting,
                 2 => Guard::AfterFailure,
-                3 => Guard::Found,
+                3 => Guard::UnlessFailure,
+                4 => Guard::Found,
                 _ => Guard::None,
             };
             let retry = dice.percent(40).then(|| (dice.below(2).saturating_add(1), dice.below(3)));
@@ -169,6 +172,7 @@ impl Job {
                 Guard::Elsewhere => set("osFilter", json!({"windows": true})),
                 Guard::NoSetting => set("skipWhenPluginSettingFalse", json!("Nobody:nothing")),
                 Guard::AfterFailure => set("condition", json!("exists(LastExitCode) && LastExitCode > 0")),
+                Guard::UnlessFailure => set("condition", json!("!(exists(LastExitCode) && LastExitCode > 0)")),
                 Guard::Found => set("condition", json!("exists(n) && n > 1")),
             }
             document
@@ -235,6 +239,7 @@ impl Job {
                 Guard::None => false,
                 Guard::Elsewhere | Guard::NoSetting => true,
                 Guard::AfterFailure => last.is_none_or(|code| code <= 0),
+                Guard::UnlessFailure => last.is_some_and(|code| code > 0),
                 Guard::Found => found.is_none_or(|found| found <= 1),
             };
             if is_skipped != (done.outcome == "Skipped") {
