@@ -169,6 +169,8 @@ impl<'t> World<'t> {
 
     fn play(&mut self, steps: u64) -> Result<(), Broken> {
         self.note(&format!("{:?}, {} places", self.faults, self.places));
+        let documents: Vec<Vec<u8>> = self.jobs.iter().map(Job::document).collect();
+        documents.iter().for_each(|document| self.note(&String::from_utf8_lossy(document)));
         while self.step < steps {
             self.step = self.step.saturating_add(1);
             if self.crashed || self.exited {
@@ -352,7 +354,12 @@ impl<'t> World<'t> {
 
     /// Tells the agent one event; what follows is judged and performed, up to the point where the agent may be killed.
     fn tell(&mut self, event: Event) -> Result<(), Broken> {
-        self.note(&format!("{} {event:?}", self.now.monotonic.as_millis()));
+        let told = match &event {
+            // The definitions stand at the beginning of the world.
+            Event::Loaded(loaded) => format!("Loaded, unfinished {:?}, past {:?}", loaded.unfinished, loaded.past),
+            other => format!("{other:?}"),
+        };
+        self.note(&format!("{} {told}", self.now.monotonic.as_millis()));
         let mut effects = Effects::new();
         self.agent.handle(self.now, event, &mut effects);
         if let Some(deadline) = self.agent.next_deadline(self.now).filter(|deadline| deadline.at <= self.now.monotonic)

@@ -162,7 +162,14 @@ impl Service {
                 ProcessReport::Collected { spawn, stdout: Captured::default(), stderr: Captured::default() }
             }
             Effect::Process(ProcessOrder::Discard { spawn }) => ProcessReport::Discarded { spawn },
-            _ => return None,
+            Effect::Process(
+                ProcessOrder::Abort { .. } | ProcessOrder::Signal { .. } | ProcessOrder::Inspect { .. },
+            )
+            | Effect::Store(_)
+            | Effect::Broker(_)
+            | Effect::Http(_)
+            | Effect::Log(_)
+            | Effect::Exit => return None,
         };
         Some(Event::Process(report))
     }
