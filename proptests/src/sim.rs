@@ -354,10 +354,11 @@ impl<'t> World<'t> {
 
     /// Tells the agent one event; what follows is judged and performed, up to the point where the agent may be killed.
     fn tell(&mut self, event: Event) -> Result<(), Broken> {
-        let told = match &event {
-            // The definitions stand at the beginning of the world.
-            Event::Loaded(loaded) => format!("Loaded, unfinished {:?}, past {:?}", loaded.unfinished, loaded.past),
-            other => format!("{other:?}"),
+        // The definitions stand at the beginning of the world.
+        let told = if let Event::Loaded(loaded) = &event {
+            format!("Loaded, unfinished {:?}, past {:?}", loaded.unfinished, loaded.past)
+        } else {
+            format!("{event:?}")
         };
         self.note(&format!("{} {told}", self.now.monotonic.as_millis()));
         let mut effects = Effects::new();
