@@ -13,8 +13,8 @@
 )]
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,8 +23,9 @@ use std::time::Duration;
 
 use castellan_https::client::{ClientRequest, request};
 use rumqttc::{TlsConfiguration, Transport, v5};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
 /// Bounds a test that would hang; never a measure.
@@ -90,6 +91,7 @@ impl Puppet {
                 (session.disconnect)();
                 session.next(&["closed"])
             }
+            "wire" => self.wire(order),
             "call" => self.call(&text("method"), &text("target")),
             "spawn" => spawn(order),
             "leave-session" => json!({ "session": rustix::process::setsid().expect("setsid").as_raw_nonzero().get() }),
@@ -104,6 +106,27 @@ impl Puppet {
 
     fn session(&mut self) -> &mut Session {
         self.session.as_mut().expect("a session")
+    }
+
+    /// One connection to the broker on which each packet is sent as it stands here and answered before the next; then it breaks off.
+    fn wire(&self, order: &Value) -> Value {
+        let port = u16::try_from(order["port"].as_u64().unwrap()).unwrap();
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the broker");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let mut wire = StreamOwned::new(ClientConnection::new(Arc::clone(&self.tls), name).unwrap(), stream);
+        let answer = |packet: &Value| {
+            let bytes: Vec<u8> = serde_json::from_value(packet.clone()).expect("bytes");
+            wire.write_all(&bytes).expect("the broker reads");
+            let mut head = [0; 2];
+            wire.read_exact(&mut head).expect("the broker answers");
+            // No answer of the broker is as long as 128 bytes, so its length is one byte.
+            let mut rest = vec![0; usize::from(head[1])];
+            wire.read_exact(&mut rest).expect("a whole packet");
+            [head.to_vec(), rest].concat()
+        };
+        let answers: Vec<Vec<u8>> = order["packets"].as_array().unwrap().iter().map(answer).collect();
+        json!({ "answers": answers })
     }
 
     /// A call to the agent's HTTPS API, without a client certificate.

@@ -69,6 +69,8 @@ pub enum Action {
     Call,
     /// Sending a log message.
     Log,
+    /// Starting a run by an event, a message or a schedule.
+    Start,
 }
 
 /// The line that would have allowed what was denied.

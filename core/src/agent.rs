@@ -33,6 +33,7 @@ mod requests;
 mod requests_jobs;
 mod requests_settings;
 mod runs;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -74,6 +75,7 @@ pub struct Agent {
     /// Runs that ended lately, with what they hand down.
     ended: VecDeque<(RunId, Chain)>,
     event_starts: event_starts::EventStarts,
+    taken: taken::Taken,
     denials: record::Denials,
     losses: losses::Losses,
     phase: lifecycle::Lifecycle,
@@ -106,6 +108,7 @@ impl Agent {
             own_calls: calls::OwnCalls::default(),
             ended: VecDeque::new(),
             event_starts: event_starts::EventStarts::default(),
+            taken: taken::Taken::default(),
             denials: record::Denials::default(),
             losses: losses::Losses::default(),
             phase: lifecycle::Lifecycle::Loading,

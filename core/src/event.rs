@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::acl::{Denial, Subject};
 use crate::api::ApiRequest;
+use crate::broker::message::Packet;
 use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
@@ -271,6 +272,8 @@ pub enum BrokerReport {
         topic: String,
         /// The payload.
         payload: Arc<[u8]>,
+        /// What tells a copy of it from another message; `None` for QoS 0 and wills.
+        packet: Option<Packet>,
     },
     /// The broker refused something.
     Denied(Denial),

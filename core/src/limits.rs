@@ -20,6 +20,10 @@ pub const DENIALS: usize = 1000;
 pub const RUNS_PER_PAGE: usize = 100;
 /// Starts of one job by events in a minute; further ones are refused, so that a loop of events is slow enough to be stopped.
 pub const EVENT_STARTS_PER_MINUTE: usize = 100;
+/// Messages of one process that are remembered, so that a copy (DUP) starts nothing: more than clients have under way at a time.
+pub const TAKEN_MESSAGES: usize = 128;
+/// Processes whose messages are remembered; those that ended go first.
+pub const TAKEN_SENDERS: usize = 512;
 /// Ids of messages that are remembered, so that one that is sent again starts nothing.
 pub const MESSAGE_IDS: usize = 1024;
 /// Characters of a message's id.

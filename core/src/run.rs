@@ -41,6 +41,7 @@
 pub mod admission;
 pub(crate) mod built_in;
 mod context;
+mod detail;
 mod ending;
 pub mod history;
 mod http;
@@ -378,7 +379,7 @@ impl Run {
         let (live, status) = (live.clone(), *status);
         let (end, reason) = live.judge(status);
         // What the task merged may be a new secret, so it counts before anything is recorded.
-        self.remember(live.index, status, &record::text(stdout));
+        self.remember(live.index, status, &record::text(stdout), turn);
         let (stdout, stderr) = (record::masked(stdout, &self.secrets), record::masked(stderr, &self.secrets));
         self.record.set_result(status, stdout, stderr);
         let next = self.task_ended(live.index, end, reason, &live, turn);

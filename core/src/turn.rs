@@ -58,6 +58,7 @@ impl Desk {
             counters: &mut self.counters,
             surroundings: &self.surroundings,
             monitoring: self.settings.monitoring,
+            log_level: self.settings.log_level,
             plugin_settings: &self.plugin_settings,
         }
     }
@@ -70,6 +71,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) counters: &'a mut Counters,
     pub(crate) surroundings: &'a Surroundings,
     pub(crate) monitoring: Monitoring,
+    pub(crate) log_level: Level,
     /// Effective settings by plugin id, then by dotted key.
     pub(crate) plugin_settings: &'a BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -102,6 +104,11 @@ impl Turn<'_> {
 
     pub(crate) fn store(&mut self, order: StoreOrder) {
         self.effects.push(Effect::Store(order));
+    }
+
+    /// Whether anybody reads lines of this level.
+    pub(crate) fn is_told(&self, level: Level) -> bool {
+        level >= self.log_level
     }
 
     /// Writes a line of the agent's own.

@@ -72,7 +72,7 @@ fn fired(name: &str) -> Event {
         client_id: String::from("job-1_T_1"),
     };
     let payload: Arc<[u8]> = json!({"eventName": name, "context": {}}).to_string().into_bytes().into();
-    Event::Broker(BrokerReport::Published { subject, topic: String::from("EventMessages"), payload })
+    Event::Broker(BrokerReport::Published { subject, topic: String::from("EventMessages"), payload, packet: None })
 }
 
 /// Answers every write until the agent asks for nothing more; the number of orders it gave.

@@ -6,7 +6,7 @@ use castellan_core::acl::topic::TopicFilter;
 use castellan_core::acl::{Grant, PrimarySubscription, Subject};
 use castellan_core::broker::BrokerEvent;
 use castellan_core::broker::event::{Connect, RetainHandling, SubscribeRequest, Version};
-use castellan_core::broker::message::{Publication, QoS};
+use castellan_core::broker::message::{Packet, Publication, QoS};
 use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
 use castellan_core::id::{Component, ConnectionId, PluginId, SpawnId};
 use castellan_core::trust::PeerFacts;
@@ -270,7 +270,10 @@ impl Script {
         self.messages = self.messages.saturating_add(1);
         let payload = Arc::from(self.messages.to_le_bytes());
         let Sent { topic, qos, retain } = sent.clone();
-        Publication { topic, payload, qos: level(qos), retain, expiry_seconds: None, properties: None }
+        // Each message has its own identifier, so that a report can be held against what was sent.
+        let identifier = u16::try_from(self.messages).unwrap_or(u16::MAX);
+        let packet = (qos > 0).then_some(Packet { identifier, duplicate: false });
+        Publication { topic, payload, qos: level(qos), retain, packet, expiry_seconds: None, properties: None }
     }
 }
 

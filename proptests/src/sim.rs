@@ -1,4 +1,4 @@
-//! A simulated machine around the agent: clock, processes, disk and clients, with faults; every order is held against invariants.
+//! A simulated machine around the agent: clock, processes, disk, servers and clients, with faults; every order is held against invariants.
 //!
 //! A seed fixes the world, its jobs, its faults and every step. A world lives through several lives of its agent: what was written
 //! to its disk is what the next life is given. Invariants, by name:
@@ -7,9 +7,13 @@
 //! | --- | --- |
 //! | `durable-first` | no program, and no confirmation, before the run's start is on disk |
 //! | `one-outcome` | a run begins once, ends once, over any number of crashes, and an outcome on disk is final |
-//! | `route` | the tasks of every record are those that the contract's paragraph "The run" leads to |
+//! | `route` | the tasks of every record are those that the contract's paragraph "The run" leads to: retries within their attempts, |
+//! | | nothing by a skipped task's `onSuccess`, User tasks without a session failed; a run does one thing at a time |
 //! | `places`, `overlap`, `admission` | never more than `MaxConcurrentRuns`; one run of a job at a time; priority, then order |
-//! | `due-once` | a due instant is one run |
+//! | `due-once`, `missed-once` | a due instant is one run, over any number of lives; what was missed is made up for once, and only where it shall be |
+//! | `event-once` | an event message is one run of each job that waits for it, however often it is sent and whatever is lost |
+//! | `alternate` | a job stands in for each run that its condition skipped, and for no other |
+//! | `one-process` | a plugin never runs twice |
 //! | `deadline`, `stop` | the next deadline lies ahead; a stop is over within 8 seconds |
 //! | `answered-once` | a request has at most one answer |
 //! | `total` | nothing panics |
@@ -18,7 +22,9 @@ pub mod dice;
 pub mod faults;
 pub mod jobs;
 mod ledger;
+mod plugins;
 mod ports;
+mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,6 +44,7 @@ use jobs::Job;
 pub use ledger::Broken;
 use ledger::{Ledger, broken};
 use ports::Owed;
+use senders::Sender;
 
 /// Steps of a world where none are given.
 pub const STEPS: u64 = 300;
@@ -104,7 +111,15 @@ struct World<'t> {
     owed: VecDeque<Owed>,
     /// The run of each process tree.
     spawns: BTreeMap<SpawnId, String>,
-    signaled: BTreeSet<SpawnId>,
+    /// The signal that each process got last.
+    signaled: BTreeMap<SpawnId, i32>,
+    /// Programs that do not end by themselves, and whether only SIGKILL ends them.
+    hanging: BTreeMap<SpawnId, bool>,
+    /// Process trees of the plugin, and whether its program runs.
+    plugins: BTreeMap<SpawnId, bool>,
+    sender: Sender,
+    /// Messages that were ever sent.
+    messages: u64,
     requests: u64,
     unanswered: BTreeSet<RequestId>,
     ledger: Ledger,
@@ -120,7 +135,7 @@ impl<'t> World<'t> {
         let faults = Faults::draw(&mut dice);
         let places = dice.place(4).saturating_add(1);
         let count = dice.place(5).saturating_add(1);
-        let jobs = (0..count).map(|number| Job::random(number, &mut dice)).collect();
+        let jobs = (0..count).map(|number| Job::random(number, count, &mut dice)).collect();
         // Close to a change of the clock in Vienna, in spring or autumn, or at any time.
         let starts = [1_743_292_800_000, 1_761_433_200_000, 1_700_000_000_000];
         let wall = starts.get(dice.place(starts.len())).copied().unwrap_or_default();
@@ -137,7 +152,11 @@ impl<'t> World<'t> {
             step: 0,
             owed: VecDeque::new(),
             spawns: BTreeMap::new(),
-            signaled: BTreeSet::new(),
+            signaled: BTreeMap::new(),
+            hanging: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            sender: Sender::default(),
+            messages: 0,
             requests: 0,
             unanswered: BTreeSet::new(),
             ledger: Ledger::default(),
@@ -150,12 +169,17 @@ impl<'t> World<'t> {
 
     fn play(&mut self, steps: u64) -> Result<(), Broken> {
         self.note(&format!("{:?}, {} places", self.faults, self.places));
+        let documents: Vec<Vec<u8>> = self.jobs.iter().map(Job::document).collect();
+        documents.iter().for_each(|document| self.note(&String::from_utf8_lossy(document)));
         while self.step < steps {
             self.step = self.step.saturating_add(1);
             if self.crashed || self.exited {
                 self.begin_life()?;
             } else {
                 self.random_step()?;
+                if !self.crashed && !self.exited {
+                    self.ledger.on_step(&self.jobs)?;
+                }
             }
             if self.crashed {
                 self.die()?;
@@ -182,9 +206,10 @@ impl<'t> World<'t> {
             stem: job.id.clone(),
             content: Ok(job.document()),
         });
-        let definitions = definitions.collect();
+        let definitions = definitions.chain([plugins::definition()]).collect();
+        let past = self.ledger.past(&self.jobs);
         let unfinished = self.ledger.disk.values().filter(|record| record.outcome.is_none()).cloned().collect();
-        self.tell(Event::Loaded(Loaded { definitions, unfinished, ..Loaded::default() }))?;
+        self.tell(Event::Loaded(Loaded { definitions, unfinished, past }))?;
         if !self.crashed {
             self.tell(Event::Opened(Endpoints { http: 6888, https: 6889, mqtt: 8675 }))?;
         }
@@ -207,6 +232,9 @@ impl<'t> World<'t> {
         self.owed.clear();
         self.spawns.clear();
         self.signaled.clear();
+        self.hanging.clear();
+        self.plugins.clear();
+        self.sender = Sender::default();
         self.unanswered.clear();
         self.ledger.on_death();
     }
@@ -215,8 +243,10 @@ impl<'t> World<'t> {
         let millis = self.dice.below(20);
         self.pass(millis);
         match self.dice.below(100) {
-            0..70 if !self.owed.is_empty() => self.answer_next(),
-            0..78 => self.trigger(),
+            0..68 if !self.owed.is_empty() => self.answer_next(),
+            0..72 => self.trigger(),
+            72..74 => self.act_on_plugin(),
+            74..78 => self.fire(),
             78..92 => {
                 let ahead =
                     self.agent.next_deadline(self.now).map_or(1000, |at| at.at.millis_since(self.now.monotonic));
@@ -228,6 +258,9 @@ impl<'t> World<'t> {
             92..95 if self.faults.clock_jumps => {
                 let jump = i64::try_from(self.dice.below(14_400_000)).unwrap_or_default().saturating_sub(7_200_000);
                 self.now.wall = WallTime::from_millis(self.now.wall.as_millis().saturating_add(jump));
+                if jump < 0 {
+                    self.ledger.on_set_back();
+                }
                 self.tell(Event::DeadlineReached)
             }
             95..97 if self.faults.crashes => {
@@ -269,7 +302,11 @@ impl<'t> World<'t> {
     fn trigger(&mut self) -> Result<(), Broken> {
         let number = self.dice.place(self.jobs.len());
         let Some(job) = self.jobs.get(number) else { return Ok(()) };
-        let target = format!("/api/Jobs/{}/trigger", job.id);
+        self.ask(format!("/api/Jobs/{}/trigger", job.id))
+    }
+
+    /// An administrator posts to the API.
+    fn ask(&mut self, target: String) -> Result<(), Broken> {
         self.requests = self.requests.saturating_add(1);
         let id = RequestId(self.requests);
         self.unanswered.insert(id);
@@ -317,7 +354,13 @@ impl<'t> World<'t> {
 
     /// Tells the agent one event; what follows is judged and performed, up to the point where the agent may be killed.
     fn tell(&mut self, event: Event) -> Result<(), Broken> {
-        self.note(&format!("{} {event:?}", self.now.monotonic.as_millis()));
+        // The definitions stand at the beginning of the world.
+        let told = if let Event::Loaded(loaded) = &event {
+            format!("Loaded, unfinished {:?}, past {:?}", loaded.unfinished, loaded.past)
+        } else {
+            format!("{event:?}")
+        };
+        self.note(&format!("{} {told}", self.now.monotonic.as_millis()));
         let mut effects = Effects::new();
         self.agent.handle(self.now, event, &mut effects);
         if let Some(deadline) = self.agent.next_deadline(self.now).filter(|deadline| deadline.at <= self.now.monotonic)

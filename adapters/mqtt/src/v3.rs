@@ -6,7 +6,7 @@ use std::sync::Arc;
 use castellan_core::broker::BrokerEvent;
 use castellan_core::broker::effect::SubscribeOutcome;
 use castellan_core::broker::event::{Connect, SubscribeRequest, Version};
-use castellan_core::broker::message::{Publication, QoS};
+use castellan_core::broker::message::{Packet, Publication, QoS};
 use castellan_core::effect::ConnectRefusal;
 use ntex_io::IoBoxed;
 use ntex_mqtt::{Control, MqttError, v3};
@@ -50,6 +50,7 @@ async fn connect(connect: v3::Connect<Rc<Conn>>) -> Result<v3::ConnectAck<Rc<Con
         payload: Arc::from(will.message.as_ref()),
         qos: qos(will.qos),
         retain: will.retain,
+        packet: None,
         expiry_seconds: None,
         properties: None,
     });
@@ -79,6 +80,7 @@ async fn publish(session: &Session, publish: v3::Publish) -> Result<(), HandlerE
         payload: Arc::from(payload.as_ref()),
         qos: qos(publish.qos()),
         retain: publish.retain(),
+        packet: publish.id().map(|id| Packet { identifier: id.get(), duplicate: publish.dup() }),
         expiry_seconds: None,
         properties: None,
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use castellan_core::broker::BrokerEvent;
 use castellan_core::broker::effect::{PublishOutcome, SubscribeOutcome, UnsubscribeOutcome};
 use castellan_core::broker::event::{Connect, RetainHandling, SubscribeRequest, Version};
-use castellan_core::broker::message::{Properties, Publication};
+use castellan_core::broker::message::{Packet, Properties, Publication};
 use castellan_core::effect::ConnectRefusal;
 use ntex_bytes::{ByteString, Bytes};
 use ntex_io::IoBoxed;
@@ -80,6 +80,7 @@ async fn publish(session: &Session, publish: v5::Publish) -> Result<v5::PublishA
         payload: Arc::from(payload.as_ref()),
         qos: qos(packet.qos),
         retain: packet.retain,
+        packet: publish.id().map(|id| Packet { identifier: id.get(), duplicate: publish.dup() }),
         expiry_seconds: sent.message_expiry_interval,
         properties: properties(
             sent.is_utf8_payload,
@@ -169,6 +170,7 @@ fn will(will: &codec::LastWill) -> Publication {
         payload: Arc::from(will.message.as_ref()),
         qos: qos(will.qos),
         retain: will.retain,
+        packet: None,
         expiry_seconds: will.message_expiry_interval,
         properties: properties(
             will.is_utf8_payload == Some(true),

@@ -1,15 +1,14 @@
 //! `castellan simulate`: a run played by the agent's own machine, with every decision told.
 
-use std::collections::VecDeque;
+mod told;
+
 use std::path::{Path, PathBuf};
 
 use castellan_core::config::Settings;
 use castellan_core::event::DefinitionKind;
 use castellan_core::job::JobDefinition;
-use castellan_core::run::history::{RunRecord, TaskRecord};
 use castellan_core::simulation::{Assumptions, Scenario, Story, Trigger, simulate};
 use clap::Args;
-use serde_json::Value;
 
 use super::inputs::{Found, System};
 use super::output::{self, Form};
@@ -72,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     });
     match options.output {
         Form::Json => output::json(&story)?,
-        Form::Text => output::lines(&told(&story))?,
+        Form::Text => output::lines(&told::told(&story))?,
     }
     if story.is_good() { Ok(()) } else { Err(Failure::failed(verdict(&story))) }
 }
@@ -97,60 +96,4 @@ fn verdict(story: &Story) -> String {
     }
     let bad: Vec<String> = story.runs.iter().map(|run| format!("{} {}", run.job_id, run.status)).collect();
     format!("Not every run ended well: {}.", bad.join(", "))
-}
-
-/// The story for people: run by run, task by task.
-fn told(story: &Story) -> Vec<String> {
-    let mut lines = Vec::new();
-    for run in &story.runs {
-        lines
-            .push(format!("run {} of {}, triggered by {}, at {}", run.run_id, run.job_id, run.trigger, run.started_at));
-        // The conditions that held stand in the steps, in the order in which their tasks were executed.
-        let about = format!(" of run {}: the condition is ", run.run_id);
-        let held = story.steps.iter().filter(|step| step.kind == "ConditionHeld");
-        let mut held: VecDeque<_> = held.filter_map(|step| step.message.split_once(&about)).collect();
-        for task in &run.tasks {
-            let name = format!("Task {}", task.task_id);
-            let is_its = held.front().is_some_and(|(begin, _)| *begin == name && task.outcome != "Skipped");
-            let condition = if is_its { held.pop_front() } else { None };
-            tell_task(task, condition.map_or("", |(_, values)| values), &mut lines);
-        }
-        tell_end(run, &mut lines);
-    }
-    for published in story.published.iter().filter(|published| !published.lifecycle) {
-        lines.push(format!("published on {}: {}", published.topic, published.payload));
-    }
-    let odd =
-        story.steps.iter().filter(|step| matches!(step.kind.as_str(), "NotRun" | "Alternate" | "Denied" | "Anomaly"));
-    lines.extend(odd.map(|step| format!("{}: {}", step.kind, step.message)));
-    for task in &story.unused_assumptions {
-        lines.push(format!("unused: what was assumed of '{task}' was never asked for; it started no program."));
-    }
-    lines
-}
-
-fn tell_task(task: &TaskRecord, condition: &str, lines: &mut Vec<String>) {
-    lines.push(format!("  task {}: {}", task.task_id, task.outcome));
-    let mut tell = |name: &str, text: &str| {
-        if !text.is_empty() {
-            lines.push(format!("    {name}: {}", text.trim_end().replace('\n', "\n      ")));
-        }
-    };
-    tell("condition", condition);
-    let line: Vec<String> = task.command_line.iter().map(|piece| format!("{piece:?}")).collect();
-    tell("runs", &line.join(" "));
-    let exit = task.exit_code.map(|code| format!("exit code {code}"));
-    tell("ends", &exit.or_else(|| task.signal.map(|signal| format!("signal {signal}"))).unwrap_or_default());
-    tell("because", task.reason.as_deref().unwrap_or_default());
-    tell("stdout", &task.stdout);
-    tell("stderr", &task.stderr);
-    tell("then", task.route.as_deref().unwrap_or_default());
-}
-
-fn tell_end(run: &RunRecord, lines: &mut Vec<String>) {
-    for warning in &run.warnings {
-        lines.push(format!("  warning: {warning}"));
-    }
-    lines.push(format!("  outcome: {}. {}", run.status, run.reason.clone().unwrap_or_default()));
-    lines.push(format!("  context: {}", Value::Object(run.context.clone())));
 }

@@ -97,6 +97,67 @@ fn simulate_tells_the_way_of_a_run() {
     assert_eq!(story, again, "the same question has the same answer");
 }
 
+/// Every decision of the run below. The secret parameter shows nowhere, although a program writes its value and it is merged.
+const DECISIONS: &str = r#"run 1-1 of tell, triggered by api call of an administrator, at 2026-03-01T12:00:00.000Z
+  condition: true: Count = 2 > 1.
+  task off: Skipped
+    because: The plugin setting Scanner:on is not set.
+    merge: from contextWhenSkipped: found = 0.
+    then: To 'not'. Skipped: next in the list.
+  task not: Skipped
+    because: The condition is false: found = 0 > 0.
+    then: To 'try'. Skipped: next in the list.
+  task try: Failed
+    condition: true: Count = 2 == 2.
+    token: {Pin} is ***.
+    token: {Count} is 2.
+    token: {nobody} stays as it is; nobody sets it.
+    runs: "Tool" "***" "2" "{nobody}" "***"
+    ends: exit code 1
+    because: It exited with code 1.
+    stdout: {"found": [1, "***"]}
+    merge: from its output: found = [1,"***"].
+    then: Once more. retry: 1 of 1 in 0 s.
+  task try: Succeeded
+    token: {Pin} is ***.
+    token: {Count} is 2.
+    token: {nobody} stays as it is; nobody sets it.
+    runs: "Tool" "***" "2" "{nobody}" "***"
+    ends: exit code 0
+    stdout: {"found": [1, "***"]}
+    merge: from its output: found = [1,"***"].
+    then: To 'last'. onSuccess of 'try'.
+  task last: Succeeded
+    token: {found} is [1,"***"].
+    runs: "echo" "[1,\"***\"]"
+    ends: exit code 0
+    stdout: [1,"***"]
+    then: The run ends. The list of tasks is done.
+  warning: Task 'try': nobody sets {nobody}; it stays as it is.
+  outcome: Succeeded. The list of tasks is done.
+  context: {"Count":2,"LastExitCode":0,"LastOutput":"[1,\"***\"]","Pin":"***","found":[1,"***"],"last.ExitCode":0,"try.ExitCode":0}
+"#;
+
+#[test]
+fn simulate_prints_every_decision_with_its_values() {
+    let desk = Desk::new();
+    let job = json!({ "id": "tell", "condition": "Count > 1", "parameters": [
+        { "name": "Pin", "secret": true, "required": true }, { "name": "Count", "type": "integer", "default": 2 } ],
+        "tasks": [
+            { "id": "off", "command": "Tool", "skipWhenPluginSettingFalse": "Scanner:on", "contextWhenSkipped": { "found": 0 } },
+            { "id": "not", "command": "Tool", "condition": "found > 0" },
+            { "id": "try", "command": "Tool", "arguments": "{Pin} {Count} {nobody} {Pin}", "condition": "Count == 2",
+              "mergeStdoutJsonIntoContext": true, "retry": { "attempts": 1 }, "onSuccess": "last", "onFailure": "stop" },
+            { "id": "list", "command": "echo" },
+            { "id": "last", "command": "echo", "arguments": "{found}" } ] });
+    desk.file("tell.json", &job.to_string()).file("out.txt", "{\"found\": [1, \"geheim\"]}");
+    let assume = "--assume try=exit:1 --assume try=exit:0 --assume try.stdout=out.txt";
+    let told =
+        desk.run(&format!("simulate tell.json --context {{\"Pin\":\"geheim\"}} {assume} --at 2026-03-01T12:00:00Z"));
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(text, DECISIONS, "{text}");
+}
+
 #[test]
 fn simulate_has_an_exit_code_for_each_end() {
     let desk = Desk::new();

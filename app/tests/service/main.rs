@@ -25,6 +25,7 @@ mod http;
 mod job;
 mod log;
 mod plugin;
+mod redelivery;
 mod script;
 mod sigkill;
 mod sigterm;

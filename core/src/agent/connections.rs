@@ -30,8 +30,8 @@ impl Agent {
             }
             BrokerReport::Connected { subject } => self.on_connected(now, &subject, effects),
             BrokerReport::Disconnected { subject, reason } => self.on_disconnected(now, &subject, &reason, effects),
-            BrokerReport::Published { subject, topic, payload } => {
-                self.on_published(now, &subject, &topic, &payload, effects)
+            BrokerReport::Published { subject, topic, payload, packet } => {
+                self.on_published(now, &subject, &topic, &payload, packet, effects)
             }
             BrokerReport::Dropped { subject, messages, explanation } => {
                 let message = format!("{explanation} {messages} messages so far.");

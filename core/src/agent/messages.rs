@@ -5,6 +5,7 @@ use alloc::string::String;
 
 use super::Agent;
 use crate::acl::{Action, Subject};
+use crate::broker::message::Packet;
 use crate::effect::Effects;
 use crate::id::Component;
 use crate::log_message::{Level, LogMessage};
@@ -19,8 +20,14 @@ impl Agent {
         subject: &Subject,
         topic: &str,
         payload: &[u8],
+        packet: Option<Packet>,
         effects: &mut Effects,
     ) {
+        if matches!(topic, "EventMessages" | "JobService")
+            && self.is_copy(now, subject, topic, payload, packet, effects)
+        {
+            return;
+        }
         let result = match topic {
             "KeeperLogger" => self.on_log_message(now, subject, payload, effects),
             "EventMessages" => self.on_event_message(now, subject, payload, effects),
@@ -65,6 +72,29 @@ impl Agent {
         let chain = self.chain_of(subject)?;
         self.fire(now, &event, chain, effects);
         Ok(())
+    }
+
+    /// Whether a PUBLISH is the copy of one that was taken, sent by a client that never got the acknowledgement.
+    fn is_copy(
+        &mut self,
+        now: Now,
+        subject: &Subject,
+        topic: &str,
+        payload: &[u8],
+        packet: Option<Packet>,
+        effects: &mut Effects,
+    ) -> bool {
+        let registry = &self.registry;
+        let lives = |spawn| registry.entry(spawn).is_some();
+        let Some(packet) = packet.filter(|packet| !self.taken.is_new(subject, topic, payload, *packet, &lives)) else {
+            return false;
+        };
+        let message = format!(
+            "{} sent packet {} on '{topic}' once more (DUP); it was taken already and starts nothing again.",
+            subject.client_id, packet.identifier
+        );
+        self.desk.turn(now, effects).log_about(Level::Information, "Event", message, Some(&subject.component));
+        true
     }
 
     /// Whether a message came already: MQTT delivers at least once, and its sender may have sent it again.

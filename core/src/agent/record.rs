@@ -4,16 +4,18 @@
 
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use serde::Serialize;
 
 use super::Agent;
-use crate::acl::Denial;
+use crate::acl::{Action, Denial};
 use crate::effect::Effects;
+use crate::id::{Component, JobId};
 use crate::limits::{DENIAL_CHARS, DENIALS};
 use crate::log_message::{Level, escape};
 use crate::time::{Deadline, Monotonic, Now};
+use crate::why::Explanation;
 
 /// Lines that refusals may write at once, and how long it takes until one more may be written.
 const LINES: u64 = 50;
@@ -107,17 +109,36 @@ fn words(text: &str) -> impl Iterator<Item = char> {
 
 impl Agent {
     /// Puts a refusal on record.
-    pub(super) fn record_denial(&mut self, now: Now, mut denial: Denial, effects: &mut Effects) {
-        for text in [&mut denial.target, &mut denial.explanation.what, &mut denial.explanation.why] {
-            *text = shown(text);
-        }
-        denial.client_id = denial.client_id.map(|text| shown(&text));
-        denial.explanation.fix = shown(&denial.explanation.fix);
-        if let Some(declaration) = &mut denial.declaration {
-            declaration.value = shown(&declaration.value);
-        }
+    pub(super) fn record_denial(&mut self, now: Now, denial: Denial, effects: &mut Effects) {
+        let denial = cut(denial);
         if self.denials.add(now, &denial) && self.denials.has_line(now.monotonic) {
             self.desk.turn(now, effects).log_denial(&denial);
+        }
+    }
+
+    /// Puts on record that a limit kept a job from being run on nobody's request; in the log it stands with all that did not run.
+    pub(super) fn record_start_denial(
+        &mut self,
+        now: Now,
+        job: &JobId,
+        explanation: Explanation,
+        is_due: bool,
+        effects: &mut Effects,
+    ) {
+        let component = Component::Job(job.clone());
+        let denial = cut(Denial {
+            action: Action::Start,
+            target: job.to_string(),
+            component: Some(component.to_string()),
+            client_id: None,
+            pid: None,
+            explanation,
+            declaration: None,
+        });
+        // A due instant that is not run for has its line always: schedules are no faster than that.
+        if (self.denials.add(now, &denial) && self.denials.has_line(now.monotonic)) || is_due {
+            let message = denial.explanation.to_string();
+            self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
         }
     }
 
@@ -131,6 +152,19 @@ impl Agent {
             format!("{left_out} more refusals were not written here; GET /api/denials shows the last {DENIALS}.");
         self.desk.turn(now, effects).log(Level::Warning, "Denied", message);
     }
+}
+
+/// A refusal as it is kept.
+fn cut(mut denial: Denial) -> Denial {
+    for text in [&mut denial.target, &mut denial.explanation.what, &mut denial.explanation.why] {
+        *text = shown(text);
+    }
+    denial.client_id = denial.client_id.map(|text| shown(&text));
+    denial.explanation.fix = shown(&denial.explanation.fix);
+    if let Some(declaration) = &mut denial.declaration {
+        declaration.value = shown(&declaration.value);
+    }
+    denial
 }
 
 /// Foreign text as it is kept: one line, cut after [`DENIAL_CHARS`].

@@ -43,7 +43,7 @@ impl Waiting {
 pub(super) enum TriggerRefusal {
     /// The job's state forbids it: 409.
     Conflict(String),
-    /// There are too many runs already, or too many led to this one: 409.
+    /// There are too many runs already, or too many led to this one: 409, and among the denials where nobody is answered.
     Limit(Explanation),
     /// The values given do not fit its parameters: 400.
     Invalid(String),
@@ -71,13 +71,12 @@ impl Agent {
         }
         for job in jobs {
             if !self.event_starts.admit(&job.id, now.monotonic) {
-                let message = format!(
-                    "Job {} was not run by event {}: events started it {EVENT_STARTS_PER_MINUTE} times in the last minute, \
-                     which is the most. Fire fewer events, or gather them into one.",
-                    job.id, event.name
+                let explanation = Explanation::new(
+                    format!("Job {} was not run by event {}.", job.id, event.name),
+                    format!("Events started it {EVENT_STARTS_PER_MINUTE} times in the last minute, which is the most."),
+                    "Fire fewer events, or gather them into one.",
                 );
-                let component = Component::Job(job.id.clone());
-                self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+                self.record_start_denial(now, &job.id, explanation, false, effects);
                 continue;
             }
             let origin = Origin { trigger: format!("event {}", event.name), chain: chain.clone(), ..Origin::default() };
@@ -85,7 +84,7 @@ impl Agent {
         }
     }
 
-    /// Triggers a job on nobody's request: a refusal goes to the log, and is given back.
+    /// Triggers a job on nobody's request: a refusal goes to the log, one by a limit to the denials, too, and is given back.
     pub(super) fn trigger_or_log(
         &mut self,
         now: Now,
@@ -94,16 +93,18 @@ impl Agent {
         values: &Map<String, Value>,
         effects: &mut Effects,
     ) -> Option<TriggerRefusal> {
-        let trigger = origin.trigger.clone();
+        let (trigger, is_due) = (origin.trigger.clone(), origin.due.is_some());
         let refusal = self.trigger(now, job, origin, values, effects).err()?;
-        let message = match &refusal {
-            TriggerRefusal::Limit(explanation) => explanation.to_string(),
-            TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why) => {
-                format!("Job {} was not run by {trigger}: {why}", job.id)
+        match &refusal {
+            TriggerRefusal::Limit(explanation) => {
+                self.record_start_denial(now, &job.id, explanation.clone(), is_due, effects);
             }
-        };
-        let component = Component::Job(job.id.clone());
-        self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+            TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why) => {
+                let component = Component::Job(job.id.clone());
+                let message = format!("Job {} was not run by {trigger}: {why}", job.id);
+                self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+            }
+        }
         Some(refusal)
     }
 

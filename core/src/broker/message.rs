@@ -47,6 +47,15 @@ pub struct Properties {
     pub user: Vec<(String, String)>,
 }
 
+/// What a PUBLISH of QoS 1 or 2 says of itself beside its content (MQTT 5.0 3.3.1.1, 2.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet {
+    /// Its packet identifier; free again once the client has the acknowledgement.
+    pub identifier: u16,
+    /// DUP: the client sent it before and never got its acknowledgement.
+    pub duplicate: bool,
+}
+
 /// A PUBLISH or a will as a client sent it; nothing is checked yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
@@ -58,6 +67,8 @@ pub struct Publication {
     pub qos: QoS,
     /// As sent.
     pub retain: bool,
+    /// `None` for QoS 0 and for wills, which are sent once.
+    pub packet: Option<Packet>,
     /// Message expiry interval, seconds.
     pub expiry_seconds: Option<u32>,
     /// MQTT 5.0 properties; `None` where there are none.
@@ -84,7 +95,7 @@ pub struct Message {
 impl Message {
     /// The message of an allowed publication.
     pub(super) fn new(now: Monotonic, topic: TopicName, publication: Publication) -> Self {
-        let Publication { topic: _, payload, qos, retain, expiry_seconds, properties } = publication;
+        let Publication { topic: _, payload, qos, retain, packet: _, expiry_seconds, properties } = publication;
         let expires_at = expiry_seconds.map(|seconds| now.plus_seconds(u64::from(seconds)));
         Self { topic, payload, qos, retain, expires_at, properties }
     }

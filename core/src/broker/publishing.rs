@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::effect::{BrokerEffect, BrokerEffects, CloseReason, PublishOutcome};
 use super::event::Version;
-use super::message::{Delivery, Message, Publication, QoS};
+use super::message::{Delivery, Message, Packet, Publication, QoS};
 use super::retained::{RETAINED_BYTES, RETAINED_MESSAGES};
 use super::session::Queued;
 use super::{Broker, WATCHED_TOPICS};
@@ -46,7 +46,8 @@ impl Broker {
             Decision::Allow => {
                 let subject = session.grant.subject.clone();
                 effects.push(BrokerEffect::AcknowledgePublish { connection, outcome: PublishOutcome::Accepted });
-                self.publish(now, connection, &subject, Message::new(now, topic, publication), effects);
+                let packet = publication.packet;
+                self.publish(now, connection, &subject, Message::new(now, topic, publication), packet, effects);
             }
             Decision::Deny(denial) => {
                 let outcome = if visible {
@@ -104,7 +105,7 @@ impl Broker {
         };
         match decision {
             (Decision::Allow, topic) => {
-                self.publish(now, connection, &grant.subject, Message::new(now, topic, will), effects);
+                self.publish(now, connection, &grant.subject, Message::new(now, topic, will), None, effects);
             }
             (Decision::Deny(mut denial), _) => {
                 denial.explanation.what = format!("The will is not published: {}", denial.explanation.what);
@@ -119,6 +120,7 @@ impl Broker {
         connection: ConnectionId,
         subject: &Subject,
         message: Message,
+        packet: Option<Packet>,
         effects: &mut BrokerEffects,
     ) {
         if WATCHED_TOPICS.contains(&message.topic.as_str()) {
@@ -126,6 +128,7 @@ impl Broker {
                 subject: subject.clone(),
                 topic: message.topic.to_string(),
                 payload: Arc::clone(&message.payload),
+                packet,
             }));
         }
         let message = Arc::new(message);

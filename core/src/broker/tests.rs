@@ -48,7 +48,15 @@ fn grant(spawn: u64, publish: &[&str], subscribe: &[&str]) -> Grant {
 
 fn publication(topic: &str, payload: &str, qos: QoS) -> Publication {
     let payload = Arc::from(payload.as_bytes());
-    Publication { topic: topic.to_string(), payload, qos, retain: false, expiry_seconds: None, properties: None }
+    Publication {
+        topic: topic.to_string(),
+        payload,
+        qos,
+        retain: false,
+        packet: None,
+        expiry_seconds: None,
+        properties: None,
+    }
 }
 
 impl Story {

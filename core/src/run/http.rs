@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
+use super::detail::Tokens;
 use super::launch::fill;
 use super::message::Request;
 use super::phase::{Call, Live, Phase};
@@ -140,7 +141,9 @@ impl Run {
         definition: &HttpRequestDefinition,
         turn: &mut Turn<'_>,
     ) -> Option<Next> {
-        let prepared = prepare(definition, &turn.surroundings.version, &self.lookup(turn));
+        let tokens = Tokens::of(turn);
+        let prepared = prepare(definition, &turn.surroundings.version, &tokens.noting(&self.lookup(turn)));
+        self.tell_tokens(task, tokens, turn);
         let Prepared { shown, url, mut headers, body, unknown } = match prepared {
             Ok(prepared) => prepared,
             Err(reason) => return Some(self.without_answer(&live, reason, turn)),
@@ -185,7 +188,7 @@ impl Run {
         let body = if request.is_some_and(|request| request.method == "HEAD") { &empty } else { body };
         self.record.set_result(code, record::masked(body, &self.secrets), String::new());
         self.record.set_http_status(status);
-        self.remember(live.index, code, &record::text(body));
+        self.remember(live.index, code, &record::text(body), turn);
         let next = self.task_ended(live.index, end, reason, &live, turn);
         self.advance(next, turn);
     }

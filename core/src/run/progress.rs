@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::detail::Tokens;
 use super::history::{Outcome, TaskRecord};
 use super::phase::{Live, Pause, Phase};
 use super::routing::{self, Next, TaskEnd};
@@ -14,15 +15,17 @@ use crate::event::ExitStatus;
 use crate::id::SpawnId;
 use crate::job::task::{ExecutionType, Task};
 use crate::limits::{TASK_RECORDS, TASKS_PER_RUN};
-use crate::log_message::Level;
 use crate::turn::Turn;
 
 impl Run {
     /// The job's own condition; an end where it is false.
-    pub(super) fn job_condition(&self, turn: &Turn<'_>) -> Option<Next> {
+    pub(super) fn job_condition(&self, turn: &mut Turn<'_>) -> Option<Next> {
         let evaluation = self.job.condition.as_ref()?.evaluate(&self.lookup(turn));
-        let reason = format!("The job's condition is false: {}.", evaluation.explanation);
-        (!evaluation.holds).then_some(Next::End(Outcome::Skipped, reason))
+        if evaluation.holds {
+            self.tell_condition(None, &evaluation.explanation, turn);
+            return None;
+        }
+        Some(Next::End(Outcome::Skipped, format!("The job's condition is false: {}.", evaluation.explanation)))
     }
 
     /// Considers tasks until one has to wait for the world, or the run ends.
@@ -68,7 +71,7 @@ impl Run {
             }
             self.executed = self.executed.saturating_add(1);
             if let Some(values) = held {
-                self.tell_condition(task, values, turn);
+                self.tell_condition(Some(task), &values, turn);
             }
             match self.execute(index, task, turn) {
                 Some(after) => next = after,
@@ -84,7 +87,9 @@ impl Run {
         if let Some(request) = &task.http {
             return self.call(live, task, request, turn);
         }
-        let filled = launch::fill(&task.arguments, &self.lookup(turn));
+        let tokens = Tokens::of(turn);
+        let filled = launch::fill(&task.arguments, &tokens.noting(&self.lookup(turn)));
+        self.tell_tokens(task, tokens, turn);
         let filled = match filled {
             Ok(filled) => filled,
             Err(error) => return Some(self.task_ended(index, TaskEnd::Failed, Some(error), &live, turn)),
@@ -108,13 +113,6 @@ impl Run {
         None
     }
 
-    /// Why a task with a condition was not skipped; the simulator shows it, the service logs it at `Debug`.
-    fn tell_condition(&self, task: &Task, values: String, turn: &mut Turn<'_>) {
-        let values = self.secrets.mask(values);
-        let message = format!("Task {} of run {}: the condition is true: {values}.", task.id, self.id);
-        self.log(Level::Debug, "ConditionHeld", message, turn);
-    }
-
     fn built_in_ended(
         &mut self,
         live: &Live,
@@ -124,7 +122,7 @@ impl Run {
         match result {
             Ok(done) => {
                 self.requests.extend(done.request);
-                self.remember(live.index, ExitStatus::Code(0), &done.stdout);
+                self.remember(live.index, ExitStatus::Code(0), &done.stdout, turn);
                 let shown = self.mask(done.stdout);
                 self.record.set_stdout(&shown);
                 self.task_ended(live.index, TaskEnd::Succeeded, None, live, turn)

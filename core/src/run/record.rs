@@ -223,12 +223,14 @@ impl Run {
 
     /// Records a skipped task; the next in list order follows.
     pub(super) fn task_skipped(&mut self, index: usize, task: &Task, skip: &Skip, turn: &mut Turn<'_>) -> Next {
-        if skip.by_setting
-            && let Err(error) = self.context.merge(&task.context_when_skipped)
-        {
-            self.warn(format!("contextWhenSkipped of '{}': {error}", task.id));
+        if skip.by_setting {
+            let merged = self.context.merge(&task.context_when_skipped);
+            self.secrets.learn(&self.context, &self.job.parameters);
+            match merged {
+                Ok(()) => self.tell_merge(task, "contextWhenSkipped", &task.context_when_skipped, turn),
+                Err(error) => self.warn(format!("contextWhenSkipped of '{}': {error}", task.id)),
+            }
         }
-        self.secrets.learn(&self.context, &self.job.parameters);
         let next = routing::in_list_order(&self.job, index, "Skipped: next in the list.");
         let mut record = TaskRecord::starting(&task.id);
         record.outcome = "Skipped".to_string();
@@ -241,7 +243,7 @@ impl Run {
     }
 
     /// Makes a task's result available to the tasks behind it: `{LastExitCode}`, `{LastOutput}`, `{taskId.ExitCode}`, merged JSON.
-    pub(super) fn remember(&mut self, index: usize, status: ExitStatus, stdout: &str) {
+    pub(super) fn remember(&mut self, index: usize, status: ExitStatus, stdout: &str, turn: &mut Turn<'_>) {
         let job = alloc::sync::Arc::clone(&self.job);
         let Some(task) = job.tasks.get(index) else { return };
         let code = match status {
@@ -251,21 +253,22 @@ impl Run {
         self.context.set_result("LastExitCode", code.clone());
         self.context.set_result(&format!("{}.ExitCode", task.id), code);
         if task.merge_stdout {
-            self.merge_stdout(task, stdout);
-            self.secrets.learn(&self.context, &job.parameters);
+            self.merge_stdout(task, stdout, turn);
         }
         self.context.set_result("LastOutput", Value::String(clip(stdout.trim_end())));
     }
 
     /// Only a standard output that is one JSON object as a whole is merged.
-    fn merge_stdout(&mut self, task: &Task, stdout: &str) {
+    fn merge_stdout(&mut self, task: &Task, stdout: &str, turn: &mut Turn<'_>) {
         let merged = match Json::parse(stdout.trim().as_bytes()).map(|json| json.to_value()) {
-            Ok(Value::Object(values)) => self.context.merge(&values),
+            Ok(Value::Object(values)) => self.context.merge(&values).map(|()| values),
             Ok(_) => Err(String::from("the output is JSON, but not an object.")),
             Err(error) => Err(format!("the output is not one JSON object: {error}")),
         };
-        if let Err(error) = merged {
-            self.warn(format!("Nothing of the output of '{}' was merged: {error}", task.id));
+        self.secrets.learn(&self.context, &self.job.parameters);
+        match merged {
+            Ok(values) => self.tell_merge(task, "its output", &values, turn),
+            Err(error) => self.warn(format!("Nothing of the output of '{}' was merged: {error}", task.id)),
         }
     }
 

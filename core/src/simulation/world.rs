@@ -26,7 +26,7 @@ use crate::event::{
 };
 use crate::id::{Component, PluginId, RequestId, RunId, SpawnId};
 use crate::limits::SIMULATED_EVENTS;
-use crate::log_message::LogRecord;
+use crate::log_message::{Level, LogRecord};
 use crate::run::history::RunRecord;
 use crate::time::{Monotonic, Now, WallTime};
 use crate::trust::PeerFacts;
@@ -68,9 +68,11 @@ struct Tree {
 
 impl World {
     pub(super) fn new(scenario: Scenario) -> Self {
-        let Scenario { mut surroundings, settings, definitions, trigger: _, assumptions, at } = scenario;
+        let Scenario { mut surroundings, mut settings, definitions, trigger: _, assumptions, at } = scenario;
         surroundings.admin_certificates.insert(ADMINISTRATOR.to_string());
         surroundings.started = Now { monotonic: Monotonic::default(), wall: at };
+        // A simulation tells every detail.
+        settings.log_level = Level::Debug;
         let endpoints = Endpoints { http: settings.http_port, https: settings.https_port, mqtt: settings.mqtt_port };
         Self {
             agent: Agent::new(settings, surroundings),
@@ -102,7 +104,12 @@ impl World {
                 let payload = json!({ "eventName": name, "context": context }).to_string().into_bytes();
                 let topic = "EventMessages".to_string();
                 if let Some(subject) = outside() {
-                    self.tell(Event::Broker(BrokerReport::Published { subject, topic, payload: payload.into() }));
+                    self.tell(Event::Broker(BrokerReport::Published {
+                        subject,
+                        topic,
+                        payload: payload.into(),
+                        packet: None,
+                    }));
                 }
             }
             Trigger::Job { id, context } => {

@@ -87,6 +87,44 @@ fn a_waiting_run_takes_the_new_definition_of_its_job() {
     world.quiet();
 }
 
+/// What was changed before it began counts: a job that may not run any more does not, and its waiting run says why.
+#[test]
+fn a_waiting_run_of_a_job_that_may_not_run_any_more_is_canceled() {
+    for (change, why) in [
+        (r#","enabled":false"#, "disabled"),
+        (r#","osFilter":{"windows":true}"#, "excluded here by osFilter"),
+        (r#","parameters":[{"name":"more","required":true}]"#, "'more' has no value"),
+    ] {
+        let files = [("Jobs/a", &*job("a", "")), ("Jobs/b", &job("b", ""))];
+        let mut world = World::with(r#"{"Settings":{"MaxConcurrentRuns":1}}"#, &files);
+        world.admin("POST", "/api/Jobs/a/trigger", "");
+        world.disk();
+        // One waits; the start of the other is not on disk yet when the definition changes.
+        let waiting = world.admin("POST", "/api/Jobs/b/trigger?wait=true", r#"{"given":1}"#);
+        world.disk();
+        world.admin("PUT", "/api/Jobs/b", &job("b", change));
+        // Where this system is excluded nobody asks for the program.
+        if !world.looks.is_empty() {
+            world.look("");
+        }
+        let recording = world.admin("POST", "/api/Jobs/b/trigger?wait=true", r#"{"given":2}"#);
+        world.disk();
+        for request in [waiting, recording] {
+            let run = world.body(request);
+            assert_eq!(
+                (&run["status"], &run["tasks"]),
+                (&"Canceled".into(), &serde_json::json!([])),
+                "{change}: {run}"
+            );
+            assert!(run["reason"].as_str().unwrap().contains(why), "{change}: {run}");
+        }
+        assert_eq!(world.history.values().filter(|run| run.status == "Canceled").count(), 2, "it is on record, too");
+        world.lives(1, "");
+        assert_eq!(world.spawns.len(), 1, "{change}: nothing of it ran");
+        world.quiet();
+    }
+}
+
 /// Every hour; the agent starts at 22:13:20 on 2023-11-14.
 fn after(missed: &str, due: &str, started: &str) -> World {
     let definition =

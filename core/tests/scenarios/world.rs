@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use castellan_core::acl::{Grant, Subject};
 use castellan_core::agent::Agent;
 use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
+use castellan_core::broker::message::Packet;
 use castellan_core::config::Settings;
 use castellan_core::effect::{
     BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
@@ -444,8 +445,13 @@ impl World {
     }
 
     pub fn publish(&mut self, subject: &Subject, topic: &str, payload: &str) {
-        let payload = payload.as_bytes().into();
-        self.tell(Event::Broker(BrokerReport::Published { subject: subject.clone(), topic: topic.into(), payload }));
+        self.publish_packet(subject, topic, payload, None);
+    }
+
+    /// The same with QoS 1 or 2.
+    pub fn publish_packet(&mut self, subject: &Subject, topic: &str, payload: &str, packet: Option<Packet>) {
+        let (subject, topic, payload) = (subject.clone(), topic.into(), payload.as_bytes().into());
+        self.tell(Event::Broker(BrokerReport::Published { subject, topic, payload, packet }));
     }
 
     /// A request with the admin certificate; its number.

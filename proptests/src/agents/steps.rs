@@ -204,7 +204,7 @@ impl World {
             Step::Published(number, topic, payload) => {
                 let (subject, topic) = (self.subject(*number), (*topic).to_owned());
                 let payload = Arc::from(payload.as_bytes());
-                self.tell(Event::Broker(BrokerReport::Published { subject, topic, payload }));
+                self.tell(Event::Broker(BrokerReport::Published { subject, topic, payload, packet: None }));
             }
             Step::Odd(odd) => self.odd(odd),
             Step::Stop => {

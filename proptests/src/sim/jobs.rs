@@ -25,12 +25,30 @@ enum Guard {
     NoSetting,
     /// `LastExitCode > 0`.
     AfterFailure,
+    /// The opposite, which a retry would break if it asked again.
+    UnlessFailure,
+    /// `n > 1`, where a task may have merged `n`.
+    Found,
+}
+
+/// How a task is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Program,
+    BuiltIn,
+    Http,
+    /// There is no session, so it fails at once.
+    User,
 }
 
 #[derive(Debug, Clone)]
 struct Task {
-    program: bool,
+    kind: Kind,
     guard: Guard,
+    /// Retries, and seconds before each.
+    retry: Option<(u64, u64)>,
+    /// Whether a JSON object that it writes is merged.
+    merges: bool,
     success: Option<Route>,
     failure: Option<Route>,
     goes_on: bool,
@@ -56,14 +74,18 @@ pub struct Job {
     pub priority: u64,
     /// What a trigger does while a run is active.
     pub overlap: Overlap,
+    /// The job that runs where this one's condition is false; a later one, so that alternates come to an end.
+    pub alternate: Option<usize>,
+    /// Whether missed runs are made up for.
+    pub makes_up: bool,
     condition: bool,
     schedule: Value,
     tasks: Vec<Task>,
 }
 
 impl Job {
-    /// The job of this number.
-    pub fn random(number: usize, dice: &mut Dice) -> Self {
+    /// The job of this number among so many.
+    pub fn random(number: usize, jobs: usize, dice: &mut Dice) -> Self {
         let count = dice.place(5).saturating_add(1);
         // Only programs route back: a loop of built-ins is over in one step and fills the world with its thousand records.
         let route = |dice: &mut Dice, from: usize| match dice.below(8) {
@@ -72,16 +94,24 @@ impl Job {
             _ => None,
         };
         let task = |place: usize, dice: &mut Dice| {
-            let program = dice.percent(70);
-            let from = if program { 0 } else { place.saturating_add(1) };
+            let kind = match dice.below(10) {
+                0..5 => Kind::Program,
+                5..7 => Kind::Http,
+                7..9 => Kind::BuiltIn,
+                _ => Kind::User,
+            };
+            let from = if matches!(kind, Kind::Program | Kind::Http) { 0 } else { place.saturating_add(1) };
             let guard = match dice.below(10) {
                 0 => Guard::Elsewhere,
                 1 => Guard::NoSetting,
                 2 => Guard::AfterFailure,
+                3 => Guard::UnlessFailure,
+                4 => Guard::Found,
                 _ => Guard::None,
             };
+            let retry = dice.percent(40).then(|| (dice.below(2).saturating_add(1), dice.below(3)));
             let (success, failure) = (route(dice, from), route(dice, from));
-            Task { program, guard, success, failure, goes_on: dice.percent(30) }
+            Task { kind, guard, retry, merges: dice.percent(40), success, failure, goes_on: dice.percent(30) }
         };
         let tasks = (0..count).map(|place| task(place, dice)).collect();
         let schedule = match dice.below(4) {
@@ -95,11 +125,15 @@ impl Job {
             1 => Overlap::Skip,
             _ => Overlap::Parallel,
         };
-        let condition = !dice.percent(10);
+        let condition = !dice.percent(20);
+        let later = jobs.saturating_sub(number).saturating_sub(1);
+        let alternate = (later > 0).then(|| number.saturating_add(1).saturating_add(dice.place(later)));
         Self {
             id: format!("job{number}"),
             priority: dice.below(3).saturating_add(4),
             overlap,
+            alternate: alternate.filter(|_| dice.percent(70)),
+            makes_up: dice.percent(70),
             condition,
             schedule,
             tasks,
@@ -114,16 +148,23 @@ impl Job {
             None => Value::Null,
         };
         let task = |(place, task): (usize, &Task)| {
-            let command = if task.program { "program" } else { "echo" };
-            let mut document = json!({
-                "id": format!("t{place}"), "command": command, "arguments": format!("{{RunId}} t{place}"),
-                "timeoutSeconds": 20, "continueOnFailure": task.goes_on,
-            });
+            let (id, command) = (format!("t{place}"), if task.kind == Kind::BuiltIn { "echo" } else { "program" });
+            let mut document = if task.kind == Kind::Http {
+                json!({ "id": id, "executionType": "Http", "method": "GET", "url": "https://x.example/{RunId}" })
+            } else {
+                json!({ "id": id, "command": command, "arguments": format!("{{RunId}} t{place}") })
+            };
             let mut set = |name: &str, value: Value| {
                 if let Some(object) = document.as_object_mut().filter(|_| !value.is_null()) {
                     object.insert(name.to_owned(), value);
                 }
             };
+            set("timeoutSeconds", json!(20));
+            set("continueOnFailure", json!(task.goes_on));
+            set("mergeStdoutJsonIntoContext", json!(task.merges));
+            set("executionType", if task.kind == Kind::User { json!("User") } else { Value::Null });
+            let retry = task.retry.map(|(attempts, delay)| json!({ "attempts": attempts, "delaySeconds": delay }));
+            set("retry", retry.unwrap_or_default());
             set("onSuccess", route(task.success));
             set("onFailure", route(task.failure));
             match task.guard {
@@ -131,6 +172,8 @@ impl Job {
                 Guard::Elsewhere => set("osFilter", json!({"windows": true})),
                 Guard::NoSetting => set("skipWhenPluginSettingFalse", json!("Nobody:nothing")),
                 Guard::AfterFailure => set("condition", json!("exists(LastExitCode) && LastExitCode > 0")),
+                Guard::UnlessFailure => set("condition", json!("!(exists(LastExitCode) && LastExitCode > 0)")),
+                Guard::Found => set("condition", json!("exists(n) && n > 1")),
             }
             document
         };
@@ -142,7 +185,7 @@ impl Job {
         };
         let mut document = json!({
             "id": self.id, "name": self.id, "priority": self.priority, "overlap": overlap, "events": ["Startup", "Go"],
-            "missedRuns": "runOnce", "tasks": tasks,
+            "missedRuns": if self.makes_up { "runOnce" } else { "skip" }, "tasks": tasks,
         });
         if let Some(object) = document.as_object_mut() {
             if !self.schedule.is_null() {
@@ -150,6 +193,9 @@ impl Job {
             }
             if !self.condition {
                 object.insert(String::from("condition"), json!("1 > 2"));
+            }
+            if let Some(alternate) = self.alternate {
+                object.insert(String::from("alternateJobId"), json!(format!("job{alternate}")));
             }
         }
         document.to_string().into_bytes()
@@ -177,8 +223,8 @@ impl Job {
 
     /// Walks the tasks of a record; the outcome, where the walk comes to an end.
     fn follow(&self, record: &RunRecord) -> Result<Option<Outcome>, String> {
-        let (mut place, mut executed, mut last) = (0_usize, 0_usize, None);
-        let mut over = None;
+        let (mut place, mut executed, mut last, mut found) = (0_usize, 0_usize, None, None);
+        let (mut over, mut retries) = (None, 0);
         for done in &record.tasks {
             if let Some(outcome) = over {
                 return Err(format!("{} follows although the run is over as {outcome:?}", done.task_id));
@@ -188,9 +234,13 @@ impl Job {
                 return Err(format!("{} follows where t{place} should", done.task_id));
             }
             let is_skipped = match task.guard {
+                // A retry does not ask again.
+                _ if retries > 0 => false,
                 Guard::None => false,
                 Guard::Elsewhere | Guard::NoSetting => true,
                 Guard::AfterFailure => last.is_none_or(|code| code <= 0),
+                Guard::UnlessFailure => last.is_some_and(|code| code > 0),
+                Guard::Found => found.is_none_or(|found| found <= 1),
             };
             if is_skipped != (done.outcome == "Skipped") {
                 return Err(format!("t{place} is {} and should be skipped: {is_skipped}", done.outcome));
@@ -198,11 +248,20 @@ impl Job {
             let mut next = place.saturating_add(1);
             if !is_skipped {
                 executed = executed.saturating_add(1);
-                last = code(done).or(last);
-                match self.after(task, done)? {
-                    Some(Ok(target)) => next = target,
-                    Some(Err(outcome)) => over = Some(outcome),
-                    None => {}
+                // A request that nobody answered has the exit code -1.
+                last = code(done).or(if task.kind == Kind::Http { Some(-1) } else { last });
+                found = if task.merges { merged(done).or(found) } else { found };
+                let may_be_retried = matches!(done.outcome.as_str(), "Failed" | "TimedOut");
+                if may_be_retried && task.retry.is_some_and(|(attempts, _)| retries < attempts) {
+                    retries = retries.saturating_add(1);
+                    next = place;
+                } else {
+                    retries = 0;
+                    match self.after(task, done)? {
+                        Some(Ok(target)) => next = target,
+                        Some(Err(outcome)) => over = Some(outcome),
+                        None => {}
+                    }
                 }
             }
             place = next;
@@ -215,6 +274,13 @@ impl Job {
 
     /// Where an executed task leads: to a task, to the end, or (`None`) to the next in the list.
     fn after(&self, task: &Task, done: &TaskRecord) -> Result<Option<Result<usize, Outcome>>, String> {
+        let is_without_session = done.reason.as_deref().is_some_and(|reason| reason.starts_with("NoActiveSession"));
+        if (task.kind == Kind::User) != is_without_session {
+            return Err(format!(
+                "{} is a task of {:?} and {} because {:?}",
+                done.task_id, task.kind, done.outcome, done.reason
+            ));
+        }
         let (route, end) = match done.outcome.as_str() {
             "Succeeded" if code(done) == Some(0) => (task.success, Outcome::Succeeded),
             "Failed" if code(done) != Some(0) => (task.failure, Outcome::Failed),
@@ -230,6 +296,12 @@ impl Job {
             None => Some(Err(end)),
         })
     }
+}
+
+/// The `n` that a task merged.
+fn merged(done: &TaskRecord) -> Option<u64> {
+    let written: Value = serde_json::from_str(&done.stdout).ok()?;
+    written.get("n")?.as_u64()
 }
 
 /// The exit code as conditions see it: a signal counts 128 and its number.

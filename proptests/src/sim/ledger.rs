@@ -1,8 +1,10 @@
 //! What the simulated world holds against the agent: every invariant by its name, over all the agent's lives.
 
+mod due;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use castellan_core::id::SpawnId;
+use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::run::history::{Outcome, RunRecord};
 
 use super::jobs::{Job, Overlap};
@@ -34,6 +36,8 @@ struct Known {
     job: usize,
     order: u64,
     stage: Stage,
+    /// The job that must run instead of it.
+    alternate: Option<usize>,
 }
 
 /// What is known of all runs.
@@ -43,8 +47,14 @@ pub(super) struct Ledger {
     runs: BTreeMap<String, Known>,
     /// Runs that somebody was told of.
     accepted: BTreeSet<String>,
-    /// Due instants that became a run in this life.
-    due: BTreeSet<(usize, String)>,
+    /// Due instants that became a run.
+    due: due::Due,
+    /// Runs by job and message of an event.
+    by_message: BTreeMap<(usize, u64), usize>,
+    /// Jobs that must run now, instead of one whose condition was false, with that job.
+    alternates: Vec<(usize, usize)>,
+    /// Requests that wait for an answer, with their run.
+    calls: BTreeMap<TicketId, String>,
     /// Programs that run now, with their run.
     programs: BTreeMap<SpawnId, String>,
     /// Runs in the history.
@@ -59,7 +69,9 @@ impl Ledger {
     /// The agent died: what was in its memory is gone, and so are its processes.
     pub(super) fn on_death(&mut self) {
         self.runs.clear();
-        self.due.clear();
+        self.by_message.clear();
+        self.alternates.clear();
+        self.calls.clear();
         self.programs.clear();
     }
 
@@ -85,14 +97,13 @@ impl Ledger {
             if self.disk.contains_key(run) || self.runs.contains_key(run) {
                 return broken("one-outcome", format!("run {run} begins twice"));
             }
-            if record.trigger.starts_with("schedule, due") && !self.due.insert((number, record.trigger.clone())) {
-                return broken("due-once", format!("{} ran twice by {}", job.id, record.trigger));
-            }
+            self.due.on_begin(job, record)?;
+            self.on_begun(jobs, number, record)?;
             let there = self.runs.values().any(|known| known.job == number);
             if job.overlap == Overlap::Skip && there {
                 return broken("overlap", format!("run {run} of {} begins beside another", job.id));
             }
-            self.runs.insert(run.clone(), Known { job: number, order, stage: Stage::Recording });
+            self.runs.insert(run.clone(), Known { job: number, order, stage: Stage::Recording, alternate: None });
             return Ok(());
         };
         job.judge(record).or_else(|why| broken("route", format!("run {run} of {}: {why}", job.id)))?;
@@ -101,11 +112,54 @@ impl Ledger {
                 return broken("one-outcome", format!("run {run} ends twice"));
             }
             known.stage = Stage::Closing;
+            known.alternate = job.alternate.filter(|_| outcome == Outcome::Skipped);
             self.executed = self.executed.saturating_add(record.tasks.len());
         } else if outcome != Outcome::Lost {
             return broken("one-outcome", format!("run {run} ends as {outcome:?} and never began in this life"));
         }
         Ok(())
+    }
+
+    /// What a run was begun by: an alternate stands in for a run that was skipped, a message is counted.
+    fn on_begun(&mut self, jobs: &[Job], number: usize, record: &RunRecord) -> Result<(), Broken> {
+        if let Some(former) = record.trigger.strip_prefix("alternate of ") {
+            let former = jobs.iter().position(|job| job.id == former);
+            let place = self.alternates.iter().position(|(from, to)| Some(*from) == former && *to == number);
+            match place {
+                Some(place) => drop(self.alternates.remove(place)),
+                None => return broken("alternate", format!("run {} stands in for nobody", record.run_id)),
+            }
+        }
+        let message = record.context.get("message").and_then(serde_json::Value::as_u64);
+        if let Some(message) = message.filter(|_| record.trigger.starts_with("event ")) {
+            let runs = self.by_message.entry((number, message)).or_default();
+            *runs = runs.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Runs of a job that a message began in this life.
+    pub(super) fn runs_by(&self, job: usize, message: u64) -> usize {
+        self.by_message.get(&(job, message)).copied().unwrap_or_default()
+    }
+
+    /// Whether a limit may keep a job from being run: on starts by events in a minute, or on waiting runs.
+    pub(super) fn is_crowded(&self, job: usize) -> bool {
+        let messages = self.by_message.keys().filter(|(started, _)| *started == job).count();
+        messages > 90 || self.runs.len() > 200
+    }
+
+    /// Every job whose alternate may run has it by now.
+    pub(super) fn on_step(&mut self, jobs: &[Job]) -> Result<(), Broken> {
+        let missing = std::mem::take(&mut self.alternates);
+        let may_run =
+            |job: usize| jobs.get(job).is_some_and(|job| job.overlap != Overlap::Skip) && !self.is_crowded(job);
+        match missing.into_iter().find(|(_, alternate)| may_run(*alternate)) {
+            Some((job, alternate)) => {
+                broken("alternate", format!("job{job} was skipped and job{alternate} did not run"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A record reached the disk. An outcome that stands there is final.
@@ -127,6 +181,7 @@ impl Ledger {
         match self.runs.get_mut(run) {
             Some(known) if known.stage == Stage::Recording && well => known.stage = Stage::Waiting,
             Some(known) if known.stage == Stage::Closing && is_end => {
+                self.alternates.extend(known.alternate.map(|alternate| (known.job, alternate)));
                 self.runs.remove(run);
             }
             Some(_) | None => {}
@@ -166,6 +221,21 @@ impl Ledger {
         Ok(())
     }
 
+    /// A request is sent.
+    pub(super) fn on_call(&mut self, ticket: TicketId, run: &str) -> Result<(), Broken> {
+        self.on_spawn(run)?;
+        if self.calls.values().any(|other| other == run) {
+            return broken("route", format!("run {run} has two requests at once"));
+        }
+        self.calls.insert(ticket, run.to_owned());
+        Ok(())
+    }
+
+    /// A request is over.
+    pub(super) fn on_called(&mut self, ticket: TicketId) {
+        self.calls.remove(&ticket);
+    }
+
     /// A program is asked for.
     pub(super) fn on_spawn(&mut self, run: &str) -> Result<(), Broken> {
         let active = self.runs.get(run).is_some_and(|known| known.stage == Stage::Active);
@@ -181,8 +251,8 @@ impl Ledger {
 
     /// A program runs.
     pub(super) fn on_release(&mut self, places: usize, spawn: SpawnId, run: &str) -> Result<(), Broken> {
-        if self.programs.values().any(|other| other == run) {
-            return broken("route", format!("run {run} has two programs at once"));
+        if self.programs.values().chain(self.calls.values()).any(|other| other == run) {
+            return broken("route", format!("run {run} does two things at once"));
         }
         self.programs.insert(spawn, run.to_owned());
         if self.programs.len() > places {

@@ -1,8 +1,10 @@
 //! The ports of the simulated machine: what they are asked, what they owe, and how they answer.
 
-use castellan_core::effect::{BrokerOrder, Effect, LostOrder, ProcessOrder, StoreOrder};
-use castellan_core::event::{BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, ProcessReport, StoreReport};
-use castellan_core::id::{RunId, SpawnId, TicketId};
+use castellan_core::effect::{BrokerOrder, Effect, HttpOrder, LostOrder, ProcessOrder, StoreOrder, TreeSignal};
+use castellan_core::event::{
+    BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, HttpReport, ProcessReport, StoreReport,
+};
+use castellan_core::id::{Component, RunId, SpawnId, TicketId};
 use castellan_core::run::history::RunRecord;
 use serde_json::Value;
 
@@ -11,6 +13,8 @@ use super::ledger::{Broken, broken};
 
 /// SIGTERM's number.
 const TERM: i32 = 15;
+/// SIGKILL's number.
+const KILL: i32 = 9;
 
 /// An answer that is due.
 #[derive(Debug)]
@@ -22,6 +26,7 @@ pub(super) enum Owed {
     Collect(SpawnId),
     Discard(SpawnId),
     Write(TicketId, Box<RunRecord>),
+    Http(TicketId),
     BrokerStop,
 }
 
@@ -36,6 +41,7 @@ impl Owed {
             | Self::Exit(_)
             | Self::Collect(_)
             | Self::Discard(_)
+            | Self::Http(_)
             | Self::BrokerStop => None,
         }
     }
@@ -48,7 +54,7 @@ impl Owed {
             | Self::Exit(spawn)
             | Self::Collect(spawn)
             | Self::Discard(spawn) => Some(*spawn),
-            Self::Write(..) | Self::BrokerStop => None,
+            Self::Write(..) | Self::Http(_) | Self::BrokerStop => None,
         }
     }
 
@@ -56,9 +62,10 @@ impl Owed {
     pub(super) fn is_in_line_with(&self, other: &Self) -> bool {
         match (self.spawn(), other.spawn()) {
             (Some(left), Some(right)) => left == right,
-            (None, None) => {
-                matches!((self, other), (Self::Write(..), Self::Write(..)) | (Self::BrokerStop, Self::BrokerStop))
-            }
+            (None, None) => match (self, other) {
+                (Self::Http(left), Self::Http(right)) => left == right,
+                both => matches!(both, (Self::Write(..), Self::Write(..)) | (Self::BrokerStop, Self::BrokerStop)),
+            },
             (Some(_), None) | (None, Some(_)) => false,
         }
     }
@@ -94,8 +101,20 @@ impl World<'_> {
                 }
             }
             Effect::Exit => self.exited = true,
-            // The jobs of these worlds have no Http tasks.
-            Effect::Store(_) | Effect::Broker(_) | Effect::Http(_) | Effect::Log(_) => {}
+            Effect::Http(HttpOrder::Send(call)) => {
+                let run = call.url.target.trim_start_matches('/').to_owned();
+                self.ledger.on_call(call.ticket, &run)?;
+                if may_be_lost {
+                    self.ledger.on_called(call.ticket);
+                } else if self.dice.percent(95) {
+                    self.owed.push_back(Owed::Http(call.ticket));
+                }
+            }
+            Effect::Http(HttpOrder::Cancel { ticket }) => {
+                self.ledger.on_called(ticket);
+                self.owed.retain(|owed| !matches!(owed, Owed::Http(other) if *other == ticket));
+            }
+            Effect::Store(_) | Effect::Broker(_) | Effect::Log(_) => {}
         }
         Ok(may_be_lost.then(|| Event::Lost { order, why: String::from("the queue is full") }))
     }
@@ -111,6 +130,10 @@ impl World<'_> {
 
     fn on_order(&mut self, order: ProcessOrder, is_lost: bool) -> Result<(), Broken> {
         let owed = match order {
+            ProcessOrder::Spawn(request) if matches!(request.component, Component::Plugin(_)) => {
+                self.plugins.insert(request.spawn, false);
+                Owed::Spawn(request.spawn)
+            }
             ProcessOrder::Spawn(request) => {
                 let run = request.arguments.first().cloned().unwrap_or_default();
                 self.ledger.on_spawn(&run)?;
@@ -119,7 +142,9 @@ impl World<'_> {
             }
             ProcessOrder::Release { spawn, .. } => {
                 let run = self.spawns.get(&spawn).cloned().unwrap_or_default();
-                if !is_lost {
+                if !is_lost && self.plugins.contains_key(&spawn) {
+                    self.on_plugin_released(spawn)?;
+                } else if !is_lost {
                     self.ledger.on_release(self.places, spawn, &run)?;
                 }
                 Owed::Started(spawn)
@@ -128,9 +153,9 @@ impl World<'_> {
                 self.owed.retain(|owed| owed.spawn() != Some(spawn));
                 Owed::Abort(spawn, reason)
             }
-            ProcessOrder::Signal { spawn, .. } => {
+            ProcessOrder::Signal { spawn, signal } => {
                 if !is_lost {
-                    self.signaled.insert(spawn);
+                    self.on_signal(spawn, signal);
                 }
                 return Ok(());
             }
@@ -142,6 +167,28 @@ impl World<'_> {
             self.owed.push_back(owed);
         }
         Ok(())
+    }
+
+    /// A program that hangs ends by the first signal that it does not ignore.
+    fn on_signal(&mut self, spawn: SpawnId, signal: TreeSignal) {
+        self.signaled.insert(spawn, if signal == TreeSignal::Kill { KILL } else { TERM });
+        let ends = self.hanging.get(&spawn).is_some_and(|is_stubborn| signal == TreeSignal::Kill || !is_stubborn);
+        if ends {
+            self.hanging.remove(&spawn);
+            self.owed.push_back(Owed::Exit(spawn));
+        }
+    }
+
+    fn on_exit(&mut self, spawn: SpawnId) {
+        self.ledger.on_exit(spawn);
+        self.plugins.remove(&spawn);
+    }
+
+    /// What a program or a server writes: nothing, or something to merge.
+    fn written(&mut self) -> Captured {
+        let written =
+            if self.dice.percent(50) { Vec::new() } else { format!("{{\"n\":{}}}", self.dice.below(4)).into_bytes() };
+        Captured::of(written)
     }
 
     /// Gives an answer that is due.
@@ -161,32 +208,49 @@ impl World<'_> {
                 },
             },
             Owed::Started(spawn) if fails => {
-                self.ledger.on_exit(spawn);
+                self.on_exit(spawn);
                 failed(spawn, "exec failed")
             }
             Owed::Started(spawn) => {
-                self.owed.push_back(Owed::Exit(spawn));
+                let hangs = self.dice.percent(if self.plugins.contains_key(&spawn) { 70 } else { 5 });
+                if hangs && !self.signaled.contains_key(&spawn) {
+                    self.hanging.insert(spawn, self.dice.percent(30));
+                } else {
+                    self.owed.push_back(Owed::Exit(spawn));
+                }
                 ProcessReport::Started { spawn }
             }
             Owed::Abort(spawn, reason) => {
-                self.ledger.on_exit(spawn);
+                self.on_exit(spawn);
                 failed(spawn, &reason)
             }
             Owed::Exit(spawn) => {
-                self.ledger.on_exit(spawn);
+                self.on_exit(spawn);
                 let code = if self.dice.percent(75) { 0 } else { i32::from(self.dice.percent(50)).saturating_add(1) };
-                let is_signaled = self.signaled.contains(&spawn);
-                let status = if is_signaled { ExitStatus::Signal(TERM) } else { ExitStatus::Code(code) };
+                let status =
+                    self.signaled.get(&spawn).map_or(ExitStatus::Code(code), |signal| ExitStatus::Signal(*signal));
                 ProcessReport::Exited { spawn, status }
             }
             Owed::Collect(spawn) => {
-                ProcessReport::Collected { spawn, stdout: Captured::default(), stderr: Captured::default() }
+                ProcessReport::Collected { spawn, stdout: self.written(), stderr: Captured::default() }
             }
             Owed::Discard(spawn) => ProcessReport::Discarded { spawn },
+            Owed::Http(ticket) => return self.answer_call(ticket, fails),
             Owed::Write(ticket, record) => return self.write(ticket, *record),
             Owed::BrokerStop => return self.tell(Event::Broker(BrokerReport::Stopped)),
         };
         self.tell(Event::Process(report))
+    }
+
+    fn answer_call(&mut self, ticket: TicketId, fails: bool) -> Result<(), Broken> {
+        self.ledger.on_called(ticket);
+        let status = if self.dice.percent(75) { 200 } else { 404 };
+        let body = self.written();
+        self.tell(Event::Http(if fails {
+            HttpReport::Failed { ticket, reason: String::from("nobody listens") }
+        } else {
+            HttpReport::Answered { ticket, status, body }
+        }))
     }
 
     fn write(&mut self, ticket: TicketId, record: RunRecord) -> Result<(), Broken> {

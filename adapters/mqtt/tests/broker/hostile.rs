@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
+use castellan_core::broker::message::Packet;
 use castellan_core::event::BrokerReport;
 use rustls::pki_types::ServerName;
 
@@ -92,6 +93,24 @@ fn broken_packets_close_their_connection_and_no_other() {
     }
     bystander.subscribe(&["open/a"], 1);
     bystander.expect(&Seen::Subscribed(vec![1]));
+    house.close();
+}
+
+/// A client that missed an acknowledgement may send its packet again (MQTT 5.0 4.4); the agent is told which packet it was.
+#[test]
+fn a_packet_that_is_sent_again_is_reported_as_such() {
+    let house = House::open();
+    let publish = |first: u8| [&[first, 18, 0, 12], b"KeeperLogger".as_slice(), &[0, 7, 0, b'x']].concat();
+    let goodbye = b"\xe0\x00".to_vec();
+    for first in [0x32, 0x3A, 0x34, 0x3C] {
+        let answer = answer_to(&house, &[connect("writer_Tok_1"), publish(first), goodbye.clone()].concat());
+        assert_eq!(answer.first(), Some(&0x20), "{answer:?}");
+        let packet = house.report("the message", |report| match report {
+            BrokerReport::Published { packet, .. } => Some(packet),
+            _ => None,
+        });
+        assert_eq!(packet, Some(Packet { identifier: 7, duplicate: first & 8 != 0 }), "{first:#x}");
+    }
     house.close();
 }
 

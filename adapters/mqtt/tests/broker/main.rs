@@ -59,7 +59,7 @@ fn allowed_publish<P: Client, S: Client>() {
     publisher.publish("KeeperLogger", 1, false, "{}");
     publisher.expect(&Seen::Acknowledged(0));
     let (subject, payload) = house.report("a log message", |report| match report {
-        BrokerReport::Published { subject, topic, payload } if topic == "KeeperLogger" => Some((subject, payload)),
+        BrokerReport::Published { subject, topic, payload, .. } if topic == "KeeperLogger" => Some((subject, payload)),
         _ => None,
     });
     assert_eq!((subject.pid, &*payload), (2, b"{}".as_slice()));
