@@ -10,11 +10,12 @@
 
 mod accept;
 pub mod client;
+mod connection;
 mod outbox;
-mod pump;
+mod packets3;
+mod packets5;
 mod shell;
-mod v3;
-mod v5;
+mod wire;
 
 use std::fmt;
 use std::io;
