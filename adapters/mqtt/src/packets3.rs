@@ -33,8 +33,9 @@ pub(crate) const fn library_qos(qos: QoS) -> ntex_mqtt::QoS {
 
 /// A packet of a client that is not a PUBLISH.
 pub(crate) fn frame(packet: Packet) -> Frame {
-    let acknowledgement =
-        |step, packet: NonZeroU16| Frame::Packet(Incoming::Acknowledgement { step, packet: packet.get(), failed: false });
+    let acknowledgement = |step, packet: NonZeroU16| {
+        Frame::Packet(Incoming::Acknowledgement { step, packet: packet.get(), failed: false })
+    };
     match packet {
         Packet::Connect(connect) => Frame::Connect(Box::new(connected(&connect))),
         Packet::PublishAck { packet_id } => acknowledgement(Step::Ack, packet_id),
@@ -43,7 +44,10 @@ pub(crate) fn frame(packet: Packet) -> Frame {
         Packet::PublishComplete { packet_id } => acknowledgement(Step::Comp, packet_id),
         Packet::Subscribe { packet_id, topic_filters } => Frame::Packet(Incoming::Subscribe {
             packet: packet_id.get(),
-            requests: topic_filters.iter().map(|(filter, level)| SubscribeRequest::plain(filter.to_string(), qos(*level))).collect(),
+            requests: topic_filters
+                .iter()
+                .map(|(filter, level)| SubscribeRequest::plain(filter.to_string(), qos(*level)))
+                .collect(),
             identifier: None,
         }),
         Packet::Unsubscribe { packet_id, topic_filters } => Frame::Packet(Incoming::Unsubscribe {

@@ -46,7 +46,9 @@ pub(crate) fn frame(packet: Packet) -> Frame {
             keep_will: disconnect.reason_code != DisconnectReasonCode::NormalDisconnection,
             session_expiry_seconds: disconnect.session_expiry_interval_secs,
         }),
-        Packet::Auth(_) => Frame::violation(ReasonCode::ProtocolError, "It sent AUTH without an authentication method."),
+        Packet::Auth(_) => {
+            Frame::violation(ReasonCode::ProtocolError, "It sent AUTH without an authentication method.")
+        }
         Packet::ConnectAck(_) | Packet::SubscribeAck(_) | Packet::UnsubscribeAck(_) | Packet::PingResponse => {
             Frame::violation(ReasonCode::ProtocolError, "It sent a packet that only a server sends.")
         }
@@ -103,7 +105,10 @@ pub(crate) fn publish(publish: &codec::Publish, payload: &Bytes) -> Frame {
     let sent = &publish.properties;
     if !sent.subscription_ids.is_empty() {
         // MQTT 5.0 3.3.4.
-        return Frame::violation(ReasonCode::ProtocolError, "A client's PUBLISH cannot have a subscription identifier.");
+        return Frame::violation(
+            ReasonCode::ProtocolError,
+            "A client's PUBLISH cannot have a subscription identifier.",
+        );
     }
     Frame::Packet(Incoming::Publish(IncomingPublish {
         packet: publish.packet_id.map(NonZeroU16::get),
@@ -219,7 +224,8 @@ fn acknowledgement(step: Step, packet: u16, reason: ReasonCode, note: Option<Str
             if step == Step::Ack { Packet::PublishAck(ack) } else { Packet::PublishReceived(ack) }
         }
         Step::Rel | Step::Comp => {
-            let reason_code = PublishAck2Reason::try_from(reason.number()).unwrap_or(PublishAck2Reason::PacketIdNotFound);
+            let reason_code =
+                PublishAck2Reason::try_from(reason.number()).unwrap_or(PublishAck2Reason::PacketIdNotFound);
             let ack = codec::PublishAck2 { packet_id, reason_code, properties: Vec::new(), reason_string };
             if step == Step::Rel { Packet::PublishRelease(ack) } else { Packet::PublishComplete(ack) }
         }

@@ -79,7 +79,7 @@ impl Broker {
                 session.expiry_seconds = 0;
             }
             if session.link.is_some() {
-                self.timers.set(Timer::Revoked(*id), now.plus_millis(REVOKE_GRACE_MILLIS));
+                self.timers.set_first(Timer::Revoked(*id), now.plus_millis(REVOKE_GRACE_MILLIS));
             } else if session.expiry_seconds == 0 {
                 over.push(*id);
             }

@@ -11,7 +11,8 @@ use super::packet::{Connect, ConnectAck, Outgoing, ReasonCode, Version, Will};
 use super::session::{Link, Session, SessionId};
 use super::timers::Timer;
 use super::{
-    Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, RECEIVE_MAXIMUM, SESSION_EXPIRY_SECONDS, Stop, TOPIC_ALIASES,
+    Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, RECEIVE_MAXIMUM, SESSION_EXPIRY_SECONDS, Stop,
+    TOPIC_ALIASES,
 };
 use crate::acl::topic::TopicName;
 use crate::acl::{Action, Decision, Denial, Grant};
@@ -49,7 +50,8 @@ impl Broker {
             return;
         }
         if connect.has_authentication_method {
-            let note = String::from("Enhanced authentication is not offered; connect without an authentication method.");
+            let note =
+                String::from("Enhanced authentication is not offered; connect without an authentication method.");
             self.refuse(connection, ConnectRefusal::BadAuthenticationMethod, note, effects);
             return;
         }
@@ -164,7 +166,13 @@ impl Broker {
 
     /// The session that the client goes on with, and whether it was there before (MQTT 5.0 3.1.2.4). A plugin that was started
     /// again has another process id and so another client id: it goes on with the session that its former process left.
-    fn take_up(&mut self, now: Monotonic, connect: &Connect, grant: &Arc<Grant>, effects: &mut BrokerEffects) -> (SessionId, bool) {
+    fn take_up(
+        &mut self,
+        now: Monotonic,
+        connect: &Connect,
+        grant: &Arc<Grant>,
+        effects: &mut BrokerEffects,
+    ) -> (SessionId, bool) {
         let kept = self.client_ids.get(&connect.client_id).copied();
         let kept = kept.filter(|id| self.is_same_process(*id, grant)).or_else(|| self.left_behind(grant));
         if let Some(kept) = kept.filter(|_| !connect.clean_start) {

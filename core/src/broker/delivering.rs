@@ -215,4 +215,3 @@ fn too_large(subject: Subject, delivery: &Delivery) -> BrokerReport {
     );
     BrokerReport::Dropped { subject, messages: 1, explanation }
 }
-

@@ -51,7 +51,8 @@ impl Window {
     /// The first unfinished message at this place or after it.
     pub(super) fn from(&self, place: u64) -> Option<(u64, u16, &Inflight)> {
         let skipped = usize::try_from(place.saturating_sub(self.first)).ok()?;
-        let (offset, found) = self.places.iter().enumerate().skip(skipped).find_map(|(offset, one)| Some((offset, one.as_ref()?)))?;
+        let (offset, found) =
+            self.places.iter().enumerate().skip(skipped).find_map(|(offset, one)| Some((offset, one.as_ref()?)))?;
         let place = self.first.saturating_add(u64::try_from(offset).ok()?);
         Some((place, identifier(place)?, found))
     }

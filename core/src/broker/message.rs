@@ -129,7 +129,16 @@ impl Delivery {
     /// A message as it goes to one client, not sent yet.
     pub(super) fn new(message: &Arc<Message>, qos: QoS, retain: bool, identifiers: Vec<u32>) -> Self {
         let message = Arc::clone(message);
-        Self { qos: message.qos.min(qos), message, retain, identifiers, expiry_seconds: None, packet: None, dup: false, share: None }
+        Self {
+            qos: message.qos.min(qos),
+            message,
+            retain,
+            identifiers,
+            expiry_seconds: None,
+            packet: None,
+            dup: false,
+            share: None,
+        }
     }
 
     /// What keeping it costs, bytes, as if nobody else kept the same message.
@@ -156,7 +165,8 @@ impl Delivery {
     /// Bytes of its properties without their length (MQTT 5.0 3.3.2.3).
     fn property_bytes(&self) -> usize {
         let expiry = if self.expiry_seconds.is_some() { 5 } else { 0 };
-        let identifiers = self.identifiers.iter().map(|id| usize::try_from(*id).map_or(5, variable_bytes).saturating_add(1));
+        let identifiers =
+            self.identifiers.iter().map(|id| usize::try_from(*id).map_or(5, variable_bytes).saturating_add(1));
         let own = sum(identifiers).saturating_add(expiry);
         let Some(properties) = self.message.properties.as_deref() else {
             return own;

@@ -22,7 +22,13 @@ use crate::why::Explanation;
 struct Violation(ReasonCode, String);
 
 impl Broker {
-    pub(super) fn on_publish(&mut self, now: Monotonic, id: SessionId, publish: IncomingPublish, effects: &mut BrokerEffects) {
+    pub(super) fn on_publish(
+        &mut self,
+        now: Monotonic,
+        id: SessionId,
+        publish: IncomingPublish,
+        effects: &mut BrokerEffects,
+    ) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -138,7 +144,14 @@ impl Broker {
         }
     }
 
-    fn publish(&mut self, now: Monotonic, id: SessionId, subject: &Subject, message: Message, effects: &mut BrokerEffects) {
+    fn publish(
+        &mut self,
+        now: Monotonic,
+        id: SessionId,
+        subject: &Subject,
+        message: Message,
+        effects: &mut BrokerEffects,
+    ) {
         if WATCHED_TOPICS.contains(&message.topic.as_str()) {
             effects.push(BrokerEffect::from(BrokerReport::Published {
                 subject: subject.clone(),
@@ -191,9 +204,10 @@ impl Session {
         }
         let named = match (topic.as_str(), publish.alias) {
             ("", Some(_)) => None,
-            (name, _) => {
-                Some(TopicName::parse(name).map_err(|invalid| Violation(ReasonCode::TopicNameInvalid, invalid.to_string()))?)
-            }
+            (name, _) => Some(
+                TopicName::parse(name)
+                    .map_err(|invalid| Violation(ReasonCode::TopicNameInvalid, invalid.to_string()))?,
+            ),
         };
         let Some((alias, link)) = publish.alias.zip(self.link.as_mut()) else {
             return named.ok_or_else(|| Violation(ReasonCode::ProtocolError, String::from("There is no topic name.")));
@@ -208,7 +222,10 @@ impl Session {
                 Ok(name)
             }
             None => link.aliases.get(&alias).cloned().ok_or_else(|| {
-                Violation(ReasonCode::ProtocolError, format!("Topic alias {alias} stands for no topic on this connection."))
+                Violation(
+                    ReasonCode::ProtocolError,
+                    format!("Topic alias {alias} stands for no topic on this connection."),
+                )
             }),
         }
     }

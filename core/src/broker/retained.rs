@@ -45,7 +45,12 @@ impl Retained {
     }
 
     /// The first message after this topic, in the order of topics, that a subscription to `filter` gets.
-    pub(super) fn next(&self, now: Monotonic, filter: &TopicFilter, after: Option<&TopicName>) -> Option<&Arc<Message>> {
+    pub(super) fn next(
+        &self,
+        now: Monotonic,
+        filter: &TopicFilter,
+        after: Option<&TopicName>,
+    ) -> Option<&Arc<Message>> {
         let matches = |message: &&Arc<Message>| filter.matches(&message.topic) && !message.is_expired(now);
         if !filter.has_wildcard() {
             let exact = TopicName::parse(filter.topics()).ok().filter(|_| after.is_none())?;

@@ -95,7 +95,6 @@ pub(super) enum Next {
     Packet(Outgoing),
     /// Passed over: larger than the client takes (MQTT 5.0 3.1.2.11.4).
     TooLarge(Delivery),
-    /// Nothing; whether the peer has to read first.
     Nothing,
 }
 
@@ -122,6 +121,11 @@ impl Link {
         let fills = !self.blocked && self.unflushed >= WRITE_WINDOW_BYTES;
         self.blocked |= fills;
         fills
+    }
+
+    /// Whether one more message of QoS 1 or 2 may go out (MQTT 5.0 4.9); what is sent again goes first (4.4).
+    fn takes(&self, inflight: &Window) -> bool {
+        self.resend.0 >= self.resend.1 && self.outstanding < self.receive_maximum && inflight.has_room()
     }
 
     pub(super) fn flushed(&mut self) {
@@ -155,9 +159,10 @@ impl Session {
         self.bytes
     }
 
-    /// Puts a message into the queue. Where there is no room the oldest message of QoS 0 goes, or else the new one.
+    /// Puts a message into the queue. Where there is no room the oldest message of QoS 0 goes, or else the new one. What can be
+    /// sent at once does not wait, and needs no room.
     pub(super) fn enqueue(&mut self, delivery: Delivery, limit: usize, has_budget: bool) -> Queued {
-        if self.queue.len() < limit && has_budget {
+        if (self.queue.len() < limit && has_budget) || self.passes(&delivery) {
             self.push(delivery);
             return Queued::Kept;
         }
@@ -171,6 +176,12 @@ impl Session {
             return Queued::Dropped { first, guaranteed: false };
         }
         Queued::Dropped { first, guaranteed }
+    }
+
+    fn passes(&self, delivery: &Delivery) -> bool {
+        let nothing_waits = self.queue.is_empty() && self.replays.is_empty();
+        let in_flight = |link: &Link| delivery.qos == QoS::AtMostOnce || link.takes(&self.inflight);
+        nothing_waits && self.link.as_ref().is_some_and(|link| !link.blocked && in_flight(link))
     }
 
     fn push(&mut self, delivery: Delivery) {
@@ -194,8 +205,7 @@ impl Session {
             let Some(link) = self.link.as_mut() else {
                 return Next::Nothing;
             };
-            let again = link.resend.0 < link.resend.1;
-            let full = again || link.outstanding >= link.receive_maximum || !self.inflight.has_room();
+            let full = !link.takes(&self.inflight);
             let waits = |front: &mut Delivery| front.qos > QoS::AtMostOnce && full && !front.message.is_expired(now);
             if self.queue.front_mut().is_none_or(waits) {
                 return Next::Nothing;
@@ -240,9 +250,11 @@ impl Session {
         link.outstanding = link.outstanding.saturating_add(1);
         link.resend.0 = place.saturating_add(1);
         Some(match found {
-            Inflight::Published(delivery) => {
-                Outgoing::Publish(Delivery { dup: true, expiry_seconds: delivery.message.expiry_left(now), ..delivery.clone() })
-            }
+            Inflight::Published(delivery) => Outgoing::Publish(Delivery {
+                dup: true,
+                expiry_seconds: delivery.message.expiry_left(now),
+                ..delivery.clone()
+            }),
             Inflight::Released => {
                 Outgoing::Acknowledgement { step: Step::Rel, packet, reason: ReasonCode::Success, note: None }
             }
@@ -317,7 +329,8 @@ impl Session {
                 self.inflight.remove(packet);
             }
         }
-        self.bytes = self.queue.iter().chain(self.inflight.published()).map(Delivery::cost).fold(0, usize::saturating_add);
+        self.bytes =
+            self.queue.iter().chain(self.inflight.published()).map(Delivery::cost).fold(0, usize::saturating_add);
     }
 
     /// The messages of shared subscriptions that another member must get, because this session has ended (MQTT 5.0 4.8.2).

@@ -99,7 +99,13 @@ impl Broker {
         }
     }
 
-    pub(super) fn on_unsubscribe(&mut self, id: SessionId, packet: u16, filters: &[String], effects: &mut BrokerEffects) {
+    pub(super) fn on_unsubscribe(
+        &mut self,
+        id: SessionId,
+        packet: u16,
+        filters: &[String],
+        effects: &mut BrokerEffects,
+    ) {
         let outcomes = filters
             .iter()
             .map(|text| match TopicFilter::parse(text) {
@@ -120,7 +126,12 @@ impl Broker {
     }
 
     /// Subscribes a plugin's own topic for it, unless it did so itself (contract section 5).
-    pub(super) fn subscribe_primary(&mut self, id: SessionId, primary: &PrimarySubscription, effects: &mut BrokerEffects) {
+    pub(super) fn subscribe_primary(
+        &mut self,
+        id: SessionId,
+        primary: &PrimarySubscription,
+        effects: &mut BrokerEffects,
+    ) {
         if self.sessions.get(&id).is_none_or(|session| session.filters.contains(&primary.topic)) {
             return;
         }

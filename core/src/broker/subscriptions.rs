@@ -70,7 +70,8 @@ impl Subscriptions {
         let members = match filter.share_name() {
             None => &mut node.subscribers,
             Some(share) => {
-                let group = || Group { filter: Arc::new(filter.clone()), members: BTreeMap::new(), last: Cell::default() };
+                let group =
+                    || Group { filter: Arc::new(filter.clone()), members: BTreeMap::new(), last: Cell::default() };
                 &mut node.groups.entry(share.to_owned()).or_insert_with(group).members
             }
         };
@@ -114,7 +115,11 @@ impl Subscriptions {
     }
 
     /// The member of a shared subscription whose turn it is, for a message that another member can no longer take.
-    pub(super) fn next_member(&self, filter: &TopicFilter, is_online: impl Fn(SessionId) -> bool) -> Option<(SessionId, Options)> {
+    pub(super) fn next_member(
+        &self,
+        filter: &TopicFilter,
+        is_online: impl Fn(SessionId) -> bool,
+    ) -> Option<(SessionId, Options)> {
         let mut node = &self.root;
         for level in filter.levels() {
             node = node.children.get(level)?;

@@ -55,6 +55,13 @@ impl Timers {
         self.order.insert((at, timer));
     }
 
+    /// Sets one that is not set yet.
+    pub(super) fn set_first(&mut self, timer: Timer, at: Monotonic) {
+        if !self.at.contains_key(&timer) {
+            self.set(timer, at);
+        }
+    }
+
     /// Takes one away, if it is there.
     pub(super) fn clear(&mut self, timer: Timer) {
         if let Some(former) = self.at.remove(&timer) {
