@@ -2,7 +2,7 @@
 //! (MQTT 5.0 4.3, 4.4, 4.6).
 //!
 //! A message's place in the order of sending gives its packet identifier, `place % 65535 + 1`, so that neither has to be
-//! searched for. The places from the oldest unfinished message on are kept; fewer than 65,535 of them, so that no identifier
+//! searched for. The places from the oldest unfinished message on are kept; at most 65,535 of them, so that no identifier
 //! occurs twice.
 
 use alloc::collections::VecDeque;
@@ -32,7 +32,7 @@ pub(super) struct Window {
 impl Window {
     /// Whether an identifier is free for one more.
     pub(super) fn has_room(&self) -> bool {
-        u64::try_from(self.places.len()).is_ok_and(|length| length < IDENTIFIERS.saturating_sub(1))
+        u64::try_from(self.places.len()).is_ok_and(|length| length < IDENTIFIERS)
     }
 
     /// Adds a message, gives it its packet identifier, and says which place it has. The caller has asked [`Window::has_room`].
