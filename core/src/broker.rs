@@ -29,7 +29,7 @@
 //! | DISCONNECT | anomaly | the will goes, unless it is asked to stay; closing | nothing |
 //! | a violation | anomaly | DISCONNECT with its reason; the will is published | nothing |
 //! | `Flushed` | anomaly | more goes out | nothing |
-//! | `ConnectionLost` | forgotten; a late answer is an anomaly | will, `Disconnected`; the session waits or ends | forgotten |
+//! | `ConnectionLost`, `AllConnectionsLost` | forgotten; a late answer is an anomaly | will, `Disconnected`; the session waits or ends | forgotten |
 //!
 //! Invariants
 //! - A message reaches a client only through a subscription that its grant allowed when it was made, and still allowed at
@@ -193,6 +193,7 @@ impl Broker {
                 }
             }
             BrokerEvent::ConnectionLost { connection, reason } => self.on_lost(now, connection, reason, effects),
+            BrokerEvent::AllConnectionsLost => self.on_all_lost(now, effects),
             BrokerEvent::Ordered(order) => self.on_order(now, order, effects),
             BrokerEvent::DeadlineReached => self.on_deadline(now, effects),
         }

@@ -269,17 +269,7 @@ impl Script {
                 connection: self.meant(*connection),
                 reason: String::from("it is a test"),
             },
-            Step::Taken(connection) => {
-                let untaken = self.untaken.get_mut(&self.meant(*connection)).and_then(VecDeque::pop_front);
-                let (packet, step) = match untaken {
-                    Some((packet, QoS::ExactlyOnce)) => (packet, Acknowledgement::Rec),
-                    Some((packet, _)) => (packet, Acknowledgement::Ack),
-                    None => (u16::MAX, Acknowledgement::Ack),
-                };
-                // A refusal finishes a message of QoS 2 in one step.
-                let failed = step == Acknowledgement::Rec;
-                self.received(*connection, Incoming::Acknowledgement { step, packet, failed })
-            }
+            Step::Taken(connection) => self.taken(*connection),
             Step::Regrant(number, lists) => {
                 let Lists { publish, subscribe, primary: topic } = lists.clone();
                 let primary = topic.as_ref().map(primary);
@@ -298,6 +288,18 @@ impl Script {
             Step::Wait(_) => BrokerEvent::DeadlineReached,
             Step::Stop => BrokerEvent::Ordered(BrokerOrder::Stop),
         }
+    }
+
+    fn taken(&mut self, connection: u64) -> BrokerEvent {
+        let untaken = self.untaken.get_mut(&self.meant(connection)).and_then(VecDeque::pop_front);
+        let (packet, step) = match untaken {
+            Some((packet, QoS::ExactlyOnce)) => (packet, Acknowledgement::Rec),
+            Some((packet, _)) => (packet, Acknowledgement::Ack),
+            None => (u16::MAX, Acknowledgement::Ack),
+        };
+        // A refusal finishes a message of QoS 2 in one step.
+        let failed = step == Acknowledgement::Rec;
+        self.received(connection, Incoming::Acknowledgement { step, packet, failed })
     }
 
     fn received(&self, connection: u64, packet: Incoming) -> BrokerEvent {

@@ -1,7 +1,7 @@
 //! From accept to CONNECT: who is at the other end, TLS, the protocol version, and the bounds on clients that have not
 //! said who they are.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -40,14 +40,10 @@ const WRITE_SECONDS: u16 = 30;
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     places: RefCell<BTreeMap<ConnectionId, oneshot::Sender<()>>>,
-    last: Cell<u64>,
 }
 
 impl Waiting {
-    fn enter(&self) -> (ConnectionId, oneshot::Receiver<()>) {
-        let number = self.last.get().saturating_add(1);
-        self.last.set(number);
-        let connection = ConnectionId(number);
+    fn enter(&self, connection: ConnectionId) -> oneshot::Receiver<()> {
         let (place, evicted) = oneshot::channel();
         let mut places = self.places.borrow_mut();
         if places.len() >= UNAUTHENTICATED
@@ -56,7 +52,7 @@ impl Waiting {
             log::debug!("{UNAUTHENTICATED} connections have not sent a CONNECT; the oldest, {oldest}, is closed");
         }
         places.insert(connection, place);
-        (connection, evicted)
+        evicted
     }
 
     /// Gives the place back; `None` where it was lost.
@@ -91,7 +87,8 @@ impl Front {
 
     /// One connection from accept to its end.
     async fn serve(&self, stream: TcpStream) {
-        let (id, evicted) = self.shell.waiting.enter();
+        let id = self.shell.next_connection();
+        let evicted = self.shell.waiting.enter(id);
         let evicted = async {
             let timeout = async {
                 Timer::after(Duration::from_secs(u64::from(HANDSHAKE_SECONDS))).await;
@@ -148,8 +145,12 @@ pub(crate) fn caught<T>(callback: impl FnOnce() -> T) -> io::Result<T> {
 }
 
 /// Accepts until `unlistened` is closed, then drops the listener.
-pub(crate) async fn accept_all(front: Rc<Front>, listener: TcpListener, unlistened: Receiver<()>) {
-    let listener = match Async::new(listener) {
+pub(crate) async fn accept_all(front: Rc<Front>, listener: Option<io::Result<TcpListener>>, unlistened: Receiver<()>) {
+    let Some(listener) = listener else {
+        log::debug!("the broker is stopping and accepts nobody");
+        return;
+    };
+    let listener = match listener.and_then(Async::new) {
         Ok(listener) => listener,
         Err(error) => {
             log::error!("the MQTT listener cannot be watched: {error}. Nobody can connect; start the agent again.");

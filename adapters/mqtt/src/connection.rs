@@ -109,10 +109,8 @@ fn violation(reason: ReasonCode, text: &str) -> Incoming {
 }
 
 fn malformed(error: &DecodeError) -> Incoming {
-    let reason = match error {
-        DecodeError::MaxSizeExceeded { .. } => ReasonCode::PacketTooLarge,
-        _ => ReasonCode::MalformedPacket,
-    };
+    let too_large = matches!(error, DecodeError::MaxSizeExceeded { .. });
+    let reason = if too_large { ReasonCode::PacketTooLarge } else { ReasonCode::MalformedPacket };
     violation(reason, &error.to_string())
 }
 

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::net::TcpListener;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use smol::channel::{Receiver, Sender};
 
 use crate::outbox::Outbox;
 use crate::wire::Wire;
-use crate::{BrokerConfig, Clock, accept};
+use crate::{Clock, House, accept};
 
 /// The shell's side of one connection from CONNECT on.
 #[derive(Debug)]
@@ -30,13 +31,22 @@ pub(crate) struct Link {
     pub(crate) answer: Option<oneshot::Sender<()>>,
 }
 
+/// What outlives a shell that panicked.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) broker: RefCell<Broker>,
+    /// Given back when the machine wants no more connections.
+    pub(crate) listener: RefCell<Option<TcpListener>>,
+    pub(crate) outbox: Rc<Outbox>,
+    pub(crate) last_connection: Cell<u64>,
+}
+
 /// The shell.
 pub(crate) struct Shell {
     /// For tasks that outlive the call that starts them.
     own: Weak<Self>,
-    broker: RefCell<Broker>,
+    kept: Rc<Kept>,
     links: RefCell<BTreeMap<ConnectionId, Link>>,
-    outbox: Rc<Outbox>,
     clock: Clock,
     deadline: Cell<Option<Monotonic>>,
     wake_timer: Sender<()>,
@@ -45,17 +55,16 @@ pub(crate) struct Shell {
     pub(crate) waiting: accept::Waiting,
 }
 
-/// The life of the broker's thread.
-pub(crate) async fn run(config: BrokerConfig, orders: Receiver<BrokerOrder>) {
-    let BrokerConfig { listener, tls, settings, observe, clock, events } = config;
+/// The life of one shell: to the end of the broker, or to a panic.
+pub(crate) async fn run(kept: Rc<Kept>, house: House, orders: Receiver<BrokerOrder>) {
+    let House { tls, max_packet_bytes, observe, clock } = house;
     let (wake_timer, woken) = smol::channel::bounded(1);
     let (listening, unlistened) = smol::channel::bounded(1);
     let (running, ended) = smol::channel::bounded::<()>(1);
     let shell = Rc::new_cyclic(|own| Shell {
         own: Weak::clone(own),
-        broker: RefCell::new(Broker::new(settings)),
+        kept: Rc::clone(&kept),
         links: RefCell::default(),
-        outbox: Rc::new(Outbox::new(events)),
         clock,
         deadline: Cell::new(None),
         wake_timer,
@@ -63,7 +72,11 @@ pub(crate) async fn run(config: BrokerConfig, orders: Receiver<BrokerOrder>) {
         running,
         waiting: accept::Waiting::default(),
     });
-    let front = accept::Front::new(Rc::clone(&shell), tls, observe, settings.max_packet_bytes);
+    kept.outbox.resume();
+    // Nothing at the first start.
+    shell.drive(BrokerEvent::AllConnectionsLost);
+    let front = accept::Front::new(Rc::clone(&shell), tls, observe, max_packet_bytes);
+    let listener = kept.listener.borrow().as_ref().map(TcpListener::try_clone);
     let accepting = ntex_rt::spawn(accept::accept_all(Rc::new(front), listener, unlistened));
     ntex_rt::spawn(keep_deadline(Rc::clone(&shell), woken));
     ntex_rt::spawn(take_orders(Rc::clone(&shell), orders));
@@ -73,7 +86,7 @@ pub(crate) async fn run(config: BrokerConfig, orders: Receiver<BrokerOrder>) {
     if let Err(error) = accepting.await {
         log::error!("the broker's accept task ended badly: {error:?}");
     }
-    shell.outbox.close_with(BrokerReport::Stopped).await;
+    kept.outbox.close_with(BrokerReport::Stopped).await;
 }
 
 async fn take_orders(shell: Rc<Shell>, orders: Receiver<BrokerOrder>) {
@@ -118,15 +131,21 @@ impl Shell {
         while let Some(event) = events.pop_front() {
             let now = (self.clock)();
             let mut effects = BrokerEffects::new();
-            self.broker.borrow_mut().handle(now, event, &mut effects);
+            self.kept.broker.borrow_mut().handle(now, event, &mut effects);
             for effect in effects {
                 self.perform(effect, &mut events);
             }
         }
-        let deadline = self.broker.borrow().next_deadline().map(|deadline| deadline.at);
+        let deadline = self.kept.broker.borrow().next_deadline().map(|deadline| deadline.at);
         if deadline != self.deadline.replace(deadline) && self.wake_timer.try_send(()).is_err() {
             log::trace!("the deadline task is awake already");
         }
+    }
+
+    pub(crate) fn next_connection(&self) -> ConnectionId {
+        let number = self.kept.last_connection.get().saturating_add(1);
+        self.kept.last_connection.set(number);
+        ConnectionId(number)
     }
 
     pub(crate) fn link(&self, connection: ConnectionId, link: Link) {
@@ -145,6 +164,7 @@ impl Shell {
             BrokerEffect::AwaitFlush { connection } => self.await_flush(connection, events),
             BrokerEffect::Close { connection, reason, note } => self.close(connection, reason, note),
             BrokerEffect::CloseListener => {
+                self.kept.listener.take();
                 self.listening.close();
             }
             BrokerEffect::Anomaly(text) => log::warn!("broker: {text}"),
@@ -206,7 +226,7 @@ impl Shell {
             // Sent last, by `run`, when the listener is really gone.
             BrokerReport::Stopped => {}
             BrokerReport::ConnectAsked { connection, .. } => {
-                if !self.outbox.send_now(report) {
+                if !self.kept.outbox.send_now(report) {
                     events.push_back(BrokerEvent::Ordered(BrokerOrder::AnswerConnect {
                         connection,
                         verdict: too_busy(),
@@ -217,10 +237,10 @@ impl Shell {
             | BrokerReport::Disconnected { .. }
             | BrokerReport::Published { .. }
             | BrokerReport::Denied(_)
-            | BrokerReport::Dropped { .. } => self.outbox.send(report),
+            | BrokerReport::Dropped { .. } => self.kept.outbox.send(report),
         }
         // Without the agent nobody revokes anything: a broker on its own must not go on.
-        if self.outbox.is_closed() && !self.listening.is_closed() {
+        if self.kept.outbox.is_closed() && !self.listening.is_closed() {
             log::error!("the agent no longer listens to the broker; the broker stops.");
             self.listening.close();
             events.push_back(BrokerEvent::Ordered(BrokerOrder::Stop));

@@ -1,6 +1,7 @@
 //! The end of connections and of sessions: DISCONNECT, loss, take-over, revocation, expiry and stop; what happens to the will and
 //! to what still waits in each case.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -68,6 +69,20 @@ impl Broker {
             effects.push(BrokerEffect::Anomaly(format!("connection {connection} ended, which was not known.")));
         }
         self.finish_stop(effects);
+    }
+
+    /// The shell has forgotten every connection.
+    pub(super) fn on_all_lost(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
+        let held = self.held.keys();
+        let connections: BTreeSet<_> = held.chain(self.connections.keys()).chain(&self.closing).copied().collect();
+        for connection in connections {
+            self.on_lost(
+                now,
+                connection,
+                String::from("the broker's network shell failed and was started again"),
+                effects,
+            );
+        }
     }
 
     /// A process tree is no longer trusted. Its connections get a short grace; a job's sessions end, because no later process can

@@ -175,13 +175,13 @@ impl Broker {
     ) -> (SessionId, bool) {
         let kept = self.client_ids.get(&connect.client_id).copied();
         let kept = kept.filter(|id| self.is_same_process(*id, grant)).or_else(|| self.left_behind(grant));
-        if let Some(kept) = kept.filter(|_| !connect.clean_start) {
-            if let Some(session) = self.sessions.get_mut(&kept) {
-                self.client_ids.remove(&session.client_id);
-                session.client_id.clone_from(&connect.client_id);
-                self.client_ids.insert(connect.client_id.clone(), kept);
-                return (kept, true);
-            }
+        if let Some(kept) = kept.filter(|_| !connect.clean_start)
+            && let Some(session) = self.sessions.get_mut(&kept)
+        {
+            self.client_ids.remove(&session.client_id);
+            session.client_id.clone_from(&connect.client_id);
+            self.client_ids.insert(connect.client_id.clone(), kept);
+            return (kept, true);
         }
         let replaced = self.client_ids.get(&connect.client_id).copied();
         for former in [replaced, kept].into_iter().flatten() {

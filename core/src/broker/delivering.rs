@@ -13,7 +13,7 @@ use crate::event::BrokerReport;
 use crate::time::Monotonic;
 use crate::why::Explanation;
 
-/// Bytes of an acknowledgement, a ping or a SUBACK, about; what they say beyond that does not matter for the write window.
+/// Bytes of a packet without its payload, about: more does not matter for the write window.
 const SMALL_PACKET_BYTES: usize = 64;
 
 impl Broker {
@@ -115,10 +115,8 @@ impl Broker {
         let Some(link) = session.link.as_mut() else {
             return;
         };
-        let bytes = match &packet {
-            Outgoing::Publish(delivery) => delivery.message.payload.len().saturating_add(SMALL_PACKET_BYTES),
-            _ => SMALL_PACKET_BYTES,
-        };
+        let payload = if let Outgoing::Publish(delivery) = &packet { delivery.message.payload.len() } else { 0 };
+        let bytes = payload.saturating_add(SMALL_PACKET_BYTES);
         let connection = link.connection;
         effects.push(BrokerEffect::Send { connection, packet });
         if link.sent(bytes) {

@@ -39,6 +39,8 @@ pub enum BrokerEvent {
         /// How it ended.
         reason: String,
     },
+    /// The shell failed and was started again: every connection is gone, and no other event comes for any of them.
+    AllConnectionsLost,
     /// An order of the agent.
     Ordered(BrokerOrder),
     /// A deadline is over, or may be.

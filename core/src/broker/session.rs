@@ -302,10 +302,10 @@ impl Session {
 
     /// The client has a QoS 2 message (MQTT 5.0 4.3.3).
     pub(super) fn release(&mut self, packet: u16) {
-        if let Some(found) = self.inflight.get_mut(packet) {
-            if let Inflight::Published(delivery) = core::mem::replace(found, Inflight::Released) {
-                self.bytes = self.bytes.saturating_sub(delivery.cost());
-            }
+        if let Some(found) = self.inflight.get_mut(packet)
+            && let Inflight::Published(delivery) = core::mem::replace(found, Inflight::Released)
+        {
+            self.bytes = self.bytes.saturating_sub(delivery.cost());
         }
     }
 

@@ -337,3 +337,18 @@ fn packet_identifiers_go_round_and_are_never_given_twice() {
     story.acknowledge(2, Step::Rec, 1).acknowledge(2, Step::Comp, 1);
     assert_eq!(story.deliveries().first().map(|(_, delivery)| delivery.packet), Some(Some(1)));
 }
+
+#[test]
+fn a_shell_that_failed_takes_the_connections_with_it_and_nothing_else() {
+    let mut story = pair();
+    story.publish(1, Publication { retain: true, ..publication("a/1", "kept", TWO) });
+    story.ask(3, "x_T_3", Version::V5, None).tell(BrokerEvent::AllConnectionsLost);
+    let ended = |report: &BrokerReport| matches!(report, BrokerReport::Disconnected { .. });
+    assert_eq!(story.reports().iter().filter(|report| ended(report)).count(), 2);
+    story.admit_with(4, grant(2, &[], &["#"]), staying);
+    assert!(session_present(&story));
+    assert_eq!(story.sent(), vec![(4, String::from("a/1"), String::from("kept"))]);
+    assert_eq!(story.subscribe(4, &["a/1"]), vec![SubscribeOutcome::Granted(TWO)]);
+    assert!(story.deliveries().iter().all(|(_, delivery)| delivery.retain) && story.deliveries().len() == 1);
+    assert!(story.order(BrokerOrder::Stop).lose(4).has(|effect| matches!(effect, BrokerEffect::Finish)));
+}
