@@ -135,6 +135,7 @@ fn qos_2_goes_on_where_it_was_after_a_reconnect() {
     reader.send(&packet(0x50, &[0, 1]));
     assert_eq!(reader.next().0, 0x62, "PUBREL");
     drop(reader);
+    crate::disconnected(&house, "reader_Tok_1");
     writer.send(&publish(0x04, "open/a", 3, "three"));
     assert_eq!(writer.next().0, 0x50);
     let mut reader = Raw::open(&house, &connect("reader_Tok_1", false, 0, &[]));
