@@ -3,45 +3,59 @@
 //!
 //! States of a connection
 //! ```text
-//!                    ConnectReceived            AnswerConnect(Accept)
+//!                    ConnectReceived           verdict: accepted
 //!   (unknown) ------------------------> held -----------------------> connected ---- Revoke ----> revoked
 //!       |                                |                               |   ^                       |
-//!       | full or stopping               | Refuse, deadline, Stop        |   | Regrant               | 250 ms
+//!       | full or stopping               | refused, deadline, Stop       |   | Regrant               | 250 ms
 //!       v                                v                               v   |                       v
-//!    closing <----------------------- closing <-- taken over, Stop, invalid topic ------------- closing
+//!    closing <----------------------- closing <-- DISCONNECT, taken over, violation, Stop ------- closing
 //!       |  ConnectionLost                                                |
 //!       v                                                                | ConnectionLost
 //!     gone <-------------------------------------------------------------+
 //! ```
+//! States of a session
+//! ```text
+//!   (none) -- CONNECT --> online -- connection ends, expiry > 0 --> offline -- CONNECT without clean start --> online
+//!                           |                                          |
+//!                           | expiry 0                                 | expiry over, clean start, a job's process ended
+//!                           v                                          v
+//!                         ended <------------------------------------ ended
+//! ```
 //! | event | held | connected, revoked | closing |
 //! | --- | --- | --- | --- |
-//! | `PublishReceived` | anomaly, 0x87 | grant decides; fan-out, retained, watched topics | 0x87 |
-//! | `SubscribeReceived` | anomaly, 0x87 | grant decides each filter | 0x87 |
-//! | `DisconnectReceived` | anomaly | the will goes, unless it is asked to stay | nothing |
-//! | `ConnectionLost` | forgotten; a late answer is an anomaly | will, subscriptions end, `Disconnected` | forgotten |
-//! | `Delivered` | anomaly | one more message goes out | nothing |
+//! | PUBLISH | anomaly | alias, grant, acknowledgement; fan-out, retained, watched topics | nothing |
+//! | PUBACK, PUBREC, PUBREL, PUBCOMP | anomaly | the next step of QoS 1 or 2; the next message goes out | nothing |
+//! | SUBSCRIBE, UNSUBSCRIBE | anomaly | grant decides each filter; retained messages follow as the client takes them | nothing |
+//! | DISCONNECT | anomaly | the will goes, unless it is asked to stay; closing | nothing |
+//! | a violation | anomaly | DISCONNECT with its reason; the will is published | nothing |
+//! | `Flushed` | anomaly | more goes out | nothing |
+//! | `ConnectionLost`, `AllConnectionsLost` | forgotten; a late answer is an anomaly | will, `Disconnected`; the session waits or ends | forgotten |
 //!
 //! Invariants
 //! - A message reaches a client only through a subscription that its grant allowed when it was made, and still allowed at
-//!   the last `Regrant`.
-//! - Every event with an answer gets exactly one: PUBLISH, SUBSCRIBE and UNSUBSCRIBE in the same `handle`, CONNECT within
-//!   [`CONNECT_VERDICT_MILLIS`].
+//!   the last `Regrant` or CONNECT.
+//! - Every packet with an answer gets exactly one, in the same `handle`; CONNECT within [`CONNECT_VERDICT_MILLIS`].
+//! - A message of QoS 1 or 2 that was taken stays until its client has acknowledged it, its session ends, it expires, or its queue
+//!   is full; a message of QoS 2 is never sent again once its client has acknowledged to have it.
+//! - Messages of one topic and QoS reach a client in the order they were taken, also after a reconnect (MQTT 5.0 4.6).
 //! - `Connected` and `Disconnected` come in pairs. `Stopped` comes once, after the last connection is gone or
 //!   [`STOP_MILLIS`] are over; nothing follows it.
 //! - A client id has one connection. Only the same process takes it over.
-//! - No queue grows beyond its bound; what is dropped is counted and reported.
+//! - No queue grows beyond its bound, nor all together beyond [`QUEUED_BYTES`]; what is dropped is counted and reported.
 //!
-//! What it deliberately does not do: keep sessions beyond their connection (session present is always false, the session
-//! expiry announced is 0, a will delay is over at once); decide who a client is (the agent does, from the registry);
-//! packet identifiers, acknowledgements and keep-alive (the shell's protocol library does).
+//! What it deliberately does not do: decide who a client is (the agent does, from the registry); encode and decode packets (the
+//! shell's protocol library does); keep sessions over a stop of the agent.
 
 pub mod effect;
 pub mod event;
 pub mod message;
+pub mod packet;
 
 mod closing;
 mod connecting;
+mod delivering;
 mod denials;
+mod inflight;
 mod publishing;
 mod retained;
 mod session;
@@ -49,17 +63,20 @@ mod subscribing;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod timers;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 
-use connecting::Held;
 pub use effect::{BrokerEffect, BrokerEffects};
 pub use event::BrokerEvent;
+use packet::{Connect, Incoming, Outgoing, ReasonCode};
 use retained::Retained;
-use session::Session;
+use session::{Session, SessionId};
 use subscriptions::Subscriptions;
+use timers::{Timer, Timers};
 
 use crate::effect::BrokerOrder;
 use crate::id::ConnectionId;
@@ -77,8 +94,20 @@ pub const HELD_CONNECTS: usize = 64;
 pub const CONNECTIONS: usize = 2048;
 /// Open subscriptions of one client.
 pub const SUBSCRIPTIONS_PER_CLIENT: usize = 256;
-/// Deliveries that the shell holds for one client; what waits beyond that waits here, where it can be dropped in order.
-pub const DELIVERY_WINDOW: usize = 64;
+/// Sessions that wait for their clients; only a plugin between two of its processes has one, or a client that lost its connection.
+pub const OFFLINE_SESSIONS: usize = 256;
+/// The longest a session waits for its client, seconds: a plugin that did not come back for a week is not coming.
+pub const SESSION_EXPIRY_SECONDS: u32 = 7 * 24 * 3600;
+/// QoS 1 and 2 messages that one client sends at a time (MQTT 5.0 3.2.2.3.3).
+pub const RECEIVE_MAXIMUM: u16 = 256;
+/// QoS 1 and 2 messages on their way to one client, whatever its own Receive Maximum: enough to fill a loopback connection.
+pub const IN_FLIGHT: usize = 1024;
+/// Topic aliases of one connection (MQTT 5.0 3.2.2.3.8).
+pub const TOPIC_ALIASES: u16 = 64;
+/// Bytes sent to one client before it must have read them; what waits beyond that waits here, where it can be dropped in order.
+pub const WRITE_WINDOW_BYTES: usize = 64 << 10;
+/// What waits for all clients together may cost, bytes, each message counted once for each of its receivers.
+pub const QUEUED_BYTES: usize = 64 << 20;
 /// Topics whose messages are also handed to the agent (contract section 5).
 pub const WATCHED_TOPICS: [&str; 3] = ["KeeperLogger", "EventMessages", "JobService"];
 
@@ -103,13 +132,21 @@ impl Default for BrokerSettings {
 #[derive(Debug)]
 pub struct Broker {
     settings: BrokerSettings,
-    held: BTreeMap<ConnectionId, Held>,
-    sessions: BTreeMap<ConnectionId, Session>,
+    /// CONNECTs that wait for the agent.
+    held: BTreeMap<ConnectionId, Box<Connect>>,
+    connections: BTreeMap<ConnectionId, SessionId>,
     /// Refused or closed by us; the shell has not reported their end.
     closing: BTreeSet<ConnectionId>,
-    client_ids: BTreeMap<String, ConnectionId>,
+    sessions: BTreeMap<SessionId, Session>,
+    client_ids: BTreeMap<String, SessionId>,
     subscriptions: Subscriptions,
     retained: Retained,
+    timers: Timers,
+    /// What all queues and messages in flight cost.
+    bytes: usize,
+    /// Clients whose queue had no room for a message they must get; closed at the end of the event.
+    overfull: BTreeSet<SessionId>,
+    last_session: u64,
     stop: Stop,
 }
 
@@ -117,8 +154,8 @@ pub struct Broker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     Running,
-    /// Waits for connections to end until then.
-    Closing(Monotonic),
+    /// Waits for connections to end.
+    Closing,
     Stopped,
 }
 
@@ -128,11 +165,16 @@ impl Broker {
         Self {
             settings,
             held: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            connections: BTreeMap::new(),
             closing: BTreeSet::new(),
+            sessions: BTreeMap::new(),
             client_ids: BTreeMap::new(),
             subscriptions: Subscriptions::default(),
             retained: Retained::default(),
+            timers: Timers::default(),
+            bytes: 0,
+            overfull: BTreeSet::new(),
+            last_session: 0,
             stop: Stop::Running,
         }
     }
@@ -144,23 +186,52 @@ impl Broker {
             BrokerEvent::ConnectReceived { connection, connect, peer } => {
                 self.on_connect(now, connection, connect, *peer, effects);
             }
-            BrokerEvent::PublishReceived { connection, publication } => {
-                self.on_publish(now, connection, publication, effects);
-            }
-            BrokerEvent::SubscribeReceived { connection, requests, identifier } => {
-                self.on_subscribe(now, connection, requests, identifier, effects);
-            }
-            BrokerEvent::UnsubscribeReceived { connection, filters } => {
-                self.on_unsubscribe(connection, filters, effects);
-            }
-            BrokerEvent::DisconnectReceived { connection, keep_will } => {
-                self.on_disconnect(connection, keep_will, effects);
+            BrokerEvent::Received { connection, packet } => self.on_packet(now, connection, packet, effects),
+            BrokerEvent::Flushed { connection } => {
+                if let Some(id) = self.session_of(connection, effects) {
+                    self.on_flushed(now, id, effects);
+                }
             }
             BrokerEvent::ConnectionLost { connection, reason } => self.on_lost(now, connection, reason, effects),
-            BrokerEvent::Delivered { connection } => self.on_delivered(now, connection, effects),
+            BrokerEvent::AllConnectionsLost => self.on_all_lost(now, effects),
             BrokerEvent::Ordered(order) => self.on_order(now, order, effects),
             BrokerEvent::DeadlineReached => self.on_deadline(now, effects),
         }
+        self.close_overfull(now, effects);
+    }
+
+    fn on_packet(&mut self, now: Monotonic, connection: ConnectionId, packet: Incoming, effects: &mut BrokerEffects) {
+        let Some(id) = self.session_of(connection, effects) else {
+            return;
+        };
+        if let Some(link) = self.sessions.get_mut(&id).and_then(|session| session.link.as_mut()) {
+            link.heard = now;
+        }
+        match packet {
+            Incoming::Publish(publish) => self.on_publish(now, id, publish, effects),
+            Incoming::Acknowledgement { step, packet, failed } => {
+                self.on_acknowledgement(now, id, step, packet, failed, effects);
+            }
+            Incoming::Subscribe { packet, requests, identifier } => {
+                self.on_subscribe(now, id, packet, requests, identifier, effects);
+            }
+            Incoming::Unsubscribe { packet, filters } => self.on_unsubscribe(id, packet, &filters, effects),
+            Incoming::Ping => self.send(id, Outgoing::PingResponse, effects),
+            Incoming::Disconnect { keep_will, session_expiry_seconds } => {
+                self.on_disconnect(now, id, keep_will, session_expiry_seconds, effects);
+            }
+            Incoming::Violation { reason, text } => self.close_with(now, id, reason, Some(text), effects),
+        }
+    }
+
+    /// The session of a connection. An event of a connection without one is expected while it closes, else worth a line.
+    fn session_of(&self, connection: ConnectionId, effects: &mut BrokerEffects) -> Option<SessionId> {
+        let found = self.connections.get(&connection).copied();
+        if found.is_none() && !self.closing.contains(&connection) {
+            let text = format!("a packet of connection {connection} came, which is not connected.");
+            effects.push(BrokerEffect::Anomaly(text));
+        }
+        found
     }
 
     fn on_order(&mut self, now: Monotonic, order: BrokerOrder, effects: &mut BrokerEffects) {
@@ -172,38 +243,41 @@ impl Broker {
             BrokerOrder::Regrant { component, publish, subscribe, primary } => {
                 self.on_regrant(now, &component, &publish, &subscribe, primary.as_ref(), effects);
             }
-            BrokerOrder::Revoke { spawn } => self.on_revoke(now, spawn),
+            BrokerOrder::Revoke { spawn } => self.on_revoke(now, spawn, effects),
             BrokerOrder::Stop => self.on_stop(now, effects),
         }
     }
 
     fn on_deadline(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
-        self.refuse_overdue(now, effects);
-        self.close_revoked(now, effects);
-        self.sum_up_denials(now, effects);
-        if matches!(self.stop, Stop::Closing(until) if until <= now) {
-            let left = core::mem::take(&mut self.closing).len();
-            effects.push(BrokerEffect::Anomaly(format!(
-                "{left} MQTT connections had not ended {STOP_MILLIS} ms after the stop; they are dropped."
-            )));
+        while let Some(timer) = self.timers.take_due(now) {
+            match timer {
+                Timer::Verdict(connection) => self.refuse_overdue(connection, effects),
+                Timer::KeepAlive(id) => self.check_keep_alive(now, id, effects),
+                Timer::Revoked(id) => self.close_revoked(now, id, effects),
+                Timer::Denials(id) => self.sum_up_denials(now, id, effects),
+                Timer::Will(id) => self.publish_will(now, id, effects),
+                Timer::Expiry(id) => self.end_session(now, id, effects),
+                Timer::Stop => self.give_up_stop(effects),
+            }
         }
-        self.finish_stop(effects);
+    }
+
+    /// Closes a connection that was silent for too long, or looks again when it could have been (MQTT 5.0 3.1.2.10).
+    fn check_keep_alive(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
+        let link = self.sessions.get(&id).and_then(|session| session.link.as_ref());
+        let Some((heard, patience)) = link.and_then(|link| Some((link.heard, link.patience_millis?))) else {
+            return;
+        };
+        let end = heard.plus_millis(patience);
+        if end > now {
+            self.timers.set(Timer::KeepAlive(id), end);
+        } else {
+            self.close(now, id, ReasonCode::KeepAliveTimeout, effects);
+        }
     }
 
     /// When to call [`Broker::handle`] with `DeadlineReached`, unless something else happens before.
     pub fn next_deadline(&self) -> Option<Deadline> {
-        let held =
-            self.held.values().map(|held| Deadline { at: held.deadline, reason: "a CONNECT waits for its verdict" });
-        let revoked = self.sessions.values().filter_map(|session| {
-            session.revoked_at.map(|at| Deadline { at, reason: "the connection of a revoked process" })
-        });
-        let denials = self.sessions.values().filter_map(|session| {
-            session.denials.due().map(|at| Deadline { at, reason: "the sum of a client's refusals" })
-        });
-        let stop = match self.stop {
-            Stop::Closing(at) => Some(Deadline { at, reason: "the end of the stop" }),
-            Stop::Running | Stop::Stopped => None,
-        };
-        held.chain(revoked).chain(denials).chain(stop).min()
+        self.timers.next()
     }
 }

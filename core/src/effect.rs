@@ -264,6 +264,8 @@ pub enum ConnectRefusal {
     ClientIdentifierNotValid,
     /// The agent is stopping or too busy: 0x88 or 3.
     ServerUnavailable,
+    /// It names an authentication method, and none is offered: 0x8C; there is none in MQTT 3.1.1.
+    BadAuthenticationMethod,
 }
 
 /// Orders to the HTTP client.

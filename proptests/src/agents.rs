@@ -258,7 +258,10 @@ impl World {
             ConnectVerdict::Accept(_) => Some(true),
             ConnectVerdict::Refuse { reason: ConnectRefusal::ClientIdentifierNotValid, .. } => Some(true),
             ConnectVerdict::Refuse { reason: ConnectRefusal::NotAuthorized, .. } => Some(false),
-            ConnectVerdict::Refuse { reason: ConnectRefusal::ServerUnavailable, .. } => None,
+            ConnectVerdict::Refuse {
+                reason: ConnectRefusal::ServerUnavailable | ConnectRefusal::BadAuthenticationMethod,
+                ..
+            } => None,
         }
     }
 

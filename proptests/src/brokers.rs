@@ -1,12 +1,15 @@
 //! What may happen to a broker, step by step: plausible and not, over few components, client ids and topics.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use castellan_core::acl::topic::TopicFilter;
 use castellan_core::acl::{Grant, PrimarySubscription, Subject};
 use castellan_core::broker::BrokerEvent;
-use castellan_core::broker::event::{Connect, RetainHandling, SubscribeRequest, Version};
-use castellan_core::broker::message::{Packet, Publication, QoS};
+use castellan_core::broker::message::{Publication, QoS};
+use castellan_core::broker::packet::{
+    Connect, Incoming, IncomingPublish, RetainHandling, Step as Acknowledgement, SubscribeRequest, Version, Will,
+};
 use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
 use castellan_core::id::{Component, ConnectionId, PluginId, SpawnId};
 use castellan_core::trust::PeerFacts;
@@ -49,6 +52,8 @@ pub enum Step {
         client: u8,
         /// Its will.
         will: Option<Sent>,
+        /// Whether it goes on with a session that was kept, and wants its own kept.
+        stays: bool,
     },
     /// The agent accepts a connection as this component.
     Accept {
@@ -73,8 +78,8 @@ pub enum Step {
     Disconnect(u64, bool),
     /// A connection ends.
     Lost(u64),
-    /// A client took a message.
-    Delivered(u64),
+    /// A client takes the oldest message of QoS 1 or 2 that it has not taken.
+    Taken(u64),
     /// A definition changes.
     Regrant(u8, Lists),
     /// A process is no longer trusted.
@@ -101,7 +106,8 @@ fn step() -> impl Strategy<Value = Step> {
     let component = || 0..3_u8;
     let requests = vec(request(), 1..4);
     prop_oneof![
-        40 => (0..4_u8, option::weighted(0.3, sent())).prop_map(|(client, will)| Step::Connect { client, will }),
+        40 => (0..4_u8, option::weighted(0.3, sent()), any::<bool>())
+            .prop_map(|(client, will, stays)| Step::Connect { client, will, stays }),
         40 => (connection(), component(), lists(), prop::bool::weighted(0.1))
             .prop_map(|(connection, component, lists, withheld)| Step::Accept { connection, component, lists, withheld }),
         3 => connection().prop_map(Step::Refuse),
@@ -110,7 +116,7 @@ fn step() -> impl Strategy<Value = Step> {
         10 => (connection(), vec(wanted(), 1..3)).prop_map(|(connection, filters)| Step::Unsubscribe(connection, filters)),
         5 => (connection(), any::<bool>()).prop_map(|(connection, keep)| Step::Disconnect(connection, keep)),
         10 => connection().prop_map(Step::Lost),
-        20 => connection().prop_map(Step::Delivered),
+        20 => connection().prop_map(Step::Taken),
         25 => (component(), lists()).prop_map(|(component, lists)| Step::Regrant(component, lists)),
         6 => component().prop_map(Step::Revoke),
         6 => sent().prop_map(Step::Own),
@@ -189,9 +195,15 @@ pub fn grant(number: u8, lists: &Lists, withheld: bool) -> Grant {
     Grant { subject, publish, subscribe, primary: topic.as_ref().map(primary), withheld: None }
 }
 
+/// QoS 1 and 2 messages that a client of these laws takes at a time: few, so that others wait.
+pub const AT_A_TIME: u16 = 8;
+
 /// Turns steps into events; each message carries its number as its payload.
 #[derive(Debug, Default)]
 pub struct Script {
+    /// Messages that each connection got and has not taken: packet identifier and level.
+    pub untaken: BTreeMap<ConnectionId, VecDeque<(u16, QoS)>>,
+    packets: u16,
     /// Connections opened so far.
     pub connections: u64,
     /// Messages sent so far.
@@ -207,14 +219,20 @@ impl Script {
     /// The next event; `None` for a step that only lets time go by.
     pub fn event(&mut self, step: &Step) -> BrokerEvent {
         match step {
-            Step::Connect { client, will } => {
+            Step::Connect { client, will, stays } => {
                 self.connections = self.connections.saturating_add(1);
-                let will = will.as_ref().map(|will| self.publication(will));
+                let will = will.as_ref().map(|will| Will { publication: self.publication(will), delay_seconds: 0 });
                 let version = if client.is_multiple_of(2) { Version::V5 } else { Version::V311 };
-                let connect = Box::new(Connect { version, client_id: format!("client-{client}"), will });
+                let connect = Connect {
+                    will,
+                    clean_start: !stays,
+                    session_expiry_seconds: if *stays { u32::MAX } else { 0 },
+                    receive_maximum: AT_A_TIME,
+                    ..Connect::plain(version, format!("client-{client}"))
+                };
                 BrokerEvent::ConnectReceived {
                     connection: ConnectionId(self.connections),
-                    connect,
+                    connect: Box::new(connect),
                     peer: Box::new(nobody()),
                 }
             }
@@ -229,23 +247,29 @@ impl Script {
             }
             Step::Publish(connection, sent) => {
                 let publication = self.publication(sent);
-                BrokerEvent::PublishReceived { connection: self.meant(*connection), publication }
+                let packet = (publication.qos > QoS::AtMostOnce).then(|| self.next_packet());
+                self.received(
+                    *connection,
+                    Incoming::Publish(IncomingPublish { packet, dup: false, alias: None, publication }),
+                )
             }
             Step::Subscribe(connection, requests) => {
-                let (connection, requests) = (self.meant(*connection), requests.clone());
-                BrokerEvent::SubscribeReceived { connection, requests, identifier: None }
+                let packet = self.next_packet();
+                self.received(*connection, Incoming::Subscribe { packet, requests: requests.clone(), identifier: None })
             }
             Step::Unsubscribe(connection, filters) => {
-                BrokerEvent::UnsubscribeReceived { connection: self.meant(*connection), filters: filters.clone() }
+                let packet = self.next_packet();
+                self.received(*connection, Incoming::Unsubscribe { packet, filters: filters.clone() })
             }
             Step::Disconnect(connection, keep_will) => {
-                BrokerEvent::DisconnectReceived { connection: self.meant(*connection), keep_will: *keep_will }
+                let goodbye = Incoming::Disconnect { keep_will: *keep_will, session_expiry_seconds: None };
+                self.received(*connection, goodbye)
             }
             Step::Lost(connection) => BrokerEvent::ConnectionLost {
                 connection: self.meant(*connection),
                 reason: String::from("it is a test"),
             },
-            Step::Delivered(connection) => BrokerEvent::Delivered { connection: self.meant(*connection) },
+            Step::Taken(connection) => self.taken(*connection),
             Step::Regrant(number, lists) => {
                 let Lists { publish, subscribe, primary: topic } = lists.clone();
                 let primary = topic.as_ref().map(primary);
@@ -266,14 +290,32 @@ impl Script {
         }
     }
 
+    fn taken(&mut self, connection: u64) -> BrokerEvent {
+        let untaken = self.untaken.get_mut(&self.meant(connection)).and_then(VecDeque::pop_front);
+        let (packet, step) = match untaken {
+            Some((packet, QoS::ExactlyOnce)) => (packet, Acknowledgement::Rec),
+            Some((packet, _)) => (packet, Acknowledgement::Ack),
+            None => (u16::MAX, Acknowledgement::Ack),
+        };
+        // A refusal finishes a message of QoS 2 in one step.
+        let failed = step == Acknowledgement::Rec;
+        self.received(connection, Incoming::Acknowledgement { step, packet, failed })
+    }
+
+    fn received(&self, connection: u64, packet: Incoming) -> BrokerEvent {
+        BrokerEvent::Received { connection: self.meant(connection), packet }
+    }
+
+    const fn next_packet(&mut self) -> u16 {
+        self.packets = self.packets.saturating_add(1);
+        self.packets
+    }
+
     fn publication(&mut self, sent: &Sent) -> Publication {
         self.messages = self.messages.saturating_add(1);
         let payload = Arc::from(self.messages.to_le_bytes());
         let Sent { topic, qos, retain } = sent.clone();
-        // Each message has its own identifier, so that a report can be held against what was sent.
-        let identifier = u16::try_from(self.messages).unwrap_or(u16::MAX);
-        let packet = (qos > 0).then_some(Packet { identifier, duplicate: false });
-        Publication { topic, payload, qos: level(qos), retain, packet, expiry_seconds: None, properties: None }
+        Publication { topic, payload, qos: level(qos), retain, expiry_seconds: None, properties: None }
     }
 }
 

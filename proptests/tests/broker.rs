@@ -10,13 +10,14 @@
     reason = "a test may fail by panicking"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use castellan_core::acl::Grant;
 use castellan_core::acl::topic::{TopicFilter, TopicName};
-use castellan_core::broker::effect::{PublishOutcome, SubscribeOutcome, UnsubscribeOutcome};
-use castellan_core::broker::event::SubscribeRequest;
-use castellan_core::broker::{Broker, BrokerEffect, BrokerSettings, DELIVERY_WINDOW};
+use castellan_core::broker::packet::{
+    Outgoing, ReasonCode, Step as Acknowledgement, SubscribeOutcome, SubscribeRequest, UnsubscribeOutcome,
+};
+use castellan_core::broker::{Broker, BrokerEffect, BrokerEvent, BrokerSettings};
 use castellan_core::event::BrokerReport;
 use castellan_core::id::ConnectionId;
 use castellan_core::time::{Monotonic, Now, WallTime};
@@ -25,14 +26,22 @@ use castellan_proptests::laws::config;
 use castellan_proptests::topics::matches;
 use proptest::prelude::*;
 
-/// A client as the model sees it.
+/// A client's session as the model sees it.
 #[derive(Debug)]
 struct Client {
     grant: Grant,
     /// Open subscriptions, and whether its own messages are wanted.
     filters: BTreeMap<TopicFilter, bool>,
     will: Option<(u64, String)>,
-    handed: usize,
+    stays: bool,
+}
+
+/// A CONNECT that waits for its answer.
+#[derive(Debug, Clone)]
+struct Asked {
+    client: u8,
+    will: Option<(u64, String)>,
+    stays: bool,
 }
 
 impl Client {
@@ -62,8 +71,11 @@ impl Client {
 #[derive(Default)]
 struct Model {
     script: Script,
-    wills: BTreeMap<ConnectionId, Option<(u64, String)>>,
-    clients: BTreeMap<ConnectionId, Client>,
+    asked: BTreeMap<ConnectionId, Asked>,
+    /// Connected clients.
+    clients: BTreeMap<ConnectionId, (u8, Client)>,
+    /// Sessions without a connection.
+    offline: BTreeMap<u8, Client>,
     /// Messages that somebody was allowed to publish.
     allowed: BTreeSet<u64>,
     reported: BTreeSet<String>,
@@ -73,7 +85,7 @@ struct Model {
 impl Model {
     /// Before the broker hears of a step: what it changes.
     fn before(&mut self, step: &Step) {
-        for client in self.clients.values() {
+        for client in self.clients.values().map(|(_, client)| client) {
             if let Some((number, topic)) = &client.will {
                 if client.may_publish(topic) {
                     self.allowed.insert(*number);
@@ -85,7 +97,8 @@ impl Model {
         match step {
             Step::Regrant(number, lists) => {
                 let component = brokers::component(*number);
-                for client in self.clients.values_mut() {
+                let online = self.clients.values_mut().map(|(_, client)| client);
+                for client in online.chain(self.offline.values_mut()) {
                     if client.grant.subject.component == component && client.grant.withheld.is_none() {
                         client.grant = brokers::grant(*number, lists, false);
                         let kept = std::mem::take(&mut client.filters);
@@ -97,75 +110,95 @@ impl Model {
             Step::Publish(connection, sent) => {
                 let connection = self.script.meant(*connection);
                 let number = self.script.messages + 1;
-                if self.clients.get(&connection).is_some_and(|client| client.may_publish(&sent.topic)) {
+                if self.clients.get(&connection).is_some_and(|(_, client)| client.may_publish(&sent.topic)) {
                     self.allowed.insert(number);
                 }
             }
             Step::Own(_) => {
                 self.allowed.insert(self.script.messages + 1);
             }
-            Step::Connect { will, .. } => {
+            Step::Connect { client, will, stays } => {
                 let will = will.as_ref().map(|will| (self.script.messages + 1, will.topic.clone()));
-                self.wills.insert(ConnectionId(self.script.connections + 1), will);
+                let asked = Asked { client: *client, will, stays: *stays };
+                self.asked.insert(ConnectionId(self.script.connections + 1), asked);
             }
-            Step::Delivered(connection) => {
-                if let Some(client) = self.clients.get_mut(&self.script.meant(*connection)) {
-                    client.handed = client.handed.saturating_sub(1);
-                }
-            }
-            Step::Lost(connection) => {
-                self.clients.remove(&self.script.meant(*connection));
-            }
+            Step::Lost(connection) | Step::Disconnect(connection, _) => self.leave(self.script.meant(*connection)),
             _ => {}
         }
+    }
+
+    /// The connected clients for whom nothing waits: they can take one more message.
+    fn ready(&self) -> BTreeSet<ConnectionId> {
+        let untaken = |connection| self.script.untaken.get(connection).map_or(0, VecDeque::len);
+        let ready = self.clients.keys().filter(|connection| untaken(connection) < usize::from(brokers::AT_A_TIME));
+        ready.copied().collect()
     }
 
     /// What the broker did, effect by effect.
     fn after(&mut self, step: &Step, effects: &[BrokerEffect]) {
         let mut receivers = BTreeSet::new();
+        let ready = self.ready();
         for effect in effects {
             assert!(!self.finished, "{effect:?} after the end");
             match effect {
-                BrokerEffect::AcceptConnect { connection, .. } => self.accept(*connection, step),
-                BrokerEffect::RefuseConnect { connection, .. } => {
-                    assert!(!self.clients.contains_key(connection), "{connection} is refused and connected");
-                }
-                BrokerEffect::Close { connection, .. } => {
-                    assert!(self.clients.remove(connection).is_some(), "{connection} closed without being connected");
-                }
-                BrokerEffect::Deliver { connection, delivery } => {
-                    let number = brokers::number(&delivery.message.payload);
-                    let topic = delivery.message.topic.as_str();
-                    assert!(self.allowed.contains(&number), "message {number} on '{topic}' was not allowed");
-                    let client = self.clients.get_mut(connection).expect("a delivery to nobody");
-                    assert!(client.may_receive(topic), "'{topic}' is delivered to {client:?}");
-                    assert!(delivery.qos <= delivery.message.qos);
-                    client.handed += 1;
-                    assert!(client.handed <= DELIVERY_WINDOW);
-                    let twice = number == self.script.messages && !receivers.insert(*connection);
-                    assert!(!twice || !matches!(step, Step::Publish(..)), "message {number} twice to {connection}");
+                BrokerEffect::Send { connection, packet } => match packet {
+                    Outgoing::ConnectAck(answer) => self.accept(*connection, step, answer.session_present),
+                    Outgoing::ConnectRefused { .. } => {
+                        assert!(!self.clients.contains_key(connection), "{connection} is refused and connected");
+                    }
+                    Outgoing::Publish(delivery) => {
+                        let number = brokers::number(&delivery.message.payload);
+                        let topic = delivery.message.topic.as_str();
+                        assert!(self.allowed.contains(&number), "message {number} on '{topic}' was not allowed");
+                        let (_, client) = self.clients.get(connection).expect("a delivery to nobody");
+                        assert!(client.may_receive(topic), "'{topic}' is delivered to {client:?}");
+                        assert!(delivery.qos <= delivery.message.qos);
+                        if let Some(packet) = delivery.packet {
+                            let untaken = self.script.untaken.entry(*connection).or_default();
+                            untaken.push_back((packet, delivery.qos));
+                            assert!(untaken.len() <= usize::from(brokers::AT_A_TIME));
+                        }
+                        receivers.insert(*connection);
+                    }
+                    _ => {}
+                },
+                BrokerEffect::Close { connection, reason: Some(_), .. } => {
+                    assert!(self.clients.contains_key(connection), "{connection} closed without being connected");
+                    self.leave(*connection);
                 }
                 BrokerEffect::Report(report) => self.report(report),
                 BrokerEffect::Finish => self.finished = true,
-                BrokerEffect::Anomaly(text) => assert!(!text.contains("no session"), "{text}"),
+                BrokerEffect::Anomaly(text) => assert!(!text.contains("is gone"), "{text}"),
                 _ => {}
             }
         }
         self.acknowledged(step, effects);
         if let Step::Publish(connection, sent) = step {
-            self.complete(self.script.meant(*connection), sent, &receivers);
+            self.complete(self.script.meant(*connection), sent, &ready, &receivers);
         }
     }
 
-    fn accept(&mut self, connection: ConnectionId, step: &Step) {
+    fn leave(&mut self, connection: ConnectionId) {
+        self.script.untaken.remove(&connection);
+        if let Some((number, client)) = self.clients.remove(&connection).filter(|(_, client)| client.stays) {
+            self.offline.insert(number, client);
+        }
+    }
+
+    fn accept(&mut self, connection: ConnectionId, step: &Step, session_present: bool) {
         let Step::Accept { component, lists, withheld, .. } = step else { panic!("{connection} accepted by {step:?}") };
+        let Asked { client: number, will, stays } = self.asked.remove(&connection).expect("accepted twice");
         let grant = brokers::grant(*component, lists, *withheld);
-        let mut client = Client { grant, filters: BTreeMap::new(), will: None, handed: 0 };
-        let will =
-            self.wills.remove(&connection).expect("accepted twice").filter(|(_, topic)| client.may_publish(topic));
-        client.will = will;
+        let kept = self.offline.remove(&number);
+        let kept = kept.filter(|former| stays && former.grant.subject.spawn == grant.subject.spawn);
+        assert_eq!(session_present, kept.is_some(), "{connection}");
+        let filters = kept.map(|former| former.filters).unwrap_or_default();
+        let mut client = Client { grant, filters, will: None, stays };
+        client.will = will.filter(|(_, topic)| client.may_publish(topic));
+        let kept = std::mem::take(&mut client.filters);
+        client.filters = kept.into_iter().filter(|(filter, _)| client.may_subscribe(filter)).collect();
         client.subscribe_primary();
-        assert!(self.clients.insert(connection, client).is_none());
+        assert!(self.clients.insert(connection, (number, client)).is_none());
     }
 
     /// What goes to the agent: watched messages only from who may publish them; each client comes before it goes.
@@ -182,45 +215,32 @@ impl Model {
 
     /// Every packet has exactly one answer, and a subscription is granted exactly where the grant contains it.
     fn acknowledged(&mut self, step: &Step, effects: &[BrokerEffect]) {
-        let count = |wanted: fn(&BrokerEffect) -> bool| effects.iter().filter(|effect| wanted(effect)).count();
-        let publishes = count(|effect| matches!(effect, BrokerEffect::AcknowledgePublish { .. }));
-        let subscribes = count(|effect| matches!(effect, BrokerEffect::AcknowledgeSubscribe { .. }));
-        assert_eq!(publishes, usize::from(matches!(step, Step::Publish(..))));
-        assert_eq!(subscribes, usize::from(matches!(step, Step::Subscribe(..))));
-        for effect in effects {
-            match (effect, step) {
-                (BrokerEffect::AcknowledgeSubscribe { outcomes, .. }, Step::Subscribe(connection, requests)) => {
+        let packets = effects.iter().filter_map(|effect| match effect {
+            BrokerEffect::Send { packet, .. } => Some(packet),
+            _ => None,
+        });
+        let mut answers = 0;
+        for packet in packets {
+            match (packet, step) {
+                (Outgoing::SubscribeAck { outcomes, .. }, Step::Subscribe(connection, requests)) => {
+                    answers += 1;
                     assert_eq!(outcomes.len(), requests.len());
-                    let Some(client) = self.clients.get_mut(&self.script.meant(*connection)) else {
-                        assert!(outcomes.iter().all(|outcome| *outcome == SubscribeOutcome::NotAuthorized));
-                        continue;
-                    };
-                    for (outcome, request) in outcomes.iter().zip(requests) {
-                        let filter = TopicFilter::parse(&request.filter);
-                        let expect = match &filter {
-                            Err(_) => SubscribeOutcome::InvalidFilter,
-                            Ok(filter) if client.may_subscribe(filter) => SubscribeOutcome::Granted(request.qos),
-                            Ok(_) => SubscribeOutcome::NotAuthorized,
-                        };
-                        assert_eq!(*outcome, expect, "{request:?} of {client:?}");
-                        if let (SubscribeOutcome::Granted(_), Ok(filter)) = (outcome, filter) {
-                            client.filters.insert(filter, !request.no_local);
-                        }
-                    }
+                    self.subscribed(self.script.meant(*connection), outcomes, requests);
                 }
-                (BrokerEffect::AcknowledgeUnsubscribe { outcomes, .. }, Step::Unsubscribe(connection, filters)) => {
+                (Outgoing::UnsubscribeAck { outcomes, .. }, Step::Unsubscribe(connection, filters)) => {
+                    answers += 1;
                     assert_eq!(outcomes.len(), filters.len());
-                    let client = self.clients.get_mut(&self.script.meant(*connection));
-                    let mut open = client.map(|client| &mut client.filters);
+                    let (_, client) =
+                        self.clients.get_mut(&self.script.meant(*connection)).expect("an answer to nobody");
                     for (outcome, text) in outcomes.iter().zip(filters) {
                         let filter = TopicFilter::parse(text).ok();
-                        let removed = filter
-                            .is_some_and(|filter| open.as_mut().is_some_and(|open| open.remove(&filter).is_some()));
+                        let removed = filter.is_some_and(|filter| client.filters.remove(&filter).is_some());
                         assert_eq!(*outcome == UnsubscribeOutcome::Removed, removed, "{text}");
                     }
                 }
-                (BrokerEffect::AcknowledgePublish { outcome, .. }, Step::Publish(..)) => {
-                    let refused = matches!(outcome, PublishOutcome::NotAuthorized(_));
+                (Outgoing::Acknowledgement { step: Acknowledgement::Ack | Acknowledgement::Rec, reason, .. }, _) => {
+                    answers += 1;
+                    let refused = *reason == ReasonCode::NotAuthorized;
                     assert!(
                         !refused || !self.allowed.contains(&self.script.messages),
                         "an allowed message was refused"
@@ -229,16 +249,49 @@ impl Model {
                 _ => {}
             }
         }
+        let connected = |connection: u64| usize::from(self.clients.contains_key(&self.script.meant(connection)));
+        let expected = match step {
+            Step::Publish(connection, sent) if sent.qos > 0 => connected(*connection),
+            Step::Subscribe(connection, requests) if requests.iter().all(is_lawful) => connected(*connection),
+            Step::Unsubscribe(connection, _) => connected(*connection),
+            _ => 0,
+        };
+        assert_eq!(answers, expected, "{step:?}: {effects:?}");
+    }
+
+    fn subscribed(&mut self, connection: ConnectionId, outcomes: &[SubscribeOutcome], requests: &[SubscribeRequest]) {
+        let (_, client) = self.clients.get_mut(&connection).expect("an answer to nobody");
+        for (outcome, request) in outcomes.iter().zip(requests) {
+            let filter = TopicFilter::parse(&request.filter);
+            let expect = match &filter {
+                Err(_) => SubscribeOutcome::InvalidFilter,
+                Ok(filter) if client.may_subscribe(filter) => SubscribeOutcome::Granted(request.qos),
+                Ok(_) => SubscribeOutcome::NotAuthorized,
+            };
+            assert_eq!(*outcome, expect, "{request:?} of {client:?}");
+            if let (SubscribeOutcome::Granted(_), Ok(filter)) = (outcome, filter) {
+                client.filters.insert(filter, !request.no_local);
+            }
+        }
     }
 
     /// An allowed message reaches everybody who is subscribed and has room: each plain subscriber, one of each group.
-    fn complete(&self, publisher: ConnectionId, sent: &Sent, receivers: &BTreeSet<ConnectionId>) {
+    fn complete(
+        &self,
+        publisher: ConnectionId,
+        sent: &Sent,
+        ready: &BTreeSet<ConnectionId>,
+        receivers: &BTreeSet<ConnectionId>,
+    ) {
         if !self.allowed.contains(&self.script.messages) {
             assert_eq!(receivers, &BTreeSet::new());
             return;
         }
         let mut groups: BTreeMap<&TopicFilter, Vec<ConnectionId>> = BTreeMap::new();
-        for (connection, client) in self.clients.iter().filter(|(_, client)| client.handed < DELIVERY_WINDOW) {
+        for (connection, (_, client)) in &self.clients {
+            if !ready.contains(connection) {
+                continue;
+            }
             let open = client
                 .filters
                 .iter()
@@ -251,14 +304,29 @@ impl Model {
                 }
             }
         }
-        for (filter, members) in groups {
+        // A group may choose a member for whom others wait already.
+        for (filter, members) in groups.into_iter().filter(|_| ready.len() == self.clients.len()) {
             assert!(members.iter().any(|member| receivers.contains(member)), "{sent:?} reached nobody of {filter}");
         }
     }
 }
 
+/// A shared subscription cannot have No Local.
+fn is_lawful(request: &SubscribeRequest) -> bool {
+    !(request.no_local && request.filter.starts_with("$share/"))
+}
+
 fn deliveries(effects: &[BrokerEffect]) -> usize {
-    effects.iter().filter(|effect| matches!(effect, BrokerEffect::Deliver { .. })).count()
+    let is_delivery =
+        |effect: &&BrokerEffect| matches!(effect, BrokerEffect::Send { packet: Outgoing::Publish(_), .. });
+    effects.iter().filter(is_delivery).count()
+}
+
+const fn awaited(effect: &BrokerEffect) -> Option<ConnectionId> {
+    match effect {
+        BrokerEffect::AwaitFlush { connection } => Some(*connection),
+        _ => None,
+    }
 }
 
 fn at(millis: u64) -> Now {
@@ -282,6 +350,11 @@ fn play(steps: &[Step], visible_denials: bool) -> usize {
         model.before(step);
         let event = model.script.event(step);
         broker.handle(at(now), event, &mut effects);
+        let full: Vec<_> = effects.iter().filter_map(awaited).collect();
+        for connection in full {
+            // The peer reads at once.
+            broker.handle(at(now), BrokerEvent::Flushed { connection }, &mut effects);
+        }
         model.after(step, &effects);
         delivered += deliveries(&effects);
         effects.clear();
@@ -308,17 +381,21 @@ fn the_world_of_these_laws_is_not_empty() {
     let lists = Lists { publish: vec![filter("a")], subscribe: vec![filter("a")], primary: None };
     let request = SubscribeRequest::plain(String::from("a"), brokers::level(1));
     let sent = Sent { topic: String::from("a"), qos: 1, retain: false };
+    let at_a_time = usize::from(brokers::AT_A_TIME);
     let mut steps = vec![
-        Step::Connect { client: 0, will: None },
+        Step::Connect { client: 0, will: None, stays: true },
         Step::Accept { connection: 0, component: 0, lists: lists.clone(), withheld: false },
         Step::Subscribe(0, vec![request]),
         Step::Publish(0, sent.clone()),
     ];
     assert_eq!(play(&steps, false), 1);
-    steps.extend(vec![Step::Publish(0, sent); DELIVERY_WINDOW]);
-    assert_eq!(play(&steps, false), DELIVERY_WINDOW);
-    let taken = vec![Step::Delivered(0); DELIVERY_WINDOW];
-    assert_eq!(play(&[&steps[..], &taken].concat(), false), DELIVERY_WINDOW + 1);
+    steps.extend(vec![Step::Publish(0, sent); at_a_time]);
+    assert_eq!(play(&steps, false), at_a_time);
+    let taken = vec![Step::Taken(0); at_a_time];
+    assert_eq!(play(&[&steps[..], &taken].concat(), false), at_a_time + 1);
+    let accept = Step::Accept { connection: 1, component: 0, lists: lists.clone(), withheld: false };
+    let back = [Step::Lost(0), Step::Connect { client: 0, will: None, stays: true }, accept];
+    assert_eq!(play(&[&steps[..], &back].concat(), false), 2 * at_a_time, "what was not taken is sent again");
     steps.push(Step::Regrant(0, Lists { subscribe: vec![], ..lists }));
-    assert_eq!(play(&[&steps[..], &taken].concat(), false), DELIVERY_WINDOW);
+    assert_eq!(play(&[&steps[..], &taken].concat(), false), at_a_time);
 }

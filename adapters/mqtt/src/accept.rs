@@ -1,7 +1,7 @@
 //! From accept to CONNECT: who is at the other end, TLS, the protocol version, and the bounds on clients that have not
 //! said who they are.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -11,26 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
-use castellan_core::acl::client_id;
-use castellan_core::broker::BrokerEvent;
-use castellan_core::broker::event::Connect;
-use castellan_core::broker::message::Delivery;
-use castellan_core::effect::ConnectRefusal;
+use castellan_core::broker::{BrokerEvent, WRITE_WINDOW_BYTES};
 use castellan_core::id::ConnectionId;
-use castellan_core::trust::{PeerFacts, Witness};
+use castellan_core::trust::Witness;
 use ntex_io::{Io, IoBoxed, IoConfig, Layer};
-use ntex_mqtt::{MqttError, MqttServer, MqttServiceConfig, QoS};
 use ntex_service::Pipeline;
 use ntex_service::cfg::SharedCfg;
 use ntex_tls::TlsConfig;
 use ntex_tls::rustls::{TlsAcceptor, TlsServerFilter};
-use ntex_util::channel::{mpsc, oneshot};
+use ntex_util::channel::oneshot;
 use ntex_util::time::Seconds;
 use smol::channel::Receiver;
 
-use crate::pump::Sink;
-use crate::shell::{ConnectAnswer, Link, Shell};
-use crate::{Observe, v3, v5};
+use crate::shell::Shell;
+use crate::{Observe, connection};
 
 /// Connections that have not sent a CONNECT; one more costs the oldest of them its place, so that a flood of silent
 /// connections cannot keep an honest client out.
@@ -41,25 +35,15 @@ const HANDSHAKE_SECONDS: u16 = 5;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A client that does not take data for so long is gone.
 const WRITE_SECONDS: u16 = 30;
-/// QoS 1 and 2 messages in flight in each direction; the machine's own window is as large.
-const IN_FLIGHT: u16 = 64;
-
-/// A handler failed; the connection ends with this text as its reason.
-#[derive(Debug, Clone)]
-pub(crate) struct HandlerError(pub(crate) String);
 
 /// Connections that have not sent a CONNECT, oldest first, each with the means to end it.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     places: RefCell<BTreeMap<ConnectionId, oneshot::Sender<()>>>,
-    last: Cell<u64>,
 }
 
 impl Waiting {
-    fn enter(&self) -> (ConnectionId, oneshot::Receiver<()>) {
-        let number = self.last.get().saturating_add(1);
-        self.last.set(number);
-        let connection = ConnectionId(number);
+    fn enter(&self, connection: ConnectionId) -> oneshot::Receiver<()> {
         let (place, evicted) = oneshot::channel();
         let mut places = self.places.borrow_mut();
         if places.len() >= UNAUTHENTICATED
@@ -68,33 +52,22 @@ impl Waiting {
             log::debug!("{UNAUTHENTICATED} connections have not sent a CONNECT; the oldest, {oldest}, is closed");
         }
         places.insert(connection, place);
-        (connection, evicted)
+        evicted
     }
 
-    /// Gives the place back; `false` where it was lost.
-    fn leave(&self, connection: ConnectionId) -> Option<oneshot::Sender<()>> {
+    /// Gives the place back; `None` where it was lost.
+    pub(crate) fn leave(&self, connection: ConnectionId) -> Option<oneshot::Sender<()>> {
         self.places.borrow_mut().remove(&connection)
     }
 }
 
-/// One connection, known to its handlers.
-pub(crate) struct Conn {
-    pub(crate) id: ConnectionId,
-    pub(crate) shell: Rc<Shell>,
-    witness: Arc<Witness>,
-    /// How it ended, as the protocol library saw it.
-    pub(crate) ending: RefCell<Option<String>>,
-    /// Kept from CONNECT on, so that the wait for an eviction never ends.
-    place: RefCell<Option<oneshot::Sender<()>>>,
-}
-
 /// What every connection needs.
 pub(crate) struct Front {
-    shell: Rc<Shell>,
+    pub(crate) shell: Rc<Shell>,
+    pub(crate) max_packet_bytes: u32,
     observe: Observe,
     config: SharedCfg,
     tls: Pipeline<Io, Io<Layer<TlsServerFilter>>, io::Error>,
-    mqtt: Pipeline<(Rc<Conn>, IoBoxed), (), MqttError<HandlerError>>,
 }
 
 impl Front {
@@ -104,25 +77,18 @@ impl Front {
         observe: Observe,
         max_packet_bytes: u32,
     ) -> Self {
-        let mqtt = MqttServiceConfig::new()
-            .set_max_qos(QoS::ExactlyOnce)
-            .set_max_size(max_packet_bytes)
-            .set_max_receive(IN_FLIGHT)
-            .set_max_send(IN_FLIGHT)
-            .set_connect_timeout(Seconds(HANDSHAKE_SECONDS))
-            .protocol_version_timeout(Seconds(HANDSHAKE_SECONDS));
+        let io = IoConfig::new().set_write_timeout(Seconds(WRITE_SECONDS)).set_write_backpressure(WRITE_WINDOW_BYTES);
         let config = SharedCfg::new("broker")
-            .add(IoConfig::new().set_write_timeout(Seconds(WRITE_SECONDS)))
+            .add(io)
             .add(TlsConfig::new().set_handshake_timeout(Seconds(HANDSHAKE_SECONDS)))
-            .add(mqtt)
             .into();
-        let service = MqttServer::new().v3(v3::service()).v5(v5::service());
-        Self { shell, observe, config, tls: Pipeline::new((), TlsAcceptor::new(tls)), mqtt: Pipeline::new((), service) }
+        Self { shell, max_packet_bytes, observe, config, tls: Pipeline::new((), TlsAcceptor::new(tls)) }
     }
 
     /// One connection from accept to its end.
     async fn serve(&self, stream: TcpStream) {
-        let (id, evicted) = self.shell.waiting.enter();
+        let id = self.shell.next_connection();
+        let evicted = self.shell.waiting.enter(id);
         let evicted = async {
             let timeout = async {
                 Timer::after(Duration::from_secs(u64::from(HANDSHAKE_SECONDS))).await;
@@ -157,24 +123,9 @@ impl Front {
             Ok(io) => io,
             Err(error) => return format!("the socket cannot be used: {error}"),
         };
-        let io = match self.tls.call(io).await {
-            Ok(io) => io,
-            Err(error) => return format!("TLS failed: {error}"),
-        };
-        let shell = Rc::clone(&self.shell);
-        let conn = Rc::new(Conn {
-            id,
-            shell,
-            witness: Arc::new(witness),
-            ending: RefCell::default(),
-            place: RefCell::default(),
-        });
-        let result = self.mqtt.call((Rc::clone(&conn), IoBoxed::from(io))).await;
-        let ending = conn.ending.take();
-        match (ending, result) {
-            (Some(ending), _) => ending,
-            (None, Ok(())) => String::from("the connection ended"),
-            (None, Err(error)) => format!("{error:?}"),
+        match self.tls.call(io).await {
+            Ok(io) => connection::converse(self, id, IoBoxed::from(io), witness).await,
+            Err(error) => format!("TLS failed: {error}"),
         }
     }
 
@@ -188,46 +139,18 @@ impl Front {
     }
 }
 
-impl Conn {
-    /// Brings a CONNECT before the machine and waits for the answer; with it comes the queue of what to send.
-    pub(crate) async fn ask(&self, connect: Connect, sink: Sink) -> (ConnectAnswer, mpsc::Receiver<Delivery>) {
-        let claimed = client_id::claimed_pid(&connect.client_id).ok();
-        let witness = Arc::clone(&self.witness);
-        let peer: io::Result<PeerFacts> = smol::unblock(move || caught(|| witness(claimed))).await;
-        let (deliveries, incoming) = mpsc::channel();
-        let (answer, answered) = oneshot::channel();
-        let Some(place) = self.shell.waiting.leave(self.id) else {
-            return (unavailable("The connection lost its place to newer ones."), incoming);
-        };
-        self.place.replace(Some(place));
-        let peer = match peer {
-            Ok(peer) => Box::new(peer),
-            Err(error) => {
-                log::error!("connection {} is refused, because nobody can say who it is: {error}", self.id);
-                return (unavailable("The agent could not find out which process this is."), incoming);
-            }
-        };
-        self.shell.link(self.id, Link { answer: Some(answer), deliveries, sink });
-        self.shell.drive(BrokerEvent::ConnectReceived { connection: self.id, connect: Box::new(connect), peer });
-        match answered.await {
-            Ok(answer) => (answer, incoming),
-            Err(_) => (unavailable("The broker forgot the connection."), incoming),
-        }
-    }
-}
-
-fn unavailable(note: &str) -> ConnectAnswer {
-    ConnectAnswer::Refused { refusal: ConnectRefusal::ServerUnavailable, note: note.to_owned() }
-}
-
 /// A panic in a callback of the agent's must not take the broker's thread with it.
-fn caught<T>(callback: impl FnOnce() -> T) -> io::Result<T> {
+pub(crate) fn caught<T>(callback: impl FnOnce() -> T) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(callback)).map_err(|_| io::Error::other("the identification of peers panicked"))
 }
 
 /// Accepts until `unlistened` is closed, then drops the listener.
-pub(crate) async fn accept_all(front: Rc<Front>, listener: TcpListener, unlistened: Receiver<()>) {
-    let listener = match Async::new(listener) {
+pub(crate) async fn accept_all(front: Rc<Front>, listener: Option<io::Result<TcpListener>>, unlistened: Receiver<()>) {
+    let Some(listener) = listener else {
+        log::debug!("the broker is stopping and accepts nobody");
+        return;
+    };
+    let listener = match listener.and_then(Async::new) {
         Ok(listener) => listener,
         Err(error) => {
             log::error!("the MQTT listener cannot be watched: {error}. Nobody can connect; start the agent again.");

@@ -10,27 +10,36 @@
 
 mod accept;
 pub mod client;
+mod connection;
 mod outbox;
-mod pump;
+mod packets3;
+mod packets5;
 mod shell;
-mod v3;
-mod v5;
+mod wire;
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use castellan_core::broker::BrokerSettings;
+use castellan_core::broker::{Broker, BrokerSettings};
 use castellan_core::effect::BrokerOrder;
 use castellan_core::event::Event;
 use castellan_core::time::Now;
 use castellan_core::trust::Witness;
-use smol::channel::{Sender, TrySendError};
+use smol::channel::{Receiver, Sender, TrySendError};
+
+use crate::outbox::Outbox;
+use crate::shell::Kept;
 
 /// Orders that wait for the broker's thread: a burst of grants and answers for every connection it can hold.
 const ORDERS: usize = 4096;
+/// Times that the shell is started again after a panic: one is an accident, as many as this are not.
+const RESTARTS: u32 = 10;
 
 /// Looks at a connection right after accept, before TLS. The [`Witness`] it returns is called with the claimed process id
 /// at CONNECT. Both run on a thread that may block.
@@ -92,6 +101,15 @@ pub struct BrokerHandle {
     thread: JoinHandle<()>,
 }
 
+/// What every shell gets anew.
+#[derive(Clone)]
+pub(crate) struct House {
+    tls: Arc<rustls::ServerConfig>,
+    max_packet_bytes: u32,
+    observe: Observe,
+    clock: Clock,
+}
+
 /// Starts the broker's thread.
 ///
 /// # Errors
@@ -99,15 +117,41 @@ pub struct BrokerHandle {
 pub fn start(config: BrokerConfig) -> io::Result<BrokerHandle> {
     config.listener.set_nonblocking(true)?;
     let (orders, incoming) = smol::channel::bounded(ORDERS);
-    let thread = std::thread::Builder::new().name(String::from("broker")).spawn(move || {
-        ntex_rt::System::build()
-            .name("broker")
-            .disable_signals()
-            .panic_handling(false)
-            .build(ntex_net::DefaultRuntime)
-            .block_on(shell::run(config, incoming));
-    })?;
+    let thread = std::thread::Builder::new().name(String::from("broker")).spawn(move || live(config, &incoming))?;
     Ok(BrokerHandle { orders, thread })
+}
+
+/// The broker's thread: a shell around the machine, and another one where a panic ended it. The machine with its sessions and
+/// retained messages stays; the connections are lost, and their clients come back.
+fn live(config: BrokerConfig, orders: &Receiver<BrokerOrder>) {
+    let BrokerConfig { listener, tls, settings, observe, clock, events } = config;
+    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, observe, clock };
+    let kept = Rc::new(Kept {
+        broker: RefCell::new(Broker::new(settings)),
+        listener: RefCell::new(Some(listener)),
+        outbox: Rc::new(Outbox::new(events)),
+        last_connection: Cell::new(0),
+    });
+    for panics in 0..=RESTARTS {
+        let (kept, house, orders) = (Rc::clone(&kept), house.clone(), orders.clone());
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            ntex_rt::System::build()
+                .name("broker")
+                .disable_signals()
+                .panic_handling(false)
+                .build(ntex_net::DefaultRuntime)
+                .block_on(shell::run(kept, house, orders));
+        }));
+        match ended {
+            Ok(()) => return,
+            Err(_) if panics < RESTARTS => log::error!(
+                "the broker's shell panicked and is started again; its clients have to connect again. Report this."
+            ),
+            Err(_) => log::error!(
+                "the broker's shell panicked {RESTARTS} times and is not started again. Start the agent again and report this."
+            ),
+        }
+    }
 }
 
 impl BrokerHandle {

@@ -65,6 +65,14 @@ impl Outbox {
         }
     }
 
+    /// Goes on moving the backlog where a shell that failed was doing so.
+    pub(crate) fn resume(self: &Rc<Self>) {
+        if self.flushing.get() {
+            let outbox = Rc::clone(self);
+            ntex_rt::spawn(async move { outbox.flush().await });
+        }
+    }
+
     /// Moves the backlog as the agent makes room.
     async fn flush(&self) {
         while let Some(event) = self.next_waiting() {

@@ -3,54 +3,50 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::net::TcpListener;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use castellan_core::broker::effect::{PublishOutcome, SubscribeOutcome, UnsubscribeOutcome};
-use castellan_core::broker::event::SubscribeRequest;
-use castellan_core::broker::message::{Delivery, Publication};
+use castellan_core::broker::packet::{Outgoing, ReasonCode};
 use castellan_core::broker::{Broker, BrokerEffect, BrokerEffects, BrokerEvent};
 use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
 use castellan_core::event::BrokerReport;
 use castellan_core::id::ConnectionId;
 use castellan_core::time::Monotonic;
 use castellan_core::why::Explanation;
-use ntex_util::channel::{mpsc, oneshot};
+use ntex_io::IoRef;
+use ntex_util::channel::oneshot;
 use smol::channel::{Receiver, Sender};
 
 use crate::outbox::Outbox;
-use crate::pump::Sink;
-use crate::{BrokerConfig, Clock, accept};
-
-/// The answer to a CONNECT.
-#[derive(Debug)]
-pub(crate) enum ConnectAnswer {
-    Accepted { note: Option<String> },
-    Refused { refusal: ConnectRefusal, note: String },
-}
-
-/// The answer to a packet, given within the same `handle`.
-#[derive(Debug)]
-enum Answer {
-    Publish(PublishOutcome),
-    Subscribe(Vec<SubscribeOutcome>),
-    Unsubscribe(Vec<UnsubscribeOutcome>),
-}
+use crate::wire::Wire;
+use crate::{Clock, House, accept};
 
 /// The shell's side of one connection from CONNECT on.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// Taken when the answer is there.
-    pub(crate) answer: Option<oneshot::Sender<ConnectAnswer>>,
-    pub(crate) deliveries: mpsc::Sender<Delivery>,
-    pub(crate) sink: Sink,
+    pub(crate) io: IoRef,
+    pub(crate) wire: Rc<Wire>,
+    /// Taken when the CONNECT is answered, or the connection closed.
+    pub(crate) answer: Option<oneshot::Sender<()>>,
+}
+
+/// What outlives a shell that panicked.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) broker: RefCell<Broker>,
+    /// Given back when the machine wants no more connections.
+    pub(crate) listener: RefCell<Option<TcpListener>>,
+    pub(crate) outbox: Rc<Outbox>,
+    pub(crate) last_connection: Cell<u64>,
 }
 
 /// The shell.
 pub(crate) struct Shell {
-    broker: RefCell<Broker>,
+    /// For tasks that outlive the call that starts them.
+    own: Weak<Self>,
+    kept: Rc<Kept>,
     links: RefCell<BTreeMap<ConnectionId, Link>>,
-    outbox: Rc<Outbox>,
     clock: Clock,
     deadline: Cell<Option<Monotonic>>,
     wake_timer: Sender<()>,
@@ -59,16 +55,16 @@ pub(crate) struct Shell {
     pub(crate) waiting: accept::Waiting,
 }
 
-/// The life of the broker's thread.
-pub(crate) async fn run(config: BrokerConfig, orders: Receiver<BrokerOrder>) {
-    let BrokerConfig { listener, tls, settings, observe, clock, events } = config;
+/// The life of one shell: to the end of the broker, or to a panic.
+pub(crate) async fn run(kept: Rc<Kept>, house: House, orders: Receiver<BrokerOrder>) {
+    let House { tls, max_packet_bytes, observe, clock } = house;
     let (wake_timer, woken) = smol::channel::bounded(1);
     let (listening, unlistened) = smol::channel::bounded(1);
     let (running, ended) = smol::channel::bounded::<()>(1);
-    let shell = Rc::new(Shell {
-        broker: RefCell::new(Broker::new(settings)),
+    let shell = Rc::new_cyclic(|own| Shell {
+        own: Weak::clone(own),
+        kept: Rc::clone(&kept),
         links: RefCell::default(),
-        outbox: Rc::new(Outbox::new(events)),
         clock,
         deadline: Cell::new(None),
         wake_timer,
@@ -76,7 +72,11 @@ pub(crate) async fn run(config: BrokerConfig, orders: Receiver<BrokerOrder>) {
         running,
         waiting: accept::Waiting::default(),
     });
-    let front = accept::Front::new(Rc::clone(&shell), tls, observe, settings.max_packet_bytes);
+    kept.outbox.resume();
+    // Nothing at the first start.
+    shell.drive(BrokerEvent::AllConnectionsLost);
+    let front = accept::Front::new(Rc::clone(&shell), tls, observe, max_packet_bytes);
+    let listener = kept.listener.borrow().as_ref().map(TcpListener::try_clone);
     let accepting = ntex_rt::spawn(accept::accept_all(Rc::new(front), listener, unlistened));
     ntex_rt::spawn(keep_deadline(Rc::clone(&shell), woken));
     ntex_rt::spawn(take_orders(Rc::clone(&shell), orders));
@@ -86,7 +86,7 @@ pub(crate) async fn run(config: BrokerConfig, orders: Receiver<BrokerOrder>) {
     if let Err(error) = accepting.await {
         log::error!("the broker's accept task ended badly: {error:?}");
     }
-    shell.outbox.close_with(BrokerReport::Stopped).await;
+    kept.outbox.close_with(BrokerReport::Stopped).await;
 }
 
 async fn take_orders(shell: Rc<Shell>, orders: Receiver<BrokerOrder>) {
@@ -127,54 +127,25 @@ async fn keep_deadline(shell: Rc<Shell>, woken: Receiver<()>) {
 impl Shell {
     /// Feeds one event and performs what follows.
     pub(crate) fn drive(&self, event: BrokerEvent) {
-        if let Some(answer) = self.step(event) {
-            log::error!("the broker machine answered what was not asked: {answer:?}");
-        }
-    }
-
-    /// A PUBLISH and its acknowledgement.
-    pub(crate) fn publish(&self, connection: ConnectionId, publication: Publication) -> PublishOutcome {
-        match self.step(BrokerEvent::PublishReceived { connection, publication }) {
-            Some(Answer::Publish(outcome)) => outcome,
-            other => {
-                log::error!("the broker machine answered a PUBLISH with {other:?}");
-                PublishOutcome::NotAuthorized(String::from("The broker could not decide."))
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = (self.clock)();
+            let mut effects = BrokerEffects::new();
+            self.kept.broker.borrow_mut().handle(now, event, &mut effects);
+            for effect in effects {
+                self.perform(effect, &mut events);
             }
         }
-    }
-
-    /// A SUBSCRIBE and the outcome of each filter; none where the machine failed to say.
-    pub(crate) fn subscribe(
-        &self,
-        connection: ConnectionId,
-        requests: Vec<SubscribeRequest>,
-        identifier: Option<u32>,
-    ) -> Vec<SubscribeOutcome> {
-        match self.step(BrokerEvent::SubscribeReceived { connection, requests, identifier }) {
-            Some(Answer::Subscribe(outcomes)) => outcomes,
-            other => {
-                log::error!("the broker machine answered a SUBSCRIBE with {other:?}");
-                Vec::new()
-            }
+        let deadline = self.kept.broker.borrow().next_deadline().map(|deadline| deadline.at);
+        if deadline != self.deadline.replace(deadline) && self.wake_timer.try_send(()).is_err() {
+            log::trace!("the deadline task is awake already");
         }
     }
 
-    /// An UNSUBSCRIBE and the outcome of each filter.
-    pub(crate) fn unsubscribe(&self, connection: ConnectionId, filters: Vec<String>) -> Vec<UnsubscribeOutcome> {
-        match self.step(BrokerEvent::UnsubscribeReceived { connection, filters }) {
-            Some(Answer::Unsubscribe(outcomes)) => outcomes,
-            other => {
-                log::error!("the broker machine answered an UNSUBSCRIBE with {other:?}");
-                Vec::new()
-            }
-        }
-    }
-
-    /// One delivery is done; unless its connection has ended since.
-    pub(crate) fn delivered(&self, connection: ConnectionId) {
-        if self.links.borrow().contains_key(&connection) {
-            self.drive(BrokerEvent::Delivered { connection });
-        }
+    pub(crate) fn next_connection(&self) -> ConnectionId {
+        let number = self.kept.last_connection.get().saturating_add(1);
+        self.kept.last_connection.set(number);
+        ConnectionId(number)
     }
 
     pub(crate) fn link(&self, connection: ConnectionId, link: Link) {
@@ -186,53 +157,14 @@ impl Shell {
         self.links.borrow_mut().remove(&connection).is_some()
     }
 
-    fn step(&self, event: BrokerEvent) -> Option<Answer> {
-        let mut events = VecDeque::from([event]);
-        let mut answer = None;
-        while let Some(event) = events.pop_front() {
-            let now = (self.clock)();
-            let mut effects = BrokerEffects::new();
-            self.broker.borrow_mut().handle(now, event, &mut effects);
-            for effect in effects {
-                if let Some(given) = self.perform(effect, &mut events) {
-                    answer = Some(given);
-                }
-            }
-        }
-        let deadline = self.broker.borrow().next_deadline().map(|deadline| deadline.at);
-        if deadline != self.deadline.replace(deadline) && self.wake_timer.try_send(()).is_err() {
-            log::trace!("the deadline task is awake already");
-        }
-        answer
-    }
-
-    fn perform(&self, effect: BrokerEffect, events: &mut VecDeque<BrokerEvent>) -> Option<Answer> {
+    fn perform(&self, effect: BrokerEffect, events: &mut VecDeque<BrokerEvent>) {
         match effect {
             BrokerEffect::Report(report) => self.report(*report, events),
-            BrokerEffect::AcceptConnect { connection, note } => {
-                self.answer_connect(connection, ConnectAnswer::Accepted { note });
-            }
-            BrokerEffect::RefuseConnect { connection, refusal, note } => {
-                self.answer_connect(connection, ConnectAnswer::Refused { refusal, note });
-            }
-            BrokerEffect::AcknowledgePublish { outcome, .. } => return Some(Answer::Publish(outcome)),
-            BrokerEffect::AcknowledgeSubscribe { outcomes, .. } => return Some(Answer::Subscribe(outcomes)),
-            BrokerEffect::AcknowledgeUnsubscribe { outcomes, .. } => return Some(Answer::Unsubscribe(outcomes)),
-            BrokerEffect::Deliver { connection, delivery } => {
-                let links = self.links.borrow();
-                if links.get(&connection).is_none_or(|link| link.deliveries.send(delivery).is_err()) {
-                    log::debug!("a message for connection {connection} came after its end");
-                }
-            }
-            BrokerEffect::Close { connection, reason } => {
-                // Closing calls no handler before it returns; the sink is cloned all the same, so that no borrow is held.
-                let sink = self.links.borrow().get(&connection).map(|link| link.sink.clone());
-                match sink {
-                    Some(sink) => sink.close(reason),
-                    None => log::debug!("connection {connection} is gone before it could be closed"),
-                }
-            }
+            BrokerEffect::Send { connection, packet } => self.send(connection, packet),
+            BrokerEffect::AwaitFlush { connection } => self.await_flush(connection, events),
+            BrokerEffect::Close { connection, reason, note } => self.close(connection, reason, note),
             BrokerEffect::CloseListener => {
+                self.kept.listener.take();
                 self.listening.close();
             }
             BrokerEffect::Anomaly(text) => log::warn!("broker: {text}"),
@@ -240,7 +172,53 @@ impl Shell {
                 self.running.close();
             }
         }
-        None
+    }
+
+    fn send(&self, connection: ConnectionId, packet: Outgoing) {
+        let mut links = self.links.borrow_mut();
+        let Some(link) = links.get_mut(&connection) else {
+            log::debug!("a packet for connection {connection} came after its end");
+            return;
+        };
+        if matches!(packet, Outgoing::ConnectAck(_)) {
+            link.open();
+        }
+        // Only a packet that this client cannot take fails here (MQTT 5.0 3.1.2.11.4); a broken connection is found when it is read.
+        if let Err(error) = link.io.encode(packet, &*link.wire) {
+            log::warn!("a packet for connection {connection} was not sent: {error}");
+        }
+    }
+
+    /// Tells the machine when the peer has read most of what was sent.
+    fn await_flush(&self, connection: ConnectionId, events: &mut VecDeque<BrokerEvent>) {
+        let io = self.links.borrow().get(&connection).map(|link| link.io.clone());
+        let Some((io, shell)) = io.zip(self.own.upgrade()) else {
+            log::debug!("connection {connection} ended while much waited for it");
+            return;
+        };
+        if !io.is_wr_backpressure() {
+            events.push_back(BrokerEvent::Flushed { connection });
+            return;
+        }
+        ntex_rt::spawn(async move {
+            match io.write_ready().await {
+                Ok(()) => shell.drive(BrokerEvent::Flushed { connection }),
+                Err(error) => log::debug!("connection {connection} ended while much waited for it: {error}"),
+            }
+        });
+    }
+
+    fn close(&self, connection: ConnectionId, reason: Option<ReasonCode>, note: Option<String>) {
+        let mut links = self.links.borrow_mut();
+        let Some(link) = links.get_mut(&connection) else {
+            log::debug!("connection {connection} is gone before it could be closed");
+            return;
+        };
+        if let Some(reason) = reason {
+            link.wire.say_goodbye(&link.io, reason, note);
+        }
+        link.io.close();
+        link.open();
     }
 
     fn report(&self, report: BrokerReport, events: &mut VecDeque<BrokerEvent>) {
@@ -248,7 +226,7 @@ impl Shell {
             // Sent last, by `run`, when the listener is really gone.
             BrokerReport::Stopped => {}
             BrokerReport::ConnectAsked { connection, .. } => {
-                if !self.outbox.send_now(report) {
+                if !self.kept.outbox.send_now(report) {
                     events.push_back(BrokerEvent::Ordered(BrokerOrder::AnswerConnect {
                         connection,
                         verdict: too_busy(),
@@ -259,22 +237,22 @@ impl Shell {
             | BrokerReport::Disconnected { .. }
             | BrokerReport::Published { .. }
             | BrokerReport::Denied(_)
-            | BrokerReport::Dropped { .. } => self.outbox.send(report),
+            | BrokerReport::Dropped { .. } => self.kept.outbox.send(report),
         }
         // Without the agent nobody revokes anything: a broker on its own must not go on.
-        if self.outbox.is_closed() && !self.listening.is_closed() {
+        if self.kept.outbox.is_closed() && !self.listening.is_closed() {
             log::error!("the agent no longer listens to the broker; the broker stops.");
             self.listening.close();
             events.push_back(BrokerEvent::Ordered(BrokerOrder::Stop));
         }
     }
+}
 
-    fn answer_connect(&self, connection: ConnectionId, answer: ConnectAnswer) {
-        let sender = self.links.borrow_mut().get_mut(&connection).and_then(|link| link.answer.take());
-        match sender.map(|sender| sender.send(answer)) {
-            Some(Ok(())) => {}
-            Some(Err(answer)) => log::debug!("connection {connection} ended before its answer: {answer:?}"),
-            None => log::debug!("connection {connection} is gone before its CONNECT was answered"),
+impl Link {
+    /// Lets the connection's task go on.
+    fn open(&mut self) {
+        if self.answer.take().is_some_and(|answer| answer.send(()).is_err()) {
+            log::debug!("a connection ended before its CONNECT was answered");
         }
     }
 }

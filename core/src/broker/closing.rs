@@ -1,28 +1,52 @@
-//! The end of connections: DISCONNECT, loss, take-over, revocation and stop; what happens to the will in each case.
+//! The end of connections and of sessions: DISCONNECT, loss, take-over, revocation, expiry and stop; what happens to the will and
+//! to what still waits in each case.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::effect::{BrokerEffect, BrokerEffects, CloseReason};
-use super::publishing::{dropped, sum_of_denials};
-use super::session::Session;
-use super::{Broker, REVOKE_GRACE_MILLIS, STOP_MILLIS, Stop};
+use super::effect::{BrokerEffect, BrokerEffects};
+use super::packet::ReasonCode;
+use super::publishing::sum_of_denials;
+use super::session::SessionId;
+use super::timers::Timer;
+use super::{Broker, OFFLINE_SESSIONS, REVOKE_GRACE_MILLIS, STOP_MILLIS, Stop};
 use crate::acl::Action;
 use crate::event::BrokerReport;
-use crate::id::{ConnectionId, SpawnId};
+use crate::id::{Component, ConnectionId, SpawnId};
 use crate::time::Monotonic;
 use crate::why::Explanation;
 
 impl Broker {
-    pub(super) fn on_disconnect(&mut self, connection: ConnectionId, keep_will: bool, effects: &mut BrokerEffects) {
-        let Some(session) = self.sessions.get_mut(&connection) else {
-            self.record_stranger(connection, "DISCONNECT", effects);
+    /// The client says goodbye (MQTT 5.0 3.14).
+    pub(super) fn on_disconnect(
+        &mut self,
+        now: Monotonic,
+        id: SessionId,
+        keep_will: bool,
+        session_expiry_seconds: Option<u32>,
+        effects: &mut BrokerEffects,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        match session_expiry_seconds {
+            // A session that ends with its connection cannot be made to stay (MQTT 5.0 3.14.2.2.2).
+            Some(1..) if session.expiry_seconds == 0 => {
+                self.close(now, id, ReasonCode::ProtocolError, effects);
+                return;
+            }
+            Some(seconds) => session.expiry_seconds = seconds.min(super::SESSION_EXPIRY_SECONDS),
+            None => {}
+        }
         if !keep_will {
             session.will = None;
         }
+        if let Some(connection) = self.unlink(id) {
+            effects.push(BrokerEffect::Close { connection, reason: None, note: None });
+        }
+        self.detach(now, id, String::from("the client sent DISCONNECT"), effects);
     }
 
     pub(super) fn on_lost(
@@ -32,27 +56,69 @@ impl Broker {
         reason: String,
         effects: &mut BrokerEffects,
     ) {
-        let known = self.closing.remove(&connection) || self.held.remove(&connection).is_some();
-        if let Some(session) = self.remove_session(connection) {
-            self.end_session(now, connection, session, reason, true, effects);
+        let mut known = self.closing.remove(&connection);
+        if self.held.remove(&connection).is_some() {
+            self.timers.clear(Timer::Verdict(connection));
+            known = true;
+        }
+        if let Some(id) = self.connections.get(&connection).copied() {
+            self.unlink(id);
+            self.closing.remove(&connection);
+            self.detach(now, id, reason, effects);
         } else if !known {
             effects.push(BrokerEffect::Anomaly(format!("connection {connection} ended, which was not known.")));
         }
         self.finish_stop(effects);
     }
 
-    pub(super) fn on_revoke(&mut self, now: Monotonic, spawn: SpawnId) {
-        for session in self.sessions.values_mut().filter(|session| session.grant.subject.spawn == spawn) {
-            session.revoked_at.get_or_insert(now.plus_millis(REVOKE_GRACE_MILLIS));
+    /// The shell has forgotten every connection.
+    pub(super) fn on_all_lost(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
+        let held = self.held.keys();
+        let connections: BTreeSet<_> = held.chain(self.connections.keys()).chain(&self.closing).copied().collect();
+        for connection in connections {
+            self.on_lost(
+                now,
+                connection,
+                String::from("the broker's network shell failed and was started again"),
+                effects,
+            );
         }
     }
 
-    pub(super) fn close_revoked(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
-        let due = |session: &Session| session.revoked_at.is_some_and(|at| at <= now);
-        let revoked: Vec<_> = self.sessions.iter().filter(|(_, session)| due(session)).map(|(id, _)| *id).collect();
-        for connection in revoked {
-            self.close(now, connection, CloseReason::NotAuthorized, effects);
+    /// A process tree is no longer trusted. Its connections get a short grace; a job's sessions end, because no later process can
+    /// have their client ids; a plugin's stay for its next process.
+    pub(super) fn on_revoke(&mut self, now: Monotonic, spawn: SpawnId, effects: &mut BrokerEffects) {
+        let mut over = Vec::new();
+        for (id, session) in self.sessions.iter_mut().filter(|(_, session)| session.grant.subject.spawn == spawn) {
+            if matches!(session.grant.subject.component, Component::Job(_)) {
+                session.expiry_seconds = 0;
+            }
+            if session.link.is_some() {
+                self.timers.set_first(Timer::Revoked(*id), now.plus_millis(REVOKE_GRACE_MILLIS));
+            } else if session.expiry_seconds == 0 {
+                over.push(*id);
+            }
         }
+        for id in over {
+            self.end_session(now, id, effects);
+        }
+    }
+
+    /// The grace of a revoked process is over. Its will is not published: what it says is not trusted any more.
+    pub(super) fn close_revoked(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if let Some(will) = session.will.take() {
+            let explanation = Explanation::new(
+                format!("The will on '{}' is not published.", will.publication.topic.escape_debug()),
+                "Its process is no longer trusted, and its connection was still open.",
+                "End the connection before the process ends.",
+            );
+            let denial = session.grant.subject.denial(Action::Publish, &will.publication.topic, explanation, None);
+            effects.push(BrokerEffect::from(BrokerReport::Denied(denial)));
+        }
+        self.close(now, id, ReasonCode::NotAuthorized, effects);
     }
 
     pub(super) fn on_stop(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
@@ -60,85 +126,132 @@ impl Broker {
             effects.push(BrokerEffect::Anomaly(String::from("the broker was told to stop twice.")));
             return;
         }
-        self.stop = Stop::Closing(now.plus_millis(STOP_MILLIS));
+        self.stop = Stop::Closing;
+        self.timers.set(Timer::Stop, now.plus_millis(STOP_MILLIS));
         effects.push(BrokerEffect::CloseListener);
         self.refuse_held(effects);
-        let connected: Vec<_> = self.sessions.keys().copied().collect();
-        for connection in connected {
-            self.close(now, connection, CloseReason::ShuttingDown, effects);
+        let connected: Vec<_> = self.connections.values().copied().collect();
+        for id in connected {
+            // Nobody is left to read a will.
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.will = None;
+            }
+            self.close(now, id, ReasonCode::ServerShuttingDown, effects);
         }
         self.finish_stop(effects);
     }
 
-    pub(super) fn finish_stop(&mut self, effects: &mut BrokerEffects) {
-        if matches!(self.stop, Stop::Closing(_)) && self.closing.is_empty() {
+    /// The stop has waited long enough.
+    pub(super) fn give_up_stop(&mut self, effects: &mut BrokerEffects) {
+        let left = core::mem::take(&mut self.closing).len();
+        effects.push(BrokerEffect::Anomaly(format!(
+            "{left} MQTT connections had not ended {STOP_MILLIS} ms after the stop; they are dropped."
+        )));
+        self.finish_stop(effects);
+    }
+
+    fn finish_stop(&mut self, effects: &mut BrokerEffects) {
+        if self.stop == Stop::Closing && self.closing.is_empty() {
             self.stop = Stop::Stopped;
+            self.timers.clear(Timer::Stop);
             effects.push(BrokerEffect::from(BrokerReport::Stopped));
             effects.push(BrokerEffect::Finish);
         }
     }
 
-    /// Ends a session on the broker's side. Its will is published after a take-over (MQTT 5.0 3.1.4) and where the client
-    /// broke the protocol; a process that is no longer trusted has none, and at a stop nobody is left to read it.
-    pub(super) fn close(
+    /// Ends a session's connection on the broker's side, and tells the client why.
+    pub(super) fn close(&mut self, now: Monotonic, id: SessionId, reason: ReasonCode, effects: &mut BrokerEffects) {
+        self.close_with(now, id, reason, None, effects);
+    }
+
+    /// The same, with a reason string.
+    pub(super) fn close_with(
         &mut self,
         now: Monotonic,
-        connection: ConnectionId,
-        reason: CloseReason,
+        id: SessionId,
+        reason: ReasonCode,
+        note: Option<String>,
         effects: &mut BrokerEffects,
     ) {
-        let Some(session) = self.remove_session(connection) else {
+        let Some(connection) = self.unlink(id) else {
             return;
         };
-        self.closing.insert(connection);
-        effects.push(BrokerEffect::Close { connection, reason });
-        let (text, with_will) = match reason {
-            CloseReason::TakenOver => ("the same process connected again with the same client id", true),
-            CloseReason::NotAuthorized => ("the process is no longer trusted", false),
-            CloseReason::ShuttingDown => ("the broker stops", false),
-            CloseReason::TopicNameInvalid => ("it published to an invalid topic name", true),
+        let text = note.as_ref().map_or_else(|| reason.text().to_string(), |note| format!("{}: {note}", reason.text()));
+        effects.push(BrokerEffect::Close { connection, reason: Some(reason), note });
+        self.detach(now, id, text, effects);
+    }
+
+    /// Takes a session's connection from it; `ConnectionLost` is still to come.
+    fn unlink(&mut self, id: SessionId) -> Option<ConnectionId> {
+        let link = self.sessions.get_mut(&id)?.link.take()?;
+        self.connections.remove(&link.connection);
+        self.closing.insert(link.connection);
+        Some(link.connection)
+    }
+
+    /// A session is without a connection from now on: it ends, or waits for its client. A will goes at once, or when its delay is
+    /// over, or when the session ends (MQTT 5.0 3.1.3.2.2).
+    fn detach(&mut self, now: Monotonic, id: SessionId, reason: String, effects: &mut BrokerEffects) {
+        for timer in [Timer::KeepAlive(id), Timer::Revoked(id), Timer::Denials(id)] {
+            self.timers.clear(timer);
+        }
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
         };
-        if let Some(will) = session.will.as_ref().filter(|_| reason == CloseReason::NotAuthorized) {
-            let explanation = Explanation::new(
-                format!("The will on '{}' is not published.", will.topic.escape_debug()),
-                "Its process is no longer trusted, and its connection was still open.",
-                "End the connection before the process ends.",
-            );
-            let denial = session.grant.subject.denial(Action::Publish, &will.topic, explanation, None);
-            effects.push(BrokerEffect::from(BrokerReport::Denied(denial)));
-        }
-        self.end_session(now, connection, session, text.to_string(), with_will, effects);
-    }
-
-    /// Takes a session out of every table.
-    fn remove_session(&mut self, connection: ConnectionId) -> Option<Session> {
-        let session = self.sessions.remove(&connection)?;
-        for filter in &session.filters {
-            self.subscriptions.remove(filter, connection);
-        }
-        self.client_ids.retain(|_, owner| *owner != connection);
-        Some(session)
-    }
-
-    fn end_session(
-        &mut self,
-        now: Monotonic,
-        connection: ConnectionId,
-        mut session: Session,
-        reason: String,
-        with_will: bool,
-        effects: &mut BrokerEffects,
-    ) {
         let subject = session.grant.subject.clone();
         effects.extend(sum_of_denials(&subject, session.denials.take_rest()));
+        effects.push(BrokerEffect::from(BrokerReport::Disconnected { subject, reason }));
+        let (expiry_seconds, will) = (session.expiry_seconds, session.will.as_ref());
+        match will.map(|will| will.delay_seconds) {
+            Some(0) => self.publish_will(now, id, effects),
+            Some(delay) => self.timers.set(Timer::Will(id), now.plus_seconds(u64::from(delay))),
+            None => {}
+        }
+        if expiry_seconds == 0 {
+            self.end_session(now, id, effects);
+            return;
+        }
+        self.timers.set(Timer::Expiry(id), now.plus_seconds(u64::from(expiry_seconds)));
+        self.bound_offline(now, effects);
+    }
+
+    /// Ends the session that has waited longest where too many wait.
+    fn bound_offline(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
+        if self.sessions.len().saturating_sub(self.connections.len()) <= OFFLINE_SESSIONS {
+            return;
+        }
+        let oldest = self.sessions.iter().find(|(_, session)| session.link.is_none());
+        if let Some((id, client_id)) = oldest.map(|(id, session)| (*id, session.client_id.clone())) {
+            effects.push(BrokerEffect::Anomaly(format!(
+                "the session of '{client_id}' ends before its time: at most {OFFLINE_SESSIONS} wait for their clients."
+            )));
+            self.end_session(now, id, effects);
+        }
+    }
+
+    /// Takes a session without a connection out of every table. Its will goes if it was still delayed; what it shared goes to
+    /// others.
+    pub(super) fn end_session(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
+        self.publish_will(now, id, effects);
+        let Some(mut session) = self.sessions.remove(&id) else {
+            return;
+        };
+        for timer in [Timer::Will(id), Timer::Expiry(id)] {
+            self.timers.clear(timer);
+        }
+        if self.client_ids.get(&session.client_id) == Some(&id) {
+            self.client_ids.remove(&session.client_id);
+        }
+        for filter in &session.filters {
+            self.subscriptions.remove(filter, id);
+        }
+        self.bytes = self.bytes.saturating_sub(session.bytes());
         let lost = session.dropped_at_end();
         if lost > 0 {
-            let limit = self.settings.max_queued_messages;
-            effects.push(BrokerEffect::from(dropped(subject.clone(), lost, limit, false)));
+            effects.push(BrokerEffect::from(self.dropped(session.grant.subject.clone(), lost, false)));
         }
-        if let Some(will) = session.will.take().filter(|_| with_will) {
-            self.publish_will(now, connection, &session.grant, will, effects);
+        for delivery in session.take_shared() {
+            self.share_again(now, delivery, effects);
         }
-        effects.push(BrokerEffect::from(BrokerReport::Disconnected { subject, reason }));
     }
 }

@@ -1,4 +1,4 @@
-//! From CONNECT to CONNACK: held until the agent has answered, take-over of a client id, the will's first check.
+//! From CONNECT to CONNACK: held until the agent has answered, whose client id it is, take-over, the will's first check.
 
 use alloc::boxed::Box;
 use alloc::collections::btree_map::Entry;
@@ -6,25 +6,22 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
-use super::effect::{BrokerEffect, BrokerEffects, CloseReason};
-use super::event::{Connect, Version};
-use super::session::Session;
-use super::{Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, Stop};
+use super::effect::{BrokerEffect, BrokerEffects};
+use super::packet::{Connect, ConnectAck, Outgoing, ReasonCode, Version, Will};
+use super::session::{Link, Session, SessionId};
+use super::timers::Timer;
+use super::{
+    Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, RECEIVE_MAXIMUM, SESSION_EXPIRY_SECONDS, Stop,
+    TOPIC_ALIASES,
+};
 use crate::acl::topic::TopicName;
 use crate::acl::{Action, Decision, Denial, Grant};
 use crate::effect::{ConnectRefusal, ConnectVerdict};
 use crate::event::BrokerReport;
-use crate::id::ConnectionId;
+use crate::id::{Component, ConnectionId};
 use crate::time::Monotonic;
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
-
-/// A CONNECT that waits for the agent.
-#[derive(Debug)]
-pub(super) struct Held {
-    connect: Box<Connect>,
-    pub(super) deadline: Monotonic,
-}
 
 impl Broker {
     pub(super) fn on_connect(
@@ -35,7 +32,7 @@ impl Broker {
         peer: PeerFacts,
         effects: &mut BrokerEffects,
     ) {
-        if self.sessions.contains_key(&connection) || self.closing.contains(&connection) {
+        if self.connections.contains_key(&connection) || self.closing.contains(&connection) {
             effects.push(BrokerEffect::Anomaly(format!("connection {connection} sent a second CONNECT.")));
             return;
         }
@@ -43,7 +40,7 @@ impl Broker {
             Some(String::from("The agent is stopping."))
         } else if self.held.len() >= HELD_CONNECTS {
             Some(format!("{HELD_CONNECTS} other clients wait for their answer."))
-        } else if self.sessions.len() >= CONNECTIONS {
+        } else if self.connections.len() >= CONNECTIONS {
             Some(format!("{CONNECTIONS} clients are connected."))
         } else {
             None
@@ -52,11 +49,17 @@ impl Broker {
             self.refuse_unavailable(connection, &connect.client_id, why, effects);
             return;
         }
+        if connect.has_authentication_method {
+            let note =
+                String::from("Enhanced authentication is not offered; connect without an authentication method.");
+            self.refuse(connection, ConnectRefusal::BadAuthenticationMethod, note, effects);
+            return;
+        }
         let client_id = connect.client_id.clone();
-        let deadline = now.plus_millis(CONNECT_VERDICT_MILLIS);
         match self.held.entry(connection) {
             Entry::Vacant(place) => {
-                place.insert(Held { connect, deadline });
+                place.insert(connect);
+                self.timers.set(Timer::Verdict(connection), now.plus_millis(CONNECT_VERDICT_MILLIS));
                 effects.push(BrokerEffect::from(BrokerReport::ConnectAsked { connection, client_id, peer }));
             }
             Entry::Occupied(_) => {
@@ -72,14 +75,15 @@ impl Broker {
         verdict: ConnectVerdict,
         effects: &mut BrokerEffects,
     ) {
-        let Some(held) = self.held.remove(&connection) else {
+        let Some(connect) = self.held.remove(&connection) else {
             effects.push(BrokerEffect::Anomaly(format!(
                 "a verdict came for connection {connection}, which does not wait."
             )));
             return;
         };
+        self.timers.clear(Timer::Verdict(connection));
         match verdict {
-            ConnectVerdict::Accept(grant) => self.accept(now, connection, *held.connect, grant, effects),
+            ConnectVerdict::Accept(grant) => self.accept(now, connection, *connect, grant, effects),
             ConnectVerdict::Refuse { reason, explanation } => {
                 self.refuse(connection, reason, explanation.to_string(), effects);
             }
@@ -90,68 +94,144 @@ impl Broker {
         &mut self,
         now: Monotonic,
         connection: ConnectionId,
-        connect: Connect,
+        mut connect: Connect,
         grant: Arc<Grant>,
         effects: &mut BrokerEffects,
     ) {
         if let Some(former) = self.client_ids.get(&connect.client_id).copied() {
-            if !self.is_same_process(former, &grant) {
+            if !self.may_take_over(former, &grant) {
                 let denial = in_use(&grant, &connect.client_id);
-                self.refuse(
-                    connection,
-                    ConnectRefusal::ClientIdentifierNotValid,
-                    denial.explanation.to_string(),
-                    effects,
-                );
+                let reason = ConnectRefusal::ClientIdentifierNotValid;
+                self.refuse(connection, reason, denial.explanation.to_string(), effects);
                 effects.push(BrokerEffect::from(BrokerReport::Denied(denial)));
                 return;
             }
-            self.close(now, former, CloseReason::TakenOver, effects);
+            self.close(now, former, ReasonCode::SessionTakenOver, effects);
         }
-        let Connect { version, client_id, will } = connect;
-        let denied_will = will.as_ref().and_then(|will| will_denial(&grant, &will.topic));
-        let will = will.filter(|_| denied_will.is_none());
-        let subject = grant.subject.clone();
-        let primary = grant.primary.clone();
-        self.client_ids.insert(client_id, connection);
-        self.sessions.insert(connection, Session::new(grant, version, will));
-        let visible = self.settings.visible_denials && version == Version::V5;
+        let (session, session_present) = self.take_up(now, &connect, &grant, effects);
+        let will = connect.will.take();
+        let denied_will = will.as_ref().and_then(|will| will_denial(&grant, &will.publication.topic));
+        let visible = self.settings.visible_denials && connect.version == Version::V5;
         let note = denied_will.as_ref().filter(|_| visible).map(|denial| denial.explanation.to_string());
-        effects.push(BrokerEffect::AcceptConnect { connection, note });
+        let expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
+        let primary = grant.primary.clone();
+        let subject = grant.subject.clone();
+        self.connections.insert(connection, session);
+        self.link(now, session, connection, &connect, grant, will.filter(|_| denied_will.is_none()));
+        let acknowledgement = ConnectAck {
+            session_present,
+            session_expiry_seconds: (expiry_seconds != connect.session_expiry_seconds).then_some(expiry_seconds),
+            receive_maximum: RECEIVE_MAXIMUM,
+            topic_alias_maximum: TOPIC_ALIASES,
+            maximum_packet_bytes: self.settings.max_packet_bytes,
+            note,
+        };
+        effects.push(BrokerEffect::Send { connection, packet: Outgoing::ConnectAck(Box::new(acknowledgement)) });
         effects.push(BrokerEffect::from(BrokerReport::Connected { subject }));
         effects.extend(denied_will.map(|denial| BrokerEffect::from(BrokerReport::Denied(*denial))));
+        self.check_subscriptions(now, session, effects);
         if let Some(primary) = primary {
-            self.subscribe_primary(now, connection, &primary, effects);
+            self.subscribe_primary(session, &primary, effects);
+        }
+        self.hand_over(now, session, effects);
+    }
+
+    fn link(
+        &mut self,
+        now: Monotonic,
+        id: SessionId,
+        connection: ConnectionId,
+        connect: &Connect,
+        grant: Arc<Grant>,
+        will: Option<Will>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let link = Link::new(now, connection, connect, &session.inflight);
+        if let Some(patience) = link.patience_millis {
+            self.timers.set(Timer::KeepAlive(id), now.plus_millis(patience));
+        }
+        session.version = connect.version;
+        session.grant = grant;
+        session.will = will;
+        session.expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
+        let before = session.bytes();
+        session.purge();
+        self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
+        session.link = Some(link);
+        self.timers.clear(Timer::Will(id));
+        self.timers.clear(Timer::Expiry(id));
+    }
+
+    /// The session that the client goes on with, and whether it was there before (MQTT 5.0 3.1.2.4). A plugin that was started
+    /// again has another process id and so another client id: it goes on with the session that its former process left.
+    fn take_up(
+        &mut self,
+        now: Monotonic,
+        connect: &Connect,
+        grant: &Arc<Grant>,
+        effects: &mut BrokerEffects,
+    ) -> (SessionId, bool) {
+        let kept = self.client_ids.get(&connect.client_id).copied();
+        let kept = kept.filter(|id| self.is_same_process(*id, grant)).or_else(|| self.left_behind(grant));
+        if let Some(kept) = kept.filter(|_| !connect.clean_start)
+            && let Some(session) = self.sessions.get_mut(&kept)
+        {
+            self.client_ids.remove(&session.client_id);
+            session.client_id.clone_from(&connect.client_id);
+            self.client_ids.insert(connect.client_id.clone(), kept);
+            return (kept, true);
+        }
+        let replaced = self.client_ids.get(&connect.client_id).copied();
+        for former in [replaced, kept].into_iter().flatten() {
+            self.end_session(now, former, effects);
+        }
+        self.last_session = self.last_session.saturating_add(1);
+        let id = SessionId(self.last_session);
+        self.client_ids.insert(connect.client_id.clone(), id);
+        self.sessions.insert(id, Session::new(Arc::clone(grant), connect));
+        (id, false)
+    }
+
+    /// The session without a connection of a plugin's former process.
+    fn left_behind(&self, grant: &Grant) -> Option<SessionId> {
+        let subject = &grant.subject;
+        let is_former = |session: &Session| {
+            let former = &session.grant.subject;
+            session.link.is_none() && former.component == subject.component && former.spawn != subject.spawn
+        };
+        match subject.component {
+            Component::Job(_) => None,
+            Component::Plugin(_) => self.sessions.iter().find(|(_, session)| is_former(session)).map(|(id, _)| *id),
         }
     }
 
-    fn is_same_process(&self, former: ConnectionId, grant: &Grant) -> bool {
+    /// Whether a connected client may be replaced: only by its own process (contract section 5).
+    fn may_take_over(&self, former: SessionId, grant: &Grant) -> bool {
+        self.sessions.get(&former).is_none_or(|session| session.link.is_none()) || self.is_same_process(former, grant)
+    }
+
+    fn is_same_process(&self, former: SessionId, grant: &Grant) -> bool {
         self.sessions.get(&former).is_some_and(|session| {
             let subject = &session.grant.subject;
             (subject.spawn, subject.pid) == (grant.subject.spawn, grant.subject.pid)
         })
     }
 
-    /// Refuses every CONNECT that the agent has not answered in time.
-    pub(super) fn refuse_overdue(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
-        let overdue = self.held.extract_if(.., |_, held| held.deadline <= now);
-        let overdue: alloc::vec::Vec<_> =
-            overdue.map(|(connection, held)| (connection, held.connect.client_id)).collect();
-        for (connection, client_id) in overdue {
+    /// Refuses a CONNECT that the agent has not answered in time.
+    pub(super) fn refuse_overdue(&mut self, connection: ConnectionId, effects: &mut BrokerEffects) {
+        if let Some(connect) = self.held.remove(&connection) {
             let why = format!("The agent did not answer within {CONNECT_VERDICT_MILLIS} ms.");
-            self.refuse_unavailable(connection, &client_id, why, effects);
+            self.refuse_unavailable(connection, &connect.client_id, why, effects);
         }
     }
 
     /// Refuses every CONNECT that waits, because the agent stops.
     pub(super) fn refuse_held(&mut self, effects: &mut BrokerEffects) {
-        for (connection, held) in core::mem::take(&mut self.held) {
-            self.refuse_unavailable(
-                connection,
-                &held.connect.client_id,
-                String::from("The agent is stopping."),
-                effects,
-            );
+        for (connection, connect) in core::mem::take(&mut self.held) {
+            self.timers.clear(Timer::Verdict(connection));
+            self.refuse_unavailable(connection, &connect.client_id, String::from("The agent is stopping."), effects);
         }
     }
 
@@ -177,9 +257,10 @@ impl Broker {
         })));
     }
 
-    fn refuse(&mut self, connection: ConnectionId, refusal: ConnectRefusal, note: String, effects: &mut BrokerEffects) {
+    fn refuse(&mut self, connection: ConnectionId, reason: ConnectRefusal, note: String, effects: &mut BrokerEffects) {
         self.closing.insert(connection);
-        effects.push(BrokerEffect::RefuseConnect { connection, refusal, note });
+        effects.push(BrokerEffect::Send { connection, packet: Outgoing::ConnectRefused { reason, note } });
+        effects.push(BrokerEffect::Close { connection, reason: None, note: None });
     }
 }
 

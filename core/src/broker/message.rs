@@ -5,8 +5,12 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::acl::topic::TopicName;
+use super::packet::Version;
+use crate::acl::topic::{TopicFilter, TopicName};
 use crate::time::Monotonic;
+
+/// What a kept message costs beside its topic and payload: its places in tables and queues, about.
+const KEPT_BYTES: usize = 256;
 
 /// Quality of service (MQTT 5.0 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -67,8 +71,6 @@ pub struct Publication {
     pub qos: QoS,
     /// As sent.
     pub retain: bool,
-    /// `None` for QoS 0 and for wills, which are sent once.
-    pub packet: Option<Packet>,
     /// Message expiry interval, seconds.
     pub expiry_seconds: Option<u32>,
     /// MQTT 5.0 properties; `None` where there are none.
@@ -95,7 +97,7 @@ pub struct Message {
 impl Message {
     /// The message of an allowed publication.
     pub(super) fn new(now: Monotonic, topic: TopicName, publication: Publication) -> Self {
-        let Publication { topic: _, payload, qos, retain, packet: _, expiry_seconds, properties } = publication;
+        let Publication { topic: _, payload, qos, retain, expiry_seconds, properties } = publication;
         let expires_at = expiry_seconds.map(|seconds| now.plus_seconds(u64::from(seconds)));
         Self { topic, payload, qos, retain, expires_at, properties }
     }
@@ -111,7 +113,7 @@ impl Message {
     }
 }
 
-/// One message on its way to one client.
+/// One message on its way to one client: the PUBLISH that is sent (MQTT 5.0 3.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The message; shared by all its receivers.
@@ -122,6 +124,86 @@ pub struct Delivery {
     pub retain: bool,
     /// Subscription identifiers of all the client's subscriptions that match.
     pub identifiers: Vec<u32>,
-    /// Message expiry interval left, seconds; set when it is handed to the shell.
+    /// Message expiry interval left, seconds; set when it is sent.
     pub expiry_seconds: Option<u32>,
+    /// The packet identifier; set when a message of QoS 1 or 2 is sent.
+    pub packet: Option<u16>,
+    /// Whether the client may have got it before (MQTT 5.0 3.3.1.1).
+    pub dup: bool,
+    /// The shared subscription that it is for; another member gets it if this one goes away for good (MQTT 5.0 4.8.2).
+    pub share: Option<Arc<TopicFilter>>,
+}
+
+impl Delivery {
+    /// A message as it goes to one client, not sent yet.
+    pub(super) fn new(message: &Arc<Message>, qos: QoS, retain: bool, identifiers: Vec<u32>) -> Self {
+        let message = Arc::clone(message);
+        Self {
+            qos: message.qos.min(qos),
+            message,
+            retain,
+            identifiers,
+            expiry_seconds: None,
+            packet: None,
+            dup: false,
+            share: None,
+        }
+    }
+
+    /// What keeping it costs, bytes, as if nobody else kept the same message.
+    pub(super) fn cost(&self) -> usize {
+        KEPT_BYTES.saturating_add(self.message.topic.as_str().len()).saturating_add(self.message.payload.len())
+    }
+
+    /// Bytes of its packet in this version, fixed header and all (MQTT 5.0 2.1).
+    pub(super) fn packet_bytes(&self, version: Version) -> usize {
+        let identifier = if self.qos > QoS::AtMostOnce { 2 } else { 0 };
+        let message = &self.message;
+        let body = sum([2, message.topic.as_str().len(), identifier, message.payload.len()]);
+        let properties = match version {
+            Version::V311 => 0,
+            Version::V5 => {
+                let bytes = self.property_bytes();
+                bytes.saturating_add(variable_bytes(bytes))
+            }
+        };
+        let remaining = body.saturating_add(properties);
+        sum([1, variable_bytes(remaining), remaining])
+    }
+
+    /// Bytes of its properties without their length (MQTT 5.0 3.3.2.3).
+    fn property_bytes(&self) -> usize {
+        let expiry = if self.expiry_seconds.is_some() { 5 } else { 0 };
+        let identifiers =
+            self.identifiers.iter().map(|id| usize::try_from(*id).map_or(5, variable_bytes).saturating_add(1));
+        let own = sum(identifiers).saturating_add(expiry);
+        let Some(properties) = self.message.properties.as_deref() else {
+            return own;
+        };
+        let Properties { is_utf8, content_type, response_topic, correlation_data, user } = properties;
+        let text = |bytes: usize| bytes.saturating_add(3);
+        let user = user.iter().map(|(name, value)| sum([5, name.len(), value.len()]));
+        sum([
+            own,
+            if *is_utf8 { 2 } else { 0 },
+            content_type.as_ref().map_or(0, |value| text(value.len())),
+            response_topic.as_ref().map_or(0, |value| text(value.len())),
+            correlation_data.as_ref().map_or(0, |value| text(value.len())),
+            sum(user),
+        ])
+    }
+}
+
+/// Bytes of a variable byte integer (MQTT 5.0 1.5.5).
+const fn variable_bytes(value: usize) -> usize {
+    match value {
+        0..=0x7F => 1,
+        0x80..=0x3FFF => 2,
+        0x4000..=0x1F_FFFF => 3,
+        _ => 4,
+    }
+}
+
+fn sum(parts: impl IntoIterator<Item = usize>) -> usize {
+    parts.into_iter().fold(0, usize::saturating_add)
 }

@@ -1,64 +1,91 @@
-//! From PUBLISH to its receivers: the grant's decision, the watched topics, retained messages, fan-out and wills.
+//! From PUBLISH to its receivers: packet identifiers, topic aliases, the grant's decision, the watched topics, wills.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::effect::{BrokerEffect, BrokerEffects, CloseReason, PublishOutcome};
-use super::event::Version;
-use super::message::{Delivery, Message, Packet, Publication, QoS};
+use super::effect::{BrokerEffect, BrokerEffects};
+use super::message::{Message, Packet, Publication, QoS};
+use super::packet::{IncomingPublish, Outgoing, ReasonCode, Step, Version};
 use super::retained::{RETAINED_BYTES, RETAINED_MESSAGES};
-use super::session::Queued;
-use super::{Broker, WATCHED_TOPICS};
+use super::session::{Session, SessionId};
+use super::timers::Timer;
+use super::{Broker, RECEIVE_MAXIMUM, TOPIC_ALIASES, WATCHED_TOPICS};
 use crate::acl::topic::TopicName;
 use crate::acl::{Action, Decision, Denial, Subject};
 use crate::event::BrokerReport;
-use crate::id::ConnectionId;
 use crate::time::Monotonic;
 use crate::why::Explanation;
+
+/// A PUBLISH that ends its connection.
+struct Violation(ReasonCode, String);
 
 impl Broker {
     pub(super) fn on_publish(
         &mut self,
         now: Monotonic,
-        connection: ConnectionId,
-        publication: Publication,
+        id: SessionId,
+        publish: IncomingPublish,
         effects: &mut BrokerEffects,
     ) {
-        let Some(session) = self.sessions.get(&connection) else {
-            self.record_stranger(connection, "PUBLISH", effects);
-            let outcome = PublishOutcome::NotAuthorized(String::from("The connection is being closed."));
-            effects.push(BrokerEffect::AcknowledgePublish { connection, outcome });
+        let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let visible = self.settings.visible_denials && session.version == Version::V5;
-        let topic = match TopicName::parse(&publication.topic) {
+        let topic = match session.admit(&publish) {
             Ok(topic) => topic,
-            Err(invalid) => {
-                let outcome = PublishOutcome::NotAuthorized(invalid.to_string());
-                effects.push(BrokerEffect::AcknowledgePublish { connection, outcome });
-                self.close(now, connection, CloseReason::TopicNameInvalid, effects);
+            Err(Violation(reason, note)) => {
+                self.close_with(now, id, reason, Some(note), effects);
                 return;
             }
         };
+        let IncomingPublish { packet, dup, publication, .. } = publish;
+        if publication.qos == QoS::ExactlyOnce && packet.is_some_and(|packet| session.received.contains(&packet)) {
+            // It was taken already, and the client does not know it yet (MQTT 5.0 4.3.3).
+            self.acknowledge(id, publication.qos, packet, ReasonCode::Success, None, effects);
+            return;
+        }
+        if let Some(text) = misdeclared(&publication) {
+            let denial = not_utf8(&session.grant.subject, &topic, &text);
+            self.acknowledge(id, publication.qos, packet, ReasonCode::PayloadFormatInvalid, Some(text), effects);
+            self.report_denial(now, id, denial, effects);
+            return;
+        }
         match session.grant.decide_publish(&topic) {
             Decision::Allow => {
                 let subject = session.grant.subject.clone();
-                effects.push(BrokerEffect::AcknowledgePublish { connection, outcome: PublishOutcome::Accepted });
-                let packet = publication.packet;
-                self.publish(now, connection, &subject, Message::new(now, topic, publication), packet, effects);
+                self.acknowledge(id, publication.qos, packet, ReasonCode::Success, None, effects);
+                let packet = packet.map(|identifier| Packet { identifier, duplicate: dup });
+                self.publish(now, id, &subject, Message::new(now, topic, publication), packet, effects);
             }
             Decision::Deny(denial) => {
-                let outcome = if visible {
-                    PublishOutcome::NotAuthorized(denial.explanation.to_string())
-                } else {
-                    PublishOutcome::Accepted
-                };
-                effects.push(BrokerEffect::AcknowledgePublish { connection, outcome });
-                self.report_denial(now, connection, *denial, effects);
+                let visible = self.settings.visible_denials && session.version == Version::V5;
+                let reason = if visible { ReasonCode::NotAuthorized } else { ReasonCode::Success };
+                let note = visible.then(|| denial.explanation.to_string());
+                self.acknowledge(id, publication.qos, packet, reason, note, effects);
+                self.report_denial(now, id, *denial, effects);
             }
         }
+    }
+
+    /// PUBACK or PUBREC. After a PUBREC that refused, the packet identifier is free again (MQTT 5.0 4.3.3).
+    fn acknowledge(
+        &mut self,
+        id: SessionId,
+        qos: QoS,
+        packet: Option<u16>,
+        reason: ReasonCode,
+        note: Option<String>,
+        effects: &mut BrokerEffects,
+    ) {
+        let Some((session, packet)) = self.sessions.get_mut(&id).zip(packet) else {
+            return;
+        };
+        let step = if qos == QoS::ExactlyOnce { Step::Rec } else { Step::Ack };
+        if step == Step::Rec && reason == ReasonCode::Success {
+            session.received.insert(packet);
+        }
+        self.send(id, Outgoing::Acknowledgement { step, packet, reason, note }, effects);
     }
 
     /// The agent's own message; no grant applies to it.
@@ -83,31 +110,35 @@ impl Broker {
             }
         };
         let payload = Arc::from(payload);
-        let message = Message { topic, payload, qos, retain, expires_at: None, properties: None };
-        self.route(now, None, Arc::new(message), effects);
+        let message = Arc::new(Message { topic, payload, qos, retain, expires_at: None, properties: None });
+        if !self.route(now, None, &message, effects) {
+            let full = format!("the agent's own message on '{}' is not retained: the store is full.", message.topic);
+            effects.push(BrokerEffect::Anomaly(full));
+        }
     }
 
-    /// The will of a client that is gone, under the permissions it has now.
-    pub(super) fn publish_will(
-        &mut self,
-        now: Monotonic,
-        connection: ConnectionId,
-        grant: &crate::acl::Grant,
-        will: Publication,
-        effects: &mut BrokerEffects,
-    ) {
-        let decision = match TopicName::parse(&will.topic) {
-            Ok(topic) => (grant.decide_publish(&topic), topic),
+    /// The will of a client that is gone, once, under the permissions it has now.
+    pub(super) fn publish_will(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
+        self.timers.clear(Timer::Will(id));
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(will) = session.will.take() else {
+            return;
+        };
+        let topic = match TopicName::parse(&will.publication.topic) {
+            Ok(topic) => topic,
             Err(invalid) => {
                 effects.push(BrokerEffect::Anomaly(format!("a will that was accepted cannot be published: {invalid}")));
                 return;
             }
         };
-        match decision {
-            (Decision::Allow, topic) => {
-                self.publish(now, connection, &grant.subject, Message::new(now, topic, will), None, effects);
+        match session.grant.decide_publish(&topic) {
+            Decision::Allow => {
+                let subject = session.grant.subject.clone();
+                self.publish(now, id, &subject, Message::new(now, topic, will.publication), None, effects);
             }
-            (Decision::Deny(mut denial), _) => {
+            Decision::Deny(mut denial) => {
                 denial.explanation.what = format!("The will is not published: {}", denial.explanation.what);
                 effects.push(BrokerEffect::from(BrokerReport::Denied(*denial)));
             }
@@ -117,7 +148,7 @@ impl Broker {
     fn publish(
         &mut self,
         now: Monotonic,
-        connection: ConnectionId,
+        id: SessionId,
         subject: &Subject,
         message: Message,
         packet: Option<Packet>,
@@ -132,113 +163,91 @@ impl Broker {
             }));
         }
         let message = Arc::new(message);
-        if !self.route(now, Some(connection), Arc::clone(&message), effects) {
+        if !self.route(now, Some(id), &message, effects) {
             let denial = not_retained(subject, &message.topic);
-            self.report_denial(now, connection, denial, effects);
-        }
-    }
-
-    /// Keeps and fans out an allowed message; whether it could be kept where that was asked.
-    fn route(
-        &mut self,
-        now: Monotonic,
-        publisher: Option<ConnectionId>,
-        message: Arc<Message>,
-        effects: &mut BrokerEffects,
-    ) -> bool {
-        let kept = !message.retain || self.retained.keep(now, &message).is_ok();
-        for (receiver, target) in self.subscriptions.matching(&message.topic, publisher) {
-            let delivery = Delivery {
-                qos: message.qos.min(target.qos),
-                retain: message.retain && target.retain_as_published,
-                message: Arc::clone(&message),
-                identifiers: target.identifiers,
-                expiry_seconds: None,
-            };
-            self.deliver(now, receiver, delivery, effects);
-        }
-        if !kept && publisher.is_none() {
-            let full = format!("the agent's own message on '{}' is not retained: the store is full.", message.topic);
-            effects.push(BrokerEffect::Anomaly(full));
-        }
-        kept
-    }
-
-    /// Queues one message for one client and hands over what the shell has room for.
-    pub(super) fn deliver(
-        &mut self,
-        now: Monotonic,
-        receiver: ConnectionId,
-        delivery: Delivery,
-        effects: &mut BrokerEffects,
-    ) {
-        let Some(session) = self.sessions.get_mut(&receiver) else {
-            effects.push(BrokerEffect::Anomaly(format!("connection {receiver} has a subscription but no session.")));
-            return;
-        };
-        if session.enqueue(delivery, self.settings.max_queued_messages) == Queued::FirstDrop {
-            let subject = session.grant.subject.clone();
-            effects.push(BrokerEffect::from(dropped(subject, 1, self.settings.max_queued_messages, true)));
-        }
-        self.hand_over(now, receiver, effects);
-    }
-
-    pub(super) fn on_delivered(&mut self, now: Monotonic, connection: ConnectionId, effects: &mut BrokerEffects) {
-        let Some(session) = self.sessions.get_mut(&connection) else {
-            self.record_stranger(connection, "acknowledgement", effects);
-            return;
-        };
-        if !session.delivered() {
-            effects
-                .push(BrokerEffect::Anomaly(format!("connection {connection} finished a delivery it did not have.")));
-            return;
-        }
-        self.hand_over(now, connection, effects);
-    }
-
-    fn hand_over(&mut self, now: Monotonic, connection: ConnectionId, effects: &mut BrokerEffects) {
-        let limit = self.settings.max_queued_messages;
-        let Some(session) = self.sessions.get_mut(&connection) else {
-            return;
-        };
-        while let Some(delivery) = session.next_delivery(now) {
-            effects.push(BrokerEffect::Deliver { connection, delivery });
-        }
-        let lost = session.take_dropped();
-        if lost > 0 {
-            let subject = session.grant.subject.clone();
-            effects.push(BrokerEffect::from(dropped(subject, lost, limit, false)));
+            self.report_denial(now, id, denial, effects);
         }
     }
 
     /// Reports a refusal, unless this client has too many at once.
-    pub(super) fn report_denial(
-        &mut self,
-        now: Monotonic,
-        connection: ConnectionId,
-        denial: Denial,
-        effects: &mut BrokerEffects,
-    ) {
-        if self.sessions.get_mut(&connection).is_none_or(|session| session.denials.admit(now)) {
+    pub(super) fn report_denial(&mut self, now: Monotonic, id: SessionId, denial: Denial, effects: &mut BrokerEffects) {
+        let Some(session) = self.sessions.get_mut(&id) else {
             effects.push(BrokerEffect::from(BrokerReport::Denied(denial)));
+            return;
+        };
+        if session.denials.admit(now) {
+            effects.push(BrokerEffect::from(BrokerReport::Denied(denial)));
+        } else if let Some(due) = session.denials.due() {
+            self.timers.set(Timer::Denials(id), due);
         }
     }
 
-    /// Reports how many refusals were not reported singly, for every client whose window is over.
-    pub(super) fn sum_up_denials(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
-        for session in self.sessions.values_mut() {
+    /// Reports how many refusals of a client were not reported singly, once their window is over.
+    pub(super) fn sum_up_denials(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
+        if let Some(session) = self.sessions.get_mut(&id) {
             let sum = session.denials.take_sum(now);
             effects.extend(sum_of_denials(&session.grant.subject, sum));
         }
     }
+}
 
-    /// An event of a connection without a session: expected while it closes, else worth a line.
-    pub(super) fn record_stranger(&self, connection: ConnectionId, what: &str, effects: &mut BrokerEffects) {
-        if !self.closing.contains(&connection) {
-            effects
-                .push(BrokerEffect::Anomaly(format!("connection {connection} sent {what} without being connected.")));
+impl Session {
+    /// Checks a PUBLISH against the connection: how much is in flight, the topic alias, the topic name.
+    fn admit(&mut self, publish: &IncomingPublish) -> Result<TopicName, Violation> {
+        let is_new = publish.packet.is_none_or(|packet| !self.received.contains(&packet));
+        // Only MQTT 5.0 has a limit that the client knows (3.3.4); in 3.1.1 the packet identifiers are one.
+        if self.version == Version::V5 && is_new && self.received.len() >= usize::from(RECEIVE_MAXIMUM) {
+            let note = format!("At most {RECEIVE_MAXIMUM} messages of QoS 2 may wait for PUBREL.");
+            return Err(Violation(ReasonCode::ReceiveMaximumExceeded, note));
+        }
+        let Publication { topic, properties, .. } = &publish.publication;
+        let response = properties.as_ref().and_then(|properties| properties.response_topic.as_deref());
+        if let Some(Err(invalid)) = response.map(TopicName::parse) {
+            return Err(Violation(ReasonCode::ProtocolError, format!("The response topic is none: {invalid}")));
+        }
+        let named = match (topic.as_str(), publish.alias) {
+            ("", Some(_)) => None,
+            (name, _) => Some(
+                TopicName::parse(name)
+                    .map_err(|invalid| Violation(ReasonCode::TopicNameInvalid, invalid.to_string()))?,
+            ),
+        };
+        let Some((alias, link)) = publish.alias.zip(self.link.as_mut()) else {
+            return named.ok_or_else(|| Violation(ReasonCode::ProtocolError, String::from("There is no topic name.")));
+        };
+        if !(1..=TOPIC_ALIASES).contains(&alias) {
+            let note = format!("Topic alias {alias} is not between 1 and {TOPIC_ALIASES}.");
+            return Err(Violation(ReasonCode::TopicAliasInvalid, note));
+        }
+        match named {
+            Some(name) => {
+                link.aliases.insert(alias, name.clone());
+                Ok(name)
+            }
+            None => link.aliases.get(&alias).cloned().ok_or_else(|| {
+                Violation(
+                    ReasonCode::ProtocolError,
+                    format!("Topic alias {alias} stands for no topic on this connection."),
+                )
+            }),
         }
     }
+}
+
+/// What is wrong with a payload that claims to be UTF-8 (MQTT 5.0 3.3.2.3.2).
+fn misdeclared(publication: &Publication) -> Option<String> {
+    let claims = publication.properties.as_ref().is_some_and(|properties| properties.is_utf8);
+    let invalid = core::str::from_utf8(&publication.payload).err().filter(|_| claims)?;
+    Some(format!("The payload claims to be UTF-8 and is not: {invalid}."))
+}
+
+fn not_utf8(subject: &Subject, topic: &TopicName, text: &str) -> Denial {
+    let explanation = Explanation::new(
+        format!("A message on '{topic}' is not delivered."),
+        text,
+        "Send UTF-8, or leave the payload format indicator out.",
+    );
+    subject.denial(Action::Publish, topic.as_str(), explanation, None)
 }
 
 /// The report of `sum` refusals that were not reported singly.
@@ -253,18 +262,6 @@ pub(super) fn sum_of_denials(subject: &Subject, sum: u64) -> Option<BrokerEffect
     );
     let denial = subject.denial(Action::Publish, &subject.client_id, explanation, None);
     Some(BrokerEffect::from(BrokerReport::Denied(denial)))
-}
-
-/// The report of dropped messages, at the begin and at the end of a time of dropping.
-pub(super) fn dropped(subject: Subject, messages: u64, limit: usize, ongoing: bool) -> BrokerReport {
-    let what = if ongoing {
-        format!("Messages for '{}' are being dropped.", subject.client_id)
-    } else {
-        format!("{messages} messages for '{}' were dropped.", subject.client_id)
-    };
-    let why = format!("It does not read fast enough, and {limit} messages waited for it already.");
-    let fix = "Read faster, subscribe to less, or raise MqttBrokerSettings:MaxQueuedMessages in appsettings.json.";
-    BrokerReport::Dropped { subject, messages, explanation: Explanation::new(what, why, fix) }
 }
 
 fn not_retained(subject: &Subject, topic: &TopicName) -> Denial {

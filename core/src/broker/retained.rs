@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use core::ops::Bound;
 
 use super::message::Message;
 use crate::acl::topic::{TopicFilter, TopicName};
@@ -44,14 +44,20 @@ impl Retained {
         Ok(())
     }
 
-    /// What a new subscription gets, in the order of topics.
-    pub(super) fn matching(&self, now: Monotonic, filter: &TopicFilter) -> Vec<Arc<Message>> {
+    /// The first message after this topic, in the order of topics, that a subscription to `filter` gets.
+    pub(super) fn next(
+        &self,
+        now: Monotonic,
+        filter: &TopicFilter,
+        after: Option<&TopicName>,
+    ) -> Option<&Arc<Message>> {
         let matches = |message: &&Arc<Message>| filter.matches(&message.topic) && !message.is_expired(now);
-        if filter.has_wildcard() {
-            return self.messages.values().filter(matches).cloned().collect();
+        if !filter.has_wildcard() {
+            let exact = TopicName::parse(filter.topics()).ok().filter(|_| after.is_none())?;
+            return self.messages.get(&exact).filter(matches);
         }
-        let exact = TopicName::parse(filter.topics()).ok();
-        exact.and_then(|topic| self.messages.get(&topic)).filter(matches).cloned().into_iter().collect()
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.messages.range::<TopicName, _>((from, Bound::Unbounded)).map(|(_, message)| message).find(matches)
     }
 
     fn remove(&mut self, topic: &TopicName) {

@@ -1,31 +1,78 @@
-//! One connected client: its grant, its open subscriptions, its will, and the bounded queue of what waits for it.
+//! One session (MQTT 5.0 4.1): its grant, its subscriptions, its will, what waits for its client and what is in flight. It has a
+//! connection, or it waits for its client to come back.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use super::DELIVERY_WINDOW;
 use super::denials::DenialGate;
-use super::event::Version;
-use super::message::{Delivery, Publication, QoS};
+use super::inflight::{Inflight, Window};
+use super::message::{Delivery, QoS};
+use super::packet::{Connect, Outgoing, ReasonCode, Step, Version, Will};
+use super::retained::Retained;
+use super::subscriptions::Options;
+use super::{IN_FLIGHT, WRITE_WINDOW_BYTES};
 use crate::acl::Grant;
-use crate::acl::topic::TopicFilter;
+use crate::acl::topic::{TopicFilter, TopicName};
+use crate::id::ConnectionId;
 use crate::time::Monotonic;
 
-/// A connected client.
+/// The broker's own number of a session, never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SessionId(pub(super) u64);
+
+/// A session.
 #[derive(Debug)]
 pub(super) struct Session {
+    pub(super) client_id: String,
     pub(super) grant: Arc<Grant>,
     pub(super) version: Version,
-    pub(super) will: Option<Publication>,
+    pub(super) will: Option<Will>,
     pub(super) filters: BTreeSet<TopicFilter>,
-    /// When its connection is closed because its process is no longer trusted.
-    pub(super) revoked_at: Option<Monotonic>,
+    /// How long it outlives its connection, seconds.
+    pub(super) expiry_seconds: u32,
+    pub(super) link: Option<Link>,
     pub(super) denials: DenialGate,
+    /// Packet identifiers of QoS 2 messages that came in and are not released yet (MQTT 5.0 4.3.3).
+    pub(super) received: BTreeSet<u16>,
+    pub(super) inflight: Window,
+    /// Retained messages still to be sent for new subscriptions, in the order these were made.
+    pub(super) replays: VecDeque<Replay>,
     queue: VecDeque<Delivery>,
-    /// Deliveries that the shell has and has not finished.
-    handed: usize,
+    /// What the queue and the messages in flight cost.
+    bytes: usize,
     /// Messages dropped since the queue was last empty.
     dropped: u64,
+}
+
+/// The connection of a session.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) connection: ConnectionId,
+    /// One and a half keep-alive intervals; `None` is no limit.
+    pub(super) patience_millis: Option<u64>,
+    pub(super) heard: Monotonic,
+    pub(super) aliases: BTreeMap<u16, TopicName>,
+    receive_maximum: usize,
+    maximum_packet_bytes: Option<usize>,
+    /// Messages of QoS 1 and 2 sent on this connection and not finished.
+    outstanding: usize,
+    /// From which place on messages in flight must be sent again, and where these end.
+    resend: (u64, u64),
+    /// Bytes sent since the last `Flushed`.
+    unflushed: usize,
+    /// `AwaitFlush` was asked.
+    blocked: bool,
+}
+
+/// The retained messages of one new subscription that are still to be sent.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) filter: TopicFilter,
+    pub(super) options: Options,
+    /// The topic of the last one sent.
+    pub(super) after: Option<TopicName>,
 }
 
 /// What became of a message that was queued.
@@ -33,64 +80,233 @@ pub(super) struct Session {
 pub(super) enum Queued {
     /// It waits or is on its way.
     Kept,
-    /// The queue was full and something was dropped for the first time since it was empty.
-    FirstDrop,
-    /// The same once more.
-    MoreDropped,
+    /// The queue was full and something was dropped; whether it is the first since the queue was empty.
+    Dropped {
+        /// The first.
+        first: bool,
+        /// Whether it was a message of QoS 1 or 2, so that a connected client has to go.
+        guaranteed: bool,
+    },
+}
+
+/// What can be sent now.
+#[derive(Debug)]
+pub(super) enum Next {
+    Packet(Outgoing),
+    /// Passed over: larger than the client takes (MQTT 5.0 3.1.2.11.4).
+    TooLarge(Delivery),
+    Nothing,
+}
+
+impl Link {
+    pub(super) fn new(now: Monotonic, connection: ConnectionId, connect: &Connect, inflight: &Window) -> Self {
+        let keep_alive = u64::from(connect.keep_alive_seconds);
+        Self {
+            connection,
+            patience_millis: (keep_alive > 0).then(|| keep_alive.saturating_mul(1500)),
+            heard: now,
+            aliases: BTreeMap::new(),
+            receive_maximum: usize::from(connect.receive_maximum.max(1)).min(IN_FLIGHT),
+            maximum_packet_bytes: connect.maximum_packet_bytes.and_then(|bytes| usize::try_from(bytes).ok()),
+            outstanding: 0,
+            resend: (0, inflight.end()),
+            unflushed: 0,
+            blocked: false,
+        }
+    }
+
+    /// Counts what was sent; whether the peer has to read before more is.
+    pub(super) fn sent(&mut self, bytes: usize) -> bool {
+        self.unflushed = self.unflushed.saturating_add(bytes);
+        let fills = !self.blocked && self.unflushed >= WRITE_WINDOW_BYTES;
+        self.blocked |= fills;
+        fills
+    }
+
+    /// Whether one more message of QoS 1 or 2 may go out (MQTT 5.0 4.9); what is sent again goes first (4.4).
+    fn takes(&self, inflight: &Window) -> bool {
+        self.resend.0 >= self.resend.1 && self.outstanding < self.receive_maximum && inflight.has_room()
+    }
+
+    pub(super) fn flushed(&mut self) {
+        self.unflushed = 0;
+        self.blocked = false;
+    }
 }
 
 impl Session {
-    pub(super) fn new(grant: Arc<Grant>, version: Version, will: Option<Publication>) -> Self {
+    pub(super) fn new(grant: Arc<Grant>, connect: &Connect) -> Self {
         Self {
+            client_id: connect.client_id.clone(),
             grant,
-            version,
-            will,
+            version: connect.version,
+            will: None,
             filters: BTreeSet::new(),
-            revoked_at: None,
+            expiry_seconds: 0,
+            link: None,
             denials: DenialGate::default(),
+            received: BTreeSet::new(),
+            inflight: Window::default(),
+            replays: VecDeque::new(),
             queue: VecDeque::new(),
-            handed: 0,
+            bytes: 0,
             dropped: 0,
         }
     }
 
-    /// Puts a message into the queue. Where it is full the oldest message of QoS 0 goes, or else the new one.
-    pub(super) fn enqueue(&mut self, delivery: Delivery, limit: usize) -> Queued {
-        if self.queue.len() < limit || self.handed < DELIVERY_WINDOW {
-            self.queue.push_back(delivery);
+    /// What its queue and the messages in flight cost, bytes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Puts a message into the queue. Where there is no room the oldest message of QoS 0 goes, or else the new one. What can be
+    /// sent at once does not wait, and needs no room.
+    pub(super) fn enqueue(&mut self, delivery: Delivery, limit: usize, has_budget: bool) -> Queued {
+        if (self.queue.len() < limit && has_budget) || self.passes(&delivery) {
+            self.push(delivery);
             return Queued::Kept;
         }
-        if delivery.qos > QoS::AtMostOnce
-            && let Some(oldest) = self.queue.iter().position(|waiting| waiting.qos == QoS::AtMostOnce)
-        {
-            self.queue.remove(oldest);
-            self.queue.push_back(delivery);
-        }
+        let guaranteed = delivery.qos > QoS::AtMostOnce;
+        let oldest = self.queue.iter().position(|waiting| waiting.qos == QoS::AtMostOnce);
         self.dropped = self.dropped.saturating_add(1);
-        if self.dropped == 1 { Queued::FirstDrop } else { Queued::MoreDropped }
+        let first = self.dropped == 1;
+        if let Some(oldest) = oldest {
+            self.bytes = self.bytes.saturating_sub(self.queue.remove(oldest).map_or(0, |gone| gone.cost()));
+            self.push(delivery);
+            return Queued::Dropped { first, guaranteed: false };
+        }
+        Queued::Dropped { first, guaranteed }
     }
 
-    /// The next message for the shell, if it has room for one. Expired ones are passed over (MQTT 5.0 3.3.2.3.3).
-    pub(super) fn next_delivery(&mut self, now: Monotonic) -> Option<Delivery> {
-        if self.handed >= DELIVERY_WINDOW {
-            return None;
+    fn passes(&self, delivery: &Delivery) -> bool {
+        let nothing_waits = self.queue.is_empty() && self.replays.is_empty();
+        let in_flight = |link: &Link| delivery.qos == QoS::AtMostOnce || link.takes(&self.inflight);
+        nothing_waits && self.link.as_ref().is_some_and(|link| !link.blocked && in_flight(link))
+    }
+
+    fn push(&mut self, delivery: Delivery) {
+        self.bytes = self.bytes.saturating_add(delivery.cost());
+        self.queue.push_back(delivery);
+    }
+
+    /// The next packet that may go out now. Expired messages are passed over (MQTT 5.0 3.3.2.3.3).
+    pub(super) fn next(&mut self, now: Monotonic, retained: &Retained) -> Next {
+        let version = self.version;
+        if self.link.as_ref().is_none_or(|link| link.blocked) {
+            return Next::Nothing;
         }
-        while let Some(mut delivery) = self.queue.pop_front() {
+        if let Some(packet) = self.next_again(now) {
+            return Next::Packet(packet);
+        }
+        loop {
+            if self.queue.is_empty() && !self.replay(now, retained) {
+                return Next::Nothing;
+            }
+            let Some(link) = self.link.as_mut() else {
+                return Next::Nothing;
+            };
+            let full = !link.takes(&self.inflight);
+            let waits = |front: &mut Delivery| front.qos > QoS::AtMostOnce && full && !front.message.is_expired(now);
+            if self.queue.front_mut().is_none_or(waits) {
+                return Next::Nothing;
+            }
+            let Some(mut delivery) = self.queue.pop_front() else {
+                return Next::Nothing;
+            };
+            let cost = delivery.cost();
             if delivery.message.is_expired(now) {
+                self.bytes = self.bytes.saturating_sub(cost);
                 continue;
             }
-            self.handed = self.handed.saturating_add(1);
             delivery.expiry_seconds = delivery.message.expiry_left(now);
-            return Some(delivery);
+            if link.maximum_packet_bytes.is_some_and(|limit| delivery.packet_bytes(version) > limit) {
+                self.bytes = self.bytes.saturating_sub(cost);
+                return Next::TooLarge(delivery);
+            }
+            if delivery.qos == QoS::AtMostOnce {
+                self.bytes = self.bytes.saturating_sub(cost);
+            } else {
+                link.outstanding = link.outstanding.saturating_add(1);
+                (_, delivery) = self.inflight.push(delivery);
+            }
+            return Next::Packet(Outgoing::Publish(delivery));
         }
-        None
     }
 
-    /// The shell finished one delivery; `false` where it had none.
-    pub(super) fn delivered(&mut self) -> bool {
-        let had = self.handed > 0;
-        self.handed = self.handed.saturating_sub(1);
-        had
+    /// What was in flight when the last connection ended, in its order, marked (MQTT 5.0 4.4).
+    fn next_again(&mut self, now: Monotonic) -> Option<Outgoing> {
+        let link = self.link.as_mut()?;
+        let (from, end) = link.resend;
+        if from >= end {
+            return None;
+        }
+        let Some((place, packet, found)) = self.inflight.from(from).filter(|(place, ..)| *place < end) else {
+            link.resend.0 = end;
+            return None;
+        };
+        if link.outstanding >= link.receive_maximum {
+            return None;
+        }
+        link.outstanding = link.outstanding.saturating_add(1);
+        link.resend.0 = place.saturating_add(1);
+        Some(match found {
+            Inflight::Published(delivery) => Outgoing::Publish(Delivery {
+                dup: true,
+                expiry_seconds: delivery.message.expiry_left(now),
+                ..delivery.clone()
+            }),
+            Inflight::Released => {
+                Outgoing::Acknowledgement { step: Step::Rel, packet, reason: ReasonCode::Success, note: None }
+            }
+        })
+    }
+
+    /// Moves one retained message into the empty queue; `false` where there is none.
+    fn replay(&mut self, now: Monotonic, retained: &Retained) -> bool {
+        while let Some(replay) = self.replays.front_mut() {
+            if let Some(message) = retained.next(now, &replay.filter, replay.after.as_ref()) {
+                replay.after = Some(message.topic.clone());
+                let identifiers = replay.options.identifier.into_iter().collect();
+                let delivery = Delivery::new(message, replay.options.qos, true, identifiers);
+                if self.grant.may_receive(&delivery.message.topic) {
+                    self.push(delivery);
+                    return true;
+                }
+            } else {
+                self.replays.pop_front();
+            }
+        }
+        false
+    }
+
+    /// Which acknowledgement the message with this packet identifier waits for; `None` where there is no such message.
+    pub(super) fn waits_for(&mut self, packet: u16) -> Option<Step> {
+        Some(match self.inflight.get_mut(packet)? {
+            Inflight::Published(Delivery { qos: QoS::ExactlyOnce, .. }) => Step::Rec,
+            Inflight::Published(_) => Step::Ack,
+            Inflight::Released => Step::Comp,
+        })
+    }
+
+    /// Finishes a message in flight.
+    pub(super) fn finish(&mut self, packet: u16) {
+        let cost = match self.inflight.remove(packet) {
+            Some(Inflight::Published(delivery)) => delivery.cost(),
+            Some(Inflight::Released) | None => 0,
+        };
+        self.bytes = self.bytes.saturating_sub(cost);
+        if let Some(link) = &mut self.link {
+            link.outstanding = link.outstanding.saturating_sub(1);
+        }
+    }
+
+    /// The client has a QoS 2 message (MQTT 5.0 4.3.3).
+    pub(super) fn release(&mut self, packet: u16) {
+        if let Some(found) = self.inflight.get_mut(packet)
+            && let Inflight::Published(delivery) = core::mem::replace(found, Inflight::Released)
+        {
+            self.bytes = self.bytes.saturating_sub(delivery.cost());
+        }
     }
 
     /// How many messages were dropped, once the queue is empty again; 0 where none were or it is not.
@@ -99,13 +315,31 @@ impl Session {
     }
 
     /// How many messages were dropped and not yet summed up, at the end of the session.
-    pub(super) fn dropped_at_end(&self) -> u64 {
+    pub(super) const fn dropped_at_end(&self) -> u64 {
         self.dropped
     }
 
-    /// Drops what the client may no longer receive.
+    /// Drops what the client may no longer receive and was not sent on this connection.
     pub(super) fn purge(&mut self) {
-        let grant = &self.grant;
+        let grant = Arc::clone(&self.grant);
         self.queue.retain(|delivery| grant.may_receive(&delivery.message.topic));
+        if self.link.is_none() {
+            let denied = |one: &Inflight| matches!(one, Inflight::Published(delivery) if !grant.may_receive(&delivery.message.topic));
+            for packet in self.inflight.find(denied) {
+                self.inflight.remove(packet);
+            }
+        }
+        self.bytes =
+            self.queue.iter().chain(self.inflight.published()).map(Delivery::cost).fold(0, usize::saturating_add);
+    }
+
+    /// The messages of shared subscriptions that another member must get, because this session has ended (MQTT 5.0 4.8.2).
+    pub(super) fn take_shared(&mut self) -> Vec<Delivery> {
+        let sent = self.inflight.take_all().filter_map(|one| match one {
+            Inflight::Published(delivery) if delivery.qos == QoS::AtLeastOnce => Some(delivery),
+            Inflight::Published(_) | Inflight::Released => None,
+        });
+        let waiting = core::mem::take(&mut self.queue).into_iter();
+        sent.chain(waiting).filter(|delivery| delivery.share.is_some() && delivery.qos > QoS::AtMostOnce).collect()
     }
 }

@@ -5,36 +5,35 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::effect::{BrokerEffect, BrokerEffects, SubscribeOutcome, UnsubscribeOutcome};
-use super::event::{RetainHandling, SubscribeRequest};
-use super::message::{Delivery, QoS};
+use super::effect::{BrokerEffect, BrokerEffects};
+use super::message::QoS;
+use super::packet::{Outgoing, ReasonCode, RetainHandling, SubscribeOutcome, SubscribeRequest, UnsubscribeOutcome};
+use super::session::{Replay, SessionId};
 use super::subscriptions::{FILTER_LEVELS, Options};
 use super::{Broker, SUBSCRIPTIONS_PER_CLIENT};
 use crate::acl::topic::TopicFilter;
 use crate::acl::{Decision, Grant, PrimarySubscription};
-use crate::event::BrokerReport;
-use crate::id::{Component, ConnectionId};
+use crate::id::Component;
 use crate::time::Monotonic;
 
 impl Broker {
     pub(super) fn on_subscribe(
         &mut self,
         now: Monotonic,
-        connection: ConnectionId,
+        id: SessionId,
+        packet: u16,
         requests: Vec<SubscribeRequest>,
         identifier: Option<u32>,
         effects: &mut BrokerEffects,
     ) {
-        if !self.sessions.contains_key(&connection) {
-            self.record_stranger(connection, "SUBSCRIBE", effects);
-            let outcomes = requests.iter().map(|_| SubscribeOutcome::NotAuthorized).collect();
-            effects.push(BrokerEffect::AcknowledgeSubscribe { connection, outcomes });
+        if requests.iter().any(|request| request.no_local && request.filter.starts_with("$share/")) {
+            let note = String::from("A shared subscription cannot have No Local.");
+            self.close_with(now, id, ReasonCode::ProtocolError, Some(note), effects);
             return;
         }
         let mut outcomes = Vec::with_capacity(requests.len());
-        let mut opened = Vec::new();
         for request in requests {
-            let outcome = match self.decide_subscription(now, connection, &request.filter, effects) {
+            let outcome = match self.decide_subscription(now, id, &request.filter, effects) {
                 Ok(filter) => {
                     let options = Options {
                         qos: request.qos,
@@ -42,36 +41,33 @@ impl Broker {
                         retain_as_published: request.retain_as_published,
                         identifier,
                     };
-                    let is_new = self.open(connection, &filter, options);
-                    opened.push((filter, options, sends_retained(request.retain_handling, is_new)));
+                    self.open(id, &filter, options, request.retain_handling);
                     SubscribeOutcome::Granted(request.qos)
                 }
                 Err(outcome) => outcome,
             };
             outcomes.push(outcome);
         }
-        effects.push(BrokerEffect::AcknowledgeSubscribe { connection, outcomes });
-        for (filter, options, _) in opened.iter().filter(|(_, _, retained)| *retained) {
-            self.send_retained(now, connection, filter, *options, effects);
-        }
+        self.send(id, Outgoing::SubscribeAck { packet, outcomes }, effects);
+        self.hand_over(now, id, effects);
     }
 
     /// Checks one filter: its form, the grant, the bounds.
     fn decide_subscription(
         &mut self,
         now: Monotonic,
-        connection: ConnectionId,
+        id: SessionId,
         text: &str,
         effects: &mut BrokerEffects,
     ) -> Result<TopicFilter, SubscribeOutcome> {
         let Ok(filter) = TopicFilter::parse(text) else {
             return Err(SubscribeOutcome::InvalidFilter);
         };
-        let Some(session) = self.sessions.get(&connection) else {
+        let Some(session) = self.sessions.get(&id) else {
             return Err(SubscribeOutcome::NotAuthorized);
         };
         if let Decision::Deny(denial) = session.grant.decide_subscribe(&filter) {
-            self.report_denial(now, connection, *denial, effects);
+            self.report_denial(now, id, *denial, effects);
             return Err(SubscribeOutcome::NotAuthorized);
         }
         let is_new = !session.filters.contains(&filter);
@@ -85,70 +81,58 @@ impl Broker {
         Ok(filter)
     }
 
-    fn open(&mut self, connection: ConnectionId, filter: &TopicFilter, options: Options) -> bool {
-        if let Some(session) = self.sessions.get_mut(&connection) {
-            session.filters.insert(filter.clone());
-        }
-        self.subscriptions.insert(filter, connection, options)
-    }
-
-    fn send_retained(
-        &mut self,
-        now: Monotonic,
-        connection: ConnectionId,
-        filter: &TopicFilter,
-        options: Options,
-        effects: &mut BrokerEffects,
-    ) {
-        if filter.share_name().is_some() {
+    /// Adds a subscription; its retained messages follow as the client takes them (MQTT 5.0 3.3.1.3).
+    fn open(&mut self, id: SessionId, filter: &TopicFilter, options: Options, handling: RetainHandling) {
+        let is_new = self.subscriptions.insert(filter, id, options);
+        let Some(session) = self.sessions.get_mut(&id) else {
             return;
-        }
-        for message in self.retained.matching(now, filter) {
-            let delivery = Delivery {
-                qos: message.qos.min(options.qos),
-                retain: true,
-                identifiers: options.identifier.into_iter().collect(),
-                expiry_seconds: None,
-                message,
-            };
-            self.deliver(now, connection, delivery, effects);
+        };
+        session.filters.insert(filter.clone());
+        let wanted = match handling {
+            RetainHandling::AtSubscribe => true,
+            RetainHandling::AtSubscribeNew => is_new,
+            RetainHandling::No => false,
+        };
+        session.replays.retain(|replay| replay.filter != *filter);
+        if wanted && filter.share_name().is_none() {
+            session.replays.push_back(Replay { filter: filter.clone(), options, after: None });
         }
     }
 
     pub(super) fn on_unsubscribe(
         &mut self,
-        connection: ConnectionId,
-        filters: Vec<String>,
+        id: SessionId,
+        packet: u16,
+        filters: &[String],
         effects: &mut BrokerEffects,
     ) {
-        if !self.sessions.contains_key(&connection) {
-            self.record_stranger(connection, "UNSUBSCRIBE", effects);
-        }
         let outcomes = filters
             .iter()
             .map(|text| match TopicFilter::parse(text) {
-                Ok(filter) if self.close_subscription(connection, &filter) => UnsubscribeOutcome::Removed,
+                Ok(filter) if self.close_subscription(id, &filter) => UnsubscribeOutcome::Removed,
                 Ok(_) => UnsubscribeOutcome::NoneExisted,
                 Err(_) => UnsubscribeOutcome::InvalidFilter,
             })
             .collect();
-        effects.push(BrokerEffect::AcknowledgeUnsubscribe { connection, outcomes });
+        self.send(id, Outgoing::UnsubscribeAck { packet, outcomes }, effects);
     }
 
-    fn close_subscription(&mut self, connection: ConnectionId, filter: &TopicFilter) -> bool {
-        let known = self.sessions.get_mut(&connection).is_some_and(|session| session.filters.remove(filter));
-        known && self.subscriptions.remove(filter, connection)
+    fn close_subscription(&mut self, id: SessionId, filter: &TopicFilter) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return false;
+        };
+        session.replays.retain(|replay| replay.filter != *filter);
+        session.filters.remove(filter) && self.subscriptions.remove(filter, id)
     }
 
     /// Subscribes a plugin's own topic for it, unless it did so itself (contract section 5).
     pub(super) fn subscribe_primary(
         &mut self,
-        now: Monotonic,
-        connection: ConnectionId,
+        id: SessionId,
         primary: &PrimarySubscription,
         effects: &mut BrokerEffects,
     ) {
-        if self.sessions.get(&connection).is_none_or(|session| session.filters.contains(&primary.topic)) {
+        if self.sessions.get(&id).is_none_or(|session| session.filters.contains(&primary.topic)) {
             return;
         }
         if primary.topic.levels().count() > FILTER_LEVELS {
@@ -160,8 +144,19 @@ impl Broker {
         }
         let qos = QoS::from_level(primary.qos).unwrap_or(QoS::ExactlyOnce);
         let options = Options { qos, no_local: false, retain_as_published: false, identifier: None };
-        self.open(connection, &primary.topic, options);
-        self.send_retained(now, connection, &primary.topic, options, effects);
+        self.open(id, &primary.topic, options, RetainHandling::AtSubscribe);
+    }
+
+    /// Ends the subscriptions that the session's grant does not allow (any more).
+    pub(super) fn check_subscriptions(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        let ended: Vec<_> = session.filters.iter().filter_map(|filter| ended(&session.grant, filter)).collect();
+        for (filter, denial) in ended {
+            self.close_subscription(id, &filter);
+            self.report_denial(now, id, denial, effects);
+        }
     }
 
     /// New permissions for every session of a component. Subscriptions they do not allow end at once.
@@ -175,31 +170,29 @@ impl Broker {
         effects: &mut BrokerEffects,
     ) {
         let mut changed = Vec::new();
-        for (connection, session) in &mut self.sessions {
+        for (id, session) in &mut self.sessions {
             // A client with the wrong form of client id has no permissions, whatever the definition says.
             if session.grant.subject.component != *component || session.grant.withheld.is_some() {
                 continue;
             }
-            let grant = Arc::new(Grant {
+            session.grant = Arc::new(Grant {
                 subject: session.grant.subject.clone(),
                 publish: publish.to_vec(),
                 subscribe: subscribe.to_vec(),
                 primary: primary.cloned(),
                 withheld: None,
             });
-            session.grant = Arc::clone(&grant);
+            let before = session.bytes();
             session.purge();
-            let ended: Vec<_> = session.filters.iter().filter_map(|filter| ended(&grant, filter)).collect();
-            changed.push((*connection, ended));
+            self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
+            changed.push(*id);
         }
-        for (connection, ended) in changed {
-            for (filter, denial) in ended {
-                self.close_subscription(connection, &filter);
-                effects.push(BrokerEffect::from(BrokerReport::Denied(denial)));
-            }
+        for id in changed {
+            self.check_subscriptions(now, id, effects);
             if let Some(primary) = primary {
-                self.subscribe_primary(now, connection, primary, effects);
+                self.subscribe_primary(id, primary, effects);
             }
+            self.hand_over(now, id, effects);
         }
     }
 }
@@ -211,13 +204,5 @@ fn ended(grant: &Grant, filter: &TopicFilter) -> Option<(TopicFilter, crate::acl
             denial.explanation.what = format!("An open subscription ends: {}", denial.explanation.what);
             Some((filter.clone(), *denial))
         }
-    }
-}
-
-const fn sends_retained(handling: RetainHandling, is_new: bool) -> bool {
-    match handling {
-        RetainHandling::AtSubscribe => true,
-        RetainHandling::AtSubscribeNew => is_new,
-        RetainHandling::No => false,
     }
 }

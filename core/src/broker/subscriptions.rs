@@ -3,11 +3,13 @@
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use super::message::QoS;
+use super::session::SessionId;
 use crate::acl::topic::{TopicFilter, TopicName};
-use crate::id::ConnectionId;
 
 /// Levels of a filter: the trie is walked recursively and kept in memory, so its depth is bounded; no real topic comes near.
 pub(super) const FILTER_LEVELS: usize = 128;
@@ -21,87 +23,137 @@ pub(super) struct Options {
     pub(super) identifier: Option<u32>,
 }
 
-/// What one client gets for one message, all its matching subscriptions taken together.
+/// What one client gets for one message: for all its matching subscriptions together, or for one shared one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Target {
     pub(super) qos: QoS,
     pub(super) retain_as_published: bool,
     pub(super) identifiers: Vec<u32>,
+    pub(super) share: Option<Arc<TopicFilter>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Subscriber {
-    share: Option<String>,
-    connection: ConnectionId,
+/// The sessions that share one subscription and take turns.
+#[derive(Debug)]
+struct Group {
+    filter: Arc<TopicFilter>,
+    members: BTreeMap<SessionId, Options>,
+    last: Cell<Option<SessionId>>,
 }
 
 #[derive(Debug, Default)]
 struct Node {
     /// `+` and `#` stand here as themselves: no topic name has them.
     children: BTreeMap<String, Self>,
-    entries: BTreeMap<Subscriber, Options>,
+    subscribers: BTreeMap<SessionId, Options>,
+    groups: BTreeMap<String, Group>,
 }
 
-/// All open subscriptions.
+/// All subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     root: Node,
-    /// Counts the messages that went to shared groups, so that the members take turns.
-    turn: usize,
 }
 
 impl Subscriptions {
     /// Adds or replaces; whether it is new. The caller has checked [`FILTER_LEVELS`].
-    pub(super) fn insert(&mut self, filter: &TopicFilter, connection: ConnectionId, options: Options) -> bool {
+    pub(super) fn insert(&mut self, filter: &TopicFilter, session: SessionId, options: Options) -> bool {
         let mut node = &mut self.root;
         for level in filter.levels() {
-            node = node.children.entry(level.to_owned()).or_default();
+            if !node.children.contains_key(level) {
+                node.children.insert(level.to_owned(), Node::default());
+            }
+            let Some(child) = node.children.get_mut(level) else {
+                return false;
+            };
+            node = child;
         }
-        node.entries.insert(subscriber(filter, connection), options).is_none()
+        let members = match filter.share_name() {
+            None => &mut node.subscribers,
+            Some(share) => {
+                let group =
+                    || Group { filter: Arc::new(filter.clone()), members: BTreeMap::new(), last: Cell::default() };
+                &mut node.groups.entry(share.to_owned()).or_insert_with(group).members
+            }
+        };
+        members.insert(session, options).is_none()
     }
 
     /// Removes; whether there was one.
-    pub(super) fn remove(&mut self, filter: &TopicFilter, connection: ConnectionId) -> bool {
+    pub(super) fn remove(&mut self, filter: &TopicFilter, session: SessionId) -> bool {
         let levels: Vec<&str> = filter.levels().collect();
-        self.root.remove(&levels, &subscriber(filter, connection))
+        self.root.remove(&levels, filter.share_name(), session)
     }
 
-    /// Everybody who gets a message on `topic` from `publisher`, once each.
+    /// Everybody who gets a message on `topic`, each session once and each group once. Groups prefer members that are online.
     pub(super) fn matching(
-        &mut self,
+        &self,
         topic: &TopicName,
-        publisher: Option<ConnectionId>,
-    ) -> BTreeMap<ConnectionId, Target> {
+        publisher: Option<SessionId>,
+        is_online: impl Fn(SessionId) -> bool,
+    ) -> Vec<(SessionId, Target)> {
         let levels: Vec<&str> = topic.levels().collect();
         let mut nodes = Vec::new();
         self.root.collect(&levels, !topic.is_system(), &mut nodes);
-        let mut targets: BTreeMap<ConnectionId, Target> = BTreeMap::new();
-        for node in nodes {
-            let mut groups: BTreeMap<&str, Vec<(ConnectionId, &Options)>> = BTreeMap::new();
-            for (subscriber, options) in &node.entries {
-                match &subscriber.share {
-                    Some(share) => groups.entry(share).or_default().push((subscriber.connection, options)),
-                    None if options.no_local && publisher == Some(subscriber.connection) => {}
-                    None => targets.entry(subscriber.connection).or_default().join(options),
-                }
-            }
-            for members in groups.values() {
-                self.turn = self.turn.wrapping_add(1);
-                let chosen = self.turn.checked_rem(members.len()).and_then(|index| members.get(index));
-                if let Some((connection, options)) = chosen {
-                    targets.entry(*connection).or_default().join(options);
-                }
+        let subscribers = nodes.iter().flat_map(|node| &node.subscribers);
+        let wanted = subscribers.filter(|(session, options)| !(options.no_local && publisher == Some(**session)));
+        let mut wanted: Vec<_> = wanted.collect();
+        if nodes.len() > 1 {
+            wanted.sort_by_key(|(session, _)| **session);
+        }
+        let mut targets: Vec<(SessionId, Target)> = Vec::with_capacity(wanted.len());
+        for (session, options) in wanted {
+            match targets.last_mut() {
+                Some((last, target)) if last == session => target.join(options),
+                Some(_) | None => targets.push((*session, Target::new(options, None))),
             }
         }
+        for group in nodes.iter().flat_map(|node| node.groups.values()) {
+            let chosen = group.next(&is_online);
+            targets.extend(chosen.map(|(session, options)| (session, Target::new(&options, Some(&group.filter)))));
+        }
         targets
+    }
+
+    /// The member of a shared subscription whose turn it is, for a message that another member can no longer take.
+    pub(super) fn next_member(
+        &self,
+        filter: &TopicFilter,
+        is_online: impl Fn(SessionId) -> bool,
+    ) -> Option<(SessionId, Options)> {
+        let mut node = &self.root;
+        for level in filter.levels() {
+            node = node.children.get(level)?;
+        }
+        node.groups.get(filter.share_name()?)?.next(&is_online)
     }
 }
 
 impl Target {
+    fn new(options: &Options, share: Option<&Arc<TopicFilter>>) -> Self {
+        let mut target = Self { share: share.cloned(), ..Self::default() };
+        target.join(options);
+        target
+    }
+
     fn join(&mut self, options: &Options) {
         self.qos = self.qos.max(options.qos);
         self.retain_as_published |= options.retain_as_published;
         self.identifiers.extend(options.identifier);
+    }
+}
+
+impl Group {
+    /// The next member after the last one that is online, else the next one at all.
+    fn next(&self, is_online: &impl Fn(SessionId) -> bool) -> Option<(SessionId, Options)> {
+        let last = self.last.get();
+        let after = |session: &SessionId| last.is_none_or(|last| *session > last);
+        let in_turn = || {
+            let later = self.members.iter().filter(|(session, _)| after(session));
+            later.chain(self.members.iter().filter(|(session, _)| !after(session)))
+        };
+        let (session, options) = in_turn().find(|(session, _)| is_online(**session)).or_else(|| in_turn().next())?;
+        self.last.set(Some(*session));
+        Some((*session, *options))
     }
 }
 
@@ -123,23 +175,36 @@ impl Node {
         }
     }
 
-    fn remove(&mut self, levels: &[&str], subscriber: &Subscriber) -> bool {
+    fn remove(&mut self, levels: &[&str], share: Option<&str>, session: SessionId) -> bool {
         let Some((level, rest)) = levels.split_first() else {
-            return self.entries.remove(subscriber).is_some();
+            return self.remove_here(share, session);
         };
         let Some(child) = self.children.get_mut(*level) else {
             return false;
         };
-        let removed = child.remove(rest, subscriber);
-        if child.entries.is_empty() && child.children.is_empty() {
+        let removed = child.remove(rest, share, session);
+        if child.is_empty() {
             self.children.remove(*level);
         }
         removed
     }
 
-    #[cfg(test)]
+    fn remove_here(&mut self, share: Option<&str>, session: SessionId) -> bool {
+        let Some(share) = share else {
+            return self.subscribers.remove(&session).is_some();
+        };
+        let Some(group) = self.groups.get_mut(share) else {
+            return false;
+        };
+        let removed = group.members.remove(&session).is_some();
+        if group.members.is_empty() {
+            self.groups.remove(share);
+        }
+        removed
+    }
+
     fn is_empty(&self) -> bool {
-        self.children.is_empty() && self.entries.is_empty()
+        self.children.is_empty() && self.subscribers.is_empty() && self.groups.is_empty()
     }
 }
 
@@ -149,8 +214,4 @@ impl Subscriptions {
     pub(super) fn is_empty(&self) -> bool {
         self.root.is_empty()
     }
-}
-
-fn subscriber(filter: &TopicFilter, connection: ConnectionId) -> Subscriber {
-    Subscriber { share: filter.share_name().map(ToOwned::to_owned), connection }
 }

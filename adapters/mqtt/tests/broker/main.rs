@@ -12,6 +12,7 @@
 
 mod hostile;
 mod own_client;
+mod packets;
 mod support;
 
 use castellan_core::acl::{Action, Denial};

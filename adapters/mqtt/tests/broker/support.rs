@@ -1,6 +1,7 @@
 //! A real broker on a free port with a test thread in the agent's place, and two clients that nobody here wrote.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub(crate) struct House {
     pub(crate) port: u16,
     pub(crate) tls: Arc<rustls::ClientConfig>,
     pub(crate) reports: mpsc::Receiver<BrokerReport>,
+    /// Set, it makes the shell panic at its next look at the clock.
+    pub(crate) panic: Arc<AtomicBool>,
     broker: Arc<BrokerHandle>,
     agent: JoinHandle<()>,
 }
@@ -40,7 +43,9 @@ impl House {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (events, incoming) = smol::channel::bounded(64);
-        let config = BrokerConfig { listener, tls: server, settings, observe: observe(), clock: clock(), events };
+        let panic = Arc::new(AtomicBool::new(false));
+        let clock = clock(Arc::clone(&panic));
+        let config = BrokerConfig { listener, tls: server, settings, observe: observe(), clock, events };
         let broker = Arc::new(castellan_mqtt::start(config).unwrap());
         let (report, reports) = mpsc::channel();
         let answering = Arc::clone(&broker);
@@ -58,7 +63,7 @@ impl House {
                 }
             }
         });
-        Self { port, tls, reports, broker, agent }
+        Self { port, tls, reports, panic, broker, agent }
     }
 
     pub(crate) fn order(&self, order: BrokerOrder) {
@@ -141,11 +146,14 @@ fn observe() -> Observe {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test is the shell here, and reads the clock for it")]
-fn clock() -> Clock {
+fn clock(panic: Arc<AtomicBool>) -> Clock {
     let start = Instant::now();
-    Arc::new(move || Now {
-        monotonic: Monotonic::from_millis(u64::try_from(start.elapsed().as_millis()).unwrap()),
-        wall: WallTime::from_millis(0),
+    Arc::new(move || {
+        assert!(!panic.swap(false, Ordering::SeqCst), "the test asked for this panic");
+        Now {
+            monotonic: Monotonic::from_millis(u64::try_from(start.elapsed().as_millis()).unwrap()),
+            wall: WallTime::from_millis(0),
+        }
     })
 }
 

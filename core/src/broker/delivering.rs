@@ -1,0 +1,215 @@
+//! From an allowed message to its receivers: fan-out, queues and their bounds, what may be sent now, acknowledgements.
+
+use alloc::format;
+use alloc::sync::Arc;
+
+use super::effect::{BrokerEffect, BrokerEffects};
+use super::message::{Delivery, Message};
+use super::packet::{Outgoing, ReasonCode, Step, Version};
+use super::session::{Next, Queued, SessionId};
+use super::{Broker, QUEUED_BYTES};
+use crate::acl::Subject;
+use crate::event::BrokerReport;
+use crate::time::Monotonic;
+use crate::why::Explanation;
+
+/// Bytes of a packet without its payload, about: more does not matter for the write window.
+const SMALL_PACKET_BYTES: usize = 64;
+
+impl Broker {
+    /// Keeps and fans out an allowed message; whether it could be kept where that was asked.
+    pub(super) fn route(
+        &mut self,
+        now: Monotonic,
+        publisher: Option<SessionId>,
+        message: &Arc<Message>,
+        effects: &mut BrokerEffects,
+    ) -> bool {
+        let kept = !message.retain || self.retained.keep(now, message).is_ok();
+        let sessions = &self.sessions;
+        let is_online = |id: SessionId| sessions.get(&id).is_some_and(|session| session.link.is_some());
+        let targets = self.subscriptions.matching(&message.topic, publisher, is_online);
+        for (receiver, target) in targets {
+            let retain = message.retain && target.retain_as_published;
+            let mut delivery = Delivery::new(message, target.qos, retain, target.identifiers);
+            delivery.share = target.share;
+            self.deliver(now, receiver, delivery, effects);
+        }
+        kept
+    }
+
+    /// Gives a message of a shared subscription to another member, because the chosen one has gone for good.
+    pub(super) fn share_again(&mut self, now: Monotonic, mut delivery: Delivery, effects: &mut BrokerEffects) {
+        let sessions = &self.sessions;
+        let is_online = |id: SessionId| sessions.get(&id).is_some_and(|session| session.link.is_some());
+        let Some(share) = delivery.share.clone() else {
+            return;
+        };
+        let Some((receiver, options)) = self.subscriptions.next_member(&share, is_online) else {
+            return;
+        };
+        delivery.qos = delivery.message.qos.min(options.qos);
+        delivery.identifiers = options.identifier.into_iter().collect();
+        delivery.packet = None;
+        self.deliver(now, receiver, delivery, effects);
+    }
+
+    /// Queues one message for one client and sends what may go.
+    fn deliver(&mut self, now: Monotonic, receiver: SessionId, delivery: Delivery, effects: &mut BrokerEffects) {
+        let has_budget = self.bytes.saturating_add(delivery.cost()) <= QUEUED_BYTES;
+        let limit = self.settings.max_queued_messages;
+        let Some(session) = self.sessions.get_mut(&receiver) else {
+            effects.push(BrokerEffect::Anomaly(format!("session {} has a subscription and is gone.", receiver.0)));
+            return;
+        };
+        let before = session.bytes();
+        let queued = session.enqueue(delivery, limit, has_budget);
+        self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
+        if let Queued::Dropped { first, guaranteed } = queued {
+            if guaranteed && session.link.is_some() {
+                self.overfull.insert(receiver);
+            }
+            let subject = session.grant.subject.clone();
+            if first {
+                effects.push(BrokerEffect::from(self.dropped(subject, 1, true)));
+            }
+            return;
+        }
+        self.hand_over(now, receiver, effects);
+    }
+
+    /// Sends what may go to one client.
+    pub(super) fn hand_over(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
+        loop {
+            let Some(session) = self.sessions.get_mut(&id) else {
+                return;
+            };
+            let before = session.bytes();
+            let next = session.next(now, &self.retained);
+            self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
+            match next {
+                Next::Packet(packet) => self.send(id, packet, effects),
+                Next::TooLarge(delivery) => {
+                    let subject = session.grant.subject.clone();
+                    let reported = session.denials.admit(now);
+                    effects.extend(reported.then(|| BrokerEffect::from(too_large(subject, &delivery))));
+                }
+                Next::Nothing => break,
+            }
+        }
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let lost = session.take_dropped();
+        if lost > 0 {
+            let subject = session.grant.subject.clone();
+            effects.push(BrokerEffect::from(self.dropped(subject, lost, false)));
+        }
+    }
+
+    /// Sends one packet to a connected client, and asks for a sign when much has been sent.
+    pub(super) fn send(&mut self, id: SessionId, packet: Outgoing, effects: &mut BrokerEffects) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(link) = session.link.as_mut() else {
+            return;
+        };
+        let payload = if let Outgoing::Publish(delivery) = &packet { delivery.message.payload.len() } else { 0 };
+        let bytes = payload.saturating_add(SMALL_PACKET_BYTES);
+        let connection = link.connection;
+        effects.push(BrokerEffect::Send { connection, packet });
+        if link.sent(bytes) {
+            effects.push(BrokerEffect::AwaitFlush { connection });
+        }
+    }
+
+    pub(super) fn on_flushed(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
+        if let Some(link) = self.sessions.get_mut(&id).and_then(|session| session.link.as_mut()) {
+            link.flushed();
+        }
+        self.hand_over(now, id, effects);
+    }
+
+    /// PUBACK, PUBREC, PUBREL or PUBCOMP of a client (MQTT 5.0 4.3).
+    pub(super) fn on_acknowledgement(
+        &mut self,
+        now: Monotonic,
+        id: SessionId,
+        step: Step,
+        packet: u16,
+        failed: bool,
+        effects: &mut BrokerEffects,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let before = session.bytes();
+        let answer = match (step, session.waits_for(packet)) {
+            (Step::Rel, _) => Some((Step::Comp, session.received.remove(&packet))),
+            (Step::Ack, Some(Step::Ack)) | (Step::Comp, Some(Step::Comp)) => {
+                session.finish(packet);
+                None
+            }
+            // A refusal ends a message as an acceptance does.
+            (Step::Rec, Some(Step::Rec)) if failed => {
+                session.finish(packet);
+                None
+            }
+            (Step::Rec, Some(Step::Rec)) => {
+                session.release(packet);
+                Some((Step::Rel, true))
+            }
+            (Step::Rec, Some(Step::Comp)) => Some((Step::Rel, true)),
+            (Step::Rec, None) if !failed => Some((Step::Rel, false)),
+            // Of a message that was finished before the last connection ended.
+            (Step::Ack | Step::Rec | Step::Comp, None) => None,
+            (Step::Ack | Step::Rec | Step::Comp, Some(_)) => {
+                let note = format!("Packet {packet} waits for another acknowledgement.");
+                self.close_with(now, id, ReasonCode::ProtocolError, Some(note), effects);
+                return;
+            }
+        };
+        let version = session.version;
+        self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
+        if let Some((step, known)) = answer {
+            let unknown = !known && version == Version::V5;
+            let reason = if unknown { ReasonCode::PacketIdentifierNotFound } else { ReasonCode::Success };
+            self.send(id, Outgoing::Acknowledgement { step, packet, reason, note: None }, effects);
+        }
+        self.hand_over(now, id, effects);
+    }
+
+    /// Closes the clients whose queue had no room for a message of QoS 1 or 2 (design/broker-users.md, rows 11 and 13).
+    pub(super) fn close_overfull(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
+        while let Some(id) = self.overfull.pop_first() {
+            let limit = self.settings.max_queued_messages;
+            let note = format!("{limit} messages wait for this client, or {QUEUED_BYTES} bytes in all.");
+            self.close_with(now, id, ReasonCode::QuotaExceeded, Some(note), effects);
+        }
+    }
+
+    /// The report of dropped messages, at the begin and at the end of a time of dropping.
+    pub(super) fn dropped(&self, subject: Subject, messages: u64, ongoing: bool) -> BrokerReport {
+        let limit = self.settings.max_queued_messages;
+        let what = if ongoing {
+            format!("Messages for '{}' are being dropped.", subject.client_id)
+        } else {
+            format!("{messages} messages for '{}' were dropped.", subject.client_id)
+        };
+        let why = format!(
+            "It does not read fast enough: {limit} messages waited for it already, or {QUEUED_BYTES} bytes for all clients together."
+        );
+        let fix = "Read faster, subscribe to less, or raise MqttBrokerSettings:MaxQueuedMessages in appsettings.json.";
+        BrokerReport::Dropped { subject, messages, explanation: Explanation::new(what, why, fix) }
+    }
+}
+
+fn too_large(subject: Subject, delivery: &Delivery) -> BrokerReport {
+    let explanation = Explanation::new(
+        format!("A message on '{}' is not sent to '{}'.", delivery.message.topic, subject.client_id),
+        "Its packet is larger than the Maximum Packet Size that the client named in its CONNECT.",
+        "Send smaller messages, or let the client name a larger size.",
+    );
+    BrokerReport::Dropped { subject, messages: 1, explanation }
+}
