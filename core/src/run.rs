@@ -76,6 +76,7 @@ pub(crate) use http::OwnCall;
 pub(crate) use launch::candidates;
 pub(crate) use message::{FiredEvent, JobRequest, Request};
 use phase::{Live, Phase};
+use record::Room;
 use routing::Next;
 use saving::Saving;
 use secret::Secrets;
@@ -96,6 +97,7 @@ pub(crate) struct Run {
     given: Map<String, Value>,
     context: Context,
     record: RunRecord,
+    room: Room,
     skipped_by_condition: bool,
     phase: Phase,
     executed: u32,
@@ -167,6 +169,7 @@ impl Run {
             given,
             context,
             record,
+            room: Room::default(),
             skipped_by_condition: false,
             phase: Phase::Recording(ticket),
             executed: 0,
@@ -369,7 +372,7 @@ impl Run {
         // What the task merged may be a new secret, so it counts before anything is recorded.
         self.remember(live.index, status, &record::text(stdout));
         let (stdout, stderr) = (record::masked(stdout, &self.secrets), record::masked(stderr, &self.secrets));
-        self.record.set_result(status, stdout, stderr);
+        self.record.set_result(status, stdout, stderr, &mut self.room);
         let next = self.task_ended(live.index, end, reason, &live, turn);
         self.advance(next, turn);
     }

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde_json::{Value, json};
@@ -94,42 +95,34 @@ impl RunRecord {
         self.finished_at = Some(now.wall.to_rfc3339());
     }
 
+    /// The task in hand, to be changed.
+    pub(super) fn task(&mut self) -> Option<&mut TaskRecord> {
+        self.tasks.last_mut().map(Arc::make_mut)
+    }
+
     pub(super) fn set_pid(&mut self, pid: u32) {
-        if let Some(task) = self.tasks.last_mut() {
+        if let Some(task) = self.task() {
             task.pid = Some(pid);
         }
     }
 
-    pub(super) fn set_command_line(&mut self, command: &str, arguments: &[String]) {
-        let mut room = self.room();
-        let line = core::iter::once(command).chain(arguments.iter().map(String::as_str)).map(|text| {
-            let kept = fit(text.to_string(), room);
-            room = room.saturating_sub(kept.len());
-            kept
-        });
-        let line = line.collect();
-        if let Some(task) = self.tasks.last_mut() {
+    pub(super) fn set_command_line(&mut self, command: &str, arguments: &[String], room: &mut Room) {
+        let texts = core::iter::once(command).chain(arguments.iter().map(String::as_str));
+        let line = texts.map(|text| room.take(text.to_string())).collect();
+        if let Some(task) = self.task() {
             task.command_line = line;
         }
     }
 
-    /// Bytes of output and command lines that still fit into the record.
-    fn room(&self) -> usize {
-        let lines = |task: &TaskRecord| task.command_line.iter().map(String::len).sum::<usize>();
-        let bytes = |task: &TaskRecord| task.stdout.len().saturating_add(task.stderr.len()).saturating_add(lines(task));
-        RUN_OUTPUT_BYTES.saturating_sub(self.tasks.iter().map(bytes).sum())
-    }
-
-    pub(super) fn set_stdout(&mut self, stdout: &str) {
-        let room = self.room();
-        if let Some(task) = self.tasks.last_mut() {
-            task.stdout = fit(stdout.to_string(), room);
+    pub(super) fn set_stdout(&mut self, stdout: String, room: &mut Room) {
+        if let Some(task) = self.task() {
+            task.stdout = room.take(stdout);
             task.exit_code = Some(0);
         }
     }
 
     pub(super) fn set_http_status(&mut self, status: u16) {
-        if let Some(task) = self.tasks.last_mut() {
+        if let Some(task) = self.task() {
             task.http_status = Some(status);
         }
     }
@@ -141,15 +134,33 @@ impl RunRecord {
         }
     }
 
-    pub(super) fn set_result(&mut self, status: ExitStatus, stdout: String, stderr: String) {
-        let room = self.room();
-        let Some(task) = self.tasks.last_mut() else { return };
+    pub(super) fn set_result(&mut self, status: ExitStatus, stdout: String, stderr: String, room: &mut Room) {
+        let Some(task) = self.task() else { return };
         match status {
             ExitStatus::Code(code) => task.exit_code = Some(code),
             ExitStatus::Signal(signal) => task.signal = Some(signal),
         }
-        task.stdout = fit(stdout, room);
-        task.stderr = fit(stderr, room.saturating_sub(task.stdout.len()));
+        task.stdout = room.take(stdout);
+        task.stderr = room.take(stderr);
+    }
+}
+
+/// Bytes of output and command lines that still fit into the record of a run.
+#[derive(Debug)]
+pub(super) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(RUN_OUTPUT_BYTES)
+    }
+}
+
+impl Room {
+    /// As much of a text as there is room for; what was left out is said.
+    fn take(&mut self, text: String) -> String {
+        let kept = fit(text, self.0);
+        self.0 = self.0.saturating_sub(kept.len());
+        kept
     }
 }
 
@@ -192,7 +203,7 @@ impl Run {
         let next = again.unwrap_or_else(|| routing::after(&self.job, index, end));
         let reason = reason.map(|reason| self.mask(reason));
         let message = {
-            let Some(task) = self.record.tasks.last_mut() else { return next };
+            let Some(task) = self.record.task() else { return next };
             task.outcome = end.as_str().to_string();
             task.reason = reason;
             task.duration_ms = Some(turn.now.monotonic.millis_since(live.started));
@@ -208,7 +219,7 @@ impl Run {
         };
         let level = if end == TaskEnd::Succeeded { Level::Information } else { Level::Warning };
         self.log(level, "TaskFinished", message, turn);
-        self.publish_event("taskFinished", self.record.tasks.last(), turn);
+        self.publish_event("taskFinished", self.record.tasks.last().map(AsRef::as_ref), turn);
         next
     }
 
@@ -226,14 +237,14 @@ impl Run {
         record.reason = Some(self.mask(skip.reason.clone()));
         record.route = Some(describe(&next, &self.job));
         let message = format!("Task {} of run {} is skipped. {}", task.id, self.id, skip.reason);
-        self.record.tasks.push(record);
+        self.record.tasks.push(Arc::new(record));
         self.log(Level::Information, "TaskSkipped", message, turn);
         next
     }
 
     /// Makes a task's result available to the tasks behind it: `{LastExitCode}`, `{LastOutput}`, `{taskId.ExitCode}`, merged JSON.
     pub(super) fn remember(&mut self, index: usize, status: ExitStatus, stdout: &str) {
-        let job = alloc::sync::Arc::clone(&self.job);
+        let job = Arc::clone(&self.job);
         let Some(task) = job.tasks.get(index) else { return };
         let code = match status {
             ExitStatus::Code(code) => Value::from(code),
@@ -316,7 +327,7 @@ fn clip(text: &str) -> String {
     text.chars().take(LAST_OUTPUT_CHARACTERS).collect()
 }
 
-/// As much of a text as there is room for; what was left out is said.
+/// The beginning of a text, and how much was left out.
 fn fit(mut text: String, room: usize) -> String {
     if text.len() <= room {
         return text;
