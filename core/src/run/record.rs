@@ -5,7 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::context::Context;
 use super::history::{Outcome, RunRecord, TaskRecord};
@@ -80,6 +81,38 @@ pub(super) fn text(captured: &Captured) -> String {
         return head.into_owned();
     }
     joined(&head, captured.omitted, &String::from_utf8_lossy(&captured.tail))
+}
+
+/// What is published when a run is over; members in the order of their names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Completion<'r> {
+    event: &'r str,
+    job_id: &'r str,
+    reason: Option<&'r str>,
+    run_id: &'r str,
+    status: &'r str,
+    timestamp: String,
+}
+
+/// What is published while it runs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Progress<'r> {
+    event: &'r str,
+    job_id: &'r str,
+    run_id: &'r str,
+    status: &'r str,
+    task: Option<TaskEnded<'r>>,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TaskEnded<'r> {
+    exit_code: Option<i32>,
+    id: &'r str,
+    outcome: &'r str,
 }
 
 impl RunRecord {
@@ -284,30 +317,38 @@ impl Run {
 
     /// Tells everybody on `JobService` that the run is over (contract section 5).
     pub(super) fn publish_completion(&self, turn: &mut Turn<'_>) {
-        let completion = json!({
-            "event": "completed",
-            "jobId": self.record.job_id,
-            "runId": self.record.run_id,
-            "status": self.record.status,
-            "reason": self.record.reason,
-            "timestamp": turn.now.wall.to_rfc3339(),
-        });
-        let (topic, payload) = (COMPLETIONS.to_string(), completion.to_string().into_bytes());
-        turn.broker(BrokerOrder::Publish { topic, payload, qos: EVENT_QOS, retain: false });
+        let completion = Completion {
+            event: "completed",
+            job_id: &self.record.job_id,
+            reason: self.record.reason.as_deref(),
+            run_id: &self.record.run_id,
+            status: &self.record.status,
+            timestamp: turn.now.wall.to_rfc3339(),
+        };
+        self.publish(COMPLETIONS.to_string(), &completion, turn);
     }
 
     /// Publishes what happened on the job's event topic.
     pub(super) fn publish_event(&self, kind: &str, task: Option<&TaskRecord>, turn: &mut Turn<'_>) {
-        let event = json!({
-            "event": kind,
-            "jobId": self.record.job_id,
-            "runId": self.record.run_id,
-            "status": self.record.status,
-            "timestamp": turn.now.wall.to_rfc3339(),
-            "task": task.map(|task| json!({ "id": task.task_id, "outcome": task.outcome, "exitCode": task.exit_code })),
-        });
-        let (topic, payload) = (self.job.event_topic.clone(), event.to_string().into_bytes());
-        turn.broker(BrokerOrder::Publish { topic, payload, qos: EVENT_QOS, retain: false });
+        let event = Progress {
+            event: kind,
+            job_id: &self.record.job_id,
+            run_id: &self.record.run_id,
+            status: &self.record.status,
+            task: task.map(|task| TaskEnded { exit_code: task.exit_code, id: &task.task_id, outcome: &task.outcome }),
+            timestamp: turn.now.wall.to_rfc3339(),
+        };
+        self.publish(self.job.event_topic.clone(), &event, turn);
+    }
+
+    fn publish(&self, topic: String, event: &impl Serialize, turn: &mut Turn<'_>) {
+        match serde_json::to_vec(event) {
+            Ok(payload) => turn.broker(BrokerOrder::Publish { topic, payload, qos: EVENT_QOS, retain: false }),
+            Err(error) => {
+                let message = format!("An event of run {} was not published on '{topic}': {error}.", self.id);
+                self.log(Level::Error, "NotPublished", message, turn);
+            }
+        }
     }
 
     pub(super) fn log(&self, level: Level, category: &str, message: String, turn: &mut Turn<'_>) {

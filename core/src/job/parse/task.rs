@@ -1,5 +1,6 @@
 //! `tasks` of a job.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -101,7 +102,7 @@ fn task(
         working_directory: absolute_path(&mut reader, "workingDirectory", report),
         environment: environment::parse(&mut reader, report),
         retry: reader.take("retry").and_then(|field| retry(&field, report)),
-        http: http::parse(&mut reader, is_http, report),
+        http: http::parse(&mut reader, is_http, report).map(Box::new),
         id: id.unwrap_or_default(),
     };
     report_unknown(reader, root_keys, report);
