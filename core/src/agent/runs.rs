@@ -1,5 +1,6 @@
 //! Runs: from a trigger to the last record, and whoever waits for it.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -120,14 +121,16 @@ impl Agent {
             );
             return Err(TriggerRefusal::Conflict(why));
         }
-        if let Some(refusal) = admission::refusal(job, self.desk.surroundings.here, self.runs.values()) {
+        if let Some(refusal) =
+            admission::refusal(job, self.desk.surroundings.here, self.runs.values().map(AsRef::as_ref))
+        {
             return Err(TriggerRefusal::Conflict(refusal));
         }
         let admitted = Admitted::new(Arc::clone(job), origin, values).map_err(TriggerRefusal::Invalid)?;
         let id = self.desk.counters.run(self.desk.surroundings.boot);
         let run = Run::begin(id.clone(), admitted, &mut self.desk.turn(now, effects));
         self.last_runs.insert(job.id.clone(), LastRun { started_at: run.record().started_at.clone(), outcome: None });
-        self.runs.insert(id.clone(), run);
+        self.runs.insert(id.clone(), Box::new(run));
         Ok(id)
     }
 
@@ -160,7 +163,7 @@ impl Agent {
     pub(super) fn settle_runs(&mut self, now: Now, effects: &mut Effects) {
         loop {
             let places = self.desk.settings.max_concurrent_runs;
-            if let Some(id) = admission::next(self.runs.values(), places)
+            if let Some(id) = admission::next(self.runs.values().map(AsRef::as_ref), places)
                 && let Some(run) = self.runs.get_mut(&id)
             {
                 run.on_admitted(&mut self.desk.turn(now, effects));
