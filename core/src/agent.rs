@@ -37,6 +37,7 @@ mod taken;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -62,7 +63,8 @@ pub struct Agent {
     desk: Desk,
     catalog: Catalog,
     timetable: Timetable,
-    runs: BTreeMap<RunId, Run>,
+    /// Boxed, as a node of the map has room for eleven.
+    runs: BTreeMap<RunId, Box<Run>>,
     last_runs: BTreeMap<JobId, LastRun>,
     plugins: BTreeMap<PluginId, Supervisor>,
     refused_plugins: BTreeMap<String, Findings>,
@@ -141,7 +143,7 @@ impl Agent {
         if self.phase == lifecycle::Lifecycle::Stopped {
             return None;
         }
-        let runs = self.runs.values().filter_map(Run::next_deadline);
+        let runs = self.runs.values().filter_map(|run| run.next_deadline());
         let plugins = self.plugins.values().filter_map(Supervisor::next_deadline);
         let waiting = self.waiting.iter().map(runs::Waiting::deadline);
         // Schedules are served while the agent is at work only; before and after, their instants would be missed in a loop.

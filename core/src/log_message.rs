@@ -127,6 +127,20 @@ impl LogMessage {
 /// forge a second log line or steer a terminal. Backslashes stay single: this is for readers, not for decoding.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
+    escape_into(text, &mut escaped);
+    escaped
+}
+
+/// The same of a text that is the caller's own: most have nothing to escape and stay as they are.
+pub(crate) fn escape_own(text: String) -> String {
+    if is_plain(&text) { text } else { escape(&text) }
+}
+
+/// The same, added to another text.
+pub(crate) fn escape_into(text: &str, escaped: &mut String) {
+    if is_plain(text) {
+        return escaped.push_str(text);
+    }
     for letter in text.chars() {
         match letter {
             '\n' => escaped.push_str("\\n"),
@@ -141,7 +155,11 @@ pub fn escape(text: &str) -> String {
             plain => escaped.push(plain),
         }
     }
-    escaped
+}
+
+/// Whether it is printable ASCII through and through, which needs no look at each character.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Control characters, other line ends (U+2028, U+2029), marks and overrides of direction, the byte order mark; all below U+10000.

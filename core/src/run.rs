@@ -78,6 +78,7 @@ pub(crate) use http::OwnCall;
 pub(crate) use launch::query;
 pub(crate) use message::{FiredEvent, JobRequest, Request};
 use phase::{Live, Phase};
+use record::Room;
 use routing::Next;
 use saving::Saving;
 use secret::Secrets;
@@ -98,6 +99,7 @@ pub(crate) struct Run {
     given: Map<String, Value>,
     context: Context,
     record: RunRecord,
+    room: Room,
     skipped_by_condition: bool,
     phase: Phase,
     executed: u32,
@@ -169,6 +171,7 @@ impl Run {
             given,
             context,
             record,
+            room: Room::default(),
             skipped_by_condition: false,
             phase: Phase::Recording(ticket),
             executed: 0,
@@ -381,7 +384,7 @@ impl Run {
         // What the task merged may be a new secret, so it counts before anything is recorded.
         self.remember(live.index, status, &record::text(stdout), turn);
         let (stdout, stderr) = (record::masked(stdout, &self.secrets), record::masked(stderr, &self.secrets));
-        self.record.set_result(status, stdout, stderr);
+        self.record.set_result(status, stdout, stderr, &mut self.room);
         let next = self.task_ended(live.index, end, reason, &live, turn);
         self.advance(next, turn);
     }

@@ -11,7 +11,7 @@ use crate::config::{Monitoring, Settings};
 use crate::effect::{BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, StoreOrder};
 use crate::id::{Component, RunId, SpawnId, TicketId};
 use crate::job::task::SettingReference;
-use crate::log_message::{Level, LogRecord, escape};
+use crate::log_message::{Level, LogRecord, escape_own};
 use crate::schedule::past::{Happening, Note};
 use crate::surroundings::Surroundings;
 use crate::time::Now;
@@ -142,8 +142,8 @@ impl Turn<'_> {
     /// Writes a line, stamped with this turn's time. Whatever foreign text went into it, it stays one line (contract section 6).
     pub(crate) fn log_record(&mut self, mut record: LogRecord) {
         record.timestamp = self.now.wall.to_rfc3339();
-        record.message = escape(&record.message);
-        record.source = escape(&record.source);
+        record.message = escape_own(record.message);
+        record.source = escape_own(record.source);
         self.effects.push(Effect::Log(record));
     }
 

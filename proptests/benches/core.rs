@@ -1,13 +1,18 @@
-//! What the core costs: conditions, routing, events among many jobs, and reading many jobs. The figures stand in
-//! `docs/performance.md`.
+//! What the core costs in processor time: conditions, routing, events among many jobs, the simulator, and reading many jobs.
+//! The figures stand in `docs/performance.md`.
 #![allow(
     missing_docs,
     clippy::arithmetic_side_effects,
+    clippy::cast_precision_loss,
     clippy::unwrap_used,
     clippy::panic,
     reason = "criterion's macros; a bench may fail by panicking"
 )]
 
+#[path = "core/cpu_time.rs"]
+mod cpu_time;
+
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +25,24 @@ use castellan_core::event::{BrokerReport, DefinitionFile, DefinitionKind, Endpoi
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
 use castellan_core::job::JobDefinition;
 use castellan_core::job::condition::Condition;
+use castellan_core::run::history::Outcome;
+use castellan_core::simulation::{Assumptions, Scenario, Trigger, simulate};
 use castellan_core::time::{Monotonic, Now, WallTime};
 use castellan_proptests::agents::surroundings_of;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use serde_json::{Value, json};
+use cpu_time::CpuTime;
+use criterion::measurement::Measurement;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use serde_json::{Map, Value, json};
 
 const JOBS: usize = 10_000;
 const TASKS: u64 = 1000;
-const NOW: Now = Now { monotonic: Monotonic::from_millis(1000), wall: WallTime::from_millis(1_700_000_000_000) };
+/// Tasks of the job that goes round until it executed `TASKS` of them.
+const ROUND: u64 = 20;
+const WALL: WallTime = WallTime::from_millis(1_700_000_000_000);
+/// Events between two looks at the clock.
+const FIRED_TOGETHER: u64 = 10;
+/// Time between two events: more than what lets events start a job 100 times a minute. The wall clock stands, so no schedule is due.
+const STEP_MILLIS: u64 = 1000;
 
 /// A job such as integrators write, started by an event of its own.
 fn document(number: usize) -> Vec<u8> {
@@ -48,19 +63,71 @@ fn document(number: usize) -> Vec<u8> {
     json.to_string().into_bytes()
 }
 
-fn file(stem: String, content: Vec<u8>) -> DefinitionFile {
-    DefinitionFile { kind: DefinitionKind::Job, stem, content: Ok(content) }
+fn file(stem: &str, content: Vec<u8>) -> DefinitionFile {
+    DefinitionFile { kind: DefinitionKind::Job, stem: stem.to_owned(), content: Ok(content) }
 }
 
-fn loaded(definitions: Vec<DefinitionFile>) -> Agent {
-    let mut agent = Agent::new(Settings::default(), surroundings_of(1, NOW));
-    agent.handle(NOW, Event::Loaded(Loaded { definitions, ..Loaded::default() }), &mut Effects::new());
-    agent.handle(NOW, Event::Opened(Endpoints { http: 1, https: 2, mqtt: 3 }), &mut Effects::new());
-    agent
+/// A job whose tasks are carried out one after the other, each as `task` says with its number.
+fn list(task: impl Fn(u64) -> Value) -> DefinitionFile {
+    let tasks: Vec<Value> = (0..TASKS).map(task).collect();
+    file("long", json!({"id": "long", "name": "long", "events": ["Go"], "tasks": tasks}).to_string().into_bytes())
 }
 
 fn many() -> Vec<DefinitionFile> {
-    (0..JOBS).map(|number| file(format!("job-{number}"), document(number))).collect()
+    (0..JOBS).map(|number| file(&format!("job-{number}"), document(number))).collect()
+}
+
+/// An agent at work, and its monotonic clock.
+struct AtWork {
+    agent: Agent,
+    millis: u64,
+    /// The orders of one event; kept for its room, as the service keeps its own.
+    effects: Effects,
+}
+
+impl AtWork {
+    fn with(definitions: Vec<DefinitionFile>) -> Self {
+        let start = Now { monotonic: Monotonic::default(), wall: WALL };
+        let mut agent = Agent::new(Settings::default(), surroundings_of(1, start));
+        agent.handle(start, Event::Loaded(Loaded { definitions, ..Loaded::default() }), &mut Effects::new());
+        agent.handle(start, Event::Opened(Endpoints { http: 1, https: 2, mqtt: 3 }), &mut Effects::new());
+        Self { agent, millis: 0, effects: Effects::new() }
+    }
+
+    /// Tells the agent something and takes its orders; the writes that it asked for come after `unanswered`.
+    fn tell(&mut self, event: Event, unanswered: &mut VecDeque<StoreReport>) -> usize {
+        let now = Now { monotonic: Monotonic::from_millis(self.millis), wall: WALL };
+        self.agent.handle(now, event, &mut self.effects);
+        let orders = self.effects.len();
+        for effect in self.effects.drain(..) {
+            if let Effect::Store(StoreOrder::PersistRun { ticket, record }) = effect {
+                let run = RunId::from_text(&record.run_id).unwrap();
+                unanswered.push_back(StoreReport::RunPersisted { ticket, run, result: Ok(()) });
+            }
+        }
+        orders
+    }
+
+    /// An event a while after the last, up to the orders that follow from it.
+    fn fire(&mut self, event: Event, unanswered: &mut VecDeque<StoreReport>) -> usize {
+        self.millis += STEP_MILLIS;
+        self.tell(event, unanswered)
+    }
+
+    /// Answers every write until the agent asks for nothing more; the number of orders it gave.
+    fn settle(&mut self, unanswered: &mut VecDeque<StoreReport>) -> usize {
+        let mut orders = 0;
+        while let Some(report) = unanswered.pop_front() {
+            orders += self.tell(Event::Store(report), unanswered);
+        }
+        orders
+    }
+
+    /// A whole run.
+    fn run(&mut self, event: Event) -> usize {
+        let mut unanswered = VecDeque::new();
+        self.fire(event, &mut unanswered) + self.settle(&mut unanswered)
+    }
 }
 
 fn fired(name: &str) -> Event {
@@ -75,31 +142,7 @@ fn fired(name: &str) -> Event {
     Event::Broker(BrokerReport::Published { subject, topic: String::from("EventMessages"), payload, packet: None })
 }
 
-/// Answers every write until the agent asks for nothing more; the number of orders it gave.
-fn settle(agent: &mut Agent, mut effects: Effects) -> usize {
-    let mut orders = 0;
-    while !effects.is_empty() {
-        let mut next = Effects::new();
-        for effect in effects {
-            orders += 1;
-            if let Effect::Store(StoreOrder::PersistRun { ticket, record }) = effect {
-                let run = RunId::from_text(&record.run_id).unwrap();
-                let report = StoreReport::RunPersisted { ticket, run, result: Ok(()) };
-                agent.handle(NOW, Event::Store(report), &mut next);
-            }
-        }
-        effects = next;
-    }
-    orders
-}
-
-fn fire(agent: &mut Agent, event: Event) -> usize {
-    let mut effects = Effects::new();
-    agent.handle(NOW, event, &mut effects);
-    settle(agent, effects)
-}
-
-fn condition(c: &mut Criterion) {
+fn condition(c: &mut Criterion<CpuTime>) {
     let text = "RiskLevel > 50 && (UserName == \"alice\" || !HasDesktop) && Folder startsWith \"/srv\" && Count <= 3";
     let condition = Condition::parse_expression(text).unwrap();
     let lookup = |name: &str| -> Option<Value> {
@@ -112,41 +155,81 @@ fn condition(c: &mut Criterion) {
         })
     };
     assert!(condition.evaluate(&lookup).holds);
-    c.bench_function("condition of five terms", |b| b.iter(|| black_box(&condition).evaluate(&lookup).holds));
+    c.bench_function("condition of five terms, with its explanation", |b| {
+        b.iter(|| black_box(&condition).evaluate(&lookup));
+    });
 }
 
-fn tasks(c: &mut Criterion) {
-    let list: Vec<Value> =
-        (0..TASKS).map(|nth| json!({"id": format!("t{nth}"), "command": "echo", "arguments": "{RunId}"})).collect();
-    let job = json!({"id": "long", "name": "long", "events": ["Go"], "tasks": list});
-    let mut agent = loaded(vec![file(String::from("long"), job.to_string().into_bytes())]);
-    let event = fired("Go");
-    assert!(fire(&mut agent, event.clone()) > 2000);
-    let mut group = c.benchmark_group("tasks");
-    group.throughput(Throughput::Elements(TASKS));
-    group.sample_size(20);
-    group.bench_function("a run of 1,000 tasks, told in full", |b| b.iter(|| fire(&mut agent, event.clone())));
+fn tasks(c: &mut Criterion<CpuTime>) {
+    let mut group = c.benchmark_group("a run of 1,000 tasks");
+    group.throughput(Throughput::Elements(TASKS)).sample_size(20);
+    let echo = |nth| json!({"id": format!("t{nth}"), "command": "echo", "arguments": "{RunId}"});
     // A task that is skipped is routed and recorded, and nothing else.
-    let list: Vec<Value> = (0..TASKS)
-        .map(|nth| json!({"id": format!("t{nth}"), "command": "echo", "osFilter": {"windows": true}}))
-        .collect();
-    let job = json!({"id": "long", "name": "long", "events": ["Go"], "tasks": list});
-    let mut agent = loaded(vec![file(String::from("long"), job.to_string().into_bytes())]);
-    group.bench_function("routing 1,000 tasks that are skipped", |b| b.iter(|| fire(&mut agent, event.clone())));
+    let skipped = |nth| json!({"id": format!("t{nth}"), "command": "echo", "osFilter": {"windows": true}});
+    for (name, job) in [("of echo, told in full", list(echo)), ("that are skipped: routing alone", list(skipped))] {
+        let mut at_work = AtWork::with(vec![job]);
+        group.bench_function(name, |b| b.iter(|| assert!(at_work.run(fired("Go")) > 1000)));
+    }
     group.finish();
 }
 
-fn events(c: &mut Criterion) {
-    let mut agent = loaded(many());
-    let (nobody, one) = (fired("Nobody"), fired("Event5000"));
-    assert!(fire(&mut agent, one.clone()) > 4);
+fn simulator(c: &mut Criterion<CpuTime>) {
+    let mut group = c.benchmark_group("the simulator, 1,000 task executions");
+    group.throughput(Throughput::Elements(TASKS)).sample_size(20);
+    for (name, command) in [("of programs", "scanner"), ("of echo", "echo")] {
+        let task = |nth: u64| {
+            json!({"id": format!("t{nth}"), "command": command, "arguments": "--run {RunId}",
+                   "onSuccess": format!("t{}", (nth + 1) % ROUND)})
+        };
+        let job = json!({"id": "round", "name": "round", "tasks": (0..ROUND).map(task).collect::<Vec<_>>()});
+        let scenario = Scenario {
+            surroundings: surroundings_of(1, Now::default()),
+            settings: Settings::default(),
+            definitions: vec![file("round", job.to_string().into_bytes())],
+            trigger: Trigger::Job { id: String::from("round"), context: Map::new() },
+            assumptions: Assumptions::default(),
+            at: WALL,
+        };
+        let play = |scenario| {
+            let story = simulate(scenario);
+            let run = story.runs.first().unwrap();
+            assert_eq!((run.outcome, run.tasks.len()), (Some(Outcome::Failed), 1000));
+        };
+        group.bench_function(name, |b| b.iter_batched(|| scenario.clone(), play, BatchSize::SmallInput));
+    }
+    group.finish();
+}
+
+fn events(c: &mut Criterion<CpuTime>) {
+    let mut at_work = AtWork::with(many());
+    assert!(at_work.run(fired("Event5000")) > 4);
     let mut group = c.benchmark_group("an event among 10,000 jobs");
-    group.bench_function("that nobody waits for", |b| b.iter(|| fire(&mut agent, nobody.clone())));
-    group.bench_function("to one whole run, whose condition is false", |b| b.iter(|| fire(&mut agent, one.clone())));
+    let nobody = fired("Nobody");
+    group.bench_function("that nobody waits for", |b| b.iter(|| at_work.run(nobody.clone())));
+    let one = fired("Event5000");
+    group.bench_function("to one whole run, whose condition is false", |b| b.iter(|| at_work.run(one.clone())));
+    // Measured is what leads to the order to record the run; the run itself is played out between two measurements.
+    let some: Vec<Event> = (0..FIRED_TOGETHER).map(|number| fired(&format!("Event{}", number * 700))).collect();
+    group.bench_function("to one job, up to its admission", |b| {
+        b.iter_custom(|iterations| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..iterations.div_ceil(FIRED_TOGETHER) {
+                let (events, mut unanswered) = (some.clone(), VecDeque::with_capacity(some.len()));
+                let started = CpuTime.start();
+                for event in events {
+                    at_work.fire(event, &mut unanswered);
+                }
+                spent += CpuTime.end(started);
+                assert_eq!(unanswered.len(), some.len());
+                at_work.settle(&mut unanswered);
+            }
+            spent.mul_f64(iterations as f64 / (iterations.div_ceil(FIRED_TOGETHER) * FIRED_TOGETHER) as f64)
+        });
+    });
     group.finish();
 }
 
-fn definitions(c: &mut Criterion) {
+fn definitions(c: &mut Criterion<CpuTime>) {
     let files = many();
     let mut group = c.benchmark_group("10,000 job files");
     group.sample_size(10).measurement_time(Duration::from_secs(10));
@@ -156,9 +239,15 @@ fn definitions(c: &mut Criterion) {
             assert_eq!(jobs.filter(|bytes| JobDefinition::parse(bytes, None).is_ok()).count(), JOBS);
         });
     });
-    group.bench_function("into service, each with a schedule", |b| b.iter(|| loaded(files.clone())));
+    group.bench_function("into service, each with a schedule", |b| {
+        b.iter_batched(|| files.clone(), AtWork::with, BatchSize::PerIteration);
+    });
     group.finish();
 }
 
-criterion_group!(benches, condition, tasks, events, definitions);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = condition, tasks, simulator, events, definitions
+}
 criterion_main!(benches);

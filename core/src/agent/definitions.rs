@@ -62,7 +62,7 @@ impl Agent {
         record.reason =
             Some(String::from("The agent ended while this run was active; what was left of it was killed."));
         for task in record.tasks.iter_mut().filter(|task| task.outcome == "Running") {
-            task.outcome = Outcome::Lost.as_str().to_string();
+            Arc::make_mut(task).outcome = Outcome::Lost.as_str().to_string();
         }
         let mut turn = self.desk.turn(now, effects);
         turn.log(

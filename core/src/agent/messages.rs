@@ -9,7 +9,7 @@ use crate::broker::message::Packet;
 use crate::effect::Effects;
 use crate::id::Component;
 use crate::log_message::{Level, LogMessage};
-use crate::run::{Chain, FiredEvent, JobRequest, Origin, Run, built_in};
+use crate::run::{Chain, FiredEvent, JobRequest, Origin, built_in};
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -141,7 +141,7 @@ impl Agent {
     fn chain_of(&self, subject: &Subject) -> Result<Chain, String> {
         let Some(id) = &subject.run else { return Ok(Chain { depth: 1, ..Chain::default() }) };
         let ended = || self.ended.iter().find(|(ended, _)| ended == id).map(|(_, chain)| chain.clone());
-        let active = self.runs.get(id).map(Run::chain);
+        let active = self.runs.get(id).map(|run| run.chain());
         active.or_else(ended).ok_or_else(|| format!("Run {id}, which sent it, ended too long ago."))
     }
 }

@@ -15,7 +15,6 @@ use crate::effect::{Effect, Effects};
 use crate::event::Endpoints;
 use crate::id::{Component, PluginId, RequestId, RunId, SpawnId};
 use crate::plugin::supervisor::Supervisor;
-use crate::run::Run;
 use crate::time::Now;
 use crate::trust::{Identity, Refusal};
 use crate::why::Explanation;
@@ -278,7 +277,7 @@ impl Agent {
                 plugins_running: self.plugins.values().filter(|plugin| plugin.is_running()).count(),
                 job_count: self.catalog.iter().count(),
                 enabled_job_count: self.catalog.iter().filter(|job| job.enabled).count(),
-                runs_active: self.runs.values().filter(|run| Run::is_active(run)).count(),
+                runs_active: self.runs.values().filter(|run| run.is_active()).count(),
             },
         )
     }

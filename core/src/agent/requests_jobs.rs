@@ -20,7 +20,7 @@ use crate::job::finding::{Finding, Severity};
 use crate::job::task::{BUILT_IN_COMMANDS, ExecutionType};
 use crate::json::Json;
 use crate::limits::{DEFINITIONS, RUNS_PER_PAGE, WAITING_REQUESTS};
-use crate::run::{self, Chain, Origin, Run};
+use crate::run::{self, Chain, Origin};
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -209,7 +209,7 @@ impl Agent {
             .as_ref()
             .map_or_else(|| "an administrator".to_string(), |identity| identity.component.to_string());
         let run = caller.identity.as_ref().and_then(|identity| self.runs.get(identity.run.as_ref()?));
-        let chain = run.map_or_else(Chain::default, Run::chain);
+        let chain = run.map_or_else(Chain::default, |run| run.chain());
         let origin = Origin { trigger: format!("api call of {by}"), chain, ..Origin::default() };
         let run = match self.trigger(now, &job, origin, &values, effects) {
             Ok(run) => run,

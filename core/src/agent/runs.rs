@@ -1,5 +1,6 @@
 //! Runs: from a trigger to the last record, and whoever waits for it.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -130,10 +131,12 @@ impl Agent {
                 "Break the loop: castellan job lint names the jobs whose events start each other.",
             )));
         }
-        if let Some(refusal) = admission::refusal(job, self.desk.surroundings.here, self.runs.values()) {
+        if let Some(refusal) =
+            admission::refusal(job, self.desk.surroundings.here, self.runs.values().map(AsRef::as_ref))
+        {
             return Err(TriggerRefusal::Conflict(refusal));
         }
-        if admission::is_full(self.runs.values()) {
+        if admission::is_full(self.runs.values().map(AsRef::as_ref)) {
             return Err(TriggerRefusal::Limit(Explanation::new(
                 format!("Job {} was not run by {}.", job.id, origin.trigger),
                 format!("{QUEUED_RUNS} runs wait already, which is the most."),
@@ -144,7 +147,7 @@ impl Agent {
         let id = self.desk.counters.run(self.desk.surroundings.boot);
         let run = Run::begin(id.clone(), admitted, &mut self.desk.turn(now, effects));
         self.last_runs.insert(job.id.clone(), LastRun { started_at: run.record().started_at.clone(), outcome: None });
-        self.runs.insert(id.clone(), run);
+        self.runs.insert(id.clone(), Box::new(run));
         Ok(id)
     }
 
@@ -198,7 +201,7 @@ impl Agent {
     pub(super) fn settle_runs(&mut self, now: Now, effects: &mut Effects) {
         loop {
             let places = self.desk.settings.max_concurrent_runs;
-            if let Some(id) = admission::next(self.runs.values(), places)
+            if let Some(id) = admission::next(self.runs.values().map(AsRef::as_ref), places)
                 && let Some(run) = self.runs.get_mut(&id)
             {
                 run.on_admitted(&mut self.desk.turn(now, effects));

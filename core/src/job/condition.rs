@@ -37,7 +37,8 @@ use crate::limits::{MATCHING_WORK, PATTERN_BYTES};
 /// A valid condition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
-    root: Expression,
+    /// Apart, as most jobs and tasks have none.
+    root: Box<Expression>,
 }
 
 /// Why a text is not a condition.
@@ -70,7 +71,7 @@ impl Condition {
     /// # Errors
     /// [`ConditionError`] with the column and what was expected there.
     pub fn parse_expression(text: &str) -> Result<Self, ConditionError> {
-        parse::parse(text, 0).map(|root| Self { root })
+        parse::parse(text, 0).map(|root| Self { root: Box::new(root) })
     }
 
     /// Reads a condition as it stands in a job: a bare text, `{"expression": …}`, or the structured form.
@@ -78,7 +79,7 @@ impl Condition {
     /// # Errors
     /// The JSON pointer below the condition, and a sentence.
     pub fn from_json(json: &Json) -> Result<Self, (String, String)> {
-        structured::parse(json, 1).map(|root| Self { root })
+        structured::parse(json, 1).map(|root| Self { root: Box::new(root) })
     }
 
     /// Decides it against a context, which is asked for each name as it is written.
@@ -189,5 +190,6 @@ fn plain(drawing: &str) -> &str {
 
 /// Joins two or more; one alone is itself.
 fn joined(mut parts: Vec<Expression>, join: fn(Vec<Expression>) -> Expression) -> Option<Expression> {
+    parts.shrink_to_fit();
     if parts.len() > 1 { Some(join(parts)) } else { parts.pop() }
 }

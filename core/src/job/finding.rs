@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use serde::Serialize;
 
 use crate::limits::FINDINGS;
-use crate::log_message::escape;
+use crate::log_message::escape_into;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -99,7 +99,18 @@ const QUOTED_CHARS: usize = 80;
 
 /// Foreign text as messages show it: in single quotes, control characters escaped, cut after 80 characters.
 pub fn quote(text: &str) -> String {
-    let shown: String = text.chars().take(QUOTED_CHARS).collect();
-    let more = if shown.len() < text.len() { "…" } else { "" };
-    format!("'{}{more}'", escape(&shown))
+    let mut quoted = String::from("'");
+    shorten(text, &mut quoted);
+    quoted.push('\'');
+    quoted
+}
+
+/// Adds foreign text to a message whose author sets the marks around it: escaped and cut the same.
+pub(crate) fn shorten(text: &str, message: &mut String) {
+    let end = text.char_indices().nth(QUOTED_CHARS).map_or(text.len(), |(at, _)| at);
+    let (shown, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+    escape_into(shown, message);
+    if !rest.is_empty() {
+        message.push('…');
+    }
 }

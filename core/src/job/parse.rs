@@ -109,7 +109,7 @@ fn job(json: &Json, bytes: &[u8], expected_id: Option<&str>, report: &mut Report
         topics::warn_undeclared(pointer, topic, &allowed_publications, report);
     }
     let id = id?;
-    Some(JobDefinition {
+    let mut job = JobDefinition {
         name: name.unwrap_or_else(|| id.to_string()),
         event_topic: event_topic.map_or_else(|| format!("Jobs/{id}/events"), |(_, topic)| topic.as_str().to_string()),
         id,
@@ -128,7 +128,19 @@ fn job(json: &Json, bytes: &[u8], expected_id: Option<&str>, report: &mut Report
         overlap,
         missed_runs,
         document: bytes.to_vec(),
-    })
+    };
+    compact(&mut job);
+    Some(job)
+}
+
+/// Thousands of jobs stay in memory: their lists keep no room for entries that never come.
+fn compact(job: &mut JobDefinition) {
+    job.events.shrink_to_fit();
+    job.parameters.shrink_to_fit();
+    job.allowed_publications.shrink_to_fit();
+    job.allowed_subscriptions.shrink_to_fit();
+    job.tasks.shrink_to_fit();
+    job.tasks.iter_mut().for_each(|task| task.arguments.shrink_to_fit());
 }
 
 /// `condition`; `null` counts as none, an empty text is an error like any other that cannot be parsed.

@@ -1,5 +1,6 @@
 //! One task of a job.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
@@ -126,7 +127,7 @@ pub struct Task {
     /// `retry`.
     pub retry: Option<Retry>,
     /// The request, for Http tasks.
-    pub http: Option<HttpRequestDefinition>,
+    pub http: Option<Box<HttpRequestDefinition>>,
 }
 
 /// Commands of Service tasks that the agent carries out itself.

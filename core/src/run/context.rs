@@ -1,5 +1,6 @@
 //! A run's context: what its trigger gave, over parameters and their defaults, plus what tasks merged (contract section 3).
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 
 use serde_json::{Map, Value};
@@ -15,7 +16,8 @@ use crate::limits::CONTEXT_BYTES;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Context {
     values: Map<String, Value>,
-    results: Map<String, Value>,
+    /// By name in lower case, with the name as it is shown: a run of many tasks has many.
+    results: BTreeMap<String, (String, Value)>,
 }
 
 /// Why a run cannot start with the values it was given.
@@ -66,27 +68,29 @@ impl Context {
 
     /// Sets what the agent found out about a task.
     pub(crate) fn set_result(&mut self, name: &str, value: Value) {
-        set(&mut self.results, name, value);
+        let (_, known) =
+            self.results.entry(name.to_ascii_lowercase()).or_insert_with(|| (name.to_string(), Value::Null));
+        *known = value;
     }
 
-    /// What the agent found out about a task.
-    pub(crate) fn result(&self, name: &str) -> Option<Value> {
-        member(&self.results, name).cloned()
+    /// What the agent found out about a task, by name in lower case.
+    pub(crate) fn result(&self, lower: &str) -> Option<Value> {
+        self.results.get(lower).map(|(_, value)| value.clone())
     }
 
     /// Takes over every member of `values`; refused as a whole where the context would grow beyond its bound.
     pub(crate) fn merge(&mut self, values: &Map<String, Value>) -> Result<(), String> {
-        let mut merged = self.clone();
+        let mut merged = self.values.clone();
         for (name, value) in values {
-            merged.set(name, value.clone());
+            set(&mut merged, name, value.clone());
         }
-        let bytes = serde_json::to_string(&merged.values).map_or(usize::MAX, |text| text.len());
+        let bytes = serde_json::to_string(&merged).map_or(usize::MAX, |text| text.len());
         if bytes > CONTEXT_BYTES {
             return Err(alloc::format!(
                 "the context would have {bytes} bytes; at most {CONTEXT_BYTES} are kept, so nothing was merged."
             ));
         }
-        *self = merged;
+        self.values = merged;
         Ok(())
     }
 
@@ -110,11 +114,12 @@ impl Context {
 
     /// All values as tasks see them: results before what else has their name.
     pub(crate) fn all(&self) -> Map<String, Value> {
-        let mut all = self.values.clone();
-        for (name, value) in &self.results {
-            set(&mut all, name, value.clone());
-        }
-        all
+        let result = |name: &String| self.results.get(&name.to_ascii_lowercase()).map(|(_, value)| value);
+        let given: BTreeSet<String> = self.values.keys().map(|name| name.to_ascii_lowercase()).collect();
+        let values = self.values.iter().map(|(name, value)| (name, result(name).unwrap_or(value)));
+        let others = self.results.iter().filter(|(lower, _)| !given.contains(*lower));
+        let all = values.chain(others.map(|(_, (name, value))| (name, value)));
+        all.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is kept of a run: the whole story, as the history and the API show it.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -74,8 +75,8 @@ pub struct RunRecord {
     pub reason: Option<String>,
     /// The context at the end (at the start while it runs).
     pub context: Map<String, Value>,
-    /// Every task that was considered, in order.
-    pub tasks: Vec<TaskRecord>,
+    /// Every task that was considered, in order. Shared, so that a record is saved without copying what does not change any more.
+    pub tasks: Vec<Arc<TaskRecord>>,
     /// What was odd but did not change the course: unknown tokens, refused merges.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -149,7 +149,7 @@ impl Run {
             Err(reason) => return Some(self.without_answer(&live, reason, turn)),
         };
         self.warn_unknown(&task.id, &unknown);
-        self.record.set_command_line(&definition.method, &[self.secrets.mask(shown)]);
+        self.record.set_command_line(&definition.method, &[self.secrets.mask(shown)], &mut self.room);
         let (ticket, method) = (turn.counters.ticket(), definition.method.clone());
         let own = url.is_own(turn.surroundings.endpoints);
         if own {
@@ -186,7 +186,7 @@ impl Run {
         // An answer to HEAD has no body (RFC 9110 9.3.2), also where the agent itself made one.
         let empty = Captured::default();
         let body = if request.is_some_and(|request| request.method == "HEAD") { &empty } else { body };
-        self.record.set_result(code, record::masked(body, &self.secrets), String::new());
+        self.record.set_result(code, record::masked(body, &self.secrets), String::new(), &mut self.room);
         self.record.set_http_status(status);
         self.remember(live.index, code, &record::text(body), turn);
         let next = self.task_ended(live.index, end, reason, &live, turn);

@@ -2,9 +2,11 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::context::Context;
 use super::history::{Outcome, RunRecord, TaskRecord};
@@ -82,6 +84,38 @@ pub(super) fn text(captured: &Captured) -> String {
     joined(&head, captured.omitted, &String::from_utf8_lossy(&captured.tail))
 }
 
+/// What is published when a run is over; members in the order of their names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Completion<'r> {
+    event: &'r str,
+    job_id: &'r str,
+    reason: Option<&'r str>,
+    run_id: &'r str,
+    status: &'r str,
+    timestamp: String,
+}
+
+/// What is published while it runs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Progress<'r> {
+    event: &'r str,
+    job_id: &'r str,
+    run_id: &'r str,
+    status: &'r str,
+    task: Option<TaskEnded<'r>>,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TaskEnded<'r> {
+    exit_code: Option<i32>,
+    id: &'r str,
+    outcome: &'r str,
+}
+
 impl RunRecord {
     /// Whether the run ended without anything to look into.
     pub(super) fn is_good(&self) -> bool {
@@ -95,50 +129,42 @@ impl RunRecord {
         self.finished_at = Some(now.wall.to_rfc3339());
     }
 
+    /// The task in hand, to be changed.
+    pub(super) fn task(&mut self) -> Option<&mut TaskRecord> {
+        self.tasks.last_mut().map(Arc::make_mut)
+    }
+
     pub(super) fn set_pid(&mut self, pid: u32) {
-        if let Some(task) = self.tasks.last_mut() {
+        if let Some(task) = self.task() {
             task.pid = Some(pid);
         }
     }
 
-    pub(super) fn set_command_line(&mut self, command: &str, arguments: &[String]) {
-        let mut room = self.room();
-        let line = core::iter::once(command).chain(arguments.iter().map(String::as_str)).map(|text| {
-            let kept = fit(text.to_string(), room);
-            room = room.saturating_sub(kept.len());
-            kept
-        });
-        let line = line.collect();
-        if let Some(task) = self.tasks.last_mut() {
+    pub(super) fn set_command_line(&mut self, command: &str, arguments: &[String], room: &mut Room) {
+        let texts = core::iter::once(command).chain(arguments.iter().map(String::as_str));
+        let line = texts.map(|text| room.take(text.to_string())).collect();
+        if let Some(task) = self.task() {
             task.command_line = line;
         }
     }
 
     /// What carries the command out, where the command itself does not say it.
     pub(super) fn set_program(&mut self, program: Vec<String>) {
-        if let Some(task) = self.tasks.last_mut().filter(|_| !program.is_empty()) {
+        if let Some(task) = self.task().filter(|_| !program.is_empty()) {
             let arguments = task.command_line.iter().skip(1).cloned();
             task.command_line = program.into_iter().chain(arguments).collect();
         }
     }
 
-    /// Bytes of output and command lines that still fit into the record.
-    fn room(&self) -> usize {
-        let lines = |task: &TaskRecord| task.command_line.iter().map(String::len).sum::<usize>();
-        let bytes = |task: &TaskRecord| task.stdout.len().saturating_add(task.stderr.len()).saturating_add(lines(task));
-        RUN_OUTPUT_BYTES.saturating_sub(self.tasks.iter().map(bytes).sum())
-    }
-
-    pub(super) fn set_stdout(&mut self, stdout: &str) {
-        let room = self.room();
-        if let Some(task) = self.tasks.last_mut() {
-            task.stdout = fit(stdout.to_string(), room);
+    pub(super) fn set_stdout(&mut self, stdout: String, room: &mut Room) {
+        if let Some(task) = self.task() {
+            task.stdout = room.take(stdout);
             task.exit_code = Some(0);
         }
     }
 
     pub(super) fn set_http_status(&mut self, status: u16) {
-        if let Some(task) = self.tasks.last_mut() {
+        if let Some(task) = self.task() {
             task.http_status = Some(status);
         }
     }
@@ -150,15 +176,33 @@ impl RunRecord {
         }
     }
 
-    pub(super) fn set_result(&mut self, status: ExitStatus, stdout: String, stderr: String) {
-        let room = self.room();
-        let Some(task) = self.tasks.last_mut() else { return };
+    pub(super) fn set_result(&mut self, status: ExitStatus, stdout: String, stderr: String, room: &mut Room) {
+        let Some(task) = self.task() else { return };
         match status {
             ExitStatus::Code(code) => task.exit_code = Some(code),
             ExitStatus::Signal(signal) => task.signal = Some(signal),
         }
-        task.stdout = fit(stdout, room);
-        task.stderr = fit(stderr, room.saturating_sub(task.stdout.len()));
+        task.stdout = room.take(stdout);
+        task.stderr = room.take(stderr);
+    }
+}
+
+/// Bytes of output and command lines that still fit into the record of a run.
+#[derive(Debug)]
+pub(super) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(RUN_OUTPUT_BYTES)
+    }
+}
+
+impl Room {
+    /// As much of a text as there is room for; what was left out is said.
+    fn take(&mut self, text: String) -> String {
+        let kept = fit(text, self.0);
+        self.0 = self.0.saturating_sub(kept.len());
+        kept
     }
 }
 
@@ -201,7 +245,7 @@ impl Run {
         let next = again.unwrap_or_else(|| routing::after(&self.job, index, end));
         let reason = reason.map(|reason| self.mask(reason));
         let message = {
-            let Some(task) = self.record.tasks.last_mut() else { return next };
+            let Some(task) = self.record.task() else { return next };
             task.outcome = end.as_str().to_string();
             task.reason = reason;
             task.duration_ms = Some(turn.now.monotonic.millis_since(live.started));
@@ -217,7 +261,7 @@ impl Run {
         };
         let level = if end == TaskEnd::Succeeded { Level::Information } else { Level::Warning };
         self.log(level, "TaskFinished", message, turn);
-        self.publish_event("taskFinished", self.record.tasks.last(), turn);
+        self.publish_event("taskFinished", self.record.tasks.last().map(AsRef::as_ref), turn);
         next
     }
 
@@ -237,14 +281,14 @@ impl Run {
         record.reason = Some(self.mask(skip.reason.clone()));
         record.route = Some(describe(&next, &self.job));
         let message = format!("Task {} of run {} is skipped. {}", task.id, self.id, skip.reason);
-        self.record.tasks.push(record);
+        self.record.tasks.push(Arc::new(record));
         self.log(Level::Information, "TaskSkipped", message, turn);
         next
     }
 
     /// Makes a task's result available to the tasks behind it: `{LastExitCode}`, `{LastOutput}`, `{taskId.ExitCode}`, merged JSON.
     pub(super) fn remember(&mut self, index: usize, status: ExitStatus, stdout: &str, turn: &mut Turn<'_>) {
-        let job = alloc::sync::Arc::clone(&self.job);
+        let job = Arc::clone(&self.job);
         let Some(task) = job.tasks.get(index) else { return };
         let code = match status {
             ExitStatus::Code(code) => Value::from(code),
@@ -285,30 +329,38 @@ impl Run {
 
     /// Tells everybody on `JobService` that the run is over (contract section 5).
     pub(super) fn publish_completion(&self, turn: &mut Turn<'_>) {
-        let completion = json!({
-            "event": "completed",
-            "jobId": self.record.job_id,
-            "runId": self.record.run_id,
-            "status": self.record.status,
-            "reason": self.record.reason,
-            "timestamp": turn.now.wall.to_rfc3339(),
-        });
-        let (topic, payload) = (COMPLETIONS.to_string(), completion.to_string().into_bytes());
-        turn.broker(BrokerOrder::Publish { topic, payload, qos: EVENT_QOS, retain: false });
+        let completion = Completion {
+            event: "completed",
+            job_id: &self.record.job_id,
+            reason: self.record.reason.as_deref(),
+            run_id: &self.record.run_id,
+            status: &self.record.status,
+            timestamp: turn.now.wall.to_rfc3339(),
+        };
+        self.publish(COMPLETIONS.to_string(), &completion, turn);
     }
 
     /// Publishes what happened on the job's event topic.
     pub(super) fn publish_event(&self, kind: &str, task: Option<&TaskRecord>, turn: &mut Turn<'_>) {
-        let event = json!({
-            "event": kind,
-            "jobId": self.record.job_id,
-            "runId": self.record.run_id,
-            "status": self.record.status,
-            "timestamp": turn.now.wall.to_rfc3339(),
-            "task": task.map(|task| json!({ "id": task.task_id, "outcome": task.outcome, "exitCode": task.exit_code })),
-        });
-        let (topic, payload) = (self.job.event_topic.clone(), event.to_string().into_bytes());
-        turn.broker(BrokerOrder::Publish { topic, payload, qos: EVENT_QOS, retain: false });
+        let event = Progress {
+            event: kind,
+            job_id: &self.record.job_id,
+            run_id: &self.record.run_id,
+            status: &self.record.status,
+            task: task.map(|task| TaskEnded { exit_code: task.exit_code, id: &task.task_id, outcome: &task.outcome }),
+            timestamp: turn.now.wall.to_rfc3339(),
+        };
+        self.publish(self.job.event_topic.clone(), &event, turn);
+    }
+
+    fn publish(&self, topic: String, event: &impl Serialize, turn: &mut Turn<'_>) {
+        match serde_json::to_vec(event) {
+            Ok(payload) => turn.broker(BrokerOrder::Publish { topic, payload, qos: EVENT_QOS, retain: false }),
+            Err(error) => {
+                let message = format!("An event of run {} was not published on '{topic}': {error}.", self.id);
+                self.log(Level::Error, "NotPublished", message, turn);
+            }
+        }
     }
 
     pub(super) fn log(&self, level: Level, category: &str, message: String, turn: &mut Turn<'_>) {
@@ -328,7 +380,7 @@ fn clip(text: &str) -> String {
     text.chars().take(LAST_OUTPUT_CHARACTERS).collect()
 }
 
-/// As much of a text as there is room for; what was left out is said.
+/// The beginning of a text, and how much was left out.
 fn fit(mut text: String, room: usize) -> String {
     if text.len() <= room {
         return text;

@@ -18,7 +18,7 @@ use crate::acl::Subject;
 use crate::agent::Agent;
 use crate::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use crate::effect::{
-    BrokerOrder, ConnectVerdict, Effect, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder, TreeSignal,
+    BrokerOrder, ConnectVerdict, Effect, Effects, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder, TreeSignal,
 };
 use crate::event::{
     BrokerReport, Captured, DefinitionFile, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded, Opening,
@@ -59,6 +59,8 @@ pub(super) struct World {
     requests: u64,
     responses: BTreeMap<RequestId, ApiResponse>,
     story: Story,
+    /// What the agent orders; empty between two events, kept for its room.
+    effects: Effects,
 }
 
 struct Tree {
@@ -88,6 +90,7 @@ impl World {
             requests: 0,
             responses: BTreeMap::new(),
             story: Story::default(),
+            effects: Effects::new(),
         }
     }
 
@@ -217,9 +220,9 @@ impl World {
 
     fn tell(&mut self, event: Event) {
         self.told = self.told.saturating_add(1);
-        let mut effects = Vec::new();
+        let mut effects = core::mem::take(&mut self.effects);
         self.agent.handle(self.now(), event, &mut effects);
-        for effect in effects {
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Process(order) => self.on_process(order),
                 Effect::Broker(order) => self.on_broker(order),
@@ -232,6 +235,7 @@ impl World {
                 Effect::Exit => {}
             }
         }
+        self.effects = effects;
     }
 
     fn on_log(&mut self, record: LogRecord) {
@@ -322,8 +326,9 @@ impl World {
     fn on_broker(&mut self, order: BrokerOrder) {
         match order {
             BrokerOrder::Publish { topic, payload, .. } => {
-                let text = String::from_utf8_lossy(&payload).into_owned();
-                let payload: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+                let text = String::from_utf8_lossy(&payload);
+                let json: Result<Value, _> = serde_json::from_str(&text);
+                let payload = json.unwrap_or_else(|_| Value::String(text.into_owned()));
                 let has = |name: &str| payload.get(name).is_some();
                 let lifecycle = has("event") && has("runId") && has("status") && has("timestamp");
                 if !lifecycle {

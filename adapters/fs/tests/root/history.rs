@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 use castellan_core::id::{JobId, RunId};
 use castellan_core::run::history::{JobPast, Outcome, RunRecord, TaskRecord};
@@ -47,7 +48,7 @@ fn finished(run: &str, job: &str, day: i64) -> RunRecord {
         status: "succeeded".to_owned(),
         outcome: Some(Outcome::Succeeded),
         finished_at: Some(days_later(day).to_rfc3339()),
-        tasks: vec![task],
+        tasks: vec![Arc::new(task)],
         ..running(run, job)
     }
 }

@@ -51,20 +51,22 @@ pub(super) fn is_name_character(letter: char) -> bool {
     letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.')
 }
 
-/// The word that has a meaning of its own in expressions, in any case.
-pub(super) fn keyword(text: &str) -> Option<Token> {
-    let table = [
-        ("true", Token::Literal(Value::Bool(true))),
-        ("false", Token::Literal(Value::Bool(false))),
-        ("null", Token::Literal(Value::Null)),
-        ("contains", Token::Compare(Comparison::Contains)),
-        ("startsWith", Token::Compare(Comparison::StartsWith)),
-        ("endsWith", Token::Compare(Comparison::EndsWith)),
-        ("in", Token::Compare(Comparison::In)),
-        ("matches", Token::Matches),
-        ("exists", Token::Exists),
-    ];
-    table.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, token)| token)
+/// The words that have a meaning of their own in expressions, in any case.
+static KEYWORDS: [(&str, Token); 9] = [
+    ("true", Token::Literal(Value::Bool(true))),
+    ("false", Token::Literal(Value::Bool(false))),
+    ("null", Token::Literal(Value::Null)),
+    ("contains", Token::Compare(Comparison::Contains)),
+    ("startsWith", Token::Compare(Comparison::StartsWith)),
+    ("endsWith", Token::Compare(Comparison::EndsWith)),
+    ("in", Token::Compare(Comparison::In)),
+    ("matches", Token::Matches),
+    ("exists", Token::Exists),
+];
+
+/// What such a word means; none for any other.
+pub(super) fn keyword(text: &str) -> Option<&'static Token> {
+    KEYWORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, token)| token)
 }
 
 /// A number as JSON writes it.
@@ -140,7 +142,7 @@ impl Lexer<'_> {
             self.column = self.column.saturating_add(1);
             name.push(letter);
         }
-        keyword(&name).unwrap_or(Token::Name(name))
+        keyword(&name).cloned().unwrap_or(Token::Name(name))
     }
 
     fn number(&mut self, first: char, column: usize) -> Result<Token, ConditionError> {

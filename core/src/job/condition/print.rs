@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 
 use serde_json::Value;
 
-use super::lexer::{is_name_character, keyword, number};
+use super::lexer::{is_name_character, keyword};
 use super::{Condition, Expression, Operand};
 
 impl fmt::Display for Condition {
@@ -106,16 +106,17 @@ fn text(plain: &str, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// A name, in braces where it would not be read as one without.
-pub(super) struct PlainName<'n>(pub(super) &'n str);
+struct PlainName<'n>(&'n str);
 
 impl fmt::Display for PlainName<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.0;
-        let starts = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
-        if starts && name.chars().all(is_name_character) && keyword(name).is_none() && number(name).is_none() {
-            formatter.write_str(name)
-        } else {
-            write!(formatter, "{{{name}}}")
-        }
+        if is_plain_name(name) { formatter.write_str(name) } else { write!(formatter, "{{{name}}}") }
     }
+}
+
+/// Whether a name is read as one without braces; a number starts with none of these letters.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    let starts = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
+    starts && name.chars().all(is_name_character) && keyword(name).is_none()
 }

@@ -1,5 +1,6 @@
 //! `tasks` of a job.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -97,7 +98,7 @@ fn task(field: &Field<'_>, job_filter: Option<OsFilter>, report: &mut Report) ->
         working_directory: absolute_path(&reader, "workingDirectory", report),
         environment: environment::parse(&reader, report),
         retry: reader.take("retry").and_then(|field| retry(&field, report)),
-        http: http::parse(&reader, is_http, report),
+        http: http::parse(&reader, is_http, report).map(Box::new),
         id: id.unwrap_or_default(),
     };
     report_unknown(reader, report);

@@ -122,6 +122,11 @@ fn results_of_tasks_are_the_agents_own_word() {
     assert_eq!(rig.value("LastOutput"), Some(json!(stdout)));
     rig.task(2, ExitStatus::Signal(9), "");
     assert_eq!(rig.value("b.ExitCode"), Some(json!(137)), "as shells say it");
+    for spawn in [1, 2] {
+        rig.act(|run, turn| run.on_discarded(SpawnId(spawn), turn));
+    }
+    let shown = json!({"A.exitcode":3,"LastExitCode":137,"b.ExitCode":137,"lastOutput":""});
+    assert_eq!(Value::from(rig.run.record().context.clone()), shown, "each name once, spelled as it was given");
 }
 
 #[test]
