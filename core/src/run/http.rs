@@ -13,7 +13,7 @@ use super::launch::fill;
 use super::message::Request;
 use super::phase::{Call, Live, Phase};
 use super::routing::Next;
-use super::{KILL_GRACE_SECONDS, Run, record};
+use super::{KILL_GRACE_SECONDS, Run, output};
 use crate::effect::{HttpCall, HttpOrder};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{RunId, TicketId};
@@ -186,9 +186,9 @@ impl Run {
         // An answer to HEAD has no body (RFC 9110 9.3.2), also where the agent itself made one.
         let empty = Captured::default();
         let body = if request.is_some_and(|request| request.method == "HEAD") { &empty } else { body };
-        self.record.set_result(code, record::masked(body, &self.secrets), String::new(), &mut self.room);
+        self.record.set_result(code, output::masked(body, &self.secrets), String::new(), &mut self.room);
         self.record.set_http_status(status);
-        self.remember(live.index, code, &record::text(body), turn);
+        self.remember(live.index, code, &output::text(body), turn);
         let next = self.task_ended(live.index, end, reason, &live, turn);
         self.advance(next, turn);
     }

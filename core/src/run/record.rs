@@ -10,17 +10,18 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::history::{Outcome, RunRecord, TaskRecord};
+use super::output::Room;
 use super::phase::Live;
 use super::routing::{self, Next, Skip, TaskEnd};
 use super::secret::Secrets;
 use super::{Origin, Run, launch};
 use crate::effect::BrokerOrder;
-use crate::event::{Captured, ExitStatus};
+use crate::event::ExitStatus;
 use crate::id::{Component, RunId};
 use crate::job::JobDefinition;
 use crate::job::task::Task;
 use crate::json::Json;
-use crate::limits::{RUN_OUTPUT_BYTES, RUN_WARNINGS};
+use crate::limits::RUN_WARNINGS;
 use crate::log_message::Level;
 use crate::time::{Now, WallTime};
 use crate::turn::Turn;
@@ -59,29 +60,6 @@ pub(super) fn opening(
         tasks: Vec::new(),
         warnings: shadowed.take(RUN_WARNINGS).map(warning).collect(),
     }
-}
-
-/// Captured bytes as they may be seen, also where the cut went through a secret.
-pub(super) fn masked(captured: &Captured, secrets: &Secrets) -> String {
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if captured.omitted == 0 && captured.tail.is_empty() {
-        return secrets.mask(lossy(&captured.head));
-    }
-    let (head, tail) = (secrets.mask_head(lossy(&captured.head)), secrets.mask_tail(lossy(&captured.tail)));
-    joined(&head, captured.omitted, &tail)
-}
-
-fn joined(head: &str, omitted: u64, tail: &str) -> String {
-    format!("{head}\n… {omitted} bytes left out …\n{tail}")
-}
-
-/// Captured bytes as text: invalid UTF-8 is replaced, what was left out is counted.
-pub(super) fn text(captured: &Captured) -> String {
-    let head = String::from_utf8_lossy(&captured.head);
-    if captured.omitted == 0 && captured.tail.is_empty() {
-        return head.into_owned();
-    }
-    joined(&head, captured.omitted, &String::from_utf8_lossy(&captured.tail))
 }
 
 /// What is published when a run is over; members in the order of their names.
@@ -184,25 +162,6 @@ impl RunRecord {
         }
         task.stdout = room.take(stdout);
         task.stderr = room.take(stderr);
-    }
-}
-
-/// Bytes of output and command lines that still fit into the record of a run.
-#[derive(Debug)]
-pub(super) struct Room(usize);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(RUN_OUTPUT_BYTES)
-    }
-}
-
-impl Room {
-    /// As much of a text as there is room for; what was left out is said.
-    fn take(&mut self, text: String) -> String {
-        let kept = fit(text, self.0);
-        self.0 = self.0.saturating_sub(kept.len());
-        kept
     }
 }
 
@@ -378,18 +337,6 @@ pub(super) const LAST_OUTPUT_CHARACTERS: usize = 8192;
 
 fn clip(text: &str) -> String {
     text.chars().take(LAST_OUTPUT_CHARACTERS).collect()
-}
-
-/// The beginning of a text, and how much was left out.
-fn fit(mut text: String, room: usize) -> String {
-    if text.len() <= room {
-        return text;
-    }
-    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    let omitted = text.len().saturating_sub(end);
-    text.truncate(end);
-    text.push_str(&format!("… {omitted} bytes left out: a run keeps {RUN_OUTPUT_BYTES} bytes of output …"));
-    text
 }
 
 fn describe(next: &Next, job: &JobDefinition) -> String {
