@@ -1,5 +1,5 @@
 //! The MQTT broker's shell: MQTT 3.1.1 and 5.0 over TLS on ntex-mqtt, on a thread of its own, around the core's
-//! [`Broker`](castellan_core::broker::Broker) machine; and a small blocking client ([`client`]).
+//! [`Broker`] machine; and a small blocking client ([`client`]).
 //!
 //! It carries facts and orders: accepts connections, asks who is at the other end, does TLS and the protocol's packets,
 //! and performs what the machine says. It decides nothing about permissions.
