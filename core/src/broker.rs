@@ -110,7 +110,7 @@ pub const WRITE_WINDOW_BYTES: usize = 64 << 10;
 /// What waits for all clients together may cost, bytes, each message counted once for each of its receivers.
 pub const QUEUED_BYTES: usize = 64 << 20;
 /// How much of it is for whoever comes first. The rest is shared out evenly, so that those who do not read cannot take it all.
-const COMMON_BYTES: usize = QUEUED_BYTES / 2;
+const FIRST_COME_BYTES: usize = QUEUED_BYTES / 2;
 /// Characters of a reason string: a topic name can be longer than a packet may be, and an answer must fit.
 const REASON_CHARACTERS: usize = 1000;
 /// Topics whose messages are also handed to the agent (contract section 5).

@@ -9,7 +9,7 @@ use super::message::{Delivery, Message};
 use super::packet::{Outgoing, ReasonCode, Step, Version};
 use super::session::{Next, Queued, Session, SessionId};
 use super::timers::Timer;
-use super::{Broker, COMMON_BYTES, QUEUED_BYTES};
+use super::{Broker, FIRST_COME_BYTES, QUEUED_BYTES};
 use crate::acl::Subject;
 use crate::event::BrokerReport;
 use crate::time::Monotonic;
@@ -58,7 +58,7 @@ impl Broker {
     /// Queues one message for one client and sends what may go.
     fn deliver(&mut self, now: Monotonic, receiver: SessionId, delivery: Delivery, effects: &mut BrokerEffects) {
         let total = self.bytes.saturating_add(delivery.cost());
-        let share = QUEUED_BYTES.saturating_sub(COMMON_BYTES).checked_div(self.sessions.len()).unwrap_or(0);
+        let share = QUEUED_BYTES.saturating_sub(FIRST_COME_BYTES).checked_div(self.sessions.len()).unwrap_or(0);
         let limit = self.settings.max_queued_messages;
         let Some(session) = self.sessions.get_mut(&receiver) else {
             effects.push(BrokerEffect::Anomaly(format!("session {} has a subscription and is gone.", receiver.0)));
@@ -66,7 +66,7 @@ impl Broker {
         };
         let before = session.bytes();
         let is_modest = before.saturating_add(delivery.cost()) <= share;
-        let has_budget = total <= COMMON_BYTES || (total <= QUEUED_BYTES && is_modest);
+        let has_budget = total <= FIRST_COME_BYTES || (total <= QUEUED_BYTES && is_modest);
         let queued = session.enqueue(delivery, limit, has_budget);
         self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
         if let Queued::Dropped { first, guaranteed } = queued {

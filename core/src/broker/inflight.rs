@@ -1,9 +1,5 @@
 //! Messages of QoS 1 and 2 on their way to one client: their packet identifiers, their order, what each one waits for
 //! (MQTT 5.0 4.3, 4.4, 4.6).
-//!
-//! A message's place in the order of sending gives its packet identifier, `place % 65535 + 1`, so that neither has to be
-//! searched for. The places from the oldest unfinished message on are kept; at most 65,535 of them, so that no identifier
-//! occurs twice.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -23,6 +19,10 @@ pub(super) enum Inflight {
 }
 
 /// The unfinished messages of one session, in the order they were first sent.
+///
+/// A message's place in the order of sending gives its packet identifier, `place % 65535 + 1`, so that neither has to be
+/// searched for. The places from the oldest unfinished message on are kept; at most 65,535 of them, so that no identifier
+/// occurs twice.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     first: u64,

@@ -260,7 +260,6 @@ fn no_answer_is_larger_than_the_client_takes() {
 }
 
 #[test]
-#[ignore = "it takes the write timeout, half a minute"]
 fn a_client_that_reads_nothing_is_closed() {
     let house = House::open();
     let mut stuck = Raw::open(&house, &connect("reader_Tok_1", true, 0, &[]));
