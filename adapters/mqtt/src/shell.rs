@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -216,10 +217,12 @@ impl Shell {
         ntex_rt::spawn(async move {
             match io.write_ready().await {
                 Ok(()) => shell.drive(BrokerEvent::Flushed { connection }),
-                // The library leaves a connection open whose peer has not read in time.
+                // The library leaves a connection open whose peer has not read in time. One that is closed already may still say why.
                 Err(error) => {
                     log::debug!("connection {connection} ends while much waits for it: {error}");
-                    io.terminate();
+                    if error.kind() == ErrorKind::TimedOut {
+                        io.terminate();
+                    }
                 }
             }
         });
