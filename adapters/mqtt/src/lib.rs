@@ -131,6 +131,7 @@ fn live(config: BrokerConfig, orders: &Receiver<BrokerOrder>) {
         listener: RefCell::new(Some(listener)),
         outbox: Rc::new(Outbox::new(events)),
         last_connection: Cell::new(0),
+        effects: RefCell::default(),
     });
     for panics in 0..=RESTARTS {
         let (kept, house, orders) = (Rc::clone(&kept), house.clone(), orders.clone());

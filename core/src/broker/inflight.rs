@@ -62,6 +62,13 @@ impl Window {
         self.places.get_mut(index)?.as_mut()
     }
 
+    /// The place of the unfinished message with this packet identifier.
+    pub(super) fn place(&self, packet: u16) -> Option<u64> {
+        let index = self.index(packet)?;
+        self.places.get(index)?.as_ref()?;
+        self.first.checked_add(u64::try_from(index).ok()?)
+    }
+
     /// Finishes the message with this packet identifier.
     pub(super) fn remove(&mut self, packet: u16) -> Option<Inflight> {
         let index = self.index(packet)?;

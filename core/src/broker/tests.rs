@@ -29,6 +29,7 @@ use crate::time::{Monotonic, Now};
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
 
+mod limits;
 mod sessions;
 
 /// A broker with a clock and the effects of the last event.
@@ -356,7 +357,7 @@ fn each_filter_is_decided_by_itself() {
     let granted = SubscribeOutcome::Granted(QoS::ExactlyOnce);
     let (denied, invalid) = (SubscribeOutcome::NotAuthorized, SubscribeOutcome::InvalidFilter);
     assert_eq!(outcomes, vec![granted, denied, invalid, granted, denied, invalid, SubscribeOutcome::QuotaExceeded]);
-    assert_eq!(story.denials().len(), 2);
+    assert_eq!(story.denials().len(), 3, "two permissions and a bound");
 }
 
 #[test]
