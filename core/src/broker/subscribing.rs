@@ -12,7 +12,7 @@ use super::session::{Replay, SessionId};
 use super::subscriptions::{FILTER_LEVELS, Options};
 use super::{Broker, SUBSCRIPTIONS_PER_CLIENT};
 use crate::acl::topic::TopicFilter;
-use crate::acl::{Action, Decision, Grant, PrimarySubscription};
+use crate::acl::{Action, Decision, FilterSet, Grant, PrimarySubscription};
 use crate::id::Component;
 use crate::time::Monotonic;
 use crate::why::Explanation;
@@ -186,8 +186,8 @@ impl Broker {
         &mut self,
         now: Monotonic,
         component: &Component,
-        publish: &[TopicFilter],
-        subscribe: &[TopicFilter],
+        publish: &FilterSet,
+        subscribe: &FilterSet,
         primary: Option<&PrimarySubscription>,
         effects: &mut BrokerEffects,
     ) {
@@ -199,8 +199,8 @@ impl Broker {
             }
             session.grant = Arc::new(Grant {
                 subject: session.grant.subject.clone(),
-                publish: publish.to_vec(),
-                subscribe: subscribe.to_vec(),
+                publish: publish.clone(),
+                subscribe: subscribe.clone(),
                 primary: primary.cloned(),
                 withheld: None,
             });

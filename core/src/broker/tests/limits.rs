@@ -54,7 +54,7 @@ fn a_plugins_session_is_not_taken_up_for_another_user_or_under_a_wrong_form() {
     assert!(story.deliveries().is_empty());
     let mut wrong = plugin(4, "Echo_Tok");
     wrong.withheld = Some(Explanation::new("No.", "Because.", "Do."));
-    story.admit_with(4, Grant { publish: vec![], subscribe: vec![], ..wrong }, staying);
+    story.admit_with(4, Grant { publish: filters(&[]), subscribe: filters(&[]), ..wrong }, staying);
     assert_eq!(story.admit_with(5, plugin(5, "Echo_ann"), staying).receivers(), vec![5]);
 }
 
