@@ -147,13 +147,13 @@ proptest! {
     fn the_declaration_named_is_the_cure(publish in vec(filter(3), 0..3), topic in topic(3), asked in filter(3)) {
         let grant = grant(publish, vec![], None);
         if let Decision::Deny(denial) = grant.decide_publish(&topic) {
-            let mut cured = grant.clone();
-            cured.publish = with(&cured.publish, &denial.declaration.unwrap().value);
+            let publish = with(&grant.publish, &denial.declaration.unwrap().value);
+            let cured = Grant { publish, ..grant.clone() };
             prop_assert!(may_publish(&cured, &topic));
         }
         if let Decision::Deny(denial) = grant.decide_subscribe(&asked) {
-            let mut cured = grant;
-            cured.subscribe = with(&cured.subscribe, &denial.declaration.unwrap().value);
+            let subscribe = with(&grant.subscribe, &denial.declaration.unwrap().value);
+            let cured = Grant { subscribe, ..grant };
             prop_assert!(may_subscribe(&cured, &asked));
         }
     }
