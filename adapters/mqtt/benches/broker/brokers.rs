@@ -64,7 +64,7 @@ impl Peer {
         let name = folder.display();
         let configuration = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\ncertfile {name}/cert.pem\nkeyfile {name}/key.pem\n\
-             user root\nmax_inflight_messages 1000\nmax_queued_messages 0\nlog_dest none\n"
+             user root\nset_tcp_nodelay true\nmax_inflight_messages 1000\nmax_queued_messages 0\nlog_dest none\n"
         );
         std::fs::write(folder.join("mosquitto.conf"), configuration).unwrap();
         let process = Command::new("mosquitto")
