@@ -88,7 +88,7 @@ fn look_back(options: &Options, job: &JobDefinition, zone: &str, span: i64) -> R
         let (from, to) = (from.to_rfc3339(), to.to_rfc3339());
         return output::json(&json!({ "job": job.id, "from": from, "to": to, "planned": planned }));
     }
-    let mut lines: Vec<String> = planned.iter().map(shown).collect();
+    let mut lines: Vec<String> = planned.chunk_by(|one, next| ended(one) == ended(next)).map(shown).collect();
     match &job.schedule {
         None => lines.push(unscheduled(job)),
         Some(ScheduleDefinition::Interval { .. }) => lines.push(String::from(
@@ -105,8 +105,17 @@ fn look_back(options: &Options, job: &JobDefinition, zone: &str, span: i64) -> R
     output::lines(&lines)
 }
 
-/// One instant as people read it.
-fn shown(one: &Actual) -> String {
+/// Instants of one fate as people read them: one line, however many there are.
+fn shown(alike: &[Actual]) -> String {
+    match alike {
+        [] => String::new(),
+        [one] => format!("{} {}", one.due, ended(one)),
+        [first, .., last] => format!("{} to {}, {} times, {}", first.due, last.due, alike.len(), ended(first)),
+    }
+}
+
+/// What became of an instant.
+fn ended(one: &Actual) -> String {
     let run = one.run_id.as_ref().map(|run| format!(" as run {run}")).unwrap_or_default();
     let outcome = one.outcome.as_ref().map(|outcome| format!(", {outcome}")).unwrap_or_default();
     let result = match one.result {
@@ -119,7 +128,7 @@ fn shown(one: &Actual) -> String {
     };
     let guard = one.guard.as_ref().map(|guard| format!(" ({guard})")).unwrap_or_default();
     let reason = one.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    format!("{} {result}{run}{outcome}{guard}{reason}", one.due)
+    format!("{result}{run}{outcome}{guard}{reason}")
 }
 
 /// Milliseconds of a span such as 7d, 12h or 30m.
