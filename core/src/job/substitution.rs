@@ -10,8 +10,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde_json::Value;
-
 use super::Lookup;
 use crate::limits::SUBSTITUTED_BYTES;
 
@@ -52,9 +50,9 @@ pub fn substitute(template: &str, lookup: Lookup<'_, '_>) -> Result<Substituted,
             rest = after;
         } else if let Some((name, after)) = token(rest) {
             match lookup(name) {
-                Some(value) => match &*value {
-                    Value::String(value) => text.push_str(value),
-                    other => text.push_str(&other.to_string()),
+                Some(value) => match value.as_str() {
+                    Some(value) => text.push_str(value),
+                    None => text.push_str(&value.to_string()),
                 },
                 None => {
                     text.extend(["{", name, "}"]);

@@ -29,7 +29,11 @@ pub(crate) fn perform(
     turn: &mut Turn<'_>,
 ) -> Option<Result<BuiltInResult, String>> {
     let result = match command {
-        "echo" => Ok(BuiltInResult { stdout: arguments.join(" ") + "\n", request: None }),
+        "echo" => {
+            let mut stdout = arguments.join(" ");
+            stdout.push('\n');
+            Ok(BuiltInResult { stdout, request: None })
+        }
         "publish-mqtt" => publish(arguments, job, hide, turn),
         "log-message" => log_message(arguments, job, hide, turn),
         "fire-event" => fire_event(arguments),
