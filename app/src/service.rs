@@ -212,12 +212,12 @@ impl Start<'_> {
 
 /// What an administrator should know from the first lines of the log.
 fn note_start(ports: &Ports, clock: Clock, warnings: &[Finding], notices: &[String]) {
-    let note = |level, category: &str, message: String| {
+    let note = |level, category: &'static str, message: String| {
         ports.log.log(LogRecord {
             timestamp: clock.now().wall.to_rfc3339(),
             level,
-            source: String::from("castellan"),
-            category: String::from(category),
+            source: "castellan".into(),
+            category: category.into(),
             message,
             correlation_id: String::new(),
             context: String::new(),

@@ -304,8 +304,8 @@ pub enum StoreOrder {
     PersistRun {
         /// The number of the order.
         ticket: TicketId,
-        /// The run.
-        record: RunRecord,
+        /// The run; shared, as it mostly stays as it is until it is written.
+        record: Arc<RunRecord>,
     },
     /// Keep a note in the history. Answered by nothing: a note that cannot be written is told as `Congested`.
     Note(Note),

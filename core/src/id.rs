@@ -171,6 +171,14 @@ impl Component {
         }
     }
 
+    /// As logs and the API name it: `job:{id}` or `plugin:{id}`.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Job(id) => ["job:", id.as_str()].concat(),
+            Self::Plugin(id) => ["plugin:", id.as_str()].concat(),
+        }
+    }
+
     /// The definition's file below the agent root: `Jobs/{id}.json` or `Plugins/{id}.json`.
     pub fn file(&self) -> String {
         match self {

@@ -12,8 +12,11 @@ pub mod task;
 mod tests;
 pub mod url;
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use serde_json::Value;
 
 use crate::acl::topic::TopicFilter;
 use crate::id::JobId;
@@ -21,6 +24,9 @@ use condition::Condition;
 use finding::Findings;
 use parameter::Parameter;
 use task::Task;
+
+/// What the names in conditions and templates stand for; `None` where nobody sets one. A value is copied only where it has to be.
+pub type Lookup<'l, 'v> = &'l dyn Fn(&str) -> Option<Cow<'v, Value>>;
 
 /// The operating systems a job or task is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

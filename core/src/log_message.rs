@@ -4,6 +4,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 
 use serde::Serialize;
@@ -58,9 +59,9 @@ pub struct LogRecord {
     /// Severity.
     pub level: Level,
     /// The tool's name; `castellan` for the agent itself.
-    pub source: String,
+    pub source: Cow<'static, str>,
     /// Phase or component, a short label.
-    pub category: String,
+    pub category: Cow<'static, str>,
     /// Text for people, without line breaks or control characters.
     pub message: String,
     /// Trace id, or empty.
@@ -106,8 +107,8 @@ impl LogMessage {
         LogRecord {
             timestamp: received.to_rfc3339(),
             level: self.level,
-            source: escape(&self.source),
-            category: escape(&self.category),
+            source: escape(&self.source).into(),
+            category: escape(&self.category).into(),
             message: escape(&self.message),
             correlation_id: escape(&self.correlation_id),
             context: escape(&self.context),

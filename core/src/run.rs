@@ -47,9 +47,11 @@ pub mod history;
 mod http;
 mod launch;
 mod message;
+mod origin;
 mod output;
 mod phase;
 mod progress;
+mod publishing;
 mod record;
 mod routing;
 mod saving;
@@ -71,13 +73,14 @@ use crate::id::{Component, JobId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
 use crate::log_message::Level;
 use crate::program::Fit;
-use crate::time::{Deadline, WallTime};
+use crate::time::Deadline;
 use crate::turn::Turn;
 use context::Context;
 use history::{Outcome, RunRecord};
 pub(crate) use http::OwnCall;
 pub(crate) use launch::query;
 pub(crate) use message::{FiredEvent, JobRequest, Request};
+pub(crate) use origin::{Admitted, Chain, Origin};
 use output::Room;
 use phase::{Live, Phase};
 use routing::Next;
@@ -92,6 +95,8 @@ pub(crate) const KILL_GRACE_SECONDS: u64 = 5;
 pub(crate) struct Run {
     pub(crate) id: RunId,
     pub(crate) job: Arc<JobDefinition>,
+    /// Its job, as log lines are about it.
+    component: Component,
     /// Its place in the order of triggers.
     pub(crate) order: u64,
     /// How it came about.
@@ -99,7 +104,8 @@ pub(crate) struct Run {
     /// What its trigger gave, until it begins.
     given: Map<String, Value>,
     context: Context,
-    record: RunRecord,
+    /// Shared with the order to save it; copied where it changes before that is done.
+    record: Arc<RunRecord>,
     room: Room,
     skipped_by_condition: bool,
     phase: Phase,
@@ -113,60 +119,22 @@ pub(crate) struct Run {
     saving: Saving,
 }
 
-/// A run that may start: its job and the values it was given.
-#[derive(Debug)]
-pub(crate) struct Admitted {
-    pub(crate) job: Arc<JobDefinition>,
-    pub(crate) origin: Origin,
-    given: Map<String, Value>,
-    context: Context,
-}
-
-/// How a run came about.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Origin {
-    /// What started it, for people: `event Startup`, `schedule`, `api`.
-    pub(crate) trigger: String,
-    /// The instant of its schedule that it is for.
-    pub(crate) due: Option<WallTime>,
-    /// Which runs led to it.
-    pub(crate) chain: Chain,
-    /// The jobs whose conditions were false and that named this one as their alternate.
-    pub(crate) lineage: Vec<JobId>,
-}
-
-/// What a run hands down to those that it starts.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Chain {
-    /// How many events led from one run to the next before this one.
-    pub(crate) depth: u32,
-    /// What the former ones had to hide.
-    pub(crate) secrets: Secrets,
-}
-
-impl Admitted {
-    /// Checks the values against the job's parameters.
-    pub(crate) fn new(job: Arc<JobDefinition>, origin: Origin, values: &Map<String, Value>) -> Result<Self, String> {
-        let context = Context::new(values, &job.parameters).map_err(|invalid| invalid.message)?;
-        Ok(Self { job, origin, given: values.clone(), context })
-    }
-}
-
 impl Run {
     /// Makes the start of the run durable; everything else follows from that.
     pub(crate) fn begin(id: RunId, admitted: Admitted, turn: &mut Turn<'_>) -> Self {
         let Admitted { job, origin, given, context } = admitted;
         let mut secrets = origin.chain.secrets.clone();
         secrets.learn(&context, &job.parameters);
-        let record = record::opening(&id, &job, &origin, &context, &secrets, turn);
+        let record = Arc::new(record::opening(&id, &job, &origin, &context, &secrets, turn));
         let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::PersistRun { ticket, record: record.clone() });
+        turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&record) });
         let component = Component::Job(job.id.clone());
         let message = format!("Run {id} of '{}' was triggered by {}.", job.name, origin.trigger);
         turn.log_about(Level::Information, "RunTriggered", message, Some(&component));
         Self {
             id,
             job,
+            component,
             order: ticket.0,
             origin,
             given,
@@ -196,8 +164,12 @@ impl Run {
     }
 
     /// The run as it stands.
-    pub(crate) const fn record(&self) -> &RunRecord {
+    pub(crate) fn record(&self) -> &RunRecord {
         &self.record
+    }
+
+    fn record_mut(&mut self) -> &mut RunRecord {
+        Arc::make_mut(&mut self.record)
     }
 
     /// Whether the tree is one of its tasks'.
@@ -263,7 +235,7 @@ impl Run {
             }
             Ok(context) => {
                 self.secrets.learn(&context, &job.parameters);
-                self.record.context = self.secrets.shown(&context, &job.parameters);
+                self.record_mut().context = self.secrets.shown(&context, &job.parameters);
                 self.context = context;
                 self.job = Arc::clone(job);
                 let message = format!("Run {} has not begun and takes the new definition of its job.", self.id);
@@ -288,7 +260,7 @@ impl Run {
             return self.anomaly("its admission", turn);
         }
         self.given = Map::new();
-        self.record.begun_at = Some(turn.now.wall.to_rfc3339());
+        self.record_mut().begun_at = Some(turn.now.wall.to_rfc3339());
         self.publish_event("started", None, turn);
         let first = self.job_condition(turn).unwrap_or_else(|| Next::Task(0, String::from("First in the list.")));
         self.skipped_by_condition = matches!(first, Next::End(Outcome::Skipped, _));
@@ -322,8 +294,8 @@ impl Run {
             Ok(fit) => fit,
             Err(reason) => return turn.process(ProcessOrder::Abort { spawn, reason }),
         };
-        self.record.set_pid(pid);
-        self.record.set_program(shown);
+        self.record_mut().set_pid(pid);
+        self.record_mut().set_program(shown);
         self.phase = Phase::Releasing(live);
         turn.process(ProcessOrder::Release { spawn, way });
         self.log(
@@ -377,7 +349,7 @@ impl Run {
         // What the task merged may be a new secret, so it counts before anything is recorded.
         self.remember(live.index, status, &output::text(stdout), turn);
         let (stdout, stderr) = (output::masked(stdout, &self.secrets), output::masked(stderr, &self.secrets));
-        self.record.set_result(status, stdout, stderr, &mut self.room);
+        Arc::make_mut(&mut self.record).set_result(status, stdout, stderr, &mut self.room);
         let next = self.task_ended(live.index, end, reason, &live, turn);
         self.advance(next, turn);
     }

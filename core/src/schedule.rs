@@ -200,7 +200,7 @@ impl Timetable {
     pub(crate) fn take_due(&mut self, now: Now) -> Vec<(JobId, Tick)> {
         self.heed_clock(now);
         let mut due = Vec::new();
-        while let Some((at, id)) = self.intervals.first().cloned().filter(|(at, _)| *at <= now.monotonic) {
+        while let Some((at, id)) = self.intervals.first().filter(|(at, _)| *at <= now.monotonic).cloned() {
             self.intervals.remove(&(at, id.clone()));
             if let Some(Schedule::Interval { every_millis, next }) = self.schedules.get_mut(&id) {
                 let missed = now.monotonic.millis_since(at).checked_div(*every_millis).unwrap_or_default();
@@ -209,7 +209,7 @@ impl Timetable {
             }
             due.push((id, Tick::Elapsed));
         }
-        while let Some((at, id)) = self.instants.first().cloned().filter(|(at, _)| *at <= now.wall) {
+        while let Some((at, id)) = self.instants.first().filter(|(at, _)| *at <= now.wall).cloned() {
             self.instants.remove(&(at, id.clone()));
             let Some(Schedule::Instants { rule, zone, missed, next, last_run }) = self.schedules.get_mut(&id) else {
                 continue;

@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(crate) mod fixtures;
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 
@@ -15,6 +16,9 @@ use crate::log_message::{Level, LogRecord, escape_own};
 use crate::schedule::past::{Happening, Note};
 use crate::surroundings::Surroundings;
 use crate::time::Now;
+
+/// The source of the agent's own lines.
+const OWN_SOURCE: &str = "castellan";
 
 /// Counters of everything the agent numbers.
 #[derive(Debug, Default)]
@@ -112,7 +116,7 @@ impl Turn<'_> {
     }
 
     /// Writes a line of the agent's own.
-    pub(crate) fn log(&mut self, level: Level, category: &str, message: impl Into<String>) {
+    pub(crate) fn log(&mut self, level: Level, category: &'static str, message: impl Into<String>) {
         self.log_about(level, category, message, None);
     }
 
@@ -120,16 +124,16 @@ impl Turn<'_> {
     pub(crate) fn log_about(
         &mut self,
         level: Level,
-        category: &str,
+        category: &'static str,
         message: impl Into<String>,
         component: Option<&Component>,
     ) {
-        let component = component.map_or_else(|| "agent".to_string(), ToString::to_string);
+        let component = component.map_or_else(|| "agent".to_string(), Component::text);
         self.log_record(LogRecord {
             timestamp: String::new(),
             level,
-            source: "castellan".to_string(),
-            category: category.to_string(),
+            source: Cow::Borrowed(OWN_SOURCE),
+            category: Cow::Borrowed(category),
             message: message.into(),
             correlation_id: String::new(),
             context: String::new(),
@@ -143,7 +147,9 @@ impl Turn<'_> {
     pub(crate) fn log_record(&mut self, mut record: LogRecord) {
         record.timestamp = self.now.wall.to_rfc3339();
         record.message = escape_own(record.message);
-        record.source = escape_own(record.source);
+        if let Cow::Owned(source) = record.source {
+            record.source = Cow::Owned(escape_own(source));
+        }
         self.effects.push(Effect::Log(record));
     }
 
@@ -152,8 +158,8 @@ impl Turn<'_> {
         self.log_record(LogRecord {
             timestamp: String::new(),
             level: Level::Warning,
-            source: "castellan".to_string(),
-            category: "Denied".to_string(),
+            source: Cow::Borrowed(OWN_SOURCE),
+            category: Cow::Borrowed("Denied"),
             message: denial.explanation.to_string(),
             correlation_id: String::new(),
             context: String::new(),

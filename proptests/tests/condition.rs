@@ -7,6 +7,8 @@
     reason = "a test may fail by panicking"
 )]
 
+use std::borrow::Cow;
+
 use castellan_core::job::condition::Condition;
 use castellan_core::json::Json;
 use proptest::collection::vec;
@@ -27,10 +29,11 @@ enum Model {
 const NUMBERS: [i64; 4] = [-3, 0, 3, 70];
 const FLAGS: [bool; 2] = [true, false];
 
-fn context(name: &str) -> Option<Value> {
+fn context(name: &str) -> Option<Cow<'static, Value>> {
     let index = |prefix: &str| name.strip_prefix(prefix)?.parse::<usize>().ok();
     let number = index("number-").and_then(|index| NUMBERS.get(index)).map(|number| json!(number));
-    number.or_else(|| index("Flag.").and_then(|index| FLAGS.get(index)).map(|flag| json!(flag)))
+    let value = number.or_else(|| index("Flag.").and_then(|index| FLAGS.get(index)).map(|flag| json!(flag)));
+    value.map(Cow::Owned)
 }
 
 impl Model {

@@ -7,18 +7,20 @@
     reason = "a test may fail by panicking"
 )]
 
+use std::borrow::Cow;
+
 use castellan_core::job::substitution::{is_token_name, substitute};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn context(name: &str) -> Option<Value> {
-    match name {
-        "Name" => Some(json!("al{ic}e}}{{Name}")),
-        "task-1.ExitCode" => Some(json!(7)),
-        "Deep" => Some(json!({"a": {"b": []}})),
-        _ => None,
-    }
+fn context(name: &str) -> Option<Cow<'static, Value>> {
+    Some(Cow::Owned(match name {
+        "Name" => json!("al{ic}e}}{{Name}"),
+        "task-1.ExitCode" => json!(7),
+        "Deep" => json!({"a": {"b": []}}),
+        _ => return None,
+    }))
 }
 
 /// A piece of a template and what becomes of it.

@@ -201,8 +201,8 @@ fn own(timestamp: String, message: String) -> LogRecord {
     LogRecord {
         timestamp,
         level: Level::Critical,
-        source: String::from("castellan"),
-        category: String::from("log"),
+        source: "castellan".into(),
+        category: "log".into(),
         message,
         correlation_id: String::new(),
         context: String::new(),

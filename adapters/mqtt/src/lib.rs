@@ -140,6 +140,9 @@ fn live(config: BrokerConfig, orders: &Receiver<BrokerOrder>) {
                 .name("broker")
                 .disable_signals()
                 .panic_handling(false)
+                // Nobody reads how late its tasks wake up; sampled, that would wake the agent twenty times a second.
+                .ping_interval(0)
+                .latency_interval(0)
                 .build(ntex_net::DefaultRuntime)
                 .block_on(shell::run(kept, house, orders));
         }));

@@ -123,7 +123,7 @@ fn headline(record: &LogRecord) -> Option<&'static str> {
     if record.client_id.is_some() && record.category != "Denied" {
         return Some("log message");
     }
-    Some(match record.category.as_str() {
+    Some(match &*record.category {
         "Ready" => "agent",
         "RunTriggered" => "trigger",
         "ProcessRegistered" => "process",

@@ -172,7 +172,7 @@ impl Agent {
         &mut self,
         now: Now,
         level: Level,
-        category: &str,
+        category: &'static str,
         what: alloc::string::String,
         subject: &Subject,
         effects: &mut Effects,

@@ -63,7 +63,7 @@ impl Agent {
         record.reason =
             Some(String::from("The agent ended while this run was active; what was left of it was killed."));
         for task in record.tasks.iter_mut().filter(|task| task.outcome == "Running") {
-            Arc::make_mut(task).outcome = Outcome::Lost.as_str().to_string();
+            Arc::make_mut(task).outcome = Outcome::Lost.as_str().into();
         }
         let mut turn = self.desk.turn(now, effects);
         turn.log(
@@ -72,7 +72,7 @@ impl Agent {
             format!("Run {} of job {} is lost: the agent ended while it was active.", record.run_id, record.job_id),
         );
         let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::PersistRun { ticket, record: record.clone() });
+        turn.store(StoreOrder::PersistRun { ticket, record: Arc::new(record.clone()) });
         if let Some(job) = self.catalog.find(&record.job_id) {
             let last = LastRun { started_at: record.started_at, outcome: Some(Outcome::Lost.as_str()) };
             self.last_runs.insert(job.id.clone(), last);

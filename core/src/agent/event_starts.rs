@@ -20,7 +20,10 @@ pub(super) struct EventStarts {
 impl EventStarts {
     /// Counts a start; false where the job had its share of the last minute.
     pub(super) fn admit(&mut self, job: &JobId, now: Monotonic) -> bool {
-        let starts = self.by_job.entry(job.clone()).or_default();
+        let starts = match self.by_job.get_mut(job) {
+            Some(starts) => starts,
+            None => self.by_job.entry(job.clone()).or_default(),
+        };
         while starts.front().is_some_and(|start| now.millis_since(*start) >= MINUTE) {
             starts.pop_front();
         }

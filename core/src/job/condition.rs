@@ -31,6 +31,7 @@ use core::fmt;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use crate::job::Lookup;
 use crate::json::Json;
 use crate::limits::{MATCHING_WORK, PATTERN_BYTES};
 
@@ -83,7 +84,7 @@ impl Condition {
     }
 
     /// Decides it against a context, which is asked for each name as it is written.
-    pub fn evaluate(&self, lookup: &dyn Fn(&str) -> Option<Value>) -> Evaluation {
+    pub fn evaluate(&self, lookup: Lookup<'_, '_>) -> Evaluation {
         evaluate::evaluate(&self.root, lookup)
     }
 }

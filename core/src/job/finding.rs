@@ -107,6 +107,9 @@ pub fn quote(text: &str) -> String {
 
 /// Adds foreign text to a message whose author sets the marks around it: escaped and cut the same.
 pub(crate) fn shorten(text: &str, message: &mut String) {
+    if text.len() <= QUOTED_CHARS {
+        return escape_into(text, message);
+    }
     let end = text.char_indices().nth(QUOTED_CHARS).map_or(text.len(), |(at, _)| at);
     let (shown, rest) = text.split_at_checked(end).unwrap_or((text, ""));
     escape_into(shown, message);

@@ -10,8 +10,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde_json::Value;
-
+use super::Lookup;
 use crate::limits::SUBSTITUTED_BYTES;
 
 /// A text with its tokens replaced.
@@ -40,7 +39,7 @@ const NAME_CHARS: usize = 256;
 ///
 /// # Errors
 /// [`TooLong`], so that a context can never blow up a command line.
-pub fn substitute(template: &str, lookup: &dyn Fn(&str) -> Option<Value>) -> Result<Substituted, TooLong> {
+pub fn substitute(template: &str, lookup: Lookup<'_, '_>) -> Result<Substituted, TooLong> {
     let mut text = String::with_capacity(template.len());
     let mut unknown: Vec<String> = Vec::new();
     let mut open = 0_usize;
@@ -51,8 +50,10 @@ pub fn substitute(template: &str, lookup: &dyn Fn(&str) -> Option<Value>) -> Res
             rest = after;
         } else if let Some((name, after)) = token(rest) {
             match lookup(name) {
-                Some(Value::String(value)) => text.push_str(&value),
-                Some(value) => text.push_str(&value.to_string()),
+                Some(value) => match value.as_str() {
+                    Some(value) => text.push_str(value),
+                    None => text.push_str(&value.to_string()),
+                },
                 None => {
                     text.extend(["{", name, "}"]);
                     if !unknown.iter().any(|known| known == name) {

@@ -1,5 +1,6 @@
 //! Job documents: the documented samples, every field's rules, and what hostile bytes do (nothing).
 
+use std::borrow::Cow;
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
@@ -68,7 +69,7 @@ fn the_job_of_the_example_root() {
     assert!(job.tasks[0].merge_stdout);
     let condition = job.tasks[1].condition.as_ref().unwrap();
     assert_eq!(condition.to_string(), "findings > 0");
-    assert!(condition.evaluate(&|name| (name == "findings").then(|| json!(3))).holds);
+    assert!(condition.evaluate(&|name| (name == "findings").then(|| Cow::Owned(json!(3)))).holds);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn the_documented_message() {
     let record =
         message.into_record(WallTime::from_millis(0), "secrets-scanner_SecretScanner_48292", 48292, &component);
     assert_eq!(record.message, "Scan complete: 0 issues detected.");
-    assert_eq!((record.source.as_str(), record.category.as_str()), ("SecretScanner", "SecretsScan"));
+    assert_eq!((&*record.source, &*record.category), ("SecretScanner", "SecretsScan"));
     assert_eq!((record.level, record.pid), (Level::Information, Some(48292)));
     assert_eq!(record.component, "job:secrets-scanner");
     assert_eq!(record.timestamp, "1970-01-01T00:00:00.000Z");
@@ -104,6 +104,6 @@ fn nothing_can_be_forged() {
         1,
         &Component::Job(JobId::parse("j").unwrap()),
     );
-    let shown = [record.message, record.context, record.source, record.category];
+    let shown = [record.message, record.context, record.source.into_owned(), record.category.into_owned()];
     assert_eq!(shown, ["a\\nb", "c\\rd", "\\u001be", "f\\u0000"].map(String::from));
 }

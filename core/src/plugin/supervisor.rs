@@ -354,7 +354,7 @@ impl Supervisor {
         }
     }
 
-    fn log(&self, level: Level, category: &str, message: String, turn: &mut Turn<'_>) {
+    fn log(&self, level: Level, category: &'static str, message: String, turn: &mut Turn<'_>) {
         turn.log_about(level, category, message, Some(&Component::Plugin(self.definition.id.clone())));
     }
 

@@ -29,7 +29,11 @@ pub(crate) fn perform(
     turn: &mut Turn<'_>,
 ) -> Option<Result<BuiltInResult, String>> {
     let result = match command {
-        "echo" => Ok(BuiltInResult { stdout: format!("{}\n", arguments.join(" ")), request: None }),
+        "echo" => {
+            let mut stdout = arguments.join(" ");
+            stdout.push('\n');
+            Ok(BuiltInResult { stdout, request: None })
+        }
         "publish-mqtt" => publish(arguments, job, hide, turn),
         "log-message" => log_message(arguments, job, hide, turn),
         "fire-event" => fire_event(arguments),
@@ -98,8 +102,8 @@ fn say(job: &JobDefinition, level: Level, category: String, message: String, tur
     turn.log_record(LogRecord {
         timestamp: String::new(),
         level,
-        source: job.name.clone(),
-        category,
+        source: job.name.clone().into(),
+        category: category.into(),
         message,
         correlation_id: String::new(),
         context: String::new(),

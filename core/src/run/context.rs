@@ -52,7 +52,7 @@ impl Context {
                 fail(alloc::format!("the required parameter '{}' has no value; give it in the body.", parameter.name))
             }
             None | Some(Value::Null) => Ok(()),
-            Some(value) if has_type(&value, parameter.parameter_type) => Ok(()),
+            Some(value) if has_type(value, parameter.parameter_type) => Ok(()),
             Some(_) => fail(alloc::format!(
                 "the parameter '{}' must be of type {:?}.",
                 parameter.name,
@@ -74,8 +74,8 @@ impl Context {
     }
 
     /// What the agent found out about a task, by name in lower case.
-    pub(crate) fn result(&self, lower: &str) -> Option<Value> {
-        self.results.get(lower).map(|(_, value)| value.clone())
+    pub(crate) fn result(&self, lower: &str) -> Option<&Value> {
+        self.results.get(lower).map(|(_, value)| value)
     }
 
     /// Takes over every member of `values`; refused as a whole where the context would grow beyond its bound.
@@ -95,16 +95,16 @@ impl Context {
     }
 
     /// Finds `Name` or `Outer.Inner`, without regard to case; a name that itself has dots is found first.
-    pub(crate) fn lookup(&self, path: &str) -> Option<Value> {
+    pub(crate) fn lookup(&self, path: &str) -> Option<&Value> {
         if let Some(value) = member(&self.values, path) {
-            return Some(value.clone());
+            return Some(value);
         }
         let mut steps = path.split('.');
         let mut found = member(&self.values, steps.next()?)?;
         for step in steps {
             found = member(found.as_object()?, step)?;
         }
-        Some(found.clone())
+        Some(found)
     }
 
     /// All values that were given or merged.
@@ -114,6 +114,9 @@ impl Context {
 
     /// All values as tasks see them: results before what else has their name.
     pub(crate) fn all(&self) -> Map<String, Value> {
+        if self.results.is_empty() {
+            return self.values.clone();
+        }
         let result = |name: &String| self.results.get(&name.to_ascii_lowercase()).map(|(_, value)| value);
         let given: BTreeSet<String> = self.values.keys().map(|name| name.to_ascii_lowercase()).collect();
         let values = self.values.iter().map(|(name, value)| (name, result(name).unwrap_or(value)));

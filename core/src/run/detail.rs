@@ -1,15 +1,17 @@
 //! Details of a run's way: conditions that held, what tokens stood for, what was merged. The simulator shows them; the service
 //! makes them only where its log is kept at `Debug`.
 
-use alloc::borrow::ToOwned;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::fmt::Arguments;
 
 use serde_json::{Map, Value};
 
 use super::Run;
+use crate::job::Lookup;
 use crate::job::task::Task;
 use crate::log_message::Level;
 use crate::turn::Turn;
@@ -31,14 +33,11 @@ impl Tokens {
     }
 
     /// The same lookup, noted.
-    pub(super) fn noting<'l>(
-        &'l self,
-        lookup: &'l dyn Fn(&str) -> Option<Value>,
-    ) -> impl Fn(&str) -> Option<Value> + 'l {
+    pub(super) fn noting<'l, 'v>(&'l self, lookup: Lookup<'l, 'v>) -> impl Fn(&str) -> Option<Cow<'v, Value>> {
         move |name| {
             let value = lookup(name);
             if self.is_wanted && !self.found.borrow().iter().any(|(known, _)| known == name) {
-                self.found.borrow_mut().push((name.to_owned(), value.clone()));
+                self.found.borrow_mut().push((name.to_owned(), value.as_deref().cloned()));
             }
             value
         }
@@ -47,27 +46,38 @@ impl Tokens {
 
 impl Run {
     /// Tells a detail about a task, or about the run itself.
-    fn tell(&self, category: &str, task: Option<&Task>, what: &str, turn: &mut Turn<'_>) {
-        let about =
-            task.map_or_else(|| format!("Run {}", self.id), |task| format!("Task {} of run {}", task.id, self.id));
-        self.log(Level::Debug, category, format!("{about}: {what}"), turn);
+    fn tell(&self, category: &'static str, task: Option<&Task>, what: Arguments<'_>, turn: &mut Turn<'_>) {
+        let message = match task {
+            Some(task) => format!("Task {} of run {}: {what}", task.id, self.id),
+            None => format!("Run {}: {what}", self.id),
+        };
+        self.log(Level::Debug, category, message, turn);
     }
 
     /// Why a task with a condition was not skipped, or the run itself went on.
     pub(super) fn tell_condition(&self, task: Option<&Task>, values: &str, turn: &mut Turn<'_>) {
         if turn.is_told(Level::Debug) {
-            self.tell("ConditionHeld", task, &format!("the condition is true: {values}."), turn);
+            self.tell("ConditionHeld", task, format_args!("the condition is true: {values}."), turn);
         }
     }
 
     /// What each token of a task stood for.
     pub(super) fn tell_tokens(&self, task: &Task, tokens: Tokens, turn: &mut Turn<'_>) {
         for (name, value) in tokens.found.into_inner() {
-            let what = match value {
-                Some(value) => format!("{{{name}}} is {}.", self.short(&name, &value)),
-                None => format!("{{{name}}} stays as it is; nobody sets it."),
-            };
-            self.tell("Substituted", Some(task), &what, turn);
+            match value {
+                Some(value) => {
+                    let what = self.short(&name, &value);
+                    self.tell("Substituted", Some(task), format_args!("{{{name}}} is {what}."), turn);
+                }
+                None => {
+                    self.tell(
+                        "Substituted",
+                        Some(task),
+                        format_args!("{{{name}}} stays as it is; nobody sets it."),
+                        turn,
+                    );
+                }
+            }
         }
     }
 
@@ -79,7 +89,7 @@ impl Run {
         let members: Vec<String> =
             values.iter().map(|(name, value)| format!("{name} = {}", self.short(name, value))).collect();
         let members = if members.is_empty() { "nothing, it is empty".to_string() } else { members.join(", ") };
-        self.tell("Merged", Some(task), &format!("merged from {from}: {members}."), turn);
+        self.tell("Merged", Some(task), format_args!("merged from {from}: {members}."), turn);
     }
 
     /// A value as a detail shows it; masked before it is cut, so that no secret ends in the middle.

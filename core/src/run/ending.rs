@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 
 use super::Run;
 use super::history::Outcome;
@@ -74,7 +75,8 @@ impl Run {
             // Its trees may take a while to go; the end of the last task is on record meanwhile.
             self.save(turn);
         }
-        self.record.close(outcome, self.secrets.mask(reason), turn.now);
+        let reason = self.mask(reason);
+        self.record_mut().close(outcome, reason, turn.now);
         self.phase = Phase::Clearing;
         for spawn in &self.trees {
             turn.process(ProcessOrder::Discard { spawn: *spawn });
@@ -86,14 +88,14 @@ impl Run {
 
     pub(super) fn close(&mut self, turn: &mut Turn<'_>) {
         let ticket = turn.counters.ticket();
-        self.record.context = self.secrets.shown(&self.context, &self.job.parameters);
-        turn.store(StoreOrder::PersistRun { ticket, record: self.record.clone() });
+        self.record_mut().context = self.secrets.shown(&self.context, &self.job.parameters);
+        turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&self.record) });
         self.phase = Phase::Closing(ticket);
         let message = format!(
             "Run {} ended as {}. {}",
             self.id,
             self.record.status,
-            self.record.reason.clone().unwrap_or_default()
+            self.record.reason.as_deref().unwrap_or_default()
         );
         let level = if self.record.is_good() { Level::Information } else { Level::Warning };
         self.log(level, "RunFinished", message, turn);

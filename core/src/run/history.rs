@@ -1,5 +1,6 @@
 //! What is kept of a run: the whole story, as the history and the API show it.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -102,7 +103,7 @@ pub struct TaskRecord {
     /// The task's id.
     pub task_id: String,
     /// `Succeeded`, `Failed`, `TimedOut`, `Canceled` or `Skipped`; `Running` while it runs.
-    pub outcome: String,
+    pub outcome: Cow<'static, str>,
     /// Why it was skipped or failed, in a sentence.
     pub reason: Option<String>,
     /// The command line as it was run.

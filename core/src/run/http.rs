@@ -4,6 +4,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde_json::Value;
@@ -17,6 +18,7 @@ use super::{KILL_GRACE_SECONDS, Run, output};
 use crate::effect::{HttpCall, HttpOrder};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{RunId, TicketId};
+use crate::job::Lookup;
 use crate::job::substitution::substitute;
 use crate::job::task::{HttpRequestDefinition, Task};
 use crate::job::url::HttpUrl;
@@ -49,11 +51,7 @@ struct Prepared {
     unknown: Vec<String>,
 }
 
-fn prepare(
-    definition: &HttpRequestDefinition,
-    version: &str,
-    lookup: &dyn Fn(&str) -> Option<Value>,
-) -> Result<Prepared, String> {
+fn prepare(definition: &HttpRequestDefinition, version: &str, lookup: Lookup<'_, '_>) -> Result<Prepared, String> {
     let texts: Vec<String> = core::iter::once(&definition.url).chain(definition.headers.values()).cloned().collect();
     let filled = fill(&texts, lookup)?;
     let mut unknown = filled.unknown;
@@ -85,7 +83,7 @@ fn prepare(
 fn body(
     definition: Option<&Value>,
     unknown: &mut Vec<String>,
-    lookup: &dyn Fn(&str) -> Option<Value>,
+    lookup: Lookup<'_, '_>,
 ) -> Result<(Vec<u8>, &'static str), String> {
     let json = "application/json";
     let (bytes, media_type) = match definition {
@@ -112,11 +110,7 @@ fn body(
     Ok((bytes, media_type))
 }
 
-fn substitute_within(
-    value: &mut Value,
-    unknown: &mut Vec<String>,
-    lookup: &dyn Fn(&str) -> Option<Value>,
-) -> Result<(), String> {
+fn substitute_within(value: &mut Value, unknown: &mut Vec<String>, lookup: Lookup<'_, '_>) -> Result<(), String> {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
         Value::String(text) => {
@@ -149,7 +143,11 @@ impl Run {
             Err(reason) => return Some(self.without_answer(&live, reason, turn)),
         };
         self.warn_unknown(&task.id, &unknown);
-        self.record.set_command_line(&definition.method, &[self.secrets.mask(shown)], &mut self.room);
+        Arc::make_mut(&mut self.record).set_command_line(
+            &definition.method,
+            [self.secrets.mask(shown)].into(),
+            &mut self.room,
+        );
         let (ticket, method) = (turn.counters.ticket(), definition.method.clone());
         let own = url.is_own(turn.surroundings.endpoints);
         if own {
@@ -186,8 +184,13 @@ impl Run {
         // An answer to HEAD has no body (RFC 9110 9.3.2), also where the agent itself made one.
         let empty = Captured::default();
         let body = if request.is_some_and(|request| request.method == "HEAD") { &empty } else { body };
-        self.record.set_result(code, output::masked(body, &self.secrets), String::new(), &mut self.room);
-        self.record.set_http_status(status);
+        Arc::make_mut(&mut self.record).set_result(
+            code,
+            output::masked(body, &self.secrets),
+            String::new(),
+            &mut self.room,
+        );
+        self.record_mut().set_http_status(status);
         self.remember(live.index, code, &output::text(body), turn);
         let next = self.task_ended(live.index, end, reason, &live, turn);
         self.advance(next, turn);

@@ -1,5 +1,6 @@
 //! From a task to the process that carries it out: candidates, arguments, environment (contract section 3).
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -12,32 +13,35 @@ use super::context::Context;
 use crate::effect::{ProgramQuery, SpawnRequest};
 use crate::event::ExecutableFacts;
 use crate::id::{Component, RunId, SpawnId};
-use crate::job::JobDefinition;
 use crate::job::substitution::substitute;
 use crate::job::task::Task;
+use crate::job::{JobDefinition, Lookup};
 use crate::limits::ARGUMENT_BYTES;
 use crate::program::{self, Fit, Interpreter, Unfit};
 use crate::surroundings::Surroundings;
 
 /// Values a task can use: what is always there first, so that no trigger can redirect it, then the run's context.
-pub(crate) fn value(
+pub(crate) fn value<'v>(
     name: &str,
     job: &JobDefinition,
     run: &RunId,
-    context: &Context,
+    context: &'v Context,
     surroundings: &Surroundings,
-) -> Option<Value> {
+) -> Option<Cow<'v, Value>> {
     let lower = name.to_ascii_lowercase();
-    match lower.as_str() {
-        "keeperapibaseurl" => return Some(Value::String(surroundings.api_base_url())),
-        "jobid" => return Some(Value::String(job.id.to_string())),
-        "jobname" => return Some(Value::String(job.name.clone())),
-        "runid" => return Some(Value::String(run.to_string())),
-        "hasdesktop" => return Some(Value::Bool(surroundings.has_desktop)),
-        _ if is_result(&lower, job) => return context.result(&lower),
-        _ => {}
-    }
-    surroundings.path_variables.get(&lower).cloned().map(Value::String).or_else(|| context.lookup(name))
+    let own = match lower.as_str() {
+        "keeperapibaseurl" => Value::String(surroundings.api_base_url()),
+        "jobid" => Value::from(job.id.as_str()),
+        "jobname" => Value::from(job.name.as_str()),
+        "runid" => Value::from(run.as_str()),
+        "hasdesktop" => Value::Bool(surroundings.has_desktop),
+        _ if is_result(&lower, job) => return context.result(&lower).map(Cow::Borrowed),
+        _ => match surroundings.path_variables.get(&lower) {
+            Some(path) => Value::from(path.as_str()),
+            None => return context.lookup(name).map(Cow::Borrowed),
+        },
+    };
+    Some(Cow::Owned(own))
 }
 
 /// `LastExitCode`, `LastOutput`, `{taskId}.ExitCode`.
@@ -60,7 +64,7 @@ pub(crate) struct Filled {
 }
 
 /// Substitutes each text by itself; nothing is split afterwards, so a value can never become two arguments.
-pub(crate) fn fill(texts: &[String], lookup: &dyn Fn(&str) -> Option<Value>) -> Result<Filled, String> {
+pub(crate) fn fill(texts: &[String], lookup: Lookup<'_, '_>) -> Result<Filled, String> {
     let mut filled = Filled { texts: Vec::with_capacity(texts.len()), unknown: Vec::new() };
     let mut bytes = 0_usize;
     for text in texts {

@@ -83,7 +83,7 @@ impl Run {
     /// Carries a task out; `None` where its process or answer has to be waited for.
     fn execute(&mut self, index: usize, task: &Task, turn: &mut Turn<'_>) -> Option<Next> {
         let live = Live::new(SpawnId(0), index, turn.now.monotonic, task.timeout_seconds);
-        self.record.tasks.push(Arc::new(TaskRecord::starting(&task.id)));
+        self.record_mut().tasks.push(Arc::new(TaskRecord::starting(&task.id)));
         if let Some(request) = &task.http {
             return self.call(live, task, request, turn);
         }
@@ -96,7 +96,7 @@ impl Run {
         };
         self.warn_unknown(&task.id, &filled.unknown);
         let shown: Vec<String> = filled.texts.iter().map(|text| self.mask(text.clone())).collect();
-        self.record.set_command_line(&task.command, &shown, &mut self.room);
+        Arc::make_mut(&mut self.record).set_command_line(&task.command, shown, &mut self.room);
         if let Some(reason) = unavailable(task) {
             return Some(self.task_ended(index, TaskEnd::Failed, Some(reason), &live, turn));
         }
@@ -124,7 +124,7 @@ impl Run {
                 self.requests.extend(done.request);
                 self.remember(live.index, ExitStatus::Code(0), &done.stdout, turn);
                 let shown = self.mask(done.stdout);
-                self.record.set_stdout(shown, &mut self.room);
+                Arc::make_mut(&mut self.record).set_stdout(shown, &mut self.room);
                 self.task_ended(live.index, TaskEnd::Succeeded, None, live, turn)
             }
             Err(reason) => self.task_ended(live.index, TaskEnd::Failed, Some(reason), live, turn),

@@ -1,11 +1,11 @@
 //! Keeping the story of a run: every task that was considered, what it did, and where the run went from there.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::context::Context;
@@ -15,9 +15,8 @@ use super::phase::Live;
 use super::routing::{self, Next, Skip, TaskEnd};
 use super::secret::Secrets;
 use super::{Origin, Run, launch};
-use crate::effect::BrokerOrder;
 use crate::event::ExitStatus;
-use crate::id::{Component, RunId};
+use crate::id::RunId;
 use crate::job::JobDefinition;
 use crate::job::task::Task;
 use crate::json::Json;
@@ -28,10 +27,6 @@ use crate::turn::Turn;
 
 /// Added to a signal's number to make an exit code of it, as shells do.
 const SIGNAL_CODE: i32 = 128;
-/// Where the agent publishes that a run is over.
-const COMPLETIONS: &str = "JobService";
-/// QoS of the events that the agent publishes about a run.
-const EVENT_QOS: u8 = 1;
 
 /// The record of a run that just began.
 pub(super) fn opening(
@@ -62,38 +57,6 @@ pub(super) fn opening(
     }
 }
 
-/// What is published when a run is over; members in the order of their names.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Completion<'r> {
-    event: &'r str,
-    job_id: &'r str,
-    reason: Option<&'r str>,
-    run_id: &'r str,
-    status: &'r str,
-    timestamp: String,
-}
-
-/// What is published while it runs.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Progress<'r> {
-    event: &'r str,
-    job_id: &'r str,
-    run_id: &'r str,
-    status: &'r str,
-    task: Option<TaskEnded<'r>>,
-    timestamp: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TaskEnded<'r> {
-    exit_code: Option<i32>,
-    id: &'r str,
-    outcome: &'r str,
-}
-
 impl RunRecord {
     /// Whether the run ended without anything to look into.
     pub(super) fn is_good(&self) -> bool {
@@ -118,9 +81,9 @@ impl RunRecord {
         }
     }
 
-    pub(super) fn set_command_line(&mut self, command: &str, arguments: &[String], room: &mut Room) {
-        let texts = core::iter::once(command).chain(arguments.iter().map(String::as_str));
-        let line = texts.map(|text| room.take(text.to_string())).collect();
+    pub(super) fn set_command_line(&mut self, command: &str, arguments: Vec<String>, room: &mut Room) {
+        let texts = core::iter::once(command.to_string()).chain(arguments);
+        let line = texts.map(|text| room.take(text)).collect();
         if let Some(task) = self.task() {
             task.command_line = line;
         }
@@ -169,7 +132,7 @@ impl TaskRecord {
     pub(super) fn starting(task_id: &str) -> Self {
         Self {
             task_id: task_id.to_string(),
-            outcome: "Running".to_string(),
+            outcome: Cow::Borrowed("Running"),
             reason: None,
             command_line: Vec::new(),
             pid: None,
@@ -186,7 +149,7 @@ impl TaskRecord {
 
 impl Run {
     /// What tokens and conditions of this run resolve to.
-    pub(super) fn lookup<'s>(&'s self, turn: &'s Turn<'_>) -> impl Fn(&str) -> Option<Value> + 's {
+    pub(super) fn lookup<'s>(&'s self, turn: &'s Turn<'_>) -> impl Fn(&str) -> Option<Cow<'s, Value>> + 's {
         |name| launch::value(name, &self.job, &self.id, &self.context, turn.surroundings)
     }
 
@@ -204,8 +167,8 @@ impl Run {
         let next = again.unwrap_or_else(|| routing::after(&self.job, index, end));
         let reason = reason.map(|reason| self.mask(reason));
         let message = {
-            let Some(task) = self.record.task() else { return next };
-            task.outcome = end.as_str().to_string();
+            let Some(task) = Arc::make_mut(&mut self.record).task() else { return next };
+            task.outcome = Cow::Borrowed(end.as_str());
             task.reason = reason;
             task.duration_ms = Some(turn.now.monotonic.millis_since(live.started));
             task.route = Some(describe(&next, &self.job));
@@ -215,7 +178,7 @@ impl Run {
                 self.id,
                 task.outcome,
                 task.reason.as_ref().map_or_else(String::new, |reason| format!("{reason} ")),
-                task.route.clone().unwrap_or_default()
+                task.route.as_deref().unwrap_or_default()
             )
         };
         let level = if end == TaskEnd::Succeeded { Level::Information } else { Level::Warning };
@@ -236,11 +199,11 @@ impl Run {
         }
         let next = routing::in_list_order(&self.job, index, "Skipped: next in the list.");
         let mut record = TaskRecord::starting(&task.id);
-        record.outcome = "Skipped".to_string();
+        record.outcome = Cow::Borrowed("Skipped");
         record.reason = Some(self.mask(skip.reason.clone()));
         record.route = Some(describe(&next, &self.job));
         let message = format!("Task {} of run {} is skipped. {}", task.id, self.id, skip.reason);
-        self.record.tasks.push(Arc::new(record));
+        self.record_mut().tasks.push(Arc::new(record));
         self.log(Level::Information, "TaskSkipped", message, turn);
         next
     }
@@ -277,7 +240,7 @@ impl Run {
 
     fn warn(&mut self, warning: String) {
         let warning = self.mask(warning);
-        self.record.warn(warning);
+        self.record_mut().warn(warning);
     }
 
     pub(super) fn warn_unknown(&mut self, task: &str, unknown: &[String]) {
@@ -286,44 +249,8 @@ impl Run {
         }
     }
 
-    /// Tells everybody on `JobService` that the run is over (contract section 5).
-    pub(super) fn publish_completion(&self, turn: &mut Turn<'_>) {
-        let completion = Completion {
-            event: "completed",
-            job_id: &self.record.job_id,
-            reason: self.record.reason.as_deref(),
-            run_id: &self.record.run_id,
-            status: &self.record.status,
-            timestamp: turn.now.wall.to_rfc3339(),
-        };
-        self.publish(COMPLETIONS.to_string(), &completion, turn);
-    }
-
-    /// Publishes what happened on the job's event topic.
-    pub(super) fn publish_event(&self, kind: &str, task: Option<&TaskRecord>, turn: &mut Turn<'_>) {
-        let event = Progress {
-            event: kind,
-            job_id: &self.record.job_id,
-            run_id: &self.record.run_id,
-            status: &self.record.status,
-            task: task.map(|task| TaskEnded { exit_code: task.exit_code, id: &task.task_id, outcome: &task.outcome }),
-            timestamp: turn.now.wall.to_rfc3339(),
-        };
-        self.publish(self.job.event_topic.clone(), &event, turn);
-    }
-
-    fn publish(&self, topic: String, event: &impl Serialize, turn: &mut Turn<'_>) {
-        match serde_json::to_vec(event) {
-            Ok(payload) => turn.broker(BrokerOrder::Publish { topic, payload, qos: EVENT_QOS, retain: false }),
-            Err(error) => {
-                let message = format!("An event of run {} was not published on '{topic}': {error}.", self.id);
-                self.log(Level::Error, "NotPublished", message, turn);
-            }
-        }
-    }
-
-    pub(super) fn log(&self, level: Level, category: &str, message: String, turn: &mut Turn<'_>) {
-        turn.log_about(level, category, self.mask(message), Some(&Component::Job(self.job.id.clone())));
+    pub(super) fn log(&self, level: Level, category: &'static str, message: String, turn: &mut Turn<'_>) {
+        turn.log_about(level, category, self.mask(message), Some(&self.component));
     }
 
     pub(super) fn anomaly(&self, what: &str, turn: &mut Turn<'_>) {
@@ -336,7 +263,12 @@ impl Run {
 pub(super) const LAST_OUTPUT_CHARACTERS: usize = 8192;
 
 fn clip(text: &str) -> String {
-    text.chars().take(LAST_OUTPUT_CHARACTERS).collect()
+    let end = match text.len() {
+        0..=LAST_OUTPUT_CHARACTERS => None,
+        _ => text.char_indices().nth(LAST_OUTPUT_CHARACTERS),
+    };
+    let kept = end.and_then(|(end, _)| text.get(..end));
+    kept.unwrap_or(text).to_string()
 }
 
 fn describe(next: &Next, job: &JobDefinition) -> String {

@@ -3,12 +3,10 @@
 use alloc::format;
 use alloc::string::String;
 
-use serde_json::Value;
-
 use super::history::Outcome;
-use crate::job::JobDefinition;
 use crate::job::OperatingSystem;
 use crate::job::task::{Route, SettingReference, Task};
+use crate::job::{JobDefinition, Lookup};
 
 /// How an executed task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +60,7 @@ pub(crate) struct Skip {
 pub(crate) fn consider(
     task: &Task,
     here: OperatingSystem,
-    lookup: &dyn Fn(&str) -> Option<Value>,
+    lookup: Lookup<'_, '_>,
     setting: &dyn Fn(&SettingReference) -> Option<String>,
 ) -> Result<Option<String>, Skip> {
     let skip = |reason, by_setting| Err(Skip { reason, by_setting });

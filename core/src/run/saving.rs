@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 
 use super::Run;
 use super::phase::Phase;
@@ -31,7 +32,7 @@ impl Run {
             return;
         }
         let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::PersistRun { ticket, record: self.record.clone() });
+        turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&self.record) });
         self.saving = Saving { asked: Some(ticket), stale: false };
     }
 

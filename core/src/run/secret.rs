@@ -40,7 +40,7 @@ impl Secrets {
     pub(super) fn learn(&mut self, context: &Context, parameters: &[Parameter]) {
         for parameter in parameters.iter().filter(|parameter| parameter.secret) {
             if let Some(value) = context.lookup(&parameter.name) {
-                self.learn_value(&value);
+                self.learn_value(value);
             }
         }
     }
@@ -149,6 +149,9 @@ impl Secrets {
             };
             (name, shown)
         };
+        if self.texts.is_empty() && !parameters.iter().any(|parameter| parameter.secret) {
+            return context.all();
+        }
         context.all().into_iter().map(shown).collect()
     }
 

@@ -90,5 +90,6 @@ impl Rig {
 
     fn value(&self, name: &str) -> Option<Value> {
         super::launch::value(name, &self.run.job, &self.run.id, &self.run.context, &self.desk.surroundings)
+            .map(std::borrow::Cow::into_owned)
     }
 }

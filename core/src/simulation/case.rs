@@ -170,10 +170,10 @@ impl TestCase {
             hold(&format!("context.{name}"), value.clone(), found);
         }
         if let Some(publishes) = &expect.publishes {
-            let said = |(topic, payload): (&String, &Value)| serde_json::json!({ "topic": topic, "payload": payload });
+            let said = |topic: &str, payload: Value| serde_json::json!({ "topic": topic, "payload": payload });
             let own = story.published.iter().filter(|published| !published.lifecycle);
-            let found = own.map(|published| said((&published.topic, &published.payload))).collect();
-            hold("publishes", publishes.iter().map(|one| said((&one.topic, &one.payload))).collect(), found);
+            let found = own.map(|published| said(&published.topic, published.value())).collect();
+            hold("publishes", publishes.iter().map(|one| said(&one.topic, one.payload.clone())).collect(), found);
         }
         match (&expect.refused, &story.refusal) {
             (Some(part), Some(refusal)) if refusal.contains(part) => {}

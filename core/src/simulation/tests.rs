@@ -101,7 +101,7 @@ fn events_lead_from_job_to_job() {
     let expected = ["scan: find Failed, mend Succeeded = Succeeded", "mended: say Succeeded = Succeeded"];
     assert_eq!(routes(&story), expected);
     let said: Vec<_> = story.published.iter().filter(|published| !published.lifecycle).collect();
-    assert_eq!((said.len(), said[0].topic.as_str(), &said[0].payload), (1, "T", &json!("done")));
+    assert_eq!((said.len(), said[0].topic.as_str(), said[0].value()), (1, "T", json!("done")));
     assert_eq!(story.unused_assumptions, ["nobody"]);
     assert_eq!(story.runs[0].tasks[0].command_line, ["Finder", "me"], "the event's context is substituted");
 }

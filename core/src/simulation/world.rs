@@ -2,10 +2,12 @@
 
 mod http;
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -239,15 +241,15 @@ impl World {
     }
 
     fn on_log(&mut self, record: LogRecord) {
-        if !NOISE.contains(&record.category.as_str()) {
+        if !NOISE.contains(&&*record.category) {
             let LogRecord { timestamp: at, category: kind, component: about, message, .. } = record;
             self.story.steps.push(Step { at, kind, about, message });
         }
     }
 
-    fn step(&mut self, kind: &str, about: String, message: String) {
+    fn step(&mut self, kind: &'static str, about: String, message: String) {
         let at = self.now().wall.to_rfc3339();
-        self.story.steps.push(Step { at, kind: kind.to_string(), about, message });
+        self.story.steps.push(Step { at, kind: Cow::Borrowed(kind), about, message });
     }
 
     fn report(&mut self, report: ProcessReport) {
@@ -326,15 +328,12 @@ impl World {
     fn on_broker(&mut self, order: BrokerOrder) {
         match order {
             BrokerOrder::Publish { topic, payload, .. } => {
-                let text = String::from_utf8_lossy(&payload);
-                let json: Result<Value, _> = serde_json::from_str(&text);
-                let payload = json.unwrap_or_else(|_| Value::String(text.into_owned()));
-                let has = |name: &str| payload.get(name).is_some();
-                let lifecycle = has("event") && has("runId") && has("status") && has("timestamp");
-                if !lifecycle {
-                    self.step("Publish", "agent".to_string(), format!("Published on {topic}: {payload}"));
+                let published = Published::new(topic, payload);
+                if !published.lifecycle {
+                    let message = format!("Published on {}: {}", published.topic, published.value());
+                    self.step("Publish", "agent".to_string(), message);
                 }
-                self.story.published.push(Published { topic, payload, lifecycle });
+                self.story.published.push(published);
             }
             BrokerOrder::AnswerConnect {
                 verdict: ConnectVerdict::Accept(_) | ConnectVerdict::Refuse { .. }, ..
@@ -349,7 +348,7 @@ impl World {
         let report = match order {
             StoreOrder::PersistRun { ticket, record } => {
                 let Some(run) = RunId::from_text(&record.run_id) else { return };
-                self.remember(record);
+                self.remember(Arc::unwrap_or_clone(record));
                 StoreReport::RunPersisted { ticket, run, result: Ok(()) }
             }
             StoreOrder::Note(_) => return,

@@ -177,7 +177,7 @@ fn good_log_messages_are_logged_and_bad_ones_are_on_record() {
     let good = r#"{"MetaData":{"MessageType":4,"LogLevel":2,"Message":"line\nforged \u001b[2J","Source":"S"}}"#;
     world.publish(&subject, "KeeperLogger", good);
     let line = world.logs.last().unwrap();
-    assert_eq!((line.message.as_str(), line.source.as_str()), ("line\\nforged \\u001b[2J", "S"));
+    assert_eq!((line.message.as_str(), &*line.source), ("line\\nforged \\u001b[2J", "S"));
     assert_eq!(line.client_id.as_deref(), Some(&*format!("a_T_{pid}")));
     world.transcript.clear();
     let long = format!(r#"{{"MetaData":{{"MessageType":4,"Message":"{}"}}}}"#, "x".repeat(64 << 10));

@@ -3,6 +3,7 @@
 //! that was not prepared.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use castellan_core::acl::{Grant, Subject};
 use castellan_core::agent::Agent;
@@ -328,7 +329,7 @@ impl World {
             StoreOrder::PersistRun { ticket, record } => {
                 let run = RunId::from_text(&record.run_id).unwrap();
                 if result.is_ok() {
-                    self.history.insert(record.run_id.clone(), record);
+                    self.history.insert(record.run_id.clone(), Arc::unwrap_or_clone(record));
                 }
                 StoreReport::RunPersisted { ticket, run, result }
             }

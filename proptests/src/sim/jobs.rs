@@ -251,7 +251,7 @@ impl Job {
                 // A request that nobody answered has the exit code -1.
                 last = code(done).or(if task.kind == Kind::Http { Some(-1) } else { last });
                 found = if task.merges { merged(done).or(found) } else { found };
-                let may_be_retried = matches!(done.outcome.as_str(), "Failed" | "TimedOut");
+                let may_be_retried = matches!(&*done.outcome, "Failed" | "TimedOut");
                 if may_be_retried && task.retry.is_some_and(|(attempts, _)| retries < attempts) {
                     retries = retries.saturating_add(1);
                     next = place;
@@ -281,7 +281,7 @@ impl Job {
                 done.task_id, task.kind, done.outcome, done.reason
             ));
         }
-        let (route, end) = match done.outcome.as_str() {
+        let (route, end) = match &*done.outcome {
             "Succeeded" if code(done) == Some(0) => (task.success, Outcome::Succeeded),
             "Failed" if code(done) != Some(0) => (task.failure, Outcome::Failed),
             "TimedOut" => (task.failure, Outcome::TimedOut),

@@ -1,5 +1,7 @@
 //! The ports of the simulated machine: what they are asked, what they owe, and how they answer.
 
+use std::sync::Arc;
+
 use castellan_core::effect::{BrokerOrder, Effect, HttpOrder, LostOrder, ProcessOrder, StoreOrder, TreeSignal};
 use castellan_core::event::{
     BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, HttpReport, ProcessReport, StoreReport,
@@ -86,7 +88,7 @@ impl World<'_> {
                 if may_be_lost {
                     self.ledger.on_told(&record.run_id, record.outcome.is_some(), false);
                 } else {
-                    self.owed.push_back(Owed::Write(ticket, Box::new(record)));
+                    self.owed.push_back(Owed::Write(ticket, Box::new(Arc::unwrap_or_clone(record))));
                 }
             }
             Effect::Broker(BrokerOrder::Publish { payload, .. }) => self.on_publish(&payload)?,

@@ -15,8 +15,8 @@ fn record(number: usize) -> LogRecord {
     LogRecord {
         timestamp: "2026-01-01T00:00:00.000Z".to_owned(),
         level: Level::Information,
-        source: "Tool".to_owned(),
-        category: "Phase".to_owned(),
+        source: "Tool".into(),
+        category: "Phase".into(),
         message: format!("message {number}"),
         correlation_id: "c".to_owned(),
         context: "x\ny".to_owned(),

@@ -30,10 +30,9 @@ pub(super) fn told(story: &Story) -> Vec<String> {
         tell_end(run, &mut lines);
     }
     for published in story.published.iter().filter(|published| !published.lifecycle) {
-        lines.push(format!("published on {}: {}", published.topic, published.payload));
+        lines.push(format!("published on {}: {}", published.topic, published.value()));
     }
-    let odd =
-        story.steps.iter().filter(|step| matches!(step.kind.as_str(), "NotRun" | "Alternate" | "Denied" | "Anomaly"));
+    let odd = story.steps.iter().filter(|step| matches!(&*step.kind, "NotRun" | "Alternate" | "Denied" | "Anomaly"));
     lines.extend(odd.map(|step| format!("{}: {}", step.kind, step.message)));
     for task in &story.unused_assumptions {
         lines.push(format!("unused: what was assumed of '{task}' was never asked for; it started no program."));
@@ -45,7 +44,7 @@ pub(super) fn told(story: &Story) -> Vec<String> {
 fn details(steps: &[Step]) -> BTreeMap<&str, Details<'_>> {
     let mut found = BTreeMap::<&str, Details<'_>>::new();
     for step in steps {
-        let (name, said) = match step.kind.as_str() {
+        let (name, said) = match &*step.kind {
             "ConditionHeld" => ("condition", "the condition is "),
             "Substituted" => ("token", ""),
             "Merged" => ("merge", "merged "),

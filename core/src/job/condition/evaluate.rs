@@ -10,14 +10,13 @@ use serde_json::Value;
 
 use super::print::is_plain_name;
 use super::{Comparison, Evaluation, Expression, Operand};
+use crate::job::Lookup;
 use crate::job::finding::{quote, shorten};
-
-type Lookup<'l> = &'l dyn Fn(&str) -> Option<Value>;
 
 /// Characters of an explanation; a condition of thousands of terms is not explained to its end.
 const EXPLANATION_CHARS: usize = 2000;
 
-pub(super) fn evaluate(expression: &Expression, lookup: Lookup<'_>) -> Evaluation {
+pub(super) fn evaluate(expression: &Expression, lookup: Lookup<'_, '_>) -> Evaluation {
     let mut told = Told(String::with_capacity(EXPLANATION_ROOM));
     let holds = decide(expression, lookup, &mut told);
     Evaluation { holds, explanation: told.cut() }
@@ -27,7 +26,7 @@ pub(super) fn evaluate(expression: &Expression, lookup: Lookup<'_>) -> Evaluatio
 struct Told(String);
 
 /// Bytes that most explanations have at most.
-const EXPLANATION_ROOM: usize = 128;
+const EXPLANATION_ROOM: usize = 256;
 
 impl Told {
     /// Words of a term; a condition of thousands of terms tells its first ones.
@@ -48,7 +47,7 @@ impl Told {
 }
 
 /// Decides and writes down every term, so that also the ones that did not matter are seen.
-fn decide(expression: &Expression, lookup: Lookup<'_>, told: &mut Told) -> bool {
+fn decide(expression: &Expression, lookup: Lookup<'_, '_>, told: &mut Told) -> bool {
     match expression {
         Expression::Or(parts) => chain(parts, " || ", lookup, told).0,
         Expression::And(parts) => chain(parts, " && ", lookup, told).1,
@@ -83,7 +82,7 @@ fn decide(expression: &Expression, lookup: Lookup<'_>, told: &mut Told) -> bool 
 }
 
 /// Whether any and whether all of the parts hold; each part is looked at.
-fn chain(parts: &[Expression], separator: &str, lookup: Lookup<'_>, told: &mut Told) -> (bool, bool) {
+fn chain(parts: &[Expression], separator: &str, lookup: Lookup<'_, '_>, told: &mut Told) -> (bool, bool) {
     let (mut any, mut all) = (false, true);
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {
@@ -103,7 +102,7 @@ fn chain(parts: &[Expression], separator: &str, lookup: Lookup<'_>, told: &mut T
     (any, all)
 }
 
-fn grouped(inner: &Expression, lookup: Lookup<'_>, told: &mut Told) -> bool {
+fn grouped(inner: &Expression, lookup: Lookup<'_, '_>, told: &mut Told) -> bool {
     told.sign("(");
     let holds = decide(inner, lookup, told);
     told.sign(")");
@@ -111,18 +110,18 @@ fn grouped(inner: &Expression, lookup: Lookup<'_>, told: &mut Told) -> bool {
 }
 
 /// The value of an operand, written down as `name = value` or as the literal.
-fn operand<'v>(operand: &'v Operand, lookup: Lookup<'_>, told: &mut Told) -> Cow<'v, Value> {
+fn operand<'o, 'v: 'o>(operand: &'o Operand, lookup: Lookup<'_, 'v>, told: &mut Told) -> Cow<'o, Value> {
     match operand {
         Operand::Literal(value) => {
             told.tell(|text| show(value, text));
             Cow::Borrowed(value)
         }
-        Operand::Name(name) => Cow::Owned(named(name, lookup, told)),
+        Operand::Name(name) => named(name, lookup, told),
     }
 }
 
-fn named(name: &str, lookup: Lookup<'_>, told: &mut Told) -> Value {
-    let value = lookup(name).unwrap_or(Value::Null);
+fn named<'v>(name: &str, lookup: Lookup<'_, 'v>, told: &mut Told) -> Cow<'v, Value> {
+    let value = lookup(name).unwrap_or(Cow::Owned(Value::Null));
     told.tell(|text| {
         if is_plain_name(name) {
             text.push_str(name);
@@ -137,10 +136,16 @@ fn named(name: &str, lookup: Lookup<'_>, told: &mut Told) -> Value {
 
 /// A value as explanations show it: texts in quotation marks, everything cut and without control characters.
 fn show(value: &Value, text: &mut String) {
-    let mark = if value.is_string() { "\"" } else { "" };
-    text.push_str(mark);
-    shorten(&as_text(value), text);
-    text.push_str(mark);
+    match value {
+        Value::Null => text.push_str("null"),
+        Value::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
+        Value::String(value) => {
+            text.push('"');
+            shorten(value, text);
+            text.push('"');
+        }
+        Value::Number(_) | Value::Array(_) | Value::Object(_) => shorten(&as_text(value), text),
+    }
 }
 
 fn compare(left: &Value, comparison: Comparison, right: &Value, with_null: bool) -> bool {

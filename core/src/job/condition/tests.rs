@@ -1,5 +1,6 @@
 //! The grammar, what conditions are worth, and the texts that are no conditions.
 
+use std::borrow::Cow;
 use std::format;
 use std::string::{String, ToString};
 
@@ -8,8 +9,8 @@ use serde_json::{Value, json};
 use super::Condition;
 use crate::json::Json;
 
-fn context(name: &str) -> Option<Value> {
-    Some(match name {
+fn context(name: &str) -> Option<Cow<'static, Value>> {
+    Some(Cow::Owned(match name {
         "RiskLevel" => json!(70),
         "Small" => json!("7"),
         "Big" => json!("10"),
@@ -24,7 +25,7 @@ fn context(name: &str) -> Option<Value> {
         "Odd Name" => json!("odd"),
         "Output" => json!("42\n"),
         _ => return None,
-    })
+    }))
 }
 
 /// The value of an expression; its printed form must be the same condition.
@@ -169,12 +170,12 @@ fn explanations_show_the_values() {
     );
     assert_eq!(explain("exists UserName"), "exists UserName = \"bob\"");
     assert_eq!(explain("Output matches '^4'"), "Output = \"42\\n\" matches '^4'");
-    let long = |_: &str| Some(json!("x".repeat(300_000)));
+    let long = |_: &str| Some(Cow::Owned(json!("x".repeat(300_000))));
     let many = ["a == b"; 1000].join(" || ");
     assert!(Condition::parse_expression(&many).unwrap().evaluate(&long).explanation.chars().count() <= 2001);
     let matched = Condition::parse_expression("a matches 'x'").unwrap().evaluate(&long);
     assert!(!matched.holds && matched.explanation.contains("not tried"), "{matched:?}");
-    let mail = |_: &str| Some(json!("alice.b@example.com"));
+    let mail = |_: &str| Some(Cow::Owned(json!("alice.b@example.com")));
     assert!(Condition::parse_expression(r"a matches '^[\\w.+-]+@[\\w-]+\\.\\w+$'").unwrap().evaluate(&mail).holds);
 }
 

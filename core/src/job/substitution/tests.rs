@@ -1,5 +1,6 @@
 //! Tokens, literal braces, and the JSON texts that must come through unharmed.
 
+use std::borrow::Cow;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
@@ -8,15 +9,15 @@ use serde_json::{Value, json};
 use super::{TooLong, is_token_name, substitute};
 use crate::limits::SUBSTITUTED_BYTES;
 
-fn value(name: &str) -> Option<Value> {
-    match name {
-        "Name" => Some(json!("alice")),
-        "run-scanner.ExitCode" => Some(json!(0)),
-        "Deep" => Some(json!({"a": [1, true]})),
-        "Nothing" => Some(Value::Null),
-        "Tricky" => Some(json!("{Name}}}{{")),
-        _ => None,
-    }
+fn value(name: &str) -> Option<Cow<'static, Value>> {
+    Some(Cow::Owned(match name {
+        "Name" => json!("alice"),
+        "run-scanner.ExitCode" => json!(0),
+        "Deep" => json!({"a": [1, true]}),
+        "Nothing" => Value::Null,
+        "Tricky" => json!("{Name}}}{{"),
+        _ => return None,
+    }))
 }
 
 #[track_caller]
@@ -64,7 +65,7 @@ fn size_is_bounded() {
     let long = "x".repeat(SUBSTITUTED_BYTES);
     assert_eq!(substitute(&long, &value).map(|done| done.text.len()), Ok(SUBSTITUTED_BYTES));
     assert_eq!(substitute(&(long + "x"), &value), Err(TooLong));
-    let huge = |_: &str| Some(json!("y".repeat(SUBSTITUTED_BYTES / 2 + 1)));
+    let huge = |_: &str| Some(Cow::Owned(json!("y".repeat(SUBSTITUTED_BYTES / 2 + 1))));
     assert_eq!(substitute("{a}{b}", &huge), Err(TooLong));
     // Would take minutes if every brace were followed to the end of the text.
     assert_eq!(substitute(&"{a".repeat(1 << 19), &value), Err(TooLong));

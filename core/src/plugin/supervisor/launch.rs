@@ -1,5 +1,6 @@
 //! From a plugin definition to the process that carries it out.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -21,10 +22,11 @@ impl Supervisor {
             Vec::from([format!("{}/{path}", surroundings.agent_root), format!("{}/{path}", surroundings.plugin_root)])
         };
         let lookup = |name: &str| match name.to_ascii_lowercase().as_str() {
-            "keeperapibaseurl" => Some(surroundings.api_base_url().into()),
-            "pluginroot" => Some(surroundings.plugin_root.clone().into()),
-            lower => surroundings.path_variables.get(lower).cloned().map(Into::into),
+            "keeperapibaseurl" => Some(surroundings.api_base_url()),
+            "pluginroot" => Some(surroundings.plugin_root.clone()),
+            lower => surroundings.path_variables.get(lower).cloned(),
         };
+        let lookup = |name: &str| lookup(name).map(|text| Cow::Owned(text.into()));
         let mut arguments = Vec::with_capacity(self.definition.arguments.len());
         for argument in &self.definition.arguments {
             arguments.push(substitute(argument, &lookup).map_err(|error| error.to_string())?.text);

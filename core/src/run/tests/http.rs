@@ -109,7 +109,7 @@ fn what_an_answer_means() {
         let mut rig = calling(&members, json!({}));
         answered(&mut rig, status, "the body\n");
         let tasks = &rig.run.record().tasks;
-        assert_eq!((tasks[0].outcome.as_str(), tasks[0].exit_code), (outcome, Some(code)), "{expect} {status}");
+        assert_eq!((&*tasks[0].outcome, tasks[0].exit_code), (outcome, Some(code)), "{expect} {status}");
         assert_eq!((tasks[0].http_status, tasks[0].stdout.as_str()), (Some(status), "the body\n"));
         assert_eq!(tasks[1].command_line, ["echo", &code.to_string()]);
         assert_eq!(rig.value("ask.ExitCode"), Some(json!(code)));

@@ -91,7 +91,7 @@ fn what_a_run_keeps_is_bounded() {
     assert!((RUN_OUTPUT_BYTES - 4..RUN_OUTPUT_BYTES + 4096).contains(&kept), "{kept}");
     assert!(rig.run.record().tasks[19].stdout.contains("1048576 bytes left out"));
     for index in 0..500 {
-        rig.run.record.warn(format!("warning {index}"));
+        rig.run.record_mut().warn(format!("warning {index}"));
     }
     assert_eq!(rig.run.record().warnings.len(), RUN_WARNINGS);
 }

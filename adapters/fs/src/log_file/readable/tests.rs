@@ -5,8 +5,8 @@ fn check(message: &str, context: &str, colour: bool, expect: &str) {
     let record = LogRecord {
         timestamp: "2026-01-02T03:04:05.678Z".to_owned(),
         level: Level::Warning,
-        source: "s".to_owned(),
-        category: "c".to_owned(),
+        source: "s".into(),
+        category: "c".into(),
         message: message.to_owned(),
         correlation_id: String::new(),
         context: context.to_owned(),
