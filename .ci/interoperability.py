@@ -27,52 +27,8 @@ PATIENCE = 60.0
 # The agent promises to be gone this long after SIGTERM.
 STOP_LIMIT = 10.0
 
-# What a probe job's task runs: a program as an integrator writes it, told by its arguments what to do.
-PROBER = '''#!/usr/bin/env python3
-import argparse, json, os, ssl, sys, threading, urllib.request
-import paho.mqtt.client as mqtt
-
-args = argparse.ArgumentParser()
-args.add_argument("--keeper-api-base", required=True)
-args.add_argument("--publish", action="append", default=[])
-args.add_argument("--expect")
-args = args.parse_args()
-
-tls = ssl.create_default_context()
-tls.check_hostname = False
-tls.verify_mode = ssl.CERT_NONE
-url = f"{args.keeper_api_base}/api/PluginSettings/KeeperPrivilegeManager"
-with urllib.request.urlopen(url, context=tls, timeout=10) as answer:
-    settings = json.load(answer)
-
-ready, done, got = threading.Event(), threading.Event(), []
-client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5,
-                     client_id=f"{os.environ['KEEPER_JOB_ID']}_Prober_{os.getpid()}")
-client.tls_set_context(tls)
-
-def on_connect(c, _u, _f, reason, _p):
-    if reason == 0:
-        c.subscribe([("EchoBridge/Responses/+", 1)])
-
-def on_message(_c, _u, message):
-    got.append([message.topic, message.payload.decode()])
-    if message.topic == args.expect:
-        done.set()
-
-client.on_connect, client.on_message = on_connect, on_message
-client.on_subscribe = lambda c, u, mid, reasons, p: ready.set()
-client.connect(settings["broker.host"], int(settings["broker.port"]), keepalive=30)
-client.loop_start()
-if not ready.wait(20):
-    sys.exit("no SUBACK")
-for topic in args.publish:
-    client.publish(topic, f"hello on {topic}", qos=1).wait_for_publish(20)
-if args.expect and not done.wait(20):
-    sys.exit(f"nothing came on {args.expect}; got {got}")
-client.disconnect()
-client.loop_stop()
-print(json.dumps({"got": got}))
-'''
+# Programs as integrators write them, told by their arguments what to do; each becomes `Jobs/bin/NAME/NAME`.
+PROGRAMS = pathlib.Path(__file__).parent / "programs"
 
 
 def until(what, condition):
@@ -158,6 +114,12 @@ class Agent:
         assert run["status"] == "running", run
         return run if run["tasks"] and run["tasks"][-1]["pid"] else None
 
+    def install(self, name):
+        program = self.root / "Jobs/bin" / name / name
+        program.parent.mkdir()
+        shutil.copyfile(PROGRAMS / name, program)
+        program.chmod(0o755)
+
     def log(self):
         lines = (self.root / "state/logs/agent.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
@@ -179,6 +141,13 @@ def probe_job(job, *arguments):
                 "allowedPublications": ["KeeperLogger", f"Jobs/{job}/events", "EchoBridge/Commands/ping", "EchoBridge/Commands/crash"],
                 "allowedSubscriptions": ["EchoBridge/Responses/+"]},
             "tasks": [is_program("Prober", "--keeper-api-base={KeeperApiBaseUrl}", *arguments)]}
+
+
+def topic_job(job, program, *arguments):
+    """A job that has a topic tree of its own."""
+    task = {**is_program(program, *arguments), "mergeStdoutJsonIntoContext": program == "Returner"}
+    topics = {"allowedPublications": [f"{job}/#"], "allowedSubscriptions": [f"{job}/#"]}
+    return {"id": job, "mqttTopics": topics, "tasks": [task]}
 
 
 class Story:
@@ -236,10 +205,7 @@ class Story:
         assert not (self.agent.root / "Jobs/probe-ping.json").exists()
 
     def a_posted_job_asks_the_plugin_and_hears_its_answer(self):
-        program = self.agent.root / "Jobs/bin/Prober/Prober"
-        program.parent.mkdir()
-        program.write_text(PROBER)
-        program.chmod(0o755)
+        self.agent.install("Prober")
         job = probe_job("probe-ping", "--publish=EchoBridge/Commands/ping", "--expect=EchoBridge/Responses/ping")
         status, body = self.agent.call("POST", "/api/Jobs", job)
         assert status == 201, (status, body)
@@ -261,6 +227,24 @@ class Story:
         assert denials[0]["component"] == "job:probe-denied" and denials[0]["pid"] == run["tasks"][0]["pid"], denials
         assert denials[0]["declaration"] == {"file": "Jobs/probe-denied.json", "pointer": "/mqttTopics/allowedPublications/-",
                                              "value": "EchoBridge/Responses/forged"}, denials
+
+    def a_session_goes_on_after_a_lost_connection_in_both_versions(self):
+        self.agent.install("Returner")
+        status, body = self.agent.call("POST", "/api/Jobs", topic_job("returner", "Returner", "--keeper-api-base={KeeperApiBaseUrl}"))
+        assert status == 201, (status, body)
+        run = self.agent.run("returner")
+        assert run["status"] == "Succeeded", run
+        exactly_once = ["one", "two", "three"]
+        assert run["context"]["got"] == {"3.1.1": exactly_once, "5.0": exactly_once}, run
+
+    def mosquittos_own_clients_work_in_both_versions(self):
+        self.agent.install("Mosquitto")
+        arguments = (str(self.agent.ports["mqtt"]), str(self.agent.root / "state/ca.pem"))
+        status, body = self.agent.call("POST", "/api/Jobs", topic_job("mosquitto", "Mosquitto", *arguments))
+        assert status == 201, (status, body)
+        run = self.agent.run("mosquitto")
+        assert run["status"] == "Succeeded", run
+        assert run["tasks"][0]["stdout"].split() == ["over", "mqttv311", "over", "mqttv5"], run
 
     def a_plugin_that_crashes_is_started_again(self):
         before = self.agent.plugin()

@@ -1,17 +1,18 @@
 //! Access control on topics: what a component may publish and subscribe, and which declaration would have allowed the rest.
 
 pub mod client_id;
+mod filter_set;
 mod grant;
 pub mod topic;
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use serde::Serialize;
 
 use crate::id::{Component, RunId, SpawnId};
 use crate::why::Explanation;
+pub use filter_set::FilterSet;
 use topic::TopicFilter;
 
 /// Who a connection is, as the registry knows it; never as the client says.
@@ -46,9 +47,9 @@ pub struct Grant {
     /// Who it is for.
     pub subject: Subject,
     /// Filters whose topics may be published (`allowedPublications`, `metadata.mqttTopics.publish`).
-    pub publish: Vec<TopicFilter>,
+    pub publish: FilterSet,
     /// Filters that may be subscribed (`allowedSubscriptions`, `metadata.mqttTopics.subscribe`).
-    pub subscribe: Vec<TopicFilter>,
+    pub subscribe: FilterSet,
     /// A plugin's own subscription, always allowed.
     pub primary: Option<PrimarySubscription>,
     /// Why the lists above are empty although the component declares topics: the client id has the wrong form.

@@ -41,7 +41,8 @@
 //! - `Connected` and `Disconnected` come in pairs. `Stopped` comes once, after the last connection is gone or
 //!   [`STOP_MILLIS`] are over; nothing follows it.
 //! - A client id has one connection. Only the same process takes it over.
-//! - No queue grows beyond its bound, nor all together beyond [`QUEUED_BYTES`]; what is dropped is counted and reported.
+//! - No queue grows beyond its bound, nor all together beyond [`QUEUED_BYTES`]; what is dropped is counted and reported. A few
+//!   sessions that hoard leave room for the others.
 //!
 //! What it deliberately does not do: decide who a client is (the agent does, from the registry); encode and decode packets (the
 //! shell's protocol library does); keep sessions over a stop of the agent.
@@ -108,6 +109,10 @@ pub const TOPIC_ALIASES: u16 = 64;
 pub const WRITE_WINDOW_BYTES: usize = 64 << 10;
 /// What waits for all clients together may cost, bytes, each message counted once for each of its receivers.
 pub const QUEUED_BYTES: usize = 64 << 20;
+/// How much of it is for whoever comes first. The rest is shared out evenly, so that those who do not read cannot take it all.
+const FIRST_COME_BYTES: usize = QUEUED_BYTES / 2;
+/// Characters of a reason string: a topic name can be longer than a packet may be, and an answer must fit.
+const REASON_CHARACTERS: usize = 1000;
 /// Topics whose messages are also handed to the agent (contract section 5).
 pub const WATCHED_TOPICS: [&str; 3] = ["KeeperLogger", "EventMessages", "JobService"];
 
@@ -182,6 +187,10 @@ impl Broker {
     /// Takes one event and appends what must be done.
     pub fn handle(&mut self, now: Now, event: BrokerEvent, effects: &mut BrokerEffects) {
         let now = now.monotonic;
+        if self.stop == Stop::Stopped {
+            after_the_end(&event, effects);
+            return;
+        }
         match event {
             BrokerEvent::ConnectReceived { connection, connect, peer } => {
                 self.on_connect(now, connection, connect, *peer, effects);
@@ -192,7 +201,10 @@ impl Broker {
                     self.on_flushed(now, id, effects);
                 }
             }
-            BrokerEvent::ConnectionLost { connection, reason } => self.on_lost(now, connection, reason, effects),
+            BrokerEvent::ConnectionLost { connection, reason } => {
+                self.on_lost(now, connection, reason, effects);
+                self.bound_offline(now, effects);
+            }
             BrokerEvent::AllConnectionsLost => self.on_all_lost(now, effects),
             BrokerEvent::Ordered(order) => self.on_order(now, order, effects),
             BrokerEvent::DeadlineReached => self.on_deadline(now, effects),
@@ -265,9 +277,11 @@ impl Broker {
     /// Closes a connection that was silent for too long, or looks again when it could have been (MQTT 5.0 3.1.2.10).
     fn check_keep_alive(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
         let link = self.sessions.get(&id).and_then(|session| session.link.as_ref());
-        let Some((heard, patience)) = link.and_then(|link| Some((link.heard, link.patience_millis?))) else {
+        let Some((link, patience)) = link.and_then(|link| Some((link, link.patience_millis?))) else {
             return;
         };
+        // While the peer does not read, the shell does not read either and hears nothing; it closes the peer by itself.
+        let heard = if link.is_blocked() { now } else { link.heard };
         let end = heard.plus_millis(patience);
         if end > now {
             self.timers.set(Timer::KeepAlive(id), end);
@@ -279,5 +293,20 @@ impl Broker {
     /// When to call [`Broker::handle`] with `DeadlineReached`, unless something else happens before.
     pub fn next_deadline(&self) -> Option<Deadline> {
         self.timers.next()
+    }
+}
+
+/// Nothing is reported after the end. A shell that failed before it had performed the end is told once more.
+fn after_the_end(event: &BrokerEvent, effects: &mut BrokerEffects) {
+    match event {
+        BrokerEvent::AllConnectionsLost => effects.push(BrokerEffect::Finish),
+        BrokerEvent::DeadlineReached => {}
+        BrokerEvent::ConnectReceived { .. }
+        | BrokerEvent::Received { .. }
+        | BrokerEvent::Flushed { .. }
+        | BrokerEvent::ConnectionLost { .. }
+        | BrokerEvent::Ordered(_) => {
+            effects.push(BrokerEffect::Anomaly(String::from("an event came after the broker's end.")));
+        }
     }
 }

@@ -226,9 +226,9 @@ pub enum BrokerOrder {
         /// Whose.
         component: Component,
         /// New lists; the subject of each connection stays.
-        publish: Vec<crate::acl::topic::TopicFilter>,
+        publish: crate::acl::FilterSet,
         /// New lists.
-        subscribe: Vec<crate::acl::topic::TopicFilter>,
+        subscribe: crate::acl::FilterSet,
         /// New primary subscription.
         primary: Option<crate::acl::PrimarySubscription>,
     },

@@ -62,8 +62,9 @@ pub const REGISTRY_ENTRIES: usize = 10_000;
 pub const LIST_ENTRIES: usize = 1000;
 /// Findings that one document may cause; the last one then says how many more there are.
 pub const FINDINGS: usize = 100;
-/// Bytes of a compiled regular expression in a condition, so that a short pattern cannot become a huge machine.
-pub const PATTERN_BYTES: usize = 128 << 10;
+/// Bytes of a compiled regular expression in a condition, so that a short pattern cannot become a huge machine. `regex` makes a second
+/// machine of it where another crate of the build asks for its speed features; a usual mail address fits then, too.
+pub const PATTERN_BYTES: usize = 256 << 10;
 /// Bytes of a compiled regular expression times bytes of the text it is held against: time grows with both. At most about half a
 /// second, for patterns written to be slow; 256 KiB of text for simple ones.
 pub const MATCHING_WORK: usize = 1 << 30;

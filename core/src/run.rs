@@ -48,6 +48,7 @@ mod http;
 mod launch;
 mod message;
 mod origin;
+mod output;
 mod phase;
 mod progress;
 mod publishing;
@@ -67,11 +68,11 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
 use crate::effect::{ProcessOrder, StoreOrder};
-use crate::event::{Captured, ExecutableFacts, ExitStatus};
+use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, JobId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
 use crate::log_message::Level;
-use crate::program::{self, Fit, Unfit};
+use crate::program::Fit;
 use crate::time::Deadline;
 use crate::turn::Turn;
 use context::Context;
@@ -80,8 +81,8 @@ pub(crate) use http::OwnCall;
 pub(crate) use launch::query;
 pub(crate) use message::{FiredEvent, JobRequest, Request};
 pub(crate) use origin::{Admitted, Chain, Origin};
+use output::Room;
 use phase::{Live, Phase};
-use record::Room;
 use routing::Next;
 use saving::Saving;
 use secret::Secrets;
@@ -282,14 +283,6 @@ impl Run {
         (live.spawn == spawn).then_some(live)
     }
 
-    /// How the file of the task in hand is executed, or why it is not.
-    pub(crate) fn fit(&self, executable: &ExecutableFacts) -> Result<Fit, Unfit> {
-        match self.phase.live().and_then(|live| self.job.tasks.get(live.index)) {
-            Some(task) => program::of_task(task, executable),
-            None => program::by_file(executable).map(|()| Fit::DIRECTLY),
-        }
-    }
-
     /// The process exists and waits for what it becomes; an error says why it must not run.
     pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, fit: Result<Fit, String>, turn: &mut Turn<'_>) {
         let Some(live) = self.awaited(spawn).cloned() else { return self.anomaly("a prepared process", turn) };
@@ -354,8 +347,8 @@ impl Run {
         let (live, status) = (live.clone(), *status);
         let (end, reason) = live.judge(status);
         // What the task merged may be a new secret, so it counts before anything is recorded.
-        self.remember(live.index, status, &record::text(stdout), turn);
-        let (stdout, stderr) = (record::masked(stdout, &self.secrets), record::masked(stderr, &self.secrets));
+        self.remember(live.index, status, &output::text(stdout), turn);
+        let (stdout, stderr) = (output::masked(stdout, &self.secrets), output::masked(stderr, &self.secrets));
         Arc::make_mut(&mut self.record).set_result(status, stdout, stderr, &mut self.room);
         let next = self.task_ended(live.index, end, reason, &live, turn);
         self.advance(next, turn);

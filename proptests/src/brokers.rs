@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use castellan_core::acl::topic::TopicFilter;
-use castellan_core::acl::{Grant, PrimarySubscription, Subject};
+use castellan_core::acl::{FilterSet, Grant, PrimarySubscription, Subject};
 use castellan_core::broker::BrokerEvent;
 use castellan_core::broker::message::{Publication, QoS};
 use castellan_core::broker::packet::{
@@ -189,10 +189,12 @@ pub fn grant(number: u8, lists: &Lists, withheld: bool) -> Grant {
     let subject = Subject { component, run: None, spawn: spawn(number), pid, client_id };
     if withheld {
         let withheld = Some(Explanation::new("Wrong form.", "It is a test.", "Nothing."));
-        return Grant { subject, publish: vec![], subscribe: vec![], primary: None, withheld };
+        let nothing = FilterSet::default;
+        return Grant { subject, publish: nothing(), subscribe: nothing(), primary: None, withheld };
     }
     let Lists { publish, subscribe, primary: topic } = lists.clone();
-    Grant { subject, publish, subscribe, primary: topic.as_ref().map(primary), withheld: None }
+    let primary = topic.as_ref().map(primary);
+    Grant { subject, publish: publish.into(), subscribe: subscribe.into(), primary, withheld: None }
 }
 
 /// QoS 1 and 2 messages that a client of these laws takes at a time: few, so that others wait.
@@ -275,8 +277,8 @@ impl Script {
                 let primary = topic.as_ref().map(primary);
                 BrokerEvent::Ordered(BrokerOrder::Regrant {
                     component: component(*number),
-                    publish,
-                    subscribe,
+                    publish: publish.into(),
+                    subscribe: subscribe.into(),
                     primary,
                 })
             }

@@ -10,7 +10,7 @@
 
 use castellan_core::acl::client_id::{self, Judgement, PID_MAX};
 use castellan_core::acl::topic::{TopicFilter, TopicName};
-use castellan_core::acl::{Decision, Grant, PrimarySubscription, Subject};
+use castellan_core::acl::{Decision, FilterSet, Grant, PrimarySubscription, Subject};
 use castellan_core::id::{Component, JobId, PluginId, SpawnId};
 use castellan_proptests::laws::config;
 use castellan_proptests::topics::{all_filters, all_topics, filter, matches, topic};
@@ -61,7 +61,12 @@ fn grant(publish: Vec<TopicFilter>, subscribe: Vec<TopicFilter>, primary: Option
     let component = Component::Plugin(PluginId::parse("P").unwrap());
     let subject = Subject { component, run: None, spawn: SpawnId(1), pid: 7, client_id: String::from("P_7") };
     let primary = primary.map(|topic| PrimarySubscription { topic, qos: 2, clean_session: true });
-    Grant { subject, publish, subscribe, primary, withheld: None }
+    Grant { subject, publish: publish.into(), subscribe: subscribe.into(), primary, withheld: None }
+}
+
+fn with(declared: &FilterSet, value: &str) -> FilterSet {
+    let more = TopicFilter::parse(value).unwrap();
+    declared.iter().cloned().chain([more]).collect::<Vec<_>>().into()
 }
 
 fn may_publish(grant: &Grant, topic: &TopicName) -> bool {
@@ -130,18 +135,25 @@ proptest! {
         prop_assert!(!may_subscribe(&less, &asked) || !asked.matches(&topic) || less.may_receive(&topic));
     }
 
+    /// A set of filters matches what one of them matches.
+    #[test]
+    fn a_set_matches_what_one_of_its_filters_does(declared in vec(filter(3), 0..5), topic in topic(3)) {
+        let expect = declared.iter().any(|filter| matches(filter.as_str(), &topic.to_string()));
+        prop_assert_eq!(FilterSet::from(declared).matches(&topic), expect);
+    }
+
     /// The declaration that a denial names would have allowed it.
     #[test]
     fn the_declaration_named_is_the_cure(publish in vec(filter(3), 0..3), topic in topic(3), asked in filter(3)) {
         let grant = grant(publish, vec![], None);
         if let Decision::Deny(denial) = grant.decide_publish(&topic) {
-            let mut cured = grant.clone();
-            cured.publish.push(TopicFilter::parse(&denial.declaration.unwrap().value).unwrap());
+            let publish = with(&grant.publish, &denial.declaration.unwrap().value);
+            let cured = Grant { publish, ..grant.clone() };
             prop_assert!(may_publish(&cured, &topic));
         }
         if let Decision::Deny(denial) = grant.decide_subscribe(&asked) {
-            let mut cured = grant;
-            cured.subscribe.push(TopicFilter::parse(&denial.declaration.unwrap().value).unwrap());
+            let subscribe = with(&grant.subscribe, &denial.declaration.unwrap().value);
+            let cured = Grant { subscribe, ..grant };
             prop_assert!(may_subscribe(&cured, &asked));
         }
     }

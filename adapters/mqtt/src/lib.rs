@@ -1,5 +1,5 @@
 //! The MQTT broker's shell: MQTT 3.1.1 and 5.0 over TLS on ntex-mqtt, on a thread of its own, around the core's
-//! [`Broker`](castellan_core::broker::Broker) machine; and a small blocking client ([`client`]).
+//! [`Broker`] machine; and a small blocking client ([`client`]).
 //!
 //! It carries facts and orders: accepts connections, asks who is at the other end, does TLS and the protocol's packets,
 //! and performs what the machine says. It decides nothing about permissions.
@@ -131,6 +131,7 @@ fn live(config: BrokerConfig, orders: &Receiver<BrokerOrder>) {
         listener: RefCell::new(Some(listener)),
         outbox: Rc::new(Outbox::new(events)),
         last_connection: Cell::new(0),
+        effects: RefCell::default(),
     });
     for panics in 0..=RESTARTS {
         let (kept, house, orders) = (Rc::clone(&kept), house.clone(), orders.clone());

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub(crate) struct Kept {
     pub(crate) listener: RefCell<Option<TcpListener>>,
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) last_connection: Cell<u64>,
+    /// What the machine has ordered and nobody has performed yet.
+    pub(crate) effects: RefCell<VecDeque<BrokerEffect>>,
 }
 
 /// The shell.
@@ -53,6 +56,12 @@ pub(crate) struct Shell {
     listening: Sender<()>,
     running: Sender<()>,
     pub(crate) waiting: accept::Waiting,
+}
+
+impl Kept {
+    fn next_effect(&self) -> Option<BrokerEffect> {
+        self.effects.borrow_mut().pop_front()
+    }
 }
 
 /// The life of one shell: to the end of the broker, or to a panic.
@@ -132,7 +141,8 @@ impl Shell {
             let now = (self.clock)();
             let mut effects = BrokerEffects::new();
             self.kept.broker.borrow_mut().handle(now, event, &mut effects);
-            for effect in effects {
+            self.kept.effects.borrow_mut().extend(effects);
+            while let Some(effect) = self.kept.next_effect() {
                 self.perform(effect, &mut events);
             }
         }
@@ -183,9 +193,13 @@ impl Shell {
         if matches!(packet, Outgoing::ConnectAck(_)) {
             link.open();
         }
+        let is_first = matches!(packet, Outgoing::ConnectAck(_));
         // Only a packet that this client cannot take fails here (MQTT 5.0 3.1.2.11.4); a broken connection is found when it is read.
         if let Err(error) = link.io.encode(packet, &*link.wire) {
             log::warn!("a packet for connection {connection} was not sent: {error}");
+            if is_first {
+                link.io.close();
+            }
         }
     }
 
@@ -203,7 +217,13 @@ impl Shell {
         ntex_rt::spawn(async move {
             match io.write_ready().await {
                 Ok(()) => shell.drive(BrokerEvent::Flushed { connection }),
-                Err(error) => log::debug!("connection {connection} ended while much waited for it: {error}"),
+                // The library leaves a connection open whose peer has not read in time. One that is closed already may still say why.
+                Err(error) => {
+                    log::debug!("connection {connection} ends while much waits for it: {error}");
+                    if error.kind() == ErrorKind::TimedOut {
+                        io.terminate();
+                    }
+                }
             }
         });
     }

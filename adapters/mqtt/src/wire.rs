@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::num::NonZeroU32;
 
 use castellan_core::broker::packet::{Connect, Incoming, Outgoing, ReasonCode, Version};
 use ntex_bytes::{BytePages, BytesMut};
@@ -105,7 +106,13 @@ impl Decoder for Wire {
                 },
                 Self::V5(codec, begun) => match codec.decode(source)? {
                     None => return Ok(None),
-                    Some(v5::codec::Decoded::Packet(packet, _)) => Some(packets5::frame(packet)),
+                    Some(v5::codec::Decoded::Packet(packet, _)) => {
+                        if let v5::codec::Packet::Connect(connect) = &packet {
+                            // 0 is no limit; the library never leaves it in a CONNECT.
+                            codec.set_max_outbound_size(connect.max_packet_size.map_or(0, NonZeroU32::get));
+                        }
+                        Some(packets5::frame(packet))
+                    }
                     Some(v5::codec::Decoded::Publish(publish, payload, _)) => {
                         if whole(publish.payload_size, payload.len()) {
                             Some(packets5::publish(&publish, &payload))

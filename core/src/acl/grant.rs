@@ -15,7 +15,7 @@ mod tests;
 impl Grant {
     /// Whether this client may publish to `topic` (seed 000).
     pub fn decide_publish(&self, topic: &TopicName) -> Decision {
-        if !is_brokers_own(topic.as_str()) && self.publish.iter().any(|declared| declared.matches(topic)) {
+        if !is_brokers_own(topic.as_str()) && self.publish.matches(topic) {
             return Decision::Allow;
         }
         Decision::Deny(Box::new(self.denial(Action::Publish, topic.as_str())))
@@ -33,8 +33,7 @@ impl Grant {
 
     /// Whether a message on `topic` may still be delivered to this client; it guards what waits in its queue.
     pub fn may_receive(&self, topic: &TopicName) -> bool {
-        let primary = self.primary.iter().map(|primary| &primary.topic);
-        self.subscribe.iter().chain(primary).any(|declared| declared.matches(topic))
+        self.subscribe.matches(topic) || self.primary.as_ref().is_some_and(|primary| primary.topic.matches(topic))
     }
 
     fn denial(&self, action: Action, target: &str) -> Denial {

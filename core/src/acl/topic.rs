@@ -46,7 +46,7 @@ impl TopicName {
     }
 
     /// Its levels; there is at least one, and levels may be empty.
-    pub fn levels(&self) -> impl Iterator<Item = &str> {
+    pub fn levels(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.split('/')
     }
 

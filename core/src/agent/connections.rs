@@ -4,13 +4,10 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
-use alloc::vec;
-use alloc::vec::Vec;
 
 use super::Agent;
 use crate::acl::client_id::{self, Judgement};
-use crate::acl::topic::TopicFilter;
-use crate::acl::{Action, Denial, Grant, PrimarySubscription, Subject};
+use crate::acl::{Action, Denial, FilterSet, Grant, PrimarySubscription, Subject};
 use crate::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict, Effects};
 use crate::event::BrokerReport;
 use crate::id::{Component, ConnectionId};
@@ -20,7 +17,7 @@ use crate::trust::{Identity, PeerFacts, RefusalKind};
 use crate::why::Explanation;
 
 /// What may be published, what may be subscribed, and a plugin's own subscription.
-type Permissions = (Vec<TopicFilter>, Vec<TopicFilter>, Option<PrimarySubscription>);
+type Permissions = (FilterSet, FilterSet, Option<PrimarySubscription>);
 
 impl Agent {
     pub(super) fn on_broker(&mut self, now: Now, report: BrokerReport, effects: &mut Effects) {
@@ -121,7 +118,7 @@ impl Agent {
     fn grant(&self, identity: Identity, pid: u32, client_id: &str, withheld: Option<Explanation>) -> Grant {
         let Identity { spawn, component, run, .. } = identity;
         let permissions = if withheld.is_some() { None } else { self.permissions(&component) };
-        let (publish, subscribe, primary) = permissions.unwrap_or_else(|| (vec![], vec![], None));
+        let (publish, subscribe, primary) = permissions.unwrap_or_default();
         let subject = Subject { component, run, spawn, pid, client_id: client_id.to_string() };
         Grant { subject, publish, subscribe, primary, withheld }
     }
@@ -132,10 +129,14 @@ impl Agent {
             Component::Job(id) => self
                 .catalog
                 .find(id.as_str())
-                .map(|job| (job.allowed_publications.clone(), job.allowed_subscriptions.clone(), None)),
+                .map(|job| (job.allowed_publications.clone().into(), job.allowed_subscriptions.clone().into(), None)),
             Component::Plugin(id) => self.plugins.get(id).filter(|plugin| !plugin.retired).map(|plugin| {
                 let definition = &plugin.definition;
-                (definition.publish.clone(), definition.subscribe.clone(), Some(definition.subscription.clone()))
+                (
+                    definition.publish.clone().into(),
+                    definition.subscribe.clone().into(),
+                    Some(definition.subscription.clone()),
+                )
             }),
         }
     }

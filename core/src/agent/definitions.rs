@@ -8,6 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Agent, LastRun};
+use crate::acl::FilterSet;
 use crate::acl::topic::TopicFilter;
 use crate::api::view::{LoadReport, RefusedFile};
 use crate::effect::{BrokerOrder, Effects, StoreOrder};
@@ -169,8 +170,8 @@ impl Agent {
         if supervisor.has_tree() && former.document != definition.document {
             self.desk.turn(now, effects).broker(BrokerOrder::Regrant {
                 component: Component::Plugin(id.clone()),
-                publish: definition.publish.clone(),
-                subscribe: definition.subscribe.clone(),
+                publish: definition.publish.clone().into(),
+                subscribe: definition.subscribe.clone().into(),
                 primary: Some(definition.subscription.clone()),
             });
         }
@@ -188,7 +189,12 @@ impl Agent {
         let mut turn = self.desk.turn(now, effects);
         turn.log_about(Level::Warning, "PluginRemoved", format!("Plugin {id} is out of service."), Some(&component));
         if plugin.has_tree() {
-            turn.broker(BrokerOrder::Regrant { component, publish: vec![], subscribe: vec![], primary: None });
+            turn.broker(BrokerOrder::Regrant {
+                component,
+                publish: FilterSet::default(),
+                subscribe: FilterSet::default(),
+                primary: None,
+            });
         }
         plugin.stop(&mut turn);
     }
@@ -275,6 +281,7 @@ impl Agent {
     ) {
         if self.runs.values().any(|run| run.job.id == *id) {
             let component = Component::Job(id.clone());
+            let (publish, subscribe) = (publish.into(), subscribe.into());
             self.desk.turn(now, effects).broker(BrokerOrder::Regrant { component, publish, subscribe, primary: None });
         }
     }

@@ -3,7 +3,6 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 
 use super::Agent;
 use super::answers::Pending;
@@ -97,7 +96,7 @@ impl Agent {
             self.desk.turn(now, effects).broker(BrokerOrder::Revoke { spawn });
         }
         for component in core::mem::take(&mut self.losses.regrants) {
-            let (publish, subscribe, primary) = self.permissions(&component).unwrap_or_else(|| (vec![], vec![], None));
+            let (publish, subscribe, primary) = self.permissions(&component).unwrap_or_default();
             let order = BrokerOrder::Regrant { component, publish, subscribe, primary };
             self.desk.turn(now, effects).broker(order);
         }

@@ -10,7 +10,7 @@ use super::effect::{BrokerEffect, BrokerEffects};
 use super::packet::ReasonCode;
 use super::publishing::sum_of_denials;
 use super::session::SessionId;
-use super::timers::Timer;
+use super::timers::{Timer, Timers};
 use super::{Broker, OFFLINE_SESSIONS, REVOKE_GRACE_MILLIS, STOP_MILLIS, Stop};
 use crate::acl::Action;
 use crate::event::BrokerReport;
@@ -130,12 +130,12 @@ impl Broker {
         self.timers.set(Timer::Stop, now.plus_millis(STOP_MILLIS));
         effects.push(BrokerEffect::CloseListener);
         self.refuse_held(effects);
+        // Nobody is left to read a will.
+        for session in self.sessions.values_mut() {
+            session.will = None;
+        }
         let connected: Vec<_> = self.connections.values().copied().collect();
         for id in connected {
-            // Nobody is left to read a will.
-            if let Some(session) = self.sessions.get_mut(&id) {
-                session.will = None;
-            }
             self.close(now, id, ReasonCode::ServerShuttingDown, effects);
         }
         self.finish_stop(effects);
@@ -153,7 +153,7 @@ impl Broker {
     fn finish_stop(&mut self, effects: &mut BrokerEffects) {
         if self.stop == Stop::Closing && self.closing.is_empty() {
             self.stop = Stop::Stopped;
-            self.timers.clear(Timer::Stop);
+            self.timers = Timers::default();
             effects.push(BrokerEffect::from(BrokerReport::Stopped));
             effects.push(BrokerEffect::Finish);
         }
@@ -198,6 +198,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        session.left_at = Some(now);
         let subject = session.grant.subject.clone();
         effects.extend(sum_of_denials(&subject, session.denials.take_rest()));
         effects.push(BrokerEffect::from(BrokerReport::Disconnected { subject, reason }));
@@ -212,15 +213,16 @@ impl Broker {
             return;
         }
         self.timers.set(Timer::Expiry(id), now.plus_seconds(u64::from(expiry_seconds)));
-        self.bound_offline(now, effects);
     }
 
-    /// Ends the session that has waited longest where too many wait.
-    fn bound_offline(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
+    /// Ends the session that has waited longest where too many wait. A failure of the shell makes all of them wait at once; their
+    /// clients get the time to come back.
+    pub(super) fn bound_offline(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
         if self.sessions.len().saturating_sub(self.connections.len()) <= OFFLINE_SESSIONS {
             return;
         }
-        let oldest = self.sessions.iter().find(|(_, session)| session.link.is_none());
+        let offline = self.sessions.iter().filter(|(_, session)| session.link.is_none());
+        let oldest = offline.min_by_key(|(_, session)| session.left_at);
         if let Some((id, client_id)) = oldest.map(|(id, session)| (*id, session.client_id.clone())) {
             effects.push(BrokerEffect::Anomaly(format!(
                 "the session of '{client_id}' ends before its time: at most {OFFLINE_SESSIONS} wait for their clients."
@@ -236,9 +238,10 @@ impl Broker {
         let Some(mut session) = self.sessions.remove(&id) else {
             return;
         };
-        for timer in [Timer::Will(id), Timer::Expiry(id)] {
+        for timer in [Timer::Will(id), Timer::Expiry(id), Timer::Denials(id)] {
             self.timers.clear(timer);
         }
+        effects.extend(sum_of_denials(&session.grant.subject, session.denials.take_rest()));
         if self.client_ids.get(&session.client_id) == Some(&id) {
             self.client_ids.remove(&session.client_id);
         }
@@ -250,7 +253,9 @@ impl Broker {
         if lost > 0 {
             effects.push(BrokerEffect::from(self.dropped(session.grant.subject.clone(), lost, false)));
         }
-        for delivery in session.take_shared() {
+        // In a stop the others go too.
+        let shared = if self.stop == Stop::Running { session.take_shared() } else { Vec::new() };
+        for delivery in shared {
             self.share_again(now, delivery, effects);
         }
     }

@@ -7,7 +7,9 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use super::effect::{BrokerEffect, BrokerEffects};
+use super::message::Publication;
 use super::packet::{Connect, ConnectAck, Outgoing, ReasonCode, Version, Will};
+use super::publishing::reason_string;
 use super::session::{Link, Session, SessionId};
 use super::timers::Timer;
 use super::{
@@ -50,9 +52,12 @@ impl Broker {
             return;
         }
         if connect.has_authentication_method {
-            let note =
-                String::from("Enhanced authentication is not offered; connect without an authentication method.");
-            self.refuse(connection, ConnectRefusal::BadAuthenticationMethod, note, effects);
+            let explanation = Explanation::new(
+                "The connection is refused.",
+                "Enhanced authentication is not offered.",
+                "Connect without an authentication method.",
+            );
+            self.refuse(connection, ConnectRefusal::BadAuthenticationMethod, &explanation, effects);
             return;
         }
         let client_id = connect.client_id.clone();
@@ -85,7 +90,7 @@ impl Broker {
         match verdict {
             ConnectVerdict::Accept(grant) => self.accept(now, connection, *connect, grant, effects),
             ConnectVerdict::Refuse { reason, explanation } => {
-                self.refuse(connection, reason, explanation.to_string(), effects);
+                self.refuse(connection, reason, &explanation, effects);
             }
         }
     }
@@ -102,7 +107,7 @@ impl Broker {
             if !self.may_take_over(former, &grant) {
                 let denial = in_use(&grant, &connect.client_id);
                 let reason = ConnectRefusal::ClientIdentifierNotValid;
-                self.refuse(connection, reason, denial.explanation.to_string(), effects);
+                self.refuse(connection, reason, &denial.explanation, effects);
                 effects.push(BrokerEffect::from(BrokerReport::Denied(denial)));
                 return;
             }
@@ -110,9 +115,9 @@ impl Broker {
         }
         let (session, session_present) = self.take_up(now, &connect, &grant, effects);
         let will = connect.will.take();
-        let denied_will = will.as_ref().and_then(|will| will_denial(&grant, &will.publication.topic));
+        let denied_will = will.as_ref().and_then(|will| will_denial(&grant, &will.publication));
         let visible = self.settings.visible_denials && connect.version == Version::V5;
-        let note = denied_will.as_ref().filter(|_| visible).map(|denial| denial.explanation.to_string());
+        let note = denied_will.as_ref().filter(|_| visible).map(|denial| reason_string(&denial.explanation));
         let expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
         let primary = grant.primary.clone();
         let subject = grant.subject.clone();
@@ -164,7 +169,7 @@ impl Broker {
         self.timers.clear(Timer::Expiry(id));
     }
 
-    /// The session that the client goes on with, and whether it was there before (MQTT 5.0 3.1.2.4). A plugin that was started
+    /// The session that the client goes on with, and whether it is this process's own (MQTT 5.0 3.1.2.4). A plugin that was started
     /// again has another process id and so another client id: it goes on with the session that its former process left.
     fn take_up(
         &mut self,
@@ -174,14 +179,21 @@ impl Broker {
         effects: &mut BrokerEffects,
     ) -> (SessionId, bool) {
         let kept = self.client_ids.get(&connect.client_id).copied();
-        let kept = kept.filter(|id| self.is_same_process(*id, grant)).or_else(|| self.left_behind(grant));
+        let kept = kept.filter(|id| self.is_same_process(*id, grant)).or_else(|| self.left_behind(connect, grant));
         if let Some(kept) = kept.filter(|_| !connect.clean_start)
             && let Some(session) = self.sessions.get_mut(&kept)
         {
-            self.client_ids.remove(&session.client_id);
+            let is_own = is_same_process(session, grant);
+            if !is_own {
+                session.renew();
+            }
+            if self.client_ids.get(&session.client_id) == Some(&kept) {
+                self.client_ids.remove(&session.client_id);
+            }
             session.client_id.clone_from(&connect.client_id);
             self.client_ids.insert(connect.client_id.clone(), kept);
-            return (kept, true);
+            // A process that has no state of its own has to close when it is told that there is one (MQTT 5.0 3.2.2.1.1).
+            return (kept, is_own);
         }
         let replaced = self.client_ids.get(&connect.client_id).copied();
         for former in [replaced, kept].into_iter().flatten() {
@@ -194,12 +206,15 @@ impl Broker {
         (id, false)
     }
 
-    /// The session without a connection of a plugin's former process.
-    fn left_behind(&self, grant: &Grant) -> Option<SessionId> {
+    /// The session without a connection of a plugin's former process: of the same user, where the client ids name one.
+    fn left_behind(&self, connect: &Connect, grant: &Grant) -> Option<SessionId> {
         let subject = &grant.subject;
         let is_former = |session: &Session| {
             let former = &session.grant.subject;
-            session.link.is_none() && former.component == subject.component && former.spawn != subject.spawn
+            session.link.is_none()
+                && former.component == subject.component
+                && former.spawn != subject.spawn
+                && without_pid(&session.client_id) == without_pid(&connect.client_id)
         };
         match subject.component {
             Component::Job(_) => None,
@@ -213,10 +228,7 @@ impl Broker {
     }
 
     fn is_same_process(&self, former: SessionId, grant: &Grant) -> bool {
-        self.sessions.get(&former).is_some_and(|session| {
-            let subject = &session.grant.subject;
-            (subject.spawn, subject.pid) == (grant.subject.spawn, grant.subject.pid)
-        })
+        self.sessions.get(&former).is_some_and(|session| is_same_process(session, grant))
     }
 
     /// Refuses a CONNECT that the agent has not answered in time.
@@ -244,7 +256,7 @@ impl Broker {
     ) {
         let explanation =
             Explanation::new("The broker cannot take this connection now.", why, "Connect again in a moment.");
-        self.refuse(connection, ConnectRefusal::ServerUnavailable, explanation.to_string(), effects);
+        self.refuse(connection, ConnectRefusal::ServerUnavailable, &explanation, effects);
         let client_id = client_id.to_string();
         effects.push(BrokerEffect::from(BrokerReport::Denied(Denial {
             action: Action::Connect,
@@ -257,7 +269,14 @@ impl Broker {
         })));
     }
 
-    fn refuse(&mut self, connection: ConnectionId, reason: ConnectRefusal, note: String, effects: &mut BrokerEffects) {
+    fn refuse(
+        &mut self,
+        connection: ConnectionId,
+        reason: ConnectRefusal,
+        explanation: &Explanation,
+        effects: &mut BrokerEffects,
+    ) {
+        let note = reason_string(explanation);
         self.closing.insert(connection);
         effects.push(BrokerEffect::Send { connection, packet: Outgoing::ConnectRefused { reason, note } });
         effects.push(BrokerEffect::Close { connection, reason: None, note: None });
@@ -266,8 +285,12 @@ impl Broker {
 
 /// The will is checked like a publish; a denied one is dropped and the client connected, as a denied publish would not
 /// end its connection either.
-fn will_denial(grant: &Grant, topic: &str) -> Option<Box<Denial>> {
-    match TopicName::parse(topic) {
+fn will_denial(grant: &Grant, will: &Publication) -> Option<Box<Denial>> {
+    let topic = will.topic.as_str();
+    let response = will.properties.as_ref().and_then(|properties| properties.response_topic.as_deref());
+    // No client could be sent the message (MQTT 5.0 3.3.2.3.5).
+    let valid = response.map_or(Ok(()), |response| TopicName::parse(response).map(|_| ()));
+    match valid.and_then(|()| TopicName::parse(topic)) {
         Ok(topic) => match grant.decide_publish(&topic) {
             Decision::Allow => None,
             Decision::Deny(mut denial) => {
@@ -276,10 +299,20 @@ fn will_denial(grant: &Grant, topic: &str) -> Option<Box<Denial>> {
             }
         },
         Err(invalid) => {
-            let explanation = Explanation::new("The will is dropped.", invalid.message, "Name a valid topic.");
+            let explanation = Explanation::new("The will is dropped.", invalid.message, "Name valid topics.");
             Some(Box::new(grant.subject.denial(Action::Publish, topic, explanation, None)))
         }
     }
+}
+
+fn is_same_process(session: &Session, grant: &Grant) -> bool {
+    let (former, subject) = (&session.grant.subject, &grant.subject);
+    (former.spawn, former.pid) == (subject.spawn, subject.pid)
+}
+
+/// A client id without the process id at its end.
+fn without_pid(client_id: &str) -> &str {
+    client_id.rsplit_once('_').map_or(client_id, |(name, _)| name)
 }
 
 fn in_use(grant: &Grant, client_id: &str) -> Denial {

@@ -1,19 +1,21 @@
 //! From an allowed message to its receivers: fan-out, queues and their bounds, what may be sent now, acknowledgements.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
 
 use super::effect::{BrokerEffect, BrokerEffects};
 use super::message::{Delivery, Message};
 use super::packet::{Outgoing, ReasonCode, Step, Version};
-use super::session::{Next, Queued, SessionId};
-use super::{Broker, QUEUED_BYTES};
+use super::session::{Next, Queued, Session, SessionId};
+use super::timers::Timer;
+use super::{Broker, FIRST_COME_BYTES, QUEUED_BYTES};
 use crate::acl::Subject;
 use crate::event::BrokerReport;
 use crate::time::Monotonic;
 use crate::why::Explanation;
 
-/// Bytes of a packet without its payload, about: more does not matter for the write window.
+/// Bytes of a packet that is not a PUBLISH, about, and of what a small one costs beside its own.
 const SMALL_PACKET_BYTES: usize = 64;
 
 impl Broker {
@@ -26,9 +28,8 @@ impl Broker {
         effects: &mut BrokerEffects,
     ) -> bool {
         let kept = !message.retain || self.retained.keep(now, message).is_ok();
-        let sessions = &self.sessions;
-        let is_online = |id: SessionId| sessions.get(&id).is_some_and(|session| session.link.is_some());
-        let targets = self.subscriptions.matching(&message.topic, publisher, is_online);
+        let (sessions, limit) = (&self.sessions, self.settings.max_queued_messages);
+        let targets = self.subscriptions.matching(&message.topic, publisher, |id| is_ready(sessions, id, limit));
         for (receiver, target) in targets {
             let retain = message.retain && target.retain_as_published;
             let mut delivery = Delivery::new(message, target.qos, retain, target.identifiers);
@@ -40,12 +41,12 @@ impl Broker {
 
     /// Gives a message of a shared subscription to another member, because the chosen one has gone for good.
     pub(super) fn share_again(&mut self, now: Monotonic, mut delivery: Delivery, effects: &mut BrokerEffects) {
-        let sessions = &self.sessions;
-        let is_online = |id: SessionId| sessions.get(&id).is_some_and(|session| session.link.is_some());
+        let (sessions, limit) = (&self.sessions, self.settings.max_queued_messages);
         let Some(share) = delivery.share.clone() else {
             return;
         };
-        let Some((receiver, options)) = self.subscriptions.next_member(&share, is_online) else {
+        let Some((receiver, options)) = self.subscriptions.next_member(&share, |id| is_ready(sessions, id, limit))
+        else {
             return;
         };
         delivery.qos = delivery.message.qos.min(options.qos);
@@ -56,13 +57,16 @@ impl Broker {
 
     /// Queues one message for one client and sends what may go.
     fn deliver(&mut self, now: Monotonic, receiver: SessionId, delivery: Delivery, effects: &mut BrokerEffects) {
-        let has_budget = self.bytes.saturating_add(delivery.cost()) <= QUEUED_BYTES;
+        let total = self.bytes.saturating_add(delivery.cost());
+        let share = QUEUED_BYTES.saturating_sub(FIRST_COME_BYTES).checked_div(self.sessions.len()).unwrap_or(0);
         let limit = self.settings.max_queued_messages;
         let Some(session) = self.sessions.get_mut(&receiver) else {
             effects.push(BrokerEffect::Anomaly(format!("session {} has a subscription and is gone.", receiver.0)));
             return;
         };
         let before = session.bytes();
+        let is_modest = before.saturating_add(delivery.cost()) <= share;
+        let has_budget = total <= FIRST_COME_BYTES || (total <= QUEUED_BYTES && is_modest);
         let queued = session.enqueue(delivery, limit, has_budget);
         self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
         if let Queued::Dropped { first, guaranteed } = queued {
@@ -91,8 +95,11 @@ impl Broker {
                 Next::Packet(packet) => self.send(id, packet, effects),
                 Next::TooLarge(delivery) => {
                     let subject = session.grant.subject.clone();
-                    let reported = session.denials.admit(now);
-                    effects.extend(reported.then(|| BrokerEffect::from(too_large(subject, &delivery))));
+                    if session.denials.admit(now) {
+                        effects.push(BrokerEffect::from(too_large(subject, &delivery)));
+                    } else if let Some(due) = session.denials.due() {
+                        self.timers.set(Timer::Denials(id), due);
+                    }
                 }
                 Next::Nothing => break,
             }
@@ -115,8 +122,15 @@ impl Broker {
         let Some(link) = session.link.as_mut() else {
             return;
         };
-        let payload = if let Outgoing::Publish(delivery) = &packet { delivery.message.payload.len() } else { 0 };
-        let bytes = payload.saturating_add(SMALL_PACKET_BYTES);
+        let bytes = match &packet {
+            Outgoing::Publish(delivery) => delivery.packet_bytes(session.version).saturating_add(SMALL_PACKET_BYTES),
+            Outgoing::ConnectAck(_)
+            | Outgoing::ConnectRefused { .. }
+            | Outgoing::Acknowledgement { .. }
+            | Outgoing::SubscribeAck { .. }
+            | Outgoing::UnsubscribeAck { .. }
+            | Outgoing::PingResponse => SMALL_PACKET_BYTES,
+        };
         let connection = link.connection;
         effects.push(BrokerEffect::Send { connection, packet });
         if link.sent(bytes) {
@@ -126,7 +140,7 @@ impl Broker {
 
     pub(super) fn on_flushed(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
         if let Some(link) = self.sessions.get_mut(&id).and_then(|session| session.link.as_mut()) {
-            link.flushed();
+            link.flushed(now);
         }
         self.hand_over(now, id, effects);
     }
@@ -203,6 +217,11 @@ impl Broker {
         let fix = "Read faster, subscribe to less, or raise MqttBrokerSettings:MaxQueuedMessages in appsettings.json.";
         BrokerReport::Dropped { subject, messages, explanation: Explanation::new(what, why, fix) }
     }
+}
+
+/// Whether a member of a group is connected and has room, so that it may be preferred to others.
+fn is_ready(sessions: &BTreeMap<SessionId, Session>, id: SessionId, limit: usize) -> bool {
+    sessions.get(&id).is_some_and(|session| session.link.is_some() && session.has_room(limit))
 }
 
 fn too_large(subject: Subject, delivery: &Delivery) -> BrokerReport {

@@ -1,9 +1,5 @@
 //! Messages of QoS 1 and 2 on their way to one client: their packet identifiers, their order, what each one waits for
 //! (MQTT 5.0 4.3, 4.4, 4.6).
-//!
-//! A message's place in the order of sending gives its packet identifier, `place % 65535 + 1`, so that neither has to be
-//! searched for. The places from the oldest unfinished message on are kept; at most 65,535 of them, so that no identifier
-//! occurs twice.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -23,6 +19,9 @@ pub(super) enum Inflight {
 }
 
 /// The unfinished messages of one session, in the order they were first sent.
+///
+/// A message's place in that order gives its packet identifier, `place % 65535 + 1`, so that neither has to be searched for. The
+/// places from the oldest unfinished message on are kept; at most 65,535 of them, so that no identifier occurs twice.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     first: u64,
@@ -61,6 +60,13 @@ impl Window {
     pub(super) fn get_mut(&mut self, packet: u16) -> Option<&mut Inflight> {
         let index = self.index(packet)?;
         self.places.get_mut(index)?.as_mut()
+    }
+
+    /// The place of the unfinished message with this packet identifier.
+    pub(super) fn place(&self, packet: u16) -> Option<u64> {
+        let index = self.index(packet)?;
+        self.places.get(index)?.as_ref()?;
+        self.first.checked_add(u64::try_from(index).ok()?)
     }
 
     /// Finishes the message with this packet identifier.

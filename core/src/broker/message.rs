@@ -11,6 +11,8 @@ use crate::time::Monotonic;
 
 /// What a kept message costs beside its topic and payload: its places in tables and queues, about.
 const KEPT_BYTES: usize = 256;
+/// What a user property costs beside its two texts: five bytes of a packet are enough for one.
+const PAIR_BYTES: usize = size_of::<(String, String)>();
 
 /// Quality of service (MQTT 5.0 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -49,6 +51,16 @@ pub struct Properties {
     pub correlation_data: Option<Vec<u8>>,
     /// User properties, in order.
     pub user: Vec<(String, String)>,
+}
+
+impl Properties {
+    /// What keeping them costs, bytes, about; a client may put a whole packet into them.
+    fn cost(&self) -> usize {
+        let Self { is_utf8: _, content_type, response_topic, correlation_data, user } = self;
+        let texts = [content_type, response_topic].map(|text| text.as_ref().map_or(0, String::len));
+        let user = user.iter().map(|(name, value)| sum([PAIR_BYTES, name.len(), value.len()]));
+        sum([size_of::<Self>(), sum(texts), correlation_data.as_ref().map_or(0, Vec::len), sum(user)])
+    }
 }
 
 /// What a PUBLISH of QoS 1 or 2 says of itself beside its content (MQTT 5.0 3.3.1.1, 2.2.1).
@@ -102,6 +114,12 @@ impl Message {
         Self { topic, payload, qos, retain, expires_at, properties }
     }
 
+    /// What keeping it costs, bytes, about.
+    pub(super) fn cost(&self) -> usize {
+        let properties = self.properties.as_deref().map_or(0, Properties::cost);
+        sum([KEPT_BYTES, self.topic.as_str().len(), self.payload.len(), properties])
+    }
+
     pub(super) fn is_expired(&self, now: Monotonic) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
@@ -152,7 +170,7 @@ impl Delivery {
 
     /// What keeping it costs, bytes, as if nobody else kept the same message.
     pub(super) fn cost(&self) -> usize {
-        KEPT_BYTES.saturating_add(self.message.topic.as_str().len()).saturating_add(self.message.payload.len())
+        self.message.cost()
     }
 
     /// Bytes of its packet in this version, fixed header and all (MQTT 5.0 2.1).

@@ -11,7 +11,7 @@ use super::packet::{IncomingPublish, Outgoing, ReasonCode, Step, Version};
 use super::retained::{RETAINED_BYTES, RETAINED_MESSAGES};
 use super::session::{Session, SessionId};
 use super::timers::Timer;
-use super::{Broker, RECEIVE_MAXIMUM, TOPIC_ALIASES, WATCHED_TOPICS};
+use super::{Broker, REASON_CHARACTERS, RECEIVE_MAXIMUM, TOPIC_ALIASES, WATCHED_TOPICS};
 use crate::acl::topic::TopicName;
 use crate::acl::{Action, Decision, Denial, Subject};
 use crate::event::BrokerReport;
@@ -61,7 +61,7 @@ impl Broker {
             Decision::Deny(denial) => {
                 let visible = self.settings.visible_denials && session.version == Version::V5;
                 let reason = if visible { ReasonCode::NotAuthorized } else { ReasonCode::Success };
-                let note = visible.then(|| denial.explanation.to_string());
+                let note = visible.then(|| reason_string(&denial.explanation));
                 self.acknowledge(id, publication.qos, packet, reason, note, effects);
                 self.report_denial(now, id, *denial, effects);
             }
@@ -194,7 +194,8 @@ impl Broker {
 impl Session {
     /// Checks a PUBLISH against the connection: how much is in flight, the topic alias, the topic name.
     fn admit(&mut self, publish: &IncomingPublish) -> Result<TopicName, Violation> {
-        let is_new = publish.packet.is_none_or(|packet| !self.received.contains(&packet));
+        // A message of QoS 0 has no packet identifier and takes no place (MQTT 5.0 4.9).
+        let is_new = publish.packet.is_some_and(|packet| !self.received.contains(&packet));
         // Only MQTT 5.0 has a limit that the client knows (3.3.4); in 3.1.1 the packet identifiers are one.
         if self.version == Version::V5 && is_new && self.received.len() >= usize::from(RECEIVE_MAXIMUM) {
             let note = format!("At most {RECEIVE_MAXIMUM} messages of QoS 2 may wait for PUBREL.");
@@ -248,6 +249,11 @@ fn not_utf8(subject: &Subject, topic: &TopicName, text: &str) -> Denial {
         "Send UTF-8, or leave the payload format indicator out.",
     );
     subject.denial(Action::Publish, topic.as_str(), explanation, None)
+}
+
+/// An explanation as a client is told it. Its record in full is the agent's.
+pub(super) fn reason_string(explanation: &Explanation) -> String {
+    explanation.to_string().chars().take(REASON_CHARACTERS).collect()
 }
 
 /// The report of `sum` refusals that were not reported singly.

@@ -10,7 +10,7 @@ use crate::time::Monotonic;
 
 /// Topics that keep a message: far above what an endpoint's components use, far below what hurts.
 pub(super) const RETAINED_MESSAGES: usize = 4096;
-/// Payload bytes kept in all, for the same reason.
+/// What they may cost in all, bytes, for the same reason.
 pub(super) const RETAINED_BYTES: usize = 16 << 20;
 
 /// The bound was reached; the message was not kept.
@@ -31,11 +31,11 @@ impl Retained {
         if message.payload.is_empty() {
             return Ok(());
         }
-        let bytes = self.bytes.saturating_add(message.payload.len());
+        let bytes = self.bytes.saturating_add(message.cost());
         if self.messages.len() >= RETAINED_MESSAGES || bytes > RETAINED_BYTES {
             self.drop_expired(now);
         }
-        let bytes = self.bytes.saturating_add(message.payload.len());
+        let bytes = self.bytes.saturating_add(message.cost());
         if self.messages.len() >= RETAINED_MESSAGES || bytes > RETAINED_BYTES {
             return Err(Full);
         }
@@ -62,12 +62,12 @@ impl Retained {
 
     fn remove(&mut self, topic: &TopicName) {
         if let Some(former) = self.messages.remove(topic) {
-            self.bytes = self.bytes.saturating_sub(former.payload.len());
+            self.bytes = self.bytes.saturating_sub(former.cost());
         }
     }
 
     fn drop_expired(&mut self, now: Monotonic) {
         self.messages.retain(|_, message| !message.is_expired(now));
-        self.bytes = self.messages.values().map(|message| message.payload.len()).sum();
+        self.bytes = self.messages.values().map(|message| message.cost()).fold(0, usize::saturating_add);
     }
 }

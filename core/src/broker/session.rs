@@ -33,6 +33,8 @@ pub(super) struct Session {
     /// How long it outlives its connection, seconds.
     pub(super) expiry_seconds: u32,
     pub(super) link: Option<Link>,
+    /// When its last connection ended.
+    pub(super) left_at: Option<Monotonic>,
     pub(super) denials: DenialGate,
     /// Packet identifiers of QoS 2 messages that came in and are not released yet (MQTT 5.0 4.3.3).
     pub(super) received: BTreeSet<u16>,
@@ -40,6 +42,8 @@ pub(super) struct Session {
     /// Retained messages still to be sent for new subscriptions, in the order these were made.
     pub(super) replays: VecDeque<Replay>,
     queue: VecDeque<Delivery>,
+    /// How many messages of QoS 0 the queue has, so that none is looked for in vain.
+    lossy: usize,
     /// What the queue and the messages in flight cost.
     bytes: usize,
     /// Messages dropped since the queue was last empty.
@@ -115,6 +119,11 @@ impl Link {
         }
     }
 
+    /// Whether the client takes a packet of this size (MQTT 5.0 3.1.2.11.4).
+    fn fits(&self, delivery: &Delivery, version: Version) -> bool {
+        self.maximum_packet_bytes.is_none_or(|limit| delivery.packet_bytes(version) <= limit)
+    }
+
     /// Counts what was sent; whether the peer has to read before more is.
     pub(super) fn sent(&mut self, bytes: usize) -> bool {
         self.unflushed = self.unflushed.saturating_add(bytes);
@@ -128,9 +137,20 @@ impl Link {
         self.resend.0 >= self.resend.1 && self.outstanding < self.receive_maximum && inflight.has_room()
     }
 
-    pub(super) fn flushed(&mut self) {
+    /// Whether the shell waits for the peer to read. It reads nothing of the peer until then.
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    pub(super) fn flushed(&mut self, now: Monotonic) {
         self.unflushed = 0;
         self.blocked = false;
+        self.heard = now;
+    }
+
+    /// Whether the message at this place was sent on this connection.
+    const fn has_sent(&self, place: u64) -> bool {
+        place < self.resend.0 || place >= self.resend.1
     }
 }
 
@@ -144,11 +164,13 @@ impl Session {
             filters: BTreeSet::new(),
             expiry_seconds: 0,
             link: None,
+            left_at: None,
             denials: DenialGate::default(),
             received: BTreeSet::new(),
             inflight: Window::default(),
             replays: VecDeque::new(),
             queue: VecDeque::new(),
+            lossy: 0,
             bytes: 0,
             dropped: 0,
         }
@@ -167,11 +189,13 @@ impl Session {
             return Queued::Kept;
         }
         let guaranteed = delivery.qos > QoS::AtMostOnce;
-        let oldest = self.queue.iter().position(|waiting| waiting.qos == QoS::AtMostOnce);
+        let oldest = || self.queue.iter().position(|waiting| waiting.qos == QoS::AtMostOnce);
+        let oldest = if self.lossy > 0 { oldest() } else { None };
         self.dropped = self.dropped.saturating_add(1);
         let first = self.dropped == 1;
         if let Some(oldest) = oldest {
             self.bytes = self.bytes.saturating_sub(self.queue.remove(oldest).map_or(0, |gone| gone.cost()));
+            self.lossy = self.lossy.saturating_sub(1);
             self.push(delivery);
             return Queued::Dropped { first, guaranteed: false };
         }
@@ -186,6 +210,7 @@ impl Session {
 
     fn push(&mut self, delivery: Delivery) {
         self.bytes = self.bytes.saturating_add(delivery.cost());
+        self.lossy = self.lossy.saturating_add(usize::from(delivery.qos == QoS::AtMostOnce));
         self.queue.push_back(delivery);
     }
 
@@ -195,8 +220,8 @@ impl Session {
         if self.link.as_ref().is_none_or(|link| link.blocked) {
             return Next::Nothing;
         }
-        if let Some(packet) = self.next_again(now) {
-            return Next::Packet(packet);
+        if let Some(next) = self.next_again(now) {
+            return next;
         }
         loop {
             if self.queue.is_empty() && !self.replay(now, retained) {
@@ -214,12 +239,13 @@ impl Session {
                 return Next::Nothing;
             };
             let cost = delivery.cost();
+            self.lossy = self.lossy.saturating_sub(usize::from(delivery.qos == QoS::AtMostOnce));
             if delivery.message.is_expired(now) {
                 self.bytes = self.bytes.saturating_sub(cost);
                 continue;
             }
             delivery.expiry_seconds = delivery.message.expiry_left(now);
-            if link.maximum_packet_bytes.is_some_and(|limit| delivery.packet_bytes(version) > limit) {
+            if !link.fits(&delivery, version) {
                 self.bytes = self.bytes.saturating_sub(cost);
                 return Next::TooLarge(delivery);
             }
@@ -234,7 +260,7 @@ impl Session {
     }
 
     /// What was in flight when the last connection ended, in its order, marked (MQTT 5.0 4.4).
-    fn next_again(&mut self, now: Monotonic) -> Option<Outgoing> {
+    fn next_again(&mut self, now: Monotonic) -> Option<Next> {
         let link = self.link.as_mut()?;
         let (from, end) = link.resend;
         if from >= end {
@@ -247,18 +273,25 @@ impl Session {
         if link.outstanding >= link.receive_maximum {
             return None;
         }
-        link.outstanding = link.outstanding.saturating_add(1);
         link.resend.0 = place.saturating_add(1);
-        Some(match found {
-            Inflight::Published(delivery) => Outgoing::Publish(Delivery {
-                dup: true,
-                expiry_seconds: delivery.message.expiry_left(now),
-                ..delivery.clone()
-            }),
+        let packet = match found {
+            Inflight::Published(delivery) => {
+                let expiry_seconds = delivery.message.expiry_left(now);
+                let again = Delivery { dup: true, expiry_seconds, ..delivery.clone() };
+                // The client takes less on this connection than on the one before.
+                if !link.fits(&again, self.version) {
+                    self.inflight.remove(packet);
+                    self.bytes = self.bytes.saturating_sub(again.cost());
+                    return Some(Next::TooLarge(again));
+                }
+                Outgoing::Publish(again)
+            }
             Inflight::Released => {
                 Outgoing::Acknowledgement { step: Step::Rel, packet, reason: ReasonCode::Success, note: None }
             }
-        })
+        };
+        link.outstanding = link.outstanding.saturating_add(1);
+        Some(Next::Packet(packet))
     }
 
     /// Moves one retained message into the empty queue; `false` where there is none.
@@ -290,12 +323,16 @@ impl Session {
 
     /// Finishes a message in flight.
     pub(super) fn finish(&mut self, packet: u16) {
+        let place = self.inflight.place(packet);
         let cost = match self.inflight.remove(packet) {
             Some(Inflight::Published(delivery)) => delivery.cost(),
             Some(Inflight::Released) | None => 0,
         };
         self.bytes = self.bytes.saturating_sub(cost);
-        if let Some(link) = &mut self.link {
+        // What waits for being sent again takes no place yet.
+        if let Some(link) = &mut self.link
+            && place.is_some_and(|place| link.has_sent(place))
+        {
             link.outstanding = link.outstanding.saturating_sub(1);
         }
     }
@@ -319,10 +356,27 @@ impl Session {
         self.dropped
     }
 
+    /// Another process takes the session up, whose packet identifiers are its own: a message that the former one had not
+    /// acknowledged goes out as a new one, and what that one sent and had not released is forgotten.
+    pub(super) fn renew(&mut self) {
+        self.received.clear();
+        let sent = self.inflight.take_all().filter_map(|one| match one {
+            Inflight::Published(delivery) => Some(Delivery { packet: None, ..delivery }),
+            Inflight::Released => None,
+        });
+        self.queue = sent.chain(core::mem::take(&mut self.queue)).collect();
+    }
+
+    /// Whether one more message finds room in its queue.
+    pub(super) fn has_room(&self, limit: usize) -> bool {
+        self.queue.len() < limit.max(1)
+    }
+
     /// Drops what the client may no longer receive and was not sent on this connection.
     pub(super) fn purge(&mut self) {
         let grant = Arc::clone(&self.grant);
         self.queue.retain(|delivery| grant.may_receive(&delivery.message.topic));
+        self.lossy = self.queue.iter().filter(|delivery| delivery.qos == QoS::AtMostOnce).count();
         if self.link.is_none() {
             let denied = |one: &Inflight| matches!(one, Inflight::Published(delivery) if !grant.may_receive(&delivery.message.topic));
             for packet in self.inflight.find(denied) {

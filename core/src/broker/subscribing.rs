@@ -12,9 +12,10 @@ use super::session::{Replay, SessionId};
 use super::subscriptions::{FILTER_LEVELS, Options};
 use super::{Broker, SUBSCRIPTIONS_PER_CLIENT};
 use crate::acl::topic::TopicFilter;
-use crate::acl::{Decision, Grant, PrimarySubscription};
+use crate::acl::{Action, Decision, FilterSet, Grant, PrimarySubscription};
 use crate::id::Component;
 use crate::time::Monotonic;
+use crate::why::Explanation;
 
 impl Broker {
     pub(super) fn on_subscribe(
@@ -32,8 +33,17 @@ impl Broker {
             return;
         }
         let mut outcomes = Vec::with_capacity(requests.len());
+        if requests.len() > SUBSCRIPTIONS_PER_CLIENT {
+            self.refuse_subscription(now, id, "a SUBSCRIBE of too many filters", effects);
+        }
         for request in requests {
-            let outcome = match self.decide_subscription(now, id, &request.filter, effects) {
+            // One packet has room for more filters than anybody else could wait for.
+            let decided = if outcomes.len() < SUBSCRIPTIONS_PER_CLIENT {
+                self.decide_subscription(now, id, &request.filter, effects)
+            } else {
+                Err(SubscribeOutcome::QuotaExceeded)
+            };
+            let outcome = match decided {
                 Ok(filter) => {
                     let options = Options {
                         qos: request.qos,
@@ -72,13 +82,25 @@ impl Broker {
         }
         let is_new = !session.filters.contains(&filter);
         if filter.levels().count() > FILTER_LEVELS || (is_new && session.filters.len() >= SUBSCRIPTIONS_PER_CLIENT) {
-            effects.push(BrokerEffect::Anomaly(format!(
-                "'{}' was refused a subscription: at most {SUBSCRIPTIONS_PER_CLIENT} of at most {FILTER_LEVELS} levels.",
-                session.grant.subject.client_id
-            )));
+            self.refuse_subscription(now, id, text, effects);
             return Err(SubscribeOutcome::QuotaExceeded);
         }
         Ok(filter)
+    }
+
+    /// Reports what is over the bounds, as often as other refusals.
+    fn refuse_subscription(&mut self, now: Monotonic, id: SessionId, target: &str, effects: &mut BrokerEffects) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        let subject = &session.grant.subject;
+        let explanation = Explanation::new(
+            format!("'{}' was refused a subscription.", subject.client_id),
+            format!("A client has at most {SUBSCRIPTIONS_PER_CLIENT} of at most {FILTER_LEVELS} levels."),
+            "Subscribe to fewer filters, with wildcards.",
+        );
+        let denial = subject.denial(Action::Subscribe, target, explanation, None);
+        self.report_denial(now, id, denial, effects);
     }
 
     /// Adds a subscription; its retained messages follow as the client takes them (MQTT 5.0 3.3.1.3).
@@ -164,8 +186,8 @@ impl Broker {
         &mut self,
         now: Monotonic,
         component: &Component,
-        publish: &[TopicFilter],
-        subscribe: &[TopicFilter],
+        publish: &FilterSet,
+        subscribe: &FilterSet,
         primary: Option<&PrimarySubscription>,
         effects: &mut BrokerEffects,
     ) {
@@ -177,8 +199,8 @@ impl Broker {
             }
             session.grant = Arc::new(Grant {
                 subject: session.grant.subject.clone(),
-                publish: publish.to_vec(),
-                subscribe: subscribe.to_vec(),
+                publish: publish.clone(),
+                subscribe: subscribe.clone(),
                 primary: primary.cloned(),
                 withheld: None,
             });

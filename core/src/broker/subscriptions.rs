@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::ops::Bound;
 
 use super::message::QoS;
 use super::session::SessionId;
@@ -84,12 +85,12 @@ impl Subscriptions {
         self.root.remove(&levels, filter.share_name(), session)
     }
 
-    /// Everybody who gets a message on `topic`, each session once and each group once. Groups prefer members that are online.
+    /// Everybody who gets a message on `topic`, each session once and each group once. Groups prefer members that are ready for it.
     pub(super) fn matching(
         &self,
         topic: &TopicName,
         publisher: Option<SessionId>,
-        is_online: impl Fn(SessionId) -> bool,
+        is_ready: impl Fn(SessionId) -> bool,
     ) -> Vec<(SessionId, Target)> {
         let levels: Vec<&str> = topic.levels().collect();
         let mut nodes = Vec::new();
@@ -108,7 +109,7 @@ impl Subscriptions {
             }
         }
         for group in nodes.iter().flat_map(|node| node.groups.values()) {
-            let chosen = group.next(&is_online);
+            let chosen = group.next(&is_ready);
             targets.extend(chosen.map(|(session, options)| (session, Target::new(&options, Some(&group.filter)))));
         }
         targets
@@ -118,13 +119,13 @@ impl Subscriptions {
     pub(super) fn next_member(
         &self,
         filter: &TopicFilter,
-        is_online: impl Fn(SessionId) -> bool,
+        is_ready: impl Fn(SessionId) -> bool,
     ) -> Option<(SessionId, Options)> {
         let mut node = &self.root;
         for level in filter.levels() {
             node = node.children.get(level)?;
         }
-        node.groups.get(filter.share_name()?)?.next(&is_online)
+        node.groups.get(filter.share_name()?)?.next(&is_ready)
     }
 }
 
@@ -143,15 +144,12 @@ impl Target {
 }
 
 impl Group {
-    /// The next member after the last one that is online, else the next one at all.
-    fn next(&self, is_online: &impl Fn(SessionId) -> bool) -> Option<(SessionId, Options)> {
+    /// The next member after the last one that is ready, else the next one at all.
+    fn next(&self, is_ready: &impl Fn(SessionId) -> bool) -> Option<(SessionId, Options)> {
         let last = self.last.get();
-        let after = |session: &SessionId| last.is_none_or(|last| *session > last);
-        let in_turn = || {
-            let later = self.members.iter().filter(|(session, _)| after(session));
-            later.chain(self.members.iter().filter(|(session, _)| !after(session)))
-        };
-        let (session, options) = in_turn().find(|(session, _)| is_online(**session)).or_else(|| in_turn().next())?;
+        let after = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let in_turn = || self.members.range((after, Bound::Unbounded)).chain(&self.members);
+        let (session, options) = in_turn().find(|(session, _)| is_ready(**session)).or_else(|| in_turn().next())?;
         self.last.set(Some(*session));
         Some((*session, *options))
     }

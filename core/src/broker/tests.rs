@@ -21,7 +21,7 @@ use super::{
     Broker, BrokerEffect, BrokerEvent, BrokerSettings, CONNECT_VERDICT_MILLIS, REVOKE_GRACE_MILLIS, STOP_MILLIS,
 };
 use crate::acl::topic::TopicFilter;
-use crate::acl::{Denial, Grant, PrimarySubscription, Subject};
+use crate::acl::{Denial, FilterSet, Grant, PrimarySubscription, Subject};
 use crate::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
 use crate::event::BrokerReport;
 use crate::id::{Component, ConnectionId, JobId, PluginId, SpawnId};
@@ -29,6 +29,7 @@ use crate::time::{Monotonic, Now};
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
 
+mod limits;
 mod sessions;
 
 /// A broker with a clock and the effects of the last event.
@@ -40,8 +41,8 @@ struct Story {
     packet: u16,
 }
 
-fn filters(list: &[&str]) -> Vec<TopicFilter> {
-    list.iter().map(|text| TopicFilter::parse(text).unwrap()).collect()
+fn filters(list: &[&str]) -> FilterSet {
+    list.iter().map(|text| TopicFilter::parse(text).unwrap()).collect::<Vec<_>>().into()
 }
 
 fn grant(spawn: u64, publish: &[&str], subscribe: &[&str]) -> Grant {
@@ -356,7 +357,7 @@ fn each_filter_is_decided_by_itself() {
     let granted = SubscribeOutcome::Granted(QoS::ExactlyOnce);
     let (denied, invalid) = (SubscribeOutcome::NotAuthorized, SubscribeOutcome::InvalidFilter);
     assert_eq!(outcomes, vec![granted, denied, invalid, granted, denied, invalid, SubscribeOutcome::QuotaExceeded]);
-    assert_eq!(story.denials().len(), 2);
+    assert_eq!(story.denials().len(), 3, "two permissions and a bound");
 }
 
 #[test]
@@ -514,7 +515,12 @@ fn wills() {
 
     let mut withdrawn = story(&["a/#"]);
     let component = Component::Job(JobId::parse("scan").unwrap());
-    withdrawn.order(BrokerOrder::Regrant { component, publish: vec![], subscribe: filters(&["#"]), primary: None });
+    withdrawn.order(BrokerOrder::Regrant {
+        component,
+        publish: filters(&[]),
+        subscribe: filters(&["#"]),
+        primary: None,
+    });
     assert!(withdrawn.lose(1).deliveries().is_empty());
     assert_eq!(withdrawn.denials().len(), 1);
 
@@ -583,7 +589,7 @@ fn a_plugins_primary_subscription_is_made_for_it() {
     let topic = TopicFilter::parse("Echo2").unwrap();
     let primary = Some(PrimarySubscription { topic, ..primary });
     let publish = filters(&["#"]);
-    story.order(BrokerOrder::Regrant { component: plugin, publish, subscribe: vec![], primary });
+    story.order(BrokerOrder::Regrant { component: plugin, publish, subscribe: filters(&[]), primary });
     assert!(story.publish(1, publication("Echo", "x", ONE)).deliveries().is_empty());
     assert_eq!(story.publish(1, publication("Echo2", "x", ONE)).receivers(), vec![1]);
 }

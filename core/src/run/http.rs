@@ -14,7 +14,7 @@ use super::launch::fill;
 use super::message::Request;
 use super::phase::{Call, Live, Phase};
 use super::routing::Next;
-use super::{KILL_GRACE_SECONDS, Run, record};
+use super::{KILL_GRACE_SECONDS, Run, output};
 use crate::effect::{HttpCall, HttpOrder};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{RunId, TicketId};
@@ -186,12 +186,12 @@ impl Run {
         let body = if request.is_some_and(|request| request.method == "HEAD") { &empty } else { body };
         Arc::make_mut(&mut self.record).set_result(
             code,
-            record::masked(body, &self.secrets),
+            output::masked(body, &self.secrets),
             String::new(),
             &mut self.room,
         );
         self.record_mut().set_http_status(status);
-        self.remember(live.index, code, &record::text(body), turn);
+        self.remember(live.index, code, &output::text(body), turn);
         let next = self.task_ended(live.index, end, reason, &live, turn);
         self.advance(next, turn);
     }

@@ -8,14 +8,16 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
+use super::Run;
 use super::context::Context;
 use crate::effect::{ProgramQuery, SpawnRequest};
+use crate::event::ExecutableFacts;
 use crate::id::{Component, RunId, SpawnId};
 use crate::job::substitution::substitute;
 use crate::job::task::Task;
 use crate::job::{JobDefinition, Lookup};
 use crate::limits::ARGUMENT_BYTES;
-use crate::program::Interpreter;
+use crate::program::{self, Fit, Interpreter, Unfit};
 use crate::surroundings::Surroundings;
 
 /// Values a task can use: what is always there first, so that no trigger can redirect it, then the run's context.
@@ -123,4 +125,14 @@ fn environment(job: &JobDefinition, task: &Task, surroundings: &Surroundings) ->
         environment.insert("KEEPER_JOB_NAME".to_string(), job.name.replace('\0', ""));
     }
     environment
+}
+
+impl Run {
+    /// How the file of the task in hand is executed, or why it is not.
+    pub(crate) fn fit(&self, executable: &ExecutableFacts) -> Result<Fit, Unfit> {
+        match self.phase.live().and_then(|live| self.job.tasks.get(live.index)) {
+            Some(task) => program::of_task(task, executable),
+            None => program::by_file(executable).map(|()| Fit::DIRECTLY),
+        }
+    }
 }

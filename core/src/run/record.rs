@@ -10,16 +10,17 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::history::{Outcome, RunRecord, TaskRecord};
+use super::output::Room;
 use super::phase::Live;
 use super::routing::{self, Next, Skip, TaskEnd};
 use super::secret::Secrets;
 use super::{Origin, Run, launch};
-use crate::event::{Captured, ExitStatus};
+use crate::event::ExitStatus;
 use crate::id::RunId;
 use crate::job::JobDefinition;
 use crate::job::task::Task;
 use crate::json::Json;
-use crate::limits::{RUN_OUTPUT_BYTES, RUN_WARNINGS};
+use crate::limits::RUN_WARNINGS;
 use crate::log_message::Level;
 use crate::time::{Now, WallTime};
 use crate::turn::Turn;
@@ -54,29 +55,6 @@ pub(super) fn opening(
         tasks: Vec::new(),
         warnings: shadowed.take(RUN_WARNINGS).map(warning).collect(),
     }
-}
-
-/// Captured bytes as they may be seen, also where the cut went through a secret.
-pub(super) fn masked(captured: &Captured, secrets: &Secrets) -> String {
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if captured.omitted == 0 && captured.tail.is_empty() {
-        return secrets.mask(lossy(&captured.head));
-    }
-    let (head, tail) = (secrets.mask_head(lossy(&captured.head)), secrets.mask_tail(lossy(&captured.tail)));
-    joined(&head, captured.omitted, &tail)
-}
-
-fn joined(head: &str, omitted: u64, tail: &str) -> String {
-    format!("{head}\n… {omitted} bytes left out …\n{tail}")
-}
-
-/// Captured bytes as text: invalid UTF-8 is replaced, what was left out is counted.
-pub(super) fn text(captured: &Captured) -> String {
-    let head = String::from_utf8_lossy(&captured.head);
-    if captured.omitted == 0 && captured.tail.is_empty() {
-        return head.into_owned();
-    }
-    joined(&head, captured.omitted, &String::from_utf8_lossy(&captured.tail))
 }
 
 impl RunRecord {
@@ -147,25 +125,6 @@ impl RunRecord {
         }
         task.stdout = room.take(stdout);
         task.stderr = room.take(stderr);
-    }
-}
-
-/// Bytes of output and command lines that still fit into the record of a run.
-#[derive(Debug)]
-pub(super) struct Room(usize);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(RUN_OUTPUT_BYTES)
-    }
-}
-
-impl Room {
-    /// As much of a text as there is room for; what was left out is said.
-    fn take(&mut self, text: String) -> String {
-        let kept = fit(text, self.0);
-        self.0 = self.0.saturating_sub(kept.len());
-        kept
     }
 }
 
@@ -304,24 +263,8 @@ impl Run {
 pub(super) const LAST_OUTPUT_CHARACTERS: usize = 8192;
 
 fn clip(text: &str) -> String {
-    let end = match text.len() {
-        0..=LAST_OUTPUT_CHARACTERS => None,
-        _ => text.char_indices().nth(LAST_OUTPUT_CHARACTERS),
-    };
-    let kept = end.and_then(|(end, _)| text.get(..end));
-    kept.unwrap_or(text).to_string()
-}
-
-/// The beginning of a text, and how much was left out.
-fn fit(mut text: String, room: usize) -> String {
-    if text.len() <= room {
-        return text;
-    }
-    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    let omitted = text.len().saturating_sub(end);
-    text.truncate(end);
-    text.push_str(&format!("… {omitted} bytes left out: a run keeps {RUN_OUTPUT_BYTES} bytes of output …"));
-    text
+    let end = text.char_indices().nth(LAST_OUTPUT_CHARACTERS).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or_default().to_string()
 }
 
 fn describe(next: &Next, job: &JobDefinition) -> String {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use castellan_core::acl::topic::TopicFilter;
-use castellan_core::acl::{Grant, Subject};
+use castellan_core::acl::{FilterSet, Grant, Subject};
 use castellan_core::broker::BrokerSettings;
 use castellan_core::effect::{BrokerOrder, ConnectVerdict};
 use castellan_core::event::{BrokerReport, Event};
@@ -111,9 +111,9 @@ fn certificates() -> (PathBuf, Arc<rustls::ClientConfig>) {
     (folder, Arc::new(client))
 }
 
-fn filters() -> Vec<TopicFilter> {
+fn filters() -> FilterSet {
     let declared = (0..DECLARED).map(|number| format!("declared/{number}/+"));
-    declared.chain([String::from("bench/#")]).map(|text| TopicFilter::parse(&text).unwrap()).collect()
+    declared.chain([String::from("bench/#")]).map(|text| TopicFilter::parse(&text).unwrap()).collect::<Vec<_>>().into()
 }
 
 /// This program as a broker, with a thread in the agent's place; ends with its parent's signal.

@@ -243,6 +243,47 @@ fn a_client_hears_the_limits_and_why_it_is_closed() {
 }
 
 #[test]
+fn no_answer_is_larger_than_the_client_takes() {
+    let house = House::with(BrokerSettings { visible_denials: true, ..BrokerSettings::default() });
+    let mut client = Raw::open(&house, &connect("reader_Tok_1", true, 0, &[0x27, 0, 0, 0, 40]));
+    client.connected();
+    client.send(&publish(0x02, "closed/a", 7, ""));
+    assert_eq!(client.next(), (0x40, vec![0, 7, 0x87, 0]), "the reason string does not fit (MQTT 5.0 3.4.2.2.2)");
+    let mut narrow = Raw::open(&house, &connect("reader_Tok_2", true, 0, &[0x27, 0, 0, 0, 10]));
+    let mut rest = Vec::new();
+    if let Err(error) = narrow.0.read_to_end(&mut rest) {
+        assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "a client that cannot take a CONNACK is kept waiting");
+    }
+    assert!(rest.is_empty(), "{rest:?}");
+    drop((client, narrow));
+    house.close();
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_closed() {
+    let house = House::open();
+    let mut stuck = Raw::open(&house, &connect("reader_Tok_1", true, 0, &[]));
+    stuck.connected();
+    stuck.send(&subscribe("open/#", 0));
+    assert_eq!(stuck.next().0, 0x90);
+    let mut writer = Raw::open(&house, &connect("writer_Tok_2", true, 0, &[]));
+    writer.connected();
+    for number in 1..=20 {
+        writer.send(&publish(0x02, "open/a", number, &"x".repeat(900_000)));
+        assert_eq!(writer.next().0, 0x40);
+    }
+    for _ in 0..9 {
+        if house.reports.recv_timeout(PATIENCE).is_ok_and(|report| {
+            matches!(report, castellan_core::event::BrokerReport::Disconnected { subject, .. } if subject.client_id == "reader_Tok_1")
+        }) {
+            drop((stuck, writer));
+            return house.close();
+        }
+    }
+    panic!("it is kept though it reads nothing");
+}
+
+#[test]
 fn a_silent_client_is_closed_and_one_without_keep_alive_is_not() {
     let house = House::open();
     let mut patient = Raw::open(&house, &connect("reader_Tok_1", true, 0, &[]));

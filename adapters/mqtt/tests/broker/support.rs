@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use castellan_core::acl::topic::TopicFilter;
-use castellan_core::acl::{Grant, Subject};
+use castellan_core::acl::{FilterSet, Grant, Subject};
 use castellan_core::broker::BrokerSettings;
 use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
 use castellan_core::event::{BrokerReport, Event};
@@ -126,8 +126,8 @@ fn verdict(client_id: &str, peer: &PeerFacts) -> Option<ConnectVerdict> {
     })))
 }
 
-pub(crate) fn filters(list: &[&str]) -> Vec<TopicFilter> {
-    list.iter().map(|text| TopicFilter::parse(text).unwrap()).collect()
+pub(crate) fn filters(list: &[&str]) -> FilterSet {
+    list.iter().map(|text| TopicFilter::parse(text).unwrap()).collect::<Vec<_>>().into()
 }
 
 fn observe() -> Observe {

@@ -15,7 +15,13 @@ fn filters(list: &[&str]) -> Vec<TopicFilter> {
 fn grant(component: Component, publish: &[&str], subscribe: &[&str]) -> Grant {
     let client_id = String::from("x_Tok_7");
     let subject = Subject { component, run: None, spawn: SpawnId(1), pid: 7, client_id };
-    Grant { subject, publish: filters(publish), subscribe: filters(subscribe), primary: None, withheld: None }
+    Grant {
+        subject,
+        publish: filters(publish).into(),
+        subscribe: filters(subscribe).into(),
+        primary: None,
+        withheld: None,
+    }
 }
 
 fn job() -> Component {

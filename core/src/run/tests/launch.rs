@@ -4,7 +4,7 @@ use super::*;
 use std::boxed::Box;
 
 use crate::effect::{Effect, SpawnRequest, Way};
-use crate::event::Opening;
+use crate::event::{ExecutableFacts, Opening};
 use crate::limits::{ARGUMENT_BYTES, SUBSTITUTED_BYTES};
 
 fn request(tasks: &str, members: &str, given: Value) -> SpawnRequest {
