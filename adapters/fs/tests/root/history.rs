@@ -32,7 +32,7 @@ fn running(run: &str, job: &str) -> RunRecord {
 fn finished(run: &str, job: &str, day: i64) -> RunRecord {
     let task = TaskRecord {
         task_id: "t".to_owned(),
-        outcome: "Succeeded".to_owned(),
+        outcome: "Succeeded".into(),
         reason: None,
         command_line: vec!["/bin/x".to_owned(), "a b".to_owned()],
         pid: Some(7),
