@@ -263,12 +263,8 @@ impl Run {
 pub(super) const LAST_OUTPUT_CHARACTERS: usize = 8192;
 
 fn clip(text: &str) -> String {
-    let end = match text.len() {
-        0..=LAST_OUTPUT_CHARACTERS => None,
-        _ => text.char_indices().nth(LAST_OUTPUT_CHARACTERS),
-    };
-    let kept = end.and_then(|(end, _)| text.get(..end));
-    kept.unwrap_or(text).to_string()
+    let end = text.char_indices().nth(LAST_OUTPUT_CHARACTERS).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or_default().to_string()
 }
 
 fn describe(next: &Next, job: &JobDefinition) -> String {
