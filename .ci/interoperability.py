@@ -51,6 +51,10 @@ def is_alive(pid):
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
+class LeftOut(Exception):
+    """A check that this machine cannot make, and what it lacks."""
+
+
 class Agent:
     """The agent under test on a root of its own."""
 
@@ -238,6 +242,8 @@ class Story:
         assert run["context"]["got"] == {"3.1.1": exactly_once, "5.0": exactly_once}, run
 
     def mosquittos_own_clients_work_in_both_versions(self):
+        if not (shutil.which("mosquitto_pub") and shutil.which("mosquitto_sub")):
+            raise LeftOut("there is no mosquitto_pub or mosquitto_sub; install mosquitto-clients.")
         self.agent.install("Mosquitto")
         arguments = (str(self.agent.ports["mqtt"]), str(self.agent.root / "state/ca.pem"))
         status, body = self.agent.call("POST", "/api/Jobs", topic_job("mosquitto", "Mosquitto", *arguments))
@@ -351,6 +357,8 @@ def main():
                 began = time.monotonic()
                 try:
                     getattr(story, name)()
+                except LeftOut as why:
+                    print(f"LEFT OUT {name.replace('_', ' ')}: {why}", flush=True)
                 except Exception:
                     failed += 1
                     traceback.print_exc(file=sys.stdout)
