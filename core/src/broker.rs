@@ -57,6 +57,7 @@ mod connecting;
 mod delivering;
 mod denials;
 mod inflight;
+mod link;
 mod publishing;
 mod retained;
 mod session;

@@ -60,6 +60,9 @@ pub const DEFINITIONS: usize = 20_000;
 pub const REGISTRY_ENTRIES: usize = 10_000;
 /// Entries of one list in a definition: tasks, events, parameters, topics, arguments (security design, section 6).
 pub const LIST_ENTRIES: usize = 1000;
+/// Levels of a topic filter that stands in a tree: trees are walked and dropped recursively, so their depth is bounded; no real
+/// topic comes near.
+pub const FILTER_LEVELS: usize = 128;
 /// Findings that one document may cause; the last one then says how many more there are.
 pub const FINDINGS: usize = 100;
 /// Bytes of a compiled regular expression in a condition, so that a short pattern cannot become a huge machine. `regex` makes a second

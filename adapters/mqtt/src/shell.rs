@@ -190,10 +190,10 @@ impl Shell {
             log::debug!("a packet for connection {connection} came after its end");
             return;
         };
-        if matches!(packet, Outgoing::ConnectAck(_)) {
+        let is_first = matches!(packet, Outgoing::ConnectAck(_));
+        if is_first {
             link.open();
         }
-        let is_first = matches!(packet, Outgoing::ConnectAck(_));
         // Only a packet that this client cannot take fails here (MQTT 5.0 3.1.2.11.4); a broken connection is found when it is read.
         if let Err(error) = link.io.encode(packet, &*link.wire) {
             log::warn!("a packet for connection {connection} was not sent: {error}");

@@ -61,23 +61,22 @@ impl Wire {
 
     /// Closes with a reason, where the version has a packet for that.
     pub(crate) fn say_goodbye(&self, io: &IoRef, reason: ReasonCode, note: Option<String>) {
-        let said = match self {
-            Self::V3(..) => Ok(()),
-            Self::V5(codec, _) => io.encode(packets5::disconnect(reason, note), codec),
-        };
-        if let Err(error) = said {
-            log::debug!("a DISCONNECT could not be written: {error}");
-        }
+        self.say_in_5(io, || packets5::disconnect(reason, note));
     }
 
     /// MQTT 5.0 can say that a CONNECT was malformed (4.13); MQTT 3.1.1 closes without a word.
     pub(crate) fn refuse_malformed(&self, io: &IoRef) {
+        self.say_in_5(io, packets5::malformed_connect);
+    }
+
+    /// Writes a last packet that only MQTT 5.0 has.
+    fn say_in_5(&self, io: &IoRef, packet: impl FnOnce() -> v5::codec::Encoded) {
         let said = match self {
             Self::V3(..) => Ok(()),
-            Self::V5(codec, _) => io.encode(packets5::malformed_connect(), codec),
+            Self::V5(codec, _) => io.encode(packet(), codec),
         };
         if let Err(error) = said {
-            log::debug!("a refusal could not be written: {error}");
+            log::debug!("the reason of a close could not be written: {error}");
         }
     }
 }

@@ -10,12 +10,10 @@ use core::fmt;
 use core::ops::Deref;
 
 use super::topic::{TopicFilter, TopicName};
+use crate::limits::FILTER_LEVELS;
 
 #[cfg(test)]
 mod tests;
-
-/// Levels of a filter that stand in the tree, which is walked and dropped recursively; longer filters are held one by one.
-const TREE_LEVELS: usize = 128;
 
 /// A list of filters, shared by all that have it; in the order they were declared.
 #[derive(Clone, Default)]
@@ -25,7 +23,7 @@ pub struct FilterSet(Arc<Declared>);
 struct Declared {
     filters: Vec<TopicFilter>,
     root: Node,
-    /// Places of the filters that are too deep for the tree.
+    /// Places of the filters that are too deep for the tree; they are held against a topic one by one.
     deep: Vec<usize>,
 }
 
@@ -64,7 +62,7 @@ impl From<Vec<TopicFilter>> for FilterSet {
     fn from(filters: Vec<TopicFilter>) -> Self {
         let (mut root, mut deep) = (Node::default(), Vec::new());
         for (place, filter) in filters.iter().enumerate() {
-            if filter.levels().count() > TREE_LEVELS {
+            if filter.levels().count() > FILTER_LEVELS {
                 deep.push(place);
                 continue;
             }

@@ -7,10 +7,11 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use super::effect::{BrokerEffect, BrokerEffects};
+use super::link::Link;
 use super::message::Publication;
 use super::packet::{Connect, ConnectAck, Outgoing, ReasonCode, Version, Will};
 use super::publishing::reason_string;
-use super::session::{Link, Session, SessionId};
+use super::session::{Session, SessionId};
 use super::timers::Timer;
 use super::{
     Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, RECEIVE_MAXIMUM, SESSION_EXPIRY_SECONDS, Stop,
@@ -161,9 +162,7 @@ impl Broker {
         session.grant = grant;
         session.will = will;
         session.expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
-        let before = session.bytes();
-        session.purge();
-        self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
+        session.counted(&mut self.bytes, Session::purge);
         session.link = Some(link);
         self.timers.clear(Timer::Will(id));
         self.timers.clear(Timer::Expiry(id));

@@ -64,11 +64,9 @@ impl Broker {
             effects.push(BrokerEffect::Anomaly(format!("session {} has a subscription and is gone.", receiver.0)));
             return;
         };
-        let before = session.bytes();
-        let is_modest = before.saturating_add(delivery.cost()) <= share;
+        let is_modest = session.bytes().saturating_add(delivery.cost()) <= share;
         let has_budget = total <= FIRST_COME_BYTES || (total <= QUEUED_BYTES && is_modest);
-        let queued = session.enqueue(delivery, limit, has_budget);
-        self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
+        let queued = session.counted(&mut self.bytes, |session| session.enqueue(delivery, limit, has_budget));
         if let Queued::Dropped { first, guaranteed } = queued {
             if guaranteed && session.link.is_some() {
                 self.overfull.insert(receiver);
@@ -88,9 +86,7 @@ impl Broker {
             let Some(session) = self.sessions.get_mut(&id) else {
                 return;
             };
-            let before = session.bytes();
-            let next = session.next(now, &self.retained);
-            self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
+            let next = session.counted(&mut self.bytes, |session| session.next(now, &self.retained));
             match next {
                 Next::Packet(packet) => self.send(id, packet, effects),
                 Next::TooLarge(delivery) => {
@@ -158,20 +154,19 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let before = session.bytes();
         let answer = match (step, session.waits_for(packet)) {
             (Step::Rel, _) => Some((Step::Comp, session.received.remove(&packet))),
             (Step::Ack, Some(Step::Ack)) | (Step::Comp, Some(Step::Comp)) => {
-                session.finish(packet);
+                session.counted(&mut self.bytes, |session| session.finish(packet));
                 None
             }
             // A refusal ends a message as an acceptance does.
             (Step::Rec, Some(Step::Rec)) if failed => {
-                session.finish(packet);
+                session.counted(&mut self.bytes, |session| session.finish(packet));
                 None
             }
             (Step::Rec, Some(Step::Rec)) => {
-                session.release(packet);
+                session.counted(&mut self.bytes, |session| session.release(packet));
                 Some((Step::Rel, true))
             }
             (Step::Rec, Some(Step::Comp)) => Some((Step::Rel, true)),
@@ -185,7 +180,6 @@ impl Broker {
             }
         };
         let version = session.version;
-        self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
         if let Some((step, known)) = answer {
             let unknown = !known && version == Version::V5;
             let reason = if unknown { ReasonCode::PacketIdentifierNotFound } else { ReasonCode::Success };

@@ -34,12 +34,11 @@ impl Window {
         u64::try_from(self.places.len()).is_ok_and(|length| length < IDENTIFIERS)
     }
 
-    /// Adds a message, gives it its packet identifier, and says which place it has. The caller has asked [`Window::has_room`].
-    pub(super) fn push(&mut self, mut delivery: Delivery) -> (u64, Delivery) {
-        let place = self.end();
-        delivery.packet = identifier(place);
+    /// Adds a message and gives it its packet identifier. The caller has asked [`Window::has_room`].
+    pub(super) fn push(&mut self, mut delivery: Delivery) -> Delivery {
+        delivery.packet = identifier(self.end());
         self.places.push_back(Some(Inflight::Published(delivery.clone())));
-        (place, delivery)
+        delivery
     }
 
     /// The place after the last one.

@@ -1,21 +1,20 @@
 //! One session (MQTT 5.0 4.1): its grant, its subscriptions, its will, what waits for its client and what is in flight. It has a
 //! connection, or it waits for its client to come back.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::denials::DenialGate;
 use super::inflight::{Inflight, Window};
+use super::link::Link;
 use super::message::{Delivery, QoS};
 use super::packet::{Connect, Outgoing, ReasonCode, Step, Version, Will};
 use super::retained::Retained;
 use super::subscriptions::Options;
-use super::{IN_FLIGHT, WRITE_WINDOW_BYTES};
 use crate::acl::Grant;
 use crate::acl::topic::{TopicFilter, TopicName};
-use crate::id::ConnectionId;
 use crate::time::Monotonic;
 
 /// The broker's own number of a session, never given twice.
@@ -50,26 +49,6 @@ pub(super) struct Session {
     dropped: u64,
 }
 
-/// The connection of a session.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) connection: ConnectionId,
-    /// One and a half keep-alive intervals; `None` is no limit.
-    pub(super) patience_millis: Option<u64>,
-    pub(super) heard: Monotonic,
-    pub(super) aliases: BTreeMap<u16, TopicName>,
-    receive_maximum: usize,
-    maximum_packet_bytes: Option<usize>,
-    /// Messages of QoS 1 and 2 sent on this connection and not finished.
-    outstanding: usize,
-    /// From which place on messages in flight must be sent again, and where these end.
-    resend: (u64, u64),
-    /// Bytes sent since the last `Flushed`.
-    unflushed: usize,
-    /// `AwaitFlush` was asked.
-    blocked: bool,
-}
-
 /// The retained messages of one new subscription that are still to be sent.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -102,58 +81,6 @@ pub(super) enum Next {
     Nothing,
 }
 
-impl Link {
-    pub(super) fn new(now: Monotonic, connection: ConnectionId, connect: &Connect, inflight: &Window) -> Self {
-        let keep_alive = u64::from(connect.keep_alive_seconds);
-        Self {
-            connection,
-            patience_millis: (keep_alive > 0).then(|| keep_alive.saturating_mul(1500)),
-            heard: now,
-            aliases: BTreeMap::new(),
-            receive_maximum: usize::from(connect.receive_maximum.max(1)).min(IN_FLIGHT),
-            maximum_packet_bytes: connect.maximum_packet_bytes.and_then(|bytes| usize::try_from(bytes).ok()),
-            outstanding: 0,
-            resend: (0, inflight.end()),
-            unflushed: 0,
-            blocked: false,
-        }
-    }
-
-    /// Whether the client takes a packet of this size (MQTT 5.0 3.1.2.11.4).
-    fn fits(&self, delivery: &Delivery, version: Version) -> bool {
-        self.maximum_packet_bytes.is_none_or(|limit| delivery.packet_bytes(version) <= limit)
-    }
-
-    /// Counts what was sent; whether the peer has to read before more is.
-    pub(super) fn sent(&mut self, bytes: usize) -> bool {
-        self.unflushed = self.unflushed.saturating_add(bytes);
-        let fills = !self.blocked && self.unflushed >= WRITE_WINDOW_BYTES;
-        self.blocked |= fills;
-        fills
-    }
-
-    /// Whether one more message of QoS 1 or 2 may go out (MQTT 5.0 4.9); what is sent again goes first (4.4).
-    fn takes(&self, inflight: &Window) -> bool {
-        self.resend.0 >= self.resend.1 && self.outstanding < self.receive_maximum && inflight.has_room()
-    }
-
-    /// Whether the shell waits for the peer to read. It reads nothing of the peer until then.
-    pub(super) const fn is_blocked(&self) -> bool {
-        self.blocked
-    }
-
-    pub(super) fn flushed(&mut self, now: Monotonic) {
-        self.unflushed = 0;
-        self.blocked = false;
-        self.heard = now;
-    }
-
-    /// Whether the message at this place was sent on this connection.
-    const fn has_sent(&self, place: u64) -> bool {
-        place < self.resend.0 || place >= self.resend.1
-    }
-}
-
 impl Session {
     pub(super) fn new(grant: Arc<Grant>, connect: &Connect) -> Self {
         Self {
@@ -179,6 +106,14 @@ impl Session {
     /// What its queue and the messages in flight cost, bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Changes the session, and the broker's total by what that changed of its cost.
+    pub(super) fn counted<R>(&mut self, total: &mut usize, change: impl FnOnce(&mut Self) -> R) -> R {
+        let before = self.bytes;
+        let result = change(self);
+        *total = total.saturating_sub(before).saturating_add(self.bytes);
+        result
     }
 
     /// Puts a message into the queue. Where there is no room the oldest message of QoS 0 goes, or else the new one. What can be
@@ -253,7 +188,7 @@ impl Session {
                 self.bytes = self.bytes.saturating_sub(cost);
             } else {
                 link.outstanding = link.outstanding.saturating_add(1);
-                (_, delivery) = self.inflight.push(delivery);
+                delivery = self.inflight.push(delivery);
             }
             return Next::Packet(Outgoing::Publish(delivery));
         }

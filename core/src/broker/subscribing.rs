@@ -8,12 +8,13 @@ use alloc::vec::Vec;
 use super::effect::{BrokerEffect, BrokerEffects};
 use super::message::QoS;
 use super::packet::{Outgoing, ReasonCode, RetainHandling, SubscribeOutcome, SubscribeRequest, UnsubscribeOutcome};
-use super::session::{Replay, SessionId};
-use super::subscriptions::{FILTER_LEVELS, Options};
+use super::session::{Replay, Session, SessionId};
+use super::subscriptions::Options;
 use super::{Broker, SUBSCRIPTIONS_PER_CLIENT};
 use crate::acl::topic::TopicFilter;
 use crate::acl::{Action, Decision, FilterSet, Grant, PrimarySubscription};
 use crate::id::Component;
+use crate::limits::FILTER_LEVELS;
 use crate::time::Monotonic;
 use crate::why::Explanation;
 
@@ -204,9 +205,7 @@ impl Broker {
                 primary: primary.cloned(),
                 withheld: None,
             });
-            let before = session.bytes();
-            session.purge();
-            self.bytes = self.bytes.saturating_sub(before).saturating_add(session.bytes());
+            session.counted(&mut self.bytes, Session::purge);
             changed.push(*id);
         }
         for id in changed {

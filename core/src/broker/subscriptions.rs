@@ -12,9 +12,6 @@ use super::message::QoS;
 use super::session::SessionId;
 use crate::acl::topic::{TopicFilter, TopicName};
 
-/// Levels of a filter: the trie is walked recursively and kept in memory, so its depth is bounded; no real topic comes near.
-pub(super) const FILTER_LEVELS: usize = 128;
-
 /// What a subscription asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Options {
@@ -56,18 +53,10 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// Adds or replaces; whether it is new. The caller has checked [`FILTER_LEVELS`].
+    /// Adds or replaces; whether it is new. The caller has checked [`FILTER_LEVELS`](crate::limits::FILTER_LEVELS).
     pub(super) fn insert(&mut self, filter: &TopicFilter, session: SessionId, options: Options) -> bool {
-        let mut node = &mut self.root;
-        for level in filter.levels() {
-            if !node.children.contains_key(level) {
-                node.children.insert(level.to_owned(), Node::default());
-            }
-            let Some(child) = node.children.get_mut(level) else {
-                return false;
-            };
-            node = child;
-        }
+        let root = &mut self.root;
+        let node = filter.levels().fold(root, |node, level| node.children.entry(level.to_owned()).or_default());
         let members = match filter.share_name() {
             None => &mut node.subscribers,
             Some(share) => {
