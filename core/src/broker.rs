@@ -51,16 +51,20 @@ pub mod effect;
 pub mod event;
 pub mod message;
 pub mod packet;
+pub mod stored;
 
 mod closing;
 mod connecting;
 mod delivering;
 mod denials;
 mod inflight;
+mod journal;
 mod link;
 mod publishing;
 mod retained;
+mod saving;
 mod session;
+mod snapshot;
 mod subscribing;
 mod subscriptions;
 #[cfg(test)]
@@ -74,6 +78,7 @@ use alloc::string::String;
 
 pub use effect::{BrokerEffect, BrokerEffects};
 pub use event::BrokerEvent;
+use journal::{Journal, Ledger};
 use packet::{Connect, Incoming, Outgoing, ReasonCode};
 use retained::Retained;
 use session::{Session, SessionId};
@@ -112,6 +117,14 @@ pub const WRITE_WINDOW_BYTES: usize = 64 << 10;
 pub const QUEUED_BYTES: usize = 64 << 20;
 /// How much of it is for whoever comes first. The rest is shared out evenly, so that those who do not read cannot take it all.
 const FIRST_COME_BYTES: usize = QUEUED_BYTES / 2;
+/// How long changes that nobody waits for are collected, ms: a retained value that changes often is written once a second.
+pub const SAVE_DELAY_MILLIS: u64 = 1000;
+/// How soon a batch that could not be written is tried again, ms. A full disk stays full until somebody empties it, so there is no
+/// last time.
+pub const SAVE_RETRY_MILLIS: u64 = 2000;
+/// How long an acknowledgement waits for the disk, ms, before its client is told to go: long for a disk, short for a client that
+/// would otherwise wait for ever.
+pub const SAVE_PATIENCE_MILLIS: u64 = 20_000;
 /// Characters of a reason string: a topic name can be longer than a packet may be, and an answer must fit.
 const REASON_CHARACTERS: usize = 1000;
 /// Topics whose messages are also handed to the agent (contract section 5).
@@ -148,8 +161,11 @@ pub struct Broker {
     subscriptions: Subscriptions,
     retained: Retained,
     timers: Timers,
-    /// What all queues and messages in flight cost.
-    bytes: usize,
+    ledger: Ledger,
+    /// Sessions whose acknowledgements wait for the disk.
+    unsaved: BTreeSet<SessionId>,
+    /// Whether the last batch was not written, and that was said.
+    save_failed: bool,
     /// Clients whose queue had no room for a message they must get; closed at the end of the event.
     overfull: BTreeSet<SessionId>,
     last_session: u64,
@@ -178,7 +194,9 @@ impl Broker {
             subscriptions: Subscriptions::default(),
             retained: Retained::default(),
             timers: Timers::default(),
-            bytes: 0,
+            ledger: Ledger { bytes: 0, journal: Journal::new(0) },
+            unsaved: BTreeSet::new(),
+            save_failed: false,
             overfull: BTreeSet::new(),
             last_session: 0,
             stop: Stop::Running,
@@ -187,6 +205,7 @@ impl Broker {
 
     /// Takes one event and appends what must be done.
     pub fn handle(&mut self, now: Now, event: BrokerEvent, effects: &mut BrokerEffects) {
+        let both = now;
         let now = now.monotonic;
         if self.stop == Stop::Stopped {
             after_the_end(&event, effects);
@@ -208,9 +227,11 @@ impl Broker {
             }
             BrokerEvent::AllConnectionsLost => self.on_all_lost(now, effects),
             BrokerEvent::Ordered(order) => self.on_order(now, order, effects),
+            BrokerEvent::Saved { number, result } => self.on_saved(now, number, result, effects),
             BrokerEvent::DeadlineReached => self.on_deadline(now, effects),
         }
         self.close_overfull(now, effects);
+        self.save(both, effects);
     }
 
     fn on_packet(&mut self, now: Monotonic, connection: ConnectionId, packet: Incoming, effects: &mut BrokerEffects) {
@@ -270,6 +291,8 @@ impl Broker {
                 Timer::Denials(id) => self.sum_up_denials(now, id, effects),
                 Timer::Will(id) => self.publish_will(now, id, effects),
                 Timer::Expiry(id) => self.end_session(now, id, effects),
+                Timer::Unsaved(id) => self.close_unsaved(now, id, effects),
+                Timer::Save => self.ledger.journal.retry(),
                 Timer::Stop => self.give_up_stop(effects),
             }
         }
@@ -301,7 +324,7 @@ impl Broker {
 fn after_the_end(event: &BrokerEvent, effects: &mut BrokerEffects) {
     match event {
         BrokerEvent::AllConnectionsLost => effects.push(BrokerEffect::Finish),
-        BrokerEvent::DeadlineReached => {}
+        BrokerEvent::DeadlineReached | BrokerEvent::Saved { .. } => {}
         BrokerEvent::ConnectReceived { .. }
         | BrokerEvent::Received { .. }
         | BrokerEvent::Flushed { .. }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
 
 /// Milliseconds since an arbitrary start, never going back. Deadlines are measured on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -38,7 +39,8 @@ impl Monotonic {
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z. It may jump either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct WallTime(i64);
 
 impl WallTime {

@@ -28,6 +28,8 @@ impl Broker {
         session_expiry_seconds: Option<u32>,
         effects: &mut BrokerEffects,
     ) {
+        // Its last word may be that the session ends.
+        self.note_session(id);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -138,25 +140,37 @@ impl Broker {
         for id in connected {
             self.close(now, id, ReasonCode::ServerShuttingDown, effects);
         }
+        self.ledger.journal.retry();
         self.finish_stop(effects);
     }
 
     /// The stop has waited long enough.
     pub(super) fn give_up_stop(&mut self, effects: &mut BrokerEffects) {
         let left = core::mem::take(&mut self.closing).len();
-        effects.push(BrokerEffect::Anomaly(format!(
-            "{left} MQTT connections had not ended {STOP_MILLIS} ms after the stop; they are dropped."
-        )));
-        self.finish_stop(effects);
+        if left > 0 {
+            effects.push(BrokerEffect::Anomaly(format!(
+                "{left} MQTT connections had not ended {STOP_MILLIS} ms after the stop; they are dropped."
+            )));
+        }
+        if !self.ledger.journal.is_clean() {
+            effects.push(BrokerEffect::Anomaly(format!(
+                "the last changes of sessions and retained messages were not saved within {STOP_MILLIS} ms and are lost. Look for                  what slows or fills the disk."
+            )));
+        }
+        self.end_stop(effects);
     }
 
-    fn finish_stop(&mut self, effects: &mut BrokerEffects) {
-        if self.stop == Stop::Closing && self.closing.is_empty() {
-            self.stop = Stop::Stopped;
-            self.timers = Timers::default();
-            effects.push(BrokerEffect::from(BrokerReport::Stopped));
-            effects.push(BrokerEffect::Finish);
+    pub(super) fn finish_stop(&mut self, effects: &mut BrokerEffects) {
+        if self.stop == Stop::Closing && self.closing.is_empty() && self.ledger.journal.is_clean() {
+            self.end_stop(effects);
         }
+    }
+
+    fn end_stop(&mut self, effects: &mut BrokerEffects) {
+        self.stop = Stop::Stopped;
+        self.timers = Timers::default();
+        effects.push(BrokerEffect::from(BrokerReport::Stopped));
+        effects.push(BrokerEffect::Finish);
     }
 
     /// Ends a session's connection on the broker's side, and tells the client why.
@@ -192,7 +206,7 @@ impl Broker {
     /// A session is without a connection from now on: it ends, or waits for its client. A will goes at once, or when its delay is
     /// over, or when the session ends (MQTT 5.0 3.1.3.2.2).
     fn detach(&mut self, now: Monotonic, id: SessionId, reason: String, effects: &mut BrokerEffects) {
-        for timer in [Timer::KeepAlive(id), Timer::Revoked(id), Timer::Denials(id)] {
+        for timer in [Timer::KeepAlive(id), Timer::Revoked(id), Timer::Denials(id), Timer::Unsaved(id)] {
             self.timers.clear(timer);
         }
         let Some(session) = self.sessions.get_mut(&id) else {
@@ -213,6 +227,7 @@ impl Broker {
             return;
         }
         self.timers.set(Timer::Expiry(id), now.plus_seconds(u64::from(expiry_seconds)));
+        self.note_session(id);
     }
 
     /// Ends the session that has waited longest where too many wait. A failure of the shell makes all of them wait at once; their
@@ -235,6 +250,7 @@ impl Broker {
     /// others.
     pub(super) fn end_session(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
         self.publish_will(now, id, effects);
+        self.note_session(id);
         let Some(mut session) = self.sessions.remove(&id) else {
             return;
         };
@@ -245,10 +261,10 @@ impl Broker {
         if self.client_ids.get(&session.client_id) == Some(&id) {
             self.client_ids.remove(&session.client_id);
         }
-        for filter in &session.filters {
+        for filter in session.filters.keys() {
             self.subscriptions.remove(filter, id);
         }
-        self.bytes = self.bytes.saturating_sub(session.bytes());
+        self.ledger.bytes = self.ledger.bytes.saturating_sub(session.bytes());
         let lost = session.dropped_at_end();
         if lost > 0 {
             effects.push(BrokerEffect::from(self.dropped(session.grant.subject.clone(), lost, false)));

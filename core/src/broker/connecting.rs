@@ -151,6 +151,8 @@ impl Broker {
         grant: Arc<Grant>,
         will: Option<Will>,
     ) {
+        // It may survive the agent from now on, or no longer.
+        self.note_session(id);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -162,10 +164,11 @@ impl Broker {
         session.grant = grant;
         session.will = will;
         session.expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
-        session.counted(&mut self.bytes, Session::purge);
+        session.counted(&mut self.ledger, Session::purge);
         session.link = Some(link);
         self.timers.clear(Timer::Will(id));
         self.timers.clear(Timer::Expiry(id));
+        self.note_session(id);
     }
 
     /// The session that the client goes on with, and whether it is this process's own (MQTT 5.0 3.1.2.4). A plugin that was started
@@ -201,7 +204,7 @@ impl Broker {
         self.last_session = self.last_session.saturating_add(1);
         let id = SessionId(self.last_session);
         self.client_ids.insert(connect.client_id.clone(), id);
-        self.sessions.insert(id, Session::new(Arc::clone(grant), connect));
+        self.sessions.insert(id, Session::new(id, Arc::clone(grant), connect));
         (id, false)
     }
 

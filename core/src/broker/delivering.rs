@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::sync::Arc;
 
 use super::effect::{BrokerEffect, BrokerEffects};
-use super::message::{Delivery, Message};
+use super::message::{Delivery, Message, QoS};
 use super::packet::{Outgoing, ReasonCode, Step, Version};
 use super::session::{Next, Queued, Session, SessionId};
 use super::timers::Timer;
@@ -28,6 +28,9 @@ impl Broker {
         effects: &mut BrokerEffects,
     ) -> bool {
         let kept = !message.retain || self.retained.keep(now, message).is_ok();
+        if message.retain {
+            self.ledger.journal.note_retained(&message.topic);
+        }
         let (sessions, limit) = (&self.sessions, self.settings.max_queued_messages);
         let targets = self.subscriptions.matching(&message.topic, publisher, |id| is_ready(sessions, id, limit));
         for (receiver, target) in targets {
@@ -52,12 +55,13 @@ impl Broker {
         delivery.qos = delivery.message.qos.min(options.qos);
         delivery.identifiers = options.identifier.into_iter().collect();
         delivery.packet = None;
+        delivery.place = None;
         self.deliver(now, receiver, delivery, effects);
     }
 
     /// Queues one message for one client and sends what may go.
-    fn deliver(&mut self, now: Monotonic, receiver: SessionId, delivery: Delivery, effects: &mut BrokerEffects) {
-        let total = self.bytes.saturating_add(delivery.cost());
+    fn deliver(&mut self, now: Monotonic, receiver: SessionId, mut delivery: Delivery, effects: &mut BrokerEffects) {
+        let total = self.ledger.bytes.saturating_add(delivery.cost());
         let share = QUEUED_BYTES.saturating_sub(FIRST_COME_BYTES).checked_div(self.sessions.len()).unwrap_or(0);
         let limit = self.settings.max_queued_messages;
         let Some(session) = self.sessions.get_mut(&receiver) else {
@@ -66,7 +70,17 @@ impl Broker {
         };
         let is_modest = session.bytes().saturating_add(delivery.cost()) <= share;
         let has_budget = total <= FIRST_COME_BYTES || (total <= QUEUED_BYTES && is_modest);
-        let queued = session.counted(&mut self.bytes, |session| session.enqueue(delivery, limit, has_budget));
+        // What is lost with the agent need not be written.
+        let durable = (session.is_durable() && delivery.qos > QoS::AtMostOnce).then(|| {
+            let place = self.ledger.journal.next_place();
+            delivery.place = Some(place);
+            (place, delivery.clone())
+        });
+        let queued = session.counted(&mut self.ledger, |session| session.enqueue(delivery, limit, has_budget));
+        let is_kept = !matches!(queued, Queued::Dropped { guaranteed: true, .. });
+        if let Some((place, delivery)) = durable.filter(|_| is_kept) {
+            self.ledger.journal.note_waiting(receiver, place, delivery);
+        }
         if let Queued::Dropped { first, guaranteed } = queued {
             if guaranteed && session.link.is_some() {
                 self.overfull.insert(receiver);
@@ -86,7 +100,7 @@ impl Broker {
             let Some(session) = self.sessions.get_mut(&id) else {
                 return;
             };
-            let next = session.counted(&mut self.bytes, |session| session.next(now, &self.retained));
+            let next = session.counted(&mut self.ledger, |session| session.next(now, &self.retained));
             match next {
                 Next::Packet(packet) => self.send(id, packet, effects),
                 Next::TooLarge(delivery) => {
@@ -157,16 +171,20 @@ impl Broker {
         let answer = match (step, session.waits_for(packet)) {
             (Step::Rel, _) => Some((Step::Comp, session.received.remove(&packet))),
             (Step::Ack, Some(Step::Ack)) | (Step::Comp, Some(Step::Comp)) => {
-                session.counted(&mut self.bytes, |session| session.finish(packet));
+                session.counted(&mut self.ledger, |session| session.finish(packet));
                 None
             }
             // A refusal ends a message as an acceptance does.
             (Step::Rec, Some(Step::Rec)) if failed => {
-                session.counted(&mut self.bytes, |session| session.finish(packet));
+                session.counted(&mut self.ledger, |session| session.finish(packet));
                 None
             }
             (Step::Rec, Some(Step::Rec)) => {
-                session.counted(&mut self.bytes, |session| session.release(packet));
+                session.counted(&mut self.ledger, |session| session.release(packet));
+                // Once its client has it, a message of QoS 2 must not come again.
+                if session.is_durable() {
+                    self.ledger.journal.hurry();
+                }
                 Some((Step::Rel, true))
             }
             (Step::Rec, Some(Step::Comp)) => Some((Step::Rel, true)),

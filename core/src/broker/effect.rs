@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::packet::{Outgoing, ReasonCode};
+use super::stored::Batch;
 use crate::event::BrokerReport;
 use crate::id::ConnectionId;
 
@@ -37,6 +38,8 @@ pub enum BrokerEffect {
         /// Reason string for an MQTT 5.0 client.
         note: Option<String>,
     },
+    /// Keep these changes, all or none. Answered by `Saved`; no other batch comes before that.
+    Save(Box<Batch>),
     /// Accept no more connections; the port is free afterwards.
     CloseListener,
     /// An event did not fit the state; for the log.

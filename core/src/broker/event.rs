@@ -41,6 +41,13 @@ pub enum BrokerEvent {
     },
     /// The shell failed and was started again: every connection is gone, and no other event comes for any of them.
     AllConnectionsLost,
+    /// Answers `Save`.
+    Saved {
+        /// The number of the batch.
+        number: u64,
+        /// Whether it is on disk, or why not; then nothing of it is.
+        result: Result<(), String>,
+    },
     /// An order of the agent.
     Ordered(BrokerOrder),
     /// A deadline is over, or may be.

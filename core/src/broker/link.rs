@@ -1,10 +1,10 @@
 //! The connection of a session: what its client takes, what was sent on it, whether the peer has to read first.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 
 use super::inflight::Window;
 use super::message::Delivery;
-use super::packet::{Connect, Version};
+use super::packet::{Connect, Outgoing, Version};
 use super::{IN_FLIGHT, WRITE_WINDOW_BYTES};
 use crate::acl::topic::TopicName;
 use crate::id::ConnectionId;
@@ -28,6 +28,8 @@ pub(super) struct Link {
     unflushed: usize,
     /// `AwaitFlush` was asked.
     pub(super) blocked: bool,
+    /// Acknowledgements that wait until their batch is saved, in their order.
+    pub(super) unsaved: VecDeque<(u64, Outgoing)>,
 }
 
 impl Link {
@@ -44,6 +46,7 @@ impl Link {
             resend: (0, inflight.end()),
             unflushed: 0,
             blocked: false,
+            unsaved: VecDeque::new(),
         }
     }
 

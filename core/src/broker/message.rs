@@ -5,6 +5,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::packet::Version;
 use crate::acl::topic::{TopicFilter, TopicName};
 use crate::time::Monotonic;
@@ -15,7 +17,8 @@ const KEPT_BYTES: usize = 256;
 const PAIR_BYTES: usize = size_of::<(String, String)>();
 
 /// Quality of service (MQTT 5.0 4.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum QoS {
     /// 0.
     #[default]
@@ -39,7 +42,8 @@ impl QoS {
 }
 
 /// The properties of an MQTT 5.0 PUBLISH that travel with it unchanged (3.3.2.3).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Properties {
     /// Whether the payload is UTF-8 (payload format indicator 1).
     pub is_utf8: bool,
@@ -148,6 +152,8 @@ pub struct Delivery {
     pub packet: Option<u16>,
     /// Whether the client may have got it before (MQTT 5.0 3.3.1.1).
     pub dup: bool,
+    /// Its place among the messages that survive the agent; `None` where it does not.
+    pub(super) place: Option<u64>,
     /// The shared subscription that it is for; another member gets it if this one goes away for good (MQTT 5.0 4.8.2).
     pub share: Option<Arc<TopicFilter>>,
 }
@@ -164,6 +170,7 @@ impl Delivery {
             expiry_seconds: None,
             packet: None,
             dup: false,
+            place: None,
             share: None,
         }
     }

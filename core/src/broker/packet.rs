@@ -267,6 +267,8 @@ pub enum ReasonCode {
     MalformedPacket = 0x81,
     /// The packet is not allowed here.
     ProtocolError = 0x82,
+    /// What the message changes could not be saved.
+    ImplementationSpecific = 0x83,
     /// Access control refused it, or the process is no longer trusted.
     NotAuthorized = 0x87,
     /// The agent stops.
@@ -303,6 +305,7 @@ impl ReasonCode {
             Self::Success => "it was closed",
             Self::MalformedPacket => "it sent what is no packet of MQTT",
             Self::ProtocolError => "it broke the protocol",
+            Self::ImplementationSpecific => "the broker could not save what it has to keep",
             Self::NotAuthorized => "the process is no longer trusted",
             Self::ServerShuttingDown => "the broker stops",
             Self::KeepAliveTimeout => "nothing was heard for one and a half keep-alive intervals",

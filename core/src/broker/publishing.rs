@@ -21,6 +21,20 @@ use crate::why::Explanation;
 /// A PUBLISH that ends its connection.
 struct Violation(ReasonCode, String);
 
+/// What a PUBACK or PUBREC says; nothing where there is no packet identifier.
+struct Answer {
+    qos: QoS,
+    packet: Option<u16>,
+    reason: ReasonCode,
+    note: Option<String>,
+}
+
+impl Answer {
+    const fn taken(qos: QoS, packet: Option<u16>) -> Self {
+        Self { qos, packet, reason: ReasonCode::Success, note: None }
+    }
+}
+
 impl Broker {
     pub(super) fn on_publish(
         &mut self,
@@ -41,43 +55,49 @@ impl Broker {
         };
         let IncomingPublish { packet, dup, publication, .. } = publish;
         if publication.qos == QoS::ExactlyOnce && packet.is_some_and(|packet| session.received.contains(&packet)) {
-            // It was taken already, and the client does not know it yet (MQTT 5.0 4.3.3).
-            self.acknowledge(id, publication.qos, packet, ReasonCode::Success, None, effects);
+            // It was taken already, and the client does not know it yet (MQTT 5.0 4.3.3). It may not be saved yet either.
+            let batch = self.ledger.journal.owed();
+            self.acknowledge(now, id, Answer::taken(publication.qos, packet), batch, effects);
             return;
         }
+        let answer = Answer::taken(publication.qos, packet);
         if let Some(text) = misdeclared(&publication) {
             let denial = not_utf8(&session.grant.subject, &topic, &text);
-            self.acknowledge(id, publication.qos, packet, ReasonCode::PayloadFormatInvalid, Some(text), effects);
+            let answer = Answer { reason: ReasonCode::PayloadFormatInvalid, note: Some(text), ..answer };
+            self.acknowledge(now, id, answer, None, effects);
             self.report_denial(now, id, denial, effects);
             return;
         }
         match session.grant.decide_publish(&topic) {
             Decision::Allow => {
                 let subject = session.grant.subject.clone();
-                self.acknowledge(id, publication.qos, packet, ReasonCode::Success, None, effects);
                 let packet = packet.map(|identifier| Packet { identifier, duplicate: dup });
+                let before = self.ledger.journal.changes();
                 self.publish(now, id, &subject, Message::new(now, topic, publication), packet, effects);
+                let batch = self.ledger.journal.owed().filter(|_| self.ledger.journal.changes() > before);
+                self.acknowledge(now, id, answer, batch, effects);
             }
             Decision::Deny(denial) => {
                 let visible = self.settings.visible_denials && session.version == Version::V5;
                 let reason = if visible { ReasonCode::NotAuthorized } else { ReasonCode::Success };
                 let note = visible.then(|| reason_string(&denial.explanation));
-                self.acknowledge(id, publication.qos, packet, reason, note, effects);
+                self.acknowledge(now, id, Answer { reason, note, ..answer }, None, effects);
                 self.report_denial(now, id, *denial, effects);
             }
         }
     }
 
-    /// PUBACK or PUBREC. After a PUBREC that refused, the packet identifier is free again (MQTT 5.0 4.3.3).
+    /// PUBACK or PUBREC, not before this batch is saved. After a PUBREC that refused, the packet identifier is free again (MQTT 5.0
+    /// 4.3.3).
     fn acknowledge(
         &mut self,
+        now: Monotonic,
         id: SessionId,
-        qos: QoS,
-        packet: Option<u16>,
-        reason: ReasonCode,
-        note: Option<String>,
+        answer: Answer,
+        batch: Option<u64>,
         effects: &mut BrokerEffects,
     ) {
+        let Answer { qos, packet, reason, note } = answer;
         let Some((session, packet)) = self.sessions.get_mut(&id).zip(packet) else {
             return;
         };
@@ -85,7 +105,7 @@ impl Broker {
         if step == Step::Rec && reason == ReasonCode::Success {
             session.received.insert(packet);
         }
-        self.send(id, Outgoing::Acknowledgement { step, packet, reason, note }, effects);
+        self.acknowledge_saved(now, id, Outgoing::Acknowledgement { step, packet, reason, note }, batch, effects);
     }
 
     /// The agent's own message; no grant applies to it.
@@ -197,8 +217,10 @@ impl Session {
         // A message of QoS 0 has no packet identifier and takes no place (MQTT 5.0 4.9).
         let is_new = publish.packet.is_some_and(|packet| !self.received.contains(&packet));
         // Only MQTT 5.0 has a limit that the client knows (3.3.4); in 3.1.1 the packet identifiers are one.
-        if self.version == Version::V5 && is_new && self.received.len() >= usize::from(RECEIVE_MAXIMUM) {
-            let note = format!("At most {RECEIVE_MAXIMUM} messages of QoS 2 may wait for PUBREL.");
+        let unsaved = self.link.as_ref().map_or(0, |link| link.unsaved.len());
+        let limit = if self.version == Version::V5 { usize::from(RECEIVE_MAXIMUM) } else { usize::from(u16::MAX) };
+        if is_new && self.received.len().max(unsaved) >= limit {
+            let note = format!("At most {limit} messages of QoS 1 and 2 may be under way.");
             return Err(Violation(ReasonCode::ReceiveMaximumExceeded, note));
         }
         let Publication { topic, properties, .. } = &publish.publication;

@@ -60,6 +60,16 @@ impl Retained {
         self.messages.range::<TopicName, _>((from, Bound::Unbounded)).map(|(_, message)| message).find(matches)
     }
 
+    /// The message of a topic.
+    pub(super) fn get(&self, topic: &TopicName) -> Option<&Arc<Message>> {
+        self.messages.get(topic)
+    }
+
+    /// All of them, in the order of topics.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.messages.values()
+    }
+
     fn remove(&mut self, topic: &TopicName) {
         if let Some(former) = self.messages.remove(topic) {
             self.bytes = self.bytes.saturating_sub(former.cost());

@@ -1,13 +1,14 @@
 //! One session (MQTT 5.0 4.1): its grant, its subscriptions, its will, what waits for its client and what is in flight. It has a
 //! connection, or it waits for its client to come back.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::denials::DenialGate;
 use super::inflight::{Inflight, Window};
+use super::journal::Ledger;
 use super::link::Link;
 use super::message::{Delivery, QoS};
 use super::packet::{Connect, Outgoing, ReasonCode, Step, Version, Will};
@@ -15,6 +16,7 @@ use super::retained::Retained;
 use super::subscriptions::Options;
 use crate::acl::Grant;
 use crate::acl::topic::{TopicFilter, TopicName};
+use crate::id::Component;
 use crate::time::Monotonic;
 
 /// The broker's own number of a session, never given twice.
@@ -24,11 +26,12 @@ pub(super) struct SessionId(pub(super) u64);
 /// A session.
 #[derive(Debug)]
 pub(super) struct Session {
+    id: SessionId,
     pub(super) client_id: String,
     pub(super) grant: Arc<Grant>,
     pub(super) version: Version,
     pub(super) will: Option<Will>,
-    pub(super) filters: BTreeSet<TopicFilter>,
+    pub(super) filters: BTreeMap<TopicFilter, Options>,
     /// How long it outlives its connection, seconds.
     pub(super) expiry_seconds: u32,
     pub(super) link: Option<Link>,
@@ -47,6 +50,8 @@ pub(super) struct Session {
     bytes: usize,
     /// Messages dropped since the queue was last empty.
     dropped: u64,
+    /// The places of messages that survive the agent and are not kept any more, since the last [`Session::counted`].
+    gone: Vec<u64>,
 }
 
 /// The retained messages of one new subscription that are still to be sent.
@@ -82,13 +87,14 @@ pub(super) enum Next {
 }
 
 impl Session {
-    pub(super) fn new(grant: Arc<Grant>, connect: &Connect) -> Self {
+    pub(super) fn new(id: SessionId, grant: Arc<Grant>, connect: &Connect) -> Self {
         Self {
+            id,
             client_id: connect.client_id.clone(),
             grant,
             version: connect.version,
             will: None,
-            filters: BTreeSet::new(),
+            filters: BTreeMap::new(),
             expiry_seconds: 0,
             link: None,
             left_at: None,
@@ -100,6 +106,7 @@ impl Session {
             lossy: 0,
             bytes: 0,
             dropped: 0,
+            gone: Vec::new(),
         }
     }
 
@@ -108,12 +115,43 @@ impl Session {
         self.bytes
     }
 
-    /// Changes the session, and the broker's total by what that changed of its cost.
-    pub(super) fn counted<R>(&mut self, total: &mut usize, change: impl FnOnce(&mut Self) -> R) -> R {
+    /// Whether it survives the agent. A job's processes do not, and nobody else may take up their sessions.
+    pub(super) fn is_durable(&self) -> bool {
+        match self.grant.subject.component {
+            Component::Plugin(_) => self.expiry_seconds > 0,
+            Component::Job(_) => false,
+        }
+    }
+
+    /// Changes the session, and the broker's ledger by what that changed of its cost and of what must be saved.
+    pub(super) fn counted<R>(&mut self, ledger: &mut Ledger, change: impl FnOnce(&mut Self) -> R) -> R {
         let before = self.bytes;
         let result = change(self);
-        *total = total.saturating_sub(before).saturating_add(self.bytes);
+        ledger.bytes = ledger.bytes.saturating_sub(before).saturating_add(self.bytes);
+        for place in self.gone.drain(..) {
+            ledger.journal.note_gone(self.id, place);
+        }
         result
+    }
+
+    /// A message that is not kept any more.
+    fn forget(&mut self, delivery: &Delivery) {
+        self.bytes = self.bytes.saturating_sub(delivery.cost());
+        self.gone.extend(delivery.place);
+    }
+
+    /// Queues a message again that the store has kept; whether there is room.
+    pub(super) fn take_back(&mut self, delivery: Delivery, limit: usize) -> bool {
+        let has_room = self.has_room(limit);
+        if has_room {
+            self.push(delivery);
+        }
+        has_room
+    }
+
+    /// What it keeps, in the order it was queued.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Delivery> {
+        self.inflight.published().chain(&self.queue)
     }
 
     /// Puts a message into the queue. Where there is no room the oldest message of QoS 0 goes, or else the new one. What can be
@@ -173,19 +211,18 @@ impl Session {
             let Some(mut delivery) = self.queue.pop_front() else {
                 return Next::Nothing;
             };
-            let cost = delivery.cost();
             self.lossy = self.lossy.saturating_sub(usize::from(delivery.qos == QoS::AtMostOnce));
             if delivery.message.is_expired(now) {
-                self.bytes = self.bytes.saturating_sub(cost);
+                self.forget(&delivery);
                 continue;
             }
             delivery.expiry_seconds = delivery.message.expiry_left(now);
             if !link.fits(&delivery, version) {
-                self.bytes = self.bytes.saturating_sub(cost);
+                self.forget(&delivery);
                 return Next::TooLarge(delivery);
             }
             if delivery.qos == QoS::AtMostOnce {
-                self.bytes = self.bytes.saturating_sub(cost);
+                self.forget(&delivery);
             } else {
                 link.outstanding = link.outstanding.saturating_add(1);
                 delivery = self.inflight.push(delivery);
@@ -216,7 +253,7 @@ impl Session {
                 // The client takes less on this connection than on the one before.
                 if !link.fits(&again, self.version) {
                     self.inflight.remove(packet);
-                    self.bytes = self.bytes.saturating_sub(again.cost());
+                    self.forget(&again);
                     return Some(Next::TooLarge(again));
                 }
                 Outgoing::Publish(again)
@@ -259,11 +296,9 @@ impl Session {
     /// Finishes a message in flight.
     pub(super) fn finish(&mut self, packet: u16) {
         let place = self.inflight.place(packet);
-        let cost = match self.inflight.remove(packet) {
-            Some(Inflight::Published(delivery)) => delivery.cost(),
-            Some(Inflight::Released) | None => 0,
-        };
-        self.bytes = self.bytes.saturating_sub(cost);
+        if let Some(Inflight::Published(delivery)) = self.inflight.remove(packet) {
+            self.forget(&delivery);
+        }
         // What waits for being sent again takes no place yet.
         if let Some(link) = &mut self.link
             && place.is_some_and(|place| link.has_sent(place))
@@ -277,7 +312,7 @@ impl Session {
         if let Some(found) = self.inflight.get_mut(packet)
             && let Inflight::Published(delivery) = core::mem::replace(found, Inflight::Released)
         {
-            self.bytes = self.bytes.saturating_sub(delivery.cost());
+            self.forget(&delivery);
         }
     }
 
@@ -310,16 +345,20 @@ impl Session {
     /// Drops what the client may no longer receive and was not sent on this connection.
     pub(super) fn purge(&mut self) {
         let grant = Arc::clone(&self.grant);
-        self.queue.retain(|delivery| grant.may_receive(&delivery.message.topic));
+        for delivery in core::mem::take(&mut self.queue) {
+            if grant.may_receive(&delivery.message.topic) {
+                self.queue.push_back(delivery);
+            } else {
+                self.forget(&delivery);
+            }
+        }
         self.lossy = self.queue.iter().filter(|delivery| delivery.qos == QoS::AtMostOnce).count();
         if self.link.is_none() {
             let denied = |one: &Inflight| matches!(one, Inflight::Published(delivery) if !grant.may_receive(&delivery.message.topic));
             for packet in self.inflight.find(denied) {
-                self.inflight.remove(packet);
+                self.finish(packet);
             }
         }
-        self.bytes =
-            self.queue.iter().chain(self.inflight.published()).map(Delivery::cost).fold(0, usize::saturating_add);
     }
 
     /// The messages of shared subscriptions that another member must get, because this session has ended (MQTT 5.0 4.8.2).

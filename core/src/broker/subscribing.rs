@@ -81,7 +81,7 @@ impl Broker {
             self.report_denial(now, id, *denial, effects);
             return Err(SubscribeOutcome::NotAuthorized);
         }
-        let is_new = !session.filters.contains(&filter);
+        let is_new = !session.filters.contains_key(&filter);
         if filter.levels().count() > FILTER_LEVELS || (is_new && session.filters.len() >= SUBSCRIPTIONS_PER_CLIENT) {
             self.refuse_subscription(now, id, text, effects);
             return Err(SubscribeOutcome::QuotaExceeded);
@@ -110,7 +110,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        session.filters.insert(filter.clone());
+        session.filters.insert(filter.clone(), options);
         let wanted = match handling {
             RetainHandling::AtSubscribe => true,
             RetainHandling::AtSubscribeNew => is_new,
@@ -120,6 +120,7 @@ impl Broker {
         if wanted && filter.share_name().is_none() {
             session.replays.push_back(Replay { filter: filter.clone(), options, after: None });
         }
+        self.note_session(id);
     }
 
     pub(super) fn on_unsubscribe(
@@ -145,7 +146,9 @@ impl Broker {
             return false;
         };
         session.replays.retain(|replay| replay.filter != *filter);
-        session.filters.remove(filter) && self.subscriptions.remove(filter, id)
+        let removed = session.filters.remove(filter).is_some() && self.subscriptions.remove(filter, id);
+        self.note_session(id);
+        removed
     }
 
     /// Subscribes a plugin's own topic for it, unless it did so itself (contract section 5).
@@ -155,7 +158,7 @@ impl Broker {
         primary: &PrimarySubscription,
         effects: &mut BrokerEffects,
     ) {
-        if self.sessions.get(&id).is_none_or(|session| session.filters.contains(&primary.topic)) {
+        if self.sessions.get(&id).is_none_or(|session| session.filters.contains_key(&primary.topic)) {
             return;
         }
         if primary.topic.levels().count() > FILTER_LEVELS {
@@ -175,7 +178,7 @@ impl Broker {
         let Some(session) = self.sessions.get(&id) else {
             return;
         };
-        let ended: Vec<_> = session.filters.iter().filter_map(|filter| ended(&session.grant, filter)).collect();
+        let ended: Vec<_> = session.filters.keys().filter_map(|filter| ended(&session.grant, filter)).collect();
         for (filter, denial) in ended {
             self.close_subscription(id, &filter);
             self.report_denial(now, id, denial, effects);
@@ -205,7 +208,7 @@ impl Broker {
                 primary: primary.cloned(),
                 withheld: None,
             });
-            session.counted(&mut self.bytes, Session::purge);
+            session.counted(&mut self.ledger, Session::purge);
             changed.push(*id);
         }
         for id in changed {

@@ -17,6 +17,7 @@ use super::packet::{
     Connect, Incoming, IncomingPublish, Outgoing, ReasonCode, RetainHandling, Step, SubscribeOutcome, SubscribeRequest,
     UnsubscribeOutcome, Version, Will,
 };
+use super::stored::{Batch, Stored};
 use super::{
     Broker, BrokerEffect, BrokerEvent, BrokerSettings, CONNECT_VERDICT_MILLIS, REVOKE_GRACE_MILLIS, STOP_MILLIS,
 };
@@ -25,10 +26,11 @@ use crate::acl::{Denial, FilterSet, Grant, PrimarySubscription, Subject};
 use crate::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
 use crate::event::BrokerReport;
 use crate::id::{Component, ConnectionId, JobId, PluginId, SpawnId};
-use crate::time::{Monotonic, Now};
+use crate::time::{Monotonic, Now, WallTime};
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
 
+mod durable;
 mod limits;
 mod sessions;
 
@@ -39,6 +41,24 @@ struct Story {
     effects: Vec<BrokerEffect>,
     /// The packet identifier of the last packet that a client sent.
     packet: u16,
+    disk: Disk,
+}
+
+/// What becomes of a batch.
+#[derive(Debug, Default)]
+struct Disk {
+    stored: Stored,
+    state: DiskState,
+    /// The batch that was not answered yet.
+    waits: Option<Batch>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum DiskState {
+    #[default]
+    Works,
+    Fails,
+    Hangs,
 }
 
 fn filters(list: &[&str]) -> FilterSet {
@@ -59,18 +79,55 @@ fn publication(topic: &str, payload: &str, qos: QoS) -> Publication {
 
 impl Story {
     fn new(settings: BrokerSettings) -> Self {
-        Self { broker: Broker::new(settings), now: 1000, effects: Vec::new(), packet: 0 }
+        Self { broker: Broker::new(settings), now: 1000, effects: Vec::new(), packet: 0, disk: Disk::default() }
     }
 
     fn tell(&mut self, event: BrokerEvent) -> &mut Self {
         let monotonic = Monotonic::from_millis(self.now);
         self.effects.clear();
-        self.broker.handle(Now { monotonic, ..Now::default() }, event, &mut self.effects);
+        self.broker.handle(self.clocks(), event, &mut self.effects);
+        self.save();
         // A deadline that is over must be gone after it was told (machine rule 4).
         if let Some(deadline) = self.broker.next_deadline() {
             assert!(deadline.at >= monotonic, "{deadline:?} at {monotonic:?}");
         }
         self
+    }
+
+    fn clocks(&self) -> Now {
+        Now {
+            monotonic: Monotonic::from_millis(self.now),
+            wall: WallTime::from_millis(i64::try_from(self.now).unwrap()),
+        }
+    }
+
+    /// Does what was asked of the disk, which may ask for more.
+    fn save(&mut self) {
+        let batches = |effects: &[BrokerEffect]| -> Vec<Batch> {
+            effects
+                .iter()
+                .filter_map(
+                    |effect| if let BrokerEffect::Save(batch) = effect { Some((**batch).clone()) } else { None },
+                )
+                .collect()
+        };
+        let mut asked = batches(&self.effects);
+        assert!(asked.len() <= 1 && (asked.is_empty() || self.disk.waits.is_none()), "one batch at a time");
+        self.disk.waits = self.disk.waits.take().or(asked.pop());
+        while self.disk.state != DiskState::Hangs {
+            let Some(batch) = self.disk.waits.take() else {
+                return;
+            };
+            let works = self.disk.state == DiskState::Works;
+            if works {
+                self.disk.stored.keep(&batch);
+            }
+            let result = if works { Ok(()) } else { Err(String::from("the disk is full")) };
+            let mut more = Vec::new();
+            self.broker.handle(self.clocks(), BrokerEvent::Saved { number: batch.number, result }, &mut more);
+            self.disk.waits = batches(&more).pop();
+            self.effects.extend(more);
+        }
     }
 
     fn pass(&mut self, millis: u64) -> &mut Self {
@@ -480,7 +537,7 @@ fn a_full_queue_drops_qos_0_first_and_says_so_and_closes_who_does_not_read() {
         assert!(story.publish(1, publication("a", payload, ONE)).closed().is_empty());
     }
     assert_eq!(story.publish(1, publication("a", "no room", ONE)).closed(), vec![(2, ReasonCode::QuotaExceeded)]);
-    assert_eq!(story.broker.bytes, 0, "what it left is given back");
+    assert_eq!(story.broker.ledger.bytes, 0, "what it left is given back");
 }
 
 #[test]

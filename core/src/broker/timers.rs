@@ -21,6 +21,10 @@ pub(super) enum Timer {
     Will(SessionId),
     /// A session without a connection for its end.
     Expiry(SessionId),
+    /// A client for its acknowledgements, which wait for the disk.
+    Unsaved(SessionId),
+    /// Changes for being saved.
+    Save,
     /// The stop for the last connections.
     Stop,
 }
@@ -34,6 +38,8 @@ impl Timer {
             Self::Denials(_) => "the sum of a client's refusals",
             Self::Will(_) => "a delayed will",
             Self::Expiry(_) => "the expiry of a session",
+            Self::Unsaved(_) => "acknowledgements wait for the disk",
+            Self::Save => "changes of sessions and retained messages wait to be saved",
             Self::Stop => "the end of the stop",
         }
     }
@@ -67,6 +73,11 @@ impl Timers {
         if let Some(former) = self.at.remove(&timer) {
             self.order.remove(&(former, timer));
         }
+    }
+
+    /// When one is over, if it is set.
+    pub(super) fn get(&self, timer: Timer) -> Option<Monotonic> {
+        self.at.get(&timer).copied()
     }
 
     /// Takes the first that is over.

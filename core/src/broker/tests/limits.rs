@@ -85,7 +85,7 @@ fn who_does_not_come_back_cannot_take_the_room_of_the_others() {
     for _ in 0..3 {
         assert!(story.publish(1, publication("small", "x", ONE)).closed().is_empty(), "it waits for one PUBACK only");
     }
-    assert!(story.broker.bytes <= QUEUED_BYTES);
+    assert!(story.broker.ledger.bytes <= QUEUED_BYTES);
 }
 
 #[test]
@@ -99,15 +99,15 @@ fn properties_count_like_payload() {
     assert!(story.publish(1, heavy("a")).has(|effect| matches!(effect, BrokerEffect::AwaitFlush { .. })), "the window");
     story.admit_with(3, grant(3, &[], &["#"]), staying).subscribe(3, &["b"]);
     story.lose(3).publish(1, heavy("b"));
-    assert!(story.broker.bytes > 2_000_000, "the budget: {}", story.broker.bytes);
+    assert!(story.broker.ledger.bytes > 2_000_000, "the budget: {}", story.broker.ledger.bytes);
     let retained = (0..20).map(|number| Publication { retain: true, ..heavy(&format!("r/{number}")) });
     let refused: usize = retained.map(|publication| story.publish(1, publication).denials().len()).sum();
     assert!(refused > 0, "the store of retained messages");
     let empty = with_properties(publication("b", "", ONE), |properties| {
         properties.user = vec![(String::new(), String::new()); 200_000];
     });
-    let before = story.broker.bytes;
-    assert!(story.publish(1, empty).broker.bytes - before > 200_000 * size_of::<(String, String)>());
+    let before = story.broker.ledger.bytes;
+    assert!(story.publish(1, empty).broker.ledger.bytes - before > 200_000 * size_of::<(String, String)>());
 }
 
 #[test]

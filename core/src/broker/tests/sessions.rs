@@ -49,7 +49,7 @@ fn a_session_waits_for_its_client_and_goes_on_where_it_was() {
         story.acknowledge(3, Step::Ack, packet);
     }
     story.acknowledge(3, Step::Rec, 2).acknowledge(3, Step::Comp, 2).acknowledge(3, Step::Comp, 3);
-    assert_eq!(story.broker.bytes, 0);
+    assert_eq!(story.broker.ledger.bytes, 0);
     story.lose(3).admit_with(4, grant(2, &[], &["#"]), staying);
     assert!(story.deliveries().is_empty() && story.steps().is_empty(), "everything is finished");
 }
