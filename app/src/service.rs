@@ -17,6 +17,7 @@ use castellan_core::log_message::{Level, LogRecord};
 use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
 use castellan_fs::history::History;
 use castellan_fs::log_file::{LogOutput, LogWriter};
+use castellan_fs::messages::MessageStore;
 use castellan_fs::{PortsFile, Root, Store};
 use castellan_https::calls::Calls;
 use castellan_https::{ServerConfig, tls_config};
@@ -183,6 +184,8 @@ impl Start<'_> {
             events: self.sender.clone(),
         })?;
         let clock = self.clock;
+        let mut messages = MessageStore::open(self.root)?;
+        let stored = messages.read()?;
         let ServerIdentity { chain, key } = certificates.server;
         let broker = castellan_mqtt::start(BrokerConfig {
             listener: listeners.mqtt,
@@ -194,6 +197,8 @@ impl Start<'_> {
             },
             observe: processes.observer(),
             clock: Arc::new(move || clock.now()),
+            stored,
+            keep: Box::new(move |batch| messages.keep(batch)),
             events: self.sender.clone(),
         })?;
         let server = castellan_https::start(ServerConfig {

@@ -1,25 +1,20 @@
 //! Run history: `state/history.db`, an SQLite database that an administrator can open while the agent runs.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use castellan_core::id::{JobId, RunId};
 use castellan_core::limits::RUNS_PER_JOB;
 use castellan_core::run::history::{JobPast, Outcome, RunRecord};
 use castellan_core::schedule::past::{Happening, Note};
 use castellan_core::time::WallTime;
-use rusqlite::{Connection, OpenFlags, Row, params};
-use rustix::fs::{Mode, OFlags, openat};
-use std::os::fd::AsFd;
+use rusqlite::{Connection, Row, params};
 
+use crate::database::Kind;
 use crate::error::RootError;
 use crate::root::Root;
 
 pub(crate) const NAME: &str = "history.db";
-/// How long a write waits for somebody who has the database open by hand.
-pub(crate) const BUSY: Duration = Duration::from_secs(5);
-/// The layout below; a database with another number is not touched.
-const LAYOUT: i64 = 1;
+const KIND: Kind = Kind { name: NAME, purpose: "the run history", layout: 1, schema: SCHEMA };
 /// `boot` and `number` are the two parts of a run id: they order runs however the clock jumped.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS run (
@@ -88,38 +83,8 @@ impl History {
     /// # Errors
     /// [`RootError`] where the file is damaged, of another version, or not the agent's own.
     pub fn open(root: &Root) -> Result<Self, RootError> {
-        let path = root.path().join("state").join(NAME);
-        // Made here so that it is nobody else's from the start; SQLite gives its side files the same rights.
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let state = root.folder("state")?;
-        let file = openat(state.as_fd(), NAME, flags, Mode::RUSR | Mode::WUSR);
-        drop(file.map_err(RootError::failed("open", &path))?);
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let connection = Connection::open_with_flags(&path, flags).map_err(|error| unusable(&path, &error))?;
-        prepare(&connection).map_err(|error| unusable(&path, &error))?;
-        let history = Self { connection, path };
-        history.check_layout()?;
-        Ok(history)
-    }
-
-    fn check_layout(&self) -> Result<(), RootError> {
-        let error = |error| unusable(&self.path, &error);
-        let layout: i64 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(error)?;
-        match layout {
-            0 => self
-                .connection
-                .execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;"))
-                .map_err(error),
-            // What came later without another layout is added.
-            LAYOUT => self.connection.execute_batch(SCHEMA).map_err(error),
-            other => Err(RootError::Invalid {
-                path: self.path.clone(),
-                what: format!(
-                    "is of layout {other}, this agent knows layout {LAYOUT}. Move it away, or run the agent that made it."
-                ),
-            }),
-        }
+        let (connection, path) = KIND.open(root)?;
+        Ok(Self { connection, path })
     }
 
     /// Stores a run, replacing what is stored of it; on disk when this returns.
@@ -244,18 +209,6 @@ impl History {
         })
         .collect()
     }
-}
-
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "trusted_schema", false)
-}
-
-fn unusable(path: &Path, error: &rusqlite::Error) -> RootError {
-    let what = format!("cannot be used as the run history: {error}. Repair it, or move it away to begin a new one.");
-    RootError::Invalid { path: path.to_owned(), what }
 }
 
 /// Both parts of a run id; 0 for what is not one.

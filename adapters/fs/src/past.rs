@@ -8,7 +8,8 @@ use castellan_core::schedule::past::{Life, Note, PastRun};
 use castellan_core::time::WallTime;
 use rusqlite::{Connection, OpenFlags, Row};
 
-use crate::history::{BUSY, NAME};
+use crate::database::BUSY;
+use crate::history::NAME;
 
 const RUNS: &str = "
     SELECT run_id, json_extract(record, '$.trigger'), json_extract(record, '$.due'), started,

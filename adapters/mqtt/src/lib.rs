@@ -14,6 +14,7 @@ mod connection;
 mod outbox;
 mod packets3;
 mod packets5;
+mod saving;
 mod shell;
 mod wire;
 
@@ -26,6 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use castellan_core::broker::stored::{Batch, Stored};
 use castellan_core::broker::{Broker, BrokerSettings};
 use castellan_core::effect::BrokerOrder;
 use castellan_core::event::Event;
@@ -34,6 +36,7 @@ use castellan_core::trust::Witness;
 use smol::channel::{Receiver, Sender, TrySendError};
 
 use crate::outbox::Outbox;
+use crate::saving::Saver;
 use crate::shell::Kept;
 
 /// Orders that wait for the broker's thread: a burst of grants and answers for every connection it can hold.
@@ -48,6 +51,9 @@ pub type Observe = Arc<dyn Fn(&TcpStream) -> io::Result<Witness> + Send + Sync>;
 /// Reads both clocks.
 pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
 
+/// Keeps a batch on disk, all of it or nothing; the error says why. It runs on a thread of its own.
+pub type Keep = Box<dyn FnMut(&Batch) -> Result<(), String> + Send>;
+
 /// What the broker needs to start.
 pub struct BrokerConfig {
     /// Bound and listening; the broker closes it when it stops.
@@ -60,6 +66,10 @@ pub struct BrokerConfig {
     pub observe: Observe,
     /// The clocks.
     pub clock: Clock,
+    /// What the last start left.
+    pub stored: Stored,
+    /// Where it is kept.
+    pub keep: Keep,
     /// Where reports go.
     pub events: Sender<Event>,
 }
@@ -115,26 +125,32 @@ pub(crate) struct House {
 /// # Errors
 /// The listener cannot be watched, or the thread cannot be made.
 pub fn start(config: BrokerConfig) -> io::Result<BrokerHandle> {
-    config.listener.set_nonblocking(true)?;
     let (orders, incoming) = smol::channel::bounded(ORDERS);
-    let thread = std::thread::Builder::new().name(String::from("broker")).spawn(move || live(config, &incoming))?;
+    let BrokerConfig { listener, tls, settings, observe, clock, stored, keep, events } = config;
+    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, observe, clock };
+    listener.set_nonblocking(true)?;
+    let saver = Saver::start(keep)?;
+    let live = move || {
+        let (broker, effects) = Broker::restore(settings, (house.clock)(), stored);
+        let kept = Kept {
+            broker: RefCell::new(broker),
+            listener: RefCell::new(Some(listener)),
+            outbox: Rc::new(Outbox::new(events)),
+            last_connection: Cell::new(0),
+            effects: RefCell::new(effects.into()),
+            saver,
+        };
+        live(&Rc::new(kept), &house, &incoming);
+    };
+    let thread = std::thread::Builder::new().name(String::from("broker")).spawn(live)?;
     Ok(BrokerHandle { orders, thread })
 }
 
 /// The broker's thread: a shell around the machine, and another one where a panic ended it. The machine with its sessions and
 /// retained messages stays; the connections are lost, and their clients come back.
-fn live(config: BrokerConfig, orders: &Receiver<BrokerOrder>) {
-    let BrokerConfig { listener, tls, settings, observe, clock, events } = config;
-    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, observe, clock };
-    let kept = Rc::new(Kept {
-        broker: RefCell::new(Broker::new(settings)),
-        listener: RefCell::new(Some(listener)),
-        outbox: Rc::new(Outbox::new(events)),
-        last_connection: Cell::new(0),
-        effects: RefCell::default(),
-    });
+fn live(kept: &Rc<Kept>, house: &House, orders: &Receiver<BrokerOrder>) {
     for panics in 0..=RESTARTS {
-        let (kept, house, orders) = (Rc::clone(&kept), house.clone(), orders.clone());
+        let (kept, house, orders) = (Rc::clone(kept), house.clone(), orders.clone());
         let ended = catch_unwind(AssertUnwindSafe(|| {
             ntex_rt::System::build()
                 .name("broker")

@@ -20,6 +20,7 @@ use ntex_util::channel::oneshot;
 use smol::channel::{Receiver, Sender};
 
 use crate::outbox::Outbox;
+use crate::saving::Saver;
 use crate::wire::Wire;
 use crate::{Clock, House, accept};
 
@@ -42,6 +43,7 @@ pub(crate) struct Kept {
     pub(crate) last_connection: Cell<u64>,
     /// What the machine has ordered and nobody has performed yet.
     pub(crate) effects: RefCell<VecDeque<BrokerEffect>>,
+    pub(crate) saver: Saver,
 }
 
 /// The shell.
@@ -89,6 +91,7 @@ pub(crate) async fn run(kept: Rc<Kept>, house: House, orders: Receiver<BrokerOrd
     let accepting = ntex_rt::spawn(accept::accept_all(Rc::new(front), listener, unlistened));
     ntex_rt::spawn(keep_deadline(Rc::clone(&shell), woken));
     ntex_rt::spawn(take_orders(Rc::clone(&shell), orders));
+    ntex_rt::spawn(take_answers(Rc::clone(&shell), kept.saver.answers()));
     if ended.recv().await.is_ok() {
         log::error!("the broker's end was signalled in a way nobody uses; it ends all the same.");
     }
@@ -105,6 +108,13 @@ async fn take_orders(shell: Rc<Shell>, orders: Receiver<BrokerOrder>) {
     // Nobody can give orders any more; after an ordinary stop the machine has nothing left to do.
     if !shell.running.is_closed() && !shell.listening.is_closed() {
         shell.drive(BrokerEvent::Ordered(BrokerOrder::Stop));
+    }
+}
+
+/// Tells the machine what is saved.
+async fn take_answers(shell: Rc<Shell>, answers: Receiver<BrokerEvent>) {
+    while let Ok(answer) = answers.recv().await {
+        shell.drive(answer);
     }
 }
 
@@ -173,6 +183,7 @@ impl Shell {
             BrokerEffect::Send { connection, packet } => self.send(connection, packet),
             BrokerEffect::AwaitFlush { connection } => self.await_flush(connection, events),
             BrokerEffect::Close { connection, reason, note } => self.close(connection, reason, note),
+            BrokerEffect::Save(batch) => events.extend(self.kept.saver.save(batch)),
             BrokerEffect::CloseListener => {
                 self.kept.listener.take();
                 self.listening.close();

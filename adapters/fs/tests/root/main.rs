@@ -14,6 +14,7 @@ mod certificates;
 mod definitions;
 mod history;
 mod log_file;
+mod messages;
 mod opening;
 mod past;
 mod support;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use castellan_core::acl::topic::TopicFilter;
 use castellan_core::acl::{FilterSet, Grant, Subject};
 use castellan_core::broker::BrokerSettings;
+use castellan_core::broker::stored::Stored;
 use castellan_core::effect::{BrokerOrder, ConnectVerdict};
 use castellan_core::event::{BrokerReport, Event};
 use castellan_core::id::{Component, JobId, SpawnId};
@@ -150,6 +151,8 @@ pub(crate) fn serve(arguments: &[String]) {
             monotonic: Monotonic::from_millis(u64::try_from(start.elapsed().as_millis()).unwrap()),
             wall: WallTime::from_millis(0),
         }),
+        stored: Stored::default(),
+        keep: Box::new(|_| Ok(())),
         events,
     })
     .unwrap();

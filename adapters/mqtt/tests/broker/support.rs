@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use castellan_core::acl::topic::TopicFilter;
 use castellan_core::acl::{FilterSet, Grant, Subject};
 use castellan_core::broker::BrokerSettings;
+use castellan_core::broker::stored::Stored;
 use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
 use castellan_core::event::{BrokerReport, Event};
 use castellan_core::id::{Component, ConnectionId, JobId, SpawnId};
 use castellan_core::time::{Monotonic, Now, WallTime};
 use castellan_core::trust::{PeerFacts, Witness};
 use castellan_core::why::Explanation;
-use castellan_mqtt::{BrokerConfig, BrokerHandle, Clock, Observe};
+use castellan_mqtt::{BrokerConfig, BrokerHandle, Clock, Keep, Observe};
 use rumqttc::Transport;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -45,7 +46,9 @@ impl House {
         let (events, incoming) = smol::channel::bounded(64);
         let panic = Arc::new(AtomicBool::new(false));
         let clock = clock(Arc::clone(&panic));
-        let config = BrokerConfig { listener, tls: server, settings, observe: observe(), clock, events };
+        // Nothing here outlives its broker.
+        let (stored, keep): (_, Keep) = (Stored::default(), Box::new(|_| Ok(())));
+        let config = BrokerConfig { listener, tls: server, settings, observe: observe(), clock, stored, keep, events };
         let broker = Arc::new(castellan_mqtt::start(config).unwrap());
         let (report, reports) = mpsc::channel();
         let answering = Arc::clone(&broker);
