@@ -76,14 +76,17 @@ impl Puppet {
             "connect" => {
                 let address = (text("host"), u16::try_from(order["port"].as_u64().unwrap()).unwrap());
                 let mut session = match order["version"].as_u64() {
-                    Some(4) => Session::v4(address, &text("id"), &self.tls),
+                    Some(4) => Session::v4(address, &text("id"), order["clean"] != false, &self.tls),
                     _ => Session::v5(address, &text("id"), &self.tls),
                 };
                 let answer = session.next(&["connack"]);
                 self.session = Some(session);
                 answer
             }
-            "publish" => self.session().publish(&text("topic"), &text("payload"), order["qos"].as_u64().unwrap()),
+            "publish" => {
+                let (qos, retain) = (order["qos"].as_u64().unwrap(), order["retain"] == true);
+                self.session().publish(&text("topic"), &text("payload"), qos, retain)
+            }
             "subscribe" => self.session().subscribe(&text("filter")),
             "receive" => self.session().receive(),
             "disconnect" => {
@@ -170,8 +173,8 @@ struct Session {
     disconnect: Box<dyn Fn()>,
 }
 
-/// Sends topic, payload and QoS.
-type Publish = Box<dyn Fn(&str, &str, u64)>;
+/// Sends topic, payload, QoS and RETAIN.
+type Publish = Box<dyn Fn(&str, &str, u64, bool)>;
 
 impl Session {
     fn v5((host, port): (String, u16), id: &str, tls: &Arc<rustls::ClientConfig>) -> Self {
@@ -192,9 +195,9 @@ impl Session {
         Self {
             events,
             messages: VecDeque::new(),
-            publish: Box::new(move |topic, payload, qos| {
+            publish: Box::new(move |topic, payload, qos, retain| {
                 let qos = [v5::mqttbytes::QoS::AtMostOnce, v5::mqttbytes::QoS::AtLeastOnce][usize::from(qos > 0)];
-                publisher.publish(topic, qos, false, payload.to_owned()).unwrap();
+                publisher.publish(topic, qos, retain, payload.to_owned()).unwrap();
             }),
             subscribe: Box::new(move |filter| {
                 subscriber.subscribe(filter, v5::mqttbytes::QoS::AtLeastOnce).unwrap();
@@ -203,9 +206,9 @@ impl Session {
         }
     }
 
-    fn v4((host, port): (String, u16), id: &str, tls: &Arc<rustls::ClientConfig>) -> Self {
+    fn v4((host, port): (String, u16), id: &str, clean: bool, tls: &Arc<rustls::ClientConfig>) -> Self {
         let mut options = rumqttc::MqttOptions::new(id, host, port);
-        options.set_keep_alive(KEEP_ALIVE).set_transport(transport(tls));
+        options.set_clean_session(clean).set_keep_alive(KEEP_ALIVE).set_transport(transport(tls));
         let (client, mut connection) = rumqttc::Client::new(options, CAPACITY);
         let (sender, events) = channel();
         thread::spawn(move || {
@@ -221,17 +224,17 @@ impl Session {
         Self {
             events,
             messages: VecDeque::new(),
-            publish: Box::new(move |topic, payload, qos| {
+            publish: Box::new(move |topic, payload, qos, retain| {
                 let qos = [rumqttc::QoS::AtMostOnce, rumqttc::QoS::AtLeastOnce][usize::from(qos > 0)];
-                publisher.publish(topic, qos, false, payload).unwrap();
+                publisher.publish(topic, qos, retain, payload).unwrap();
             }),
             subscribe: Box::new(move |filter| subscriber.subscribe(filter, rumqttc::QoS::AtLeastOnce).unwrap()),
             disconnect: Box::new(move || client.disconnect().unwrap()),
         }
     }
 
-    fn publish(&mut self, topic: &str, payload: &str, qos: u64) -> Value {
-        (self.publish)(topic, payload, qos);
+    fn publish(&mut self, topic: &str, payload: &str, qos: u64, retain: bool) -> Value {
+        (self.publish)(topic, payload, qos, retain);
         if qos == 0 { json!({}) } else { self.next(&["puback"]) }
     }
 

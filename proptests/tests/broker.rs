@@ -322,9 +322,11 @@ fn deliveries(effects: &[BrokerEffect]) -> usize {
     effects.iter().filter(is_delivery).count()
 }
 
-const fn awaited(effect: &BrokerEffect) -> Option<ConnectionId> {
+/// The peer reads at once, and the disk writes at once.
+fn answer(effect: &BrokerEffect) -> Option<BrokerEvent> {
     match effect {
-        BrokerEffect::AwaitFlush { connection } => Some(*connection),
+        BrokerEffect::AwaitFlush { connection } => Some(BrokerEvent::Flushed { connection: *connection }),
+        BrokerEffect::Save(batch) => Some(BrokerEvent::Saved { number: batch.number, result: Ok(()) }),
         _ => None,
     }
 }
@@ -350,10 +352,12 @@ fn play(steps: &[Step], visible_denials: bool) -> usize {
         model.before(step);
         let event = model.script.event(step);
         broker.handle(at(now), event, &mut effects);
-        let full: Vec<_> = effects.iter().filter_map(awaited).collect();
-        for connection in full {
-            // The peer reads at once.
-            broker.handle(at(now), BrokerEvent::Flushed { connection }, &mut effects);
+        let mut seen = 0;
+        while let Some(effect) = effects.get(seen) {
+            seen += 1;
+            if let Some(event) = answer(effect) {
+                broker.handle(at(now), event, &mut effects);
+            }
         }
         model.after(step, &effects);
         delivered += deliveries(&effects);

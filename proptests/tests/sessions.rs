@@ -1,5 +1,6 @@
 //! Laws of sessions: over connections that are cut at any moment, with whatever was under way lost, a message of QoS 1 arrives at
-//! least once, a message of QoS 2 exactly once, and both in their order (MQTT 5.0 4.3, 4.4, 4.6).
+//! least once, a message of QoS 2 exactly once, and both in their order (MQTT 5.0 4.3, 4.4, 4.6). Over crashes of the agent, what was
+//! acknowledged arrives.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,6 +19,7 @@ use castellan_core::broker::message::{Publication, QoS};
 use castellan_core::broker::packet::{
     Connect, Incoming, IncomingPublish, Outgoing, Step as Acknowledgement, SubscribeRequest, Version,
 };
+use castellan_core::broker::stored::{Batch, Stored};
 use castellan_core::broker::{Broker, BrokerEffect, BrokerEvent, BrokerSettings};
 use castellan_core::effect::{BrokerOrder, ConnectVerdict};
 use castellan_core::id::ConnectionId;
@@ -39,6 +41,12 @@ enum Step {
     Down(usize),
     /// A client's connection is cut, and what was under way is lost.
     Cut(usize),
+    /// The disk has written what it was asked to, or fails to.
+    Disk(bool),
+    /// The agent is killed, and with it both clients. All start again with what is on disk.
+    Crash,
+    /// Time passes.
+    Wait,
 }
 
 const WRITER: usize = 0;
@@ -57,6 +65,8 @@ struct Peer {
     held: BTreeSet<u16>,
     /// What it gave to its application.
     got: Vec<(u64, QoS)>,
+    /// What was acknowledged to it.
+    acknowledged: BTreeSet<u64>,
 }
 
 impl Peer {
@@ -83,6 +93,11 @@ impl Peer {
         }
     }
 
+    fn finish(&mut self, packet: u16) {
+        let message = self.sent.remove(&packet).flatten();
+        self.acknowledged.extend(message.map(|publish| number(&publish.publication.payload)));
+    }
+
     fn take(&mut self, packet: Outgoing) {
         match packet {
             Outgoing::Publish(delivery) => {
@@ -103,9 +118,10 @@ impl Peer {
             }
             Outgoing::Acknowledgement { step, packet, .. } => match step {
                 Acknowledgement::Ack | Acknowledgement::Comp => {
-                    self.sent.remove(&packet);
+                    self.finish(packet);
                 }
                 Acknowledgement::Rec => {
+                    self.finish(packet);
                     self.sent.insert(packet, None);
                     self.acknowledge(Acknowledgement::Rel, packet);
                 }
@@ -125,6 +141,10 @@ struct World {
     connections: u64,
     written: Vec<QoS>,
     receive_maximum: u16,
+    now: u64,
+    stored: Stored,
+    /// The batch that the disk has to write.
+    batch: Option<Batch>,
 }
 
 impl World {
@@ -136,21 +156,27 @@ impl World {
             connections: 0,
             written: vec![],
             receive_maximum,
+            now: 0,
+            stored: Stored::default(),
+            batch: None,
         };
         world.connect(WRITER);
         world.connect(READER);
-        let requests = vec![SubscribeRequest::plain(String::from("a"), QoS::ExactlyOnce)];
-        let subscribe = Incoming::Subscribe { packet: 1, requests, identifier: None };
-        world.tell(BrokerEvent::Received { connection: world.peers[READER].connection.unwrap(), packet: subscribe });
+        world.subscribe();
         world
     }
 
+    fn subscribe(&mut self) {
+        let requests = vec![SubscribeRequest::plain(String::from("a"), QoS::ExactlyOnce)];
+        let packet = Incoming::Subscribe { packet: 1, requests, identifier: None };
+        self.tell(BrokerEvent::Received { connection: self.peers[READER].connection.unwrap(), packet });
+    }
+
     fn tell(&mut self, event: BrokerEvent) {
-        let now = Now { monotonic: Monotonic::from_millis(1), wall: WallTime::from_millis(0) };
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let mut effects = Vec::new();
-            self.broker.handle(now, event, &mut effects);
+            self.broker.handle(self.clocks(), event, &mut effects);
             for effect in effects {
                 match effect {
                     BrokerEffect::Send { connection, packet } => {
@@ -158,11 +184,18 @@ impl World {
                         peer.expect("a packet to nobody").down.push_back(packet);
                     }
                     BrokerEffect::AwaitFlush { connection } => events.push_back(BrokerEvent::Flushed { connection }),
-                    BrokerEffect::Close { .. } | BrokerEffect::Anomaly(_) => panic!("{effect:?}"),
+                    BrokerEffect::Save(batch) => assert!(self.batch.replace(*batch).is_none(), "one at a time"),
+                    BrokerEffect::Close { .. } => panic!("{effect:?}"),
+                    BrokerEffect::Anomaly(text) => assert!(text.contains("saved"), "{text}"),
                     _ => {}
                 }
             }
         }
+    }
+
+    fn clocks(&self) -> Now {
+        let wall = WallTime::from_millis(i64::try_from(self.now).unwrap());
+        Now { monotonic: Monotonic::from_millis(self.now), wall }
     }
 
     fn connect(&mut self, which: usize) {
@@ -191,6 +224,36 @@ impl World {
         self.peers[which].down.clear();
         self.tell(BrokerEvent::ConnectionLost { connection, reason: String::from("cut") });
         self.connect(which);
+    }
+
+    fn disk(&mut self, works: bool) -> bool {
+        let Some(batch) = self.batch.take() else { return false };
+        if works {
+            self.stored.keep(&batch);
+        }
+        let result = if works { Ok(()) } else { Err(String::from("full")) };
+        self.tell(BrokerEvent::Saved { number: batch.number, result });
+        true
+    }
+
+    fn crash(&mut self) {
+        self.batch = None;
+        for peer in &mut self.peers {
+            let Peer { got, acknowledged, .. } = std::mem::take(peer);
+            *peer = Peer { got, acknowledged, ..Peer::default() };
+        }
+        let (broker, effects) = Broker::restore(BrokerSettings::default(), self.clocks(), self.stored.clone());
+        assert!(effects.is_empty(), "{effects:?}");
+        self.broker = broker;
+        self.connect(WRITER);
+        self.connect(READER);
+        self.subscribe();
+    }
+
+    /// Longer than a failed disk is left alone, shorter than a client waits for it.
+    fn wait(&mut self) {
+        self.now += 2000;
+        self.tell(BrokerEvent::DeadlineReached);
     }
 
     fn up(&mut self, which: usize) -> bool {
@@ -222,12 +285,20 @@ impl World {
                 self.down(which);
             }
             Step::Cut(which) => self.cut(which),
+            Step::Disk(works) => {
+                self.disk(works);
+            }
+            Step::Crash => self.crash(),
+            Step::Wait => self.wait(),
         }
     }
 
     /// Everything arrives that is under way.
     fn settle(&mut self) {
-        while [WRITER, READER].into_iter().any(|which| self.up(which) || self.down(which)) {}
+        for _ in 0..2 {
+            while [WRITER, READER].into_iter().any(|which| self.up(which) || self.down(which)) || self.disk(true) {}
+            self.wait();
+        }
     }
 }
 
@@ -245,8 +316,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => which().prop_map(Step::Up),
         8 => which().prop_map(Step::Down),
         1 => which().prop_map(Step::Cut),
+        4 => prop::bool::weighted(0.9).prop_map(Step::Disk),
+        1 => Just(Step::Wait),
     ];
     vec(step, 1..200)
+}
+
+fn steps_with_crashes() -> impl Strategy<Value = Vec<Step>> {
+    vec(steps(), 1..4).prop_map(|lives| lives.join(&Step::Crash))
 }
 
 fn play(steps: &[Step], receive_maximum: u16) -> World {
@@ -277,6 +354,29 @@ proptest! {
         world.settle();
         prop_assert_eq!(world.peers[READER].got.len(), before, "everything was finished");
     }
+}
+
+proptest! {
+    #![proptest_config(config(1000))]
+
+    #[test]
+    fn what_was_acknowledged_survives_the_agent(steps in steps_with_crashes(), receive_maximum in 1..6_u16) {
+        let world = play(&steps, receive_maximum);
+        let got: BTreeSet<u64> = world.peers[READER].got.iter().map(|(message, _)| *message).collect();
+        let lost: Vec<_> = world.peers[WRITER].acknowledged.difference(&got).collect();
+        prop_assert!(lost.is_empty(), "acknowledged and lost: {:?}", lost);
+        prop_assert_eq!(&world.stored.waiting, &vec![], "what arrived is not kept");
+    }
+}
+
+/// That law speaks of something, too: an acknowledged message that its reader did not get before the crash comes after it.
+#[test]
+fn a_crash_leaves_something_to_deliver() {
+    let write = [Step::Disk(true), Step::Wait, Step::Write(1), Step::Up(WRITER)];
+    let crash = [Step::Disk(true), Step::Disk(true), Step::Down(WRITER), Step::Down(WRITER), Step::Crash];
+    let world = play(&[&write[..], &crash].concat(), 5);
+    assert_eq!(world.peers[WRITER].acknowledged.len(), 1);
+    assert_eq!(world.peers[READER].got.len(), 1);
 }
 
 /// The law speaks of something: a cut at the wrong moment repeats a message of QoS 1, and none of QoS 2.

@@ -66,6 +66,16 @@ fn an_unknown_setting_is_a_warning_that_names_the_nearest() {
 }
 
 #[test]
+fn a_damaged_store_is_named_with_what_to_do() {
+    let stage = Stage::new();
+    stage.start().stop();
+    stage.file("state/broker.db", "no database");
+    let (code, message) = refused(&stage);
+    assert_eq!(code, 5, "{message}");
+    assert!(message.contains("state/broker.db") && message.contains("move it away"), "{message}");
+}
+
+#[test]
 fn a_taken_port_is_named_with_its_holder() {
     for key in ["Settings:KestrelHttpPort", "Settings:KestrelHttpsPort", "MqttBrokerSettings:Port"] {
         let stage = Stage::new();

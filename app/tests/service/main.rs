@@ -24,6 +24,7 @@ mod history;
 mod http;
 mod job;
 mod log;
+mod messages;
 mod plugin;
 mod redelivery;
 mod script;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use agent::{Agent, binary};
 pub(crate) use client::{Answer, Call};
-pub(crate) use puppet::{Puppet, log_message};
+pub(crate) use puppet::{Puppet, accepted, log_message};
 pub(crate) use stage::Stage;
 
 /// Bounds a test that would hang; never a measure.
