@@ -29,14 +29,17 @@
 //! | DISCONNECT | anomaly | the will goes, unless it is asked to stay; closing | nothing |
 //! | a violation | anomaly | DISCONNECT with its reason; the will is published | nothing |
 //! | `Flushed` | anomaly | more goes out | nothing |
+//! | `Saved` | - | the acknowledgements that waited for it go out; after a failure the next batch has everything | the stop goes on |
 //! | `ConnectionLost`, `AllConnectionsLost` | forgotten; a late answer is an anomaly | will, `Disconnected`; the session waits or ends | forgotten |
 //!
 //! Invariants
 //! - A message reaches a client only through a subscription that its grant allowed when it was made, and still allowed at
 //!   the last `Regrant` or CONNECT.
-//! - Every packet with an answer gets exactly one, in the same `handle`; CONNECT within [`CONNECT_VERDICT_MILLIS`].
+//! - Every packet with an answer gets exactly one, in the same `handle` or after `Saved`; CONNECT within [`CONNECT_VERDICT_MILLIS`].
 //! - A message of QoS 1 or 2 that was taken stays until its client has acknowledged it, its session ends, it expires, or its queue
 //!   is full; a message of QoS 2 is never sent again once its client has acknowledged to have it.
+//! - What a PUBACK or PUBREC says is taken survives the agent, where its receiver's session or the retained store does: it goes out
+//!   after `Saved`.
 //! - Messages of one topic and QoS reach a client in the order they were taken, also after a reconnect (MQTT 5.0 4.6).
 //! - `Connected` and `Disconnected` come in pairs. `Stopped` comes once, after the last connection is gone or
 //!   [`STOP_MILLIS`] are over; nothing follows it.
@@ -45,7 +48,7 @@
 //!   sessions that hoard leave room for the others.
 //!
 //! What it deliberately does not do: decide who a client is (the agent does, from the registry); encode and decode packets (the
-//! shell's protocol library does); keep sessions over a stop of the agent.
+//! shell's protocol library does); keep a file (the shell does).
 
 pub mod effect;
 pub mod event;
