@@ -28,8 +28,7 @@
 //! | SUBSCRIBE, UNSUBSCRIBE | anomaly | grant decides each filter; retained messages follow as the client takes them | nothing |
 //! | DISCONNECT | anomaly | the will goes, unless it is asked to stay; closing | nothing |
 //! | a violation | anomaly | DISCONNECT with its reason; the will is published | nothing |
-//! | `Flushed` | anomaly | more goes out | nothing |
-//! | `Saved` | - | the acknowledgements that waited for it go out; after a failure the next batch has everything | the stop goes on |
+//! | `Flushed`, `Saved` | anomaly | more goes out: messages, acknowledgements | nothing |
 //! | `ConnectionLost`, `AllConnectionsLost` | forgotten; a late answer is an anomaly | will, `Disconnected`; the session waits or ends | forgotten |
 //!
 //! Invariants
@@ -38,11 +37,9 @@
 //! - Every packet with an answer gets exactly one, in the same `handle` or after `Saved`; CONNECT within [`CONNECT_VERDICT_MILLIS`].
 //! - A message of QoS 1 or 2 that was taken stays until its client has acknowledged it, its session ends, it expires, or its queue
 //!   is full; a message of QoS 2 is never sent again once its client has acknowledged to have it.
-//! - What a PUBACK or PUBREC says is taken survives the agent, where its receiver's session or the retained store does: it goes out
-//!   after `Saved`.
+//! - What PUBACK or PUBREC says is taken is on disk, where its receiver's session or the retained store is: they wait for `Saved`.
 //! - Messages of one topic and QoS reach a client in the order they were taken, also after a reconnect (MQTT 5.0 4.6).
-//! - `Connected` and `Disconnected` come in pairs. `Stopped` comes once, after the last connection is gone or
-//!   [`STOP_MILLIS`] are over; nothing follows it.
+//! - `Connected` and `Disconnected` come in pairs. `Stopped` comes once, and last.
 //! - A client id has one connection. Only the same process takes it over.
 //! - No queue grows beyond its bound, nor all together beyond [`QUEUED_BYTES`]; what is dropped is counted and reported. A few
 //!   sessions that hoard leave room for the others.

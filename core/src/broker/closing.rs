@@ -153,8 +153,8 @@ impl Broker {
             )));
         }
         if !self.ledger.journal.is_clean() {
-            effects.push(BrokerEffect::Anomaly(format!(
-                "the last changes of sessions and retained messages were not saved within {STOP_MILLIS} ms and are lost. Look for                  what slows or fills the disk."
+            effects.push(BrokerEffect::Anomaly(String::from(
+                "the last changes of sessions and retained messages were not saved in time and are lost. Look for what slows or fills the disk.",
             )));
         }
         self.end_stop(effects);
