@@ -41,8 +41,8 @@ const ORDERS: usize = 4096;
 /// Times that the shell is started again after a panic: one is an accident, as many as this are not.
 const RESTARTS: u32 = 10;
 
-/// Looks at a connection right after accept, before TLS. The [`Witness`] it returns is called with the claimed process id
-/// at CONNECT. Both run on a thread that may block.
+/// Looks at a connection right after accept, before TLS; the next one is accepted after that. The [`Witness`] it returns is called
+/// with the claimed process id at CONNECT. Both run on a thread that may block.
 pub type Observe = Arc<dyn Fn(&TcpStream) -> io::Result<Witness> + Send + Sync>;
 
 /// Reads both clocks.
@@ -106,7 +106,6 @@ pub struct BrokerHandle {
 pub(crate) struct House {
     tls: Arc<rustls::ServerConfig>,
     max_packet_bytes: u32,
-    observe: Observe,
     clock: Clock,
 }
 
@@ -115,26 +114,30 @@ pub(crate) struct House {
 /// # Errors
 /// The listener cannot be watched, or the thread cannot be made.
 pub fn start(config: BrokerConfig) -> io::Result<BrokerHandle> {
-    config.listener.set_nonblocking(true)?;
+    let BrokerConfig { listener, tls, settings, observe, clock, events } = config;
     let (orders, incoming) = smol::channel::bounded(ORDERS);
-    let thread = std::thread::Builder::new().name(String::from("broker")).spawn(move || live(config, &incoming))?;
+    let (arrivals, accepting) = accept::start(listener, observe)?;
+    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, clock };
+    let life = move || {
+        let kept = Rc::new(Kept {
+            broker: RefCell::new(Broker::new(settings)),
+            arrivals,
+            accepting: RefCell::new(Some(accepting)),
+            outbox: Rc::new(Outbox::new(events)),
+            last_connection: Cell::new(0),
+            effects: RefCell::default(),
+        });
+        live(&kept, &house, &incoming);
+    };
+    let thread = std::thread::Builder::new().name(String::from("broker")).spawn(life)?;
     Ok(BrokerHandle { orders, thread })
 }
 
 /// The broker's thread: a shell around the machine, and another one where a panic ended it. The machine with its sessions and
 /// retained messages stays; the connections are lost, and their clients come back.
-fn live(config: BrokerConfig, orders: &Receiver<BrokerOrder>) {
-    let BrokerConfig { listener, tls, settings, observe, clock, events } = config;
-    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, observe, clock };
-    let kept = Rc::new(Kept {
-        broker: RefCell::new(Broker::new(settings)),
-        listener: RefCell::new(Some(listener)),
-        outbox: Rc::new(Outbox::new(events)),
-        last_connection: Cell::new(0),
-        effects: RefCell::default(),
-    });
+fn live(kept: &Rc<Kept>, house: &House, orders: &Receiver<BrokerOrder>) {
     for panics in 0..=RESTARTS {
-        let (kept, house, orders) = (Rc::clone(&kept), house.clone(), orders.clone());
+        let (kept, house, orders) = (Rc::clone(kept), house.clone(), orders.clone());
         let ended = catch_unwind(AssertUnwindSafe(|| {
             ntex_rt::System::build()
                 .name("broker")
