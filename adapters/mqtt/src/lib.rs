@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use castellan_core::broker::{Broker, BrokerSettings};
+use castellan_core::broker::{Broker, BrokerSettings, CONNECTIONS};
 use castellan_core::effect::BrokerOrder;
 use castellan_core::event::Event;
 use castellan_core::time::Now;
@@ -37,7 +37,7 @@ use crate::outbox::Outbox;
 use crate::shell::Kept;
 
 /// Orders that wait for the broker's thread: a burst of grants and answers for every connection it can hold.
-const ORDERS: usize = 4096;
+const ORDERS: usize = CONNECTIONS;
 /// Times that the shell is started again after a panic: one is an accident, as many as this are not.
 const RESTARTS: u32 = 10;
 
@@ -159,6 +159,10 @@ fn live(kept: &Rc<Kept>, house: &House, orders: &Receiver<BrokerOrder>) {
             ),
         }
     }
+    if catch_unwind(AssertUnwindSafe(|| kept.stop(&house.clock))).is_err() {
+        log::error!("the broker panicked at its end, too; who was connected is not reported.");
+    }
+    smol::block_on(kept.close());
 }
 
 impl BrokerHandle {

@@ -54,14 +54,23 @@ impl Outbox {
                 }
             }
         };
-        if self.backlog.borrow().len() >= BACKLOG {
-            self.lost.set(self.lost.get().saturating_add(1));
-        } else {
-            self.backlog.borrow_mut().push_back(waiting);
-        }
+        self.keep_event(waiting);
         if !self.flushing.replace(true) {
             let outbox = Rc::clone(self);
             ntex_rt::spawn(async move { outbox.flush().await });
+        }
+    }
+
+    /// Keeps a report for [`Outbox::close_with`].
+    pub(crate) fn keep(&self, report: BrokerReport) {
+        self.keep_event(Event::Broker(report));
+    }
+
+    fn keep_event(&self, event: Event) {
+        if self.backlog.borrow().len() >= BACKLOG {
+            self.lost.set(self.lost.get().saturating_add(1));
+        } else {
+            self.backlog.borrow_mut().push_back(event);
         }
     }
 

@@ -67,13 +67,34 @@ impl Kept {
         self.effects.borrow_mut().pop_front()
     }
 
-    /// Waits until the listener is gone.
-    pub(crate) fn release_listener(&self) {
+    /// Stops the machine where no shell is left to do so; what it reports waits for [`Kept::close`].
+    pub(crate) fn stop(&self, clock: &Clock) {
+        let mut effects = BrokerEffects::new();
+        for event in [BrokerEvent::AllConnectionsLost, BrokerEvent::Ordered(BrokerOrder::Stop)] {
+            self.broker.borrow_mut().handle(clock(), event, &mut effects);
+        }
+        for effect in self.effects.take().into_iter().chain(effects) {
+            match effect {
+                BrokerEffect::Report(report) if !matches!(*report, BrokerReport::Stopped) => self.outbox.keep(*report),
+                BrokerEffect::Anomaly(text) => log::warn!("broker: {text}"),
+                BrokerEffect::Report(_)
+                | BrokerEffect::Send { .. }
+                | BrokerEffect::AwaitFlush { .. }
+                | BrokerEffect::Close { .. }
+                | BrokerEffect::CloseListener
+                | BrokerEffect::Finish => {}
+            }
+        }
+    }
+
+    /// The end: waits until the listener is gone and says so, after everything else.
+    pub(crate) async fn close(&self) {
         self.arrivals.close();
         let accepting = self.accepting.take();
         if accepting.is_some_and(|accepting| accepting.join().is_err()) {
             log::error!("the thread that accepts MQTT connections panicked. Report this.");
         }
+        self.outbox.close_with(BrokerReport::Stopped).await;
     }
 }
 
@@ -102,8 +123,7 @@ pub(crate) async fn run(kept: Rc<Kept>, house: House, orders: Receiver<BrokerOrd
     if ended.recv().await.is_ok() {
         log::error!("the broker's end was signalled in a way nobody uses; it ends all the same.");
     }
-    kept.release_listener();
-    kept.outbox.close_with(BrokerReport::Stopped).await;
+    kept.close().await;
 }
 
 async fn take_orders(shell: Rc<Shell>, orders: Receiver<BrokerOrder>) {
@@ -247,7 +267,7 @@ impl Shell {
 
     fn report(&self, report: BrokerReport, events: &mut VecDeque<BrokerEvent>) {
         match report {
-            // Sent last, by `run`, when the listener is really gone.
+            // Sent last, by `Kept::close`, when the listener is really gone.
             BrokerReport::Stopped => {}
             BrokerReport::ConnectAsked { connection, .. } => {
                 if !self.kept.outbox.send_now(report) {

@@ -90,6 +90,11 @@ impl House {
     /// Stops the broker and waits until every thread of it is gone.
     pub(crate) fn close(self) {
         self.order(BrokerOrder::Stop);
+        self.ended();
+    }
+
+    /// Waits until the broker has stopped and every thread of it is gone.
+    pub(crate) fn ended(self) {
         self.report("Stopped", |report| matches!(report, BrokerReport::Stopped).then_some(()));
         self.agent.join().unwrap();
         Arc::try_unwrap(self.broker).unwrap().join();
