@@ -1,7 +1,10 @@
 //! What one client can do to itself and to others: bounds, shares, answers that must fit, what a stop leaves behind.
 
 use super::super::message::Properties;
-use super::super::{OFFLINE_SESSIONS, QUEUED_BYTES, RECEIVE_MAXIMUM, SUBSCRIPTIONS_PER_CLIENT, WRITE_WINDOW_BYTES};
+use super::super::{
+    OFFLINE_SESSIONS, QUEUED_BYTES, RECEIVE_MAXIMUM, SHELL_FAILURE_SECONDS, SUBSCRIPTIONS_PER_CLIENT,
+    WRITE_WINDOW_BYTES,
+};
 use super::*;
 
 const TWO: QoS = QoS::ExactlyOnce;
@@ -187,6 +190,11 @@ fn a_failure_of_the_shell_keeps_every_session() {
     }
     story.tell(BrokerEvent::AllConnectionsLost);
     assert_eq!(story.broker.sessions.len(), clients as usize);
+    story.admit_with(clients, grant(clients, &[], &[]), staying).lose(clients);
+    assert_eq!(story.broker.sessions.len(), clients as usize + 1, "one more lost connection costs nobody a session");
+    story.pass(SHELL_FAILURE_SECONDS * 1000);
+    story.admit_with(clients + 1, grant(clients + 1, &[], &[]), staying).lose(clients + 1);
+    assert_eq!(story.broker.sessions.len(), OFFLINE_SESSIONS, "whoever has not come back by now");
 }
 
 #[test]
