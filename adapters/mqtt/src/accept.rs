@@ -25,6 +25,7 @@ use ntex_util::time::{Seconds, sleep};
 use smol::channel::{Receiver, Sender};
 
 use crate::shell::Shell;
+use crate::wire::LastPayload;
 use crate::{Observe, connection};
 
 /// Connections that have not sent a CONNECT; one more costs the oldest of them its place, so that a flood of silent
@@ -71,6 +72,7 @@ impl Waiting {
 pub(crate) struct Front {
     pub(crate) shell: Rc<Shell>,
     pub(crate) max_packet_bytes: u32,
+    pub(crate) payloads: Rc<LastPayload>,
     config: SharedCfg,
     tls: Pipeline<Io, Io<Layer<TlsServerFilter>>, io::Error>,
 }
@@ -83,7 +85,7 @@ impl Front {
             // The limit on TLS and CONNECT together is ours.
             .add(TlsConfig::new().set_handshake_timeout(Seconds::ZERO))
             .into();
-        Self { shell, max_packet_bytes, config, tls: Pipeline::new((), TlsAcceptor::new(tls)) }
+        Self { shell, max_packet_bytes, payloads: Rc::default(), config, tls: Pipeline::new((), TlsAcceptor::new(tls)) }
     }
 
     /// One connection from accept to its end.
