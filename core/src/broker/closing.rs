@@ -41,7 +41,7 @@ impl Broker {
             None => {}
         }
         if !keep_will {
-            session.will = None;
+            session.counted(&mut self.bytes, |session| session.replace_will(None));
         }
         if let Some(connection) = self.unlink(id) {
             effects.push(BrokerEffect::Close { connection, reason: None, note: None });
@@ -110,7 +110,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if let Some(will) = session.will.take() {
+        if let Some(will) = session.counted(&mut self.bytes, |session| session.replace_will(None)) {
             let explanation = Explanation::new(
                 format!("The will on '{}' is not published.", will.publication.topic.escape_debug()),
                 "Its process is no longer trusted, and its connection was still open.",
@@ -133,7 +133,7 @@ impl Broker {
         self.refuse_held(effects);
         // Nobody is left to read a will.
         for session in self.sessions.values_mut() {
-            session.will = None;
+            session.counted(&mut self.bytes, |session| session.replace_will(None));
         }
         let connected: Vec<_> = self.connections.values().copied().collect();
         for id in connected {
@@ -203,7 +203,7 @@ impl Broker {
         let subject = session.grant.subject.clone();
         effects.extend(sum_of_denials(&subject, session.denials.take_rest()));
         effects.push(BrokerEffect::from(BrokerReport::Disconnected { subject, reason }));
-        let (expiry_seconds, will) = (session.expiry_seconds, session.will.as_ref());
+        let (expiry_seconds, will) = (session.expiry_seconds, session.will());
         match will.map(|will| will.delay_seconds) {
             Some(0) => self.publish_will(now, id, effects),
             Some(delay) => self.timers.set(Timer::Will(id), now.plus_seconds(u64::from(delay))),

@@ -27,7 +27,7 @@ pub(super) struct Session {
     pub(super) client_id: String,
     pub(super) grant: Arc<Grant>,
     pub(super) version: Version,
-    pub(super) will: Option<Will>,
+    will: Option<Will>,
     pub(super) filters: BTreeSet<TopicFilter>,
     /// How long it outlives its connection, seconds.
     pub(super) expiry_seconds: u32,
@@ -43,7 +43,7 @@ pub(super) struct Session {
     queue: VecDeque<Delivery>,
     /// How many messages of QoS 0 the queue has, so that none is looked for in vain.
     lossy: usize,
-    /// What the queue and the messages in flight cost.
+    /// What the queue, the messages in flight and the will cost.
     bytes: usize,
     /// Messages dropped since the queue was last empty.
     dropped: u64,
@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    /// What its queue and the messages in flight cost, bytes.
+    /// What its queue, the messages in flight and its will cost, bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -114,6 +114,18 @@ impl Session {
         let result = change(self);
         *total = total.saturating_sub(before).saturating_add(self.bytes);
         result
+    }
+
+    /// The will that is published when the client goes without a word.
+    pub(super) const fn will(&self) -> Option<&Will> {
+        self.will.as_ref()
+    }
+
+    /// Puts another will in the place of the former one.
+    pub(super) fn replace_will(&mut self, will: Option<Will>) -> Option<Will> {
+        let cost = |will: &Option<Will>| will.as_ref().map_or(0, |will| will.publication.cost());
+        self.bytes = self.bytes.saturating_sub(cost(&self.will)).saturating_add(cost(&will));
+        core::mem::replace(&mut self.will, will)
     }
 
     /// Puts a message into the queue. Where there is no room the oldest message of QoS 0 goes, or else the new one. What can be
@@ -318,8 +330,9 @@ impl Session {
                 self.inflight.remove(packet);
             }
         }
-        self.bytes =
-            self.queue.iter().chain(self.inflight.published()).map(Delivery::cost).fold(0, usize::saturating_add);
+        let will = self.will.as_ref().map_or(0, |will| will.publication.cost());
+        let messages = self.queue.iter().chain(self.inflight.published()).map(Delivery::cost);
+        self.bytes = messages.fold(will, usize::saturating_add);
     }
 
     /// The messages of shared subscriptions that another member must get, because this session has ended (MQTT 5.0 4.8.2).

@@ -114,6 +114,26 @@ fn properties_count_like_payload() {
 }
 
 #[test]
+fn wills_count_like_messages_that_wait() {
+    let mut story = quiet();
+    let large = "x".repeat(1 << 20);
+    let mut dropped = 0;
+    for number in 1..=100 {
+        story.admit(number, grant(number, &["a"], &[]), Some(publication("a", &large, ONE)));
+        dropped += story.denials().len();
+    }
+    assert!((1..100).contains(&dropped), "{dropped}");
+    assert!(story.broker.bytes <= QUEUED_BYTES, "{}", story.broker.bytes);
+    for number in 1..=50 {
+        story.leave(number, false);
+    }
+    for number in 51..=100 {
+        story.lose(number);
+    }
+    assert_eq!(story.broker.bytes, 0, "published, or forgotten");
+}
+
+#[test]
 fn a_will_that_no_client_could_be_sent_is_dropped() {
     let mut story = quiet();
     let will = with_properties(publication("a", "x", ONE), |properties| properties.response_topic = Some("#".into()));
