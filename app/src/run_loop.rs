@@ -37,6 +37,9 @@ pub(crate) fn run(
                 next(events, first, clock.now())
             }
         };
+        if let Event::Broker(report) = &event {
+            ports.broker.taken(report);
+        }
         chores.look_after(ports, clock.now());
         if !matches!(event, Event::DeadlineReached) {
             chores.note_activity(clock.now());

@@ -28,12 +28,12 @@ use std::thread::JoinHandle;
 
 use castellan_core::broker::{Broker, BrokerSettings, CONNECTIONS};
 use castellan_core::effect::BrokerOrder;
-use castellan_core::event::Event;
+use castellan_core::event::{BrokerReport, Event};
 use castellan_core::time::Now;
 use castellan_core::trust::Witness;
 use smol::channel::{Receiver, Sender, TrySendError};
 
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Unread};
 use crate::shell::Kept;
 
 /// Orders that wait for the broker's thread: a burst of grants and answers for every connection it can hold.
@@ -60,7 +60,7 @@ pub struct BrokerConfig {
     pub observe: Observe,
     /// The clocks.
     pub clock: Clock,
-    /// Where reports go.
+    /// Where reports go; each has to be told to [`BrokerHandle::taken`].
     pub events: Sender<Event>,
 }
 
@@ -98,6 +98,7 @@ impl std::error::Error for QueueFull {}
 #[derive(Debug)]
 pub struct BrokerHandle {
     orders: Sender<BrokerOrder>,
+    unread: Unread,
     thread: JoinHandle<()>,
 }
 
@@ -118,19 +119,21 @@ pub fn start(config: BrokerConfig) -> io::Result<BrokerHandle> {
     let (orders, incoming) = smol::channel::bounded(ORDERS);
     let (arrivals, accepting) = accept::start(listener, observe)?;
     let house = House { tls, max_packet_bytes: settings.max_packet_bytes, clock };
+    let unread = Unread::default();
+    let counted = unread.clone();
     let life = move || {
         let kept = Rc::new(Kept {
             broker: RefCell::new(Broker::new(settings)),
             arrivals,
             accepting: RefCell::new(Some(accepting)),
-            outbox: Rc::new(Outbox::new(events)),
+            outbox: Rc::new(Outbox::new(events, counted)),
             last_connection: Cell::new(0),
             effects: RefCell::default(),
         });
         live(&kept, &house, &incoming);
     };
     let thread = std::thread::Builder::new().name(String::from("broker")).spawn(life)?;
-    Ok(BrokerHandle { orders, thread })
+    Ok(BrokerHandle { orders, unread, thread })
 }
 
 /// The broker's thread: a shell around the machine, and another one where a panic ended it. The machine with its sessions and
@@ -174,10 +177,15 @@ impl BrokerHandle {
         self.orders.try_send(order).map_err(|error| QueueFull { ended: matches!(error, TrySendError::Closed(_)) })
     }
 
+    /// The agent has taken this report out of its queue. Messages that it has not taken are bounded by their bytes.
+    pub fn taken(&self, report: &BrokerReport) {
+        self.unread.leave(report);
+    }
+
     /// Waits for the broker's thread to end; it does so after `BrokerOrder::Stop`, within
     /// [`STOP_MILLIS`](castellan_core::broker::STOP_MILLIS) and a little.
     pub fn join(self) {
-        let Self { orders, thread } = self;
+        let Self { orders, unread: _, thread } = self;
         orders.close();
         if thread.join().is_err() {
             log::error!(

@@ -52,6 +52,7 @@ impl House {
         let agent = std::thread::spawn(move || {
             while let Ok(event) = incoming.recv_blocking() {
                 let Event::Broker(event) = event else { panic!("{event:?}") };
+                answering.taken(&event);
                 if let BrokerReport::ConnectAsked { connection, client_id, peer } = &event
                     && let Some(verdict) = verdict(client_id, peer)
                 {
