@@ -275,7 +275,7 @@ fn a_client_that_reads_nothing_is_closed() {
     }
     for _ in 0..9 {
         if house.reports.recv_timeout(PATIENCE).is_ok_and(|report| {
-            matches!(report, castellan_core::event::BrokerReport::Disconnected { subject, .. } if subject.client_id == "reader_Tok_1")
+            matches!(report, BrokerReport::Disconnected { subject, .. } if subject.client_id == "reader_Tok_1")
         }) {
             drop((stuck, writer));
             return house.close();
