@@ -1,4 +1,4 @@
-//! What is looked after now and then: the age of the history, and what the servers counted about failures.
+//! What is looked after now and then: the age of the history, what the servers counted about failures, and memory that is free again.
 
 use castellan_core::time::{Monotonic, Now};
 use castellan_https::Counters;
@@ -9,6 +9,9 @@ use crate::perform::Ports;
 const COUNTERS_SECONDS: u64 = 60;
 /// Seconds between two prunings of the history; days are what counts there.
 const PRUNE_SECONDS: u64 = 3600;
+/// Seconds after something happened until free memory is given back: malloc keeps what a burst took, for as long as the agent runs.
+/// Often enough for a burst to be forgotten within a minute, and an agent that rests is not woken for it.
+const MEMORY_SECONDS: u64 = 20;
 
 /// When what was done last.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub(crate) struct Chores {
     history_days: u32,
     next_counters: Monotonic,
     next_prune: Monotonic,
+    /// `None` where nothing happened since the last time.
+    next_memory: Option<Monotonic>,
     told: Counters,
 }
 
@@ -26,6 +31,7 @@ impl Chores {
             history_days,
             next_counters: now.monotonic.plus_seconds(COUNTERS_SECONDS),
             next_prune: now.monotonic.plus_seconds(PRUNE_SECONDS),
+            next_memory: Some(now.monotonic.plus_seconds(MEMORY_SECONDS)),
             told: Counters::default(),
         }
     }
@@ -40,6 +46,20 @@ impl Chores {
         if now.monotonic >= self.next_prune && ports.store.prune(self.history_days, now.wall) {
             self.next_prune = now.monotonic.plus_seconds(PRUNE_SECONDS);
         }
+        if self.next_memory.is_some_and(|due| now.monotonic >= due) {
+            self.next_memory = None;
+            castellan_process::release_free_memory();
+        }
+    }
+
+    /// Something happened, and may have taken memory.
+    pub(crate) fn note_activity(&mut self, now: Now) {
+        self.next_memory.get_or_insert_with(|| now.monotonic.plus_seconds(MEMORY_SECONDS));
+    }
+
+    /// What the loop must come by for; the rest has time until it comes by anyway.
+    pub(crate) const fn next_deadline(&self) -> Option<Monotonic> {
+        self.next_memory
     }
 
     /// One line a minute at most, and only where something failed since the last one.

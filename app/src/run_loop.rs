@@ -7,7 +7,7 @@ use async_io::Timer;
 use castellan_core::agent::Agent;
 use castellan_core::effect::Effects;
 use castellan_core::event::Event;
-use castellan_core::time::{Deadline, Now};
+use castellan_core::time::{Monotonic, Now};
 use smol::channel::Receiver;
 use smol::future::{block_on, or};
 
@@ -31,9 +31,19 @@ pub(crate) fn run(
     loop {
         let event = match first.pop_front() {
             Some(event) => event,
-            None => next(events, agent.next_deadline(clock.now()), clock.now()),
+            None => {
+                let deadline = agent.next_deadline(clock.now()).map(|deadline| deadline.at);
+                let first = deadline.into_iter().chain(chores.next_deadline()).min();
+                next(events, first, clock.now())
+            }
         };
+        if let Event::Broker(report) = &event {
+            ports.broker.taken(report);
+        }
         chores.look_after(ports, clock.now());
+        if !matches!(event, Event::DeadlineReached) {
+            chores.note_activity(clock.now());
+        }
         agent.handle(clock.now(), event, &mut effects);
         for effect in effects.drain(..) {
             match ports.perform(effect) {
@@ -46,8 +56,8 @@ pub(crate) fn run(
 }
 
 /// The next event, or the deadline. A closed channel cannot happen while the ports live; it reads as a wish to stop.
-fn next(events: &Receiver<Event>, deadline: Option<Deadline>, now: Now) -> Event {
-    let wait = deadline.map_or(LONGEST_WAIT, |deadline| Duration::from_millis(deadline.at.millis_since(now.monotonic)));
+fn next(events: &Receiver<Event>, deadline: Option<Monotonic>, now: Now) -> Event {
+    let wait = deadline.map_or(LONGEST_WAIT, |at| Duration::from_millis(at.millis_since(now.monotonic)));
     let received = async {
         events.recv().await.unwrap_or_else(|_| Event::StopRequested(String::from("every port of the agent is gone")))
     };

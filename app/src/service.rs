@@ -33,8 +33,9 @@ use crate::perform::Ports;
 use crate::surroundings::{self, Facts};
 use crate::{LAUNCHER_VERB, library_log, run_loop, signals};
 
-/// Events on their way to the agent. A full queue is visible: the port that could not hand one over says so later.
-const EVENT_QUEUE: usize = 4096;
+/// Events on their way to the agent. A full queue is visible: the port that could not hand one over says so later. Each place takes
+/// half a kilobyte from the start.
+const EVENT_QUEUE: usize = 1024;
 
 /// For responses under way when the agent exits; it has to be gone within ten seconds of SIGTERM.
 const CLOSE_TIME: Duration = Duration::from_secs(1);

@@ -103,6 +103,8 @@ pub const CONNECTIONS: usize = 2048;
 pub const SUBSCRIPTIONS_PER_CLIENT: usize = 256;
 /// Sessions that wait for their clients; only a plugin between two of its processes has one, or a client that lost its connection.
 pub const OFFLINE_SESSIONS: usize = 256;
+/// How long after a failure of the shell the sessions of all its clients may wait, seconds: clients try again within that.
+pub const SHELL_FAILURE_SECONDS: u64 = 120;
 /// The longest a session waits for its client, seconds: a plugin that did not come back for a week is not coming.
 pub const SESSION_EXPIRY_SECONDS: u32 = 7 * 24 * 3600;
 /// QoS 1 and 2 messages that one client sends at a time (MQTT 5.0 3.2.2.3.3).
@@ -169,6 +171,8 @@ pub struct Broker {
     /// Clients whose queue had no room for a message they must get; closed at the end of the event.
     overfull: BTreeSet<SessionId>,
     last_session: u64,
+    /// Until when all connections' sessions may wait, because the shell failed.
+    spared_until: Option<Monotonic>,
     stop: Stop,
 }
 
@@ -199,6 +203,7 @@ impl Broker {
             save_failed: false,
             overfull: BTreeSet::new(),
             last_session: 0,
+            spared_until: None,
             stop: Stop::Running,
         }
     }

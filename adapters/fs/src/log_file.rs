@@ -51,7 +51,8 @@ pub struct LogWriter {
 /// The way into the log, for whoever does not own the writer.
 #[derive(Debug, Clone)]
 pub struct LogQueue {
-    records: Sender<LogRecord>,
+    /// Boxed, so that the places of an empty queue take little memory.
+    records: Sender<Box<LogRecord>>,
     minimum: Level,
     lost: Arc<AtomicU64>,
 }
@@ -59,7 +60,7 @@ pub struct LogQueue {
 impl LogQueue {
     /// Takes a record; never blocks. One that does not fit is counted.
     pub fn log(&self, record: LogRecord) {
-        if record.level >= self.minimum && self.records.try_send(record).is_err() {
+        if record.level >= self.minimum && self.records.try_send(Box::new(record)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -127,12 +128,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, records: &Receiver<LogRecord>) {
+    fn run(mut self, records: &Receiver<Box<LogRecord>>) {
         while let Ok(record) = records.recv_blocking() {
-            let mut last = self.write(record);
+            let mut last = self.write(*record);
             // Until the queue is empty; then what was gathered is written in one piece.
             while let Ok(record) = records.try_recv() {
-                last = self.write(record);
+                last = self.write(*record);
             }
             self.settle(&last);
         }

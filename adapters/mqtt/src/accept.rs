@@ -1,5 +1,5 @@
 //! From accept to CONNECT: who is at the other end, TLS, the protocol version, and the bounds on clients that have not
-//! said who they are.
+//! said who they are. Accepting has a thread of its own, which outlives a shell that panicked.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
@@ -20,21 +21,27 @@ use ntex_service::cfg::SharedCfg;
 use ntex_tls::TlsConfig;
 use ntex_tls::rustls::{TlsAcceptor, TlsServerFilter};
 use ntex_util::channel::oneshot;
-use ntex_util::time::Seconds;
-use smol::channel::Receiver;
+use ntex_util::time::{Seconds, sleep};
+use smol::channel::{Receiver, Sender};
 
 use crate::shell::Shell;
+use crate::wire::LastPayload;
 use crate::{Observe, connection};
 
 /// Connections that have not sent a CONNECT; one more costs the oldest of them its place, so that a flood of silent
 /// connections cannot keep an honest client out.
 const UNAUTHENTICATED: usize = 64;
+/// Connections that wait for the broker's thread; the others wait in the kernel.
+const ARRIVALS: usize = 64;
 /// How long a client has for TLS and CONNECT together.
 const HANDSHAKE_SECONDS: u16 = 5;
 /// How long to wait after a failed accept (out of descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A client that does not take data for so long is gone.
 const WRITE_SECONDS: u16 = 30;
+
+/// A connection that was accepted, and who can tell which process is at its other end.
+pub(crate) type Arrival = (TcpStream, Witness);
 
 /// Connections that have not sent a CONNECT, oldest first, each with the means to end it.
 #[derive(Debug, Default)]
@@ -65,33 +72,29 @@ impl Waiting {
 pub(crate) struct Front {
     pub(crate) shell: Rc<Shell>,
     pub(crate) max_packet_bytes: u32,
-    observe: Observe,
+    pub(crate) payloads: Rc<LastPayload>,
     config: SharedCfg,
     tls: Pipeline<Io, Io<Layer<TlsServerFilter>>, io::Error>,
 }
 
 impl Front {
-    pub(crate) fn new(
-        shell: Rc<Shell>,
-        tls: Arc<rustls::ServerConfig>,
-        observe: Observe,
-        max_packet_bytes: u32,
-    ) -> Self {
+    pub(crate) fn new(shell: Rc<Shell>, tls: Arc<rustls::ServerConfig>, max_packet_bytes: u32) -> Self {
         let io = IoConfig::new().set_write_timeout(Seconds(WRITE_SECONDS)).set_write_backpressure(WRITE_WINDOW_BYTES);
         let config = SharedCfg::new("broker")
             .add(io)
-            .add(TlsConfig::new().set_handshake_timeout(Seconds(HANDSHAKE_SECONDS)))
+            // The limit on TLS and CONNECT together is ours.
+            .add(TlsConfig::new().set_handshake_timeout(Seconds::ZERO))
             .into();
-        Self { shell, max_packet_bytes, observe, config, tls: Pipeline::new((), TlsAcceptor::new(tls)) }
+        Self { shell, max_packet_bytes, payloads: Rc::default(), config, tls: Pipeline::new((), TlsAcceptor::new(tls)) }
     }
 
     /// One connection from accept to its end.
-    async fn serve(&self, stream: TcpStream) {
+    async fn serve(&self, (stream, witness): Arrival) {
         let id = self.shell.next_connection();
         let evicted = self.shell.waiting.enter(id);
         let evicted = async {
             let timeout = async {
-                Timer::after(Duration::from_secs(u64::from(HANDSHAKE_SECONDS))).await;
+                sleep(Seconds(HANDSHAKE_SECONDS)).await;
                 if self.shell.waiting.leave(id).is_none() {
                     std::future::pending::<()>().await;
                 }
@@ -101,7 +104,7 @@ impl Front {
             smol::future::or(timeout, lost_place).await;
             String::from("it did not send a CONNECT in time")
         };
-        let reason = smol::future::or(evicted, self.speak(id, stream)).await;
+        let reason = smol::future::or(evicted, self.speak(id, stream, witness)).await;
         drop(self.shell.waiting.leave(id));
         if self.shell.unlink(id) {
             self.shell.drive(BrokerEvent::ConnectionLost { connection: id, reason });
@@ -111,14 +114,7 @@ impl Front {
     }
 
     /// TLS and MQTT until the connection ends; how it ended.
-    async fn speak(&self, id: ConnectionId, stream: TcpStream) -> String {
-        let (stream, witness) = match self.look(stream).await {
-            Ok(seen) => seen,
-            Err(error) => {
-                log::warn!("connection {id} is closed, because nobody can say who it is: {error}");
-                return error.to_string();
-            }
-        };
+    async fn speak(&self, id: ConnectionId, stream: TcpStream, witness: Witness) -> String {
         let io = match ntex_net::from_tcp_stream(stream, self.config.clone()) {
             Ok(io) => io,
             Err(error) => return format!("the socket cannot be used: {error}"),
@@ -128,15 +124,6 @@ impl Front {
             Err(error) => format!("TLS failed: {error}"),
         }
     }
-
-    async fn look(&self, stream: TcpStream) -> io::Result<(TcpStream, Witness)> {
-        let observe = Arc::clone(&self.observe);
-        smol::unblock(move || {
-            let witness = caught(|| observe(&stream))??;
-            Ok((stream, witness))
-        })
-        .await
-    }
 }
 
 /// A panic in a callback of the agent's must not take the broker's thread with it.
@@ -144,38 +131,49 @@ pub(crate) fn caught<T>(callback: impl FnOnce() -> T) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(callback)).map_err(|_| io::Error::other("the identification of peers panicked"))
 }
 
-/// Accepts until `unlistened` is closed, then drops the listener.
-pub(crate) async fn accept_all(front: Rc<Front>, listener: Option<io::Result<TcpListener>>, unlistened: Receiver<()>) {
-    let Some(listener) = listener else {
-        log::debug!("the broker is stopping and accepts nobody");
-        return;
-    };
-    let listener = match listener.and_then(Async::new) {
-        Ok(listener) => listener,
-        Err(error) => {
-            log::error!("the MQTT listener cannot be watched: {error}. Nobody can connect; start the agent again.");
-            return;
-        }
-    };
+/// Takes connections until there are no more.
+pub(crate) async fn serve_all(front: Rc<Front>, arrivals: Receiver<Arrival>) {
+    while let Ok(arrival) = arrivals.recv().await {
+        let front = Rc::clone(&front);
+        ntex_rt::spawn(async move { front.serve(arrival).await });
+    }
+}
+
+/// Starts the thread that accepts. It drops the listener and ends when nobody takes what arrives any more.
+///
+/// # Errors
+/// The listener cannot be watched, or the thread cannot be made.
+pub(crate) fn start(listener: TcpListener, observe: Observe) -> io::Result<(Receiver<Arrival>, JoinHandle<()>)> {
+    let listener = Async::new(listener)?;
+    let (arrived, arrivals) = smol::channel::bounded(ARRIVALS);
+    let accepting = move || smol::block_on(accept_all(&listener, &observe, &arrived));
+    let thread = std::thread::Builder::new().name(String::from("broker accept")).spawn(accepting)?;
+    Ok((arrivals, thread))
+}
+
+async fn accept_all(listener: &Async<TcpListener>, observe: &Observe, arrived: &Sender<Arrival>) {
     loop {
-        let stop = async {
-            // Never sent to; it ends when the shell closes it.
-            if unlistened.recv().await.is_ok() {
-                log::trace!("the accept loop was told to end");
-            }
+        let unwanted = async {
+            arrived.closed().await;
             None
         };
         let accepted = async { Some(listener.accept().await.and_then(|(stream, _)| stream.into_inner())) };
-        match smol::future::or(stop, accepted).await {
+        let stream = match smol::future::or(unwanted, accepted).await {
             None => return,
-            Some(Ok(stream)) => {
-                let front = Rc::clone(&front);
-                ntex_rt::spawn(async move { front.serve(stream).await });
-            }
+            Some(Ok(stream)) => stream,
             Some(Err(error)) => {
                 log::error!("an MQTT connection could not be accepted: {error}");
                 Timer::after(ACCEPT_PAUSE).await;
+                continue;
             }
+        };
+        match caught(|| observe(&stream)).flatten() {
+            Ok(witness) => {
+                if arrived.send((stream, witness)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => log::warn!("a connection is closed, because nobody can say who it is: {error}"),
         }
     }
 }

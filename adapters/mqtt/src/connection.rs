@@ -46,7 +46,7 @@ async fn begin(front: &Front, io: &IoBoxed) -> Result<(Rc<Wire>, Box<Connect>), 
         Ok(None) => return Err(String::from("the peer closed the connection")),
         Err(Either::Left(error) | Either::Right(error)) => return Err(format!("the peer is gone: {error}")),
     };
-    let wire = Rc::new(Wire::new(version, front.max_packet_bytes));
+    let wire = Rc::new(Wire::new(version, front.max_packet_bytes, Rc::clone(&front.payloads)));
     match io.recv(&*wire).await {
         Ok(Some(Frame::Connect(connect))) => Ok((wire, connect)),
         Ok(Some(Frame::Packet(_))) => Err(String::from("its first packet is no CONNECT")),

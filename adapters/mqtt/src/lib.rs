@@ -28,24 +28,24 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use castellan_core::broker::stored::{Batch, Stored};
-use castellan_core::broker::{Broker, BrokerSettings};
+use castellan_core::broker::{Broker, BrokerSettings, CONNECTIONS};
 use castellan_core::effect::BrokerOrder;
-use castellan_core::event::Event;
+use castellan_core::event::{BrokerReport, Event};
 use castellan_core::time::Now;
 use castellan_core::trust::Witness;
 use smol::channel::{Receiver, Sender, TrySendError};
 
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Unread};
 use crate::saving::Saver;
 use crate::shell::Kept;
 
 /// Orders that wait for the broker's thread: a burst of grants and answers for every connection it can hold.
-const ORDERS: usize = 4096;
+const ORDERS: usize = CONNECTIONS;
 /// Times that the shell is started again after a panic: one is an accident, as many as this are not.
 const RESTARTS: u32 = 10;
 
-/// Looks at a connection right after accept, before TLS. The [`Witness`] it returns is called with the claimed process id
-/// at CONNECT. Both run on a thread that may block.
+/// Looks at a connection right after accept, before TLS; the next one is accepted after that. The [`Witness`] it returns is called
+/// with the claimed process id at CONNECT. Both run on a thread that may block.
 pub type Observe = Arc<dyn Fn(&TcpStream) -> io::Result<Witness> + Send + Sync>;
 
 /// Reads both clocks.
@@ -70,7 +70,7 @@ pub struct BrokerConfig {
     pub stored: Stored,
     /// Where it is kept.
     pub keep: Keep,
-    /// Where reports go.
+    /// Where reports go; each has to be told to [`BrokerHandle::taken`].
     pub events: Sender<Event>,
 }
 
@@ -108,6 +108,7 @@ impl std::error::Error for QueueFull {}
 #[derive(Debug)]
 pub struct BrokerHandle {
     orders: Sender<BrokerOrder>,
+    unread: Unread,
     thread: JoinHandle<()>,
 }
 
@@ -116,7 +117,6 @@ pub struct BrokerHandle {
 pub(crate) struct House {
     tls: Arc<rustls::ServerConfig>,
     max_packet_bytes: u32,
-    observe: Observe,
     clock: Clock,
 }
 
@@ -125,25 +125,28 @@ pub(crate) struct House {
 /// # Errors
 /// The listener cannot be watched, or the thread cannot be made.
 pub fn start(config: BrokerConfig) -> io::Result<BrokerHandle> {
-    let (orders, incoming) = smol::channel::bounded(ORDERS);
     let BrokerConfig { listener, tls, settings, observe, clock, stored, keep, events } = config;
-    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, observe, clock };
-    listener.set_nonblocking(true)?;
+    let (orders, incoming) = smol::channel::bounded(ORDERS);
+    let (arrivals, accepting) = accept::start(listener, observe)?;
+    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, clock };
+    let unread = Unread::default();
+    let counted = unread.clone();
     let saver = Saver::start(keep)?;
-    let live = move || {
+    let life = move || {
         let (broker, effects) = Broker::restore(settings, (house.clock)(), stored);
-        let kept = Kept {
+        let kept = Rc::new(Kept {
             broker: RefCell::new(broker),
-            listener: RefCell::new(Some(listener)),
-            outbox: Rc::new(Outbox::new(events)),
+            arrivals,
+            accepting: RefCell::new(Some(accepting)),
+            outbox: Rc::new(Outbox::new(events, counted)),
             last_connection: Cell::new(0),
             effects: RefCell::new(effects.into()),
             saver,
-        };
-        live(&Rc::new(kept), &house, &incoming);
+        });
+        live(&kept, &house, &incoming);
     };
-    let thread = std::thread::Builder::new().name(String::from("broker")).spawn(live)?;
-    Ok(BrokerHandle { orders, thread })
+    let thread = std::thread::Builder::new().name(String::from("broker")).spawn(life)?;
+    Ok(BrokerHandle { orders, unread, thread })
 }
 
 /// The broker's thread: a shell around the machine, and another one where a panic ended it. The machine with its sessions and
@@ -172,6 +175,10 @@ fn live(kept: &Rc<Kept>, house: &House, orders: &Receiver<BrokerOrder>) {
             ),
         }
     }
+    if catch_unwind(AssertUnwindSafe(|| kept.stop(&house.clock))).is_err() {
+        log::error!("the broker panicked at its end, too; who was connected is not reported.");
+    }
+    smol::block_on(kept.close());
 }
 
 impl BrokerHandle {
@@ -183,10 +190,15 @@ impl BrokerHandle {
         self.orders.try_send(order).map_err(|error| QueueFull { ended: matches!(error, TrySendError::Closed(_)) })
     }
 
+    /// The agent has taken this report out of its queue. Messages that it has not taken are bounded by their bytes.
+    pub fn taken(&self, report: &BrokerReport) {
+        self.unread.leave(report);
+    }
+
     /// Waits for the broker's thread to end; it does so after `BrokerOrder::Stop`, within
     /// [`STOP_MILLIS`](castellan_core::broker::STOP_MILLIS) and a little.
     pub fn join(self) {
-        let Self { orders, thread } = self;
+        let Self { orders, unread: _, thread } = self;
         orders.close();
         if thread.join().is_err() {
             log::error!(

@@ -1,9 +1,11 @@
 //! Reports to the agent: sent at once where its queue has room, else kept in a bounded backlog in their order; what does
-//! not fit there either is counted and reported when there is room again.
+//! not fit there either is counted and reported when there is room again. Messages are bounded by their bytes, too.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use castellan_core::event::{BrokerReport, Event};
@@ -11,13 +13,46 @@ use smol::channel::{Sender, TrySendError};
 
 /// Reports that wait while the agent's queue is full: a burst, not an outage.
 const BACKLOG: usize = 4096;
+/// Bytes of handed-over messages that the agent has not taken yet: some of the largest, or a burst of usual ones.
+const UNREAD_BYTES: usize = 16 << 20;
 /// How long the last reports may take when the broker stops.
 const LAST_REPORTS: Duration = Duration::from_secs(2);
+
+/// Bytes of messages on their way to the agent; counted here, and given back when the agent has taken a report.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unread(Arc<AtomicUsize>);
+
+impl Unread {
+    /// Whether a report still fits, and then it is counted.
+    fn enter(&self, report: &BrokerReport) -> bool {
+        let bytes = message_bytes(report);
+        let fits = |unread: usize| Some(unread.saturating_add(bytes)).filter(|all| *all <= UNREAD_BYTES || bytes == 0);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    /// The agent has taken this report.
+    pub(crate) fn leave(&self, report: &BrokerReport) {
+        self.0.fetch_sub(message_bytes(report), Ordering::Relaxed);
+    }
+}
+
+fn message_bytes(report: &BrokerReport) -> usize {
+    match report {
+        BrokerReport::Published { topic, payload, .. } => topic.len().saturating_add(payload.len()),
+        BrokerReport::ConnectAsked { .. }
+        | BrokerReport::Connected { .. }
+        | BrokerReport::Disconnected { .. }
+        | BrokerReport::Denied(_)
+        | BrokerReport::Dropped { .. }
+        | BrokerReport::Stopped => 0,
+    }
+}
 
 /// The way to the agent.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     events: Sender<Event>,
+    unread: Unread,
     backlog: RefCell<VecDeque<Event>>,
     /// Whether a task is moving the backlog.
     flushing: Cell<bool>,
@@ -25,8 +60,8 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(events: Sender<Event>) -> Self {
-        Self { events, backlog: RefCell::default(), flushing: Cell::new(false), lost: Cell::new(0) }
+    pub(crate) fn new(events: Sender<Event>, unread: Unread) -> Self {
+        Self { events, unread, backlog: RefCell::default(), flushing: Cell::new(false), lost: Cell::new(0) }
     }
 
     /// Whether nobody receives any more.
@@ -41,8 +76,13 @@ impl Outbox {
 
     /// Sends, now or when there is room.
     pub(crate) fn send(self: &Rc<Self>, report: BrokerReport) {
+        if !self.unread.enter(&report) {
+            // Told with the next report; one of them at the latest says that the client is gone.
+            self.lost.set(self.lost.get().saturating_add(1));
+            return;
+        }
         let event = Event::Broker(report);
-        let waiting = if self.flushing.get() {
+        let waiting = if self.flushing.get() || self.lost.get() > 0 {
             event
         } else {
             match self.events.try_send(event) {
@@ -54,14 +94,30 @@ impl Outbox {
                 }
             }
         };
-        if self.backlog.borrow().len() >= BACKLOG {
-            self.lost.set(self.lost.get().saturating_add(1));
-        } else {
-            self.backlog.borrow_mut().push_back(waiting);
-        }
+        self.keep_event(waiting);
         if !self.flushing.replace(true) {
             let outbox = Rc::clone(self);
             ntex_rt::spawn(async move { outbox.flush().await });
+        }
+    }
+
+    /// Keeps a report for [`Outbox::close_with`].
+    pub(crate) fn keep(&self, report: BrokerReport) {
+        if self.unread.enter(&report) {
+            self.keep_event(Event::Broker(report));
+        } else {
+            self.lost.set(self.lost.get().saturating_add(1));
+        }
+    }
+
+    fn keep_event(&self, event: Event) {
+        if self.backlog.borrow().len() >= BACKLOG {
+            if let Event::Broker(report) = &event {
+                self.unread.leave(report);
+            }
+            self.lost.set(self.lost.get().saturating_add(1));
+        } else {
+            self.backlog.borrow_mut().push_back(event);
         }
     }
 
@@ -90,7 +146,7 @@ impl Outbox {
         next.or_else(|| match self.lost.take() {
             0 => None,
             lost => Some(Event::Congested(format!(
-                "The broker could not deliver {lost} reports (log messages, events, refusals): the agent's queue and a backlog of {BACKLOG} were full."
+                "The broker could not deliver {lost} reports (log messages, events, refusals): the agent's queue and a backlog of {BACKLOG} were full, or messages of {UNREAD_BYTES} bytes waited in them."
             ))),
         })
     }
@@ -112,3 +168,6 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

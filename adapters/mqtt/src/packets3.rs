@@ -99,10 +99,10 @@ pub(crate) fn publish(publish: &codec::Publish, payload: &Bytes) -> Frame {
     }))
 }
 
-/// A packet for a client; `None` for one that this version does not have.
-pub(crate) fn encoded(packet: Outgoing) -> Option<Encoded> {
+/// A packet for a client, with its payload as the library takes it; `None` for one that this version does not have.
+pub(crate) fn encoded(packet: Outgoing, payload: impl Fn(&Delivery) -> Bytes) -> Option<Encoded> {
     Some(Encoded::Packet(match packet {
-        Outgoing::Publish(delivery) => return Some(published(&delivery)),
+        Outgoing::Publish(delivery) => return Some(published(&delivery, payload(&delivery))),
         Outgoing::ConnectAck(acknowledgement) => Packet::ConnectAck(codec::ConnectAck {
             return_code: codec::ConnectAckReason::ConnectionAccepted,
             session_present: acknowledgement.session_present,
@@ -146,8 +146,7 @@ pub(crate) fn encoded(packet: Outgoing) -> Option<Encoded> {
     }))
 }
 
-fn published(delivery: &Delivery) -> Encoded {
-    let payload = Bytes::copy_from_slice(&delivery.message.payload);
+fn published(delivery: &Delivery, payload: Bytes) -> Encoded {
     let publish = codec::Publish {
         dup: delivery.dup,
         retain: delivery.retain,

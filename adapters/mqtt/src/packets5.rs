@@ -149,10 +149,10 @@ fn properties(
     (properties != Properties::default()).then(|| Box::new(properties))
 }
 
-/// A packet for a client.
-pub(crate) fn encoded(packet: Outgoing) -> Encoded {
+/// A packet for a client, with its payload as the library takes it.
+pub(crate) fn encoded(packet: Outgoing, payload: impl Fn(&Delivery) -> Bytes) -> Encoded {
     Encoded::Packet(match packet {
-        Outgoing::Publish(delivery) => return published(&delivery),
+        Outgoing::Publish(delivery) => return published(&delivery, payload(&delivery)),
         Outgoing::ConnectAck(acknowledgement) => Packet::ConnectAck(Box::new(acknowledged(*acknowledgement))),
         Outgoing::ConnectRefused { reason, note } => Packet::ConnectAck(Box::new(codec::ConnectAck {
             reason_code: match reason {
@@ -258,8 +258,7 @@ fn identifier(number: u16) -> NonZeroU16 {
     NonZeroU16::new(number).unwrap_or(NonZeroU16::MIN)
 }
 
-fn published(delivery: &Delivery) -> Encoded {
-    let payload = Bytes::copy_from_slice(&delivery.message.payload);
+fn published(delivery: &Delivery, payload: Bytes) -> Encoded {
     let publish = codec::Publish {
         dup: delivery.dup,
         retain: delivery.retain,

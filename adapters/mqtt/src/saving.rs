@@ -47,6 +47,13 @@ impl Saver {
         })
     }
 
+    /// Hands over the last batch, which nobody waits for any more; it is written before the thread ends.
+    pub(crate) fn save_last(&self, batch: Box<Batch>) {
+        if self.save(batch).is_some() {
+            log::error!("the last changes of sessions and retained messages are not saved. Report this.");
+        }
+    }
+
     /// What became of batches, one after the other.
     pub(crate) fn answers(&self) -> Receiver<BrokerEvent> {
         self.answers.clone()

@@ -4,10 +4,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
-use std::net::TcpListener;
 use std::rc::{Rc, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use async_io::Timer;
 use castellan_core::broker::packet::{Outgoing, ReasonCode};
 use castellan_core::broker::{Broker, BrokerEffect, BrokerEffects, BrokerEvent};
 use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
@@ -19,6 +20,7 @@ use ntex_io::IoRef;
 use ntex_util::channel::oneshot;
 use smol::channel::{Receiver, Sender};
 
+use crate::accept::Arrival;
 use crate::outbox::Outbox;
 use crate::saving::Saver;
 use crate::wire::Wire;
@@ -37,8 +39,10 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) broker: RefCell<Broker>,
-    /// Given back when the machine wants no more connections.
-    pub(crate) listener: RefCell<Option<TcpListener>>,
+    /// Closed when the machine wants no more connections; then the listener goes.
+    pub(crate) arrivals: Receiver<Arrival>,
+    /// The thread that has the listener.
+    pub(crate) accepting: RefCell<Option<JoinHandle<()>>>,
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) last_connection: Cell<u64>,
     /// What the machine has ordered and nobody has performed yet.
@@ -53,9 +57,9 @@ pub(crate) struct Shell {
     kept: Rc<Kept>,
     links: RefCell<BTreeMap<ConnectionId, Link>>,
     clock: Clock,
-    deadline: Cell<Option<Monotonic>>,
+    /// When the timer goes off.
+    armed: Cell<Option<Monotonic>>,
     wake_timer: Sender<()>,
-    listening: Sender<()>,
     running: Sender<()>,
     pub(crate) waiting: accept::Waiting,
 }
@@ -64,41 +68,67 @@ impl Kept {
     fn next_effect(&self) -> Option<BrokerEffect> {
         self.effects.borrow_mut().pop_front()
     }
+
+    /// Stops the machine where no shell is left to do so; what it reports waits for [`Kept::close`].
+    pub(crate) fn stop(&self, clock: &Clock) {
+        let mut effects = BrokerEffects::new();
+        for event in [BrokerEvent::AllConnectionsLost, BrokerEvent::Ordered(BrokerOrder::Stop)] {
+            self.broker.borrow_mut().handle(clock(), event, &mut effects);
+        }
+        for effect in self.effects.take().into_iter().chain(effects) {
+            match effect {
+                BrokerEffect::Report(report) if !matches!(*report, BrokerReport::Stopped) => self.outbox.keep(*report),
+                BrokerEffect::Anomaly(text) => log::warn!("broker: {text}"),
+                // The thread that writes ends after it.
+                BrokerEffect::Save(batch) => self.saver.save_last(batch),
+                BrokerEffect::Report(_)
+                | BrokerEffect::Send { .. }
+                | BrokerEffect::AwaitFlush { .. }
+                | BrokerEffect::Close { .. }
+                | BrokerEffect::CloseListener
+                | BrokerEffect::Finish => {}
+            }
+        }
+    }
+
+    /// The end: waits until the listener is gone and says so, after everything else.
+    pub(crate) async fn close(&self) {
+        self.arrivals.close();
+        let accepting = self.accepting.take();
+        if accepting.is_some_and(|accepting| accepting.join().is_err()) {
+            log::error!("the thread that accepts MQTT connections panicked. Report this.");
+        }
+        self.outbox.close_with(BrokerReport::Stopped).await;
+    }
 }
 
 /// The life of one shell: to the end of the broker, or to a panic.
 pub(crate) async fn run(kept: Rc<Kept>, house: House, orders: Receiver<BrokerOrder>) {
-    let House { tls, max_packet_bytes, observe, clock } = house;
+    let House { tls, max_packet_bytes, clock } = house;
     let (wake_timer, woken) = smol::channel::bounded(1);
-    let (listening, unlistened) = smol::channel::bounded(1);
     let (running, ended) = smol::channel::bounded::<()>(1);
     let shell = Rc::new_cyclic(|own| Shell {
         own: Weak::clone(own),
         kept: Rc::clone(&kept),
         links: RefCell::default(),
         clock,
-        deadline: Cell::new(None),
+        armed: Cell::new(None),
         wake_timer,
-        listening,
         running,
         waiting: accept::Waiting::default(),
     });
     kept.outbox.resume();
     // Nothing at the first start.
     shell.drive(BrokerEvent::AllConnectionsLost);
-    let front = accept::Front::new(Rc::clone(&shell), tls, observe, max_packet_bytes);
-    let listener = kept.listener.borrow().as_ref().map(TcpListener::try_clone);
-    let accepting = ntex_rt::spawn(accept::accept_all(Rc::new(front), listener, unlistened));
+    let front = accept::Front::new(Rc::clone(&shell), tls, max_packet_bytes);
+    ntex_rt::spawn(accept::serve_all(Rc::new(front), kept.arrivals.clone()));
     ntex_rt::spawn(keep_deadline(Rc::clone(&shell), woken));
     ntex_rt::spawn(take_orders(Rc::clone(&shell), orders));
     ntex_rt::spawn(take_answers(Rc::clone(&shell), kept.saver.answers()));
     if ended.recv().await.is_ok() {
         log::error!("the broker's end was signalled in a way nobody uses; it ends all the same.");
     }
-    if let Err(error) = accepting.await {
-        log::error!("the broker's accept task ended badly: {error:?}");
-    }
-    kept.outbox.close_with(BrokerReport::Stopped).await;
+    kept.close().await;
 }
 
 async fn take_orders(shell: Rc<Shell>, orders: Receiver<BrokerOrder>) {
@@ -106,7 +136,7 @@ async fn take_orders(shell: Rc<Shell>, orders: Receiver<BrokerOrder>) {
         shell.drive(BrokerEvent::Ordered(order));
     }
     // Nobody can give orders any more; after an ordinary stop the machine has nothing left to do.
-    if !shell.running.is_closed() && !shell.listening.is_closed() {
+    if !shell.running.is_closed() && !shell.kept.arrivals.is_closed() {
         shell.drive(BrokerEvent::Ordered(BrokerOrder::Stop));
     }
 }
@@ -121,24 +151,19 @@ async fn take_answers(shell: Rc<Shell>, answers: Receiver<BrokerEvent>) {
 /// Tells the machine when its deadline is over.
 async fn keep_deadline(shell: Rc<Shell>, woken: Receiver<()>) {
     loop {
+        let deadline = shell.kept.broker.borrow().next_deadline().map(|deadline| deadline.at);
+        shell.armed.set(deadline);
         let changed = async { woken.recv().await.is_ok() };
-        match shell.deadline.get() {
-            None => {
-                if !changed.await {
-                    return;
-                }
-            }
-            Some(at) => {
-                let left = at.millis_since((shell.clock)().monotonic);
-                let over = async {
-                    async_io::Timer::after(Duration::from_millis(left)).await;
-                    shell.drive(BrokerEvent::DeadlineReached);
-                    true
-                };
-                if !smol::future::or(changed, over).await {
-                    return;
-                }
-            }
+        let over = async {
+            let Some(at) = deadline else {
+                return std::future::pending().await;
+            };
+            Timer::after(Duration::from_millis(at.millis_since((shell.clock)().monotonic))).await;
+            shell.drive(BrokerEvent::DeadlineReached);
+            true
+        };
+        if !smol::future::or(changed, over).await {
+            return;
         }
     }
 }
@@ -156,8 +181,10 @@ impl Shell {
                 self.perform(effect, &mut events);
             }
         }
-        let deadline = self.kept.broker.borrow().next_deadline().map(|deadline| deadline.at);
-        if deadline != self.deadline.replace(deadline) && self.wake_timer.try_send(()).is_err() {
+        // A timer that goes off early does no harm; to set it anew for each packet and each CONNECT would wake another thread each time.
+        let deadline = self.kept.broker.borrow().next_deadline();
+        let is_earlier = deadline.is_some_and(|deadline| self.armed.get().is_none_or(|armed| deadline.at < armed));
+        if is_earlier && self.wake_timer.try_send(()).is_err() {
             log::trace!("the deadline task is awake already");
         }
     }
@@ -185,8 +212,7 @@ impl Shell {
             BrokerEffect::Close { connection, reason, note } => self.close(connection, reason, note),
             BrokerEffect::Save(batch) => events.extend(self.kept.saver.save(batch)),
             BrokerEffect::CloseListener => {
-                self.kept.listener.take();
-                self.listening.close();
+                self.kept.arrivals.close();
             }
             BrokerEffect::Anomaly(text) => log::warn!("broker: {text}"),
             BrokerEffect::Finish => {
@@ -254,7 +280,7 @@ impl Shell {
 
     fn report(&self, report: BrokerReport, events: &mut VecDeque<BrokerEvent>) {
         match report {
-            // Sent last, by `run`, when the listener is really gone.
+            // Sent last, by `Kept::close`, when the listener is really gone.
             BrokerReport::Stopped => {}
             BrokerReport::ConnectAsked { connection, .. } => {
                 if !self.kept.outbox.send_now(report) {
@@ -271,9 +297,9 @@ impl Shell {
             | BrokerReport::Dropped { .. } => self.kept.outbox.send(report),
         }
         // Without the agent nobody revokes anything: a broker on its own must not go on.
-        if self.kept.outbox.is_closed() && !self.listening.is_closed() {
+        if self.kept.outbox.is_closed() && !self.kept.arrivals.is_closed() {
             log::error!("the agent no longer listens to the broker; the broker stops.");
-            self.listening.close();
+            self.kept.arrivals.close();
             events.push_back(BrokerEvent::Ordered(BrokerOrder::Stop));
         }
     }

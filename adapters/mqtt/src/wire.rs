@@ -3,9 +3,12 @@
 use std::cell::RefCell;
 use std::io;
 use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::sync::Arc;
 
+use castellan_core::broker::message::Delivery;
 use castellan_core::broker::packet::{Connect, Incoming, Outgoing, ReasonCode, Version};
-use ntex_bytes::{BytePages, BytesMut};
+use ntex_bytes::{BytePages, Bytes, BytesMut};
 use ntex_codec::{Decoder, Encoder};
 use ntex_io::IoRef;
 use ntex_mqtt::error::{DecodeError, EncodeError};
@@ -32,31 +35,58 @@ impl Frame {
     }
 }
 
+/// The payload that was encoded last, so that all receivers of a message share one copy of it: a large one is written from there.
+#[derive(Debug, Default)]
+pub(crate) struct LastPayload(RefCell<Option<(Arc<[u8]>, Bytes)>>);
+
+impl LastPayload {
+    /// The payload as the protocol library takes it.
+    fn shared(&self, payload: &Arc<[u8]>) -> Bytes {
+        let mut last = self.0.borrow_mut();
+        match &*last {
+            Some((of, bytes)) if Arc::ptr_eq(of, payload) => bytes.clone(),
+            Some(_) | None => {
+                let bytes = Bytes::copy_from_slice(payload);
+                *last = Some((Arc::clone(payload), bytes.clone()));
+                bytes
+            }
+        }
+    }
+}
+
 /// The codec of one connection.
 #[derive(Debug)]
-pub(crate) enum Wire {
+pub(crate) struct Wire {
+    codec: Codec,
+    payloads: Rc<LastPayload>,
+}
+
+/// The protocol library's codec, and a PUBLISH whose payload is still to come.
+#[derive(Debug)]
+enum Codec {
     V3(v3::codec::Codec, RefCell<Option<v3::codec::Publish>>),
     V5(v5::codec::Codec, RefCell<Option<v5::codec::Publish>>),
 }
 
 impl Wire {
     /// The codec of this version; larger packets are refused before they are read.
-    pub(crate) fn new(version: Version, max_packet_bytes: u32) -> Self {
-        match version {
+    pub(crate) fn new(version: Version, max_packet_bytes: u32, payloads: Rc<LastPayload>) -> Self {
+        let codec = match version {
             Version::V311 => {
                 let codec = v3::codec::Codec::new();
                 codec.set_max_size(max_packet_bytes);
                 // Whole payloads only.
                 codec.set_min_chunk_size(u32::MAX);
-                Self::V3(codec, RefCell::default())
+                Codec::V3(codec, RefCell::default())
             }
             Version::V5 => {
                 let codec = v5::codec::Codec::new();
                 codec.set_max_inbound_size(max_packet_bytes);
                 codec.set_min_chunk_size(u32::MAX);
-                Self::V5(codec, RefCell::default())
+                Codec::V5(codec, RefCell::default())
             }
-        }
+        };
+        Self { codec, payloads }
     }
 
     /// Closes with a reason, where the version has a packet for that.
@@ -71,9 +101,9 @@ impl Wire {
 
     /// Writes a last packet that only MQTT 5.0 has.
     fn say_in_5(&self, io: &IoRef, packet: impl FnOnce() -> v5::codec::Encoded) {
-        let said = match self {
-            Self::V3(..) => Ok(()),
-            Self::V5(codec, _) => io.encode(packet(), codec),
+        let said = match &self.codec {
+            Codec::V3(..) => Ok(()),
+            Codec::V5(codec, _) => io.encode(packet(), codec),
         };
         if let Err(error) = said {
             log::debug!("the reason of a close could not be written: {error}");
@@ -87,8 +117,8 @@ impl Decoder for Wire {
 
     fn decode(&self, source: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
         loop {
-            let frame = match self {
-                Self::V3(codec, begun) => match codec.decode(source)? {
+            let frame = match &self.codec {
+                Codec::V3(codec, begun) => match codec.decode(source)? {
                     None => return Ok(None),
                     Some(v3::codec::Decoded::Packet(packet, _)) => Some(packets3::frame(packet)),
                     Some(v3::codec::Decoded::Publish(publish, payload, _)) => {
@@ -103,7 +133,7 @@ impl Decoder for Wire {
                         begun.take().map(|publish| packets3::publish(&publish, &payload))
                     }
                 },
-                Self::V5(codec, begun) => match codec.decode(source)? {
+                Codec::V5(codec, begun) => match codec.decode(source)? {
                     None => return Ok(None),
                     Some(v5::codec::Decoded::Packet(packet, _)) => {
                         if let v5::codec::Packet::Connect(connect) = &packet {
@@ -141,12 +171,13 @@ impl Encoder for Wire {
     type Error = EncodeError;
 
     fn encode(&self, packet: Outgoing, pages: &mut BytePages) -> Result<(), EncodeError> {
-        match self {
-            Self::V3(codec, _) => match packets3::encoded(packet) {
+        let payload = |delivery: &Delivery| self.payloads.shared(&delivery.message.payload);
+        match &self.codec {
+            Codec::V3(codec, _) => match packets3::encoded(packet, payload) {
                 Some(encoded) => codec.encode(encoded, pages),
                 None => Ok(()),
             },
-            Self::V5(codec, _) => codec.encode(packets5::encoded(packet), pages),
+            Codec::V5(codec, _) => codec.encode(packets5::encoded(packet, payload), pages),
         }
     }
 }

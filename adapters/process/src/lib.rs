@@ -53,6 +53,7 @@ pub use containment::{Containment, ContainmentChoice};
 pub use launch::launch_main;
 pub use port_holder::{PortHolder, port_holder};
 pub use start::Launcher;
+pub use sys::release_free_memory;
 
 /// Orders to one tree that wait; the agent gives one at a time and awaits its answer.
 const WAITING_ORDERS: usize = 16;

@@ -1,4 +1,5 @@
-//! The few system calls without a safe wrapper: signal dispositions, close-on-exec for a range, execve. The only unsafe code.
+//! The few calls of the system and of the C library without a safe wrapper: signal dispositions, close-on-exec for a range, execve,
+//! memory given back. The only unsafe code.
 #![allow(unsafe_code, reason = "the one file where system calls without a safe wrapper may be made")]
 
 use std::ffi::{CStr, c_char};
@@ -63,6 +64,15 @@ pub(crate) fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) ->
     // SAFETY: path is a C string; argv and envp are null-terminated arrays of C strings; all outlive the call.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     io::Error::last_os_error()
+}
+
+/// Gives the pages of freed memory back to the system, those between used ones too; what other C libraries than glibc keep, they keep.
+pub fn release_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes malloc's own locks and touches only what is free.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 fn null_terminated(strings: &[&CStr]) -> Vec<*const c_char> {

@@ -11,7 +11,7 @@ use super::packet::ReasonCode;
 use super::publishing::sum_of_denials;
 use super::session::SessionId;
 use super::timers::{Timer, Timers};
-use super::{Broker, OFFLINE_SESSIONS, REVOKE_GRACE_MILLIS, STOP_MILLIS, Stop};
+use super::{Broker, CONNECTIONS, OFFLINE_SESSIONS, REVOKE_GRACE_MILLIS, SHELL_FAILURE_SECONDS, STOP_MILLIS, Stop};
 use crate::acl::Action;
 use crate::event::BrokerReport;
 use crate::id::{Component, ConnectionId, SpawnId};
@@ -43,7 +43,7 @@ impl Broker {
             None => {}
         }
         if !keep_will {
-            session.will = None;
+            session.counted(&mut self.ledger, |session| session.replace_will(None));
         }
         if let Some(connection) = self.unlink(id) {
             effects.push(BrokerEffect::Close { connection, reason: None, note: None });
@@ -75,6 +75,7 @@ impl Broker {
 
     /// The shell has forgotten every connection.
     pub(super) fn on_all_lost(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
+        self.spared_until = Some(now.plus_seconds(SHELL_FAILURE_SECONDS));
         let held = self.held.keys();
         let connections: BTreeSet<_> = held.chain(self.connections.keys()).chain(&self.closing).copied().collect();
         for connection in connections {
@@ -111,7 +112,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if let Some(will) = session.will.take() {
+        if let Some(will) = session.counted(&mut self.ledger, |session| session.replace_will(None)) {
             let explanation = Explanation::new(
                 format!("The will on '{}' is not published.", will.publication.topic.escape_debug()),
                 "Its process is no longer trusted, and its connection was still open.",
@@ -134,7 +135,7 @@ impl Broker {
         self.refuse_held(effects);
         // Nobody is left to read a will.
         for session in self.sessions.values_mut() {
-            session.will = None;
+            session.counted(&mut self.ledger, |session| session.replace_will(None));
         }
         let connected: Vec<_> = self.connections.values().copied().collect();
         for id in connected {
@@ -216,7 +217,7 @@ impl Broker {
         let subject = session.grant.subject.clone();
         effects.extend(sum_of_denials(&subject, session.denials.take_rest()));
         effects.push(BrokerEffect::from(BrokerReport::Disconnected { subject, reason }));
-        let (expiry_seconds, will) = (session.expiry_seconds, session.will.as_ref());
+        let (expiry_seconds, will) = (session.expiry_seconds, session.will());
         match will.map(|will| will.delay_seconds) {
             Some(0) => self.publish_will(now, id, effects),
             Some(delay) => self.timers.set(Timer::Will(id), now.plus_seconds(u64::from(delay))),
@@ -230,17 +231,19 @@ impl Broker {
         self.note_session(id);
     }
 
-    /// Ends the session that has waited longest where too many wait. A failure of the shell makes all of them wait at once; their
+    /// Ends the sessions that have waited longest where too many wait. A failure of the shell makes all of them wait at once; their
     /// clients get the time to come back.
     pub(super) fn bound_offline(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
-        if self.sessions.len().saturating_sub(self.connections.len()) <= OFFLINE_SESSIONS {
-            return;
-        }
-        let offline = self.sessions.iter().filter(|(_, session)| session.link.is_none());
-        let oldest = offline.min_by_key(|(_, session)| session.left_at);
-        if let Some((id, client_id)) = oldest.map(|(id, session)| (*id, session.client_id.clone())) {
+        let is_spared = self.spared_until.is_some_and(|until| now < until);
+        let limit = if is_spared { OFFLINE_SESSIONS.saturating_add(CONNECTIONS) } else { OFFLINE_SESSIONS };
+        while self.sessions.len().saturating_sub(self.connections.len()) > limit {
+            let offline = self.sessions.iter().filter(|(_, session)| session.link.is_none());
+            let oldest = offline.min_by_key(|(_, session)| session.left_at);
+            let Some((id, client_id)) = oldest.map(|(id, session)| (*id, session.client_id.clone())) else {
+                return;
+            };
             effects.push(BrokerEffect::Anomaly(format!(
-                "the session of '{client_id}' ends before its time: at most {OFFLINE_SESSIONS} wait for their clients."
+                "the session of '{client_id}' ends before its time: at most {limit} wait for their clients."
             )));
             self.end_session(now, id, effects);
         }

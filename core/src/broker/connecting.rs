@@ -14,8 +14,8 @@ use super::publishing::reason_string;
 use super::session::{Session, SessionId};
 use super::timers::Timer;
 use super::{
-    Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, RECEIVE_MAXIMUM, SESSION_EXPIRY_SECONDS, Stop,
-    TOPIC_ALIASES,
+    Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, QUEUED_BYTES, RECEIVE_MAXIMUM, SESSION_EXPIRY_SECONDS,
+    Stop, TOPIC_ALIASES,
 };
 use crate::acl::topic::TopicName;
 use crate::acl::{Action, Decision, Denial, Grant};
@@ -116,7 +116,10 @@ impl Broker {
         }
         let (session, session_present) = self.take_up(now, &connect, &grant, effects);
         let will = connect.will.take();
-        let denied_will = will.as_ref().and_then(|will| will_denial(&grant, &will.publication));
+        let denied_will = will.as_ref().and_then(|will| {
+            let has_room = self.has_budget(session, will.publication.cost());
+            will_denial(&grant, &will.publication).or_else(|| (!has_room).then(|| no_room(&grant, &will.publication)))
+        });
         let visible = self.settings.visible_denials && connect.version == Version::V5;
         let note = denied_will.as_ref().filter(|_| visible).map(|denial| reason_string(&denial.explanation));
         let expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
@@ -162,7 +165,7 @@ impl Broker {
         }
         session.version = connect.version;
         session.grant = grant;
-        session.will = will;
+        session.counted(&mut self.ledger, |session| session.replace_will(will));
         session.expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
         session.counted(&mut self.ledger, Session::purge);
         session.link = Some(link);
@@ -305,6 +308,16 @@ fn will_denial(grant: &Grant, will: &Publication) -> Option<Box<Denial>> {
             Some(Box::new(grant.subject.denial(Action::Publish, topic, explanation, None)))
         }
     }
+}
+
+/// A will waits like a message in a queue, and counts like one.
+fn no_room(grant: &Grant, will: &Publication) -> Box<Denial> {
+    let explanation = Explanation::new(
+        "The will is dropped: there is no room for it.",
+        format!("What waits for all clients takes nearly {QUEUED_BYTES} bytes, and this client's part is not small."),
+        "Name a smaller will, or let the clients read faster.",
+    );
+    Box::new(grant.subject.denial(Action::Publish, &will.topic, explanation, None))
 }
 
 fn is_same_process(session: &Session, grant: &Grant) -> bool {

@@ -59,17 +59,22 @@ impl Broker {
         self.deliver(now, receiver, delivery, effects);
     }
 
+    /// Whether so many more bytes may wait for one client.
+    pub(super) fn has_budget(&self, id: SessionId, cost: usize) -> bool {
+        let total = self.ledger.bytes.saturating_add(cost);
+        let share = QUEUED_BYTES.saturating_sub(FIRST_COME_BYTES).checked_div(self.sessions.len()).unwrap_or(0);
+        let is_modest = || self.sessions.get(&id).is_some_and(|session| session.bytes().saturating_add(cost) <= share);
+        total <= FIRST_COME_BYTES || (total <= QUEUED_BYTES && is_modest())
+    }
+
     /// Queues one message for one client and sends what may go.
     fn deliver(&mut self, now: Monotonic, receiver: SessionId, mut delivery: Delivery, effects: &mut BrokerEffects) {
-        let total = self.ledger.bytes.saturating_add(delivery.cost());
-        let share = QUEUED_BYTES.saturating_sub(FIRST_COME_BYTES).checked_div(self.sessions.len()).unwrap_or(0);
+        let has_budget = self.has_budget(receiver, delivery.cost());
         let limit = self.settings.max_queued_messages;
         let Some(session) = self.sessions.get_mut(&receiver) else {
             effects.push(BrokerEffect::Anomaly(format!("session {} has a subscription and is gone.", receiver.0)));
             return;
         };
-        let is_modest = session.bytes().saturating_add(delivery.cost()) <= share;
-        let has_budget = total <= FIRST_COME_BYTES || (total <= QUEUED_BYTES && is_modest);
         // What is lost with the agent need not be written.
         let durable = (session.is_durable() && delivery.qos > QoS::AtMostOnce).then(|| {
             let place = self.ledger.journal.next_place();

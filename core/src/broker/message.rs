@@ -93,6 +93,14 @@ pub struct Publication {
     pub properties: Option<Box<Properties>>,
 }
 
+impl Publication {
+    /// What keeping it costs, bytes, about.
+    pub(super) fn cost(&self) -> usize {
+        let properties = self.properties.as_deref().map_or(0, Properties::cost);
+        sum([KEPT_BYTES, self.topic.len(), self.payload.len(), properties])
+    }
+}
+
 /// A message that was allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {

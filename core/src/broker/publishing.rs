@@ -143,7 +143,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let Some(will) = session.will.take() else {
+        let Some(will) = session.counted(&mut self.ledger, |session| session.replace_will(None)) else {
             return;
         };
         let topic = match TopicName::parse(&will.publication.topic) {

@@ -30,7 +30,7 @@ pub(super) struct Session {
     pub(super) client_id: String,
     pub(super) grant: Arc<Grant>,
     pub(super) version: Version,
-    pub(super) will: Option<Will>,
+    will: Option<Will>,
     pub(super) filters: BTreeMap<TopicFilter, Options>,
     /// How long it outlives its connection, seconds.
     pub(super) expiry_seconds: u32,
@@ -46,7 +46,7 @@ pub(super) struct Session {
     queue: VecDeque<Delivery>,
     /// How many messages of QoS 0 the queue has, so that none is looked for in vain.
     lossy: usize,
-    /// What the queue and the messages in flight cost.
+    /// What the queue, the messages in flight and the will cost.
     bytes: usize,
     /// Messages dropped since the queue was last empty.
     dropped: u64,
@@ -110,7 +110,7 @@ impl Session {
         }
     }
 
-    /// What its queue and the messages in flight cost, bytes.
+    /// What its queue, the messages in flight and its will cost, bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -152,6 +152,18 @@ impl Session {
     /// What it keeps, in the order it was queued.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Delivery> {
         self.inflight.published().chain(&self.queue)
+    }
+
+    /// The will that is published when the client goes without a word.
+    pub(super) const fn will(&self) -> Option<&Will> {
+        self.will.as_ref()
+    }
+
+    /// Puts another will in the place of the former one.
+    pub(super) fn replace_will(&mut self, will: Option<Will>) -> Option<Will> {
+        let cost = |will: &Option<Will>| will.as_ref().map_or(0, |will| will.publication.cost());
+        self.bytes = self.bytes.saturating_sub(cost(&self.will)).saturating_add(cost(&will));
+        core::mem::replace(&mut self.will, will)
     }
 
     /// Puts a message into the queue. Where there is no room the oldest message of QoS 0 goes, or else the new one. What can be

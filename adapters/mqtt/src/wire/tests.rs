@@ -16,3 +16,14 @@ fn the_version_is_read_from_the_first_bytes_and_no_earlier() {
         assert_eq!(greet(stranger), Some(Greeting::Stranger), "{stranger:?}");
     }
 }
+
+#[test]
+fn receivers_of_one_message_share_its_payload() {
+    let payloads = LastPayload::default();
+    let payload: Arc<[u8]> = Arc::from([b'x'; 100_000]);
+    let first = payloads.shared(&payload);
+    assert_eq!(&first[..], &payload[..]);
+    assert_eq!(payloads.shared(&payload).as_ptr(), first.as_ptr(), "one copy for all");
+    let same_text: Arc<[u8]> = Arc::from([b'x'; 100_000]);
+    assert_ne!(payloads.shared(&same_text).as_ptr(), first.as_ptr(), "another message has its own");
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use castellan_core::broker::{BrokerSettings, RECEIVE_MAXIMUM, TOPIC_ALIASES};
+use castellan_core::event::BrokerReport;
 use rustls::pki_types::ServerName;
 
 use crate::support::{Client, House, PATIENCE, Seen, V3, V5, message};
@@ -274,7 +275,7 @@ fn a_client_that_reads_nothing_is_closed() {
     }
     for _ in 0..9 {
         if house.reports.recv_timeout(PATIENCE).is_ok_and(|report| {
-            matches!(report, castellan_core::event::BrokerReport::Disconnected { subject, .. } if subject.client_id == "reader_Tok_1")
+            matches!(report, BrokerReport::Disconnected { subject, .. } if subject.client_id == "reader_Tok_1")
         }) {
             drop((stuck, writer));
             return house.close();
@@ -342,6 +343,25 @@ fn a_panic_costs_the_connections_and_nothing_else() {
     assert_eq!(reader.next().0, 0x32);
     drop((reader, late, writer));
     house.close();
+}
+
+#[test]
+fn the_agent_learns_that_the_broker_is_gone() {
+    let house = House::open();
+    // One more than the broker is started again.
+    for _ in 0..=10 {
+        let mut client = Raw::open(&house, &connect("reader_Tok_1", true, 0, &[]));
+        client.connected();
+        house.panic.store(true, Ordering::SeqCst);
+        client.send(&packet(0xC0, &[]));
+        let mut rest = Vec::new();
+        if let Err(error) = client.0.read_to_end(&mut rest) {
+            assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the connection outlived its shell");
+        }
+        let gone = |report| matches!(report, BrokerReport::Disconnected { .. }).then_some(());
+        house.report("the end of the connection", gone);
+    }
+    house.ended();
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl House {
         let agent = std::thread::spawn(move || {
             while let Ok(event) = incoming.recv_blocking() {
                 let Event::Broker(event) = event else { panic!("{event:?}") };
+                answering.taken(&event);
                 if let BrokerReport::ConnectAsked { connection, client_id, peer } = &event
                     && let Some(verdict) = verdict(client_id, peer)
                 {
@@ -93,6 +94,11 @@ impl House {
     /// Stops the broker and waits until every thread of it is gone.
     pub(crate) fn close(self) {
         self.order(BrokerOrder::Stop);
+        self.ended();
+    }
+
+    /// Waits until the broker has stopped and every thread of it is gone.
+    pub(crate) fn ended(self) {
         self.report("Stopped", |report| matches!(report, BrokerReport::Stopped).then_some(()));
         self.agent.join().unwrap();
         Arc::try_unwrap(self.broker).unwrap().join();

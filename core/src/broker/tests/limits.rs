@@ -1,7 +1,10 @@
 //! What one client can do to itself and to others: bounds, shares, answers that must fit, what a stop leaves behind.
 
 use super::super::message::Properties;
-use super::super::{OFFLINE_SESSIONS, QUEUED_BYTES, RECEIVE_MAXIMUM, SUBSCRIPTIONS_PER_CLIENT, WRITE_WINDOW_BYTES};
+use super::super::{
+    OFFLINE_SESSIONS, QUEUED_BYTES, RECEIVE_MAXIMUM, SHELL_FAILURE_SECONDS, SUBSCRIPTIONS_PER_CLIENT,
+    WRITE_WINDOW_BYTES,
+};
 use super::*;
 
 const TWO: QoS = QoS::ExactlyOnce;
@@ -111,6 +114,26 @@ fn properties_count_like_payload() {
 }
 
 #[test]
+fn wills_count_like_messages_that_wait() {
+    let mut story = quiet();
+    let large = "x".repeat(1 << 20);
+    let mut dropped = 0;
+    for number in 1..=100 {
+        story.admit(number, grant(number, &["a"], &[]), Some(publication("a", &large, ONE)));
+        dropped += story.denials().len();
+    }
+    assert!((1..100).contains(&dropped), "{dropped}");
+    assert!(story.broker.ledger.bytes <= QUEUED_BYTES, "{}", story.broker.ledger.bytes);
+    for number in 1..=50 {
+        story.leave(number, false);
+    }
+    for number in 51..=100 {
+        story.lose(number);
+    }
+    assert_eq!(story.broker.ledger.bytes, 0, "published, or forgotten");
+}
+
+#[test]
 fn a_will_that_no_client_could_be_sent_is_dropped() {
     let mut story = quiet();
     let will = with_properties(publication("a", "x", ONE), |properties| properties.response_topic = Some("#".into()));
@@ -187,6 +210,11 @@ fn a_failure_of_the_shell_keeps_every_session() {
     }
     story.tell(BrokerEvent::AllConnectionsLost);
     assert_eq!(story.broker.sessions.len(), clients as usize);
+    story.admit_with(clients, grant(clients, &[], &[]), staying).lose(clients);
+    assert_eq!(story.broker.sessions.len(), clients as usize + 1, "one more lost connection costs nobody a session");
+    story.pass(SHELL_FAILURE_SECONDS * 1000);
+    story.admit_with(clients + 1, grant(clients + 1, &[], &[]), staying).lose(clients + 1);
+    assert_eq!(story.broker.sessions.len(), OFFLINE_SESSIONS, "whoever has not come back by now");
 }
 
 #[test]
