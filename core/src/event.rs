@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::acl::{Denial, Subject};
-use crate::api::ApiRequest;
+use crate::api::{ApiRequest, CertificateFacts};
 use crate::broker::message::Packet;
 use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
@@ -251,6 +251,8 @@ pub enum BrokerReport {
         client_id: String,
         /// Who is at the other end.
         peer: PeerFacts,
+        /// The client certificate, if one was presented.
+        certificate: Option<CertificateFacts>,
     },
     /// The client is connected.
     Connected {

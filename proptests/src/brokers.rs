@@ -236,6 +236,7 @@ impl Script {
                     connection: ConnectionId(self.connections),
                     connect: Box::new(connect),
                     peer: Box::new(nobody()),
+                    certificate: None,
                 }
             }
             Step::Accept { connection, component, lists, withheld } => {

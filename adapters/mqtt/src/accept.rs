@@ -24,7 +24,7 @@ use ntex_util::time::Seconds;
 use smol::channel::Receiver;
 
 use crate::shell::Shell;
-use crate::{Observe, connection};
+use crate::{House, Observe, connection};
 
 /// Connections that have not sent a CONNECT; one more costs the oldest of them its place, so that a flood of silent
 /// connections cannot keep an honest client out.
@@ -65,24 +65,21 @@ impl Waiting {
 pub(crate) struct Front {
     pub(crate) shell: Rc<Shell>,
     pub(crate) max_packet_bytes: u32,
+    pub(crate) fingerprint: fn(&[u8]) -> String,
     observe: Observe,
     config: SharedCfg,
     tls: Pipeline<Io, Io<Layer<TlsServerFilter>>, io::Error>,
 }
 
 impl Front {
-    pub(crate) fn new(
-        shell: Rc<Shell>,
-        tls: Arc<rustls::ServerConfig>,
-        observe: Observe,
-        max_packet_bytes: u32,
-    ) -> Self {
+    pub(crate) fn new(shell: Rc<Shell>, house: House) -> Self {
+        let House { tls, max_packet_bytes, observe, fingerprint, clock: _ } = house;
         let io = IoConfig::new().set_write_timeout(Seconds(WRITE_SECONDS)).set_write_backpressure(WRITE_WINDOW_BYTES);
         let config = SharedCfg::new("broker")
             .add(io)
             .add(TlsConfig::new().set_handshake_timeout(Seconds(HANDSHAKE_SECONDS)))
             .into();
-        Self { shell, max_packet_bytes, observe, config, tls: Pipeline::new((), TlsAcceptor::new(tls)) }
+        Self { shell, max_packet_bytes, fingerprint, observe, config, tls: Pipeline::new((), TlsAcceptor::new(tls)) }
     }
 
     /// One connection from accept to its end.

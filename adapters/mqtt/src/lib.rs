@@ -41,7 +41,7 @@ const ORDERS: usize = 4096;
 /// Times that the shell is started again after a panic: one is an accident, as many as this are not.
 const RESTARTS: u32 = 10;
 
-/// Looks at a connection right after accept, before TLS. The [`Witness`] it returns is called with the claimed process id
+/// Looks at a connection right after accept, before TLS. The [`Witness`] it returns is called with the client's claim
 /// at CONNECT. Both run on a thread that may block.
 pub type Observe = Arc<dyn Fn(&TcpStream) -> io::Result<Witness> + Send + Sync>;
 
@@ -58,6 +58,8 @@ pub struct BrokerConfig {
     pub settings: BrokerSettings,
     /// Who is at the other end of a connection.
     pub observe: Observe,
+    /// Lower-case hex SHA-256 of a client certificate in DER, as [`CertificateFacts`](castellan_core::api::CertificateFacts) has it.
+    pub fingerprint: fn(&[u8]) -> String,
     /// The clocks.
     pub clock: Clock,
     /// Where reports go.
@@ -107,6 +109,7 @@ pub(crate) struct House {
     tls: Arc<rustls::ServerConfig>,
     max_packet_bytes: u32,
     observe: Observe,
+    fingerprint: fn(&[u8]) -> String,
     clock: Clock,
 }
 
@@ -124,8 +127,8 @@ pub fn start(config: BrokerConfig) -> io::Result<BrokerHandle> {
 /// The broker's thread: a shell around the machine, and another one where a panic ended it. The machine with its sessions and
 /// retained messages stays; the connections are lost, and their clients come back.
 fn live(config: BrokerConfig, orders: &Receiver<BrokerOrder>) {
-    let BrokerConfig { listener, tls, settings, observe, clock, events } = config;
-    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, observe, clock };
+    let BrokerConfig { listener, tls, settings, observe, fingerprint, clock, events } = config;
+    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, observe, fingerprint, clock };
     let kept = Rc::new(Kept {
         broker: RefCell::new(Broker::new(settings)),
         listener: RefCell::new(Some(listener)),

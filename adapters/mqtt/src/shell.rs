@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use castellan_core::broker::packet::{Outgoing, ReasonCode};
@@ -66,7 +67,7 @@ impl Kept {
 
 /// The life of one shell: to the end of the broker, or to a panic.
 pub(crate) async fn run(kept: Rc<Kept>, house: House, orders: Receiver<BrokerOrder>) {
-    let House { tls, max_packet_bytes, observe, clock } = house;
+    let clock = Arc::clone(&house.clock);
     let (wake_timer, woken) = smol::channel::bounded(1);
     let (listening, unlistened) = smol::channel::bounded(1);
     let (running, ended) = smol::channel::bounded::<()>(1);
@@ -84,7 +85,7 @@ pub(crate) async fn run(kept: Rc<Kept>, house: House, orders: Receiver<BrokerOrd
     kept.outbox.resume();
     // Nothing at the first start.
     shell.drive(BrokerEvent::AllConnectionsLost);
-    let front = accept::Front::new(Rc::clone(&shell), tls, observe, max_packet_bytes);
+    let front = accept::Front::new(Rc::clone(&shell), house);
     let listener = kept.listener.borrow().as_ref().map(TcpListener::try_clone);
     let accepting = ntex_rt::spawn(accept::accept_all(Rc::new(front), listener, unlistened));
     ntex_rt::spawn(keep_deadline(Rc::clone(&shell), woken));

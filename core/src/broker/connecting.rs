@@ -19,6 +19,7 @@ use super::{
 };
 use crate::acl::topic::TopicName;
 use crate::acl::{Action, Decision, Denial, Grant};
+use crate::api::CertificateFacts;
 use crate::effect::{ConnectRefusal, ConnectVerdict};
 use crate::event::BrokerReport;
 use crate::id::{Component, ConnectionId};
@@ -32,7 +33,7 @@ impl Broker {
         now: Monotonic,
         connection: ConnectionId,
         connect: Box<Connect>,
-        peer: PeerFacts,
+        (peer, certificate): (PeerFacts, Option<CertificateFacts>),
         effects: &mut BrokerEffects,
     ) {
         if self.connections.contains_key(&connection) || self.closing.contains(&connection) {
@@ -66,7 +67,12 @@ impl Broker {
             Entry::Vacant(place) => {
                 place.insert(connect);
                 self.timers.set(Timer::Verdict(connection), now.plus_millis(CONNECT_VERDICT_MILLIS));
-                effects.push(BrokerEffect::from(BrokerReport::ConnectAsked { connection, client_id, peer }));
+                effects.push(BrokerEffect::from(BrokerReport::ConnectAsked {
+                    connection,
+                    client_id,
+                    peer,
+                    certificate,
+                }));
             }
             Entry::Occupied(_) => {
                 effects.push(BrokerEffect::Anomaly(format!("connection {connection} sent a second CONNECT.")));
@@ -119,7 +125,7 @@ impl Broker {
         let denied_will = will.as_ref().and_then(|will| will_denial(&grant, &will.publication));
         let visible = self.settings.visible_denials && connect.version == Version::V5;
         let note = denied_will.as_ref().filter(|_| visible).map(|denial| reason_string(&denial.explanation));
-        let expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
+        let expiry_seconds = connect.session_expiry_seconds.min(longest_session(&grant));
         let primary = grant.primary.clone();
         let subject = grant.subject.clone();
         self.connections.insert(connection, session);
@@ -159,9 +165,9 @@ impl Broker {
             self.timers.set(Timer::KeepAlive(id), now.plus_millis(patience));
         }
         session.version = connect.version;
+        session.expiry_seconds = connect.session_expiry_seconds.min(longest_session(&grant));
         session.grant = grant;
         session.will = will;
-        session.expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
         session.counted(&mut self.bytes, Session::purge);
         session.link = Some(link);
         self.timers.clear(Timer::Will(id));
@@ -216,7 +222,7 @@ impl Broker {
                 && without_pid(&session.client_id) == without_pid(&connect.client_id)
         };
         match subject.component {
-            Component::Job(_) => None,
+            Component::Job(_) | Component::Administrator(_) => None,
             Component::Plugin(_) => self.sessions.iter().find(|(_, session)| is_former(session)).map(|(id, _)| *id),
         }
     }
@@ -301,6 +307,14 @@ fn will_denial(grant: &Grant, will: &Publication) -> Option<Box<Denial>> {
             let explanation = Explanation::new("The will is dropped.", invalid.message, "Name valid topics.");
             Some(Box::new(grant.subject.denial(Action::Publish, topic, explanation, None)))
         }
+    }
+}
+
+/// How long a session may wait for its client, seconds. An administrator only looks on: nothing is kept for it.
+fn longest_session(grant: &Grant) -> u32 {
+    match grant.subject.component {
+        Component::Administrator(_) => 0,
+        Component::Job(_) | Component::Plugin(_) => SESSION_EXPIRY_SECONDS,
     }
 }
 

@@ -29,6 +29,7 @@ use crate::time::{Monotonic, Now};
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
 
+mod administrators;
 mod limits;
 mod sessions;
 
@@ -97,7 +98,8 @@ impl Story {
             own_end_established: true,
         });
         let connect = Box::new(connect);
-        self.tell(BrokerEvent::ConnectReceived { connection: ConnectionId(number), connect, peer })
+        let connection = ConnectionId(number);
+        self.tell(BrokerEvent::ConnectReceived { connection, connect, peer, certificate: None })
     }
 
     fn admit(&mut self, number: u64, grant: Grant, will: Option<Publication>) -> &mut Self {
