@@ -279,6 +279,13 @@ pub enum BrokerReport {
     },
     /// The broker refused something.
     Denied(Denial),
+    /// The broker refused the same again, too often to report each.
+    DeniedAgain {
+        /// One that stands for all.
+        denial: Denial,
+        /// How many more there were.
+        more: u64,
+    },
     /// Messages for a client were dropped because its queue was full; told when that begins and when it is over.
     Dropped {
         /// Whose queue.

@@ -258,6 +258,7 @@ impl Shell {
             | BrokerReport::Disconnected { .. }
             | BrokerReport::Published { .. }
             | BrokerReport::Denied(_)
+            | BrokerReport::DeniedAgain { .. }
             | BrokerReport::Dropped { .. } => self.kept.outbox.send(report),
         }
         // Without the agent nobody revokes anything: a broker on its own must not go on.

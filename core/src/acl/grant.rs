@@ -15,10 +15,17 @@ mod tests;
 impl Grant {
     /// Whether this client may publish to `topic` (seed 000).
     pub fn decide_publish(&self, topic: &TopicName) -> Decision {
-        if !is_brokers_own(topic.as_str()) && self.publish.matches(topic) {
-            return Decision::Allow;
-        }
-        Decision::Deny(Box::new(self.denial(Action::Publish, topic.as_str())))
+        if self.may_publish(topic) { Decision::Allow } else { Decision::Deny(Box::new(self.publish_denial(topic))) }
+    }
+
+    /// The same for one who does not always need the reason, which costs more than the answer.
+    pub fn may_publish(&self, topic: &TopicName) -> bool {
+        !is_brokers_own(topic.as_str()) && self.publish.matches(topic)
+    }
+
+    /// Why this client may not publish to `topic`, and what would have allowed it.
+    pub fn publish_denial(&self, topic: &TopicName) -> Denial {
+        self.denial(Action::Publish, topic.as_str())
     }
 
     /// Whether this client may subscribe to `filter`: every topic it could match is inside one declared filter (contract section 5).

@@ -40,6 +40,7 @@ impl Agent {
                 self.desk.turn(now, effects).log_about(Level::Warning, "Dropped", message, Some(&subject.component));
             }
             BrokerReport::Denied(denial) => self.record_denial(now, denial, effects),
+            BrokerReport::DeniedAgain { denial, more } => self.record_denials(now, denial, more, effects),
             BrokerReport::Stopped => self.on_broker_stopped(now, effects),
         }
     }
