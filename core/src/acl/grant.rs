@@ -60,7 +60,14 @@ impl Grant {
             (Explanation::new(what, why, fix), None)
         } else if is_brokers_own(target) {
             let why = String::from("Topics below $SYS belong to the broker.");
-            (Explanation::new(what, why, "Use another topic; no declaration opens these."), None)
+            (
+                Explanation::new(
+                    what,
+                    why,
+                    "Use another topic; no declaration opens these. An administrator reads them: castellan topics watch.",
+                ),
+                None,
+            )
         } else if let Some(withheld) = &self.withheld {
             (Explanation::new(what, format!("{} {}", withheld.what, withheld.why), withheld.fix.clone()), None)
         } else {

@@ -17,6 +17,7 @@ use super::{
     Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, RECEIVE_MAXIMUM, SESSION_EXPIRY_SECONDS, Stop,
     TOPIC_ALIASES,
 };
+use crate::acl::client_id;
 use crate::acl::topic::TopicName;
 use crate::acl::{Action, Decision, Denial, Grant};
 use crate::api::CertificateFacts;
@@ -59,7 +60,13 @@ impl Broker {
                 "Enhanced authentication is not offered.",
                 "Connect without an authentication method.",
             );
-            self.refuse(connection, ConnectRefusal::BadAuthenticationMethod, &explanation, effects);
+            self.refuse_on_record(
+                connection,
+                &connect.client_id,
+                ConnectRefusal::BadAuthenticationMethod,
+                explanation,
+                effects,
+            );
             return;
         }
         let client_id = connect.client_id.clone();
@@ -261,14 +268,25 @@ impl Broker {
     ) {
         let explanation =
             Explanation::new("The broker cannot take this connection now.", why, "Connect again in a moment.");
-        self.refuse(connection, ConnectRefusal::ServerUnavailable, &explanation, effects);
-        let client_id = client_id.to_string();
+        self.refuse_on_record(connection, client_id, ConnectRefusal::ServerUnavailable, explanation, effects);
+    }
+
+    /// Refuses a CONNECT before anybody knows whose it is: on record stands what the client says of itself.
+    fn refuse_on_record(
+        &mut self,
+        connection: ConnectionId,
+        client_id: &str,
+        reason: ConnectRefusal,
+        explanation: Explanation,
+        effects: &mut BrokerEffects,
+    ) {
+        self.refuse(connection, reason, &explanation, effects);
         effects.push(BrokerEffect::from(BrokerReport::Denied(Denial {
             action: Action::Connect,
-            target: client_id.clone(),
+            target: client_id.to_string(),
             component: None,
-            client_id: Some(client_id),
-            pid: None,
+            client_id: Some(client_id.to_string()),
+            pid: client_id::claimed_pid(client_id).ok(),
             explanation,
             declaration: None,
         })));

@@ -1,8 +1,5 @@
-//! A limit on how often one client's refusals are reported, for each topic by itself, so that a broken client can bury neither the
-//! record of the others nor what else it is refused.
-//!
-//! The first refusal on a topic is reported; those that follow within the window are only counted, and reported as one number when
-//! it is over. Of them the first alone is looked at closer, so that a flood costs a count.
+//! A limit on how often one client's refusals are reported, for each topic by itself: the first is reported, those that follow within
+//! the window are counted and told as one number. So a broken client buries neither the others' record nor its own.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -46,7 +43,8 @@ pub(super) struct Tally {
 }
 
 impl DenialGate {
-    /// This refusal, where it is reported singly; else it is counted, and made only if it has to stand for those that follow.
+    /// This refusal, where it is reported singly; else it is counted. It is made only if it is reported or has to stand for those
+    /// that follow, so that a flood costs a count.
     pub(super) fn admit(
         &mut self,
         now: Monotonic,

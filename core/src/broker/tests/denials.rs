@@ -73,3 +73,15 @@ fn visible_denials_give_their_reason_every_time() {
         assert!(story.packets().iter().any(told) && story.outcome() == ReasonCode::NotAuthorized);
     }
 }
+
+#[test]
+fn a_refused_connect_is_on_record_before_anybody_is_asked() {
+    let mut story = quiet();
+    let connect =
+        Connect { has_authentication_method: true, ..Connect::plain(Version::V5, String::from("scan_Tok_7")) };
+    story.ask_with(1, connect);
+    let denials = story.denials();
+    let [denial] = denials.as_slice() else { panic!("{denials:?}") };
+    assert_eq!((denial.client_id.as_deref(), denial.pid), (Some("scan_Tok_7"), Some(7)));
+    assert!(story.reports().len() == 1 && denial.explanation.why.contains("authentication"));
+}
