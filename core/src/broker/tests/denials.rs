@@ -57,10 +57,12 @@ fn a_client_of_many_topics_is_remembered_in_bounds() {
 
 #[test]
 fn a_client_that_leaves_takes_no_count_with_it() {
-    let mut story = quiet();
-    story.admit(1, grant(1, &[], &[]), None);
-    flood(&mut story, "no", 3);
-    assert_eq!(sums(story.lose(1)), vec![("no".into(), 2, true)]);
+    for session_expiry_seconds in [0, 3600] {
+        let mut story = quiet();
+        story.admit_with(1, grant(1, &[], &[]), |connect| connect.session_expiry_seconds = session_expiry_seconds);
+        flood(&mut story, "no", 3);
+        assert_eq!(sums(story.lose(1)), vec![("no".into(), 2, true)]);
+    }
 }
 
 #[test]
