@@ -1,5 +1,6 @@
 //! The command line (contract section 1): what was asked, and the exit code that tells how it went.
 
+mod agent;
 mod history;
 mod inputs;
 mod job_test;
@@ -8,6 +9,8 @@ mod output;
 mod preview;
 mod schema;
 mod simulate;
+mod topics;
+mod why;
 mod why_not;
 
 use std::io::Write;
@@ -66,6 +69,16 @@ enum Command {
     Schema(schema::Options),
     /// Say which guard keeps a job from running.
     WhyNot(why_not::Options),
+    /// Ask the running agent why it did what it did.
+    Why {
+        #[command(subcommand)]
+        command: why::Command,
+    },
+    /// Look at what goes over the broker.
+    Topics {
+        #[command(subcommand)]
+        command: topics::Command,
+    },
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
@@ -97,6 +110,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Schedule { command: ScheduleCommand::Preview(options) } => preview::run(&options),
         Command::Schema(options) => schema::run(&options),
         Command::WhyNot(options) => why_not::run(&options),
+        Command::Why { command } => why::run(&command),
+        Command::Topics { command } => topics::run(&command),
         Command::SampleScanner(options) => sample_scanner::run(&options),
     };
     match result {

@@ -12,6 +12,8 @@ pub(crate) enum Kind {
     Usage,
     /// What was named is not there.
     NotFound,
+    /// Whoever asks may not.
+    Denied,
     /// The agent cannot start.
     CannotStart,
     /// A file is invalid.
@@ -41,6 +43,11 @@ impl Failure {
         Self { kind: Kind::NotFound, message: message.to_string() }
     }
 
+    /// Whoever asks may not: exit code 4.
+    pub(crate) fn denied(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Denied, message: message.to_string() }
+    }
+
     /// The agent cannot start: exit code 5.
     pub(crate) fn cannot_start(message: impl fmt::Display) -> Self {
         Self { kind: Kind::CannotStart, message: message.to_string() }
@@ -57,6 +64,7 @@ impl Failure {
             Kind::Failed => ExitCode::from(1),
             Kind::Usage => ExitCode::from(2),
             Kind::NotFound => ExitCode::from(3),
+            Kind::Denied => ExitCode::from(4),
             Kind::CannotStart => ExitCode::from(5),
             Kind::InvalidFile => ExitCode::from(6),
         }

@@ -90,7 +90,7 @@ impl Service {
             plugin_path: &settings.plugin_path,
             boot: root.boot(),
             started: clock.now(),
-            admin_certificates: certificates.admin.issued.iter().map(|issued| issued.sha256.clone()).collect(),
+            admin_certificates: certificates.admin.names(),
         });
         let notices = certificates.admin.notices.clone();
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor };
@@ -190,13 +190,14 @@ impl Start<'_> {
         let ServerIdentity { chain, key } = certificates.server;
         let broker = castellan_mqtt::start(BrokerConfig {
             listener: listeners.mqtt,
-            tls: tls_config(chain.clone(), key.clone_key(), None)?,
+            tls: tls_config(chain.clone(), key.clone_key(), Some(certificates.admin.ca.clone()))?,
             settings: BrokerSettings {
                 max_packet_bytes: self.settings.max_packet_bytes,
                 max_queued_messages: self.settings.max_queued_messages,
                 visible_denials: self.settings.visible_denials,
             },
             observe: processes.observer(),
+            fingerprint: castellan_https::certificate_sha256,
             clock: Arc::new(move || clock.now()),
             stored,
             keep: Box::new(move |batch| messages.keep(batch)),

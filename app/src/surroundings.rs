@@ -1,6 +1,6 @@
 //! What the core is told about the machine: read once at start.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use castellan_core::job::OperatingSystem;
@@ -13,7 +13,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) plugin_path: &'a str,
     pub(crate) boot: u64,
     pub(crate) started: Now,
-    pub(crate) admin_certificates: BTreeSet<String>,
+    pub(crate) admin_certificates: BTreeMap<String, String>,
 }
 
 /// Gathers the surroundings.

@@ -18,6 +18,7 @@
 //! Invariants: a process is in the registry before `Release` and out of it before its number can be used again; an effect
 //! with an outcome is answered under the same number; every refusal is on record with its explanation.
 
+mod administrators;
 mod answers;
 mod calls;
 mod connections;

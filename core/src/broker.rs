@@ -217,8 +217,8 @@ impl Broker {
             return;
         }
         match event {
-            BrokerEvent::ConnectReceived { connection, connect, peer } => {
-                self.on_connect(now, connection, connect, *peer, effects);
+            BrokerEvent::ConnectReceived { connection, connect, peer, certificate } => {
+                self.on_connect(now, connection, connect, (*peer, certificate), effects);
             }
             BrokerEvent::Received { connection, packet } => self.on_packet(now, connection, packet, effects),
             BrokerEvent::Flushed { connection } => {

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::acl::{Denial, Subject};
-use crate::api::ApiRequest;
+use crate::api::{ApiRequest, CertificateFacts};
 use crate::broker::message::Packet;
 use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
@@ -251,6 +251,8 @@ pub enum BrokerReport {
         client_id: String,
         /// Who is at the other end.
         peer: PeerFacts,
+        /// The client certificate, if one was presented.
+        certificate: Option<CertificateFacts>,
     },
     /// The client is connected.
     Connected {
@@ -277,6 +279,13 @@ pub enum BrokerReport {
     },
     /// The broker refused something.
     Denied(Denial),
+    /// The broker refused the same again, too often to report each.
+    DeniedAgain {
+        /// One that stands for all.
+        denial: Denial,
+        /// How many more there were.
+        more: u64,
+    },
     /// Messages for a client were dropped because its queue was full; told when that begins and when it is over.
     Dropped {
         /// Whose queue.

@@ -160,6 +160,8 @@ pub enum Component {
     Job(JobId),
     /// An instance of this plugin.
     Plugin(PluginId),
+    /// An administrator's tool, by the name of its client certificate (contract section 5); no definition stands behind it.
+    Administrator(String),
 }
 
 impl Component {
@@ -168,22 +170,25 @@ impl Component {
         match self {
             Self::Job(id) => id.as_str(),
             Self::Plugin(id) => id.as_str(),
+            Self::Administrator(name) => name,
         }
     }
 
-    /// As logs and the API name it: `job:{id}` or `plugin:{id}`.
+    /// As logs and the API name it: `job:{id}`, `plugin:{id}` or `admin:{name}`.
     pub fn text(&self) -> String {
         match self {
             Self::Job(id) => ["job:", id.as_str()].concat(),
             Self::Plugin(id) => ["plugin:", id.as_str()].concat(),
+            Self::Administrator(name) => ["admin:", name].concat(),
         }
     }
 
-    /// The definition's file below the agent root: `Jobs/{id}.json` or `Plugins/{id}.json`.
+    /// The file below the agent root that makes it what it is: `Jobs/{id}.json`, `Plugins/{id}.json`, or the list of certificates.
     pub fn file(&self) -> String {
         match self {
             Self::Job(id) => format!("Jobs/{id}.json"),
             Self::Plugin(id) => format!("Plugins/{id}.json"),
+            Self::Administrator(_) => String::from("state/admin/issued.json"),
         }
     }
 }
@@ -193,6 +198,7 @@ impl fmt::Display for Component {
         match self {
             Self::Job(id) => write!(formatter, "job:{id}"),
             Self::Plugin(id) => write!(formatter, "plugin:{id}"),
+            Self::Administrator(name) => write!(formatter, "admin:{name}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the agent knows about its machine and itself: read once by the shell, passed in as values.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -42,8 +42,8 @@ pub struct Surroundings {
     pub has_desktop: bool,
     /// Path variables: `rootdir home tmp etc var usr bin userdesktop documents`, by lower-case name.
     pub path_variables: BTreeMap<String, String>,
-    /// Lower-case hex SHA-256 of the admin certificates that count.
-    pub admin_certificates: BTreeSet<String>,
+    /// The names of the admin certificates that count, by the lower-case hex SHA-256 of each.
+    pub admin_certificates: BTreeMap<String, String>,
     /// The ports in force, once the listeners are open.
     pub endpoints: Option<Endpoints>,
 }

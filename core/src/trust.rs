@@ -24,7 +24,7 @@ mod tests;
 use alloc::boxed::Box;
 use core::net::SocketAddr;
 
-pub use identify::{Identity, Refusal, RefusalKind};
+pub use identify::{Identity, Refusal, RefusalKind, own_process};
 pub use registry::{Entry, Registry};
 
 /// What the kernel says about one end of a TCP connection (`sock_diag`), at one moment.
@@ -80,5 +80,15 @@ pub struct PeerFacts {
     pub own_end_established: bool,
 }
 
-/// Bound to one accepted connection; called with the claimed process id it gathers the facts of this moment.
-pub type Witness = Box<dyn Fn(Option<u32>) -> PeerFacts + Send + Sync>;
+/// What a peer says of itself, and how far that may be looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Claim {
+    /// The process id that it claims (MQTT client id), if it claims one.
+    pub pid: Option<u32>,
+    /// Whether it presented a client certificate that the admin CA issued: then that process is looked at even if the agent did
+    /// not start it. A stranger's word must not choose what the agent reads.
+    pub certified: bool,
+}
+
+/// Bound to one accepted connection; called with the peer's claim it gathers the facts of this moment.
+pub type Witness = Box<dyn Fn(Claim) -> PeerFacts + Send + Sync>;

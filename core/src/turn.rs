@@ -153,14 +153,15 @@ impl Turn<'_> {
         self.effects.push(Effect::Log(record));
     }
 
-    /// Writes the line of a refusal.
-    pub(crate) fn log_denial(&mut self, denial: &Denial) {
+    /// Writes the line of a refusal, and how often it came so far where it is not the first.
+    pub(crate) fn log_denial(&mut self, denial: &Denial, count: u64) {
+        let times = if count > 1 { alloc::format!(" Refused {count} times so far.") } else { String::new() };
         self.log_record(LogRecord {
             timestamp: String::new(),
             level: Level::Warning,
             source: Cow::Borrowed(OWN_SOURCE),
             category: Cow::Borrowed("Denied"),
-            message: denial.explanation.to_string(),
+            message: [denial.explanation.to_string(), times].concat(),
             correlation_id: String::new(),
             context: String::new(),
             client_id: denial.client_id.clone(),

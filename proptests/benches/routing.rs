@@ -71,7 +71,7 @@ impl World {
         let mut grant = brokers::grant(1, &Lists { publish: all(), subscribe: all(), primary: None }, false);
         grant.subject.client_id = format!("client_{}", self.clients);
         let connect = Box::new(Connect::plain(Version::V311, grant.subject.client_id.clone()));
-        self.tell(BrokerEvent::ConnectReceived { connection, connect, peer: Box::new(nobody()) });
+        self.tell(BrokerEvent::ConnectReceived { connection, connect, peer: Box::new(nobody()), certificate: None });
         let verdict = ConnectVerdict::Accept(Arc::new(grant));
         self.tell(BrokerEvent::Ordered(BrokerOrder::AnswerConnect { connection, verdict }));
         connection

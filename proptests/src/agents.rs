@@ -235,7 +235,8 @@ impl World {
         };
         self.connections = self.connections.saturating_add(1);
         let connection = ConnectionId(self.connections);
-        let report = BrokerReport::ConnectAsked { connection, client_id: format!("x_{pid}"), peer: facts(pid, cgroup) };
+        let (client_id, peer) = (format!("x_{pid}"), facts(pid, cgroup));
+        let report = BrokerReport::ConnectAsked { connection, client_id, peer, certificate: None };
         let mut effects = Effects::new();
         self.agent.handle(self.now, Event::Broker(report), &mut effects);
         let verdicts: Vec<_> = effects

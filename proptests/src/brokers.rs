@@ -232,11 +232,8 @@ impl Script {
                     receive_maximum: AT_A_TIME,
                     ..Connect::plain(version, format!("client-{client}"))
                 };
-                BrokerEvent::ConnectReceived {
-                    connection: ConnectionId(self.connections),
-                    connect: Box::new(connect),
-                    peer: Box::new(nobody()),
-                }
+                let (connection, connect) = (ConnectionId(self.connections), Box::new(connect));
+                BrokerEvent::ConnectReceived { connection, connect, peer: Box::new(nobody()), certificate: None }
             }
             Step::Accept { connection, component, lists, withheld } => {
                 let verdict = ConnectVerdict::Accept(Arc::new(grant(*component, lists, *withheld)));

@@ -212,7 +212,8 @@ impl World {
             ..Connect::plain(Version::V5, grant.subject.client_id.clone())
         };
         self.peers[which].connection = Some(connection);
-        self.tell(BrokerEvent::ConnectReceived { connection, connect: Box::new(connect), peer: Box::new(nobody()) });
+        let (connect, peer) = (Box::new(connect), Box::new(nobody()));
+        self.tell(BrokerEvent::ConnectReceived { connection, connect, peer, certificate: None });
         let verdict = ConnectVerdict::Accept(Arc::new(grant));
         self.tell(BrokerEvent::Ordered(BrokerOrder::AnswerConnect { connection, verdict }));
         self.peers[which].send_again();

@@ -41,8 +41,8 @@ pub fn tls_config(
 }
 
 /// Lower-case hex SHA-256 of a whole DER certificate, as [`castellan_core::api::CertificateFacts`] carries it.
-pub fn certificate_sha256(certificate: &CertificateDer<'_>) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, certificate.as_ref());
+pub fn certificate_sha256(certificate: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
     digest.as_ref().iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         if write!(text, "{byte:02x}").is_err() {

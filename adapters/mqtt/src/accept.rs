@@ -7,7 +7,6 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use smol::channel::{Receiver, Sender};
 
 use crate::shell::Shell;
 use crate::wire::LastPayload;
-use crate::{Observe, connection};
+use crate::{House, Observe, connection};
 
 /// Connections that have not sent a CONNECT; one more costs the oldest of them its place, so that a flood of silent
 /// connections cannot keep an honest client out.
@@ -72,20 +71,23 @@ impl Waiting {
 pub(crate) struct Front {
     pub(crate) shell: Rc<Shell>,
     pub(crate) max_packet_bytes: u32,
+    pub(crate) fingerprint: fn(&[u8]) -> String,
     pub(crate) payloads: Rc<LastPayload>,
     config: SharedCfg,
     tls: Pipeline<Io, Io<Layer<TlsServerFilter>>, io::Error>,
 }
 
 impl Front {
-    pub(crate) fn new(shell: Rc<Shell>, tls: Arc<rustls::ServerConfig>, max_packet_bytes: u32) -> Self {
+    pub(crate) fn new(shell: Rc<Shell>, house: House) -> Self {
+        let House { tls, max_packet_bytes, fingerprint, clock: _ } = house;
         let io = IoConfig::new().set_write_timeout(Seconds(WRITE_SECONDS)).set_write_backpressure(WRITE_WINDOW_BYTES);
         let config = SharedCfg::new("broker")
             .add(io)
             // The limit on TLS and CONNECT together is ours.
             .add(TlsConfig::new().set_handshake_timeout(Seconds::ZERO))
             .into();
-        Self { shell, max_packet_bytes, payloads: Rc::default(), config, tls: Pipeline::new((), TlsAcceptor::new(tls)) }
+        let tls = Pipeline::new((), TlsAcceptor::new(tls));
+        Self { shell, max_packet_bytes, fingerprint, payloads: Rc::default(), config, tls }
     }
 
     /// One connection from accept to its end.

@@ -81,13 +81,17 @@ pub struct Received {
     pub topic: String,
     /// Its payload.
     pub payload: Vec<u8>,
+    /// The QoS it came with: its publisher's, as subscriptions ask for the highest.
+    pub qos: u8,
+    /// Whether its publisher had it retained (MQTT 5.0 3.8.3.1, Retain As Published).
+    pub retain: bool,
 }
 
 /// A connected client. Dropping it ends the connection without waiting for the end.
 #[derive(Debug)]
 pub struct Client {
     commands: Sender<Command>,
-    messages: Receiver<Received>,
+    messages: Receiver<Result<Received, ClientError>>,
     thread: JoinHandle<()>,
     timeout: Duration,
 }
@@ -95,7 +99,7 @@ pub struct Client {
 #[derive(Debug)]
 enum Command {
     Publish { topic: String, payload: Vec<u8>, answer: Sender<Result<u8, ClientError>> },
-    Subscribe { filter: String, qos: QoS, answer: Sender<Result<u8, ClientError>> },
+    Subscribe { filter: String, answer: Sender<Result<u8, ClientError>> },
     Disconnect,
 }
 
@@ -134,22 +138,22 @@ impl Client {
         wait(self.timeout, "PUBACK", answered)?
     }
 
-    /// Subscribes with QoS 1; the reason code of the SUBACK (up to 2 means granted, 0x87 denied).
+    /// Subscribes with QoS 2 and retain flags as published, so that messages come as they were sent; the reason code of the SUBACK (up to 2 means granted, 0x87 denied).
     ///
     /// # Errors
     /// The connection ended, or no SUBACK came in time.
     pub fn subscribe(&self, filter: &str) -> Result<u8, ClientError> {
         let (answer, answered) = smol::channel::bounded(1);
-        self.command(Command::Subscribe { filter: filter.to_owned(), qos: QoS::AtLeastOnce, answer })?;
+        self.command(Command::Subscribe { filter: filter.to_owned(), answer })?;
         wait(self.timeout, "SUBACK", answered)?
     }
 
     /// The next message on a subscribed topic.
     ///
     /// # Errors
-    /// The connection ended, or none came within `limit`.
+    /// The connection ended, with the broker's reason where it gave one, or none came within `limit`.
     pub fn next_message(&self, limit: Duration) -> Result<Received, ClientError> {
-        wait(limit, "message", self.messages.clone())
+        wait(limit, "message", self.messages.clone())?
     }
 
     /// Sends DISCONNECT and waits for the end of the connection.
@@ -192,7 +196,7 @@ async fn live(
     config: ClientConfig,
     connected: Sender<Result<(), ClientError>>,
     commands: Receiver<Command>,
-    received: Sender<Received>,
+    received: Sender<Result<Received, ClientError>>,
 ) {
     let seconds = u16::try_from(config.timeout.as_millis().div_ceil(1000)).unwrap_or(u16::MAX);
     let mqtt = MqttServiceConfig::new().set_handshake_timeout(Seconds(seconds.max(1)));
@@ -237,11 +241,11 @@ async fn obey(sink: &v5::MqttSink, commands: Receiver<Command>) {
                 let sent = sink.publish(topic).send_at_least_once(Bytes::from(payload)).await;
                 answer(&back, sent.map(|ack| u8::from(ack.reason_code)).map_err(|error| lost(&error)), "PUBLISH");
             }
-            Command::Subscribe { filter, qos, answer: back } => {
+            Command::Subscribe { filter, answer: back } => {
                 let options = SubscriptionOptions {
-                    qos,
+                    qos: QoS::ExactlyOnce,
                     no_local: false,
-                    retain_as_published: false,
+                    retain_as_published: true,
                     retain_handling: RetainHandling::AtSubscribe,
                 };
                 let sent = sink.subscribe(None).topic_filter(ByteString::from(filter), options).send().await;
@@ -258,16 +262,28 @@ async fn obey(sink: &v5::MqttSink, commands: Receiver<Command>) {
 }
 
 /// One message from the broker.
-async fn take(message: ProtocolMessage, received: &Sender<Received>) -> Result<ProtocolMessageAck, ()> {
+async fn take(
+    message: ProtocolMessage,
+    received: &Sender<Result<Received, ClientError>>,
+) -> Result<ProtocolMessageAck, ()> {
     let publish = match message {
         ProtocolMessage::Publish(publish) => publish,
-        other @ (ProtocolMessage::PublishRelease(_) | ProtocolMessage::Disconnect(_) | ProtocolMessage::Ping(_)) => {
-            return Ok(other.ack());
+        ProtocolMessage::Disconnect(disconnect) => {
+            let packet = disconnect.packet();
+            let (code, text) = (u8::from(packet.reason_code), packet.reason_string.as_deref().unwrap_or_default());
+            let why = ClientError::NotConnected(format!("the broker closed it (0x{code:02X}) {text}"));
+            if received.send(Err(why)).await.is_err() {
+                log::debug!("the broker closed the connection after the client was dropped");
+            }
+            return Ok(disconnect.ack());
         }
+        other @ (ProtocolMessage::PublishRelease(_) | ProtocolMessage::Ping(_)) => return Ok(other.ack()),
     };
     let payload = publish.read_all().await.map_err(|error| log::debug!("a payload broke off: {error:?}"))?;
-    let message = Received { topic: publish.packet().topic.to_string(), payload: payload.to_vec() };
-    if received.send(message).await.is_err() {
+    let packet = publish.packet();
+    let (topic, qos, retain) = (packet.topic.to_string(), u8::from(packet.qos), packet.retain);
+    let message = Received { topic, payload: payload.to_vec(), qos, retain };
+    if received.send(Ok(message)).await.is_err() {
         log::debug!("a message came after the client was dropped");
     }
     Ok(if publish.packet().qos == QoS::AtMostOnce {

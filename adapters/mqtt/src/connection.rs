@@ -4,14 +4,16 @@ use std::io;
 use std::rc::Rc;
 
 use castellan_core::acl::client_id;
+use castellan_core::api::CertificateFacts;
 use castellan_core::broker::BrokerEvent;
 use castellan_core::broker::packet::{Connect, Incoming, Outgoing, ReasonCode};
 use castellan_core::effect::ConnectRefusal;
 use castellan_core::id::ConnectionId;
-use castellan_core::trust::{PeerFacts, Witness};
+use castellan_core::trust::{Claim, PeerFacts, Witness};
 use ntex_io::IoBoxed;
 use ntex_mqtt::error::DecodeError;
 use ntex_mqtt::v3::codec::ConnectAckReason;
+use ntex_tls::PeerCertDer;
 use ntex_util::channel::oneshot;
 use ntex_util::future::Either;
 
@@ -69,7 +71,11 @@ async fn go_on(
     witness: Witness,
 ) -> String {
     let claimed = client_id::claimed_pid(&connect.client_id).ok();
-    let peer: io::Result<PeerFacts> = smol::unblock(move || caught(|| witness(claimed))).await;
+    // Only what the admin CA issued gets through the handshake.
+    let certificate = io.query::<PeerCertDer>();
+    let certificate = certificate.as_ref().map(|der| CertificateFacts { sha256: (front.fingerprint)(der.0.as_ref()) });
+    let claim = Claim { pid: claimed, certified: certificate.is_some() };
+    let peer: io::Result<PeerFacts> = smol::unblock(move || caught(|| witness(claim))).await;
     let shell = &front.shell;
     // Kept to the end, so that the wait for an eviction never ends.
     let Some(_place) = shell.waiting.leave(id) else {
@@ -84,7 +90,7 @@ async fn go_on(
     };
     let (answer, answered) = oneshot::channel();
     shell.link(id, Link { io: io.get_ref(), wire: Rc::clone(&wire), answer: Some(answer) });
-    shell.drive(BrokerEvent::ConnectReceived { connection: id, connect, peer });
+    shell.drive(BrokerEvent::ConnectReceived { connection: id, connect, peer, certificate });
     // A client may send more before it has its CONNACK (MQTT 5.0 3.1.4); that waits in the socket.
     if answered.await.is_err() {
         return String::from("the broker forgot the connection");

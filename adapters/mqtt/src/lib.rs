@@ -45,7 +45,7 @@ const ORDERS: usize = CONNECTIONS;
 const RESTARTS: u32 = 10;
 
 /// Looks at a connection right after accept, before TLS; the next one is accepted after that. The [`Witness`] it returns is called
-/// with the claimed process id at CONNECT. Both run on a thread that may block.
+/// with the client's claim at CONNECT. Both run on a thread that may block.
 pub type Observe = Arc<dyn Fn(&TcpStream) -> io::Result<Witness> + Send + Sync>;
 
 /// Reads both clocks.
@@ -64,6 +64,8 @@ pub struct BrokerConfig {
     pub settings: BrokerSettings,
     /// Who is at the other end of a connection.
     pub observe: Observe,
+    /// Lower-case hex SHA-256 of a client certificate in DER, as [`CertificateFacts`](castellan_core::api::CertificateFacts) has it.
+    pub fingerprint: fn(&[u8]) -> String,
     /// The clocks.
     pub clock: Clock,
     /// What the last start left.
@@ -117,6 +119,7 @@ pub struct BrokerHandle {
 pub(crate) struct House {
     tls: Arc<rustls::ServerConfig>,
     max_packet_bytes: u32,
+    fingerprint: fn(&[u8]) -> String,
     clock: Clock,
 }
 
@@ -125,10 +128,10 @@ pub(crate) struct House {
 /// # Errors
 /// The listener cannot be watched, or the thread cannot be made.
 pub fn start(config: BrokerConfig) -> io::Result<BrokerHandle> {
-    let BrokerConfig { listener, tls, settings, observe, clock, stored, keep, events } = config;
+    let BrokerConfig { listener, tls, settings, observe, fingerprint, clock, stored, keep, events } = config;
     let (orders, incoming) = smol::channel::bounded(ORDERS);
     let (arrivals, accepting) = accept::start(listener, observe)?;
-    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, clock };
+    let house = House { tls, max_packet_bytes: settings.max_packet_bytes, fingerprint, clock };
     let unread = Unread::default();
     let counted = unread.clone();
     let saver = Saver::start(keep)?;

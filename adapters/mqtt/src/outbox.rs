@@ -43,6 +43,7 @@ fn message_bytes(report: &BrokerReport) -> usize {
         | BrokerReport::Connected { .. }
         | BrokerReport::Disconnected { .. }
         | BrokerReport::Denied(_)
+        | BrokerReport::DeniedAgain { .. }
         | BrokerReport::Dropped { .. }
         | BrokerReport::Stopped => 0,
     }

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ impl Kept {
 
 /// The life of one shell: to the end of the broker, or to a panic.
 pub(crate) async fn run(kept: Rc<Kept>, house: House, orders: Receiver<BrokerOrder>) {
-    let House { tls, max_packet_bytes, clock } = house;
+    let clock = Arc::clone(&house.clock);
     let (wake_timer, woken) = smol::channel::bounded(1);
     let (running, ended) = smol::channel::bounded::<()>(1);
     let shell = Rc::new_cyclic(|own| Shell {
@@ -120,7 +121,7 @@ pub(crate) async fn run(kept: Rc<Kept>, house: House, orders: Receiver<BrokerOrd
     kept.outbox.resume();
     // Nothing at the first start.
     shell.drive(BrokerEvent::AllConnectionsLost);
-    let front = accept::Front::new(Rc::clone(&shell), tls, max_packet_bytes);
+    let front = accept::Front::new(Rc::clone(&shell), house);
     ntex_rt::spawn(accept::serve_all(Rc::new(front), kept.arrivals.clone()));
     ntex_rt::spawn(keep_deadline(Rc::clone(&shell), woken));
     ntex_rt::spawn(take_orders(Rc::clone(&shell), orders));
@@ -294,6 +295,7 @@ impl Shell {
             | BrokerReport::Disconnected { .. }
             | BrokerReport::Published { .. }
             | BrokerReport::Denied(_)
+            | BrokerReport::DeniedAgain { .. }
             | BrokerReport::Dropped { .. } => self.kept.outbox.send(report),
         }
         // Without the agent nobody revokes anything: a broker on its own must not go on.

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use castellan_core::trust::{PeerFacts, ProcessFacts, SocketFacts, Witness};
+use castellan_core::trust::{Claim, PeerFacts, ProcessFacts, SocketFacts, Witness};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
@@ -66,9 +66,9 @@ impl Observer {
     /// look finds a socket with another cookie. If it happened before, both looks find the same wrong socket, and only our own
     /// end tells: it was closed by the reset. So our end must still be ESTABLISHED *after* the second look. It is found by the
     /// reversed addresses and known by its cookie, as a later connection of the same addresses would have another.
-    fn gather(&self, accepted: &Accepted, claim: Option<u32>) -> PeerFacts {
+    fn gather(&self, accepted: &Accepted, claim: Claim) -> PeerFacts {
         let socket = accepted.at_accept.as_ref();
-        let claimed = claim.zip(socket).and_then(|(pid, socket)| self.process(pid, socket));
+        let claimed = claim.pid.zip(socket).and_then(|(pid, socket)| self.process(pid, socket, claim.certified));
         let holder = match &claimed {
             Some(process) if process.holds_socket => None,
             Some(_) | None => socket.and_then(|socket| self.holder(socket)),
@@ -77,7 +77,7 @@ impl Observer {
         let own_end = self.look(accepted.local, accepted.peer);
         PeerFacts {
             at_accept: accepted.at_accept.clone(),
-            claimed_pid: claim,
+            claimed_pid: claim.pid,
             claimed,
             holder,
             at_decision,
@@ -97,8 +97,8 @@ impl Observer {
         }
     }
 
-    /// Facts about a process; its descriptors are read only if it is one of ours.
-    fn process(&self, pid: u32, socket: &SocketFacts) -> Option<ProcessFacts> {
+    /// Facts about a process; its descriptors are read only if it is one of ours or its client is certified.
+    fn process(&self, pid: u32, socket: &SocketFacts, certified: bool) -> Option<ProcessFacts> {
         let handle = match signal::open(pid) {
             Ok(handle) => handle?,
             Err(error) => {
@@ -125,7 +125,7 @@ impl Observer {
             session: stat.session,
             uid: procfs::effective_uid(pid)?,
             cgroup,
-            holds_socket: ours && procfs::holds_socket(pid, socket.inode),
+            holds_socket: (ours || certified) && procfs::holds_socket(pid, socket.inode),
             alive: is_alive(&handle),
         })
     }
@@ -149,7 +149,7 @@ impl Observer {
         };
         let mut ours = all.iter().filter(|process| leaders.contains(&process.session) && !process.is_dead());
         let holder = ours.find(|process| procfs::holds_socket(process.pid, socket.inode))?;
-        self.process(holder.pid, socket)
+        self.process(holder.pid, socket, false)
     }
 }
 

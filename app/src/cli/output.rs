@@ -22,6 +22,11 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     lines(&[text])
 }
 
+/// Says something about the work to people, beside its result.
+pub(crate) fn note(text: &str) -> Result<(), Failure> {
+    writeln!(std::io::stderr(), "castellan: {text}").map_err(Failure::failed)
+}
+
 /// Prints lines.
 pub(crate) fn lines(lines: &[String]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();

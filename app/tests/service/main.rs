@@ -15,6 +15,7 @@
     reason = "a test starts the binary, deploys files as an integrator does, and bounds its waiting"
 )]
 
+mod administrators;
 mod api;
 mod bad_files;
 mod bad_starts;

@@ -1,4 +1,4 @@
-//! MQTT client ids: the three documented forms, held against who the process really is (seed 000).
+//! MQTT client ids: the three documented forms, held against who the process really is (seed 000), and an administrator's.
 //!
 //! `{jobId}_{Token}_{pid}` for a task of a job; `{Plugin}_{pid}` or `{Plugin}_{user}_{pid}` for a plugin. A user name may
 //! have underscores, so the last two look alike and cannot be told apart by form: the registry says what a process is,
@@ -17,6 +17,11 @@ mod tests;
 pub const PID_MAX: u32 = 4_194_304;
 /// Bytes of a client id: a component id, a token or user name, a process id and room; more is nobody's.
 pub const CLIENT_ID_BYTES: usize = 256;
+
+/// The client id of an administrator's tool with this process id; no job or plugin can have it, as no id has an `@`.
+pub fn of_administrator(pid: u32) -> String {
+    format!("@admin_{pid}")
+}
 
 /// What a client id is worth for a process that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +72,11 @@ pub fn judge(client_id: &str, component: &Component, pid: u32, user: &str) -> Ju
     match component {
         Component::Job(_) => judge_job(client_id, component, middle),
         Component::Plugin(_) => judge_plugin(client_id, component, middle, user),
+        Component::Administrator(_) => Judgement::Refused(refusal(
+            client_id,
+            String::from("A process that the agent started is no administrator."),
+            form_of(component),
+        )),
     }
 }
 
@@ -142,6 +152,7 @@ fn form_of(component: &Component) -> String {
         Component::Job(id) => {
             format!("Use '{id}_{{Token}}_{{pid}}', where the token has no underscore and no path character.")
         }
+        Component::Administrator(_) => String::from("Use '@admin_{pid}' with an admin client certificate."),
         Component::Plugin(id) => format!("Use '{id}_{{pid}}', or '{id}_{{user}}_{{pid}}' in a user session."),
     }
 }

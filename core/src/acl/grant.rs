@@ -15,17 +15,29 @@ mod tests;
 impl Grant {
     /// Whether this client may publish to `topic` (seed 000).
     pub fn decide_publish(&self, topic: &TopicName) -> Decision {
-        if !is_brokers_own(topic.as_str()) && self.publish.matches(topic) {
-            return Decision::Allow;
-        }
-        Decision::Deny(Box::new(self.denial(Action::Publish, topic.as_str())))
+        if self.may_publish(topic) { Decision::Allow } else { Decision::Deny(Box::new(self.publish_denial(topic))) }
+    }
+
+    /// The same for one who does not always need the reason, which costs more than the answer.
+    pub fn may_publish(&self, topic: &TopicName) -> bool {
+        !is_brokers_own(topic.as_str()) && self.publish.matches(topic)
+    }
+
+    /// Why this client may not publish to `topic`, and what would have allowed it.
+    pub fn publish_denial(&self, topic: &TopicName) -> Denial {
+        self.denial(Action::Publish, topic.as_str())
     }
 
     /// Whether this client may subscribe to `filter`: every topic it could match is inside one declared filter (contract section 5).
     pub fn decide_subscribe(&self, filter: &TopicFilter) -> Decision {
         let primary = self.primary.iter().map(|primary| &primary.topic);
         let mut declared = self.subscribe.iter().chain(primary);
-        if !is_brokers_own(filter.topics()) && declared.any(|declared| declared.contains(filter)) {
+        // As a member of a group an administrator would take messages away from the others instead of looking on.
+        let open = match self.subject.component {
+            Component::Administrator(_) => filter.share_name().is_none(),
+            Component::Job(_) | Component::Plugin(_) => !is_brokers_own(filter.topics()),
+        };
+        if open && declared.any(|declared| declared.contains(filter)) {
             return Decision::Allow;
         }
         Decision::Deny(Box::new(self.denial(Action::Subscribe, filter.topics())))
@@ -40,9 +52,22 @@ impl Grant {
         let subject = &self.subject;
         let verb = if action == Action::Publish { "publish to" } else { "subscribe to" };
         let what = format!("{} may not {verb} '{target}'.", subject.component);
-        let (explanation, declaration) = if is_brokers_own(target) {
+        let (explanation, declaration) = if let Component::Administrator(name) = &subject.component {
+            let why = format!(
+                "The admin certificate '{name}' is for looking on: it publishes nothing and shares no subscription."
+            );
+            let fix = "Subscribe to # or $SYS/#, or to less. To publish, let a job do it (publish-mqtt).";
+            (Explanation::new(what, why, fix), None)
+        } else if is_brokers_own(target) {
             let why = String::from("Topics below $SYS belong to the broker.");
-            (Explanation::new(what, why, "Use another topic; no declaration opens these."), None)
+            (
+                Explanation::new(
+                    what,
+                    why,
+                    "Use another topic; no declaration opens these. An administrator reads them: castellan topics watch.",
+                ),
+                None,
+            )
         } else if let Some(withheld) = &self.withheld {
             (Explanation::new(what, format!("{} {}", withheld.what, withheld.why), withheld.fix.clone()), None)
         } else {
@@ -84,6 +109,7 @@ fn declaration(component: &Component, action: Action, target: &str) -> Declarati
         (Component::Job(_), true) => "/mqttTopics/allowedPublications/-",
         (Component::Job(_), false) => "/mqttTopics/allowedSubscriptions/-",
         (Component::Plugin(_), true) => "/metadata/mqttTopics/publish/-",
+        (Component::Administrator(_), _) => "",
         (Component::Plugin(_), false) => "/metadata/mqttTopics/subscribe/-",
     };
     Declaration { file: component.file(), pointer: pointer.to_string(), value: target.to_string() }

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use super::Agent;
 use crate::acl::client_id::{self, Judgement};
 use crate::acl::{Action, Denial, FilterSet, Grant, PrimarySubscription, Subject};
+use crate::api::CertificateFacts;
 use crate::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict, Effects};
 use crate::event::BrokerReport;
 use crate::id::{Component, ConnectionId};
@@ -16,14 +17,18 @@ use crate::time::Now;
 use crate::trust::{Identity, PeerFacts, RefusalKind};
 use crate::why::Explanation;
 
+/// What the client is answered, and what goes on record.
+pub(super) type Refused = (ConnectRefusal, Box<Denial>);
+
 /// What may be published, what may be subscribed, and a plugin's own subscription.
 type Permissions = (FilterSet, FilterSet, Option<PrimarySubscription>);
 
 impl Agent {
     pub(super) fn on_broker(&mut self, now: Now, report: BrokerReport, effects: &mut Effects) {
         match report {
-            BrokerReport::ConnectAsked { connection, client_id, peer } => {
-                self.on_connect_asked(now, connection, &client_id, &peer, effects);
+            BrokerReport::ConnectAsked { connection, client_id, peer, certificate } => {
+                let verdict = self.judge(&client_id, &peer, certificate.as_ref());
+                self.on_connect_asked(now, connection, &client_id, verdict, effects);
             }
             BrokerReport::Connected { subject } => self.on_connected(now, &subject, effects),
             BrokerReport::Disconnected { subject, reason } => self.on_disconnected(now, &subject, &reason, effects),
@@ -35,6 +40,7 @@ impl Agent {
                 self.desk.turn(now, effects).log_about(Level::Warning, "Dropped", message, Some(&subject.component));
             }
             BrokerReport::Denied(denial) => self.record_denial(now, denial, effects),
+            BrokerReport::DeniedAgain { denial, more } => self.record_denials(now, denial, more, effects),
             BrokerReport::Stopped => self.on_broker_stopped(now, effects),
         }
     }
@@ -44,7 +50,7 @@ impl Agent {
         now: Now,
         connection: ConnectionId,
         client_id: &str,
-        peer: &PeerFacts,
+        verdict: Result<Grant, Refused>,
         effects: &mut Effects,
     ) {
         if self.is_closing() {
@@ -56,7 +62,7 @@ impl Agent {
             let verdict = ConnectVerdict::Refuse { reason: ConnectRefusal::ServerUnavailable, explanation };
             return self.desk.turn(now, effects).broker(BrokerOrder::AnswerConnect { connection, verdict });
         }
-        let verdict = match self.judge_connect(client_id, peer) {
+        let verdict = match verdict {
             Ok(grant) => ConnectVerdict::Accept(Arc::new(grant)),
             Err((reason, denial)) => {
                 let explanation = denial.explanation.clone();
@@ -67,19 +73,20 @@ impl Agent {
         self.desk.turn(now, effects).broker(BrokerOrder::AnswerConnect { connection, verdict });
     }
 
-    fn judge_connect(&self, client_id: &str, peer: &PeerFacts) -> Result<Grant, (ConnectRefusal, Box<Denial>)> {
-        let deny = |reason, component: Option<&Component>, pid, explanation| {
-            let denial = Denial {
-                action: Action::Connect,
-                target: client_id.to_string(),
-                component: component.map(ToString::to_string),
-                client_id: Some(client_id.to_string()),
-                pid,
-                explanation,
-                declaration: None,
-            };
-            Err((reason, Box::new(denial)))
-        };
+    fn judge(
+        &self,
+        client_id: &str,
+        peer: &PeerFacts,
+        certificate: Option<&CertificateFacts>,
+    ) -> Result<Grant, Refused> {
+        match certificate {
+            Some(certificate) => self.judge_administrator(client_id, peer, certificate),
+            None => self.judge_process(client_id, peer),
+        }
+    }
+
+    fn judge_process(&self, client_id: &str, peer: &PeerFacts) -> Result<Grant, Refused> {
+        let deny = |reason, component, pid, explanation| refused(reason, client_id, component, pid, explanation);
         let identity = match self.registry.identify(peer) {
             Ok(identity) => identity,
             Err(refusal) => {
@@ -138,6 +145,7 @@ impl Agent {
                     Some(definition.subscription.clone()),
                 )
             }),
+            Component::Administrator(_) => None,
         }
     }
 
@@ -177,7 +185,31 @@ impl Agent {
         subject: &Subject,
         effects: &mut Effects,
     ) {
-        let message = format!("{} (pid {}) {what}.", subject.client_id, subject.pid);
+        let who = match &subject.component {
+            Component::Administrator(name) => format!("Administrator '{name}' as {}", subject.client_id),
+            Component::Job(_) | Component::Plugin(_) => subject.client_id.clone(),
+        };
+        let message = format!("{who} (pid {}) {what}.", subject.pid);
         self.desk.turn(now, effects).log_about(level, category, message, Some(&subject.component));
     }
+}
+
+/// A CONNECT that is refused.
+pub(super) fn refused<T>(
+    reason: ConnectRefusal,
+    client_id: &str,
+    component: Option<&Component>,
+    pid: Option<u32>,
+    explanation: Explanation,
+) -> Result<T, Refused> {
+    let denial = Denial {
+        action: Action::Connect,
+        target: client_id.to_string(),
+        component: component.map(ToString::to_string),
+        client_id: Some(client_id.to_string()),
+        pid,
+        explanation,
+        declaration: None,
+    };
+    Err((reason, Box::new(denial)))
 }

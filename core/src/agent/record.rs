@@ -32,6 +32,8 @@ struct DenialRecord {
     denial: Denial,
     /// How often the same was refused.
     count: u64,
+    /// How many of them were only counted, since they came too fast.
+    suppressed: u64,
     #[serde(rename = "lastTimestamp")]
     last_timestamp: String,
 }
@@ -56,22 +58,27 @@ impl Denials {
         self.summary_at.map(|at| Deadline { at, reason: "the summary of refusals" })
     }
 
-    /// Takes a refusal in; whether it is worth a line of its own. The same one again only counts, and is worth one at powers of ten.
-    fn add(&mut self, now: Now, denial: &Denial) -> bool {
+    /// Takes a refusal in, with how many alike came with it; how often it came so far, if that is worth a line. The same one again
+    /// only counts, and is worth one where it reaches another power of ten.
+    fn add(&mut self, now: Now, denial: &Denial, suppressed: u64) -> Option<u64> {
+        let times = suppressed.max(1);
         let timestamp = now.wall.to_rfc3339();
         let known = self.records.iter().position(|record| is_same(&record.denial, denial));
         let Some(mut record) = known.and_then(|place| self.records.remove(place)) else {
             self.records.truncate(DENIALS.saturating_sub(1));
             let last_timestamp = timestamp.clone();
-            self.records.push_front(DenialRecord { last_timestamp, timestamp, denial: denial.clone(), count: 1 });
-            return true;
+            let denial = denial.clone();
+            self.records.push_front(DenialRecord { last_timestamp, timestamp, denial, count: times, suppressed });
+            return Some(times);
         };
-        record.count = record.count.saturating_add(1);
+        let before = record.count;
+        record.count = before.saturating_add(times);
+        record.suppressed = record.suppressed.saturating_add(suppressed);
         record.last_timestamp = timestamp;
         record.denial = denial.clone();
         let count = record.count;
         self.records.push_front(record);
-        count.checked_ilog10().is_some_and(|power| 10_u64.checked_pow(power) == Some(count))
+        (count.checked_ilog10() > before.checked_ilog10()).then_some(count)
     }
 
     /// Whether one more line may be written now.
@@ -110,9 +117,15 @@ fn words(text: &str) -> impl Iterator<Item = char> {
 impl Agent {
     /// Puts a refusal on record.
     pub(super) fn record_denial(&mut self, now: Now, denial: Denial, effects: &mut Effects) {
+        self.record_denials(now, denial, 0, effects);
+    }
+
+    /// The same of one that stands for so many that were only counted.
+    pub(super) fn record_denials(&mut self, now: Now, denial: Denial, suppressed: u64, effects: &mut Effects) {
         let denial = cut(denial);
-        if self.denials.add(now, &denial) && self.denials.has_line(now.monotonic) {
-            self.desk.turn(now, effects).log_denial(&denial);
+        let Some(count) = self.denials.add(now, &denial, suppressed) else { return };
+        if self.denials.has_line(now.monotonic) {
+            self.desk.turn(now, effects).log_denial(&denial, count);
         }
     }
 
@@ -136,7 +149,8 @@ impl Agent {
             declaration: None,
         });
         // A due instant that is not run for has its line always: schedules are no faster than that.
-        if (self.denials.add(now, &denial) && self.denials.has_line(now.monotonic)) || is_due {
+        let is_worth_a_line = self.denials.add(now, &denial, 0).is_some();
+        if (is_worth_a_line && self.denials.has_line(now.monotonic)) || is_due {
             let message = denial.explanation.to_string();
             self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
         }

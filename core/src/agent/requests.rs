@@ -161,7 +161,7 @@ impl Agent {
         let identified = self.registry.identify(&request.peer);
         let surroundings = &self.desk.surroundings;
         let certified = match &request.certificate {
-            Some(certificate) => surroundings.admin_certificates.contains(&certificate.sha256),
+            Some(certificate) => surroundings.admin_certificates.contains_key(&certificate.sha256),
             None => false,
         };
         let elevated = self.desk.settings.allow_elevated_without_certificate

@@ -72,7 +72,7 @@ impl Agent {
             return None;
         }
         match &caller.identity.as_ref()?.component {
-            Component::Job(_) => None,
+            Component::Job(_) | Component::Administrator(_) => None,
             Component::Plugin(own) if own.as_str().eq_ignore_ascii_case(plugin.as_str()) => None,
             Component::Plugin(own) => {
                 let explanation = Explanation::new(

@@ -6,9 +6,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::denials::sums_of_denials;
 use super::effect::{BrokerEffect, BrokerEffects};
 use super::packet::ReasonCode;
-use super::publishing::sum_of_denials;
 use super::session::SessionId;
 use super::timers::{Timer, Timers};
 use super::{Broker, CONNECTIONS, OFFLINE_SESSIONS, REVOKE_GRACE_MILLIS, SHELL_FAILURE_SECONDS, STOP_MILLIS, Stop};
@@ -215,7 +215,7 @@ impl Broker {
         };
         session.left_at = Some(now);
         let subject = session.grant.subject.clone();
-        effects.extend(sum_of_denials(&subject, session.denials.take_rest()));
+        effects.extend(sums_of_denials(&subject, session.denials.take_rest()));
         effects.push(BrokerEffect::from(BrokerReport::Disconnected { subject, reason }));
         let (expiry_seconds, will) = (session.expiry_seconds, session.will());
         match will.map(|will| will.delay_seconds) {
@@ -260,7 +260,7 @@ impl Broker {
         for timer in [Timer::Will(id), Timer::Expiry(id), Timer::Denials(id)] {
             self.timers.clear(timer);
         }
-        effects.extend(sum_of_denials(&session.grant.subject, session.denials.take_rest()));
+        effects.extend(sums_of_denials(&session.grant.subject, session.denials.take_rest()));
         if self.client_ids.get(&session.client_id) == Some(&id) {
             self.client_ids.remove(&session.client_id);
         }

@@ -17,8 +17,10 @@ use super::{
     Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, QUEUED_BYTES, RECEIVE_MAXIMUM, SESSION_EXPIRY_SECONDS,
     Stop, TOPIC_ALIASES,
 };
+use crate::acl::client_id;
 use crate::acl::topic::TopicName;
 use crate::acl::{Action, Decision, Denial, Grant};
+use crate::api::CertificateFacts;
 use crate::effect::{ConnectRefusal, ConnectVerdict};
 use crate::event::BrokerReport;
 use crate::id::{Component, ConnectionId};
@@ -32,7 +34,7 @@ impl Broker {
         now: Monotonic,
         connection: ConnectionId,
         connect: Box<Connect>,
-        peer: PeerFacts,
+        (peer, certificate): (PeerFacts, Option<CertificateFacts>),
         effects: &mut BrokerEffects,
     ) {
         if self.connections.contains_key(&connection) || self.closing.contains(&connection) {
@@ -58,7 +60,13 @@ impl Broker {
                 "Enhanced authentication is not offered.",
                 "Connect without an authentication method.",
             );
-            self.refuse(connection, ConnectRefusal::BadAuthenticationMethod, &explanation, effects);
+            self.refuse_on_record(
+                connection,
+                &connect.client_id,
+                ConnectRefusal::BadAuthenticationMethod,
+                explanation,
+                effects,
+            );
             return;
         }
         let client_id = connect.client_id.clone();
@@ -66,7 +74,12 @@ impl Broker {
             Entry::Vacant(place) => {
                 place.insert(connect);
                 self.timers.set(Timer::Verdict(connection), now.plus_millis(CONNECT_VERDICT_MILLIS));
-                effects.push(BrokerEffect::from(BrokerReport::ConnectAsked { connection, client_id, peer }));
+                effects.push(BrokerEffect::from(BrokerReport::ConnectAsked {
+                    connection,
+                    client_id,
+                    peer,
+                    certificate,
+                }));
             }
             Entry::Occupied(_) => {
                 effects.push(BrokerEffect::Anomaly(format!("connection {connection} sent a second CONNECT.")));
@@ -122,7 +135,7 @@ impl Broker {
         });
         let visible = self.settings.visible_denials && connect.version == Version::V5;
         let note = denied_will.as_ref().filter(|_| visible).map(|denial| reason_string(&denial.explanation));
-        let expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
+        let expiry_seconds = connect.session_expiry_seconds.min(longest_session(&grant));
         let primary = grant.primary.clone();
         let subject = grant.subject.clone();
         self.connections.insert(connection, session);
@@ -164,9 +177,9 @@ impl Broker {
             self.timers.set(Timer::KeepAlive(id), now.plus_millis(patience));
         }
         session.version = connect.version;
+        session.expiry_seconds = connect.session_expiry_seconds.min(longest_session(&grant));
         session.grant = grant;
         session.counted(&mut self.ledger, |session| session.replace_will(will));
-        session.expiry_seconds = connect.session_expiry_seconds.min(SESSION_EXPIRY_SECONDS);
         session.counted(&mut self.ledger, Session::purge);
         session.link = Some(link);
         self.timers.clear(Timer::Will(id));
@@ -222,7 +235,7 @@ impl Broker {
                 && without_pid(&session.client_id) == without_pid(&connect.client_id)
         };
         match subject.component {
-            Component::Job(_) => None,
+            Component::Job(_) | Component::Administrator(_) => None,
             Component::Plugin(_) => self.sessions.iter().find(|(_, session)| is_former(session)).map(|(id, _)| *id),
         }
     }
@@ -261,14 +274,25 @@ impl Broker {
     ) {
         let explanation =
             Explanation::new("The broker cannot take this connection now.", why, "Connect again in a moment.");
-        self.refuse(connection, ConnectRefusal::ServerUnavailable, &explanation, effects);
-        let client_id = client_id.to_string();
+        self.refuse_on_record(connection, client_id, ConnectRefusal::ServerUnavailable, explanation, effects);
+    }
+
+    /// Refuses a CONNECT before anybody knows whose it is: on record stands what the client says of itself.
+    fn refuse_on_record(
+        &mut self,
+        connection: ConnectionId,
+        client_id: &str,
+        reason: ConnectRefusal,
+        explanation: Explanation,
+        effects: &mut BrokerEffects,
+    ) {
+        self.refuse(connection, reason, &explanation, effects);
         effects.push(BrokerEffect::from(BrokerReport::Denied(Denial {
             action: Action::Connect,
-            target: client_id.clone(),
+            target: client_id.to_string(),
             component: None,
-            client_id: Some(client_id),
-            pid: None,
+            client_id: Some(client_id.to_string()),
+            pid: client_id::claimed_pid(client_id).ok(),
             explanation,
             declaration: None,
         })));
@@ -318,6 +342,14 @@ fn no_room(grant: &Grant, will: &Publication) -> Box<Denial> {
         "Name a smaller will, or let the clients read faster.",
     );
     Box::new(grant.subject.denial(Action::Publish, &will.topic, explanation, None))
+}
+
+/// How long a session may wait for its client, seconds. An administrator only looks on: nothing is kept for it.
+fn longest_session(grant: &Grant) -> u32 {
+    match grant.subject.component {
+        Component::Administrator(_) => 0,
+        Component::Job(_) | Component::Plugin(_) => SESSION_EXPIRY_SECONDS,
+    }
 }
 
 fn is_same_process(session: &Session, grant: &Grant) -> bool {

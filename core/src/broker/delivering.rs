@@ -8,9 +8,8 @@ use super::effect::{BrokerEffect, BrokerEffects};
 use super::message::{Delivery, Message, QoS};
 use super::packet::{Outgoing, ReasonCode, Step, Version};
 use super::session::{Next, Queued, Session, SessionId};
-use super::timers::Timer;
 use super::{Broker, FIRST_COME_BYTES, QUEUED_BYTES};
-use crate::acl::Subject;
+use crate::acl::{Action, Grant, Subject};
 use crate::event::BrokerReport;
 use crate::time::Monotonic;
 use crate::why::Explanation;
@@ -110,10 +109,12 @@ impl Broker {
                 Next::Packet(packet) => self.send(id, packet, effects),
                 Next::TooLarge(delivery) => {
                     let subject = session.grant.subject.clone();
-                    if session.denials.admit(now) {
-                        effects.push(BrokerEffect::from(too_large(subject, &delivery)));
-                    } else if let Some(due) = session.denials.due() {
-                        self.timers.set(Timer::Denials(id), due);
+                    let topic = delivery.message.topic.as_str();
+                    let denial =
+                        |_: &Grant| subject.denial(Action::Subscribe, topic, too_large(&subject, &delivery), None);
+                    if let Some(denial) = self.admit_denial(now, id, Action::Subscribe, topic, denial) {
+                        let explanation = denial.explanation;
+                        effects.push(BrokerEffect::from(BrokerReport::Dropped { subject, messages: 1, explanation }));
                     }
                 }
                 Next::Nothing => break,
@@ -241,11 +242,10 @@ fn is_ready(sessions: &BTreeMap<SessionId, Session>, id: SessionId, limit: usize
     sessions.get(&id).is_some_and(|session| session.link.is_some() && session.has_room(limit))
 }
 
-fn too_large(subject: Subject, delivery: &Delivery) -> BrokerReport {
-    let explanation = Explanation::new(
+fn too_large(subject: &Subject, delivery: &Delivery) -> Explanation {
+    Explanation::new(
         format!("A message on '{}' is not sent to '{}'.", delivery.message.topic, subject.client_id),
         "Its packet is larger than the Maximum Packet Size that the client named in its CONNECT.",
         "Send smaller messages, or let the client name a larger size.",
-    );
-    BrokerReport::Dropped { subject, messages: 1, explanation }
+    )
 }

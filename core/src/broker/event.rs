@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 
 use super::packet::{Connect, Incoming};
+use crate::api::CertificateFacts;
 use crate::effect::BrokerOrder;
 use crate::id::ConnectionId;
 use crate::trust::PeerFacts;
@@ -19,6 +20,8 @@ pub enum BrokerEvent {
         connect: Box<Connect>,
         /// Who is at the other end.
         peer: Box<PeerFacts>,
+        /// The client certificate, if one was presented.
+        certificate: Option<CertificateFacts>,
     },
     /// Another packet arrived.
     Received {

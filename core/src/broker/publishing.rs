@@ -13,7 +13,7 @@ use super::session::{Session, SessionId};
 use super::timers::Timer;
 use super::{Broker, REASON_CHARACTERS, RECEIVE_MAXIMUM, TOPIC_ALIASES, WATCHED_TOPICS};
 use crate::acl::topic::TopicName;
-use crate::acl::{Action, Decision, Denial, Subject};
+use crate::acl::{Action, Decision, Denial, Grant, Subject};
 use crate::event::BrokerReport;
 use crate::time::Monotonic;
 use crate::why::Explanation;
@@ -68,23 +68,22 @@ impl Broker {
             self.report_denial(now, id, denial, effects);
             return;
         }
-        match session.grant.decide_publish(&topic) {
-            Decision::Allow => {
-                let subject = session.grant.subject.clone();
-                let packet = packet.map(|identifier| Packet { identifier, duplicate: dup });
-                let before = self.ledger.journal.changes();
-                self.publish(now, id, &subject, Message::new(now, topic, publication), packet, effects);
-                let batch = self.ledger.journal.owed().filter(|_| self.ledger.journal.changes() > before);
-                self.acknowledge(now, id, answer, batch, effects);
-            }
-            Decision::Deny(denial) => {
-                let visible = self.settings.visible_denials && session.version == Version::V5;
-                let reason = if visible { ReasonCode::NotAuthorized } else { ReasonCode::Success };
-                let note = visible.then(|| reason_string(&denial.explanation));
-                self.acknowledge(now, id, Answer { reason, note, ..answer }, None, effects);
-                self.report_denial(now, id, *denial, effects);
-            }
+        if session.grant.may_publish(&topic) {
+            let subject = session.grant.subject.clone();
+            let packet = packet.map(|identifier| Packet { identifier, duplicate: dup });
+            let before = self.ledger.journal.changes();
+            self.publish(now, id, &subject, Message::new(now, topic, publication), packet, effects);
+            let batch = self.ledger.journal.owed().filter(|_| self.ledger.journal.changes() > before);
+            self.acknowledge(now, id, answer, batch, effects);
+            return;
         }
+        let visible = self.settings.visible_denials && session.version == Version::V5;
+        let reason = if visible { ReasonCode::NotAuthorized } else { ReasonCode::Success };
+        let note = visible.then(|| reason_string(&session.grant.publish_denial(&topic).explanation));
+        self.acknowledge(now, id, Answer { reason, note, ..answer }, None, effects);
+        let denial = |grant: &Grant| grant.publish_denial(&topic);
+        let reported = self.admit_denial(now, id, Action::Publish, topic.as_str(), denial);
+        effects.extend(reported.map(|denial| BrokerEffect::from(BrokerReport::Denied(denial))));
     }
 
     /// PUBACK or PUBREC, not before this batch is saved. After a PUBREC that refused, the packet identifier is free again (MQTT 5.0
@@ -188,27 +187,6 @@ impl Broker {
             self.report_denial(now, id, denial, effects);
         }
     }
-
-    /// Reports a refusal, unless this client has too many at once.
-    pub(super) fn report_denial(&mut self, now: Monotonic, id: SessionId, denial: Denial, effects: &mut BrokerEffects) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            effects.push(BrokerEffect::from(BrokerReport::Denied(denial)));
-            return;
-        };
-        if session.denials.admit(now) {
-            effects.push(BrokerEffect::from(BrokerReport::Denied(denial)));
-        } else if let Some(due) = session.denials.due() {
-            self.timers.set(Timer::Denials(id), due);
-        }
-    }
-
-    /// Reports how many refusals of a client were not reported singly, once their window is over.
-    pub(super) fn sum_up_denials(&mut self, now: Monotonic, id: SessionId, effects: &mut BrokerEffects) {
-        if let Some(session) = self.sessions.get_mut(&id) {
-            let sum = session.denials.take_sum(now);
-            effects.extend(sum_of_denials(&session.grant.subject, sum));
-        }
-    }
 }
 
 impl Session {
@@ -276,20 +254,6 @@ fn not_utf8(subject: &Subject, topic: &TopicName, text: &str) -> Denial {
 /// An explanation as a client is told it. Its record in full is the agent's.
 pub(super) fn reason_string(explanation: &Explanation) -> String {
     explanation.to_string().chars().take(REASON_CHARACTERS).collect()
-}
-
-/// The report of `sum` refusals that were not reported singly.
-pub(super) fn sum_of_denials(subject: &Subject, sum: u64) -> Option<BrokerEffect> {
-    if sum == 0 {
-        return None;
-    }
-    let explanation = Explanation::new(
-        format!("{sum} more refusals of {} are not listed singly.", subject.component),
-        "It attempts what it may not faster than anybody could read.",
-        "Correct what the refusals before this one name.",
-    );
-    let denial = subject.denial(Action::Publish, &subject.client_id, explanation, None);
-    Some(BrokerEffect::from(BrokerReport::Denied(denial)))
 }
 
 fn not_retained(subject: &Subject, topic: &TopicName) -> Denial {

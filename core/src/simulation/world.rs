@@ -73,7 +73,7 @@ struct Tree {
 impl World {
     pub(super) fn new(scenario: Scenario) -> Self {
         let Scenario { mut surroundings, mut settings, definitions, trigger: _, assumptions, at } = scenario;
-        surroundings.admin_certificates.insert(ADMINISTRATOR.to_string());
+        surroundings.admin_certificates.insert(ADMINISTRATOR.to_string(), ADMINISTRATOR.to_string());
         surroundings.started = Now { monotonic: Monotonic::default(), wall: at };
         // A simulation tells every detail.
         settings.log_level = Level::Debug;

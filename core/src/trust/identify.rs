@@ -91,6 +91,26 @@ impl Registry {
     }
 }
 
+/// The process that holds the peer's socket, whoever started it: the one that the client claims to be, and beyond doubt.
+///
+/// # Errors
+/// [`Refusal`] names the first step that failed.
+pub fn own_process(facts: &PeerFacts) -> Result<u32, Refusal> {
+    same_socket(facts).map_err(|why| not_trusted(facts, why, CONNECT_AGAIN))?;
+    let why = match (facts.claimed_pid, &facts.claimed) {
+        (Some(claim), Some(process)) if process.pid == claim => {
+            if process.alive && process.holds_socket {
+                return Ok(claim);
+            }
+            format!("Process {claim} does not hold this connection, or the agent's user may not look at it.")
+        }
+        (Some(claim), _) => format!("There is no process {claim}."),
+        (None, _) => String::from("It claims no process id."),
+    };
+    let refusal = not_trusted(facts, why, OWN_PID);
+    Err(Refusal { kind: RefusalKind::ClaimedPidNotOwn, pid: facts.claimed_pid, ..refusal })
+}
+
 /// The peer's socket, if it is beyond doubt one and the same from accept to decision.
 fn same_socket(facts: &PeerFacts) -> Result<&SocketFacts, String> {
     let Some(first) = &facts.at_accept else {

@@ -1,7 +1,7 @@
 //! What tests of the machines share: a desk, definitions from a few words, orders as one line each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -41,7 +41,7 @@ pub(crate) fn surroundings() -> Surroundings {
         user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::from([("tmp".to_string(), "/tmp".to_string())]),
-        admin_certificates: BTreeSet::new(),
+        admin_certificates: BTreeMap::new(),
         endpoints: Some(Endpoints { http: 1, https: 2, mqtt: 3 }),
     }
 }

@@ -165,6 +165,29 @@ fn texts_of_whoever_is_refused_are_cut_and_stay_on_one_line() {
 }
 
 #[test]
+fn what_the_broker_only_counted_is_told() {
+    let mut world = World::new(&[]);
+    let denial = Denial {
+        action: Action::Publish,
+        target: String::from("no"),
+        component: Some(String::from("job:a")),
+        client_id: None,
+        pid: Some(7),
+        explanation: Explanation::new("It may not.", "Nothing covers it.", "Declare it."),
+        declaration: None,
+    };
+    world.tell(Event::Broker(BrokerReport::Denied(denial.clone())));
+    for more in [49, 40, 20] {
+        world.tell(Event::Broker(BrokerReport::DeniedAgain { denial: denial.clone(), more }));
+    }
+    let denials = world.get("/api/denials");
+    assert_eq!((&denials[0]["count"], &denials[0]["suppressed"]), (&110.into(), &109.into()), "{denials}");
+    let lines = world.logged("Denied");
+    assert_eq!(lines.len(), 3, "the first, and where it passes 10 and 100: {lines:?}");
+    assert!(lines.iter().any(|line| line.contains("Refused 50 times so far.")), "{lines:?}");
+}
+
+#[test]
 fn requests_that_wait_are_bounded() {
     let mut world = World::new(&[("Jobs/a", &job("a", ""))]);
     let mut busy = 0;

@@ -11,6 +11,7 @@
     reason = "a test may fail by panicking"
 )]
 
+mod administrators;
 mod api;
 mod broker;
 mod documented;

@@ -68,7 +68,7 @@ pub fn surroundings() -> Surroundings {
         user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::new(),
-        admin_certificates: BTreeSet::from([ADMIN.to_owned()]),
+        admin_certificates: BTreeMap::from([(ADMIN.to_owned(), String::from("client"))]),
         endpoints: None,
     }
 }
@@ -432,8 +432,14 @@ impl World {
     }
 
     pub fn connect(&mut self, connection: u64, client_id: &str, peer: PeerFacts) {
-        let connection = ConnectionId(connection);
-        self.tell(Event::Broker(BrokerReport::ConnectAsked { connection, client_id: client_id.into(), peer }));
+        self.connect_with(connection, client_id, peer, None);
+    }
+
+    /// With a client certificate.
+    pub fn connect_with(&mut self, connection: u64, client_id: &str, peer: PeerFacts, certificate: Option<&str>) {
+        let (connection, client_id) = (ConnectionId(connection), client_id.into());
+        let certificate = certificate.map(|sha256| CertificateFacts { sha256: sha256.into() });
+        self.tell(Event::Broker(BrokerReport::ConnectAsked { connection, client_id, peer, certificate }));
     }
 
     /// The client of a spawn connects under this id, and is connected.

@@ -189,7 +189,7 @@ impl World {
                 let peer = leader.map_or_else(facts_of_a_stranger, |(pid, cgroup)| facts(pid, cgroup));
                 self.connections = self.connections.saturating_add(1);
                 let (connection, client_id) = (ConnectionId(self.connections), format!("scan{end}"));
-                self.tell(Event::Broker(BrokerReport::ConnectAsked { connection, client_id, peer }));
+                self.tell(Event::Broker(BrokerReport::ConnectAsked { connection, client_id, peer, certificate: None }));
             }
             Step::Connected(number, connected) => {
                 let subject = self.subject(*number);

@@ -1,6 +1,6 @@
 //! The machine of the fake world: its definitions, and what the kernel says about its connections.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use castellan_core::event::{DefinitionFile, DefinitionKind};
@@ -67,7 +67,7 @@ pub fn surroundings_of(boot: u64, started: Now) -> Surroundings {
         user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::new(),
-        admin_certificates: BTreeSet::from([String::from("ad")]),
+        admin_certificates: BTreeMap::from([(String::from("ad"), String::from("client"))]),
         endpoints: None,
     }
 }

@@ -4,6 +4,7 @@
 //! revokes a certificate. It is written before the certificate it names, so a crash never leaves one that does not count.
 //! A client certificate that is not on the list stays as it is: a restart does not undo a revocation.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use castellan_core::time::WallTime;
@@ -105,6 +106,11 @@ impl AdminAuthority {
         }
         files.issued.retain(|issued| !issued.is_expired(now));
         Ok(Self { ca, issued: files.issued, notices })
+    }
+
+    /// The names of the certificates that count, by the lower-case hex SHA-256 of each.
+    pub fn names(&self) -> BTreeMap<String, String> {
+        self.issued.iter().map(|issued| (issued.sha256.clone(), issued.name.clone())).collect()
     }
 
     /// Whether the certificate with this lower-case hex SHA-256 counts.

@@ -7,7 +7,7 @@ use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use castellan_core::event::Event;
 use castellan_core::id::RequestId;
 use castellan_core::limits::DOCUMENT_BYTES;
-use castellan_core::trust::Witness;
+use castellan_core::trust::{Claim, Witness};
 use futures_lite::future::or;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -80,7 +80,7 @@ impl Exchange {
             id: waiter.id,
             listener: self.listener,
             // Last, so that the facts are those of the moment in which the core decides.
-            peer: (self.witness)(None),
+            peer: (self.witness)(Claim::default()),
             certificate: self.certificate.clone(),
             method: head.method,
             target: head.target,

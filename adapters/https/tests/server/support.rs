@@ -195,12 +195,12 @@ fn observe(asked: &Arc<AtomicUsize>, leaving: Sender<()>) -> Observe {
     Arc::new(move |stream| {
         stream.peer_addr()?;
         let (asked, leaving) = (Arc::clone(&asked), Leaving(leaving.clone()));
-        Ok(Box::new(move |claimed_pid| {
+        Ok(Box::new(move |claim| {
             assert!(!leaving.0.is_closed());
             asked.fetch_add(1, Ordering::SeqCst);
             PeerFacts {
                 at_accept: None,
-                claimed_pid,
+                claimed_pid: claim.pid,
                 claimed: None,
                 holder: None,
                 at_decision: None,

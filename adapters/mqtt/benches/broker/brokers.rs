@@ -140,11 +140,12 @@ pub(crate) fn serve(arguments: &[String]) {
     let broker = castellan_mqtt::start(BrokerConfig {
         listener,
         tls: Arc::new(tls),
+        fingerprint: |_| String::new(),
         settings: BrokerSettings { max_queued_messages: 100_000, ..BrokerSettings::default() },
         observe: Arc::new(|_| {
-            let witness: Witness = Box::new(|claimed_pid| PeerFacts {
+            let witness: Witness = Box::new(|claim| PeerFacts {
                 at_accept: None,
-                claimed_pid,
+                claimed_pid: claim.pid,
                 claimed: None,
                 holder: None,
                 at_decision: None,
@@ -165,7 +166,7 @@ pub(crate) fn serve(arguments: &[String]) {
     std::io::stdout().flush().unwrap();
     let declared = filters();
     while let Ok(event) = incoming.recv_blocking() {
-        let Event::Broker(BrokerReport::ConnectAsked { connection, client_id, peer }) = event else {
+        let Event::Broker(BrokerReport::ConnectAsked { connection, client_id, peer, .. }) = event else {
             continue;
         };
         let pid = peer.claimed_pid.unwrap_or(1);

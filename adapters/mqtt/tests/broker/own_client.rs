@@ -24,10 +24,10 @@ fn it_publishes_subscribes_and_leaves() {
     let client = Client::connect(config(&house, "sample_Tok_7")).unwrap();
     assert_eq!(client.publish_at_least_once("KeeperLogger", b"{}").unwrap(), 0);
     assert_eq!(client.publish_at_least_once("closed/x", b"{}").unwrap(), 0x87);
-    assert_eq!(client.subscribe("open/#").unwrap(), 1);
+    assert_eq!(client.subscribe("open/#").unwrap(), 2);
     assert_eq!(client.subscribe("closed/#").unwrap(), 0x87);
     assert_eq!(client.publish_at_least_once("open/x", b"hello").unwrap(), 0);
-    let expect = Received { topic: "open/x".into(), payload: b"hello".to_vec() };
+    let expect = Received { topic: "open/x".into(), payload: b"hello".to_vec(), qos: 1, retain: false };
     assert_eq!(client.next_message(PATIENCE).unwrap(), expect);
     client.disconnect().unwrap();
     let reason = house.report("the disconnect", |report| match report {

@@ -46,9 +46,12 @@ impl House {
         let (events, incoming) = smol::channel::bounded(64);
         let panic = Arc::new(AtomicBool::new(false));
         let clock = clock(Arc::clone(&panic));
+        let fingerprint = |certificate: &[u8]| certificate.len().to_string();
+        let observe = observe();
         // Nothing here outlives its broker.
         let (stored, keep): (_, Keep) = (Stored::default(), Box::new(|_| Ok(())));
-        let config = BrokerConfig { listener, tls: server, settings, observe: observe(), clock, stored, keep, events };
+        let config =
+            BrokerConfig { listener, tls: server, settings, observe, fingerprint, clock, stored, keep, events };
         let broker = Arc::new(castellan_mqtt::start(config).unwrap());
         let (report, reports) = mpsc::channel();
         let answering = Arc::clone(&broker);
@@ -56,7 +59,7 @@ impl House {
             while let Ok(event) = incoming.recv_blocking() {
                 let Event::Broker(event) = event else { panic!("{event:?}") };
                 answering.taken(&event);
-                if let BrokerReport::ConnectAsked { connection, client_id, peer } = &event
+                if let BrokerReport::ConnectAsked { connection, client_id, peer, .. } = &event
                     && let Some(verdict) = verdict(client_id, peer)
                 {
                     answering.order(BrokerOrder::AnswerConnect { connection: *connection, verdict }).unwrap();
@@ -142,9 +145,9 @@ pub(crate) fn filters(list: &[&str]) -> FilterSet {
 fn observe() -> Observe {
     Arc::new(|stream| {
         assert!(stream.peer_addr()?.ip().is_loopback());
-        let witness: Witness = Box::new(|claimed_pid| PeerFacts {
+        let witness: Witness = Box::new(|claim| PeerFacts {
             at_accept: None,
-            claimed_pid,
+            claimed_pid: claim.pid,
             claimed: None,
             holder: None,
             at_decision: None,

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use castellan_core::effect::SpawnRequest;
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
-use castellan_core::trust::{Entry, Identity, Refusal, RefusalKind, Registry, Witness};
+use castellan_core::trust::{Claim, Entry, Identity, Refusal, RefusalKind, Registry, Witness};
 use castellan_process::{ContainmentChoice, Observe};
 
 use crate::rig::{Prepared, Rig, modes, request};
@@ -132,7 +132,7 @@ impl Desk {
     }
 
     fn identify(&self, caller: &Caller) -> Result<Identity, Refusal> {
-        self.registry.identify(&(caller.witness)(Some(caller.claim)))
+        self.registry.identify(&(caller.witness)(Claim { pid: Some(caller.claim), certified: false }))
     }
 
     fn kind(&self, caller: &Caller) -> RefusalKind {
@@ -149,7 +149,7 @@ fn a_program_that_connects_at_once_is_known() {
         let identity = desk.identify(&caller).unwrap();
         assert_eq!((identity.spawn, identity.pid), (prepared.spawn, Some(prepared.pid)));
         assert_eq!(identity.run, Some(RunId::new(1, prepared.spawn.0)));
-        let unclaimed = desk.registry.identify(&(caller.witness)(None)).unwrap();
+        let unclaimed = desk.registry.identify(&(caller.witness)(Claim::default())).unwrap();
         assert_eq!(unclaimed.spawn, prepared.spawn);
         desk.registry.remove(prepared.spawn).unwrap();
         assert_eq!(desk.kind(&caller), RefusalKind::NotTrusted, "no longer in the registry");
@@ -256,7 +256,7 @@ fn a_stranger_is_refused_whatever_it_claims() {
             let _client = TcpStream::connect(address).unwrap();
             let (stream, _) = desk.listener.accept().unwrap();
             let witness = (desk.observe)(&stream).unwrap();
-            let facts = witness(Some(claim));
+            let facts = witness(Claim { pid: Some(claim), certified: false });
             let refusal = desk.registry.identify(&facts).unwrap_err();
             assert_eq!(refusal.kind, RefusalKind::NotTrusted, "claims {claim}");
             assert!(refusal.explanation.fix.contains("Let the agent start the program"), "{}", refusal.explanation);
@@ -305,7 +305,8 @@ fn a_port_that_changed_hands_lends_no_identity() {
             match early {
                 Some(witness) => {
                     for claim in [Some(task.pid), Some(std::process::id()), None] {
-                        let refusal = desk.registry.identify(&witness(claim)).unwrap_err();
+                        let refusal =
+                            desk.registry.identify(&witness(Claim { pid: claim, certified: false })).unwrap_err();
                         assert_eq!(refusal.kind, RefusalKind::NotTrusted);
                         assert!(refusal.explanation.why.contains("changed hands"), "{}", refusal.explanation);
                     }

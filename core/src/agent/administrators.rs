@@ -1,0 +1,67 @@
+//! Administrators' tools on the broker: a client certificate on the list may read everything and publishes nothing (contract section 5).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Agent;
+use super::connections::{Refused, refused};
+use crate::acl::client_id;
+use crate::acl::topic::TopicFilter;
+use crate::acl::{FilterSet, Grant, Subject};
+use crate::api::CertificateFacts;
+use crate::effect::ConnectRefusal;
+use crate::id::{Component, SpawnId};
+use crate::trust::{self, PeerFacts, RefusalKind};
+use crate::why::Explanation;
+
+/// Every topic that a leading wildcard reaches, and the broker's own (MQTT 5.0 4.7.2).
+const READABLE: [&str; 2] = ["#", "$SYS/#"];
+
+impl Agent {
+    /// The grant of a client whose certificate the admin CA issued. Whoever shows one comes as an administrator or not at all:
+    /// falling back to less would hide that a certificate was taken back.
+    pub(super) fn judge_administrator(
+        &self,
+        client_id: &str,
+        peer: &PeerFacts,
+        certificate: &CertificateFacts,
+    ) -> Result<Grant, Refused> {
+        let Some(name) = self.desk.surroundings.admin_certificates.get(&certificate.sha256) else {
+            let explanation = Explanation::new(
+                "The connection is refused.",
+                "Its client certificate is not on the list of admin certificates; it may have been revoked.",
+                "Use the certificate in state/admin/client.pem, or connect without one.",
+            );
+            return refused(ConnectRefusal::NotAuthorized, client_id, None, peer.claimed_pid, explanation);
+        };
+        let component = Component::Administrator(name.clone());
+        let pid = match trust::own_process(peer) {
+            Ok(pid) => pid,
+            Err(refusal) => {
+                let reason = match refusal.kind {
+                    RefusalKind::NotTrusted => ConnectRefusal::NotAuthorized,
+                    RefusalKind::ClaimedPidNotOwn => ConnectRefusal::ClientIdentifierNotValid,
+                };
+                return refused(reason, client_id, Some(&component), refusal.pid, refusal.explanation);
+            }
+        };
+        let own = client_id::of_administrator(pid);
+        if client_id != own {
+            let explanation = Explanation::new(
+                format!("The client id {} is refused.", crate::job::finding::quote(client_id)),
+                format!(
+                    "The connection shows the admin certificate '{name}', and the client id is not an administrator's."
+                ),
+                format!("Use '{own}', or connect without the certificate."),
+            );
+            let reason = ConnectRefusal::ClientIdentifierNotValid;
+            return refused(reason, client_id, Some(&component), Some(pid), explanation);
+        }
+        // No tree of the registry: the agent starts to number them with 1.
+        let subject = Subject { component, run: None, spawn: SpawnId(0), pid, client_id: String::from(client_id) };
+        let readable = READABLE.into_iter().filter_map(|filter| TopicFilter::parse(filter).ok());
+        let subscribe = readable.collect::<Vec<_>>().into();
+        Ok(Grant { subject, publish: FilterSet::default(), subscribe, primary: None, withheld: None })
+    }
+}
