@@ -15,6 +15,8 @@ mod outbox;
 mod packets3;
 mod packets5;
 mod shell;
+#[cfg(any(test, fuzzing))]
+pub mod stranger;
 mod wire;
 
 use std::cell::{Cell, RefCell};
