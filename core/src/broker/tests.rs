@@ -31,6 +31,7 @@ use crate::why::Explanation;
 
 mod limits;
 mod sessions;
+mod users;
 
 /// A broker with a clock and the effects of the last event.
 struct Story {
