@@ -127,17 +127,7 @@ impl Stranger {
         }
     }
 
-    /// The agent accepts everybody; what they may do differs.
     fn connect(&mut self, connection: ConnectionId, connect: Connect) {
-        let declared = filters(if connection == STRANGER { DECLARED } else { "#" });
-        let subject = Subject {
-            component: Component::Job(JobId::parse("fuzzed").unwrap_or_else(|error| panic!("{error:?}"))),
-            run: None,
-            spawn: SpawnId(connection.0),
-            pid: u32::try_from(connection.0).unwrap_or(u32::MAX),
-            client_id: connect.client_id.clone(),
-        };
-        let grant = Grant { subject, publish: declared.clone(), subscribe: declared, primary: None, withheld: None };
         let peer = Box::new(PeerFacts {
             at_accept: None,
             claimed_pid: None,
@@ -147,8 +137,6 @@ impl Stranger {
             own_end_established: true,
         });
         self.drive(BrokerEvent::ConnectReceived { connection, connect: Box::new(connect), peer });
-        let verdict = ConnectVerdict::Accept(Arc::new(grant));
-        self.drive(BrokerEvent::Ordered(BrokerOrder::AnswerConnect { connection, verdict }));
     }
 
     fn drive(&mut self, event: BrokerEvent) {
@@ -181,7 +169,11 @@ impl Stranger {
             }
             BrokerEffect::AwaitFlush { connection } => events.push_back(BrokerEvent::Flushed { connection }),
             BrokerEffect::Close { connection, .. } if connection == STRANGER => self.closed = true,
-            BrokerEffect::Report(report) => drop::<Box<BrokerReport>>(report),
+            BrokerEffect::Report(report) => {
+                if let BrokerReport::ConnectAsked { connection, client_id, .. } = *report {
+                    events.push_back(BrokerEvent::Ordered(accept(connection, client_id)));
+                }
+            }
             BrokerEffect::Close { .. }
             | BrokerEffect::CloseListener
             | BrokerEffect::Anomaly(_)
@@ -199,6 +191,20 @@ impl Stranger {
         };
         found.unwrap_or_else(|| panic!("connection {connection} has no codec"))
     }
+}
+
+/// The agent accepts everybody; what they may do differs.
+fn accept(connection: ConnectionId, client_id: String) -> BrokerOrder {
+    let declared = filters(if connection == STRANGER { DECLARED } else { "#" });
+    let subject = Subject {
+        component: Component::Job(JobId::parse("fuzzed").unwrap_or_else(|error| panic!("{error:?}"))),
+        run: None,
+        spawn: SpawnId(connection.0),
+        pid: u32::try_from(connection.0).unwrap_or(u32::MAX),
+        client_id,
+    };
+    let grant = Grant { subject, publish: declared.clone(), subscribe: declared, primary: None, withheld: None };
+    BrokerOrder::AnswerConnect { connection, verdict: ConnectVerdict::Accept(Arc::new(grant)) }
 }
 
 fn filters(declared: &str) -> FilterSet {
