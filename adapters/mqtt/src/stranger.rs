@@ -155,11 +155,10 @@ impl Stranger {
             BrokerEffect::Send { connection, packet } => {
                 let mut pages = BytePages::default();
                 let wire = self.wire_of(connection);
-                let shown = format!("{packet:?}");
-                match wire.encode(packet, &mut pages) {
+                match wire.encode(packet.clone(), &mut pages) {
                     Ok(()) => {}
                     Err(EncodeError::OverMaxPacketSize) if connection == STRANGER && self.is_narrow => return,
-                    Err(error) => panic!("{shown} for connection {connection} is no packet: {error}"),
+                    Err(error) => panic!("{packet:?} for connection {connection} is no packet: {error}"),
                 }
                 if connection == STRANGER {
                     while let Some(page) = pages.take() {

@@ -117,7 +117,7 @@ fn filters() -> FilterSet {
 }
 
 /// This program as a broker, with a thread in the agent's place; ends with its parent's signal. With a port it stands there and
-/// every client may publish and subscribe anything, for conformance suites (docs/testing.md).
+/// every client may publish and subscribe anything, for conformance suites (docs/conformance.md).
 pub(crate) fn serve(arguments: &[String]) {
     let folder = Path::new(&arguments[0]);
     let port: Option<u16> = arguments.get(1).map(|port| port.parse().unwrap());

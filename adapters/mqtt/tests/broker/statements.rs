@@ -1,7 +1,9 @@
 //! Normative statements of both versions, byte by byte: those that public conformance suites found, and those that they do not
 //! ask about.
 
-use crate::packets::{Raw, connect, packet, subscribe, text};
+use castellan_core::broker::BrokerSettings;
+
+use crate::packets::{Raw, connect, packet, publish, subscribe, text};
 use crate::support::House;
 
 /// CONNECT of MQTT 3.1.1.
@@ -64,7 +66,7 @@ fn malformed_packets_end_their_connection_in_both_versions() {
 }
 
 /// MQTT 5.0 2.2.2.2: the protocol library does not tell a property that came twice from one that cannot be there, so that it is
-/// answered as a malformed packet (docs/testing.md).
+/// answered as a malformed packet (docs/conformance.md).
 #[test]
 fn a_property_that_came_twice_ends_the_connection() {
     let house = House::open();
@@ -106,5 +108,28 @@ fn a_session_of_3_1_1_goes_on_where_it_was() {
     assert_eq!(clean.next(), (0x20, vec![0, 0]), "[MQTT-3.2.2-1]");
     assert!(reader.rest().is_empty(), "taken over [MQTT-3.1.4-2]");
     drop((clean, writer));
+    house.close();
+}
+
+/// MQTT 5.0 3.2.2.3.6: the whole packet counts; a larger one is not read.
+#[test]
+fn the_largest_packet_is_taken_and_no_larger_one() {
+    const LARGEST: usize = 100;
+    let house = House::with(BrokerSettings { max_packet_bytes: 100, ..BrokerSettings::default() });
+    let filled = |length: usize| {
+        let empty = publish(0x02, "open/a", 1, "").len();
+        publish(0x02, "open/a", 1, &"x".repeat(length - empty))
+    };
+    assert_eq!(filled(LARGEST).len(), LARGEST);
+    let mut new = dial_5(&house, "reader_Tok_1");
+    new.send(&filled(LARGEST));
+    assert_eq!(new.next().0, 0x40);
+    new.send(&filled(LARGEST + 1));
+    assert_eq!(new.closed(), 0x95);
+    let mut old = dial_3(&house, "reader_Tok_2");
+    old.send(&filled(LARGEST));
+    assert_eq!(old.next().0, 0x40);
+    old.send(&filled(LARGEST + 1));
+    assert!(old.rest().is_empty());
     house.close();
 }

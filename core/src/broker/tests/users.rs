@@ -1,4 +1,4 @@
-//! What users of local brokers got bitten by (docs/testing.md has the table): limits without magic values, retained messages,
+//! What users of local brokers got bitten by (docs/conformance.md has the table): limits without magic values, retained messages,
 //! takeovers.
 
 use super::super::retained::RETAINED_MESSAGES;
