@@ -149,7 +149,7 @@ def probe_job(job, *arguments):
 
 def topic_job(job, program, *arguments):
     """A job that has a topic tree of its own."""
-    task = {**is_program(program, *arguments), "mergeStdoutJsonIntoContext": program == "Returner"}
+    task = {**is_program(program, *arguments), "mergeStdoutJsonIntoContext": program != "Mosquitto"}
     topics = {"allowedPublications": [f"{job}/#"], "allowedSubscriptions": [f"{job}/#"]}
     return {"id": job, "mqttTopics": topics, "tasks": [task]}
 
@@ -157,8 +157,8 @@ def topic_job(job, program, *arguments):
 class Story:
     """The checks, in order; each is a sentence that must be true."""
 
-    def __init__(self, agent, folder):
-        self.agent, self.folder = agent, folder
+    def __init__(self, agent, folder, mqtt_js):
+        self.agent, self.folder, self.mqtt_js = agent, folder, mqtt_js
 
     def the_startup_run_of_the_scanner_succeeds(self):
         def finished():
@@ -252,6 +252,17 @@ class Story:
         assert run["status"] == "Succeeded", run
         assert run["tasks"][0]["stdout"].split() == ["over", "mqttv311", "over", "mqttv5"], run
 
+    def mqtt_js_works_in_both_versions(self):
+        if not (self.mqtt_js and shutil.which("node")):
+            raise LeftOut("there is no Node.js or no MQTT.js; install nodejs and npm, and run .ci/run.")
+        self.agent.install("NodeClient")
+        arguments = (str(self.agent.ports["mqtt"]), str(self.agent.root / "state/ca.pem"), str(self.mqtt_js))
+        status, body = self.agent.call("POST", "/api/Jobs", topic_job("mqttjs", "NodeClient", *arguments))
+        assert status == 201, (status, body)
+        run = self.agent.run("mqttjs")
+        assert run["status"] == "Succeeded", run
+        assert run["context"]["got"] == {"3.1.1": ["one", "two", "three"], "5.0": ["one", "two named", "three"]}, run
+
     def a_plugin_that_crashes_is_started_again(self):
         before = self.agent.plugin()
         status, body = self.agent.call("POST", "/api/Jobs", probe_job("probe-crash", "--publish=EchoBridge/Commands/crash"))
@@ -340,6 +351,7 @@ def main():
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("--agent", required=True, type=pathlib.Path, help="the binary under test")
     args.add_argument("--example", required=True, type=pathlib.Path, help="the integrator's agent root")
+    args.add_argument("--mqtt-js", type=pathlib.Path, help="where npm has installed MQTT.js; without it its story is left out")
     args = args.parse_args()
     passed = failed = 0
     with tempfile.TemporaryDirectory(prefix="castellan-interoperability-") as folder:
@@ -352,7 +364,7 @@ def main():
         agent = Agent(args.agent.resolve(), root)
         try:
             agent.start()
-            story = Story(agent, scanned)
+            story = Story(agent, scanned, args.mqtt_js and args.mqtt_js.resolve())
             for name in [name for name in vars(Story) if not name.startswith("_")]:
                 began = time.monotonic()
                 try:

@@ -54,7 +54,7 @@ async fn begin(front: &Front, io: &IoBoxed) -> Result<(Rc<Wire>, Box<Connect>), 
         Ok(Some(Frame::Packet(_))) => Err(String::from("its first packet is no CONNECT")),
         Ok(None) => Err(String::from("the peer closed the connection")),
         Err(Either::Left(error)) => {
-            wire.refuse_malformed(io);
+            wire.refuse_connect(io, &error);
             Err(format!("its CONNECT is malformed: {error}"))
         }
         Err(Either::Right(error)) => Err(format!("the peer is gone: {error}")),
@@ -110,11 +110,11 @@ async fn go_on(
     }
 }
 
-fn violation(reason: ReasonCode, text: &str) -> Incoming {
+pub(crate) fn violation(reason: ReasonCode, text: &str) -> Incoming {
     Incoming::Violation { reason, text: text.to_owned() }
 }
 
-fn malformed(error: &DecodeError) -> Incoming {
+pub(crate) fn malformed(error: &DecodeError) -> Incoming {
     let too_large = matches!(error, DecodeError::MaxSizeExceeded { .. });
     let reason = if too_large { ReasonCode::PacketTooLarge } else { ReasonCode::MalformedPacket };
     violation(reason, &error.to_string())

@@ -16,6 +16,8 @@ mod packets3;
 mod packets5;
 mod saving;
 mod shell;
+#[cfg(any(test, fuzzing))]
+pub mod stranger;
 mod wire;
 
 use std::cell::{Cell, RefCell};

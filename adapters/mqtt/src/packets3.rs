@@ -107,15 +107,12 @@ pub(crate) fn encoded(packet: Outgoing, payload: impl Fn(&Delivery) -> Bytes) ->
             return_code: codec::ConnectAckReason::ConnectionAccepted,
             session_present: acknowledgement.session_present,
         }),
-        Outgoing::ConnectRefused { reason, note: _ } => Packet::ConnectAck(codec::ConnectAck {
-            return_code: match reason {
-                ConnectRefusal::NotAuthorized | ConnectRefusal::BadAuthenticationMethod => {
-                    codec::ConnectAckReason::NotAuthorized
-                }
-                ConnectRefusal::ClientIdentifierNotValid => codec::ConnectAckReason::IdentifierRejected,
-                ConnectRefusal::ServerUnavailable => codec::ConnectAckReason::ServiceUnavailable,
-            },
-            session_present: false,
+        Outgoing::ConnectRefused { reason, note: _ } => refused(match reason {
+            ConnectRefusal::NotAuthorized | ConnectRefusal::BadAuthenticationMethod => {
+                codec::ConnectAckReason::NotAuthorized
+            }
+            ConnectRefusal::ClientIdentifierNotValid => codec::ConnectAckReason::IdentifierRejected,
+            ConnectRefusal::ServerUnavailable => codec::ConnectAckReason::ServiceUnavailable,
         }),
         // MQTT 3.1.1 cannot say that a PUBLISH was refused: it is acknowledged as usual (3.3.5).
         Outgoing::Acknowledgement { step, packet, reason: _, note: _ } => {
@@ -144,6 +141,15 @@ pub(crate) fn encoded(packet: Outgoing, payload: impl Fn(&Delivery) -> Bytes) ->
         }
         Outgoing::PingResponse => Packet::PingResponse,
     }))
+}
+
+/// The answer to an empty client id without clean session, which the protocol library does not read (MQTT 3.1.1 3.1.3.1).
+pub(crate) fn no_client_id() -> Encoded {
+    Encoded::Packet(refused(codec::ConnectAckReason::IdentifierRejected))
+}
+
+fn refused(return_code: codec::ConnectAckReason) -> Packet {
+    Packet::ConnectAck(codec::ConnectAck { return_code, session_present: false })
 }
 
 fn published(delivery: &Delivery, payload: Bytes) -> Encoded {

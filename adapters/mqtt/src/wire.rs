@@ -91,23 +91,27 @@ impl Wire {
 
     /// Closes with a reason, where the version has a packet for that.
     pub(crate) fn say_goodbye(&self, io: &IoRef, reason: ReasonCode, note: Option<String>) {
-        self.say_in_5(io, || packets5::disconnect(reason, note));
-    }
-
-    /// MQTT 5.0 can say that a CONNECT was malformed (4.13); MQTT 3.1.1 closes without a word.
-    pub(crate) fn refuse_malformed(&self, io: &IoRef) {
-        self.say_in_5(io, packets5::malformed_connect);
-    }
-
-    /// Writes a last packet that only MQTT 5.0 has.
-    fn say_in_5(&self, io: &IoRef, packet: impl FnOnce() -> v5::codec::Encoded) {
-        let said = match &self.codec {
+        report_unsaid(match &self.codec {
             Codec::V3(..) => Ok(()),
-            Codec::V5(codec, _) => io.encode(packet(), codec),
+            Codec::V5(codec, _) => io.encode(packets5::disconnect(reason, note), codec),
+        });
+    }
+
+    /// Answers a CONNECT that cannot be read. MQTT 5.0 can say that it was malformed (4.13); MQTT 3.1.1 closes without a word,
+    /// but for an empty client id of a session that is to stay (3.1.3.1).
+    pub(crate) fn refuse_connect(&self, io: &IoRef, error: &DecodeError) {
+        let said = match &self.codec {
+            Codec::V3(codec, _) if *error == DecodeError::InvalidClientId => io.encode(packets3::no_client_id(), codec),
+            Codec::V3(..) => Ok(()),
+            Codec::V5(codec, _) => io.encode(packets5::malformed_connect(), codec),
         };
-        if let Err(error) = said {
-            log::debug!("the reason of a close could not be written: {error}");
-        }
+        report_unsaid(said);
+    }
+}
+
+fn report_unsaid(said: Result<(), EncodeError>) {
+    if let Err(error) = said {
+        log::debug!("the reason of a close could not be written: {error}");
     }
 }
 

@@ -35,6 +35,7 @@ mod denials;
 mod durable;
 mod limits;
 mod sessions;
+mod users;
 
 /// A broker with a clock and the effects of the last event.
 struct Story {

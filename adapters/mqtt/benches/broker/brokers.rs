@@ -119,9 +119,11 @@ fn filters() -> FilterSet {
     declared.chain([String::from("bench/#")]).map(|text| TopicFilter::parse(&text).unwrap()).collect::<Vec<_>>().into()
 }
 
-/// This program as a broker, with a thread in the agent's place; ends with its parent's signal.
+/// This program as a broker, with a thread in the agent's place; ends with its parent's signal. With a port it stands there and
+/// every client may publish and subscribe anything, for conformance suites (docs/conformance.md).
 pub(crate) fn serve(arguments: &[String]) {
     let folder = Path::new(&arguments[0]);
+    let port: Option<u16> = arguments.get(1).map(|port| port.parse().unwrap());
     let certificate = CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
     let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -133,7 +135,8 @@ pub(crate) fn serve(arguments: &[String]) {
     // As the agent has it.
     tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     tls.send_tls13_tickets = 0;
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", port.unwrap_or(0))).unwrap();
+    let declared = if port.is_some() { vec![TopicFilter::parse("#").unwrap()].into() } else { filters() };
     let port = listener.local_addr().unwrap().port();
     let (events, incoming) = smol::channel::bounded(4096);
     let start = Instant::now();
@@ -164,7 +167,6 @@ pub(crate) fn serve(arguments: &[String]) {
     .unwrap();
     println!("{port}");
     std::io::stdout().flush().unwrap();
-    let declared = filters();
     while let Ok(event) = incoming.recv_blocking() {
         let Event::Broker(BrokerReport::ConnectAsked { connection, client_id, peer, .. }) = event else {
             continue;

@@ -13,6 +13,7 @@
 mod hostile;
 mod own_client;
 mod packets;
+mod statements;
 mod support;
 
 use castellan_core::acl::{Action, Denial};

@@ -12,10 +12,10 @@ use rustls::pki_types::ServerName;
 use crate::support::{Client, House, PATIENCE, Seen, V3, V5, message};
 
 /// A client that is only a socket.
-struct Raw(rustls::StreamOwned<rustls::ClientConnection, TcpStream>);
+pub(crate) struct Raw(rustls::StreamOwned<rustls::ClientConnection, TcpStream>);
 
 /// A packet with its length before it.
-fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut length = body.len();
     let mut packet = vec![first];
     loop {
@@ -30,14 +30,14 @@ fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     let mut bytes = u16::try_from(text.len()).unwrap().to_be_bytes().to_vec();
     bytes.extend(text.as_bytes());
     bytes
 }
 
 /// CONNECT of MQTT 5.0 with a session that stays for an hour.
-fn connect(client_id: &str, clean_start: bool, keep_alive: u16, properties: &[u8]) -> Vec<u8> {
+pub(crate) fn connect(client_id: &str, clean_start: bool, keep_alive: u16, properties: &[u8]) -> Vec<u8> {
     let mut properties = properties.to_vec();
     properties.extend([0x11, 0, 0, 14, 16]);
     let mut body = text("MQTT");
@@ -49,7 +49,7 @@ fn connect(client_id: &str, clean_start: bool, keep_alive: u16, properties: &[u8
     packet(0x10, &body)
 }
 
-fn publish(flags: u8, topic: &str, number: u16, payload: &str) -> Vec<u8> {
+pub(crate) fn publish(flags: u8, topic: &str, number: u16, payload: &str) -> Vec<u8> {
     let mut body = text(topic);
     body.extend(number.to_be_bytes());
     body.push(0);
@@ -57,7 +57,7 @@ fn publish(flags: u8, topic: &str, number: u16, payload: &str) -> Vec<u8> {
     packet(0x30 | flags, &body)
 }
 
-fn subscribe(filter: &str, qos: u8) -> Vec<u8> {
+pub(crate) fn subscribe(filter: &str, qos: u8) -> Vec<u8> {
     let mut body = vec![0, 9, 0];
     body.extend(text(filter));
     body.push(qos);
@@ -65,7 +65,7 @@ fn subscribe(filter: &str, qos: u8) -> Vec<u8> {
 }
 
 impl Raw {
-    fn open(house: &House, first: &[u8]) -> Self {
+    pub(crate) fn open(house: &House, first: &[u8]) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", house.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let name = ServerName::try_from("127.0.0.1").unwrap();
@@ -75,12 +75,12 @@ impl Raw {
         raw
     }
 
-    fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
     }
 
     /// The next packet: its first byte and its body.
-    fn next(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn next(&mut self) -> (u8, Vec<u8>) {
         let mut first = [0; 1];
         self.0.read_exact(&mut first).unwrap();
         let (mut length, mut shift) = (0_usize, 0);
@@ -99,22 +99,28 @@ impl Raw {
     }
 
     /// The CONNACK; whether the session was there.
-    fn connected(&mut self) -> bool {
+    pub(crate) fn connected(&mut self) -> bool {
         let (first, body) = self.next();
         assert_eq!((first, body[1]), (0x20, 0), "{body:?}");
         body[0] == 1
     }
 
     /// The reason code of the DISCONNECT that ends the connection.
-    fn closed(&mut self) -> u8 {
+    pub(crate) fn closed(&mut self) -> u8 {
         let (first, body) = self.next();
         assert_eq!(first, 0xE0, "{body:?}");
+        let rest = self.rest();
+        assert!(rest.is_empty(), "{rest:?}");
+        body[0]
+    }
+
+    /// What comes before the broker closes the connection.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         if let Err(error) = self.0.read_to_end(&mut rest) {
             assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the broker kept the connection open");
         }
-        assert!(rest.is_empty(), "{rest:?}");
-        body[0]
+        rest
     }
 }
 
