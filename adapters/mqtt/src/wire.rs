@@ -146,8 +146,9 @@ impl Encoder for Wire {
 
     fn encode(&self, packet: Outgoing, pages: &mut BytePages) -> Result<(), EncodeError> {
         match self {
-            Self::V3(codec, _) => match packets3::encoded(packet) {
-                Some(encoded) => codec.encode(encoded, pages),
+            // Not by the codec that reads: its limit is on what a client sends, and a client of MQTT 3.1.1 names none.
+            Self::V3(..) => match packets3::encoded(packet) {
+                Some(encoded) => v3::codec::Codec::new().encode(encoded, pages),
                 None => Ok(()),
             },
             Self::V5(codec, _) => codec.encode(packets5::encoded(packet), pages),
