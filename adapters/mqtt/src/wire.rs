@@ -177,8 +177,9 @@ impl Encoder for Wire {
     fn encode(&self, packet: Outgoing, pages: &mut BytePages) -> Result<(), EncodeError> {
         let payload = |delivery: &Delivery| self.payloads.shared(&delivery.message.payload);
         match &self.codec {
-            Codec::V3(codec, _) => match packets3::encoded(packet, payload) {
-                Some(encoded) => codec.encode(encoded, pages),
+            // Not by the codec that reads: its limit is on what a client sends, and a client of MQTT 3.1.1 names none.
+            Codec::V3(..) => match packets3::encoded(packet, payload) {
+                Some(encoded) => v3::codec::Codec::new().encode(encoded, pages),
                 None => Ok(()),
             },
             Codec::V5(codec, _) => codec.encode(packets5::encoded(packet, payload), pages),

@@ -27,3 +27,20 @@ fn the_bytes_of_a_conversation_may_come_one_by_one() {
     assert_eq!(kinds(&said), [0x20, 0x90, 0x30, 0x40, 0x32, 0x50, 0x34, 0xD0]);
     assert!(!slow.is_closed() && slow.unread() == 0);
 }
+
+/// The topic of an alias is not in the packet that uses it: what goes out may be larger than what may come in.
+#[test]
+fn an_alias_makes_no_packet_that_a_client_of_3_1_1_cannot_be_sent() {
+    let topic = format!("a/{}", "x".repeat(98));
+    let publish = |topic: &str, payload: &str| {
+        let text = u16::try_from(topic.len()).unwrap().to_be_bytes();
+        let body = [&text[..], topic.as_bytes(), b"\x03\x23\x00\x01", payload.as_bytes()].concat();
+        [&[0x30, u8::try_from(body.len()).unwrap()], &body[..]].concat()
+    };
+    let mut stranger = Stranger::new(BrokerSettings { max_packet_bytes: 120, ..BrokerSettings::default() });
+    stranger.receive(b"\x10\x10\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x03x_1");
+    for bytes in [publish(&topic, ""), publish("", &"y".repeat(100)), b"\xC0\x00".to_vec()] {
+        let said = stranger.receive(&bytes);
+        assert!(!stranger.is_closed(), "{said:?}");
+    }
+}
