@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::id::{Component, RunId, SpawnId};
 use crate::why::Explanation;
 pub use filter_set::FilterSet;
+pub(crate) use grant::{is_brokers_own, refusal};
 use topic::TopicFilter;
 
 /// Who a connection is, as the registry knows it; never as the client says.

@@ -94,7 +94,8 @@ struct LastRun {
 impl Agent {
     /// An agent that has not read its root yet; `Loaded` comes first.
     pub fn new(settings: Settings, surroundings: Surroundings) -> Self {
-        let desk = Desk { surroundings, settings, counters: Counters::default(), plugin_settings: BTreeMap::new() };
+        let (counters, denied) = (Counters::default(), Vec::new());
+        let desk = Desk { surroundings, settings, counters, plugin_settings: BTreeMap::new(), denied };
         Self {
             desk,
             catalog: Catalog::default(),
@@ -174,6 +175,7 @@ impl Agent {
         self.continue_start(now, effects);
         self.settle_runs(now, effects);
         self.answer_late(now, effects);
+        self.record_denied(now, effects);
         self.summarize_denials(now, effects);
         self.continue_stop(now, effects);
     }

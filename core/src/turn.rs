@@ -6,6 +6,7 @@ pub(crate) mod fixtures;
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use crate::acl::Denial;
 use crate::config::{Monitoring, Settings};
@@ -52,6 +53,8 @@ pub(crate) struct Desk {
     pub(crate) settings: Settings,
     pub(crate) counters: Counters,
     pub(crate) plugin_settings: BTreeMap<String, BTreeMap<String, String>>,
+    /// See [`Turn::denied`].
+    pub(crate) denied: Vec<Denial>,
 }
 
 impl Desk {
@@ -64,6 +67,7 @@ impl Desk {
             monitoring: self.settings.monitoring,
             log_level: self.settings.log_level,
             plugin_settings: &self.plugin_settings,
+            denied: &mut self.denied,
         }
     }
 }
@@ -78,6 +82,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) log_level: Level,
     /// Effective settings by plugin id, then by dotted key.
     pub(crate) plugin_settings: &'a BTreeMap<String, BTreeMap<String, String>>,
+    /// What the agent itself refused somebody in this turn; it goes on record at its end.
+    pub(crate) denied: &'a mut Vec<Denial>,
 }
 
 impl Turn<'_> {

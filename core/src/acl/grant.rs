@@ -50,33 +50,7 @@ impl Grant {
 
     fn denial(&self, action: Action, target: &str) -> Denial {
         let subject = &self.subject;
-        let verb = if action == Action::Publish { "publish to" } else { "subscribe to" };
-        let what = format!("{} may not {verb} '{target}'.", subject.component);
-        let (explanation, declaration) = if let Component::Administrator(name) = &subject.component {
-            let why = format!(
-                "The admin certificate '{name}' is for looking on: it publishes nothing and shares no subscription."
-            );
-            let fix = "Subscribe to # or $SYS/#, or to less. To publish, let a job do it (publish-mqtt).";
-            (Explanation::new(what, why, fix), None)
-        } else if is_brokers_own(target) {
-            let why = String::from("Topics below $SYS belong to the broker.");
-            (
-                Explanation::new(
-                    what,
-                    why,
-                    "Use another topic; no declaration opens these. An administrator reads them: castellan topics watch.",
-                ),
-                None,
-            )
-        } else if let Some(withheld) = &self.withheld {
-            (Explanation::new(what, format!("{} {}", withheld.what, withheld.why), withheld.fix.clone()), None)
-        } else {
-            let declaration = declaration(&subject.component, action, target);
-            let list = declaration.pointer.trim_end_matches("/-");
-            let why = format!("No entry of {list} in {} covers it.", declaration.file);
-            let fix = format!("Add \"{target}\" to {list} in {}.", declaration.file);
-            (Explanation::new(what, why, fix), Some(declaration))
-        };
+        let (explanation, declaration) = refusal(&subject.component, self.withheld.as_ref(), action, target);
         subject.denial(action, target, explanation, declaration)
     }
 }
@@ -102,6 +76,42 @@ impl Subject {
     }
 }
 
+/// Why a component may not, and the declaration that would have allowed it, where one would.
+pub(crate) fn refusal(
+    component: &Component,
+    withheld: Option<&Explanation>,
+    action: Action,
+    target: &str,
+) -> (Explanation, Option<Declaration>) {
+    let verb = if action == Action::Publish { "publish to" } else { "subscribe to" };
+    let what = format!("{} may not {verb} '{target}'.", component);
+    if let Component::Administrator(name) = component {
+        let why = format!(
+            "The admin certificate '{name}' is for looking on: it publishes nothing and shares no subscription."
+        );
+        let fix = "Subscribe to # or $SYS/#, or to less. To publish, let a job do it (publish-mqtt).";
+        (Explanation::new(what, why, fix), None)
+    } else if is_brokers_own(target) {
+        let why = String::from("Topics below $SYS belong to the broker.");
+        (
+            Explanation::new(
+                what,
+                why,
+                "Use another topic; no declaration opens these. An administrator reads them: castellan topics watch.",
+            ),
+            None,
+        )
+    } else if let Some(withheld) = withheld {
+        (Explanation::new(what, format!("{} {}", withheld.what, withheld.why), withheld.fix.clone()), None)
+    } else {
+        let declaration = declaration(component, action, target);
+        let list = declaration.pointer.trim_end_matches("/-");
+        let why = format!("No entry of {list} in {} covers it.", declaration.file);
+        let fix = format!("Add \"{target}\" to {list} in {}.", declaration.file);
+        (Explanation::new(what, why, fix), Some(declaration))
+    }
+}
+
 /// Where seed 000 puts the lists of a job and of a plugin.
 fn declaration(component: &Component, action: Action, target: &str) -> Declaration {
     let publish = action == Action::Publish;
@@ -116,6 +126,6 @@ fn declaration(component: &Component, action: Action, target: &str) -> Declarati
 }
 
 /// `$SYS` is for administrators' tools alone (contract section 5).
-fn is_brokers_own(topics: &str) -> bool {
+pub(crate) fn is_brokers_own(topics: &str) -> bool {
     topics == "$SYS" || topics.starts_with("$SYS/")
 }

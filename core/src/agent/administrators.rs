@@ -43,7 +43,9 @@ impl Agent {
                     RefusalKind::NotTrusted => ConnectRefusal::NotAuthorized,
                     RefusalKind::ClaimedPidNotOwn => ConnectRefusal::ClientIdentifierNotValid,
                 };
-                return refused(reason, client_id, Some(&component), refusal.pid, refusal.explanation);
+                let fix = "Use '@admin_{pid}' with the id of the process that opens the connection, and keep the socket open.";
+                let explanation = Explanation { fix: String::from(fix), ..refusal.explanation };
+                return refused(reason, client_id, Some(&component), refusal.pid, explanation);
             }
         };
         let own = client_id::of_administrator(pid);

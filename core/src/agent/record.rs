@@ -129,6 +129,13 @@ impl Agent {
         }
     }
 
+    /// Puts on record what parts of the agent refused in this turn.
+    pub(super) fn record_denied(&mut self, now: Now, effects: &mut Effects) {
+        for denial in core::mem::take(&mut self.desk.denied) {
+            self.record_denial(now, denial, effects);
+        }
+    }
+
     /// Puts on record that a limit kept a job from being run on nobody's request; in the log it stands with all that did not run.
     pub(super) fn record_start_denial(
         &mut self,

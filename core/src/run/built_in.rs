@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use serde_json::{Map, json};
 
 use super::message::{FiredEvent, JobRequest, Request};
+use crate::acl::{Action, Denial, is_brokers_own, refusal};
 use crate::effect::BrokerOrder;
 use crate::id::Component;
 use crate::job::JobDefinition;
@@ -53,11 +54,8 @@ fn publish(
     let options = Options::parse(arguments, &["topic", "payload", "qos"], &["retain"])?;
     let topic = options.required("topic")?;
     let name = crate::acl::topic::TopicName::parse(&topic).map_err(|error| error.message)?;
-    if !job.allowed_publications.iter().any(|filter| filter.matches(&name)) {
-        return Err(format!(
-            "'{topic}' is not in mqttTopics.allowedPublications of Jobs/{}.json; add it there.",
-            job.id
-        ));
+    if is_brokers_own(&topic) || !job.allowed_publications.iter().any(|filter| filter.matches(&name)) {
+        return Err(undeclared(&topic, job, hide, turn));
     }
     let qos = match options.value("qos").as_deref() {
         None | Some("1") => 1,
@@ -79,6 +77,23 @@ fn publish(
     };
     turn.broker(BrokerOrder::Publish { topic, payload, qos, retain: options.flag("retain") });
     Ok(BuiltInResult { stdout: String::new(), request })
+}
+
+/// Puts on record what a client would have been denied, too (contract section 5); the reason, for the task.
+fn undeclared(topic: &str, job: &JobDefinition, hide: &dyn Fn(String) -> String, turn: &mut Turn<'_>) -> String {
+    let (component, topic) = (Component::Job(job.id.clone()), hide(topic.to_string()));
+    let (explanation, declaration) = refusal(&component, None, Action::Publish, &topic);
+    let reason = explanation.to_string();
+    turn.denied.push(Denial {
+        action: Action::Publish,
+        target: topic,
+        component: Some(component.to_string()),
+        client_id: None,
+        pid: None,
+        explanation,
+        declaration,
+    });
+    reason
 }
 
 fn log_message(

@@ -52,6 +52,7 @@ pub(crate) fn desk() -> Desk {
         settings: Settings::default(),
         counters: Counters::default(),
         plugin_settings: BTreeMap::new(),
+        denied: Vec::new(),
     }
 }
 

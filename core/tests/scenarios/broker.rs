@@ -297,3 +297,18 @@ fn last_messages_of_a_run_that_ended_keep_their_place_in_the_chain() {
     assert_eq!(spawn, 18);
     world.quiet();
 }
+
+#[test]
+fn what_publish_mqtt_may_not_is_on_record_too() {
+    for (topic, pointer) in [("other", json!("/mqttTopics/allowedPublications/-")), ("$SYS/x", json!(null))] {
+        let task = format!(r#"{{"id":"t","command":"publish-mqtt","arguments":"--topic {topic} --payload x"}}"#);
+        let topics = r#""mqttTopics":{"allowedPublications":["a","$SYS/#"],"allowedSubscriptions":[]}"#;
+        let mut world = World::new(&[("Jobs/a", &format!(r#"{{"id":"a",{topics},"tasks":[{task}]}}"#))]);
+        world.admin("POST", "/api/Jobs/a/trigger", "");
+        world.disk();
+        assert!(!world.published.iter().any(|(published, _)| published == topic), "{topic}");
+        let denials = world.get("/api/denials");
+        assert_eq!((&denials[0]["component"], &denials[0]["target"]), (&json!("job:a"), &json!(topic)), "{denials}");
+        assert_eq!(denials[0]["declaration"].get("pointer").unwrap_or(&json!(null)), &pointer);
+    }
+}

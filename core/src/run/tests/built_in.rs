@@ -40,8 +40,11 @@ fn publish_mqtt() {
     check("publish-mqtt", "--topic out/x", "Succeeded", "out/x=");
     for (arguments, why) in [
         ("--payload hi", "Failed --topic is missing"),
-        ("--topic other --payload hi", "Failed 'other' is not in mqttTopics.allowedPublications of Jobs/demo.json"),
-        ("--topic out/x/y", "Failed 'out/x/y' is not in"),
+        (
+            "--topic other --payload hi",
+            "Failed job:demo may not publish to 'other'. No entry of /mqttTopics/allowedPublications in Jobs/demo.json covers it.",
+        ),
+        ("--topic out/x/y", "Failed job:demo may not publish to 'out/x/y'"),
         ("--topic out/+", "Failed "),
         ("--topic ''", "Failed "),
         ("--topic", "Failed --topic needs a value"),
