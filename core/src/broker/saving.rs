@@ -10,12 +10,12 @@ use alloc::vec::Vec;
 use super::effect::{BrokerEffect, BrokerEffects};
 use super::journal::Journal;
 use super::packet::{Connect, Outgoing, ReasonCode, Version};
-use super::session::{Session, SessionId};
+use super::session::{Queued, Session, SessionId};
 use super::snapshot::{self, millis_left};
 use super::stored::{Batch, Stored, StoredDelivery, StoredMessage, StoredSession};
 use super::timers::Timer;
 use super::{
-    Broker, BrokerSettings, OFFLINE_SESSIONS, SAVE_DELAY_MILLIS, SAVE_PATIENCE_MILLIS, SAVE_RETRY_MILLIS,
+    Broker, BrokerSettings, IN_FLIGHT, OFFLINE_SESSIONS, SAVE_DELAY_MILLIS, SAVE_PATIENCE_MILLIS, SAVE_RETRY_MILLIS,
     SESSION_EXPIRY_SECONDS, SUBSCRIPTIONS_PER_CLIENT, Stop,
 };
 use crate::acl::{FilterSet, Grant, Subject};
@@ -50,7 +50,8 @@ impl Broker {
         match snapshot::message(now, stored) {
             Ok(message) if !message.is_expired(now.monotonic) => {
                 let message = Arc::new(message);
-                if self.retained.keep(now.monotonic, &message).is_err() {
+                // It is on disk already.
+                if self.retained.keep(now.monotonic, &message, |_| ()).is_err() {
                     effects.push(left_out("a retained message", "the broker keeps no more of them"));
                     self.ledger.journal.note_retained(&message.topic);
                 }
@@ -103,10 +104,18 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let limit = self.settings.max_queued_messages;
+        // What was under way when the agent ended waits beside what waited then.
+        let limit = self.settings.max_queued_messages.saturating_add(IN_FLIGHT);
         let kept = match snapshot::delivery(now, place, stored) {
             Ok(delivery) if delivery.message.is_expired(now.monotonic) => false,
-            Ok(delivery) => session.counted(&mut self.ledger, |session| session.take_back(delivery, limit)),
+            Ok(delivery) => {
+                let queued = session.counted(&mut self.ledger, |session| session.enqueue(delivery, limit, true));
+                let subject = session.grant.subject.clone();
+                if queued == (Queued::Dropped { first: true, guaranteed: true }) {
+                    effects.push(BrokerEffect::from(self.dropped(subject, 1, true)));
+                }
+                queued == Queued::Kept
+            }
             Err(invalid) => {
                 effects.push(left_out("a message that waits for a client", &invalid.message));
                 false
@@ -232,7 +241,8 @@ impl Broker {
 
     /// Asks for the next batch to be written, where it is wanted now and nothing is on its way. The end of every event.
     pub(super) fn save(&mut self, now: Now, effects: &mut BrokerEffects) {
-        if !self.unsaved.is_empty() {
+        // Only where nothing is left to save; what a batch sets free waits for its `Saved`.
+        if !self.unsaved.is_empty() && self.ledger.journal.is_clean() {
             self.release_saved(now.monotonic, effects);
         }
         if !self.unsaved.is_empty() || self.stop == Stop::Closing {
