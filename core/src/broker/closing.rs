@@ -200,6 +200,7 @@ impl Broker {
     /// Takes a session's connection from it; `ConnectionLost` is still to come.
     fn unlink(&mut self, id: SessionId) -> Option<ConnectionId> {
         let link = self.sessions.get_mut(&id)?.link.take()?;
+        self.ledger.acknowledgements = self.ledger.acknowledgements.saturating_sub(link.unsaved.len());
         self.connections.remove(&link.connection);
         self.closing.insert(link.connection);
         Some(link.connection)

@@ -19,6 +19,8 @@ const NAME_BYTES: usize = 64;
 pub(super) struct Ledger {
     /// What all queues and messages in flight cost.
     pub(super) bytes: usize,
+    /// How many acknowledgements wait for the disk.
+    pub(super) acknowledgements: usize,
     /// What must be saved.
     pub(super) journal: Journal,
 }

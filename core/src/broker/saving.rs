@@ -16,7 +16,7 @@ use super::stored::{Batch, Stored, StoredDelivery, StoredMessage, StoredSession}
 use super::timers::Timer;
 use super::{
     Broker, BrokerSettings, IN_FLIGHT, OFFLINE_SESSIONS, SAVE_DELAY_MILLIS, SAVE_PATIENCE_MILLIS, SAVE_RETRY_MILLIS,
-    SESSION_EXPIRY_SECONDS, SUBSCRIPTIONS_PER_CLIENT, Stop,
+    SESSION_EXPIRY_SECONDS, SUBSCRIPTIONS_PER_CLIENT, Stop, UNSAVED_ACKNOWLEDGEMENTS,
 };
 use crate::acl::{FilterSet, Grant, Subject};
 use crate::id::{Component, PluginId, SpawnId};
@@ -159,9 +159,23 @@ impl Broker {
             return;
         };
         link.unsaved.push_back((batch, packet));
+        self.ledger.acknowledgements = self.ledger.acknowledgements.saturating_add(1);
         self.ledger.journal.hurry();
         self.unsaved.insert(id);
         self.timers.set_first(Timer::Unsaved(id), now.plus_millis(SAVE_PATIENCE_MILLIS));
+        if self.ledger.acknowledgements > UNSAVED_ACKNOWLEDGEMENTS {
+            self.close_who_has_most(now, effects);
+        }
+    }
+
+    /// Ends the connection of the client that waits for most acknowledgements; it may come again and send again.
+    fn close_who_has_most(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
+        let unsaved = |id: &SessionId| self.sessions.get(id)?.link.as_ref().map(|link| link.unsaved.len());
+        if let Some(most) = self.unsaved.iter().copied().max_by_key(unsaved) {
+            let note =
+                format!("{UNSAVED_ACKNOWLEDGEMENTS} acknowledgements wait for the disk, most of them this client's.");
+            self.close_with(now, most, ReasonCode::QuotaExceeded, Some(note), effects);
+        }
     }
 
     /// Takes note of what changed of a session, if it survives the agent.
@@ -218,6 +232,7 @@ impl Broker {
                 }
                 !link.unsaved.is_empty()
             });
+            self.ledger.acknowledgements = self.ledger.acknowledgements.saturating_sub(ready.len());
             if !still_waits {
                 self.timers.clear(Timer::Unsaved(id));
             } else {

@@ -2,7 +2,9 @@
 
 use super::super::journal::JOURNAL_BYTES;
 use super::super::retained::RETAINED_MESSAGES;
-use super::super::{IN_FLIGHT, RECEIVE_MAXIMUM, SAVE_DELAY_MILLIS, SAVE_PATIENCE_MILLIS, SAVE_RETRY_MILLIS};
+use super::super::{
+    IN_FLIGHT, RECEIVE_MAXIMUM, SAVE_DELAY_MILLIS, SAVE_PATIENCE_MILLIS, SAVE_RETRY_MILLIS, UNSAVED_ACKNOWLEDGEMENTS,
+};
 use super::*;
 
 const TWO: QoS = QoS::ExactlyOnce;
@@ -147,6 +149,26 @@ fn a_client_is_not_kept_waiting_for_ever() {
     assert_eq!(story.closed(), vec![(1, ReasonCode::ImplementationSpecific)]);
     story.lose(1).admit_with(3, plugin(3, &["#"], &[]), |connect| connect.clean_start = false);
     assert_eq!(story.steps(), vec![]);
+}
+
+#[test]
+fn who_has_most_acknowledgements_under_way_makes_room_for_the_others() {
+    let mut story = quiet();
+    for number in 1..=3 {
+        story.admit_with(number, grant(number, &["#"], &[]), |connect| connect.version = Version::V311);
+    }
+    story.disk(DiskState::Hangs);
+    let mut publish = |from: u64, packet: usize| {
+        let packet = Some(u16::try_from(packet).unwrap());
+        let publish = IncomingPublish { packet, dup: false, alias: None, publication: retained("a", "x", ONE) };
+        story.receive(from, Incoming::Publish(publish)).closed()
+    };
+    for packet in 1..=UNSAVED_ACKNOWLEDGEMENTS / 2 {
+        assert_eq!((publish(1, packet), packet > 1 && !publish(2, packet - 1).is_empty()), (vec![], false));
+    }
+    assert_eq!(publish(3, 1), vec![], "exactly as many as may be");
+    assert_eq!(publish(3, 2), vec![(1, ReasonCode::QuotaExceeded)]);
+    assert_eq!(publish(3, 3), vec![]);
 }
 
 #[test]
