@@ -127,6 +127,9 @@ pub const SAVE_RETRY_MILLIS: u64 = 2000;
 /// How long an acknowledgement waits for the disk, ms, before its client is told to go: long for a disk, short for a client that
 /// would otherwise wait for ever.
 pub const SAVE_PATIENCE_MILLIS: u64 = 20_000;
+/// Acknowledgements that wait for the disk, for all clients together: as many as two clients of MQTT 3.1.1 may have under way, or
+/// hundreds of 5.0.
+pub const UNSAVED_ACKNOWLEDGEMENTS: usize = 2 * 65_535;
 /// Characters of a reason string: a topic name can be longer than a packet may be, and an answer must fit.
 const REASON_CHARACTERS: usize = 1000;
 /// Topics whose messages are also handed to the agent (contract section 5).
@@ -198,7 +201,7 @@ impl Broker {
             subscriptions: Subscriptions::default(),
             retained: Retained::default(),
             timers: Timers::default(),
-            ledger: Ledger { bytes: 0, journal: Journal::new(0) },
+            ledger: Ledger { bytes: 0, acknowledgements: 0, journal: Journal::new(0) },
             unsaved: BTreeSet::new(),
             save_failed: false,
             overfull: BTreeSet::new(),

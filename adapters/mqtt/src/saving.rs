@@ -3,9 +3,11 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use castellan_core::broker::BrokerEvent;
+use async_io::Timer;
 use castellan_core::broker::stored::Batch;
+use castellan_core::broker::{BrokerEvent, STOP_MILLIS};
 use smol::channel::{Receiver, Sender, bounded};
 
 use crate::Keep;
@@ -13,7 +15,10 @@ use crate::Keep;
 /// Batches on their way: the machine asks for one at a time.
 const BATCHES: usize = 1;
 
-/// The running thread. Dropping it waits until the last batch is written.
+/// How long the end waits for the last batch: as long as a stop waits for the rest. The disk must not keep the agent.
+const LAST_BATCH: Duration = Duration::from_millis(STOP_MILLIS);
+
+/// The running thread. Dropping it waits until the last batch is written, for [`LAST_BATCH`] at most.
 #[derive(Debug)]
 pub(crate) struct Saver {
     batches: Sender<Box<Batch>>,
@@ -63,7 +68,22 @@ impl Saver {
 impl Drop for Saver {
     fn drop(&mut self) {
         self.batches.close();
-        self.answers.close();
+        // The thread's end is the end of its answers, which nobody waits for any more.
+        let ended = async {
+            while self.answers.recv().await.is_ok() {}
+            true
+        };
+        let late = async {
+            Timer::after(LAST_BATCH).await;
+            false
+        };
+        if !smol::block_on(smol::future::or(ended, late)) {
+            self.answers.close();
+            log::error!(
+                "the last changes of sessions and retained messages are still being written and may be lost. Look for what slows the disk."
+            );
+            return;
+        }
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             log::error!("the thread that keeps the broker's state panicked. Start the agent again and report this.");
         }

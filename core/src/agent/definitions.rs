@@ -167,7 +167,8 @@ impl Agent {
         let former = core::mem::replace(&mut supervisor.definition, plugin);
         let fresh = Arc::ptr_eq(&former, &supervisor.definition) || core::mem::take(&mut supervisor.retired);
         let definition = Arc::clone(&supervisor.definition);
-        if supervisor.has_tree() && former.document != definition.document {
+        // Also without a process: a session waits for the next one.
+        if former.document != definition.document {
             self.desk.turn(now, effects).broker(BrokerOrder::Regrant {
                 component: Component::Plugin(id.clone()),
                 publish: definition.publish.clone().into(),
@@ -188,14 +189,13 @@ impl Agent {
         let component = Component::Plugin(id.clone());
         let mut turn = self.desk.turn(now, effects);
         turn.log_about(Level::Warning, "PluginRemoved", format!("Plugin {id} is out of service."), Some(&component));
-        if plugin.has_tree() {
-            turn.broker(BrokerOrder::Regrant {
-                component,
-                publish: FilterSet::default(),
-                subscribe: FilterSet::default(),
-                primary: None,
-            });
-        }
+        // Also without a process: a session waits for the next one, and others' messages for it.
+        turn.broker(BrokerOrder::Regrant {
+            component,
+            publish: FilterSet::default(),
+            subscribe: FilterSet::default(),
+            primary: None,
+        });
         plugin.stop(&mut turn);
     }
 

@@ -133,13 +133,14 @@ impl Broker {
         self.timers.set(Timer::Stop, now.plus_millis(STOP_MILLIS));
         effects.push(BrokerEffect::CloseListener);
         self.refuse_held(effects);
-        // Nobody is left to read a will.
-        for session in self.sessions.values_mut() {
-            session.counted(&mut self.ledger, |session| session.replace_will(None));
-        }
         let connected: Vec<_> = self.connections.values().copied().collect();
         for id in connected {
             self.close(now, id, ReasonCode::ServerShuttingDown, effects);
+        }
+        // No delay outlives the agent. What a will says stays where it is retained, or for a plugin that comes back.
+        let waiting: Vec<_> = self.sessions.keys().copied().collect();
+        for id in waiting {
+            self.publish_will(now, id, effects);
         }
         self.ledger.journal.retry();
         self.finish_stop(effects);
@@ -199,6 +200,7 @@ impl Broker {
     /// Takes a session's connection from it; `ConnectionLost` is still to come.
     fn unlink(&mut self, id: SessionId) -> Option<ConnectionId> {
         let link = self.sessions.get_mut(&id)?.link.take()?;
+        self.ledger.acknowledgements = self.ledger.acknowledgements.saturating_sub(link.unsaved.len());
         self.connections.remove(&link.connection);
         self.closing.insert(link.connection);
         Some(link.connection)

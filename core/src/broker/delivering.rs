@@ -26,10 +26,8 @@ impl Broker {
         message: &Arc<Message>,
         effects: &mut BrokerEffects,
     ) -> bool {
-        let kept = !message.retain || self.retained.keep(now, message).is_ok();
-        if message.retain {
-            self.ledger.journal.note_retained(&message.topic);
-        }
+        let (retained, journal) = (&mut self.retained, &mut self.ledger.journal);
+        let kept = !message.retain || retained.keep(now, message, |topic| journal.note_retained(topic)).is_ok();
         let (sessions, limit) = (&self.sessions, self.settings.max_queued_messages);
         let targets = self.subscriptions.matching(&message.topic, publisher, |id| is_ready(sessions, id, limit));
         for (receiver, target) in targets {

@@ -4,14 +4,23 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use super::message::Delivery;
+use super::retained::RETAINED_BYTES;
 use super::session::SessionId;
 use crate::acl::topic::TopicName;
+
+/// What the names of changed things may take until the next batch, bytes: as much as all retained messages. Beyond that the next
+/// batch has everything there is, which is bounded; a disk that hangs must not fill the memory.
+pub(super) const JOURNAL_BYTES: usize = RETAINED_BYTES;
+/// What one such name costs beside its text, about.
+const NAME_BYTES: usize = 64;
 
 /// What changes together with the sessions.
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// What all queues and messages in flight cost.
     pub(super) bytes: usize,
+    /// How many acknowledgements wait for the disk.
+    pub(super) acknowledgements: usize,
     /// What must be saved.
     pub(super) journal: Journal,
 }
@@ -22,7 +31,7 @@ enum State {
     Idle,
     /// A batch is on its way.
     Saving,
-    /// The last batch was not written. The next one has everything, so single changes need not be remembered.
+    /// The last batch was not written.
     Failed,
 }
 
@@ -33,6 +42,10 @@ pub(super) struct Journal {
     sessions: BTreeSet<SessionId>,
     /// `None` where a message is gone.
     waiting: BTreeMap<(SessionId, u64), Option<Delivery>>,
+    /// The next batch has everything, so single changes need not be remembered: the last one was not written, or there were too many.
+    everything: bool,
+    /// What the retained messages and sessions noted cost, bytes.
+    bytes: usize,
     state: State,
     /// Somebody waits for the next batch, or has waited long enough.
     urgent: bool,
@@ -52,7 +65,7 @@ pub(super) struct Taken {
     pub(super) retained: BTreeSet<TopicName>,
     pub(super) sessions: BTreeSet<SessionId>,
     pub(super) waiting: BTreeMap<(SessionId, u64), Option<Delivery>>,
-    /// The former one was not written: everything goes into this one.
+    /// Single changes were not remembered: everything goes into this one.
     pub(super) everything: bool,
 }
 
@@ -63,6 +76,8 @@ impl Journal {
             retained: BTreeSet::new(),
             sessions: BTreeSet::new(),
             waiting: BTreeMap::new(),
+            everything: false,
+            bytes: 0,
             state: State::Idle,
             urgent: false,
             number: 1,
@@ -81,30 +96,46 @@ impl Journal {
     /// A retained message was kept or removed.
     pub(super) fn note_retained(&mut self, topic: &TopicName) {
         self.changes = self.changes.saturating_add(1);
-        if self.state != State::Failed {
-            self.retained.insert(topic.clone());
+        if !self.everything && self.retained.insert(topic.clone()) {
+            self.count(topic.as_str().len());
         }
     }
 
     /// A durable session was made, changed or ended.
     pub(super) fn note_session(&mut self, id: SessionId) {
         self.changes = self.changes.saturating_add(1);
-        if self.state != State::Failed {
-            self.sessions.insert(id);
+        if !self.everything && self.sessions.insert(id) {
+            self.count(0);
         }
+    }
+
+    /// Counts one more change with a name of this many bytes. What waits is not counted: the queues have their bounds.
+    fn count(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(NAME_BYTES).saturating_add(bytes);
+        if self.bytes > JOURNAL_BYTES {
+            self.want_everything();
+        }
+    }
+
+    fn want_everything(&mut self) {
+        self.everything = true;
+        self.bytes = 0;
+        self.retained.clear();
+        self.sessions.clear();
+        self.waiting.clear();
     }
 
     /// A message waits for a durable session at this place.
     pub(super) fn note_waiting(&mut self, id: SessionId, place: u64, delivery: Delivery) {
         self.changes = self.changes.saturating_add(1);
-        if self.state != State::Failed {
+        if !self.everything {
             self.waiting.insert((id, place), Some(delivery));
         }
     }
 
     /// It does not wait any more. One that came and went within a batch leaves no trace.
     pub(super) fn note_gone(&mut self, id: SessionId, place: u64) {
-        if self.state == State::Failed {
+        if self.everything {
             return;
         }
         if self.waiting.remove(&(id, place)).flatten().is_none() {
@@ -172,16 +203,16 @@ impl Journal {
     /// Takes the batch to save.
     pub(super) fn take(&mut self) -> Taken {
         let number = self.number;
-        let everything = self.state == State::Failed;
         self.number = number.saturating_add(1);
         self.state = State::Saving;
         self.urgent = false;
+        self.bytes = 0;
         Taken {
             number,
             retained: core::mem::take(&mut self.retained),
             sessions: core::mem::take(&mut self.sessions),
             waiting: core::mem::take(&mut self.waiting),
-            everything,
+            everything: core::mem::take(&mut self.everything),
         }
     }
 
@@ -196,14 +227,12 @@ impl Journal {
         } else {
             self.state = State::Failed;
             self.urgent = false;
-            self.retained.clear();
-            self.sessions.clear();
-            self.waiting.clear();
+            self.want_everything();
         }
         true
     }
 
     fn is_empty(&self) -> bool {
-        self.retained.is_empty() && self.sessions.is_empty() && self.waiting.is_empty()
+        !self.everything && self.retained.is_empty() && self.sessions.is_empty() && self.waiting.is_empty()
     }
 }

@@ -25,15 +25,23 @@ pub(super) struct Retained {
 }
 
 impl Retained {
-    /// Keeps the message in place of its topic's former one; an empty payload only removes that.
-    pub(super) fn keep(&mut self, now: Monotonic, message: &Arc<Message>) -> Result<(), Full> {
-        self.remove(&message.topic);
+    /// Keeps the message in place of its topic's former one; an empty payload only removes that. `changed` hears of every topic that
+    /// has another message now, or none any more.
+    pub(super) fn keep(
+        &mut self,
+        now: Monotonic,
+        message: &Arc<Message>,
+        mut changed: impl FnMut(&TopicName),
+    ) -> Result<(), Full> {
+        if self.remove(&message.topic) || !message.payload.is_empty() {
+            changed(&message.topic);
+        }
         if message.payload.is_empty() {
             return Ok(());
         }
         let bytes = self.bytes.saturating_add(message.cost());
         if self.messages.len() >= RETAINED_MESSAGES || bytes > RETAINED_BYTES {
-            self.drop_expired(now);
+            self.drop_expired(now, changed);
         }
         let bytes = self.bytes.saturating_add(message.cost());
         if self.messages.len() >= RETAINED_MESSAGES || bytes > RETAINED_BYTES {
@@ -70,14 +78,20 @@ impl Retained {
         self.messages.values()
     }
 
-    fn remove(&mut self, topic: &TopicName) {
-        if let Some(former) = self.messages.remove(topic) {
-            self.bytes = self.bytes.saturating_sub(former.cost());
-        }
+    fn remove(&mut self, topic: &TopicName) -> bool {
+        let former = self.messages.remove(topic);
+        self.bytes = self.bytes.saturating_sub(former.as_ref().map_or(0, |former| former.cost()));
+        former.is_some()
     }
 
-    fn drop_expired(&mut self, now: Monotonic) {
-        self.messages.retain(|_, message| !message.is_expired(now));
+    fn drop_expired(&mut self, now: Monotonic, mut changed: impl FnMut(&TopicName)) {
+        self.messages.retain(|topic, message| {
+            let is_kept = !message.is_expired(now);
+            if !is_kept {
+                changed(topic);
+            }
+            is_kept
+        });
         self.bytes = self.messages.values().map(|message| message.cost()).fold(0, usize::saturating_add);
     }
 }

@@ -10,13 +10,13 @@ use alloc::vec::Vec;
 use super::effect::{BrokerEffect, BrokerEffects};
 use super::journal::Journal;
 use super::packet::{Connect, Outgoing, ReasonCode, Version};
-use super::session::{Session, SessionId};
+use super::session::{Queued, Session, SessionId};
 use super::snapshot::{self, millis_left};
 use super::stored::{Batch, Stored, StoredDelivery, StoredMessage, StoredSession};
 use super::timers::Timer;
 use super::{
-    Broker, BrokerSettings, OFFLINE_SESSIONS, SAVE_DELAY_MILLIS, SAVE_PATIENCE_MILLIS, SAVE_RETRY_MILLIS,
-    SESSION_EXPIRY_SECONDS, SUBSCRIPTIONS_PER_CLIENT, Stop,
+    Broker, BrokerSettings, IN_FLIGHT, OFFLINE_SESSIONS, SAVE_DELAY_MILLIS, SAVE_PATIENCE_MILLIS, SAVE_RETRY_MILLIS,
+    SESSION_EXPIRY_SECONDS, SUBSCRIPTIONS_PER_CLIENT, Stop, UNSAVED_ACKNOWLEDGEMENTS,
 };
 use crate::acl::{FilterSet, Grant, Subject};
 use crate::id::{Component, PluginId, SpawnId};
@@ -50,7 +50,8 @@ impl Broker {
         match snapshot::message(now, stored) {
             Ok(message) if !message.is_expired(now.monotonic) => {
                 let message = Arc::new(message);
-                if self.retained.keep(now.monotonic, &message).is_err() {
+                // It is on disk already.
+                if self.retained.keep(now.monotonic, &message, |_| ()).is_err() {
                     effects.push(left_out("a retained message", "the broker keeps no more of them"));
                     self.ledger.journal.note_retained(&message.topic);
                 }
@@ -103,10 +104,18 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let limit = self.settings.max_queued_messages;
+        // What was under way when the agent ended waits beside what waited then.
+        let limit = self.settings.max_queued_messages.saturating_add(IN_FLIGHT);
         let kept = match snapshot::delivery(now, place, stored) {
             Ok(delivery) if delivery.message.is_expired(now.monotonic) => false,
-            Ok(delivery) => session.counted(&mut self.ledger, |session| session.take_back(delivery, limit)),
+            Ok(delivery) => {
+                let queued = session.counted(&mut self.ledger, |session| session.enqueue(delivery, limit, true));
+                let subject = session.grant.subject.clone();
+                if queued == (Queued::Dropped { first: true, guaranteed: true }) {
+                    effects.push(BrokerEffect::from(self.dropped(subject, 1, true)));
+                }
+                queued == Queued::Kept
+            }
             Err(invalid) => {
                 effects.push(left_out("a message that waits for a client", &invalid.message));
                 false
@@ -150,9 +159,23 @@ impl Broker {
             return;
         };
         link.unsaved.push_back((batch, packet));
+        self.ledger.acknowledgements = self.ledger.acknowledgements.saturating_add(1);
         self.ledger.journal.hurry();
         self.unsaved.insert(id);
         self.timers.set_first(Timer::Unsaved(id), now.plus_millis(SAVE_PATIENCE_MILLIS));
+        if self.ledger.acknowledgements > UNSAVED_ACKNOWLEDGEMENTS {
+            self.close_who_has_most(now, effects);
+        }
+    }
+
+    /// Ends the connection of the client that waits for most acknowledgements; it may come again and send again.
+    fn close_who_has_most(&mut self, now: Monotonic, effects: &mut BrokerEffects) {
+        let unsaved = |id: &SessionId| self.sessions.get(id)?.link.as_ref().map(|link| link.unsaved.len());
+        if let Some(most) = self.unsaved.iter().copied().max_by_key(unsaved) {
+            let note =
+                format!("{UNSAVED_ACKNOWLEDGEMENTS} acknowledgements wait for the disk, most of them this client's.");
+            self.close_with(now, most, ReasonCode::QuotaExceeded, Some(note), effects);
+        }
     }
 
     /// Takes note of what changed of a session, if it survives the agent.
@@ -209,6 +232,7 @@ impl Broker {
                 }
                 !link.unsaved.is_empty()
             });
+            self.ledger.acknowledgements = self.ledger.acknowledgements.saturating_sub(ready.len());
             if !still_waits {
                 self.timers.clear(Timer::Unsaved(id));
             } else {
@@ -232,7 +256,8 @@ impl Broker {
 
     /// Asks for the next batch to be written, where it is wanted now and nothing is on its way. The end of every event.
     pub(super) fn save(&mut self, now: Now, effects: &mut BrokerEffects) {
-        if !self.unsaved.is_empty() {
+        // Only where nothing is left to save; what a batch sets free waits for its `Saved`.
+        if !self.unsaved.is_empty() && self.ledger.journal.is_clean() {
             self.release_saved(now.monotonic, effects);
         }
         if !self.unsaved.is_empty() || self.stop == Stop::Closing {

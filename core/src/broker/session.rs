@@ -140,15 +140,6 @@ impl Session {
         self.gone.extend(delivery.place);
     }
 
-    /// Queues a message again that the store has kept; whether there is room.
-    pub(super) fn take_back(&mut self, delivery: Delivery, limit: usize) -> bool {
-        let has_room = self.has_room(limit);
-        if has_room {
-            self.push(delivery);
-        }
-        has_room
-    }
-
     /// What it keeps, in the order it was queued.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Delivery> {
         self.inflight.published().chain(&self.queue)

@@ -54,6 +54,8 @@ struct Disk {
     state: DiskState,
     /// The batch that was not answered yet.
     waits: Option<Batch>,
+    /// Changes of the largest batch that was kept.
+    largest: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +126,7 @@ impl Story {
             let works = self.disk.state == DiskState::Works;
             if works {
                 self.disk.stored.keep(&batch);
+                self.disk.largest = self.disk.largest.max(batch.changes.len());
             }
             let result = if works { Ok(()) } else { Err(String::from("the disk is full")) };
             let mut more = Vec::new();

@@ -128,11 +128,6 @@ impl Supervisor {
         matches!(self.state, State::Stopped | State::Backoff { .. } | State::Failed { .. })
     }
 
-    /// Whether a process of it may be there.
-    pub(crate) const fn has_tree(&self) -> bool {
-        !self.is_stopped()
-    }
-
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
         let (at, reason) = match &self.state {
             State::Stopping { kill_at: Some(at), .. } => (*at, "the grace of a stopping plugin"),

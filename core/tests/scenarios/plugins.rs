@@ -83,6 +83,23 @@ fn a_plugin_is_stopped_started_and_restarted_by_hand() {
 }
 
 #[test]
+fn a_plugin_without_a_process_has_a_session_that_loses_its_permissions_all_the_same() {
+    let mut world = World::new(&[("Plugins/a", &plugin("a", ""))]);
+    world.started(1);
+    end(&mut world, 1);
+    world.admin("POST", "/api/plugins/a/stop", "");
+    world.transcript.clear();
+    world.put("Plugins/a", &plugin("a", "").replace(r#"["out"]"#, r#"["out","more"]"#));
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    assert!(world.transcript.contains(&"regrant plugin:a +2 -0".into()), "{:?}", world.transcript);
+    world.put("Plugins/a", "{");
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    assert!(world.transcript.contains(&"regrant plugin:a +0 -0".into()), "{:?}", world.transcript);
+}
+
+#[test]
 fn a_changed_plugin_file_changes_permissions_at_once_and_a_broken_one_takes_it_out_of_service() {
     let mut world = World::new(&[("Plugins/a", &plugin("a", ""))]);
     world.started(1);

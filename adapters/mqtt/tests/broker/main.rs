@@ -16,12 +16,14 @@ mod packets;
 mod statements;
 mod support;
 
+use std::sync::mpsc;
+
 use castellan_core::acl::{Action, Denial};
 use castellan_core::broker::BrokerSettings;
 use castellan_core::effect::BrokerOrder;
 use castellan_core::event::BrokerReport;
 use castellan_core::id::{Component, JobId, SpawnId};
-use support::{Client, House, Seen, V3, V5, asked, filters, message};
+use support::{Client, House, PATIENCE, Seen, V3, V5, asked, filters, message};
 
 fn denial(house: &House) -> Denial {
     house.report("a denial", |report| match report {
@@ -185,6 +187,27 @@ fn a_stop_tells_everybody_and_ends_every_thread() {
     house.close();
     three.expect(&Seen::Closed);
     five.expect(&Seen::Disconnected(0x8B));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_disk_that_hangs() {
+    let (writes, writing) = mpsc::channel();
+    let (disk, hangs) = mpsc::channel::<()>();
+    let keep = move |_: &_| {
+        writes.send(()).unwrap();
+        hangs.recv().map_err(|error| error.to_string())
+    };
+    let house = House::keeping(BrokerSettings::default(), Box::new(keep));
+    house.order(BrokerOrder::Publish { topic: "open/a".into(), payload: b"x".to_vec(), qos: 1, retain: true });
+    writing.recv_timeout(PATIENCE).unwrap();
+    let (end, ended) = mpsc::channel();
+    let stop = std::thread::spawn(move || {
+        house.close();
+        end.send(()).unwrap();
+    });
+    ended.recv_timeout(PATIENCE).expect("the broker ends although its last batch is not written");
+    stop.join().unwrap();
+    drop(disk);
 }
 
 #[test]

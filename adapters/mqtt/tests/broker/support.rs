@@ -40,6 +40,11 @@ impl House {
     }
 
     pub(crate) fn with(settings: BrokerSettings) -> Self {
+        // Nothing here outlives its broker.
+        Self::keeping(settings, Box::new(|_| Ok(())))
+    }
+
+    pub(crate) fn keeping(settings: BrokerSettings, keep: Keep) -> Self {
         let (server, tls) = certificates();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -48,8 +53,7 @@ impl House {
         let clock = clock(Arc::clone(&panic));
         let fingerprint = |certificate: &[u8]| certificate.len().to_string();
         let observe = observe();
-        // Nothing here outlives its broker.
-        let (stored, keep): (_, Keep) = (Stored::default(), Box::new(|_| Ok(())));
+        let stored = Stored::default();
         let config =
             BrokerConfig { listener, tls: server, settings, observe, fingerprint, clock, stored, keep, events };
         let broker = Arc::new(castellan_mqtt::start(config).unwrap());

@@ -1,6 +1,10 @@
 //! What survives the agent: batches, acknowledgements that wait for them, a start that takes up what the last one left.
 
-use super::super::{RECEIVE_MAXIMUM, SAVE_DELAY_MILLIS, SAVE_PATIENCE_MILLIS, SAVE_RETRY_MILLIS};
+use super::super::journal::JOURNAL_BYTES;
+use super::super::retained::RETAINED_MESSAGES;
+use super::super::{
+    IN_FLIGHT, RECEIVE_MAXIMUM, SAVE_DELAY_MILLIS, SAVE_PATIENCE_MILLIS, SAVE_RETRY_MILLIS, UNSAVED_ACKNOWLEDGEMENTS,
+};
 use super::*;
 
 const TWO: QoS = QoS::ExactlyOnce;
@@ -148,6 +152,26 @@ fn a_client_is_not_kept_waiting_for_ever() {
 }
 
 #[test]
+fn who_has_most_acknowledgements_under_way_makes_room_for_the_others() {
+    let mut story = quiet();
+    for number in 1..=3 {
+        story.admit_with(number, grant(number, &["#"], &[]), |connect| connect.version = Version::V311);
+    }
+    story.disk(DiskState::Hangs);
+    let mut publish = |from: u64, packet: usize| {
+        let packet = Some(u16::try_from(packet).unwrap());
+        let publish = IncomingPublish { packet, dup: false, alias: None, publication: retained("a", "x", ONE) };
+        story.receive(from, Incoming::Publish(publish)).closed()
+    };
+    for packet in 1..=UNSAVED_ACKNOWLEDGEMENTS / 2 {
+        assert_eq!((publish(1, packet), packet > 1 && !publish(2, packet - 1).is_empty()), (vec![], false));
+    }
+    assert_eq!(publish(3, 1), vec![], "exactly as many as may be");
+    assert_eq!(publish(3, 2), vec![(1, ReasonCode::QuotaExceeded)]);
+    assert_eq!(publish(3, 3), vec![]);
+}
+
+#[test]
 fn a_copy_of_what_is_not_saved_waits_too() {
     let mut story = quiet();
     story.admit_with(1, plugin(1, &["#"], &["a"]), staying).subscribe(1, &["a"]);
@@ -267,4 +291,90 @@ fn state_that_is_none_is_left_out_and_said() {
     stored.sessions[0].1.subscriptions[0].filter = String::from("a/#/b");
     let (_, effects) = Broker::restore(BrokerSettings::default(), story.clocks(), stored);
     assert_eq!(effects.len(), 3);
+}
+
+#[test]
+fn what_was_under_way_comes_back_beside_what_waited() {
+    let mut story = pair();
+    let all = IN_FLIGHT + 10;
+    assert!(all > BrokerSettings::default().max_queued_messages);
+    for number in 0..all {
+        story.publish(1, publication("a/1", &number.to_string(), ONE));
+        if story.has(|effect| matches!(effect, BrokerEffect::AwaitFlush { .. })) {
+            story.tell(BrokerEvent::Flushed { connection: ConnectionId(2) });
+        }
+    }
+    assert_eq!(story.disk.stored.waiting.len(), all);
+    story.restart(0).pass(SAVE_DELAY_MILLIS);
+    assert_eq!(story.disk.stored.waiting.len(), all, "all of it was acknowledged");
+}
+
+#[test]
+fn what_does_not_fit_any_more_is_said() {
+    let mut story = pair();
+    story.lose(2).publish(1, publication("a/1", "x", ONE));
+    let (session, first, delivery) = story.disk.stored.waiting[0].clone();
+    let limit = IN_FLIGHT + BrokerSettings::default().max_queued_messages;
+    let more = (1..=u64::try_from(limit).unwrap() + 1).map(|more| (session, first + more, delivery.clone()));
+    story.disk.stored.waiting.extend(more);
+    let (_, effects) = Broker::restore(BrokerSettings::default(), story.clocks(), story.disk.stored.clone());
+    assert!(
+        matches!(effects.as_slice(), [BrokerEffect::Report(report)] if matches!(**report, BrokerReport::Dropped { .. })),
+        "once for the session: {}",
+        effects.len()
+    );
+}
+
+#[test]
+fn retained_messages_that_expired_leave_the_disk_when_they_make_room() {
+    let mut story = quiet();
+    story.admit(1, grant(1, &["#"], &[]), None);
+    for number in 0..RETAINED_MESSAGES {
+        let short = Publication { expiry_seconds: Some(1), ..retained(&number.to_string(), "x", QoS::AtMostOnce) };
+        story.publish(1, short);
+    }
+    story.pass(SAVE_DELAY_MILLIS);
+    assert_eq!(story.disk.stored.retained.len(), RETAINED_MESSAGES);
+    story.publish(1, retained("new", "x", ONE));
+    assert_eq!(story.disk.stored.retained.len(), 1);
+}
+
+#[test]
+fn nothing_to_clear_is_nothing_to_write() {
+    let mut story = quiet();
+    story.admit(1, grant(1, &["#"], &[]), None).disk(DiskState::Hangs);
+    story.publish(1, retained("never/kept", "", ONE));
+    assert_eq!(story.steps(), vec![(Step::Ack, story.packet, ReasonCode::Success)]);
+}
+
+#[test]
+fn a_disk_that_hangs_makes_the_broker_remember_no_more_than_there_is() {
+    let mut story = pair();
+    story.disk(DiskState::Hangs).publish(1, retained("kept", "x", ONE));
+    for number in 0..JOURNAL_BYTES / 60_000 + 2 {
+        let topic = format!("{number}/{}", "t".repeat(60_000));
+        story.publish(1, retained(&topic, "x", QoS::AtMostOnce)).publish(1, retained(&topic, "", QoS::AtMostOnce));
+    }
+    story.publish(1, retained("kept", "y", ONE));
+    story.answer(DiskState::Works);
+    assert_eq!(story.steps().len(), 2, "and everything is saved all the same");
+    let topics: Vec<_> = story.disk.stored.retained.iter().map(|message| message.payload.to_vec()).collect();
+    assert_eq!((topics, story.disk.stored.sessions.len()), (vec![b"y".to_vec()], 1));
+    assert!(story.disk.largest < 10, "the batch has what there is: {}", story.disk.largest);
+}
+
+#[test]
+fn a_stop_keeps_the_wills_of_who_was_still_there() {
+    let mut story = quiet();
+    let will = |topic: &str| Some(Will { publication: retained(topic, "offline", ONE), delay_seconds: 0 });
+    story.admit_with(1, grant(1, &["#"], &[]), |connect| connect.will = will("job"));
+    story.admit_with(2, plugin(2, &["#"], &[]), |connect| {
+        staying(connect);
+        connect.will = will("plugin").map(|will| Will { delay_seconds: HOUR, ..will });
+    });
+    story.publish(1, retained("job", "online", ONE)).publish(2, retained("plugin", "online", ONE));
+    story.order(BrokerOrder::Stop).lose(1).lose(2);
+    assert!(story.reports().iter().any(|report| matches!(report, BrokerReport::Stopped)));
+    let kept: Vec<_> = story.disk.stored.retained.iter().map(|message| message.payload.to_vec()).collect();
+    assert_eq!(kept, vec![b"offline".to_vec(), b"offline".to_vec()], "the next start says nobody is online");
 }
