@@ -1,5 +1,6 @@
 //! Real signatures of a real file, and what becomes of them when somebody changes a byte.
 
+use std::io::Write;
 use std::path::Path;
 
 use castellan_core::time::WallTime;
@@ -8,6 +9,9 @@ use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
 use tempfile::TempDir;
 
 use super::*;
+
+/// Bytes of the program: a few pieces and a part of one.
+const LENGTH: u64 = 3 * PIECE as u64 + 17;
 
 /// A program in a folder of its own, and its signer.
 struct Signed {
@@ -22,7 +26,7 @@ impl Signed {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tool");
         fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
-        File::options().write(true).open(&path).unwrap().set_len(3 * PIECE as u64 + 17).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(LENGTH).unwrap();
         let program = Program::open(&path).unwrap();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -71,8 +75,7 @@ fn a_signed_program_is_trusted_until_a_byte_of_it_changes() {
     let signed = Signed::new();
     assert_eq!(signed.failing(&signed.bytes), None);
     let path = signed.folder.path().join("tool");
-    let length = fs::metadata(&path).unwrap().len();
-    for at in [4, PIECE as u64, length - 1] {
+    for at in [4, PIECE as u64, LENGTH - 1] {
         let image = File::options().read(true).write(true).open(&path).unwrap();
         let mut byte = [0];
         image.read_exact_at(&mut byte, at).unwrap();
@@ -81,7 +84,7 @@ fn a_signed_program_is_trusted_until_a_byte_of_it_changes() {
         image.write_all_at(&byte, at).unwrap();
         assert_eq!(signed.failing(&signed.bytes), None);
     }
-    File::options().write(true).open(&path).unwrap().set_len(length + 1).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(LENGTH + 1).unwrap();
     assert_eq!(signed.failing(&signed.bytes), Some(Rule::Content));
 }
 
@@ -196,4 +199,52 @@ fn of_a_process_its_own_image_is_read() {
     assert_eq!(facts.uid, Some(rustix::process::geteuid().as_raw()));
     assert!(facts.image.is_binary && !facts.image.is_deleted);
     assert_eq!(Program::of_process(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn what_is_not_der_is_not_taken_although_its_signature_is_right() {
+    let signed = Signed::new();
+    // The SET OF signed attributes in the other order: read, sorted and encoded again, it is what was signed.
+    let content_type = element(
+        0x30,
+        &[
+            &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 3, 0x31, 11][..],
+            &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1],
+        ]
+        .concat(),
+    );
+    let at = signed.bytes.windows(content_type.len()).position(|bytes| bytes == content_type).unwrap();
+    let behind = at + content_type.len();
+    let digest = usize::from(signed.bytes[behind + 1]) + 2;
+    let mut bytes = signed.bytes.clone();
+    bytes[at..behind + digest].rotate_left(content_type.len());
+    assert_ne!(bytes, signed.bytes);
+    assert_eq!(signed.failing(&bytes), Some(Rule::File));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "somebody else's process, which the port did not start")]
+fn a_process_that_runs_another_program_by_now_has_no_facts() {
+    let mut command = std::process::Command::new("/bin/sh");
+    command
+        .args(["-c", "read line; exec cat"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    // spawn() returns once the shell is executed.
+    let shell = fs::canonicalize("/bin/sh").unwrap();
+    let program = Program::of_process(child.id()).unwrap();
+    assert_eq!(program.path, shell);
+    let policy = SignaturePolicy { pins: &[], non_admin: &[] };
+    assert!(program.facts(policy).is_ok());
+    input.write_all(b"go\nX").unwrap();
+    let mut byte = [0];
+    output.read_exact(&mut byte).unwrap();
+    assert_eq!(byte, *b"X", "it is cat by now");
+    let error = program.facts(policy).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+    drop((input, output));
+    child.wait().unwrap();
+    assert!(program.facts(policy).is_err(), "it has ended");
 }

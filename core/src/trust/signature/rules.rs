@@ -24,9 +24,10 @@ pub(super) struct Failed {
 }
 
 type Answer = Result<String, Failed>;
+type Ask = fn(&Case<'_>) -> Answer;
 
 /// Every rule, in the order in which they are asked.
-pub(super) const ALL: &[(Rule, fn(&Case<'_>) -> Answer)] = &[
+pub(super) const ALL: &[(Rule, Ask)] = &[
     (Rule::Image, image),
     (Rule::Interpreter, interpreter),
     (Rule::File, file),

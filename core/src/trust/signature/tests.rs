@@ -57,10 +57,8 @@ fn decide(facts: &SignatureFacts) -> Verdict {
 }
 
 fn data(facts: &mut SignatureFacts) -> &mut SignedDataFacts {
-    match &mut facts.file {
-        SignatureFile::Read(data) => data,
-        other => panic!("{other:?}"),
-    }
+    let SignatureFile::Read(data) = &mut facts.file else { panic!("there is no signature") };
+    data
 }
 
 fn signer(facts: &mut SignatureFacts) -> &mut SignerFacts {
@@ -168,7 +166,7 @@ fn the_signature_is_a_bounded_file_in_der() {
         SignatureFile::Missing(path.clone()),
         SignatureFile::Unreadable(path.clone()),
         SignatureFile::TooLarge(path.clone()),
-        SignatureFile::NotDer(path.clone()),
+        SignatureFile::NotDer(path),
     ] {
         assert_eq!(failing(|facts| facts.file = file), Some(Rule::File));
     }
