@@ -8,8 +8,10 @@ mod lint;
 mod output;
 mod preview;
 mod schema;
+mod sign;
 mod simulate;
 mod topics;
+mod trust;
 mod why;
 mod why_not;
 
@@ -79,6 +81,13 @@ enum Command {
         #[command(subcommand)]
         command: topics::Command,
     },
+    /// Sign a program, so that the agent may trust it although it did not start it.
+    Sign(sign::Options),
+    /// Look at whom the agent would trust.
+    Trust {
+        #[command(subcommand)]
+        command: trust::Command,
+    },
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
@@ -112,6 +121,8 @@ pub(crate) fn main() -> ExitCode {
         Command::WhyNot(options) => why_not::run(&options),
         Command::Why { command } => why::run(&command),
         Command::Topics { command } => topics::run(&command),
+        Command::Sign(options) => sign::run(&options),
+        Command::Trust { command } => trust::run(&command),
         Command::SampleScanner(options) => sample_scanner::run(&options),
     };
     match result {

@@ -13,11 +13,12 @@
 //! 4. A claimed process id must be a living process of that very tree which holds that very socket.
 //!
 //! Invariants: an identity is always one that the registry holds at that moment; cgroup ids 0 and 1 (none, the root) name
-//! nobody; the client's own words are only ever held against the kernel's. Signatures of programs that the agent did not
-//! start are not judged here.
+//! nobody; the client's own words are only ever held against the kernel's. Programs that the agent did not start are
+//! judged by [`signature`].
 
 mod identify;
 mod registry;
+pub mod signature;
 #[cfg(test)]
 mod tests;
 

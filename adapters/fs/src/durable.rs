@@ -1,11 +1,15 @@
 //! Writing so that after a crash at any instant the old content or the new one stands under the name, never a part.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fsync, openat, renameat, unlinkat};
 use rustix::io::Errno;
+
+use crate::error::RootError;
 
 /// Whether `name` names a file in its folder and nothing else.
 pub(crate) fn is_plain_name(name: &str) -> bool {
@@ -32,6 +36,23 @@ pub(crate) fn replace(folder: BorrowedFd<'_>, name: &str, bytes: &[u8], mode: Mo
         });
     }
     Ok(fsync(folder)?)
+}
+
+/// Replaces a file outside of the agent root, or makes it, and returns once it is on disk; `mode` as in chmod(2).
+///
+/// # Errors
+/// The folder cannot be written, or the path does not end in a plain name.
+pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), RootError> {
+    let failed = RootError::failed("write", path);
+    let Some(name) = path.file_name().and_then(OsStr::to_str) else {
+        return Err(failed(not_plain()));
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|folder| replace(folder.as_fd(), name, bytes, Mode::from_raw_mode(mode)))
+        .map_err(failed)
 }
 
 fn write_draft(folder: BorrowedFd<'_>, draft: &str, bytes: &[u8], mode: Mode) -> io::Result<()> {

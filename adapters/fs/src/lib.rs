@@ -18,6 +18,7 @@ mod ports;
 mod root;
 mod store;
 
+pub use durable::replace_file;
 pub use error::RootError;
 pub use ports::PortsFile;
 pub use root::Root;

@@ -22,6 +22,7 @@ mod port_holder;
 mod procfs;
 mod session;
 mod signal;
+mod signature;
 mod start;
 mod sys;
 mod tree;
@@ -52,6 +53,7 @@ use crate::tree::Command;
 pub use containment::{Containment, ContainmentChoice};
 pub use launch::launch_main;
 pub use port_holder::{PortHolder, port_holder};
+pub use signature::{Program, SignError};
 pub use start::Launcher;
 pub use sys::release_free_memory;
 

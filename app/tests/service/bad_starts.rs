@@ -33,6 +33,14 @@ fn a_wrong_setting_is_one_message_with_file_key_value_and_what_is_allowed() {
         ("{ \"Settings\": { \"system.logging.level\": \"Loud\" } }", ["system.logging.level", "Loud", "Information"]),
         ("{ \"MqttBrokerSettings\": { \"IpAddress\": \"0.0.0.0\" } }", ["IpAddress", "0.0.0.0", "loopback"]),
         ("{ \"MqttBrokerSettings\": { \"DenialReason\": \"Loud\" } }", ["DenialReason", "Loud", "Visible"]),
+        (
+            "{ \"Settings\": { \"AlternativeSignatures\": [\"A1 B2:C3\"] } }",
+            ["Settings:AlternativeSignatures:0", "A1 B2:C3", "40 (SHA-1) or 64 (SHA-256)"],
+        ),
+        (
+            "{ \"Settings\": { \"AllowedNonAdminExecutables\": [\"/usr/bin/tool\"] } }",
+            ["Settings:AllowedNonAdminExecutables:0", "/usr/bin/tool", "base name"],
+        ),
         ("{ \"Settings\": [] }", ["appsettings.json", "Settings", "object"]),
         ("{ \"Settings\": { } ", ["appsettings.json", "line", "1"]),
         (

@@ -41,12 +41,12 @@ pub(crate) static SETTINGS: Object = Object {
                 }),
                 ANY,
             ),
-            "Thumbprints of code-signing certificates: 40 (SHA-1) or 64 (SHA-256) hexadecimal digits. Not in effect yet.",
+            "Thumbprints of code-signing certificates: 40 (SHA-1) or 64 (SHA-256) hexadecimal digits. Asked by `castellan trust check` alone yet.",
         ),
         Key::new(
             "AllowedNonAdminExecutables",
             Shape::List(&Shape::Text(Text::like(r"^[^/\\]+$").such_as("MyTool")), ANY),
-            "Base names of executables that users who are no administrators may run as trusted. Not in effect yet.",
+            "Base names of executables that users other than root may run as trusted, if signed. Asked by `castellan trust check` alone yet.",
         ),
         Key::defaulting(
             "PluginPath",
