@@ -154,7 +154,7 @@ impl Observer {
 }
 
 /// Whether a process has not ended; asked last, it makes everything read before be about this process.
-fn is_alive(handle: &OwnedFd) -> bool {
+pub(crate) fn is_alive(handle: &OwnedFd) -> bool {
     let mut polled = [PollFd::new(handle, PollFlags::IN)];
     rustix::io::retry_on_intr(|| poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))
         .is_ok_and(|ended| ended == 0)
