@@ -47,7 +47,7 @@ use smol::channel::Sender;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::leftovers::Records;
 use crate::observer::{Leaders, Observer};
-use crate::start::StartOrder;
+use crate::start::{StartOrder, Starter};
 use crate::tree::Command;
 
 pub use containment::{Containment, ContainmentChoice};
@@ -112,6 +112,7 @@ pub struct Processes {
     observer: Arc<Observer>,
     containment: Containment,
     leftovers: Vec<String>,
+    starter: Starter,
 }
 
 /// What all trees share.
@@ -168,19 +169,20 @@ impl Processes {
         };
         let leaders = Leaders::new(Mutex::new(BTreeSet::new()));
         let scope = observer::scope(subtree.as_ref().map(|(hierarchy, subtree)| (hierarchy, subtree)), &leaders);
+        let starter = Starter::start(config.launcher, subtree.as_ref().map(|(_, subtree)| subtree.folder.clone()))?;
         let shared = Arc::new(Shared {
             agent_root: config.agent_root,
             subtree,
             records,
             events: config.events,
-            starts: start::start_thread(config.launcher)?,
+            starts: starter.orders(),
             leaders,
             trees: Mutex::default(),
             inspections: AtomicUsize::new(0),
             executor: Arc::downgrade(&config.executor),
         });
         let observer = Arc::new(Observer::new(diag, scope));
-        Ok(Self { shared, executor: config.executor, observer, containment, leftovers })
+        Ok(Self { shared, executor: config.executor, observer, containment, leftovers, starter })
     }
 
     /// Takes an order without blocking; its answer comes as an event.
@@ -304,6 +306,7 @@ impl Drop for Processes {
     /// Trees whose orders end kill themselves if the executor still runs; this kills them even if it does not.
     fn drop(&mut self) {
         self.shared.trees().clear();
+        self.starter.stop();
         let result = match &self.shared.subtree {
             Some((_, subtree)) => {
                 leftovers::kill_and_remove(subtree).and_then(|()| self.shared.records.remove_subtree())

@@ -6,15 +6,21 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use smol::channel::{Receiver, Sender};
 
 use crate::cgroup::Cgroup;
+use crate::observer::is_alive;
+use crate::tree::within;
 
-/// Starts that wait for the starting thread; each takes about a millisecond.
+/// Starts that wait for the starting thread; each takes some milliseconds.
 const WAITING_STARTS: usize = 64;
+/// No start for so long, and the next launcher is made ahead: the task that was started last has its first instructions behind it.
+const CALM: Duration = Duration::from_millis(20);
 /// From SIGKILL to the end of a launcher.
 const END_TIME: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
@@ -113,32 +119,103 @@ fn adopt(spawned: &mut Spawned, cgroup: Option<&Cgroup>) -> io::Result<Started> 
     })
 }
 
-/// A start to perform on the starting thread.
-#[derive(Debug)]
-pub(crate) struct StartOrder {
-    /// Folder of the cgroup to make.
-    pub(crate) cgroup: Option<PathBuf>,
-    /// Takes the outcome.
-    pub(crate) answer: Sender<Result<Started, String>>,
-}
+/// Takes the outcome of one start.
+pub(crate) type StartOrder = Sender<Result<Started, String>>;
 
-/// Runs the thread that starts all launchers until the last sender is dropped.
+/// The thread that starts all launchers.
 ///
 /// One thread for as long as anything runs, because the launchers ask to be killed when the *thread* that made them ends.
-///
-/// # Errors
-/// The thread cannot be made.
-pub(crate) fn start_thread(launcher: Launcher) -> io::Result<Sender<StartOrder>> {
-    let (sender, orders): (Sender<StartOrder>, Receiver<StartOrder>) = smol::channel::bounded(WAITING_STARTS);
-    std::thread::Builder::new().name("castellan-start".to_owned()).spawn(move || {
-        while let Ok(order) = orders.recv_blocking() {
-            // An answer that nobody takes any more drops the launcher's control socket, which ends it.
-            if let Err(unwanted) = order.answer.send_blocking(start(&launcher, order.cgroup)) {
-                forget(unwanted.into_inner());
+#[derive(Debug)]
+pub(crate) struct Starter {
+    orders: Sender<StartOrder>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Starter {
+    /// Makes the thread; each launcher gets a cgroup of its own in this folder, where there is one.
+    ///
+    /// # Errors
+    /// The thread cannot be made.
+    pub(crate) fn start(launcher: Launcher, subtree: Option<PathBuf>) -> io::Result<Self> {
+        let (orders, waiting) = smol::channel::bounded(WAITING_STARTS);
+        let work = Work { launcher, subtree, made: 0 };
+        let thread =
+            std::thread::Builder::new().name("castellan-start".to_owned()).spawn(move || work.run(&waiting))?;
+        Ok(Self { orders, thread: Some(thread) })
+    }
+
+    /// Where starts are ordered.
+    pub(crate) fn orders(&self) -> Sender<StartOrder> {
+        self.orders.clone()
+    }
+
+    /// Takes no more orders, answers those that wait, and leaves no launcher. Blocks for some milliseconds.
+    pub(crate) fn stop(&mut self) {
+        self.orders.close();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            log::error!("The thread that starts processes had ended by a panic: report this with the lines before.");
+        }
+    }
+}
+
+struct Work {
+    launcher: Launcher,
+    subtree: Option<PathBuf>,
+    made: u64,
+}
+
+impl Work {
+    /// Until nobody orders any more.
+    ///
+    /// To load the launcher takes longer than to become the program. So after the first start one launcher waits for the next
+    /// order, in a cgroup of its own: a spare, which is nobody yet. A start that comes alone then waits for no loading.
+    fn run(mut self, orders: &Receiver<StartOrder>) {
+        let mut spare = None;
+        let mut calm = None;
+        loop {
+            let order = match calm {
+                Some(calm) => smol::block_on(within(calm, orders.recv())),
+                None => Some(orders.recv_blocking()),
+            };
+            match order {
+                Some(Ok(order)) => {
+                    // An answer that nobody takes any more drops the launcher's control socket, which ends it.
+                    if let Err(unwanted) = order.send_blocking(self.give(spare.take())) {
+                        forget(unwanted.into_inner());
+                    }
+                    calm = Some(CALM);
+                }
+                None => {
+                    calm = None;
+                    match self.make() {
+                        Ok(made) => spare = Some(made),
+                        // The next order makes its own launcher, and its answer says what is wrong then.
+                        Err(sentence) => log::warn!("No launcher waits for the next start: {sentence}"),
+                    }
+                }
+                Some(Err(_closed)) => break,
             }
         }
-    })?;
-    Ok(sender)
+        if let Some(spare) = spare {
+            forget(Ok(spare));
+        }
+    }
+
+    /// The spare, unless something killed it.
+    fn give(&mut self, spare: Option<Started>) -> Result<Started, String> {
+        match spare {
+            Some(spare) if is_alive(&spare.handle) => return Ok(spare),
+            Some(dead) => forget(Ok(dead)),
+            None => {}
+        }
+        self.make()
+    }
+
+    fn make(&mut self) -> Result<Started, String> {
+        self.made = self.made.saturating_add(1);
+        let name = format!("tree-{}", self.made);
+        start(&self.launcher, self.subtree.as_ref().map(|subtree| subtree.join(name)))
+    }
 }
 
 /// Cleans up after a start that nobody waits for.

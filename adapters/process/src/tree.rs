@@ -343,7 +343,7 @@ impl Tree {
 }
 
 /// What a future gives, if it gives it in time.
-async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let late = async {
         Timer::after(limit).await;
         None

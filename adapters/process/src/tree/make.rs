@@ -16,7 +16,7 @@ use super::{Outputs, Tree, within};
 use crate::capture::read_all;
 use crate::cgroup::Cgroup;
 use crate::place::Place;
-use crate::start::{self, StartOrder, Started};
+use crate::start::{self, Started};
 use crate::wire::{self, Order, Program, READY};
 use crate::{Shared, executable};
 
@@ -37,11 +37,9 @@ impl Tree {
         if !executable.exists {
             return Err(format!("There is no program at {}.", request.program.candidates.join(" nor at ")));
         }
-        let name = format!("{}-{}", request.component.to_string().replace(':', "-"), request.spawn);
-        let cgroup = shared.subtree.as_ref().map(|(_, subtree)| subtree.folder.join(name));
         let (answer, answers) = smol::channel::bounded(1);
         let gone = |_| "The thread that starts processes is gone: restart the agent.".to_owned();
-        shared.starts.send(StartOrder { cgroup, answer }).await.map_err(|error| gone(error.to_string()))?;
+        shared.starts.send(answer).await.map_err(|error| gone(error.to_string()))?;
         let started = answers.recv().await.map_err(|error| gone(error.to_string()))??;
         let mut tree = Self::adopt(shared, request.spawn, started)?;
         match tree.wait_until_ready().await {

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use castellan_core::effect::SpawnRequest;
+use castellan_core::event::ExitStatus;
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
 use castellan_core::trust::{Claim, Entry, Identity, Refusal, RefusalKind, Registry, Witness};
 use castellan_process::{ContainmentChoice, Observe};
@@ -179,6 +180,40 @@ fn fifty_at_once_are_each_themselves() {
             assert_eq!(processes.remove(&caller.claim), Some(identity.spawn));
         }
         assert!(processes.is_empty());
+    }
+}
+
+/// "Spawn, then register" lost 7 to 10 of them.
+#[test]
+fn a_thousand_that_connect_with_their_first_instruction_are_all_known() {
+    const AT_ONCE: usize = 20;
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        let mut known = 0;
+        while known < 1000 {
+            for _ in 0..AT_ONCE {
+                desk.prepare(OWN);
+            }
+            let mut processes = BTreeMap::new();
+            for _ in 0..AT_ONCE {
+                let prepared = desk.rig.prepared();
+                desk.register(&prepared);
+                processes.insert(prepared.pid, prepared.spawn);
+            }
+            for spawn in processes.values() {
+                desk.rig.release(*spawn);
+            }
+            for _ in 0..AT_ONCE {
+                let caller = desk.accept();
+                let identity = desk.identify(&caller).unwrap();
+                assert_eq!(processes.get(&caller.claim), Some(&identity.spawn));
+                known += 1;
+                drop(caller);
+                assert_eq!(desk.rig.exited(identity.spawn), ExitStatus::Code(0));
+                desk.registry.remove(identity.spawn).unwrap();
+                desk.rig.discard(identity.spawn);
+            }
+        }
     }
 }
 

@@ -16,4 +16,5 @@ mod identity;
 mod leftovers;
 mod lifetime;
 mod rig;
+mod scale;
 mod starting;
