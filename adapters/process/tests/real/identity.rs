@@ -229,6 +229,43 @@ fn a_descendant_is_its_tree_with_its_own_number() {
     }
 }
 
+/// What a process can do to its own image, name and namespaces makes it nobody else, and its number is the one that the agent sees.
+#[test]
+fn another_image_name_or_namespace_is_no_other_identity() {
+    for mode in modes() {
+        for (way, known) in [("exec", true), ("unshare --user --map-root-user", true), ("unshare --pid --fork", false)]
+        {
+            let forbidden = way != "exec" && {
+                let script = format!("{way} true");
+                !std::process::Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success()
+            };
+            if forbidden {
+                // Past the test harness, which hides what a passing test prints.
+                writeln!(std::io::stderr(), "SKIPPED: this user may not {way} here").unwrap();
+                continue;
+            }
+            let mut desk = Desk::open(mode);
+            let prepared = desk.start(desk.client_of(&format!("{way} \"$0\" \"$@\"")));
+            let caller = desk.accept();
+            if known {
+                let identity = desk.identify(&caller).unwrap();
+                assert_eq!((identity.spawn, identity.pid), (prepared.spawn, Some(caller.claim)), "{way}");
+            } else {
+                assert_eq!((desk.kind(&caller), caller.claim), (RefusalKind::ClaimedPidNotOwn, 1), "{way}");
+            }
+        }
+        let mut desk = Desk::open(mode);
+        let name = desk.rig.folder.path().join("x) R 1 1 1");
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &name).unwrap();
+        let mut wanted = desk.client(OWN, &[]);
+        wanted.program.candidates = vec![name.to_str().unwrap().to_owned()];
+        let prepared = desk.start(wanted);
+        let caller = desk.accept();
+        assert_eq!(std::fs::read_to_string(format!("/proc/{}/comm", prepared.pid)).unwrap(), "x) R 1 1 1\n");
+        assert_eq!(desk.identify(&caller).unwrap().pid, Some(prepared.pid));
+    }
+}
+
 #[test]
 fn a_descendant_in_a_session_of_its_own_is_known_by_its_cgroup_alone() {
     for mode in modes() {
