@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+
+use rustix::fs::{Dir, Mode, OFlags, readlinkat};
 
 /// Descriptors of one process that are looked at; a process with more cannot make a decision take longer.
 const DESCRIPTORS: usize = 1024;
@@ -91,14 +92,19 @@ pub(crate) fn parse_cgroup(text: &str) -> Option<String> {
 
 /// Whether this socket is among the first [`DESCRIPTORS`] descriptors of a process.
 pub(crate) fn holds_socket(pid: u32, inode: u64) -> bool {
-    let wanted = PathBuf::from(format!("socket:[{inode}]"));
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+    let wanted = format!("socket:[{inode}]");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // From the folder on, as the way to it costs more than the look.
+    let Ok(folder) = rustix::fs::open(format!("/proc/{pid}/fd"), flags, Mode::empty()) else {
         return false;
     };
-    descriptors
-        .take(DESCRIPTORS)
-        .filter_map(Result::ok)
-        .any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|target| target == wanted))
+    let Ok(entries) = Dir::read_from(&folder) else {
+        return false;
+    };
+    let named = entries.filter_map(Result::ok).filter(|entry| !entry.file_name().to_bytes().starts_with(b"."));
+    named.take(DESCRIPTORS).any(|entry| {
+        readlinkat(&folder, entry.file_name(), Vec::new()).is_ok_and(|link| link.to_bytes() == wanted.as_bytes())
+    })
 }
 
 /// The number that the kernel gives a session at setsid(2) and never again while the machine runs, where it keeps one.

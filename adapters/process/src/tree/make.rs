@@ -33,15 +33,18 @@ impl Tree {
         request: &SpawnRequest,
     ) -> Result<(Self, ExecutableFacts), String> {
         let query = request.program.clone();
-        let executable = smol::unblock(move || executable::inspect(&query)).await;
-        if !executable.exists {
-            return Err(format!("There is no program at {}.", request.program.candidates.join(" nor at ")));
-        }
+        // Begins at once, beside the start.
+        let look = smol::unblock(move || executable::inspect(&query));
         let (answer, answers) = smol::channel::bounded(1);
         let gone = |_| "The thread that starts processes is gone: restart the agent.".to_owned();
         shared.starts.send(answer).await.map_err(|error| gone(error.to_string()))?;
         let started = answers.recv().await.map_err(|error| gone(error.to_string()))??;
         let mut tree = Self::adopt(shared, request.spawn, started)?;
+        let executable = look.await;
+        if !executable.exists {
+            tree.end().await;
+            return Err(format!("There is no program at {}.", request.program.candidates.join(" nor at ")));
+        }
         match tree.wait_until_ready().await {
             Ok(()) => Ok((tree, executable)),
             Err(sentence) => {

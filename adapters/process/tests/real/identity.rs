@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
 use castellan_core::effect::SpawnRequest;
 use castellan_core::event::ExitStatus;
@@ -15,6 +15,7 @@ use crate::rig::{Prepared, Rig, modes, request};
 const ADDRESS: &str = "CASTELLAN_TEST_ADDRESS";
 const CLAIM: &str = "CASTELLAN_TEST_CLAIM";
 const PORT: &str = "CASTELLAN_TEST_PORT";
+const SOURCE: &str = "CASTELLAN_TEST_SOURCE";
 /// The claim of a client that says its own process id.
 const OWN: &str = "own";
 
@@ -26,19 +27,26 @@ fn client() {
         return;
     };
     let port = std::env::var(PORT).map_or(0, |port| port.parse().unwrap());
-    let mut stream = connect_from(port, address.parse().unwrap()).unwrap();
+    let source = std::env::var(SOURCE).map_or(IpAddr::from([127, 0, 0, 1]), |source| source.parse().unwrap());
+    let mut stream = connect_from(SocketAddr::new(source, port), address.parse().unwrap()).unwrap();
     let claim = if claim == OWN { std::process::id().to_string() } else { claim };
     writeln!(stream, "{claim}").unwrap();
     // Until the other end closes or resets the connection; either is the end of this program.
     stream.read_to_end(&mut Vec::new()).ok();
 }
 
-/// Connects from this port of the loopback interface.
-fn connect_from(port: u16, address: SocketAddr) -> std::io::Result<TcpStream> {
+/// Connects from this address; from one of IPv6 to the mapped form of the other end's.
+fn connect_from(source: SocketAddr, address: SocketAddr) -> std::io::Result<TcpStream> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let (family, address) = match (source, address.ip()) {
+        (SocketAddr::V6(_), IpAddr::V4(ip)) => {
+            (AddressFamily::INET6, SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()))
+        }
+        _ => (AddressFamily::INET, address),
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], port)))?;
+    bind(&socket, &source)?;
     connect(&socket, &address)?;
     Ok(TcpStream::from(socket))
 }
@@ -230,6 +238,63 @@ fn a_descendant_is_its_tree_with_its_own_number() {
 }
 
 #[test]
+fn no_address_of_the_loopback_makes_a_difference() {
+    for mode in modes() {
+        for source in ["127.0.0.1", "127.0.0.2", "::ffff:127.0.0.1"] {
+            let mut desk = Desk::open(mode);
+            let task = desk.call_with(OWN, &[(SOURCE, source)]);
+            let caller = desk.accept();
+            assert_eq!(desk.identify(&caller).unwrap().spawn, task.spawn, "a task from {source}");
+            let from = SocketAddr::new(source.parse().unwrap(), 0);
+            let _stranger = connect_from(from, desk.listener.local_addr().unwrap()).unwrap();
+            let (stream, _) = desk.listener.accept().unwrap();
+            let witness = (desk.observe)(&stream).unwrap();
+            for claim in [Some(task.pid), None] {
+                let refusal = desk.registry.identify(&witness(Claim { pid: claim, certified: false })).unwrap_err();
+                assert_eq!(refusal.kind, RefusalKind::NotTrusted, "a stranger from {source}");
+            }
+        }
+    }
+}
+
+/// What a process can do to its own image, name and namespaces makes it nobody else, and its number is the one that the agent sees.
+#[test]
+fn another_image_name_or_namespace_is_no_other_identity() {
+    for mode in modes() {
+        for (way, known) in [("exec", true), ("unshare --user --map-root-user", true), ("unshare --pid --fork", false)]
+        {
+            let forbidden = way != "exec" && {
+                let script = format!("{way} true");
+                !std::process::Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success()
+            };
+            if forbidden {
+                // Past the test harness, which hides what a passing test prints.
+                writeln!(std::io::stderr(), "SKIPPED: this user may not {way} here").unwrap();
+                continue;
+            }
+            let mut desk = Desk::open(mode);
+            let prepared = desk.start(desk.client_of(&format!("{way} \"$0\" \"$@\"")));
+            let caller = desk.accept();
+            if known {
+                let identity = desk.identify(&caller).unwrap();
+                assert_eq!((identity.spawn, identity.pid), (prepared.spawn, Some(caller.claim)), "{way}");
+            } else {
+                assert_eq!((desk.kind(&caller), caller.claim), (RefusalKind::ClaimedPidNotOwn, 1), "{way}");
+            }
+        }
+        let mut desk = Desk::open(mode);
+        let name = desk.rig.folder.path().join("x) R 1 1 1");
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &name).unwrap();
+        let mut wanted = desk.client(OWN, &[]);
+        wanted.program.candidates = vec![name.to_str().unwrap().to_owned()];
+        let prepared = desk.start(wanted);
+        let caller = desk.accept();
+        assert_eq!(std::fs::read_to_string(format!("/proc/{}/comm", prepared.pid)).unwrap(), "x) R 1 1 1\n");
+        assert_eq!(desk.identify(&caller).unwrap().pid, Some(prepared.pid));
+    }
+}
+
+#[test]
 fn a_descendant_in_a_session_of_its_own_is_known_by_its_cgroup_alone() {
     for mode in modes() {
         let mut desk = Desk::open(mode);
@@ -329,7 +394,8 @@ fn a_port_that_changed_hands_lends_no_identity() {
     for mode in modes() {
         for observed_before_reset in [true, false] {
             let mut desk = Desk::open(mode);
-            let stranger = connect_from(0, desk.listener.local_addr().unwrap()).unwrap();
+            let stranger =
+                connect_from(SocketAddr::from(([127, 0, 0, 1], 0)), desk.listener.local_addr().unwrap()).unwrap();
             let port = stranger.local_addr().unwrap().port().to_string();
             let (stream, _) = desk.listener.accept().unwrap();
             let early = observed_before_reset.then(|| (desk.observe)(&stream).unwrap());

@@ -157,9 +157,13 @@ fn a_program_starts_with_a_clean_slate() {
         let signals = rig.run(&["/bin/grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"]).text();
         assert_eq!(signals.lines().count(), 2);
         assert!(signals.lines().all(|line| line.ends_with("\t0000000000000000")), "{signals}");
-        let spawned = rig.prepare(&shell("cut -d' ' -f5,6 /proc/$$/stat; true"));
+        // Nothing of our own environment, of which Cargo makes sure that there is some.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        assert_eq!(rig.run(&["/usr/bin/env"]).text(), "PATH=/usr/bin:/bin\n");
+        let spawned = rig.prepare(&shell("cut -d' ' -f5,6,7 /proc/$$/stat; true"));
         rig.release(spawned.spawn);
-        assert_eq!(rig.finish(spawned.spawn).text(), format!("{0} {0}\n", spawned.pid), "own group and session");
+        let own = format!("{0} {0} 0\n", spawned.pid);
+        assert_eq!(rig.finish(spawned.spawn).text(), own, "own group and session, no terminal");
         let mut elsewhere = request(0, &["/bin/pwd"]);
         elsewhere.working_directory = Some("/proc/1".to_owned());
         assert_eq!(rig.run_request(elsewhere).text(), "/proc/1\n");
