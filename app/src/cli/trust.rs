@@ -61,11 +61,12 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
 /// A number is a process; a file of such a name is reached as `./NUMBER`.
 fn program(target: &str) -> Result<Program, Failure> {
     match target.parse() {
-        Ok(pid) => Program::of_process(pid).map_err(|error| match error.kind() {
-            ErrorKind::PermissionDenied => Failure::failed(format!(
-                "process {pid} may not be looked at: {error}. Ask as root, on the machine itself, or about the program's file."
-            )),
-            _ => Failure::not_found(format!("process {pid}: {error}.")),
+        Ok(pid) => Program::of_process(pid).map_err(|error| {
+            if error.kind() == ErrorKind::PermissionDenied {
+                let fix = "Ask as root, on the machine itself, or about the program's file.";
+                return Failure::failed(format!("process {pid} may not be looked at: {error}. {fix}"));
+            }
+            Failure::not_found(format!("process {pid}: {error}."))
         }),
         Err(_) => sign::open(target.as_ref()),
     }
