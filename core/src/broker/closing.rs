@@ -274,9 +274,7 @@ impl Broker {
         if lost > 0 {
             effects.push(BrokerEffect::from(self.dropped(session.grant.subject.clone(), lost, false)));
         }
-        // In a stop the others go too.
-        let shared = if self.stop == Stop::Running { session.take_shared() } else { Vec::new() };
-        for delivery in shared {
+        for delivery in session.take_shared() {
             self.share_again(now, delivery, effects);
         }
     }

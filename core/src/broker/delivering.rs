@@ -8,7 +8,7 @@ use super::effect::{BrokerEffect, BrokerEffects};
 use super::message::{Delivery, Message, QoS};
 use super::packet::{Outgoing, ReasonCode, Step, Version};
 use super::session::{Next, Queued, Session, SessionId};
-use super::{Broker, FIRST_COME_BYTES, QUEUED_BYTES};
+use super::{Broker, FIRST_COME_BYTES, QUEUED_BYTES, Stop};
 use crate::acl::{Action, Grant, Subject};
 use crate::event::BrokerReport;
 use crate::time::Monotonic;
@@ -45,8 +45,12 @@ impl Broker {
         let Some(share) = delivery.share.clone() else {
             return;
         };
-        let Some((receiver, options)) = self.subscriptions.next_member(&share, |id| is_ready(sessions, id, limit))
-        else {
+        // In a stop the others go too, but for sessions that outlive it.
+        let is_stopping = self.stop != Stop::Running;
+        let stays = |id| sessions.get(&id).is_some_and(Session::is_durable);
+        let is_preferred = |id| if is_stopping { stays(id) } else { is_ready(sessions, id, limit) };
+        let next = self.subscriptions.next_member(&share, is_preferred);
+        let Some((receiver, options)) = next.filter(|(receiver, _)| !is_stopping || stays(*receiver)) else {
             return;
         };
         delivery.qos = delivery.message.qos.min(options.qos);

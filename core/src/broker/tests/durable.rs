@@ -378,3 +378,21 @@ fn a_stop_keeps_the_wills_of_who_was_still_there() {
     let kept: Vec<_> = story.disk.stored.retained.iter().map(|message| message.payload.to_vec()).collect();
     assert_eq!(kept, vec![b"offline".to_vec(), b"offline".to_vec()], "the next start says nobody is online");
 }
+
+#[test]
+fn what_a_member_of_a_group_leaves_at_the_stop_waits_for_one_that_outlives_it() {
+    let mut story = quiet();
+    story.admit(1, grant(1, &["#"], &[]), None).admit_with(2, plugin(2, &[], &["a"]), staying);
+    story.subscribe(2, &["$share/g/a"]);
+    story.lose(2);
+    for job in 3..=4 {
+        story.admit(job, grant(job, &[], &["a"]), None);
+        story.subscribe(job, &["$share/g/a"]);
+    }
+    story.publish(1, publication("a", "x", ONE));
+    assert_eq!(story.sent().len(), 1, "a member that is connected comes first");
+    story.order(BrokerOrder::Stop);
+    assert_eq!(story.payloads(), Vec::<String>::new(), "the other one goes too");
+    story.lose(1).lose(3).lose(4);
+    assert_eq!(story.disk.stored.waiting.len(), 1);
+}
