@@ -35,8 +35,6 @@ mod requests_jobs;
 mod requests_settings;
 mod runs;
 mod taken;
-#[cfg(test)]
-mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
