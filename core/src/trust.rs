@@ -64,8 +64,8 @@ pub struct ProcessFacts {
     pub alive: bool,
 }
 
-/// Everything gathered about the other end of a connection for one decision, in this order of time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Everything gathered about the other end of a connection for one decision, in this order of time. The default leads to nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PeerFacts {
     /// When the connection was accepted; `None` where the kernel knew no such socket.
     pub at_accept: Option<SocketFacts>,

@@ -25,7 +25,8 @@ use castellan_core::broker::{
 use castellan_core::effect::{BrokerOrder, ConnectVerdict};
 use castellan_core::id::ConnectionId;
 use castellan_core::time::{Monotonic, Now, WallTime};
-use castellan_proptests::brokers::{self, Lists, nobody};
+use castellan_core::trust::PeerFacts;
+use castellan_proptests::brokers::{self, Lists};
 use cpu_time::CpuTime;
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -71,7 +72,12 @@ impl World {
         let mut grant = brokers::grant(1, &Lists { publish: all(), subscribe: all(), primary: None }, false);
         grant.subject.client_id = format!("client_{}", self.clients);
         let connect = Box::new(Connect::plain(Version::V311, grant.subject.client_id.clone()));
-        self.tell(BrokerEvent::ConnectReceived { connection, connect, peer: Box::new(nobody()), certificate: None });
+        self.tell(BrokerEvent::ConnectReceived {
+            connection,
+            connect,
+            peer: Box::new(PeerFacts::default()),
+            certificate: None,
+        });
         let verdict = ConnectVerdict::Accept(Arc::new(grant));
         self.tell(BrokerEvent::Ordered(BrokerOrder::AnswerConnect { connection, verdict }));
         connection

@@ -12,7 +12,6 @@ use castellan_core::broker::packet::{
 };
 use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
 use castellan_core::id::{Component, ConnectionId, PluginId, SpawnId};
-use castellan_core::trust::PeerFacts;
 use castellan_core::why::Explanation;
 use proptest::collection::vec;
 use proptest::option;
@@ -233,7 +232,8 @@ impl Script {
                     ..Connect::plain(version, format!("client-{client}"))
                 };
                 let (connection, connect) = (ConnectionId(self.connections), Box::new(connect));
-                BrokerEvent::ConnectReceived { connection, connect, peer: Box::new(nobody()), certificate: None }
+                let peer = Box::default();
+                BrokerEvent::ConnectReceived { connection, connect, peer, certificate: None }
             }
             Step::Accept { connection, component, lists, withheld } => {
                 let verdict = ConnectVerdict::Accept(Arc::new(grant(*component, lists, *withheld)));
@@ -321,16 +321,4 @@ impl Script {
 /// The number that a payload carries.
 pub fn number(payload: &[u8]) -> u64 {
     payload.try_into().map_or(0, u64::from_le_bytes)
-}
-
-/// Facts about a peer that lead to nobody.
-pub fn nobody() -> PeerFacts {
-    PeerFacts {
-        at_accept: None,
-        claimed_pid: None,
-        claimed: None,
-        holder: None,
-        at_decision: None,
-        own_end_established: false,
-    }
 }

@@ -24,7 +24,8 @@ use castellan_core::broker::{Broker, BrokerEffect, BrokerEvent, BrokerSettings};
 use castellan_core::effect::{BrokerOrder, ConnectVerdict};
 use castellan_core::id::ConnectionId;
 use castellan_core::time::{Monotonic, Now, WallTime};
-use castellan_proptests::brokers::{self, Lists, level, nobody, number};
+use castellan_core::trust::PeerFacts;
+use castellan_proptests::brokers::{self, Lists, level, number};
 use castellan_proptests::laws::config;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -212,7 +213,7 @@ impl World {
             ..Connect::plain(Version::V5, grant.subject.client_id.clone())
         };
         self.peers[which].connection = Some(connection);
-        let (connect, peer) = (Box::new(connect), Box::new(nobody()));
+        let (connect, peer) = (Box::new(connect), Box::new(PeerFacts::default()));
         self.tell(BrokerEvent::ConnectReceived { connection, connect, peer, certificate: None });
         let verdict = ConnectVerdict::Accept(Arc::new(grant));
         self.tell(BrokerEvent::Ordered(BrokerOrder::AnswerConnect { connection, verdict }));

@@ -132,14 +132,7 @@ impl Stranger {
     }
 
     fn connect(&mut self, connection: ConnectionId, connect: Connect) {
-        let peer = Box::new(PeerFacts {
-            at_accept: None,
-            claimed_pid: None,
-            claimed: None,
-            holder: None,
-            at_decision: None,
-            own_end_established: true,
-        });
+        let peer = Box::new(PeerFacts { own_end_established: true, ..PeerFacts::default() });
         self.drive(BrokerEvent::ConnectReceived { connection, connect: Box::new(connect), peer, certificate: None });
     }
 

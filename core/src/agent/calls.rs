@@ -49,7 +49,8 @@ impl Agent {
         let request = ApiRequest {
             id,
             listener: Listener::Https,
-            peer: nobody(),
+            // There is no connection and hence no peer; who asks is known without one.
+            peer: PeerFacts::default(),
             certificate: None,
             method: call.method.clone(),
             target: call.target.clone(),
@@ -80,17 +81,5 @@ impl Agent {
             }
         }
         any
-    }
-}
-
-/// There is no connection and hence no peer; who asks is known without one.
-const fn nobody() -> PeerFacts {
-    PeerFacts {
-        at_accept: None,
-        claimed_pid: None,
-        claimed: None,
-        holder: None,
-        at_decision: None,
-        own_end_established: false,
     }
 }

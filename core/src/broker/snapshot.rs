@@ -84,6 +84,7 @@ fn stored_message(now: Now, message: &Message) -> StoredMessage {
         qos: message.qos,
         retain: message.retain,
         expires_at: message.expires_at.map(|end| on_the_wall(now, end)),
+        expires_in_millis: message.expires_at.map(|end| end.millis_since(now.monotonic)),
         properties: message.properties.clone(),
     }
 }
@@ -100,9 +101,10 @@ fn stored_delivery(now: Now, delivery: &Delivery) -> StoredDelivery {
 
 /// A stored message as the broker has it.
 pub(super) fn message(now: Now, stored: StoredMessage) -> Result<Message, InvalidTopic> {
-    let StoredMessage { topic, payload, qos, retain, expires_at, properties } = stored;
+    let StoredMessage { topic, payload, qos, retain, expires_at, expires_in_millis, properties } = stored;
     let topic = TopicName::parse(&topic)?;
-    let expires_at = expires_at.map(|end| now.monotonic.plus_millis(millis_left(now, end)));
+    let left = |end| millis_left(now, end).min(expires_in_millis.unwrap_or(u64::MAX));
+    let expires_at = expires_at.map(|end| now.monotonic.plus_millis(left(end)));
     Ok(Message { topic, payload, qos, retain, expires_at, properties })
 }
 

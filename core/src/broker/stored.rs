@@ -103,6 +103,8 @@ pub struct StoredMessage {
     pub retain: bool,
     /// When it stops being worth delivering, milliseconds since 1970.
     pub expires_at: Option<WallTime>,
+    /// What was left until then when it was stored, ms: a clock that is set back makes nothing live longer.
+    pub expires_in_millis: Option<u64>,
     /// MQTT 5.0 properties.
     pub properties: Option<Box<Properties>>,
 }

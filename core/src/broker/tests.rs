@@ -151,14 +151,7 @@ impl Story {
     }
 
     fn ask_with(&mut self, number: u64, connect: Connect) -> &mut Self {
-        let peer = Box::new(PeerFacts {
-            at_accept: None,
-            claimed_pid: None,
-            claimed: None,
-            holder: None,
-            at_decision: None,
-            own_end_established: true,
-        });
+        let peer = Box::new(PeerFacts { own_end_established: true, ..PeerFacts::default() });
         let connect = Box::new(connect);
         let connection = ConnectionId(number);
         self.tell(BrokerEvent::ConnectReceived { connection, connect, peer, certificate: None })

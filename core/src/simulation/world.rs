@@ -158,14 +158,7 @@ impl World {
         self.tell(Event::Api(ApiRequest {
             id,
             listener: Listener::Https,
-            peer: PeerFacts {
-                at_accept: None,
-                claimed_pid: None,
-                claimed: None,
-                holder: None,
-                at_decision: None,
-                own_end_established: true,
-            },
+            peer: PeerFacts { own_end_established: true, ..PeerFacts::default() },
             certificate: Some(CertificateFacts { sha256: ADMINISTRATOR.to_string() }),
             method: method.to_string(),
             target: target.to_string(),

@@ -27,6 +27,7 @@ fn message(topic: &str, payload: &[u8]) -> StoredMessage {
         qos: QoS::ExactlyOnce,
         retain: true,
         expires_at: Some(WallTime::from_millis(5)),
+        expires_in_millis: Some(4),
         properties: Some(Box::new(properties)),
     }
 }

@@ -198,14 +198,7 @@ fn observe(asked: &Arc<AtomicUsize>, leaving: Sender<()>) -> Observe {
         Ok(Box::new(move |claim| {
             assert!(!leaving.0.is_closed());
             asked.fetch_add(1, Ordering::SeqCst);
-            PeerFacts {
-                at_accept: None,
-                claimed_pid: claim.pid,
-                claimed: None,
-                holder: None,
-                at_decision: None,
-                own_end_established: true,
-            }
+            PeerFacts { claimed_pid: claim.pid, own_end_established: true, ..PeerFacts::default() }
         }))
     })
 }

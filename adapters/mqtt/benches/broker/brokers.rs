@@ -147,12 +147,9 @@ pub(crate) fn serve(arguments: &[String]) {
         settings: BrokerSettings { max_queued_messages: 100_000, ..BrokerSettings::default() },
         observe: Arc::new(|_| {
             let witness: Witness = Box::new(|claim| PeerFacts {
-                at_accept: None,
                 claimed_pid: claim.pid,
-                claimed: None,
-                holder: None,
-                at_decision: None,
                 own_end_established: true,
+                ..PeerFacts::default()
             });
             Ok(witness)
         }),

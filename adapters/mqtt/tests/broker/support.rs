@@ -149,14 +149,8 @@ pub(crate) fn filters(list: &[&str]) -> FilterSet {
 fn observe() -> Observe {
     Arc::new(|stream| {
         assert!(stream.peer_addr()?.ip().is_loopback());
-        let witness: Witness = Box::new(|claim| PeerFacts {
-            at_accept: None,
-            claimed_pid: claim.pid,
-            claimed: None,
-            holder: None,
-            at_decision: None,
-            own_end_established: true,
-        });
+        let witness: Witness =
+            Box::new(|claim| PeerFacts { claimed_pid: claim.pid, own_end_established: true, ..PeerFacts::default() });
         Ok(witness)
     })
 }

@@ -7,14 +7,7 @@ use crate::id::RequestId;
 const ENDPOINTS: Endpoints = Endpoints { http: 80, https: 443, mqtt: 8883 };
 
 fn request(listener: Listener, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> ApiRequest {
-    let peer = PeerFacts {
-        at_accept: None,
-        claimed_pid: None,
-        claimed: None,
-        holder: None,
-        at_decision: None,
-        own_end_established: true,
-    };
+    let peer = PeerFacts { own_end_established: true, ..PeerFacts::default() };
     ApiRequest {
         id: RequestId(1),
         listener,

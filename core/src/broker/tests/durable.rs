@@ -232,8 +232,14 @@ fn time_goes_on_while_the_agent_does_not_run() {
 fn a_clock_that_was_set_back_keeps_nothing_longer() {
     let mut story = pair();
     story.pass(10_000_000).lose(2);
+    let short = |publication: Publication| Publication { expiry_seconds: Some(10), ..publication };
+    story.publish(1, short(publication("a/1", "x", ONE))).publish(1, short(retained("a/1", "x", ONE)));
     story.now = 1000;
-    story.restart(0).pass(u64::from(HOUR) * 1000).pass(SAVE_DELAY_MILLIS);
+    story.restart(0).pass(10_000).admit(4, grant(4, &[], &["#"]), None).subscribe(4, &["#"]);
+    assert_eq!(story.payloads(), Vec::<String>::new());
+    story.admit_with(3, plugin(3, &[], &["a/#"]), staying);
+    assert_eq!(story.payloads(), Vec::<String>::new());
+    story.lose(3).pass(u64::from(HOUR) * 1000).pass(SAVE_DELAY_MILLIS);
     assert_eq!(story.disk.stored.sessions, vec![]);
 }
 
