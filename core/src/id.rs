@@ -139,6 +139,11 @@ counted_id! {
     /// One started process tree: a task of a run, or an instance of a plugin.
     SpawnId
 }
+impl SpawnId {
+    /// No process tree: the agent counts them from 1.
+    pub const NONE: Self = Self(0);
+}
+
 counted_id! {
     /// One connection to the broker.
     ConnectionId

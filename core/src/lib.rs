@@ -19,6 +19,7 @@ pub mod broker;
 pub mod config;
 pub mod effect;
 pub mod event;
+mod hexadecimal;
 pub mod id;
 pub mod job;
 pub mod json;
@@ -36,3 +37,5 @@ pub mod time;
 pub mod trust;
 mod turn;
 pub mod why;
+
+pub use hexadecimal::hexadecimal;

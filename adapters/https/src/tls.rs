@@ -1,8 +1,8 @@
 //! TLS settings of all listeners (security.md section 6, "TLS", "client certificates", "resumption identity").
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
+use castellan_core::hexadecimal;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -42,12 +42,5 @@ pub fn tls_config(
 
 /// Lower-case hex SHA-256 of a whole DER certificate, as [`castellan_core::api::CertificateFacts`] carries it.
 pub fn certificate_sha256(certificate: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
-    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        if write!(text, "{byte:02x}").is_err() {
-            text.clear();
-        }
-        text
-    })
+    hexadecimal(ring::digest::digest(&ring::digest::SHA256, certificate).as_ref())
 }

@@ -1,11 +1,11 @@
 //! `castellan topics watch`: what goes over the broker, shown to an administrator. Whoever publishes chooses topic and payload, so
 //! nothing of either reaches the terminal as it came.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use castellan_core::acl::topic::TopicFilter;
+use castellan_core::hexadecimal;
 use castellan_core::log_message::escape;
 use castellan_core::time::WallTime;
 use castellan_mqtt::client::{ClientError, Received};
@@ -123,16 +123,6 @@ fn object(time: WallTime, message: &Received) -> String {
     let object =
         json!({ "time": time, "topic": message.topic, "qos": message.qos, "retain": message.retain, name: payload });
     escape(&object.to_string())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        if write!(text, "{byte:02x}").is_err() {
-            text.clear();
-        }
-        text
-    })
 }
 
 #[cfg(test)]

@@ -60,8 +60,7 @@ impl Agent {
             let reason = ConnectRefusal::ClientIdentifierNotValid;
             return refused(reason, client_id, Some(&component), Some(pid), explanation);
         }
-        // No tree of the registry: the agent starts to number them with 1.
-        let subject = Subject { component, run: None, spawn: SpawnId(0), pid, client_id: String::from(client_id) };
+        let subject = Subject { component, run: None, spawn: SpawnId::NONE, pid, client_id: String::from(client_id) };
         let readable = READABLE.into_iter().filter_map(|filter| TopicFilter::parse(filter).ok());
         let subscribe = readable.collect::<Vec<_>>().into();
         Ok(Grant { subject, publish: FilterSet::default(), subscribe, primary: None, withheld: None })

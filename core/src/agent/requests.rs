@@ -32,7 +32,7 @@ pub(super) struct Caller {
 impl Caller {
     /// The Http task of a run: never more than the Plugin tier, whatever the settings say of the agent's own user.
     pub(super) fn http_task(component: &Component, run: RunId) -> Self {
-        let identity = Identity { spawn: SpawnId(0), component: component.clone(), run: Some(run), pid: None };
+        let identity = Identity { spawn: SpawnId::NONE, component: component.clone(), run: Some(run), pid: None };
         let why = Explanation::new(
             format!("The caller is an Http task of {component}."),
             "It acts in the name of its job, never as an administrator.",

@@ -135,14 +135,15 @@ impl Broker {
         });
         let visible = self.settings.visible_denials && connect.version == Version::V5;
         let note = denied_will.as_ref().filter(|_| visible).map(|denial| reason_string(&denial.explanation));
-        let expiry_seconds = connect.session_expiry_seconds.min(longest_session(&grant));
+        let asked_seconds = connect.session_expiry_seconds;
+        connect.session_expiry_seconds = asked_seconds.min(longest_session(&grant));
         let primary = grant.primary.clone();
         let subject = grant.subject.clone();
         self.connections.insert(connection, session);
         self.link(now, session, connection, &connect, grant, will.filter(|_| denied_will.is_none()));
         let acknowledgement = ConnectAck {
             session_present,
-            session_expiry_seconds: (expiry_seconds != connect.session_expiry_seconds).then_some(expiry_seconds),
+            session_expiry_seconds: Some(connect.session_expiry_seconds).filter(|granted| *granted != asked_seconds),
             receive_maximum: RECEIVE_MAXIMUM,
             topic_alias_maximum: TOPIC_ALIASES,
             maximum_packet_bytes: self.settings.max_packet_bytes,
@@ -177,10 +178,12 @@ impl Broker {
             self.timers.set(Timer::KeepAlive(id), now.plus_millis(patience));
         }
         session.version = connect.version;
-        session.expiry_seconds = connect.session_expiry_seconds.min(longest_session(&grant));
+        session.expiry_seconds = connect.session_expiry_seconds;
         session.grant = grant;
-        session.counted(&mut self.ledger, |session| session.replace_will(will));
-        session.counted(&mut self.ledger, Session::purge);
+        session.counted(&mut self.ledger, |session| {
+            session.replace_will(will);
+            session.purge();
+        });
         session.link = Some(link);
         self.timers.clear(Timer::Will(id));
         self.timers.clear(Timer::Expiry(id));

@@ -24,8 +24,6 @@ use crate::limits::FILTER_LEVELS;
 use crate::time::{Monotonic, Now};
 use crate::why::Explanation;
 
-/// No process tree: the registry counts from 1.
-const NO_SPAWN: SpawnId = SpawnId(0);
 impl Broker {
     /// A broker that goes on where the last one stopped, and what of its state cannot be taken up.
     pub fn restore(settings: BrokerSettings, now: Now, stored: Stored) -> (Self, BrokerEffects) {
@@ -130,7 +128,7 @@ impl Broker {
 /// The permissions of a session whose plugin has no process yet: nothing is delivered before there is one, with its own.
 fn nobody_yet(plugin: PluginId, client_id: &str) -> Grant {
     let component = Component::Plugin(plugin);
-    let subject = Subject { component, run: None, spawn: NO_SPAWN, pid: 0, client_id: client_id.to_string() };
+    let subject = Subject { component, run: None, spawn: SpawnId::NONE, pid: 0, client_id: client_id.to_string() };
     let nothing = FilterSet::default;
     Grant { subject, publish: nothing(), subscribe: nothing(), primary: None, withheld: None }
 }

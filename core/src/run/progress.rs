@@ -82,7 +82,7 @@ impl Run {
 
     /// Carries a task out; `None` where its process or answer has to be waited for.
     fn execute(&mut self, index: usize, task: &Task, turn: &mut Turn<'_>) -> Option<Next> {
-        let live = Live::new(SpawnId(0), index, turn.now.monotonic, task.timeout_seconds);
+        let live = Live::new(SpawnId::NONE, index, turn.now.monotonic, task.timeout_seconds);
         self.record_mut().tasks.push(Arc::new(TaskRecord::starting(&task.id)));
         if let Some(request) = &task.http {
             return self.call(live, task, request, turn);

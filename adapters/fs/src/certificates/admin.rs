@@ -5,8 +5,8 @@
 //! A client certificate that is not on the list stays as it is: a restart does not undo a revocation.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
+use castellan_core::hexadecimal;
 use castellan_core::time::WallTime;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;
@@ -244,12 +244,5 @@ fn issue(
 }
 
 fn sha256(certificate: &CertificateDer<'_>) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
-    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        if write!(text, "{byte:02x}").is_err() {
-            text.clear();
-        }
-        text
-    })
+    hexadecimal(ring::digest::digest(&ring::digest::SHA256, certificate).as_ref())
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use castellan_core::hexadecimal;
 use castellan_core::time::WallTime;
 use castellan_core::trust::signature::{
     AttributeFacts, CertificateFacts, DigestAlgorithm, Evidence, SIGNERS, SignaturePolicy, SignedDataFacts, SignerFacts,
@@ -151,10 +152,6 @@ pub(super) fn facts_of(certificate: &Certificate) -> Result<CertificateFacts, St
 fn instant(time: Time) -> WallTime {
     let millis = i64::try_from(time.to_unix_duration().as_millis());
     WallTime::from_millis(millis.unwrap_or(i64::MAX))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn attributes(found: &SignedAttributes) -> AttributeFacts {
