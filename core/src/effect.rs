@@ -12,6 +12,7 @@ use crate::job::url::HttpUrl;
 use crate::log_message::LogRecord;
 use crate::run::history::RunRecord;
 use crate::schedule::past::Note;
+use crate::trust::PeerFacts;
 use crate::why::Explanation;
 
 /// The orders of one `handle`, in the order they must be performed.
@@ -34,6 +35,8 @@ pub enum LostOrder {
     Discard(SpawnId),
     /// `Inspect`.
     Inspect(TicketId),
+    /// `Examine`.
+    Examine(TicketId),
     /// `PersistRun`, with the run's id as it stands in the record.
     PersistRun(TicketId, String),
     /// `ReadRuns`.
@@ -65,6 +68,7 @@ impl LostOrder {
                 ProcessOrder::Collect { spawn } => Self::Collect(*spawn),
                 ProcessOrder::Discard { spawn } => Self::Discard(*spawn),
                 ProcessOrder::Inspect { ticket, .. } => Self::Inspect(*ticket),
+                ProcessOrder::Examine { ticket, .. } => Self::Examine(*ticket),
             },
             Effect::Store(order) => match order {
                 StoreOrder::PersistRun { ticket, record } => Self::PersistRun(*ticket, record.run_id.clone()),
@@ -153,6 +157,17 @@ pub enum ProcessOrder {
         ticket: TicketId,
         /// What to look for, one answer each.
         queries: Vec<ProgramQuery>,
+    },
+    /// Look at the program at the other end of a connection, which the agent did not start. Answered by `Examined`.
+    Examine {
+        /// The number of the question.
+        ticket: TicketId,
+        /// What is known of the connection; the claimed process is examined, else the one that holds the socket.
+        peer: PeerFacts,
+        /// Paths of which it is asked whether they lead to the image.
+        paths: Vec<String>,
+        /// `AlternativeSignatures`: only for these is the image hashed.
+        signers: Vec<String>,
     },
 }
 

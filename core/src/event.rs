@@ -12,7 +12,7 @@ use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
 use crate::run::history::{JobPast, RunRecord};
-use crate::trust::PeerFacts;
+use crate::trust::{Examination, PeerFacts};
 use crate::why::Explanation;
 
 /// Something that happened.
@@ -152,6 +152,13 @@ pub enum ProcessReport {
         ticket: TicketId,
         /// The findings.
         executables: Vec<ExecutableFacts>,
+    },
+    /// Answers `Examine`.
+    Examined {
+        /// Which question.
+        ticket: TicketId,
+        /// The findings.
+        found: Box<Examination>,
     },
 }
 

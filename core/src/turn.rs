@@ -171,7 +171,7 @@ impl Turn<'_> {
             correlation_id: String::new(),
             context: String::new(),
             client_id: denial.client_id.clone(),
-            pid: denial.pid,
+            pid: denial.peer.pid,
             component: denial.component.clone().unwrap_or_else(|| "agent".to_string()),
         });
     }

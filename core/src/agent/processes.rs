@@ -81,6 +81,7 @@ impl Agent {
                 None => self.unowned(now, spawn, "was discarded", effects),
             },
             ProcessReport::Inspected { ticket, executables } => self.on_inspected(now, ticket, &executables, effects),
+            ProcessReport::Examined { ticket, found } => self.on_examined(now, ticket, &found, effects),
         }
     }
 

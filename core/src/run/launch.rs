@@ -91,12 +91,20 @@ pub(crate) fn query(task: &Task, surroundings: &Surroundings) -> ProgramQuery {
 
 /// Where a command may be, best first: `executablePath`, then `Jobs/bin/{command}/{command}`, then the search path.
 fn candidates(task: &Task, surroundings: &Surroundings) -> Vec<String> {
-    if let Some(path) = &task.executable_path {
-        return Vec::from([path.clone()]);
+    let own = own_program(task, surroundings);
+    if task.executable_path.is_some() {
+        return Vec::from([own]);
     }
-    let own = format!("{}/Jobs/bin/{command}/{command}", surroundings.agent_root, command = task.command);
     let on_path = surroundings.search_path().map(|folder| format!("{folder}/{}", task.command));
     core::iter::once(own).chain(on_path).collect()
+}
+
+/// The file that is the task's own, if it is there: not one of the search path, which is everybody's.
+pub(crate) fn own_program(task: &Task, surroundings: &Surroundings) -> String {
+    match &task.executable_path {
+        Some(path) => path.clone(),
+        None => format!("{}/Jobs/bin/{command}/{command}", surroundings.agent_root, command = task.command),
+    }
 }
 
 /// The process to make for a task.

@@ -9,18 +9,23 @@ use super::Supervisor;
 use crate::effect::{ProgramQuery, SpawnRequest};
 use crate::id::{Component, SpawnId};
 use crate::job::substitution::substitute;
+use crate::surroundings::Surroundings;
 use crate::turn::Turn;
 
 impl Supervisor {
-    /// The process to make: a relative path is tried under the agent root, then under the plugin root.
-    pub(super) fn request(&self, spawn: SpawnId, turn: &Turn<'_>) -> Result<SpawnRequest, String> {
-        let surroundings = turn.surroundings;
+    /// Where the plugin's file may be: a relative path is tried under the agent root, then under the plugin root.
+    pub(crate) fn candidates(&self, surroundings: &Surroundings) -> Vec<String> {
         let path = &self.definition.executable_path;
-        let candidates = if path.starts_with('/') {
+        if path.starts_with('/') {
             Vec::from([path.clone()])
         } else {
             Vec::from([format!("{}/{path}", surroundings.agent_root), format!("{}/{path}", surroundings.plugin_root)])
-        };
+        }
+    }
+
+    /// The process to make.
+    pub(super) fn request(&self, spawn: SpawnId, turn: &Turn<'_>) -> Result<SpawnRequest, String> {
+        let surroundings = turn.surroundings;
         let lookup = |name: &str| match name.to_ascii_lowercase().as_str() {
             "keeperapibaseurl" => Some(surroundings.api_base_url()),
             "pluginroot" => Some(surroundings.plugin_root.clone()),
@@ -34,7 +39,7 @@ impl Supervisor {
         Ok(SpawnRequest {
             spawn,
             component: Component::Plugin(self.definition.id.clone()),
-            program: ProgramQuery { candidates, interpreters: Vec::new() },
+            program: ProgramQuery { candidates: self.candidates(surroundings), interpreters: Vec::new() },
             arguments,
             environment: surroundings.base_environment().into_iter().collect(),
             working_directory: None,
