@@ -12,6 +12,7 @@ use crate::job::url::HttpUrl;
 use crate::log_message::LogRecord;
 use crate::run::history::RunRecord;
 use crate::schedule::past::Note;
+use crate::time::WallTime;
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
 
@@ -168,6 +169,8 @@ pub enum ProcessOrder {
         paths: Vec<String>,
         /// `AlternativeSignatures`: only for these is the image hashed.
         signers: Vec<String>,
+        /// The time of the order.
+        at: WallTime,
     },
 }
 

@@ -29,10 +29,10 @@ use core::net::SocketAddr;
 
 use serde::Serialize;
 
-pub use identify::{Identity, Refusal, RefusalKind, own_process};
 pub(crate) use identify::same_socket;
+pub use identify::{Identity, Refusal, RefusalKind, own_process};
 pub use registry::{Entry, Registry};
-pub use stranger::{Budget, ExaminedProcess, Examination, Stranger};
+pub use stranger::{Budget, Examination, ExaminedProcess, Stranger};
 
 /// What the kernel says about one end of a TCP connection (`sock_diag`), at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -92,6 +92,11 @@ pub(crate) fn parse_cgroup(text: &str) -> Option<String> {
 
 /// Whether this socket is among the first [`DESCRIPTORS`] descriptors of a process.
 pub(crate) fn holds_socket(pid: u32, inode: u64) -> bool {
+    holds_socket_within(pid, inode, &mut { DESCRIPTORS })
+}
+
+/// The same, with so many descriptors left to look at in all.
+pub(crate) fn holds_socket_within(pid: u32, inode: u64, left: &mut usize) -> bool {
     let wanted = format!("socket:[{inode}]");
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // From the folder on, as the way to it costs more than the look.
@@ -102,7 +107,8 @@ pub(crate) fn holds_socket(pid: u32, inode: u64) -> bool {
         return false;
     };
     let named = entries.filter_map(Result::ok).filter(|entry| !entry.file_name().to_bytes().starts_with(b"."));
-    named.take(DESCRIPTORS).any(|entry| {
+    named.take(DESCRIPTORS.min(*left)).any(|entry| {
+        *left = left.saturating_sub(1);
         readlinkat(&folder, entry.file_name(), Vec::new()).is_ok_and(|link| link.to_bytes() == wanted.as_bytes())
     })
 }

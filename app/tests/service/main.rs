@@ -32,5 +32,6 @@ mod script;
 mod sigkill;
 mod sigterm;
 mod start;
+mod strangers;
 mod support;
 mod trust;

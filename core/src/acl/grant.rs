@@ -94,7 +94,8 @@ pub(crate) fn refusal(
         (Explanation::new(what, why, fix), None)
     } else if let (Component::Program(name), false) = (component, is_brokers_own(target)) {
         let why = format!("'{name}' is trusted by its signature alone: it publishes to KeeperLogger, and that is all.");
-        let fix = "Let the agent start it, as a task of a job (Jobs/) or as a plugin (Plugins/), with the topics it needs.";
+        let fix =
+            "Let the agent start it, as a task of a job (Jobs/) or as a plugin (Plugins/), with the topics it needs.";
         (Explanation::new(what, why, fix), None)
     } else if is_brokers_own(target) {
         let why = String::from("Topics below $SYS belong to the broker.");

@@ -96,10 +96,9 @@ impl Agent {
         let fix = match needed {
             Tier::Admin => {
                 "Use an admin client certificate: curl --cert state/admin/client.pem --key state/admin/client.key."
+                    .to_string()
             }
-            Tier::Plugin | Tier::Public => {
-                "Let the agent start the program, as a task of a job or as a plugin, or use an admin client certificate."
-            }
+            Tier::Plugin | Tier::Public => format!("{} Or use an admin client certificate.", caller.why.fix),
         };
         let what = format!("{} {} needs the {needed:?} tier.", request.method, target.path);
         let why = format!("The caller has the {:?} tier. {} {}", caller.tier, caller.why.what, caller.why.why);

@@ -111,8 +111,9 @@ impl Agent {
 
     /// Holds the client id against who the process is.
     pub(super) fn judge_process(&self, client_id: &str, identity: Identity) -> Result<Grant, Refused> {
-        let deny =
-            |reason, component, pid, explanation| refused(reason, client_id, component, Peer::process(pid), explanation);
+        let deny = |reason, component, pid, explanation| {
+            refused(reason, client_id, component, Peer::process(pid), explanation)
+        };
         let component = Some(&identity.component);
         let pid = match (identity.pid, client_id::claimed_pid(client_id)) {
             (Some(pid), Ok(_)) => pid,

@@ -21,13 +21,12 @@ use crate::api::route::Target;
 use crate::api::{ApiRequest, Tier};
 use crate::effect::{Effects, ProcessOrder};
 use crate::id::{Component, ConnectionId, SpawnId, TicketId};
+use crate::limits::EXAMINATIONS;
 use crate::run::own_program;
 use crate::time::{Monotonic, Now};
 use crate::trust::signature::SignaturePolicy;
 use crate::trust::{Budget, Examination, Identity, PeerFacts, Refusal, RefusalKind, Stranger, same_socket};
 
-/// Examinations that wait for their answer; the process port makes them one after the other.
-pub const EXAMINATIONS: usize = 16;
 /// Connections whose verdict is remembered.
 const KNOWN: usize = 256;
 /// So long a verdict holds for later requests on its connection; then the process is examined again.
@@ -99,7 +98,7 @@ impl Agent {
         caller: &Caller,
         needed: Tier,
         effects: &mut Effects,
-    ) -> Result<(), Option<Caller>> {
+    ) -> Result<(), Option<Box<Caller>>> {
         let Some(refusal) = caller.refusal.clone().filter(|_| needed == Tier::Plugin) else { return Err(None) };
         let claim = request.header(PID_HEADER).map(|text| client_id::pid(text).ok_or(text));
         let peer = PeerFacts { claimed_pid: claim.and_then(Result::ok), ..request.peer.clone() };
@@ -113,7 +112,7 @@ impl Agent {
                 self.examine(now, peer, Vec::new(), refusal, question, effects)
             }
         };
-        examined.map_err(|refusal| Some(Caller::new(Err(refusal), false, request)))
+        examined.map_err(|refusal| Some(Box::new(Caller::new(Err(refusal), false, request))))
     }
 
     fn examine(
@@ -137,7 +136,7 @@ impl Agent {
         let signers = self.desk.settings.alternative_signatures.clone();
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
-        turn.process(ProcessOrder::Examine { ticket, peer, paths, signers });
+        turn.process(ProcessOrder::Examine { ticket, peer, paths, signers, at: now.wall });
         self.expect_answer(ticket, Pending::Examination(question));
         Ok(())
     }
@@ -235,6 +234,10 @@ impl Agent {
             plugin.candidates(surroundings).into_iter().map(move |path| (component.clone(), path))
         });
         // A client id with two underscores is a task's; one with a single underscore a plugin's.
-        if client_id.matches('_').count() > 1 { of_job.chain(of_plugin).collect() } else { of_plugin.chain(of_job).collect() }
+        if client_id.matches('_').count() > 1 {
+            of_job.chain(of_plugin).collect()
+        } else {
+            of_plugin.chain(of_job).collect()
+        }
     }
 }

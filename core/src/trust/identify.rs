@@ -74,7 +74,12 @@ impl Registry {
                 START_IT,
             ));
         };
-        let refuse = |why| Err(Refusal { peer: Peer { pid: Some(holder.pid), ..Peer::of(facts) }, ..not_trusted(facts, why, START_IT) });
+        let refuse = |why| {
+            Err(Refusal {
+                peer: Peer { pid: Some(holder.pid), ..Peer::of(facts) },
+                ..not_trusted(facts, why, START_IT)
+            })
+        };
         let Some(entry) = self.owner_of_session(holder.session) else {
             return refuse(format!(
                 "Process {} (session {}) holds the connection, and the agent started no such process.",
@@ -108,7 +113,11 @@ pub fn own_process(facts: &PeerFacts) -> Result<u32, Refusal> {
         (None, _) => String::from("It claims no process id."),
     };
     let refusal = not_trusted(facts, why, OWN_PID);
-    Err(Refusal { kind: RefusalKind::ClaimedPidNotOwn, peer: Peer { pid: facts.claimed_pid, ..refusal.peer }, ..refusal })
+    Err(Refusal {
+        kind: RefusalKind::ClaimedPidNotOwn,
+        peer: Peer { pid: facts.claimed_pid, ..refusal.peer },
+        ..refusal
+    })
 }
 
 /// The peer's socket, if it is beyond doubt one and the same from accept to decision.

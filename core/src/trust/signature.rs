@@ -10,12 +10,14 @@
 //! | `File`, `Form` | the `.p7s`: bounded, strict DER, detached |
 //! | `Signer` | the pin; before anything that costs time |
 //! | `Validity`, `Usage`, `Algorithms`, `Attributes` | the signer's certificate and choices |
-//! | `Content`, `Signature` | the digest of the image, the signature over the signed attributes |
+//! | `Signature`, `Content` | the signature over the signed attributes; then the digest of the image, which costs most |
 //! | `User` | `AllowedNonAdminExecutables`, for processes of other users than root |
 //!
 //! The bytes of a `.p7s` are nobody's identity: some of its fields are not signed.
 
 mod facts;
+#[cfg(test)]
+pub(super) mod fixtures;
 mod interpreters;
 mod rules;
 #[cfg(test)]
@@ -87,10 +89,10 @@ pub enum Rule {
     Algorithms,
     /// The signed attributes have content type and digest exactly once.
     Attributes,
-    /// The signed digest is the image's.
-    Content,
     /// The signature is right.
     Signature,
+    /// The signed digest is the image's.
+    Content,
     /// The user may run it as trusted.
     User,
 }

@@ -62,8 +62,8 @@ impl Examination {
     /// # Errors
     /// [`Refusal`] names the first step that failed.
     pub fn judge(&self, policy: SignaturePolicy<'_>, now: WallTime) -> Result<Stranger, Refusal> {
-        let socket =
-            same_socket(&self.peer).map_err(|why| not_trusted(&self.peer, why, "Connect again and wait for the answer."))?;
+        let socket = same_socket(&self.peer)
+            .map_err(|why| not_trusted(&self.peer, why, "Connect again and wait for the answer."))?;
         let process = match &self.process {
             Ok(process) => process,
             Err(why) => return Err(not_trusted(&self.peer, why.clone(), IN_REACH)),
@@ -73,14 +73,21 @@ impl Examination {
         if !process.facts.holds_socket || !process.facts.alive {
             // What it runs is another's affair.
             let why = format!("Process {pid} does not hold this connection, or has ended.");
-            return Err(Refusal { peer: Peer { pid: Some(pid), ..Peer::of(&self.peer) }, ..not_trusted(&self.peer, why, OWN) });
+            return Err(Refusal {
+                peer: Peer { pid: Some(pid), ..Peer::of(&self.peer) },
+                ..not_trusted(&self.peer, why, OWN)
+            });
         }
         if socket.uid != uid || process.signature.uid != Some(uid) {
-            let why = format!("User {} opened the connection, but process {pid} that holds it runs as user {uid}.", socket.uid);
+            let why = format!(
+                "User {} opened the connection, but process {pid} that holds it runs as user {uid}.",
+                socket.uid
+            );
             return Err(refuse(why, "Open the connection as the user that the program runs as."));
         }
         if !process.is_in_our_user_namespace {
-            let why = format!("Process {pid} is in a user namespace of its own, where it may name any program as its own.");
+            let why =
+                format!("Process {pid} is in a user namespace of its own, where it may name any program as its own.");
             return Err(refuse(why, "Run it outside containers, or let the agent start it."));
         }
         let image = &process.signature.image.path;

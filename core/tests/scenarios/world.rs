@@ -108,6 +108,7 @@ pub fn peer(cgroup: u64, pid: u32) -> PeerFacts {
         holder: None,
         at_decision: Some(socket),
         own_end_established: true,
+        own_cookie: 2,
     }
 }
 
@@ -259,6 +260,10 @@ impl World {
             order @ ProcessOrder::Inspect { .. } => {
                 self.looks.push_back(order);
                 "inspect".into()
+            }
+            order @ ProcessOrder::Examine { .. } => {
+                self.looks.push_back(order);
+                "examine".into()
             }
         }
     }
@@ -478,6 +483,11 @@ impl World {
         self.ask(method, target, body, peer(1, 77), None)
     }
 
+    /// The same with further header fields.
+    pub fn stranger_with(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> RequestId {
+        self.ask_with(method, target, "", peer(1, 77), None, headers)
+    }
+
     fn ask(
         &mut self,
         method: &str,
@@ -486,8 +496,21 @@ impl World {
         peer: PeerFacts,
         certificate: Option<CertificateFacts>,
     ) -> RequestId {
+        self.ask_with(method, target, body, peer, certificate, &[])
+    }
+
+    fn ask_with(
+        &mut self,
+        method: &str,
+        target: &str,
+        body: &str,
+        peer: PeerFacts,
+        certificate: Option<CertificateFacts>,
+        more: &[(&str, &str)],
+    ) -> RequestId {
         let id = RequestId(self.asked.len() as u64 + 1);
-        let headers = vec![("host".into(), "127.0.0.1:443".into()), ("content-type".into(), "application/json".into())];
+        let usual = [("host", "127.0.0.1:443"), ("content-type", "application/json")];
+        let headers = usual.iter().chain(more).map(|(name, value)| ((*name).into(), (*value).into())).collect();
         self.tell(Event::Api(ApiRequest {
             id,
             listener: Listener::Https,

@@ -37,8 +37,8 @@ pub(super) const ALL: &[(Rule, Ask)] = &[
     (Rule::Usage, usage),
     (Rule::Algorithms, algorithms),
     (Rule::Attributes, attributes),
-    (Rule::Content, content),
     (Rule::Signature, signature),
+    (Rule::Content, content),
     (Rule::User, user),
 ];
 
