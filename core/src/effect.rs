@@ -163,6 +163,8 @@ pub struct ProgramQuery {
     pub candidates: Vec<String>,
     /// Where its interpreter may be; absolute, none where it needs no interpreter.
     pub interpreters: Vec<String>,
+    /// Folders that hold all that is named below them: no link may lead out of the innermost one.
+    pub roots: Vec<String>,
 }
 
 /// What a prepared process executes.

@@ -222,6 +222,10 @@ pub struct ExecutableFacts {
     pub opening: Opening,
     /// The file itself, or the folder above it, that somebody other than root and the agent's own user may change, with its mode.
     pub writable_by_others: Option<String>,
+    /// Where its links lead, if that is outside the root that it is named below.
+    pub leads_out: Option<String>,
+    /// The same about the program that its `#!` line names, where it has such a line.
+    pub hash_bang: Option<Box<Self>>,
     /// The same about the program that interprets it, where one was asked for.
     pub interpreter: Option<Box<Self>>,
 }

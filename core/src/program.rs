@@ -9,7 +9,8 @@
 //! | `Auto` | any other with the x bit | itself; the kernel says what is wrong with it |
 //! | any | any other | nothing: refused, with the fix |
 //!
-//! Script and interpreter alike must be safe: nobody but root and the agent's own user may change them, nor a folder above.
+//! Script and interpreter alike must be safe: nobody but root and the agent's own user may change them, nor a folder above. That
+//! holds for the interpreter of a `#!` line as well, and no link leads a plugin's file out of the root that it is named below.
 
 #[cfg(test)]
 mod tests;
@@ -123,7 +124,26 @@ pub(crate) fn by_file(facts: &ExecutableFacts) -> Result<(), Unfit> {
         let why = format!("'{path}' is not a regular file that may be executed; run chmod 755 on it.");
         return Err(Unfit { code: "binary-not-safe", why });
     }
-    safe(facts, "binary-not-safe")
+    safe(facts, "binary-not-safe")?;
+    if facts.opening == Opening::HashBang { by_first_line(facts) } else { Ok(()) }
+}
+
+/// Whether what the `#!` line of a script names may be executed.
+fn by_first_line(facts: &ExecutableFacts) -> Result<(), Unfit> {
+    let path = &facts.path;
+    let Some(named) = facts.hash_bang.as_deref().filter(|named| named.exists) else {
+        let named = facts.hash_bang.as_ref().map_or("", |named| &named.path);
+        let why = format!(
+            "the '#!' line of '{path}' names {named:?}, which is no file; install it, write an absolute path of less than 250 \
+             bytes, and end lines with a line feed alone."
+        );
+        return Err(Unfit { code: "interpreter-not-found", why });
+    };
+    by_file(named).map_err(|unfit| not_safe_for(path, unfit))
+}
+
+fn not_safe_for(script: &str, unfit: Unfit) -> Unfit {
+    Unfit { code: "interpreter-not-safe", why: format!("'{script}' needs an interpreter: {}", unfit.why) }
 }
 
 fn exists(facts: &ExecutableFacts) -> Result<(), Unfit> {
@@ -135,12 +155,18 @@ fn exists(facts: &ExecutableFacts) -> Result<(), Unfit> {
 }
 
 fn safe(facts: &ExecutableFacts, code: &'static str) -> Result<(), Unfit> {
-    let Some(place) = &facts.writable_by_others else { return Ok(()) };
-    let why = format!(
-        "'{}' is not safe to run: {place} may be changed by others than root and the agent's own user; \
-         run chmod go-w and chown on it.",
-        facts.path
-    );
+    let path = &facts.path;
+    let why = match (&facts.writable_by_others, &facts.leads_out) {
+        (Some(place), _) => format!(
+            "'{path}' is not safe to run: {place} may be changed by others than root and the agent's own user; \
+             run chmod go-w and chown on it."
+        ),
+        (None, Some(place)) => format!(
+            "'{path}' is a link out of its root, to '{place}'; put the file itself there, or name where it is by its \
+             absolute path."
+        ),
+        (None, None) => return Ok(()),
+    };
     Err(Unfit { code, why })
 }
 
@@ -173,10 +199,7 @@ fn interpreted(task: &Task, interpreter: Interpreter, facts: &ExecutableFacts) -
         );
         return Err(Unfit { code: "interpreter-not-found", why });
     }
-    by_file(program).map_err(|unfit| Unfit {
-        code: "interpreter-not-safe",
-        why: format!("'{path}' needs an interpreter: {}", unfit.why),
-    })?;
+    by_file(program).map_err(|unfit| not_safe_for(path, unfit))?;
     let arguments = interpreter.arguments();
     let shown = core::iter::once(&program.path).chain(&arguments).chain([path]).map(ToOwned::to_owned).collect();
     Ok(Fit { way: Way::Interpreted(arguments), shown })

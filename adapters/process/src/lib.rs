@@ -14,6 +14,7 @@ mod cgroup;
 mod containment;
 mod diag;
 mod executable;
+mod handover;
 mod launch;
 mod leftovers;
 mod observer;
@@ -277,7 +278,7 @@ impl Processes {
         }
         let shared = Arc::clone(&self.shared);
         let inspection = async move {
-            let look = move || queries.iter().map(executable::inspect).collect();
+            let look = move || queries.iter().map(|query| executable::inspect(query).facts()).collect();
             let executables = smol::unblock(look).await;
             shared.inspections.fetch_sub(1, Ordering::Relaxed);
             shared.report(ProcessReport::Inspected { ticket, executables }).await

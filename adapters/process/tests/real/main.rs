@@ -15,6 +15,7 @@
 mod identity;
 mod leftovers;
 mod lifetime;
+mod replaced;
 mod rig;
 mod scale;
 mod starting;

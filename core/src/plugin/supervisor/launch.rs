@@ -16,10 +16,11 @@ impl Supervisor {
     pub(super) fn request(&self, spawn: SpawnId, turn: &Turn<'_>) -> Result<SpawnRequest, String> {
         let surroundings = turn.surroundings;
         let path = &self.definition.executable_path;
+        let roots = Vec::from([surroundings.agent_root.clone(), surroundings.plugin_root.clone()]);
         let candidates = if path.starts_with('/') {
             Vec::from([path.clone()])
         } else {
-            Vec::from([format!("{}/{path}", surroundings.agent_root), format!("{}/{path}", surroundings.plugin_root)])
+            roots.iter().map(|root| format!("{root}/{path}")).collect()
         };
         let lookup = |name: &str| match name.to_ascii_lowercase().as_str() {
             "keeperapibaseurl" => Some(surroundings.api_base_url()),
@@ -34,7 +35,7 @@ impl Supervisor {
         Ok(SpawnRequest {
             spawn,
             component: Component::Plugin(self.definition.id.clone()),
-            program: ProgramQuery { candidates, interpreters: Vec::new() },
+            program: ProgramQuery { candidates, roots, interpreters: Vec::new() },
             arguments,
             environment: surroundings.base_environment().into_iter().collect(),
             working_directory: None,
