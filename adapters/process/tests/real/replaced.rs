@@ -10,6 +10,9 @@ use castellan_core::event::{ExitStatus, ProcessReport};
 
 use crate::rig::{Rig, modes, request};
 
+/// Somebody who has the file, another one, and a link to the first.
+type Interfere = fn(&Path, &Path, &Path);
+
 fn write(path: &Path, text: &str) {
     fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -39,7 +42,7 @@ fn a_program_that_is_replaced_before_its_start_runs_as_it_was_opened() {
     for mode in modes() {
         let rig = Rig::start(mode);
         let [tool, other, link] = ["tool", "other", "link"].map(|name| rig.folder.path().join(name));
-        let ways: [(&str, fn(&Path, &Path, &Path)); 3] = [
+        let ways: [(&str, Interfere); 3] = [
             ("renamed over", |tool, other, _| fs::rename(other, tool).unwrap()),
             ("deleted", |tool, _, _| fs::remove_file(tool).unwrap()),
             ("link turned", |_, other, link| {

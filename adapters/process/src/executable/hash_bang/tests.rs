@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_first_line_is_read_as_the_kernel_reads_it() {
     let long = format!("#!/bin/{}\n", "x".repeat(LOOKED_AT));
-    let table: [(&str, Option<(&str, Option<&str>)>); 13] = [
+    let table = [
         ("#!/bin/sh\necho", Some(("/bin/sh", None))),
         ("#!/bin/sh", Some(("/bin/sh", None))),
         ("#! \t/bin/sh \t\n", Some(("/bin/sh", None))),
@@ -18,7 +18,7 @@ fn a_first_line_is_read_as_the_kernel_reads_it() {
         ("#! \t \n", None),
         ("#!", None),
         ("#/bin/sh\n", None),
-        (&long, None),
+        (long.as_str(), None),
     ];
     for (text, expect) in table {
         let opening = &text.as_bytes()[..text.len().min(LOOKED_AT)];
