@@ -10,6 +10,7 @@ use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest, Way};
 use castellan_core::event::{ExitStatus, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
 
+use crate::passing::pass;
 use crate::rig::{Rig, launcher, lives, modes, request, shell};
 
 #[test]
@@ -79,21 +80,6 @@ fn launch_with(agent: impl FnOnce(UnixStream)) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
-/// Writes bytes, the first of them with the program beside it.
-fn hand_over(control: &mut UnixStream, bytes: &[u8], program: Option<&fs::File>) {
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut beside = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [program.map(std::os::fd::AsFd::as_fd)];
-    if let ([Some(program)], false) = (descriptors, bytes.is_empty()) {
-        assert!(beside.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(&program))));
-        let first = [std::io::IoSlice::new(bytes)];
-        assert_eq!(sendmsg(&*control, &first, &mut beside, SendFlags::empty()).unwrap(), bytes.len());
-    } else {
-        control.write_all(bytes).unwrap();
-    }
-}
-
 #[test]
 fn only_a_whole_order_with_its_go_byte_is_executed() {
     let json =
@@ -104,7 +90,10 @@ fn only_a_whole_order_with_its_go_byte_is_executed() {
     for end in [0, 1, 4, 20, frame.len()] {
         let cut = launch_with(|mut control| {
             control.read_exact(&mut [0]).unwrap();
-            hand_over(&mut control, &frame[..end], Some(&program));
+            match end {
+                0 => {}
+                _ => pass(&control, &frame[..end], &program),
+            }
         });
         assert_eq!(cut, (Some(125), String::new()), "cut at {end}");
     }
@@ -119,7 +108,10 @@ fn only_a_whole_order_with_its_go_byte_is_executed() {
         whole.push(last);
         let (code, output) = launch_with(|mut control| {
             control.read_exact(&mut [0]).unwrap();
-            hand_over(&mut control, &whole, with);
+            match with {
+                Some(program) => pass(&control, &whole, program),
+                None => control.write_all(&whole).unwrap(),
+            }
             control.read_to_end(&mut Vec::new()).unwrap();
         });
         assert_eq!((code, output.as_str()), expect, "go byte {last}");
