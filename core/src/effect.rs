@@ -181,6 +181,10 @@ pub struct ProgramQuery {
     pub candidates: Vec<String>,
     /// Where its interpreter may be; absolute, none where it needs no interpreter.
     pub interpreters: Vec<String>,
+    /// Folders that hold all that is named below them: no link may lead out of the innermost one.
+    pub roots: Vec<String>,
+    /// Signers of whom one has to have signed it; none where no signature is asked for.
+    pub signers: Vec<String>,
 }
 
 /// What a prepared process executes.

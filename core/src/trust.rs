@@ -56,7 +56,7 @@ pub struct SocketFacts {
 /// What is known about one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessFacts {
-    /// Process id.
+    /// Process id; where a client claims the number that it has in a process namespace of its own, and is the peer, that number.
     pub pid: u32,
     /// Session id: the process id of the session's leader.
     pub session: u32,

@@ -68,6 +68,7 @@ impl Desk {
             log_level: self.settings.log_level,
             plugin_settings: &self.plugin_settings,
             denied: &mut self.denied,
+            signers: self.settings.alternative_signatures.as_slice(),
         }
     }
 }
@@ -84,6 +85,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) plugin_settings: &'a BTreeMap<String, BTreeMap<String, String>>,
     /// What the agent itself refused somebody in this turn; it goes on record at its end.
     pub(crate) denied: &'a mut Vec<Denial>,
+    /// `AlternativeSignatures`.
+    pub(crate) signers: &'a [String],
 }
 
 impl Turn<'_> {

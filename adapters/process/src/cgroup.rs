@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -180,6 +180,14 @@ impl Cgroup {
 fn folder_path(entry: io::Result<fs::DirEntry>) -> Option<PathBuf> {
     let entry = entry.ok()?;
     entry.file_type().ok()?.is_dir().then(|| entry.path())
+}
+
+/// The processes in the cgroup of this id directly below a folder; none where there is no such cgroup any more.
+pub(crate) fn members(folder: &Path, id: u64) -> Vec<u32> {
+    // The listing has the ids, so that nothing needs to be looked at one by one; it is as long as the registry at most.
+    let mut entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let found = entries.find(|entry| entry.ino() == id);
+    found.and_then(|entry| procs(&entry.path()).ok()).unwrap_or_default()
 }
 
 fn procs(folder: &Path) -> io::Result<Vec<u32>> {

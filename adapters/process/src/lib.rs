@@ -15,6 +15,7 @@ mod containment;
 mod diag;
 mod examine;
 mod executable;
+mod handover;
 mod launch;
 mod leftovers;
 mod observer;
@@ -292,7 +293,7 @@ impl Processes {
         }
         let shared = Arc::clone(&self.shared);
         let inspection = async move {
-            let look = move || queries.iter().map(executable::inspect).collect();
+            let look = move || queries.iter().map(|query| executable::inspect(query).facts()).collect();
             let executables = smol::unblock(look).await;
             shared.inspections.fetch_sub(1, Ordering::Relaxed);
             shared.report(ProcessReport::Inspected { ticket, executables }).await

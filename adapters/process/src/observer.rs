@@ -12,9 +12,12 @@ use castellan_core::trust::{Claim, PeerFacts, ProcessFacts, SocketFacts, Witness
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
-use crate::cgroup::{Cgroup, Hierarchy};
+use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::diag::Diag;
 use crate::{procfs, signal};
+
+/// Processes of one tree that are asked for their inner numbers, 15 microseconds each; a larger tree claims outer numbers.
+const MEMBERS: usize = 256;
 
 /// The leaders of all trees that stand on their session; shared with what starts and ends them.
 pub(crate) type Leaders = Arc<Mutex<BTreeSet<u32>>>;
@@ -66,7 +69,7 @@ impl Observer {
     /// reversed addresses and known by its cookie, as a later connection of the same addresses would have another.
     fn gather(&self, accepted: &Accepted, claim: Claim) -> PeerFacts {
         let socket = accepted.at_accept.as_ref();
-        let claimed = claim.pid.zip(socket).and_then(|(pid, socket)| self.process(pid, socket, claim.certified));
+        let claimed = claim.pid.zip(socket).and_then(|(pid, socket)| self.claimed(pid, socket, claim.certified));
         let holder = match &claimed {
             Some(process) if process.holds_socket => None,
             Some(_) | None => socket.and_then(|socket| self.holder(socket)),
@@ -103,6 +106,27 @@ impl Observer {
                 None
             }
         }
+    }
+
+    /// Facts about the process that a client claims to be.
+    ///
+    /// A process in a process namespace of its own knows only its number there. So where the claim is not the number of a holder,
+    /// it may be the inner number of one in the very tree that the socket is from.
+    fn claimed(&self, claim: u32, socket: &SocketFacts, certified: bool) -> Option<ProcessFacts> {
+        let direct = self.process(claim, socket, certified);
+        if direct.as_ref().is_some_and(|process| process.holds_socket) {
+            return direct;
+        }
+        let members = match &self.scope {
+            Scope::Subtree { subtree, .. } => {
+                socket.cgroup.map(|cgroup| cgroup::members(subtree, cgroup)).unwrap_or_default()
+            }
+            Scope::Sessions(_) => self.holder(socket).map(|holder| holder.pid).into_iter().collect(),
+        };
+        let numbered = members.into_iter().take(MEMBERS).filter(|pid| procfs::inner_numbers(*pid).contains(&claim));
+        let mut holders =
+            numbered.filter_map(|pid| self.process(pid, socket, false)).filter(|process| process.holds_socket);
+        holders.next().map(|process| ProcessFacts { pid: claim, ..process }).or(direct)
     }
 
     /// Facts about a process; its descriptors are read only if it is one of ours or its client is certified.

@@ -3,10 +3,8 @@
 use std::fs;
 use std::io;
 
+use castellan_core::limits::DESCRIPTORS;
 use rustix::fs::{Dir, Mode, OFlags, readlinkat};
-
-/// Descriptors of one process that are looked at; a process with more cannot make a decision take longer.
-const DESCRIPTORS: usize = 1024;
 
 /// The fields of `/proc/PID/stat` that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +70,20 @@ pub(crate) fn all() -> io::Result<Vec<Stat>> {
 
 /// Effective user id.
 pub(crate) fn effective_uid(pid: u32) -> Option<u32> {
-    let bytes = fs::read(format!("/proc/{pid}/status")).ok()?;
+    status(pid, "Uid:").get(1).copied()
+}
+
+/// The numbers of a process in the process namespaces below ours, outermost first; none where it is in ours.
+pub(crate) fn inner_numbers(pid: u32) -> Vec<u32> {
+    status(pid, "NSpid:").into_iter().skip(1).collect()
+}
+
+/// The numbers behind this name in `/proc/PID/status`; none where there is no such process or line.
+fn status(pid: u32, name: &str) -> Vec<u32> {
+    let bytes = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    text.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?.parse().ok()
+    let numbers = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    numbers.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
 /// Path of the cgroup v2 of a process below the hierarchy's root, as `/proc/PID/cgroup` shows it.

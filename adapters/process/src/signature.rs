@@ -65,7 +65,12 @@ impl Program {
     /// There is no such file, or it cannot be read.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
-        Ok(Self { image: open(&path)?, path, is_deleted: false, process: None, digests: None })
+        Ok(Self::of_file(open(&path)?, path))
+    }
+
+    /// A file that is open already, with its path once links are followed.
+    pub(crate) const fn of_file(image: File, path: PathBuf) -> Self {
+        Self { image, path, is_deleted: false, process: None, digests: None }
     }
 
     /// Opens the image of a running process.

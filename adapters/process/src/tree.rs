@@ -21,16 +21,17 @@ use std::time::Duration;
 
 use async_io::{Async, Timer};
 use castellan_core::effect::{SpawnRequest, TreeSignal, Way};
-use castellan_core::event::{Captured, ExecutableFacts, ExitStatus, ProcessReport};
+use castellan_core::event::{Captured, ExitStatus, ProcessReport};
 use castellan_core::id::SpawnId;
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use smol::Task;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 
-use crate::Shared;
+use crate::executable::Inspection;
 use crate::place::Place;
 use crate::wire::COMPLAINT_BYTES;
+use crate::{Shared, handover};
 
 /// From the go byte to the program's own image; a program on a slow network file system may take a while.
 const EXEC_TIME: Duration = Duration::from_secs(30);
@@ -87,11 +88,11 @@ pub(crate) async fn live(
     orders: &Receiver<Command>,
 ) -> Option<ProcessReport> {
     let spawn = request.spawn;
-    let (mut tree, executable) = match Tree::prepare(shared, &request).await {
+    let (mut tree, inspection) = match Tree::prepare(shared, &request).await {
         Ok(prepared) => prepared,
         Err(reason) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
     };
-    let last = tree.live(orders, executable, request).await;
+    let last = tree.live(orders, inspection, request).await;
     tree.end().await;
     last
 }
@@ -101,7 +102,7 @@ impl Tree {
     async fn live(
         &mut self,
         orders: &Receiver<Command>,
-        executable: ExecutableFacts,
+        inspection: Inspection,
         request: SpawnRequest,
     ) -> Option<ProcessReport> {
         let spawn = self.spawn;
@@ -109,7 +110,7 @@ impl Tree {
             Place::Cgroup(cgroup) => Some(cgroup.id),
             Place::Session(_) => None,
         };
-        let report = ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable: executable.clone() };
+        let report = ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable: inspection.facts() };
         self.shared.report(report).await?;
         let way = loop {
             match self.next(orders, true).await {
@@ -125,7 +126,7 @@ impl Tree {
                 }
             }
         };
-        if let Err(reason) = self.execute(way, executable, request).await {
+        if let Err(reason) = self.execute(way, inspection, request).await {
             return Some(ProcessReport::SpawnFailed { spawn, reason });
         }
         self.shared.report(ProcessReport::Started { spawn }).await?;
@@ -197,11 +198,12 @@ impl Tree {
     /// Sends the order and the go byte. The launcher's end closes by itself when the program's image replaces it.
     ///
     /// A launcher that is killed in this moment looks the same; its end is reported right after.
-    async fn execute(&self, way: Way, executable: ExecutableFacts, request: SpawnRequest) -> Result<(), String> {
-        let order = make::order(way, executable, request, &self.shared.agent_root)?;
+    async fn execute(&self, way: Way, inspection: Inspection, request: SpawnRequest) -> Result<(), String> {
+        let (order, program) = make::order(way, inspection, request, &self.shared.agent_root)?;
         let mut complaint = Vec::new();
         let exchange = async {
-            let mut rest = order.as_slice();
+            let begun = self.control.write_with(|socket| handover::send(socket, &order, &program)).await?;
+            let mut rest = order.get(begun..).unwrap_or_default();
             while !rest.is_empty() {
                 let sent = self.control.write_with(|mut socket| socket.write(rest)).await?;
                 rest = rest.get(sent..).unwrap_or_default();

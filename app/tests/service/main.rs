@@ -19,6 +19,7 @@ mod administrators;
 mod api;
 mod bad_files;
 mod bad_starts;
+mod binaries;
 mod demo;
 mod denials;
 mod history;

@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Puppet, Stage, accepted, binary, deploy, is_root, skipped, spawn};
+use crate::support::{Agent, Puppet, Stage, accepted, binary, deploy, eventually, is_root, skipped, spawn};
 
 /// A user that every Linux has and that owns nothing.
 const NOBODY: u32 = 65534;
@@ -286,5 +286,42 @@ fn who_is_root_in_a_user_namespace_alone_is_not_believed() {
     let mut stranger = Hand { site: &site, command }.starts();
     is_refused(&agent, &mut stranger, "user namespace of its own", &helper);
     drop(stranger);
+    agent.stop();
+}
+
+#[test]
+fn a_plugin_is_started_only_if_a_trusted_signer_signed_it() {
+    let site = Site::new();
+    let deployed = |id: &str| {
+        site.stage.plugin(&site.stage.puppet_plugin(id, &[], &[]));
+        site.stage.root().join(format!("Plugins/bin/{id}/{id}"))
+    };
+    site.signs(&deployed("Signed"));
+    deployed("Unsigned");
+    let changed = deployed("Changed");
+    site.signs(&changed);
+    deploy(|| {
+        let mut bytes = fs::read(&changed).unwrap();
+        bytes.push(0);
+        fs::write(&changed, bytes).unwrap();
+    });
+    // What the agent executes may be a script: its interpreter is none of a stranger's choice.
+    let puppet = site.stage.deploy_puppet().display().to_string();
+    let script = deployed("Script");
+    deploy(|| fs::write(&script, format!("#!/bin/sh\nexec {puppet} \"$@\"\n")).unwrap());
+    site.signs(&script);
+    let agent = site.agent(&[]);
+    for id in ["Signed", "Script"] {
+        site.stage.puppet(id).connect_plugin(agent.mqtt);
+    }
+    for (id, why) in [("Unsigned", "There is no signature"), ("Changed", "was changed after it had been signed")] {
+        let plugin = eventually(&format!("why {id} is not started"), || {
+            let plugin = agent.call("GET", &format!("/api/plugins/{id}")).send().json();
+            plugin["reason"].as_str().is_some_and(|reason| reason.contains(why)).then_some(plugin)
+        });
+        assert_eq!(plugin["processId"], Value::Null, "{plugin}");
+        let reason = plugin["reason"].as_str().unwrap();
+        assert!(reason.contains("castellan sign") && reason.contains(&format!("bin/{id}/{id}")), "{reason}");
+    }
     agent.stop();
 }

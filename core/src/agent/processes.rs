@@ -11,6 +11,7 @@ use crate::log_message::Level;
 use crate::program::{self, Fit};
 use crate::time::Now;
 use crate::trust::Entry;
+use crate::trust::signature::SignaturePolicy;
 
 /// Whose process tree it is.
 enum Owner {
@@ -116,8 +117,12 @@ impl Agent {
             Some(Owner::Run(id)) => self.runs.get(id).map(|run| run.fit(executable)),
             Some(Owner::Plugin(_)) | None => None,
         };
-        let fit =
-            fit.unwrap_or_else(|| program::by_file(executable).map(|()| Fit::DIRECTLY)).map_err(|unfit| unfit.why);
+        let as_plugin = || {
+            program::by_file(executable)?;
+            program::signed(executable, SignaturePolicy::of(&self.desk.settings), now.wall)?;
+            Ok(Fit::DIRECTLY)
+        };
+        let fit = fit.unwrap_or_else(as_plugin).map_err(|unfit| unfit.why);
         let fit = fit.and_then(|fit| match self.registry.insert(entry) {
             Ok(()) => Ok(fit),
             Err(explanation) => Err(format!("{explanation}")),

@@ -86,7 +86,8 @@ pub(crate) fn fill(texts: &[String], lookup: Lookup<'_, '_>) -> Result<Filled, S
 pub(crate) fn query(task: &Task, surroundings: &Surroundings) -> ProgramQuery {
     let names = Interpreter::of(task).map_or(&[] as &[&str], Interpreter::names);
     let places = |name| surroundings.search_path().map(move |folder| format!("{folder}/{name}"));
-    ProgramQuery { candidates: candidates(task, surroundings), interpreters: names.iter().flat_map(places).collect() }
+    let interpreters = names.iter().flat_map(places).collect();
+    ProgramQuery { candidates: candidates(task, surroundings), interpreters, ..ProgramQuery::default() }
 }
 
 /// Where a command may be, best first: `executablePath`, then `Jobs/bin/{command}/{command}`, then the search path.

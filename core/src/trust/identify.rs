@@ -5,6 +5,7 @@ use alloc::string::String;
 
 use super::{Entry, Peer, PeerFacts, ProcessFacts, Registry, SocketFacts};
 use crate::id::{Component, RunId, SpawnId};
+use crate::limits::DESCRIPTORS;
 use crate::why::Explanation;
 
 /// Who a connection is: the registry's word, not the client's.
@@ -169,7 +170,9 @@ fn verified_claim(entry: &Entry, facts: &PeerFacts, claim: u32) -> Result<u32, R
         None => format!("There is no process {claim}."),
         Some(process) if !process.alive => format!("Process {claim} has ended."),
         Some(process) if !owns(entry, process) => format!("Process {claim} is not one of {}.", entry.component),
-        Some(process) if !process.holds_socket => format!("Process {claim} does not hold this connection."),
+        Some(process) if !process.holds_socket => {
+            format!("Process {claim} does not hold this connection among its first {DESCRIPTORS} descriptors.")
+        }
         Some(_) => return Ok(claim),
     };
     Err(Refusal {

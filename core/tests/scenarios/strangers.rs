@@ -3,7 +3,7 @@
 use castellan_core::acl::topic::{TopicFilter, TopicName};
 use castellan_core::acl::{Decision, Grant};
 use castellan_core::effect::{LostOrder, ProcessOrder};
-use castellan_core::event::{BrokerReport, Event, ProcessReport};
+use castellan_core::event::{BrokerReport, Event, ExecutableFacts, ProcessReport};
 use castellan_core::id::{ConnectionId, SpawnId, TicketId};
 use castellan_core::time::WallTime;
 use castellan_core::trust::signature::{
@@ -13,7 +13,7 @@ use castellan_core::trust::signature::{
 use castellan_core::trust::{Examination, ExaminedProcess, PeerFacts, ProcessFacts};
 
 use crate::broker::job;
-use crate::world::{World, ids, peer};
+use crate::world::{World, ids, peer, program};
 
 const PID: u32 = 77;
 const SIGNERS: &str = r#"{"Settings":{"AlternativeSignatures":
@@ -293,4 +293,43 @@ fn a_caller_may_name_its_process_and_must_name_one() {
         assert_eq!(world.status(request), Some(403), "{odd}");
         assert!(world.body(request)["detail"].as_str().unwrap().contains("X-Keeper-Pid"), "{odd}");
     }
+}
+
+/// The plugin's process is prepared with these facts about its file's signature; what the agent does then.
+fn prepared(settings: &str, signature: Option<Result<Box<SignatureFacts>, String>>) -> (World, String) {
+    let mut world = World::with(settings, &[("Plugins/P", &PLUGIN.replace("false", "true"))]);
+    let (pid, cgroup) = ids(1);
+    world.transcript.clear();
+    let executable = ExecutableFacts { signature, ..program("/agent/Plugins/bin/p") };
+    world.process(ProcessReport::Prepared { spawn: SpawnId(1), pid, cgroup: Some(cgroup), executable });
+    let answer = world.transcript.join(" ");
+    (world, answer)
+}
+
+#[test]
+fn a_plugin_is_signed_where_signers_are_trusted() {
+    let path = "/agent/Plugins/bin/p";
+    let script = || {
+        let facts = signed(path, 0);
+        let image = ImageFacts { is_binary: false, ..facts.image.clone() };
+        SignatureFacts { image, uid: None, ..facts }
+    };
+    for good in [SignatureFacts { uid: None, ..signed(path, 0) }, script()] {
+        let (world, answer) = prepared(SIGNERS, Some(Ok(Box::new(good))));
+        assert_eq!(answer, "release 1");
+        assert_eq!(world.spawns[&SpawnId(1)].program.signers, ["b".repeat(64)]);
+    }
+    let unsigned = SignatureFacts { file: SignatureFile::Missing("/agent/Plugins/bin/p.p7s".into()), ..script() };
+    for (signature, why) in [
+        (Some(Ok(Box::new(unsigned))), "There is no signature at /agent/Plugins/bin/p.p7s."),
+        (Some(Err("it is gone".into())), "cannot be read: it is gone."),
+        (None, "was not looked at."),
+    ] {
+        let (world, answer) = prepared(SIGNERS, signature);
+        assert_eq!(answer, "abort 1", "{why}");
+        assert!(world.aborts[0].contains(why), "{:?}", world.aborts);
+    }
+    let (world, answer) = prepared("{}", None);
+    assert_eq!(answer, "release 1", "nobody asks where no signer is trusted");
+    assert!(world.spawns[&SpawnId(1)].program.signers.is_empty());
 }

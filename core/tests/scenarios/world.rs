@@ -45,6 +45,8 @@ pub struct World {
     pub disk: VecDeque<StoreOrder>,
     /// Questions about executables that are not answered yet.
     pub looks: VecDeque<ProcessOrder>,
+    /// Why processes were aborted.
+    pub aborts: Vec<String>,
     /// What is on record besides runs.
     pub notes: Vec<Note>,
     /// Requests of Http tasks to others.
@@ -144,6 +146,7 @@ impl World {
             history: BTreeMap::new(),
             disk: VecDeque::new(),
             looks: VecDeque::new(),
+            aborts: Vec::new(),
             notes: Vec::new(),
             calls: vec![],
             asked: BTreeSet::new(),
@@ -253,7 +256,10 @@ impl World {
                 assert!(self.prepared.contains(&spawn), "{spawn} is released but was never prepared");
                 format!("release {spawn}")
             }
-            ProcessOrder::Abort { spawn, .. } => format!("abort {spawn}"),
+            ProcessOrder::Abort { spawn, reason } => {
+                self.aborts.push(reason);
+                format!("abort {spawn}")
+            }
             ProcessOrder::Signal { spawn, signal } => format!("{signal:?} {spawn}"),
             ProcessOrder::Collect { spawn } => format!("collect {spawn}"),
             ProcessOrder::Discard { spawn } => format!("discard {spawn}"),

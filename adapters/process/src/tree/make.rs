@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use async_io::Async;
 use castellan_core::effect::{SpawnRequest, Way};
-use castellan_core::event::ExecutableFacts;
 use castellan_core::id::SpawnId;
 
 use super::{Outputs, Tree, within};
+use crate::Shared;
 use crate::capture::read_all;
 use crate::cgroup::Cgroup;
+use crate::executable::{self, Command, Inspection};
 use crate::place::Place;
 use crate::start::{self, Started};
 use crate::wire::{self, Order, Program, READY};
-use crate::{Shared, executable};
 
 /// From the start of a launcher to its ready byte; it needs a millisecond, a busy machine may need more.
 const READY_TIME: Duration = Duration::from_secs(20);
@@ -28,10 +28,7 @@ impl Tree {
     ///
     /// # Errors
     /// A sentence; nothing is left then.
-    pub(super) async fn prepare(
-        shared: Arc<Shared>,
-        request: &SpawnRequest,
-    ) -> Result<(Self, ExecutableFacts), String> {
+    pub(super) async fn prepare(shared: Arc<Shared>, request: &SpawnRequest) -> Result<(Self, Inspection), String> {
         let query = request.program.clone();
         // Begins at once, beside the start.
         let look = smol::unblock(move || executable::inspect(&query));
@@ -40,13 +37,13 @@ impl Tree {
         shared.starts.send(answer).await.map_err(|error| gone(error.to_string()))?;
         let started = answers.recv().await.map_err(|error| gone(error.to_string()))??;
         let mut tree = Self::adopt(shared, request.spawn, started)?;
-        let executable = look.await;
-        if !executable.exists {
+        let inspection = look.await;
+        if !inspection.facts().exists {
             tree.end().await;
             return Err(format!("There is no program at {}.", request.program.candidates.join(" nor at ")));
         }
         match tree.wait_until_ready().await {
-            Ok(()) => Ok((tree, executable)),
+            Ok(()) => Ok((tree, inspection)),
             Err(sentence) => {
                 tree.end().await;
                 Err(sentence)
@@ -112,32 +109,26 @@ impl Tree {
     }
 }
 
-/// What the launcher is told to become.
+/// What the launcher is told to become, and the file that this is.
 ///
 /// # Errors
-/// A sentence: there is no interpreter, or arguments and environment are too long.
+/// A sentence: this is not there or cannot be executed, or arguments and environment are too long.
 pub(super) fn order(
     way: Way,
-    executable: ExecutableFacts,
+    inspection: Inspection,
     request: SpawnRequest,
     agent_root: &Path,
-) -> Result<Vec<u8>, String> {
-    let (path, arguments) = match way {
-        Way::Directly => (executable.path, request.arguments),
-        Way::Interpreted(mut arguments) => {
-            let missing = || format!("No interpreter was found for {}.", executable.path);
-            let interpreter = executable.interpreter.filter(|found| found.exists).ok_or_else(missing)?;
-            arguments.push(executable.path);
-            arguments.extend(request.arguments);
-            (interpreter.path, arguments)
-        }
-    };
-    wire::encode(&Order::Execute(Program {
+) -> Result<(Vec<u8>, File), String> {
+    let Command { handle, path, mut arguments, scripts } = inspection.command(way)?;
+    arguments.extend(request.arguments);
+    let order = wire::encode(&Order::Execute(Program {
         path,
         arguments,
+        scripts,
         environment: request.environment,
         working_directory: request.working_directory.unwrap_or_else(|| agent_root.display().to_string()),
-    }))
+    }))?;
+    Ok((order, handle))
 }
 
 impl Outputs {

@@ -19,7 +19,7 @@ impl Supervisor {
         if path.starts_with('/') {
             Vec::from([path.clone()])
         } else {
-            Vec::from([format!("{}/{path}", surroundings.agent_root), format!("{}/{path}", surroundings.plugin_root)])
+            roots(surroundings).iter().map(|root| format!("{root}/{path}")).collect()
         }
     }
 
@@ -39,10 +39,20 @@ impl Supervisor {
         Ok(SpawnRequest {
             spawn,
             component: Component::Plugin(self.definition.id.clone()),
-            program: ProgramQuery { candidates: self.candidates(surroundings), interpreters: Vec::new() },
+            program: ProgramQuery {
+                candidates: self.candidates(surroundings),
+                roots: roots(surroundings),
+                interpreters: Vec::new(),
+                signers: turn.signers.to_vec(),
+            },
             arguments,
             environment: surroundings.base_environment().into_iter().collect(),
             working_directory: None,
         })
     }
+}
+
+/// What a plugin's file may be below of; no link leads out of the one that it is in.
+fn roots(surroundings: &Surroundings) -> Vec<String> {
+    Vec::from([surroundings.agent_root.clone(), surroundings.plugin_root.clone()])
 }
