@@ -215,7 +215,10 @@ proptest! {
             let ExaminedProcess { facts, signature, .. } = process;
             let is_signed = match &signature.file {
                 SignatureFile::Read(data) => data.signers[0].evidence.as_ref().unwrap().is_valid,
-                _ => false,
+                SignatureFile::Missing(_)
+                | SignatureFile::Unreadable(_)
+                | SignatureFile::TooLarge(_)
+                | SignatureFile::NotDer(_) => false,
             };
             let may_run = facts.uid == 0 || signature.image.path.ends_with("/helper");
             facts.alive

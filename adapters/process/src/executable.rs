@@ -15,7 +15,7 @@ use std::path::Path;
 
 use castellan_core::effect::{ProgramQuery, Way};
 use castellan_core::event::{ExecutableFacts, Opening};
-use castellan_core::trust::signature::SignaturePolicy;
+use castellan_core::trust::signature::{SignatureFacts, SignaturePolicy};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -153,28 +153,30 @@ impl Command {
 
 /// The program that is asked for, and its interpreter where one is; opens both.
 pub(crate) fn inspect(query: &ProgramQuery) -> Inspection {
-    let interpreters = ProgramQuery { candidates: query.interpreters.clone(), ..ProgramQuery::default() };
-    let interpreter = (!query.interpreters.is_empty()).then(|| first_of(&interpreters));
-    Inspection { program: first_of(query), interpreter }
+    let interpreter = (!query.interpreters.is_empty()).then(|| first_of(&query.interpreters, &[]));
+    let mut program = first_of(&query.candidates, &query.roots);
+    if let (Some(opened), false) = (&program.opened, query.signers.is_empty()) {
+        let facts = signature(&opened.handle, &query.signers);
+        program.facts.signature = Some(facts.map(Box::new).map_err(|error| error.to_string()));
+    }
+    Inspection { program, interpreter }
+}
+
+/// Facts about the signature of what was opened, beside the name that it has now.
+fn signature(handle: &File, signers: &[String]) -> io::Result<SignatureFacts> {
+    let path = fs::read_link(own_name(handle))?;
+    Program::of_file(readable(handle)?, path).facts(SignaturePolicy { pins: signers, non_admin: &[] })
 }
 
 /// The first candidate that exists, looked at; the first of all where none does.
-fn first_of(query: &ProgramQuery) -> Looked {
-    let candidates = &query.candidates;
+fn first_of(candidates: &[String], roots: &[String]) -> Looked {
     let reached = candidates.iter().find_map(|path| reach(Path::new(path)).ok().map(|reached| (path, reached)));
     let Some((path, reached)) = reached else {
         return missing(candidates.first().cloned().unwrap_or_default());
     };
-    let leads_out = leads_out(path, &reached.resolved, &query.roots);
-    let resolved = reached.resolved.clone();
+    let leads_out = leads_out(path, &reached.resolved, roots);
     let mut looked = look(path, reached, NESTING);
     looked.facts.leads_out = leads_out;
-    if let (Some(opened), false) = (&looked.opened, query.signers.is_empty()) {
-        let policy = SignaturePolicy { pins: &query.signers, non_admin: &[] };
-        let image = readable(&opened.handle);
-        let facts = image.and_then(|image| Program::of_file(image, resolved).facts(policy));
-        looked.facts.signature = Some(facts.map(Box::new).map_err(|error| error.to_string()));
-    }
     looked
 }
 

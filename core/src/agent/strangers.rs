@@ -1,9 +1,4 @@
 //! Programs that the agent did not start: examined where `AlternativeSignatures` names signers, then as trusted as their signature.
-//!
-//! On the broker a program gets the topics of the job or plugin that its client id names, if it is that component's own file and
-//! root (or the agent's own user) runs it; else it may publish to KeeperLogger, and that is all. Any other user can preload
-//! libraries into what he runs, trace it, and make the kernel name another image (prctl(2), `PR_SET_MM_MAP` in a user namespace),
-//! so that his signature must not open more. On the API it has the Plugin tier.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -210,7 +205,9 @@ impl Agent {
         }
     }
 
-    /// Whom a client may be that is trusted by its signature.
+    /// Whom a client may be that is trusted by its signature: the job or plugin that its client id names, if it is that component's
+    /// own file and root (or the agent's own user) runs it. Any other user can preload libraries into what he runs, trace it, and
+    /// make the kernel name another image (prctl(2), `PR_SET_MM_MAP` in a user namespace), so his signature must not open more.
     fn component_of(&self, client_id: &str, stranger: &Stranger) -> Component {
         let is_trusted_user = stranger.uid == 0 || stranger.uid == self.desk.surroundings.uid;
         let own = self.own_programs(client_id).into_iter().find(|(_, path)| stranger.paths.contains(path));
