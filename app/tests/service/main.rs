@@ -23,6 +23,7 @@ mod binaries;
 mod demo;
 mod denials;
 mod history;
+mod hostile;
 mod http;
 mod job;
 mod log;

@@ -321,6 +321,33 @@ fn a_number_that_is_used_again_is_nobodys() {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
+/// P25: an agent without root, where `/proc` hides other users' processes and no cgroup can be made.
+#[test]
+fn where_proc_hides_processes_strangers_stay_strangers_and_tasks_are_known() {
+    let way = "unshare --mount --pid --fork --kill-child";
+    if !is_root() || !may(way) {
+        return skipped("hiding processes needs root");
+    }
+    // As an ordinary user, which the options of the mount do not spare.
+    let hidden = |program: &std::path::Path, arguments: &[&str]| {
+        let script = "mount -t proc -o hidepid=2 proc /proc && ! ls /proc/1 2> /dev/null && exec \"$0\" \"$@\"";
+        let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+        let script = script.replace("! ls", &format!("! {} ls", user.join(" ")));
+        let mut command = Command::new("unshare");
+        command.args(&way.split(' ').collect::<Vec<_>>()[1..]).args(["/bin/sh", "-c", &script]);
+        command.args(user).arg(program).args(arguments).env("TMPDIR", "/tmp").output().unwrap()
+    };
+    let own = std::env::current_exe().unwrap();
+    if !hidden("/usr/bin/test".as_ref(), &["-x", own.to_str().unwrap()]).status.success() {
+        return skipped("an ordinary user may not execute this test here, or /proc cannot be mounted");
+    }
+    let names = ["a_program_that_connects_at_once_is_known", "a_stranger_is_refused_whatever_it_claims"];
+    let names = names.map(|name| format!("identity::{name}"));
+    let output = hidden(&own, &["--exact", &names[0], &names[1]]);
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success() && said.contains("2 passed"), "{said}");
+}
+
 /// Makes the next process be this one, if the number is free, and lets it go on; `None` where it is not.
 fn take_number(pid: u32, command: &mut Command) -> Option<Started> {
     for _ in 0..20 {
@@ -336,7 +363,7 @@ fn take_number(pid: u32, command: &mut Command) -> Option<Started> {
 
 /// Not a test by itself: runs in a process namespace of its own.
 #[test]
-#[ignore = "started by a_number_that_is_used_again_is_nobodys"]
+#[ignore = "the body of the process that a_number_that_is_used_again_is_nobodys starts"]
 fn reuse() {
     if let Err(error) = std::fs::OpenOptions::new().write(true).open("/proc/sys/kernel/ns_last_pid") {
         return skipped(&format!("numbers of processes cannot be chosen here: {error}"));
