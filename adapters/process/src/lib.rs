@@ -47,7 +47,7 @@ use smol::channel::Sender;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::leftovers::Records;
 use crate::observer::{Leaders, Observer};
-use crate::start::{StartOrder, Starter};
+use crate::start::{Starter, Starts};
 use crate::tree::Command;
 
 pub use containment::{Containment, ContainmentChoice};
@@ -122,7 +122,7 @@ pub(crate) struct Shared {
     subtree: Option<(Hierarchy, Cgroup)>,
     records: Records,
     events: Sender<Event>,
-    starts: Sender<StartOrder>,
+    starts: Starts,
     leaders: Leaders,
     trees: Mutex<BTreeMap<SpawnId, Sender<Command>>>,
     inspections: AtomicUsize,
@@ -175,7 +175,7 @@ impl Processes {
             subtree,
             records,
             events: config.events,
-            starts: starter.orders(),
+            starts: starter.starts(),
             leaders,
             trees: Mutex::default(),
             inspections: AtomicUsize::new(0),
