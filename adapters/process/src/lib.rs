@@ -50,7 +50,7 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::examine::ExamineOrder;
 use crate::leftovers::Records;
 use crate::observer::{Leaders, Observer};
-use crate::start::{StartOrder, Starter};
+use crate::start::{Starter, Starts};
 use crate::tree::Command;
 
 pub use containment::{Containment, ContainmentChoice};
@@ -126,7 +126,7 @@ pub(crate) struct Shared {
     subtree: Option<(Hierarchy, Cgroup)>,
     records: Records,
     events: Sender<Event>,
-    starts: Sender<StartOrder>,
+    starts: Starts,
     leaders: Leaders,
     trees: Mutex<BTreeMap<SpawnId, Sender<Command>>>,
     inspections: AtomicUsize,
@@ -179,7 +179,7 @@ impl Processes {
             subtree,
             records,
             events: config.events,
-            starts: starter.orders(),
+            starts: starter.starts(),
             leaders,
             trees: Mutex::default(),
             inspections: AtomicUsize::new(0),

@@ -140,10 +140,11 @@ impl Observer {
                 return None;
             }
         };
-        let stat = procfs::stat(pid)?;
+        let own = procfs::Folder::open(pid)?;
+        let stat = own.stat()?;
         let (cgroup, ours) = match &self.scope {
             Scope::Subtree { hierarchy, subtree } => {
-                let folder = procfs::cgroup_path(pid).and_then(|path| hierarchy.folder(&path));
+                let folder = own.cgroup_path().and_then(|path| hierarchy.folder(&path));
                 let id = folder.as_ref().and_then(|folder| std::fs::metadata(folder).ok()).map(|found| found.ino());
                 (id, folder.is_some_and(|folder| folder.starts_with(subtree)))
             }
@@ -155,9 +156,9 @@ impl Observer {
         Some(ProcessFacts {
             pid,
             session: stat.session,
-            uid: procfs::effective_uid(pid)?,
+            uid: own.effective_uid()?,
             cgroup,
-            holds_socket: (ours || certified) && procfs::holds_socket(pid, socket.inode),
+            holds_socket: (ours || certified) && own.holds_socket(socket.inode),
             alive: is_alive(&handle),
         })
     }

@@ -247,7 +247,7 @@ impl Tree {
     async fn kill(&self) {
         self.kill_members().await;
         // A cgroup counts as empty a moment before the process in it can be waited for.
-        if within(END_TIME, self.handle.readable()).await.is_none() {
+        if !self.reaped && within(END_TIME, self.handle.readable()).await.is_none() {
             log::error!("Process {} does not end though its tree was killed.", self.pid);
         }
     }
@@ -349,7 +349,7 @@ impl Tree {
 }
 
 /// What a future gives, if it gives it in time.
-pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let late = async {
         Timer::after(limit).await;
         None
