@@ -1,6 +1,8 @@
 //! The launcher: a process that waits before it becomes the program, so that the agent knows it before its first instruction.
 //! In this order: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027, ready byte, then
-//! nothing until the go byte is there. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
+//! nothing until the go byte is there, then the signals, the person ([`privileges`]) and the program. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
+
+mod privileges;
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -14,7 +16,7 @@ use rustix::net::AddressFamily;
 use rustix::process::Signal;
 
 use crate::sys;
-use crate::wire::{self, COMPLAINT_BYTES, NOT_EXECUTED, Order, Program, READY};
+use crate::wire::{self, COMPLAINT_BYTES, NOT_EXECUTED, Order, Person, Program, READY};
 
 /// Descriptors from here on are never the program's.
 const FIRST_PRIVATE_DESCRIPTOR: i32 = 3;
@@ -76,6 +78,7 @@ fn rehearse() -> io::Result<()> {
         arguments: vec![String::from("an argument")],
         environment: vec![(String::from("NAME"), String::from("value"))],
         working_directory: String::from("/"),
+        person: None,
     };
     let frame = wire::encode(&Order::Execute(program)).map_err(io::Error::other)?;
     wire::read_order(frame.as_slice()).map(drop)
@@ -121,18 +124,52 @@ fn try_execute(program: &Program) -> Result<std::convert::Infallible, String> {
     }
     sys::reset_signal_actions();
     sys::unblock_signals().map_err(|error| format!("Cannot unblock signals: {error}."))?;
-    std::env::set_current_dir(&program.working_directory)
-        .map_err(|error| format!("Cannot change to the working directory {}: {error}.", program.working_directory))?;
+    // What the agent was given is not for its programs; only root may do that, and nobody else can lose anything by it.
+    if rustix::process::geteuid().is_root() {
+        rustix::process::setpriority_process(None, 0).map_err(|error| format!("Cannot reset the nice value: {error}."))?;
+    }
+    if let Some(person) = &program.person {
+        privileges::take(person)?;
+        environment.retain(|variable| privileges::is_of_use(variable));
+    }
+    enter(program)?;
     sys::close_on_exec_from(FIRST_PRIVATE_DESCRIPTOR.unsigned_abs())
         .map_err(|error| format!("Cannot close the descriptors above standard error: {error} (needs Linux 5.11)."))?;
     let arguments: Vec<&CStr> = arguments.iter().map(CString::as_c_str).collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
     let error = sys::execve(&path, &arguments, &environment);
-    Err(format!("Cannot execute {}: {error}.{}", program.path, hint(&error)))
+    Err(format!("Cannot execute {}: {error}.{}", program.path, hint(&error, program.person.as_ref())))
+}
+
+/// Changes to the working directory, after the change of user: root could enter what he cannot.
+fn enter(program: &Program) -> Result<(), String> {
+    let folder = &program.working_directory;
+    let error = match std::env::set_current_dir(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let instead = program.person.as_ref().filter(|person| person.anywhere).map(|_| std::env::set_current_dir("/"));
+    match instead {
+        Some(Ok(())) => Ok(()),
+        Some(Err(_)) | None => Err(format!("Cannot change to the working directory {folder}: {error}.")),
+    }
 }
 
 /// What the bare error number does not tell.
-fn hint(error: &io::Error) -> &'static str {
+fn hint(error: &io::Error, person: Option<&Person>) -> String {
+    match (error.raw_os_error(), person) {
+        (Some(libc::EACCES), Some(person)) => format!(
+            " {} (user {}) may not execute it: let others read and execute the file and pass the folders above it (chmod 755).",
+            person.name, person.uid
+        ),
+        (Some(libc::EAGAIN), Some(person)) => {
+            format!(" {} (user {}) is at the limit of processes (RLIMIT_NPROC).", person.name, person.uid)
+        }
+        _ => String::from(reason(error)),
+    }
+}
+
+fn reason(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::ENOENT) => " The file, or the interpreter that its first line names, does not exist.",
         Some(libc::ENOEXEC) => " It is neither a program of this machine nor a script that starts with '#!'.",

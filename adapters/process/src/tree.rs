@@ -23,12 +23,13 @@ use async_io::{Async, Timer};
 use castellan_core::effect::{SpawnRequest, TreeSignal, Way};
 use castellan_core::event::{Captured, ExecutableFacts, ExitStatus, ProcessReport};
 use castellan_core::id::SpawnId;
+use castellan_core::user::{Person, UserFacts};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use smol::Task;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 
-use crate::Shared;
+use crate::{Shared, user};
 use crate::place::Place;
 use crate::wire::COMPLAINT_BYTES;
 
@@ -45,7 +46,7 @@ const LOOKS: usize = 48;
 /// Orders to one tree.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Release(Way),
+    Release(Way, Option<Box<Person>>),
     Abort(String),
     Signal(TreeSignal),
     Collect,
@@ -87,11 +88,19 @@ pub(crate) async fn live(
     orders: &Receiver<Command>,
 ) -> Option<ProcessReport> {
     let spawn = request.spawn;
-    let (mut tree, executable) = match Tree::prepare(shared, &request).await {
+    let query = request.user.clone();
+    let look = async {
+        match &query {
+            Some(query) => Some(Box::new(user::look(query).await)),
+            None => None,
+        }
+    };
+    let (prepared, user) = smol::future::zip(Tree::prepare(shared, &request), look).await;
+    let (mut tree, executable) = match prepared {
         Ok(prepared) => prepared,
         Err(reason) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
     };
-    let last = tree.live(orders, executable, request).await;
+    let last = tree.live(orders, executable, user, request).await;
     tree.end().await;
     last
 }
@@ -102,6 +111,7 @@ impl Tree {
         &mut self,
         orders: &Receiver<Command>,
         executable: ExecutableFacts,
+        user: Option<Box<UserFacts>>,
         request: SpawnRequest,
     ) -> Option<ProcessReport> {
         let spawn = self.spawn;
@@ -109,11 +119,11 @@ impl Tree {
             Place::Cgroup(cgroup) => Some(cgroup.id),
             Place::Session(_) => None,
         };
-        let report = ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable: executable.clone() };
+        let report = ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable: executable.clone(), user };
         self.shared.report(report).await?;
-        let way = loop {
+        let (way, person) = loop {
             match self.next(orders, true).await {
-                Next::Order(Command::Release(way)) => break way,
+                Next::Order(Command::Release(way, person)) => break (way, person),
                 Next::Order(Command::Abort(reason)) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Collect) => self.out_of_turn("Collect"),
@@ -125,7 +135,7 @@ impl Tree {
                 }
             }
         };
-        if let Err(reason) = self.execute(way, executable, request).await {
+        if let Err(reason) = self.execute(way, executable, request, person.map(|person| *person)).await {
             return Some(ProcessReport::SpawnFailed { spawn, reason });
         }
         self.shared.report(ProcessReport::Started { spawn }).await?;
@@ -143,7 +153,7 @@ impl Tree {
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Discard) => discard = true,
                 Next::Order(Command::Collect) => self.out_of_turn("Collect"),
-                Next::Order(Command::Release(_)) => self.out_of_turn("Release"),
+                Next::Order(Command::Release(..)) => self.out_of_turn("Release"),
                 Next::Order(Command::Abort(_)) => self.out_of_turn("Abort"),
             }
         }
@@ -160,7 +170,7 @@ impl Tree {
                 }
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Discard) => discard = true,
-                Next::Order(Command::Release(_)) => self.out_of_turn("Release"),
+                Next::Order(Command::Release(..)) => self.out_of_turn("Release"),
                 Next::Order(Command::Abort(_)) => self.out_of_turn("Abort"),
             }
         }
@@ -197,8 +207,14 @@ impl Tree {
     /// Sends the order and the go byte. The launcher's end closes by itself when the program's image replaces it.
     ///
     /// A launcher that is killed in this moment looks the same; its end is reported right after.
-    async fn execute(&self, way: Way, executable: ExecutableFacts, request: SpawnRequest) -> Result<(), String> {
-        let order = make::order(way, executable, request, &self.shared.agent_root)?;
+    async fn execute(
+        &self,
+        way: Way,
+        executable: ExecutableFacts,
+        request: SpawnRequest,
+        person: Option<Person>,
+    ) -> Result<(), String> {
+        let order = make::order(way, executable, request, person, &self.shared.agent_root)?;
         let mut complaint = Vec::new();
         let exchange = async {
             let mut rest = order.as_slice();

@@ -8,6 +8,7 @@ fn program(argument: &str) -> Order {
         arguments: vec![argument.to_owned()],
         environment: vec![("A".to_owned(), "x\ny=\"z\u{1}\u{fffd}".to_owned())],
         working_directory: "/".to_owned(),
+        person: None,
     })
 }
 

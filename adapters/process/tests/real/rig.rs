@@ -92,6 +92,7 @@ pub(crate) fn request(spawn: u64, program: &[&str]) -> SpawnRequest {
         arguments: program[1..].iter().map(|text| (*text).to_owned()).collect(),
         environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         working_directory: None,
+        user: None,
     }
 }
 
@@ -173,7 +174,7 @@ impl Rig {
     }
 
     pub(crate) fn release(&self, spawn: SpawnId) {
-        self.order(ProcessOrder::Release { spawn, way: Way::Directly });
+        self.order(ProcessOrder::Release { spawn, way: Way::Directly, person: None });
         let report = self.report();
         assert!(matches!(report, ProcessReport::Started { spawn: started } if started == spawn), "{report:?}");
     }
@@ -222,7 +223,7 @@ impl Rig {
         let spawn = self.spawn_request(request);
         loop {
             match self.report() {
-                ProcessReport::Prepared { .. } => self.order(ProcessOrder::Release { spawn, way: Way::Directly }),
+                ProcessReport::Prepared { .. } => self.order(ProcessOrder::Release { spawn, way: Way::Directly, person: None }),
                 ProcessReport::SpawnFailed { spawn: failed, reason } if failed == spawn => return reason,
                 other => panic!("it did not fail: {other:?}"),
             }
