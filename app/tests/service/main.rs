@@ -34,3 +34,4 @@ mod sigterm;
 mod start;
 mod support;
 mod trust;
+mod users;

@@ -120,6 +120,7 @@ impl Desk {
             session: prepared.pid,
             cgroup: prepared.cgroup,
             uid: rustix::process::geteuid().as_raw(),
+            user_name: String::from("me"),
             leader_alive: true,
         };
         self.registry.insert(entry).unwrap();
