@@ -29,6 +29,7 @@ mod messages;
 mod plugin;
 mod redelivery;
 mod script;
+mod sessions;
 mod sigkill;
 mod sigterm;
 mod start;
