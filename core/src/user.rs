@@ -218,7 +218,9 @@ fn nobody_there(listed: &[Session], run_as: RunAs) -> String {
         few if few == listed.len() => told.join(", "),
         _ => format!("{}, and more", told.join(", ")),
     };
-    format!("{NO_SESSION} no session is {wanted} ({rest}). Somebody has to log in at the machine; nothing runs as the agent instead.")
+    format!(
+        "{NO_SESSION} no session is {wanted} ({rest}). Somebody has to log in at the machine; nothing runs as the agent instead."
+    )
 }
 
 /// As whom a process runs. `display` is `Settings:SessionDisplay`.

@@ -124,10 +124,7 @@ fn try_execute(program: &Program) -> Result<std::convert::Infallible, String> {
     }
     sys::reset_signal_actions();
     sys::unblock_signals().map_err(|error| format!("Cannot unblock signals: {error}."))?;
-    // What the agent was given is not for its programs; only root may do that, and nobody else can lose anything by it.
-    if rustix::process::geteuid().is_root() {
-        rustix::process::setpriority_process(None, 0).map_err(|error| format!("Cannot reset the nice value: {error}."))?;
-    }
+    reset_nice()?;
     if let Some(person) = &program.person {
         privileges::take(person)?;
         environment.retain(|variable| privileges::is_of_use(variable));
@@ -139,6 +136,14 @@ fn try_execute(program: &Program) -> Result<std::convert::Infallible, String> {
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
     let error = sys::execve(&path, &arguments, &environment);
     Err(format!("Cannot execute {}: {error}.{}", program.path, hint(&error, program.person.as_ref())))
+}
+
+/// The agent's nice value is not its programs'. Without `CAP_SYS_NICE` it can only rise, so it stays.
+fn reset_nice() -> Result<(), String> {
+    match rustix::process::setpriority_process(None, 0) {
+        Ok(()) | Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => Ok(()),
+        Err(error) => Err(format!("Cannot reset the nice value: {error}.")),
+    }
 }
 
 /// Changes to the working directory, after the change of user: root could enter what he cannot.

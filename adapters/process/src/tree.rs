@@ -29,9 +29,9 @@ use smol::Task;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 
-use crate::{Shared, user};
 use crate::place::Place;
 use crate::wire::COMPLAINT_BYTES;
+use crate::{Shared, user};
 
 /// From the go byte to the program's own image; a program on a slow network file system may take a while.
 const EXEC_TIME: Duration = Duration::from_secs(30);

@@ -117,6 +117,7 @@ fn a_user_task_is_its_user_and_can_gain_nothing() {
     let stage = stage_of(json!({ "SessionUser": NOBODY }));
     job(&stage, "look", "User", LOOK);
     job(&stage, "env", "User", "env");
+    job(&stage, "service", "Service", "nice; umask");
     let files = json!({ "id": "ls", "command": "ls", "executablePath": "/bin/ls", "arguments": "/proc/self/fd", "executionType": "User" });
     stage.job(&json!({ "id": "files", "name": "files", "tasks": [files] }));
     let agent = start(&stage);
@@ -134,6 +135,7 @@ fn a_user_task_is_its_user_and_can_gain_nothing() {
         u = NOBODY_UID
     );
     assert_eq!(written(&agent.run("look")), expected);
+    assert_eq!(written(&agent.run("service")), "0\n0027\n");
     assert_eq!(written(&agent.run("files")), "0\n1\n2\n3\n", "the fourth is the folder that ls looks at");
     let environment = written(&agent.run("env"));
     let mut names: Vec<&str> = environment.lines().filter_map(|line| line.split('=').next()).collect();
@@ -208,12 +210,64 @@ fn an_elevated_task_is_root_and_names_who_asked() {
         return;
     }
     let stage = stage_of(json!({ "SessionUser": NOBODY }));
-    let script = "grep -E '^(Uid|Groups|NoNewPrivs):' /proc/self/status | tr '\\t' ' '; pwd; echo $HOME $KEEPER_REQUESTING_UID";
+    let script =
+        "grep -E '^(Uid|Groups|NoNewPrivs):' /proc/self/status | tr '\\t' ' '; pwd; echo $HOME $KEEPER_REQUESTING_UID";
     job(&stage, "elevated", "UserElevated", script);
     let agent = start(&stage);
     let expected = format!("Uid: 0 0 0 0\nGroups: 0 \nNoNewPrivs: 0\n/\n/root {NOBODY_UID}\n");
     assert_eq!(written(&agent.run("elevated")), expected);
     agent.stop();
+}
+
+#[test]
+fn an_authority_that_its_user_cannot_open_is_not_passed() {
+    if !has_somebody_else() {
+        return;
+    }
+    let stage = stage_of(json!({ "SessionUser": NOBODY }));
+    stage.script("env", "echo $XAUTHORITY");
+    let task = |id: &str, path: &str| json!({ "id": id, "command": "env", "executionType": "User", "environment": { "XAUTHORITY": path } });
+    for (id, path) in [("open", "/etc/passwd"), ("closed", "/etc/shadow"), ("link", "/dev/stdin")] {
+        stage.job(&json!({ "id": id, "name": id, "tasks": [task(id, path)] }));
+    }
+    let agent = start(&stage);
+    assert_eq!(written(&agent.run("open")), "/etc/passwd\n");
+    assert_eq!(written(&agent.run("closed")), "\n");
+    assert_eq!(written(&agent.run("link")), "\n");
+    agent.stop();
+}
+
+/// The same agent as an ordinary user, who has no cgroups.
+#[test]
+fn an_agent_without_root_runs_tasks_of_its_own_user_alone() {
+    if !has_somebody_else() {
+        return;
+    }
+    let program = crate::support::binary();
+    let folders = program.ancestors().skip(1);
+    if !folders.map(fs::metadata).all(|found| found.is_ok_and(|found| found.permissions().mode() & 0o001 != 0)) {
+        return skipped("an agent without root: others may not execute its binary here");
+    }
+    for (user, expected) in [(NOBODY, Ok("65534 1\n")), ("daemon", Err("run the agent as root"))] {
+        let stage = stage_of(json!({ "SessionUser": user }));
+        job(&stage, "who", "User", "echo $(id -u) $(grep -c '^NoNewPrivs:.1$' /proc/self/status)");
+        job(&stage, "elevated", "UserElevated", "id");
+        command("chown", &["-R", NOBODY, stage.folder().to_str().unwrap()]);
+        let nowhere = format!("unix:path={}", stage.folder().join("no-bus").display());
+        let agent = Agent::start_with(&stage, |command| {
+            command.env("DBUS_SYSTEM_BUS_ADDRESS", nowhere).uid(NOBODY_UID).gid(NOBODY_UID)
+        });
+        match expected {
+            Ok(text) => assert_eq!(written(&agent.run("who")), text),
+            Err(word) => {
+                let run = agent.run("who");
+                assert!(task(&run)["reason"].as_str().unwrap().contains(word), "{run}");
+            }
+        }
+        let run = agent.run("elevated");
+        assert!(task(&run)["reason"].as_str().unwrap().contains("run the agent as root"), "{run}");
+        agent.stop();
+    }
 }
 
 #[test]

@@ -62,7 +62,9 @@ pub(super) fn parse(bytes: &[u8]) -> Checked<(Settings, Vec<Finding>)> {
 
 fn session(section: &Section<'_>, settings: &mut Settings) -> Checked<()> {
     if let Some((key, text)) = section.text("SessionUser")? {
-        if text.is_empty() || text.contains(|character: char| matches!(character, '/' | ':' | '\0') || character.is_whitespace()) {
+        if text.is_empty()
+            || text.contains(|character: char| matches!(character, '/' | ':' | '\0') || character.is_whitespace())
+        {
             return Err(wrong(&key, &quote(&text), "the name of an account of this machine"));
         }
         settings.session_user = Some(text);

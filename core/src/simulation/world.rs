@@ -284,7 +284,8 @@ impl World {
         };
         let executable = program(&request.program);
         let arguments: String = request.arguments.iter().map(|argument| format!(" {argument:?}")).collect();
-        let whose = if request.user.is_some() { " in the session of user 1000, who is assumed to be there" } else { "" };
+        let whose =
+            if request.user.is_some() { " in the session of user 1000, who is assumed to be there" } else { "" };
         let message = format!("Would run {}{arguments}{whose}.", executable.path);
         self.step("Process", request.component.to_string(), message);
         if fate.end == End::Missing {

@@ -113,7 +113,6 @@ fn is_below(path: &str, folder: &str) -> bool {
     let folder = folder.trim_end_matches('/');
     let inside = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
     folder.starts_with('/')
-        && inside.is_some_and(|rest| {
-            !rest.contains('\0') && rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
-        })
+        && inside
+            .is_some_and(|rest| !rest.contains('\0') && rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
 }

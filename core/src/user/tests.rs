@@ -158,9 +158,7 @@ fn ids_that_are_root_or_nobody_at_all_are_refused() {
         (ALICE, 65_535, false, false),
         (65_534, 65_534, true, true),
     ] {
-        for (run_as, allowed) in
-            [(RunAs::User, user), (RunAs::UserDesktop, user), (RunAs::UserElevated, elevated)]
-        {
+        for (run_as, allowed) in [(RunAs::User, user), (RunAs::UserDesktop, user), (RunAs::UserElevated, elevated)] {
             let found = facts(Sessions::Listed(vec![session("1", uid, "")]), account("x", uid, gid));
             let outcome = decide(&query(run_as), &found, None, &surroundings());
             assert_eq!(outcome.is_ok(), allowed, "{run_as:?} as {uid}:{gid}: {outcome:?}");

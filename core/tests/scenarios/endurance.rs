@@ -86,7 +86,8 @@ fn nobody_is_trusted_again_by_an_old_report() {
     world.admin("POST", "/api/Jobs/a/trigger", "");
     world.disk();
     let (pid, _) = ids(1);
-    let prepared = || ProcessReport::Prepared { spawn: SpawnId(1), pid, cgroup: None, executable: program("/x"), user: None };
+    let prepared =
+        || ProcessReport::Prepared { spawn: SpawnId(1), pid, cgroup: None, executable: program("/x"), user: None };
     world.process(prepared());
     world.exit(1, ExitStatus::Code(0));
     world.transcript.clear();

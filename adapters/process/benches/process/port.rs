@@ -73,7 +73,8 @@ impl Port {
         let ProcessReport::Prepared { pid, cgroup, .. } = self.report() else { panic!("not prepared") };
         let uid = rustix::process::geteuid().as_raw();
         let run = Some(RunId::new(1, spawn.0));
-        let entry = Entry { spawn, component, run, pid, session: pid, cgroup, uid, leader_alive: true };
+        let user_name = String::new();
+        let entry = Entry { spawn, component, run, pid, session: pid, cgroup, uid, user_name, leader_alive: true };
         self.registry.insert(entry).unwrap();
         self.pids.insert(spawn, pid);
         self.processes.order(ProcessOrder::Release { spawn, way: Way::Directly, person: None }).unwrap();

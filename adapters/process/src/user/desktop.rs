@@ -31,7 +31,9 @@ pub(super) async fn look(uid: u32) -> Desktop {
     match within(DEADLINE, environment(&bus)).await {
         Some(Ok(claims)) => desktop.claims = claims,
         Some(Err(error)) => {
-            log::warn!("the service manager of user {uid} does not tell its display: {error}; what logind tells is used");
+            log::warn!(
+                "the service manager of user {uid} does not tell its display: {error}; what logind tells is used"
+            );
         }
         None => log::warn!(
             "the service manager of user {uid} did not answer within {} s; what logind tells of the display is used",
@@ -47,8 +49,7 @@ async fn environment(bus: &str) -> zbus::Result<Vec<(String, String)>> {
     let wanted = ("org.freedesktop.systemd1.Manager", "Environment");
     let service = "org.freedesktop.systemd1";
     let properties = "org.freedesktop.DBus.Properties";
-    let answer =
-        bus.call_method(Some(service), "/org/freedesktop/systemd1", Some(properties), "Get", &wanted).await?;
+    let answer = bus.call_method(Some(service), "/org/freedesktop/systemd1", Some(properties), "Get", &wanted).await?;
     let body = answer.body();
     let value: OwnedVariant = body.deserialize()?;
     let lines = Vec::<String>::try_from(value)?;

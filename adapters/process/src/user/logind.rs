@@ -28,7 +28,10 @@ pub(super) async fn sessions() -> Sessions {
         Some(Ok(sessions)) => Sessions::Listed(sessions),
         Some(Err(Unanswered::NoLogind(why))) => Sessions::NoLogind(why),
         Some(Err(Unanswered::Failed(why))) => Sessions::Failed(why),
-        None => Sessions::Failed(format!("it did not answer within {} s (systemctl status systemd-logind)", DEADLINE.as_secs())),
+        None => Sessions::Failed(format!(
+            "it did not answer within {} s (systemctl status systemd-logind)",
+            DEADLINE.as_secs()
+        )),
     }
 }
 
@@ -75,7 +78,11 @@ async fn session(bus: &Connection, (id, uid, _, seat, object): Listed) -> Result
     let properties: HashMap<String, OwnedVariant> = body.deserialize()?;
     let missing = |name: &str| Unanswered::Failed(format!("session {id:?} has no {name} that can be read"));
     let text = |name| {
-        properties.get(name).and_then(|value| <&str>::try_from(value).ok()).map(str::to_owned).ok_or_else(|| missing(name))
+        properties
+            .get(name)
+            .and_then(|value| <&str>::try_from(value).ok())
+            .map(str::to_owned)
+            .ok_or_else(|| missing(name))
     };
     let flag = |name| properties.get(name).and_then(|value| bool::try_from(value).ok()).ok_or_else(|| missing(name));
     Ok(Some(Session {
@@ -94,25 +101,19 @@ async fn session(bus: &Connection, (id, uid, _, seat, object): Listed) -> Result
 /// No bus at all is no logind; a bus that does not let us in is a fault.
 fn without_bus(error: zbus::Error) -> Unanswered {
     let absent = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-    let is_absent = match &error {
-        zbus::Error::Connection(cause, _) | zbus::Error::InputOutput(cause) => absent(cause),
-        _ => false,
-    };
     let why = format!("the system's D-Bus cannot be reached: {error}");
+    let is_absent =
+        matches!(&error, zbus::Error::Connection(cause, _) | zbus::Error::InputOutput(cause) if absent(cause));
     if is_absent { Unanswered::NoLogind(why) } else { Unanswered::Failed(why) }
 }
 
 /// A bus on which nobody has logind's name, nor can be started under it.
 fn without_service(error: zbus::Error) -> Unanswered {
-    match &error {
-        zbus::Error::FDO(known)
-            if matches!(
-                **known,
-                fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) | fdo::Error::SpawnChildExited(_)
-            ) =>
-        {
-            Unanswered::NoLogind(format!("nobody on the system's D-Bus is it: {error}"))
-        }
-        _ => error.into(),
+    let absent = |known: &fdo::Error| {
+        matches!(known, fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) | fdo::Error::SpawnChildExited(_))
+    };
+    if matches!(&error, zbus::Error::FDO(known) if absent(known)) {
+        return Unanswered::NoLogind(format!("nobody on the system's D-Bus is it: {error}"));
     }
+    error.into()
 }

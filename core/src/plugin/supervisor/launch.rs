@@ -39,7 +39,10 @@ impl Supervisor {
             program: ProgramQuery { candidates, interpreters: Vec::new() },
             arguments,
             // A user's program gets its variables when it is known who that is.
-            environment: run_as.map_or_else(|| surroundings.base_environment(), |_| BTreeMap::new()).into_iter().collect(),
+            environment: run_as
+                .map_or_else(|| surroundings.base_environment(), |_| BTreeMap::new())
+                .into_iter()
+                .collect(),
             working_directory: None,
             user: run_as.map(|run_as| turn.user_query(run_as)),
         })

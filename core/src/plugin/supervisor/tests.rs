@@ -228,11 +228,9 @@ fn last_words_are_kept_short_and_on_one_line() {
 
 #[test]
 fn what_cannot_be_started_says_why() {
-    for (members, word) in [
-        ("", None),
-        (r#","enabled":false"#, Some("enabled")),
-        (r#","executionContext":"User""#, None),
-    ] {
+    for (members, word) in
+        [("", None), (r#","enabled":false"#, Some("enabled")), (r#","executionContext":"User""#, None)]
+    {
         let obstacle = Supervisor::new(plugin(members)).obstacle();
         assert_eq!(obstacle.is_some(), word.is_some(), "{obstacle:?}");
         assert!(word.is_none_or(|word| obstacle.unwrap().contains(word)), "{obstacle:?}");
