@@ -53,7 +53,7 @@ impl Drop for Bus {
 }
 
 /// org.freedesktop.login1, as far as anybody asks.
-struct Manager(Vec<Session>);
+struct Listing(Vec<Session>);
 
 #[derive(Clone)]
 struct Session {
@@ -75,7 +75,7 @@ impl Session {
 }
 
 #[zbus::interface(name = "org.freedesktop.login1.Manager")]
-impl Manager {
+impl Listing {
     fn list_sessions(&self) -> Vec<(String, u32, String, String, OwnedObjectPath)> {
         let listed = |one: &Session| (one.id.to_owned(), one.uid, String::from("?"), one.seat(), one.path());
         self.0.iter().map(listed).collect()
@@ -136,16 +136,16 @@ impl Confused {
 }
 
 /// Serves one object under logind's name until it is dropped.
-fn serve<I: zbus::object_server::Interface>(bus: &Bus, manager: I, sessions: &[Session]) -> Connection {
+fn serve<I: zbus::object_server::Interface>(bus: &Bus, object: I, sessions: &[Session]) -> Connection {
     smol::block_on(async {
-        let builder = connection::Builder::address(bus.address.as_str()).serve_at("/org/freedesktop/login1", manager);
+        let builder = connection::Builder::address(bus.address.as_str()).serve_at("/org/freedesktop/login1", object);
         let builder = sessions.iter().fold(builder, |builder, one| builder.serve_at(one.path(), one.clone()));
         builder.name("org.freedesktop.login1").build().await.unwrap()
     })
 }
 
 fn logind(bus: &Bus, sessions: &[Session]) -> Connection {
-    serve(bus, Manager(sessions.to_vec()), sessions)
+    serve(bus, Listing(sessions.to_vec()), sessions)
 }
 
 const fn session(id: &'static str, uid: u32, kind: &'static str) -> Session {

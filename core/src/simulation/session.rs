@@ -27,7 +27,7 @@ pub(super) fn facts() -> UserFacts {
         uid: UID,
         gid: UID,
         groups: Vec::from([UID]),
-        home: "/home/user".to_string(),
+        home: "/srv/home/user".to_string(),
         shell: "/bin/sh".to_string(),
     };
     let runtime = Some(RuntimeFolder { is_folder: true, uid: UID, mode: 0o700 });

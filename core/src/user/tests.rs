@@ -46,7 +46,7 @@ fn account(name: &str, uid: u32, gid: u32) -> Account {
         uid,
         gid,
         groups: vec![gid, 44],
-        home: format!("/home/{name}"),
+        home: format!("/srv/home/{name}"),
         shell: "/bin/zsh".to_string(),
     }
 }
@@ -119,10 +119,10 @@ fn a_user_is_himself_with_his_groups_and_can_gain_nothing() {
     let person = decided(RunAs::User, |_| ()).unwrap();
     let ids = Ids { uid: ALICE, gid: ALICE, groups: vec![ALICE, 44] };
     assert_eq!((person.uid, person.name.as_str(), person.ids.as_ref()), (ALICE, "alice", Some(&ids)));
-    assert_eq!((person.confined, person.folder.as_str()), (true, "/home/alice"));
+    assert_eq!((person.confined, person.folder.as_str()), (true, "/srv/home/alice"));
     let expected = [
         ("PATH", DEFAULT_PATH),
-        ("HOME", "/home/alice"),
+        ("HOME", "/srv/home/alice"),
         ("USER", "alice"),
         ("LOGNAME", "alice"),
         ("SHELL", "/bin/zsh"),
@@ -232,10 +232,10 @@ fn display_variables_are_passed_where_they_are_exactly_right() {
         ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/1001/bus", false),
         ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/1000/bus;unixexec:path=/tmp/x", false),
         ("DBUS_SESSION_BUS_ADDRESS", "unixexec:path=/tmp/x", false),
-        ("XAUTHORITY", "/home/alice/.Xauthority", true),
+        ("XAUTHORITY", "/srv/home/alice/.Xauthority", true),
         ("XAUTHORITY", "/run/user/1000/.mutter-Xwaylandauth.AB12", true),
-        ("XAUTHORITY", "/home/alice/../bob/.Xauthority", false),
-        ("XAUTHORITY", "/home/alicex/.Xauthority", false),
+        ("XAUTHORITY", "/srv/home/alice/../bob/.Xauthority", false),
+        ("XAUTHORITY", "/srv/home/alicex/.Xauthority", false),
         ("XAUTHORITY", "/etc/shadow", false),
         ("LD_PRELOAD", "/tmp/x.so", false),
     ] {

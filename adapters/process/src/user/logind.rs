@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const MOST_SESSIONS: usize = 256;
 
 const SERVICE: &str = "org.freedesktop.login1";
-const MANAGER: &str = "/org/freedesktop/login1";
+const LISTING: &str = "/org/freedesktop/login1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// A session in the list: name, user id, user name, seat, object.
@@ -49,7 +49,7 @@ impl From<zbus::Error> for Unanswered {
 async fn ask() -> Result<Vec<Session>, Unanswered> {
     let bus = Builder::system().build().await.map_err(without_bus)?;
     let answer = bus
-        .call_method(Some(SERVICE), MANAGER, Some("org.freedesktop.login1.Manager"), "ListSessions", &())
+        .call_method(Some(SERVICE), LISTING, Some("org.freedesktop.login1.Manager"), "ListSessions", &())
         .await
         .map_err(without_service)?;
     let body = answer.body();
