@@ -13,6 +13,7 @@ use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
 use crate::run::history::{JobPast, RunRecord};
 use crate::trust::PeerFacts;
+use crate::user::UserFacts;
 use crate::why::Explanation;
 
 /// Something that happened.
@@ -112,6 +113,8 @@ pub enum ProcessReport {
         cgroup: Option<u64>,
         /// The file that will run.
         executable: ExecutableFacts,
+        /// What was asked about its user.
+        user: Option<Box<UserFacts>>,
     },
     /// The program's own image runs.
     Started {
