@@ -17,7 +17,6 @@ use rustix::fs::Mode;
 use rustix::net::AddressFamily;
 use rustix::process::Signal;
 
-use crate::executable::Script;
 use crate::handover::Receiver;
 use crate::sys;
 use crate::wire::{self, COMPLAINT_BYTES, NOT_EXECUTED, Order, Person, Program, READY};
@@ -143,9 +142,15 @@ fn try_execute(program: &Program, opened: Option<OwnedFd>) -> Result<std::conver
         .map_err(|error| format!("Cannot close the descriptors above standard error: {error} (needs Linux 5.11)."))?;
     let arguments: Vec<&CStr> = arguments.iter().map(CString::as_c_str).collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
-    program.scripts.iter().try_for_each(Script::verify)?;
+    for script in &program.scripts {
+        script.verify().map_err(|error| cannot_execute(&script.path, &error, program))?;
+    }
     let error = sys::execute(opened.as_fd(), &arguments, &environment);
-    Err(format!("Cannot execute {}: {error}.{}", program.path, hint(&error, program.person.as_ref())))
+    Err(cannot_execute(&program.path, &error, program))
+}
+
+fn cannot_execute(path: &str, error: &io::Error, program: &Program) -> String {
+    format!("Cannot execute {path}: {error}.{}", hint(error, program.person.as_ref()))
 }
 
 /// The agent's nice value is not its programs'. Without `CAP_SYS_NICE` it can only rise, so it stays.

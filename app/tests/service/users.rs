@@ -277,10 +277,14 @@ fn what_its_user_may_not_execute_fails_with_what_to_do() {
     }
     let stage = stage_of(json!({ "SessionUser": NOBODY }));
     job(&stage, "closed", "User", &trace(&stage));
-    fs::set_permissions(stage.root().join("Jobs/bin/closed"), Permissions::from_mode(0o700)).unwrap();
+    let folder = stage.root().join("Jobs/bin/closed");
     let agent = start(&stage);
-    let why = refused(&stage, &agent.run("closed"));
-    assert!(why.contains("nobody (user 65534) may not execute it") && why.contains("chmod 755"), "{why}");
+    for (of_folder, of_script) in [(0o700, 0o755), (0o755, 0o700)] {
+        fs::set_permissions(folder.join("closed"), Permissions::from_mode(of_script)).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(of_folder)).unwrap();
+        let why = refused(&stage, &agent.run("closed"));
+        assert!(why.contains("nobody (user 65534) may not execute it") && why.contains("chmod 755"), "{why}");
+    }
     agent.stop();
 }
 
