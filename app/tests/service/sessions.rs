@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -9,7 +12,7 @@ use tempfile::TempDir;
 use zbus::{Connection, OwnedObjectPath, connection};
 
 use crate::support::{Agent, Stage, has_program, spawn};
-use crate::users::{NOBODY, NOBODY_UID, has_somebody_else, job, stage_of, task, written};
+use crate::users::{NOBODY, NOBODY_UID, Somebody, has_somebody_else, job, stage_of, task, written};
 
 /// A bus for everybody, in place of the system's.
 struct Bus {
@@ -21,14 +24,22 @@ struct Bus {
 impl Bus {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address = format!("unix:path={}", folder.path().join("bus").display());
+        let path = folder.path().join("bus");
+        Self::start_as(0, folder, &path)
+    }
+
+    /// A user's own.
+    fn start_as(uid: u32, folder: TempDir, path: &Path) -> Self {
+        let address = format!("unix:path={}", path.display());
         let everything = r#"<allow send_destination="*"/><allow eavesdrop="true"/><allow own="*"/><allow user="*"/>"#;
         let config = folder.path().join("bus.conf");
         let text = format!(
             r#"<busconfig><type>session</type><listen>{address}</listen><auth>EXTERNAL</auth><policy context="default">{everything}</policy></busconfig>"#
         );
         fs::write(&config, text).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let mut command = Command::new("dbus-daemon");
+        command.uid(uid).current_dir("/");
         command.arg("--config-file").arg(&config).args(["--nofork", "--print-address"]);
         // It says what it may not do as nobody's system bus; nothing of that matters here.
         command.stdout(Stdio::piped()).stderr(Stdio::null());
@@ -135,6 +146,16 @@ impl Confused {
     }
 }
 
+/// One that answers with an error.
+struct Refusing;
+
+#[zbus::interface(name = "org.freedesktop.login1.Manager")]
+impl Refusing {
+    fn list_sessions(&self) -> zbus::fdo::Result<()> {
+        Err(zbus::fdo::Error::AccessDenied(String::from("not for you")))
+    }
+}
+
 /// Serves one object under logind's name until it is dropped.
 fn serve<I: zbus::object_server::Interface>(bus: &Bus, object: I, sessions: &[Session]) -> Connection {
     smol::block_on(async {
@@ -217,6 +238,10 @@ fn a_logind_that_hangs_or_talks_nonsense_is_an_explained_failure() {
     let why = refused(&agent, "who");
     assert!(why.contains("NoActiveSession: logind") && why.contains("of no use"), "{why}");
     smol::block_on(confused.close()).unwrap();
+    let refusing = serve(&bus, Refusing, &[]);
+    let why = refused(&agent, "who");
+    assert!(why.contains("NoActiveSession: logind") && why.contains("not for you"), "{why}");
+    smol::block_on(refusing.close()).unwrap();
     agent.stop();
 }
 
@@ -232,6 +257,51 @@ fn a_session_without_an_account_runs_nothing() {
     let agent = bus.agent(&stage);
     let why = refused(&agent, "who");
     assert!(why.starts_with("NoActiveSession: ") && why.contains("no account of user 3999999999"), "{why}");
+    agent.stop();
+}
+
+/// org.freedesktop.systemd1 of a user: what his desktop told it, and what he put there himself.
+struct UserServices(Vec<String>);
+
+#[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
+impl UserServices {
+    #[zbus(property)]
+    fn environment(&self) -> &[String] {
+        &self.0
+    }
+}
+
+#[test]
+fn a_desktop_task_gets_of_its_users_own_variables_what_proves_right() {
+    let tools = ["dbus-daemon", "useradd"];
+    if !has_somebody_else() || !tools.iter().all(|tool| has_program(tool, "a user with a bus of his own")) {
+        return;
+    }
+    let stage = stage_of(json!({}));
+    let somebody = Somebody::new(stage.folder());
+    stage.settings(json!({ "SessionUser": somebody.name, "SessionDisplay": ":9" }));
+    job(&stage, "desktop", "UserDesktop", "env | grep -E '^(DISPLAY|WAYLAND|XAUTH|DBUS|LD_)' | sort");
+    let (runtime, authority) = (somebody.runtime(), somebody.home.join("authority"));
+    std::os::unix::fs::chown(&runtime, Some(somebody.uid), None).unwrap();
+    fs::write(&authority, "").unwrap();
+    let bus = Bus::start_as(somebody.uid, tempfile::tempdir().unwrap(), &runtime.join("bus"));
+    let (address, authority) = (&bus.address, authority.display());
+    let lines = [
+        String::from("DISPLAY=:3;id"),
+        String::from("WAYLAND_DISPLAY=wayland-1"),
+        format!("XAUTHORITY={authority}"),
+        format!("DBUS_SESSION_BUS_ADDRESS={address}"),
+        String::from("LD_PRELOAD=/tmp/evil.so"),
+    ];
+    let object = UserServices(lines.to_vec());
+    let _services = smol::block_on(async {
+        let builder = connection::Builder::address(address.as_str()).serve_at("/org/freedesktop/systemd1", object);
+        builder.name("org.freedesktop.systemd1").build().await.unwrap()
+    });
+    let agent = crate::users::start(&stage);
+    let expected =
+        format!("DBUS_SESSION_BUS_ADDRESS={address}\nDISPLAY=:9\nWAYLAND_DISPLAY=wayland-1\nXAUTHORITY={authority}\n");
+    assert_eq!(written(&agent.run("desktop")), expected);
     agent.stop();
 }
 

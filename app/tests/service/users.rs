@@ -3,8 +3,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit, setpriority_process};
 use serde_json::{Value, json};
@@ -64,7 +65,7 @@ fn refused(stage: &Stage, run: &Value) -> String {
 }
 
 /// A folder that everybody may write to.
-fn traces(stage: &Stage) -> std::path::PathBuf {
+fn traces(stage: &Stage) -> PathBuf {
     stage.folder().join("traces")
 }
 
@@ -345,21 +346,32 @@ fn a_plugin_without_a_session_says_why_it_is_not_started() {
 }
 
 /// An account of its own with a home folder and a second group, gone with the test.
-struct Somebody {
-    name: String,
-    uid: u32,
-    home: std::path::PathBuf,
+pub(crate) struct Somebody {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    pub(crate) home: PathBuf,
 }
 
 impl Somebody {
-    fn new(folder: &Path) -> Self {
-        let name = format!("cst{}", std::process::id());
+    pub(crate) fn new(folder: &Path) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("cst{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let home = folder.join("home");
         command("groupadd", &[&format!("{name}g")]);
         let group = format!("{name}g");
         command("useradd", &["--create-home", "--home-dir", home.to_str().unwrap(), "--groups", &group, &name]);
         let uid = uid(&fs::metadata(&home).unwrap());
         Self { name, uid, home }
+    }
+}
+
+impl Somebody {
+    /// His runtime folder, as logind would make it.
+    pub(crate) fn runtime(&self) -> PathBuf {
+        let runtime = PathBuf::from(format!("/run/user/{}", self.uid));
+        fs::create_dir_all(&runtime).unwrap();
+        fs::set_permissions(&runtime, Permissions::from_mode(0o700)).unwrap();
+        runtime
     }
 }
 
@@ -399,12 +411,10 @@ fn a_user_with_a_home_starts_there_with_all_his_groups_and_with_his_runtime_fold
         assert_eq!(written(&agent.run("look")).trim_end(), expected.trim_end());
     };
     look(&home, "");
-    let runtime = format!("/run/user/{}", somebody.uid);
-    fs::create_dir_all(&runtime).unwrap();
-    fs::set_permissions(&runtime, Permissions::from_mode(0o700)).unwrap();
+    let runtime = somebody.runtime();
     look(&home, "");
     std::os::unix::fs::chown(&runtime, Some(somebody.uid), None).unwrap();
-    look(&home, &runtime);
+    look(&home, runtime.to_str().unwrap());
     fs::set_permissions(&runtime, Permissions::from_mode(0o777)).unwrap();
     look(&home, "");
     std::os::unix::fs::chown(&somebody.home, Some(0), Some(0)).unwrap();
