@@ -24,6 +24,8 @@ use alloc::vec::Vec;
 use crate::effect::Way;
 use crate::event::{ExecutableFacts, Opening};
 use crate::job::task::{ScriptType, Task};
+use crate::time::WallTime;
+use crate::trust::signature::{SignaturePolicy, Verdict};
 use crate::user::Person;
 
 /// Why a file is not executed.
@@ -130,6 +132,22 @@ pub(crate) fn by_file(facts: &ExecutableFacts) -> Result<(), Unfit> {
     }
     safe(facts, "binary-not-safe")?;
     if facts.opening == Opening::HashBang { by_first_line(facts) } else { Ok(()) }
+}
+
+/// Whether the file is signed as plugins have to be; it is where no signer is trusted (contract section 4).
+pub(crate) fn signed(facts: &ExecutableFacts, policy: SignaturePolicy<'_>, now: WallTime) -> Result<(), Unfit> {
+    if policy.pins.is_empty() {
+        return Ok(());
+    }
+    let not_signed = |why: String| Unfit { code: "binary-not-signed", why };
+    match &facts.signature {
+        Some(Ok(signature)) => match Verdict::of_own(signature, policy, now).refusal {
+            None => Ok(()),
+            Some(refusal) => Err(not_signed(refusal.to_string())),
+        },
+        Some(Err(why)) => Err(not_signed(format!("the signature of '{}' cannot be read: {why}.", facts.path))),
+        None => Err(not_signed(format!("the signature of '{}' was not looked at.", facts.path))),
+    }
 }
 
 /// Whether what the `#!` line of a script names may be executed.

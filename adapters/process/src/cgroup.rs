@@ -57,7 +57,7 @@ impl Hierarchy {
 
     /// Where a sub-tree of our own may be made: below the agent's own cgroup, else at the top.
     pub(crate) fn places(&self) -> Vec<PathBuf> {
-        let own = procfs::cgroup_path(std::process::id()).and_then(|path| self.folder(&path));
+        let own = procfs::Folder::open(std::process::id()).and_then(|own| self.folder(&own.cgroup_path()?));
         let mut places: Vec<PathBuf> = own.into_iter().collect();
         if !places.contains(&self.mount) {
             places.push(self.mount.clone());
@@ -153,6 +153,10 @@ impl Cgroup {
     /// # Errors
     /// As rmdir(2); a folder that is gone already is none.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        // Nearly always nothing was made below it, and to see that takes longer than to remove it.
+        if fs::remove_dir(&self.folder).is_ok() {
+            return Ok(());
+        }
         let mut folders = self.folders();
         while let Some(folder) = folders.pop() {
             match fs::remove_dir(&folder) {

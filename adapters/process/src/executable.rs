@@ -15,11 +15,13 @@ use std::path::Path;
 
 use castellan_core::effect::{ProgramQuery, Way};
 use castellan_core::event::{ExecutableFacts, Opening};
+use castellan_core::trust::signature::{SignatureFacts, SignaturePolicy};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use self::hash_bang::LOOKED_AT;
 use self::walk::{Reached, own_name, reach};
+use crate::signature::Program;
 
 /// How a program of Linux begins (ELF).
 const BINARY: &[u8] = b"\x7fELF";
@@ -152,7 +154,18 @@ impl Command {
 /// The program that is asked for, and its interpreter where one is; opens both.
 pub(crate) fn inspect(query: &ProgramQuery) -> Inspection {
     let interpreter = (!query.interpreters.is_empty()).then(|| first_of(&query.interpreters, &[]));
-    Inspection { program: first_of(&query.candidates, &query.roots), interpreter }
+    let mut program = first_of(&query.candidates, &query.roots);
+    if let (Some(opened), false) = (&program.opened, query.signers.is_empty()) {
+        let facts = signature(&opened.handle, &query.signers);
+        program.facts.signature = Some(facts.map(Box::new).map_err(|error| error.to_string()));
+    }
+    Inspection { program, interpreter }
+}
+
+/// Facts about the signature of what was opened, beside the name that it has now.
+fn signature(handle: &File, signers: &[String]) -> io::Result<SignatureFacts> {
+    let path = fs::read_link(own_name(handle))?;
+    Program::of_file(readable(handle)?, path).facts(SignaturePolicy { pins: signers, non_admin: &[] })
 }
 
 /// The first candidate that exists, looked at; the first of all where none does.
@@ -207,10 +220,15 @@ fn look(path: &str, reached: Reached, nesting: usize) -> Looked {
     Looked { facts: ExecutableFacts { executable, opening, hash_bang, ..facts }, opened: Some(opened) }
 }
 
+/// The very file that was opened, for reading.
+fn readable(handle: &File) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(own_name(handle), flags, Mode::empty())?))
+}
+
 /// The first bytes of a regular file, read from what was opened.
 fn beginning(handle: &File) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(own_name(handle), flags, Mode::empty())?);
+    let file = readable(handle)?;
     let mut bytes = Vec::with_capacity(LOOKED_AT);
     file.take(LOOKED_AT as u64).read_to_end(&mut bytes)?;
     Ok(bytes)

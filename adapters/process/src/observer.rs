@@ -40,8 +40,6 @@ pub(crate) struct Observer {
 
 /// One accepted connection.
 struct Accepted {
-    local: SocketAddr,
-    peer: SocketAddr,
     own_cookie: u64,
     at_accept: Option<SocketFacts>,
 }
@@ -58,7 +56,7 @@ impl Observer {
     pub(crate) fn watch(self: &Arc<Self>, stream: &TcpStream) -> io::Result<Witness> {
         let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
         let own_cookie = sockopt::socket_cookie(stream)?;
-        let accepted = Accepted { local, peer, own_cookie, at_accept: self.diag.exact(peer, local)? };
+        let accepted = Accepted { own_cookie, at_accept: self.diag.exact(peer, local)? };
         let observer = Arc::clone(self);
         Ok(Box::new(move |claim| observer.gather(&accepted, claim)))
     }
@@ -76,16 +74,26 @@ impl Observer {
             Some(process) if process.holds_socket => None,
             Some(_) | None => socket.and_then(|socket| self.holder(socket)),
         };
-        let at_decision = self.look(accepted.peer, accepted.local);
-        let own_end = self.look(accepted.local, accepted.peer);
-        PeerFacts {
+        self.look_again(PeerFacts {
             at_accept: accepted.at_accept.clone(),
             claimed_pid: claim.pid,
             claimed,
             holder,
-            at_decision,
-            own_end_established: own_end.is_some_and(|own| own.established && own.cookie == accepted.own_cookie),
-        }
+            own_cookie: accepted.own_cookie,
+            ..PeerFacts::default()
+        })
+    }
+
+    /// The connection once more, after its process was looked at.
+    pub(crate) fn look_again(&self, facts: PeerFacts) -> PeerFacts {
+        let Some(socket) = &facts.at_accept else {
+            return facts;
+        };
+        let (peer, local) = (socket.peer, socket.local);
+        let at_decision = self.look(peer, local);
+        let own_end = self.look(local, peer);
+        let own_end_established = own_end.is_some_and(|own| own.established && own.cookie == facts.own_cookie);
+        PeerFacts { at_decision, own_end_established, ..facts }
     }
 
     fn look(&self, own: SocketAddr, other: SocketAddr) -> Option<SocketFacts> {
@@ -132,10 +140,11 @@ impl Observer {
                 return None;
             }
         };
-        let stat = procfs::stat(pid)?;
+        let own = procfs::Folder::open(pid)?;
+        let stat = own.stat()?;
         let (cgroup, ours) = match &self.scope {
             Scope::Subtree { hierarchy, subtree } => {
-                let folder = procfs::cgroup_path(pid).and_then(|path| hierarchy.folder(&path));
+                let folder = own.cgroup_path().and_then(|path| hierarchy.folder(&path));
                 let id = folder.as_ref().and_then(|folder| std::fs::metadata(folder).ok()).map(|found| found.ino());
                 (id, folder.is_some_and(|folder| folder.starts_with(subtree)))
             }
@@ -147,9 +156,9 @@ impl Observer {
         Some(ProcessFacts {
             pid,
             session: stat.session,
-            uid: procfs::effective_uid(pid)?,
+            uid: own.effective_uid()?,
             cgroup,
-            holds_socket: (ours || certified) && procfs::holds_socket(pid, socket.inode),
+            holds_socket: (ours || certified) && own.holds_socket(socket.inode),
             alive: is_alive(&handle),
         })
     }

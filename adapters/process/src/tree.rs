@@ -263,7 +263,7 @@ impl Tree {
     async fn kill(&self) {
         self.kill_members().await;
         // A cgroup counts as empty a moment before the process in it can be waited for.
-        if within(END_TIME, self.handle.readable()).await.is_none() {
+        if !self.reaped && within(END_TIME, self.handle.readable()).await.is_none() {
             log::error!("Process {} does not end though its tree was killed.", self.pid);
         }
     }

@@ -35,6 +35,7 @@ mod sessions;
 mod sigkill;
 mod sigterm;
 mod start;
+mod strangers;
 mod support;
 mod trust;
 mod users;

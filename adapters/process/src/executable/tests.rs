@@ -133,7 +133,7 @@ fn an_interpreter_is_looked_at_where_one_is_asked_for() {
     let query = |interpreters: &[&str]| ProgramQuery {
         candidates: vec![script.clone()],
         interpreters: interpreters.iter().map(|path| (*path).to_owned()).collect(),
-        roots: Vec::new(),
+        ..ProgramQuery::default()
     };
     let found = inspect(&query(&["/no/such/sh", "/bin/sh"])).facts().interpreter.unwrap();
     assert_eq!((found.path.as_str(), found.executable, found.opening), ("/bin/sh", true, Opening::Binary));

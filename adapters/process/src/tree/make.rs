@@ -34,10 +34,7 @@ impl Tree {
         let query = request.program.clone();
         // Begins at once, beside the start.
         let look = smol::unblock(move || executable::inspect(&query));
-        let (answer, answers) = smol::channel::bounded(1);
-        let gone = |_| "The thread that starts processes is gone: restart the agent.".to_owned();
-        shared.starts.send(answer).await.map_err(|error| gone(error.to_string()))?;
-        let started = answers.recv().await.map_err(|error| gone(error.to_string()))??;
+        let started = shared.starts.launcher().await?;
         let mut tree = Self::adopt(shared, request.spawn, started)?;
         let inspection = look.await;
         if !inspection.facts().exists {
