@@ -14,6 +14,8 @@ use castellan_core::event::{BrokerReport, Endpoints, Event, Loaded};
 use castellan_core::id::{ConnectionId, RequestId, SpawnId};
 use castellan_core::time::{Monotonic, Now, WallTime};
 
+use crate::signed;
+
 pub use ports::Owed;
 pub use steps::{Ask, Odd, Step, lawful_steps, steps};
 pub use surroundings::{facts, facts_of_a_stranger, surroundings_of};
@@ -303,5 +305,5 @@ impl Default for World {
 
 /// Signers are trusted, so that strangers are looked at.
 fn settings() -> Settings {
-    Settings { alternative_signatures: vec!["a".repeat(64)], ..Settings::default() }
+    Settings { alternative_signatures: vec![signed::pin()], ..Settings::default() }
 }

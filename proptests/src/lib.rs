@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod brokers;
 pub mod laws;
+pub mod signed;
 pub mod sim;
 pub mod tidy;
 pub mod topics;

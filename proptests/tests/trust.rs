@@ -12,10 +12,7 @@ use std::net::SocketAddr;
 
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
 use castellan_core::time::WallTime;
-use castellan_core::trust::signature::{
-    AttributeFacts, CertificateFacts, DigestAlgorithm, Evidence, ImageFacts, PublicKey, SignatureAlgorithm,
-    SignatureFacts, SignatureFile, SignaturePolicy, SignedDataFacts, SignerFacts,
-};
+use castellan_core::trust::signature::{SignatureFacts, SignatureFile, SignaturePolicy};
 use castellan_core::trust::{Entry, Examination, ExaminedProcess, PeerFacts, ProcessFacts, Registry, SocketFacts};
 use castellan_proptests::laws::config;
 use proptest::collection::vec;
@@ -150,36 +147,8 @@ fn signature() -> impl Strategy<Value = SignatureFacts> {
     let path = prop_oneof![Just("/usr/bin/tool"), Just("/usr/bin/helper"), Just("/usr/bin/python3")];
     (path, option::weighted(0.9, 0..2_u32), prop::bool::weighted(0.9), prop::bool::weighted(0.9)).prop_map(
         |(path, uid, is_valid, is_signed)| {
-            let certificate = CertificateFacts {
-                subject: String::from("CN=Signer"),
-                sha1: "a".repeat(40),
-                sha256: "b".repeat(64),
-                not_before: WallTime::from_millis(0),
-                not_after: WallTime::from_millis(i64::MAX),
-                signs: true,
-                signs_code: true,
-                key: PublicKey::P256,
-            };
-            let signer = SignerFacts {
-                version: 1,
-                digest: DigestAlgorithm::Sha256,
-                signature: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
-                attributes: Some(AttributeFacts { content_types: vec![true], message_digests: vec![vec![7; 32]] }),
-                certificate: Some(certificate),
-                evidence: Some(Evidence { image: Ok(vec![7; 32]), is_valid }),
-            };
-            let data = SignedDataFacts {
-                path: format!("{path}.p7s"),
-                version: 1,
-                is_data: true,
-                is_detached: true,
-                digests: vec![DigestAlgorithm::Sha256],
-                signers: vec![signer],
-            };
-            let file = if is_signed { SignatureFile::Read(data) } else { SignatureFile::Missing(path.to_owned()) };
-            let path = path.to_owned();
-            let image = ImageFacts { path, is_regular: true, is_deleted: false, is_binary: true, bytes: 1 };
-            SignatureFacts { image, file, uid }
+            let good = castellan_proptests::signed::by_pinned(path, uid, is_valid);
+            if is_signed { good } else { SignatureFacts { file: SignatureFile::Missing(path.to_owned()), ..good } }
         },
     )
 }
@@ -203,7 +172,7 @@ proptest! {
 
     #[test]
     fn a_stranger_is_the_living_process_of_its_socket_and_a_signed_program_or_nobody(examined in examination()) {
-        let (pins, non_admin) = (["b".repeat(64)], [String::from("helper")]);
+        let (pins, non_admin) = ([castellan_proptests::signed::pin()], [String::from("helper")]);
         let policy = SignaturePolicy { pins: &pins, non_admin: &non_admin };
         let verdict = examined.judge(policy, WallTime::from_millis(1));
         let socket = examined.peer.at_accept.as_ref().filter(|socket| {

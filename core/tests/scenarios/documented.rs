@@ -113,10 +113,10 @@ fn the_documented_plugin_is_started_connected_and_restarted() {
     world.transcript.clear();
     world.tell(Event::Broker(BrokerReport::Disconnected { subject: bridge, reason: "gone".into() }));
     world.exit(1, ExitStatus::Signal(11));
-    world.expect(&["revoke 1", "collect 1"]);
+    world.expect(&["revoke 1", "collect 1", "discard 1"]);
     world.collected(1, "");
     world.discarded(1);
-    world.expect(&["discard 1", "!PluginEnded"]);
+    world.expect(&["!PluginEnded"]);
     assert_eq!(world.get("/api/plugins/EchoBridge")["status"], "Backoff");
     world.transcript.clear();
     world.wait(1000);

@@ -9,6 +9,7 @@ use castellan_core::id::{RunId, SpawnId, TicketId};
 use castellan_core::trust::{Examination, PeerFacts};
 
 use super::{World, surroundings};
+use crate::signed;
 
 /// An answer that is due.
 #[derive(Debug, Clone)]
@@ -131,6 +132,7 @@ pub(super) fn executable(safe: bool) -> ExecutableFacts {
         exists: true,
         executable: true,
         writable_by_others,
+        signature: Some(Ok(Box::new(signed::by_pinned("/opt/x", None, true)))),
         ..ExecutableFacts::default()
     }
 }
