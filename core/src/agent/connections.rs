@@ -129,7 +129,8 @@ impl Agent {
                 return deny(ConnectRefusal::ClientIdentifierNotValid, component, None, explanation);
             }
         };
-        match client_id::judge(client_id, &identity.component, pid, &self.desk.surroundings.user_name) {
+        let user = self.registry.entry(identity.spawn).map_or("", |entry| &entry.user_name);
+        match client_id::judge(client_id, &identity.component, pid, user) {
             Judgement::Fits => Ok(self.grant(identity, pid, client_id, None)),
             Judgement::WrongForm(explanation) => Ok(self.grant(identity, pid, client_id, Some(explanation))),
             Judgement::Refused(explanation) => {
