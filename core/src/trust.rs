@@ -79,6 +79,8 @@ pub struct PeerFacts {
     pub claimed_pid: Option<u32>,
     /// The claimed process, where it exists.
     pub claimed: Option<ProcessFacts>,
+    /// The image of the claimed process, where that is none of ours and runs as the socket's user: for the record, and nothing else.
+    pub claimed_executable: Option<String>,
     /// Without cgroups: a process below one of ours that holds the socket.
     pub holder: Option<ProcessFacts>,
     /// The peer's socket once more, after everything above.
@@ -96,7 +98,7 @@ pub struct Peer {
     pub pid: Option<u32>,
     /// The user id that the kernel names.
     pub uid: Option<u32>,
-    /// The image that the process runs, where the agent looked.
+    /// The image that this process runs, where the agent looked.
     pub executable: Option<String>,
 }
 
@@ -109,7 +111,8 @@ impl Peer {
     /// What the facts tell without a verdict.
     pub fn of(facts: &PeerFacts) -> Self {
         let pid = facts.holder.as_ref().map(|holder| holder.pid).or(facts.claimed_pid);
-        Self { pid, uid: facts.at_accept.as_ref().map(|socket| socket.uid), executable: None }
+        let uid = facts.at_accept.as_ref().map(|socket| socket.uid);
+        Self { pid, uid, executable: facts.claimed_executable.clone() }
     }
 }
 

@@ -61,7 +61,16 @@ fn facts() -> impl Strategy<Value = PeerFacts> {
         let claimed =
             claimed.map(|process| ProcessFacts { pid: claimed_pid.filter(|_| own).unwrap_or(process.pid), ..process });
         let at_decision = changed.unwrap_or_else(|| at_accept.clone());
-        PeerFacts { at_accept, claimed_pid, claimed, holder, at_decision, own_end_established: own_end, own_cookie: 78 }
+        PeerFacts {
+            at_accept,
+            claimed_pid,
+            claimed,
+            claimed_executable: None,
+            holder,
+            at_decision,
+            own_end_established: own_end,
+            own_cookie: 78,
+        }
     })
 }
 

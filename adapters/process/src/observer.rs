@@ -74,9 +74,12 @@ impl Observer {
             Some(process) if process.holds_socket => None,
             Some(_) | None => socket.and_then(|socket| self.holder(socket)),
         };
+        let is_ours = claimed.as_ref().is_some_and(|process| process.holds_socket);
+        let claimed_executable = if is_ours { None } else { claim.pid.zip(socket).and_then(image_of) };
         self.look_again(PeerFacts {
             at_accept: accepted.at_accept.clone(),
             claimed_pid: claim.pid,
+            claimed_executable,
             claimed,
             holder,
             own_cookie: accepted.own_cookie,
@@ -185,6 +188,12 @@ impl Observer {
         let holder = ours.find(|process| procfs::holds_socket(process.pid, socket.inode))?;
         self.process(holder.pid, socket, false)
     }
+}
+
+/// What a process of the socket's user runs; one look, however many it has open.
+fn image_of((pid, socket): (u32, &SocketFacts)) -> Option<String> {
+    let image = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    (procfs::effective_uid(pid) == Some(socket.uid)).then(|| image.display().to_string())
 }
 
 /// Whether a process has not ended; asked last, it makes everything read before be about this process.

@@ -68,7 +68,9 @@ fn the_same_program_started_by_hand_is_nobody() {
 
     let denials = denials(&agent);
     let connects: Vec<&Value> = denials.iter().filter(|denial| denial["action"] == "connect").collect();
-    assert!(connects.iter().any(|denial| denial["clientId"] == id.as_str()), "{denials:?}");
+    let own = connects.iter().find(|denial| denial["clientId"] == id.as_str()).unwrap();
+    assert_eq!(own["executable"], stage.deploy_puppet().display().to_string(), "{own}");
+    assert_eq!(own["uid"], rustix::process::geteuid().as_raw(), "{own}");
     assert!(denials.iter().any(|denial| denial["target"] == "GET /api/PluginSettings/KeeperPrivilegeManager"));
     agent.stop();
 }

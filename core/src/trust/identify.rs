@@ -191,7 +191,8 @@ pub(super) fn not_trusted(facts: &PeerFacts, why: String, fix: &str) -> Refusal 
         Some(socket) => format!("{} (user {})", socket.peer, socket.uid),
         None => String::from("the peer"),
     };
-    let claim = facts.claimed_pid.map(|pid| format!(", claiming to be process {pid},")).unwrap_or_default();
+    let image = facts.claimed_executable.as_ref().map(|image| format!(" ({image})")).unwrap_or_default();
+    let claim = facts.claimed_pid.map(|pid| format!(", claiming to be process {pid}{image},")).unwrap_or_default();
     Refusal {
         kind: RefusalKind::NotTrusted,
         explanation: Explanation::new(format!("The connection from {peer}{claim} is not trusted."), why, fix),

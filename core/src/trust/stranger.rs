@@ -74,7 +74,7 @@ impl Examination {
             // What it runs is another's affair.
             let why = format!("Process {pid} does not hold this connection, or has ended.");
             return Err(Refusal {
-                peer: Peer { pid: Some(pid), ..Peer::of(&self.peer) },
+                peer: Peer { pid: Some(pid), executable: None, ..Peer::of(&self.peer) },
                 ..not_trusted(&self.peer, why, OWN)
             });
         }

@@ -60,6 +60,7 @@ fn facts(tree: Option<u64>) -> PeerFacts {
         claimed_pid: Some(PID),
         claimed: Some(process(stamped)),
         holder: None,
+        claimed_executable: None,
         at_decision: Some(socket(stamped)),
         own_end_established: true,
         own_cookie: 12,

@@ -108,6 +108,7 @@ pub fn peer(cgroup: u64, pid: u32) -> PeerFacts {
         claimed_pid: Some(pid),
         claimed: Some(process),
         holder: None,
+        claimed_executable: None,
         at_decision: Some(socket),
         own_end_established: true,
         own_cookie: 2,

@@ -81,6 +81,7 @@ pub fn facts(pid: u32, cgroup: Option<u64>) -> PeerFacts {
         claimed_pid: Some(pid),
         claimed: Some(process.clone()),
         holder: Some(process),
+        claimed_executable: None,
         at_decision: Some(socket),
         own_end_established: true,
         own_cookie: 78,
