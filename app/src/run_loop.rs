@@ -1,22 +1,24 @@
 //! The loop: wait for an event or the next deadline, handle it, perform what follows, again.
 
 use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
-use async_io::Timer;
 use castellan_core::agent::Agent;
 use castellan_core::effect::Effects;
 use castellan_core::event::Event;
-use castellan_core::time::{Monotonic, Now};
+use castellan_core::time::Monotonic;
 use smol::channel::Receiver;
-use smol::future::{block_on, or};
 
 use crate::chores::Chores;
 use crate::clock::Clock;
 use crate::perform::{Performed, Ports};
 
 /// The longest sleep: a wall clock that was set is noticed within it, and chores are done.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT_SECONDS: u64 = 60;
 
 /// Runs the agent until it asks to exit. Events that stand in `first` come before all others.
 pub(crate) fn run(
@@ -34,7 +36,7 @@ pub(crate) fn run(
             None => {
                 let deadline = agent.next_deadline(clock.now()).map(|deadline| deadline.at);
                 let first = deadline.into_iter().chain(chores.next_deadline()).min();
-                next(events, first, clock.now())
+                next(events, first, clock)
             }
         };
         if let Event::Broker(report) = &event {
@@ -56,14 +58,30 @@ pub(crate) fn run(
 }
 
 /// The next event, or the deadline. A closed channel cannot happen while the ports live; it reads as a wish to stop.
-fn next(events: &Receiver<Event>, deadline: Option<Monotonic>, now: Now) -> Event {
-    let wait = deadline.map_or(LONGEST_WAIT, |at| Duration::from_millis(at.millis_since(now.monotonic)));
-    let received = async {
-        events.recv().await.unwrap_or_else(|_| Event::StopRequested(String::from("every port of the agent is gone")))
-    };
-    let timed = async {
-        Timer::after(wait.min(LONGEST_WAIT)).await;
-        Event::DeadlineReached
-    };
-    block_on(or(received, timed))
+///
+/// The thread waits by itself: a timer of the reactor would wake the reactor's thread for each event, in the middle of every start.
+fn next(events: &Receiver<Event>, deadline: Option<Monotonic>, clock: Clock) -> Event {
+    let longest = clock.now().monotonic.plus_seconds(LONGEST_WAIT_SECONDS);
+    let until = deadline.map_or(longest, |at| at.min(longest));
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut received = pin!(events.recv());
+    loop {
+        if let Poll::Ready(received) = received.as_mut().poll(&mut context) {
+            return received.unwrap_or_else(|_| Event::StopRequested(String::from("every port of the agent is gone")));
+        }
+        match until.millis_since(clock.now().monotonic) {
+            0 => return Event::DeadlineReached,
+            left => thread::park_timeout(Duration::from_millis(left)),
+        }
+    }
+}
+
+/// Ends the wait of a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }

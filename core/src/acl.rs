@@ -11,6 +11,7 @@ use alloc::string::String;
 use serde::Serialize;
 
 use crate::id::{Component, RunId, SpawnId};
+use crate::trust::Peer;
 use crate::why::Explanation;
 pub use filter_set::FilterSet;
 pub(crate) use grant::{is_brokers_own, refusal};
@@ -98,8 +99,9 @@ pub struct Denial {
     pub component: Option<String>,
     /// The client id, where one was given.
     pub client_id: Option<String>,
-    /// The verified or claimed process id, where one is known.
-    pub pid: Option<u32>,
+    /// The process at the other end.
+    #[serde(flatten)]
+    pub peer: Peer,
     /// Why, and how to fix it.
     #[serde(flatten)]
     pub explanation: Explanation,

@@ -6,7 +6,7 @@
 //! Loaded            agent/definitions             jobs and plugins in service or refused; lost runs recorded
 //! Opened            agent/lifecycle               plugins start in order; the event Startup fires
 //! Process           agent/processes               registry first, then the run or plugin that owns the tree
-//! Broker            agent/connections, /messages  CONNECT judged; KeeperLogger, EventMessages, JobService read
+//! Broker            agent/connections, /messages  CONNECT judged (/strangers: by its signature); KeeperLogger, EventMessages, JobService read
 //! Store             agent/answers                 the run or request that asked goes on
 //! Http              agent/calls                   the run that asked goes on
 //! Api               agent/requests                answered at once, or once its question is answered
@@ -20,6 +20,7 @@
 
 mod administrators;
 mod answers;
+mod callers;
 mod calls;
 mod connections;
 mod definitions;
@@ -34,6 +35,7 @@ mod requests;
 mod requests_jobs;
 mod requests_settings;
 mod runs;
+mod strangers;
 mod taken;
 
 use alloc::boxed::Box;
@@ -69,6 +71,7 @@ pub struct Agent {
     refused_plugins: BTreeMap<String, Findings>,
     start_queue: plugins::StartQueue,
     registry: Registry,
+    strangers: strangers::Strangers,
     pending: BTreeMap<TicketId, answers::Pending>,
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
@@ -104,6 +107,7 @@ impl Agent {
             refused_plugins: BTreeMap::new(),
             start_queue: plugins::StartQueue::default(),
             registry: Registry::default(),
+            strangers: strangers::Strangers::default(),
             pending: BTreeMap::new(),
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),

@@ -13,6 +13,8 @@ use crate::job::url::HttpUrl;
 use crate::log_message::LogRecord;
 use crate::run::history::RunRecord;
 use crate::schedule::past::Note;
+use crate::time::WallTime;
+use crate::trust::PeerFacts;
 use crate::user::{Person, UserQuery};
 use crate::why::Explanation;
 
@@ -36,6 +38,8 @@ pub enum LostOrder {
     Discard(SpawnId),
     /// `Inspect`.
     Inspect(TicketId),
+    /// `Examine`.
+    Examine(TicketId),
     /// `PersistRun`, with the run's id as it stands in the record.
     PersistRun(TicketId, String),
     /// `ReadRuns`.
@@ -67,6 +71,7 @@ impl LostOrder {
                 ProcessOrder::Collect { spawn } => Self::Collect(*spawn),
                 ProcessOrder::Discard { spawn } => Self::Discard(*spawn),
                 ProcessOrder::Inspect { ticket, .. } => Self::Inspect(*ticket),
+                ProcessOrder::Examine { ticket, .. } => Self::Examine(*ticket),
             },
             Effect::Store(order) => match order {
                 StoreOrder::PersistRun { ticket, record } => Self::PersistRun(*ticket, record.run_id.clone()),
@@ -158,6 +163,19 @@ pub enum ProcessOrder {
         /// What to look for, one answer each.
         queries: Vec<ProgramQuery>,
     },
+    /// Look at the program at the other end of a connection, which the agent did not start. Answered by `Examined`.
+    Examine {
+        /// The number of the question.
+        ticket: TicketId,
+        /// What is known of the connection; the claimed process is examined, else the one that holds the socket.
+        peer: PeerFacts,
+        /// Paths of which it is asked whether they lead to the image.
+        paths: Vec<String>,
+        /// `AlternativeSignatures`: only for these is the image hashed.
+        signers: Vec<String>,
+        /// The time of the order.
+        at: WallTime,
+    },
 }
 
 /// A file to find, and who might interpret it. Each has its candidates, best first; the first that exists counts.
@@ -167,6 +185,10 @@ pub struct ProgramQuery {
     pub candidates: Vec<String>,
     /// Where its interpreter may be; absolute, none where it needs no interpreter.
     pub interpreters: Vec<String>,
+    /// Folders that hold all that is named below them: no link may lead out of the innermost one.
+    pub roots: Vec<String>,
+    /// Signers of whom one has to have signed it; none where no signature is asked for.
+    pub signers: Vec<String>,
 }
 
 /// What a prepared process executes.

@@ -12,7 +12,8 @@ use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
 use crate::run::history::{JobPast, RunRecord};
-use crate::trust::PeerFacts;
+use crate::trust::signature::SignatureFacts;
+use crate::trust::{Examination, PeerFacts};
 use crate::user::UserFacts;
 use crate::why::Explanation;
 
@@ -156,6 +157,13 @@ pub enum ProcessReport {
         /// The findings.
         executables: Vec<ExecutableFacts>,
     },
+    /// Answers `Examine`.
+    Examined {
+        /// Which question.
+        ticket: TicketId,
+        /// The findings.
+        found: Box<Examination>,
+    },
 }
 
 /// How a process ended.
@@ -225,6 +233,12 @@ pub struct ExecutableFacts {
     pub opening: Opening,
     /// The file itself, or the folder above it, that somebody other than root and the agent's own user may change, with its mode.
     pub writable_by_others: Option<String>,
+    /// Where its links lead, if that is outside the root that it is named below.
+    pub leads_out: Option<String>,
+    /// Its signature, where one was asked for: the facts, or why they could not be read.
+    pub signature: Option<Result<Box<SignatureFacts>, String>>,
+    /// The same about the program that its `#!` line names, where it has such a line.
+    pub hash_bang: Option<Box<Self>>,
     /// The same about the program that interprets it, where one was asked for.
     pub interpreter: Option<Box<Self>>,
 }

@@ -167,6 +167,8 @@ pub enum Component {
     Plugin(PluginId),
     /// An administrator's tool, by the name of its client certificate (contract section 5); no definition stands behind it.
     Administrator(String),
+    /// A program that the agent did not start, trusted by its signature alone; its base name (contract section 4).
+    Program(String),
 }
 
 impl Component {
@@ -175,25 +177,27 @@ impl Component {
         match self {
             Self::Job(id) => id.as_str(),
             Self::Plugin(id) => id.as_str(),
-            Self::Administrator(name) => name,
+            Self::Administrator(name) | Self::Program(name) => name,
         }
     }
 
-    /// As logs and the API name it: `job:{id}`, `plugin:{id}` or `admin:{name}`.
+    /// As logs and the API name it: `job:{id}`, `plugin:{id}`, `admin:{name}` or `program:{name}`.
     pub fn text(&self) -> String {
         match self {
             Self::Job(id) => ["job:", id.as_str()].concat(),
             Self::Plugin(id) => ["plugin:", id.as_str()].concat(),
             Self::Administrator(name) => ["admin:", name].concat(),
+            Self::Program(name) => ["program:", name].concat(),
         }
     }
 
-    /// The file below the agent root that makes it what it is: `Jobs/{id}.json`, `Plugins/{id}.json`, or the list of certificates.
+    /// The file below the agent root that makes it what it is: `Jobs/{id}.json`, `Plugins/{id}.json`, the list of certificates, or the settings.
     pub fn file(&self) -> String {
         match self {
             Self::Job(id) => format!("Jobs/{id}.json"),
             Self::Plugin(id) => format!("Plugins/{id}.json"),
             Self::Administrator(_) => String::from("state/admin/issued.json"),
+            Self::Program(_) => String::from("appsettings.json"),
         }
     }
 }
@@ -204,6 +208,7 @@ impl fmt::Display for Component {
             Self::Job(id) => write!(formatter, "job:{id}"),
             Self::Plugin(id) => write!(formatter, "plugin:{id}"),
             Self::Administrator(name) => write!(formatter, "admin:{name}"),
+            Self::Program(name) => write!(formatter, "program:{name}"),
         }
     }
 }

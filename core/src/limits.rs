@@ -58,6 +58,9 @@ pub const CONTEXT_BYTES: usize = 1 << 20;
 pub const DEFINITIONS: usize = 20_000;
 /// Processes of the registry at one time.
 pub const REGISTRY_ENTRIES: usize = 10_000;
+/// Descriptors of a claimed process that are looked at for its connection, so that a process with many cannot make a decision take
+/// longer (5 microseconds each).
+pub const DESCRIPTORS: usize = 1024;
 /// Entries of one list in a definition: tasks, events, parameters, topics, arguments (security design, section 6).
 pub const LIST_ENTRIES: usize = 1000;
 /// Levels of a topic filter that stands in a tree: trees are walked and dropped recursively, so their depth is bounded; no real
@@ -73,3 +76,5 @@ pub const PATTERN_BYTES: usize = 256 << 10;
 pub const MATCHING_WORK: usize = 1 << 30;
 /// Events that a simulation is told before it is given up: a hundred times what the longest single run takes.
 pub const SIMULATED_EVENTS: u64 = 1_000_000;
+/// Examinations of programs that the agent did not start, waiting for their answer; they are made one after the other.
+pub const EXAMINATIONS: usize = 16;

@@ -9,7 +9,8 @@
 //! | `Auto` | any other with the x bit | itself; the kernel says what is wrong with it |
 //! | any | any other | nothing: refused, with the fix |
 //!
-//! Script and interpreter alike must be safe: nobody but root and the agent's own user may change them, nor a folder above.
+//! Script and interpreter alike must be safe: nobody but root and the agent's own user may change them, nor a folder above. That
+//! holds for the interpreter of a `#!` line as well, and no link leads a plugin's file out of the root that it is named below.
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,8 @@ use alloc::vec::Vec;
 use crate::effect::Way;
 use crate::event::{ExecutableFacts, Opening};
 use crate::job::task::{ScriptType, Task};
+use crate::time::WallTime;
+use crate::trust::signature::{SignaturePolicy, Verdict};
 use crate::user::Person;
 
 /// Why a file is not executed.
@@ -127,7 +130,42 @@ pub(crate) fn by_file(facts: &ExecutableFacts) -> Result<(), Unfit> {
         let why = format!("'{path}' is not a regular file that may be executed; run chmod 755 on it.");
         return Err(Unfit { code: "binary-not-safe", why });
     }
-    safe(facts, "binary-not-safe")
+    safe(facts, "binary-not-safe")?;
+    if facts.opening == Opening::HashBang { by_first_line(facts) } else { Ok(()) }
+}
+
+/// Whether the file is signed as plugins have to be; it is where no signer is trusted (contract section 4).
+pub(crate) fn signed(facts: &ExecutableFacts, policy: SignaturePolicy<'_>, now: WallTime) -> Result<(), Unfit> {
+    if policy.pins.is_empty() {
+        return Ok(());
+    }
+    let not_signed = |why: String| Unfit { code: "binary-not-signed", why };
+    match &facts.signature {
+        Some(Ok(signature)) => match Verdict::of_own(signature, policy, now).refusal {
+            None => Ok(()),
+            Some(refusal) => Err(not_signed(refusal.to_string())),
+        },
+        Some(Err(why)) => Err(not_signed(format!("the signature of '{}' cannot be read: {why}.", facts.path))),
+        None => Err(not_signed(format!("the signature of '{}' was not looked at.", facts.path))),
+    }
+}
+
+/// Whether what the `#!` line of a script names may be executed.
+fn by_first_line(facts: &ExecutableFacts) -> Result<(), Unfit> {
+    let path = &facts.path;
+    let Some(named) = facts.hash_bang.as_deref().filter(|named| named.exists) else {
+        let named = facts.hash_bang.as_ref().map_or("", |named| &named.path);
+        let why = format!(
+            "the '#!' line of '{path}' names {named:?}, which is no file; install it, write an absolute path of less than 250 \
+             bytes, and end lines with a line feed alone."
+        );
+        return Err(Unfit { code: "interpreter-not-found", why });
+    };
+    by_file(named).map_err(|unfit| not_safe_for(path, unfit))
+}
+
+fn not_safe_for(script: &str, unfit: Unfit) -> Unfit {
+    Unfit { code: "interpreter-not-safe", why: format!("'{script}' needs an interpreter: {}", unfit.why) }
 }
 
 fn exists(facts: &ExecutableFacts) -> Result<(), Unfit> {
@@ -139,12 +177,18 @@ fn exists(facts: &ExecutableFacts) -> Result<(), Unfit> {
 }
 
 fn safe(facts: &ExecutableFacts, code: &'static str) -> Result<(), Unfit> {
-    let Some(place) = &facts.writable_by_others else { return Ok(()) };
-    let why = format!(
-        "'{}' is not safe to run: {place} may be changed by others than root and the agent's own user; \
-         run chmod go-w and chown on it.",
-        facts.path
-    );
+    let path = &facts.path;
+    let why = match (&facts.writable_by_others, &facts.leads_out) {
+        (Some(place), _) => format!(
+            "'{path}' is not safe to run: {place} may be changed by others than root and the agent's own user; \
+             run chmod go-w and chown on it."
+        ),
+        (None, Some(place)) => format!(
+            "'{path}' is a link out of its root, to '{place}'; put the file itself there, or name where it is by its \
+             absolute path."
+        ),
+        (None, None) => return Ok(()),
+    };
     Err(Unfit { code, why })
 }
 
@@ -177,10 +221,7 @@ fn interpreted(task: &Task, interpreter: Interpreter, facts: &ExecutableFacts) -
         );
         return Err(Unfit { code: "interpreter-not-found", why });
     }
-    by_file(program).map_err(|unfit| Unfit {
-        code: "interpreter-not-safe",
-        why: format!("'{path}' needs an interpreter: {}", unfit.why),
-    })?;
+    by_file(program).map_err(|unfit| not_safe_for(path, unfit))?;
     let arguments = interpreter.arguments();
     let shown = core::iter::once(&program.path).chain(&arguments).chain([path]).map(ToOwned::to_owned).collect();
     Ok(Fit { way: Way::Interpreted(arguments), shown, person: None })

@@ -78,7 +78,7 @@ use crate::turn::Turn;
 use context::Context;
 use history::{Outcome, RunRecord};
 pub(crate) use http::OwnCall;
-pub(crate) use launch::query;
+pub(crate) use launch::{own_program, query};
 pub(crate) use message::{FiredEvent, JobRequest, Request};
 pub(crate) use origin::{Admitted, Chain, Origin};
 use output::Room;

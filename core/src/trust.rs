@@ -14,19 +14,25 @@
 //!
 //! Invariants: an identity is always one that the registry holds at that moment; cgroup ids 0 and 1 (none, the root) name
 //! nobody; the client's own words are only ever held against the kernel's. Programs that the agent did not start are
-//! judged by [`signature`].
+//! judged by their process and their [`signature`]: [`Examination`].
 
 mod identify;
 mod registry;
 pub mod signature;
+mod stranger;
 #[cfg(test)]
 mod tests;
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use core::net::SocketAddr;
 
+use serde::Serialize;
+
+pub(crate) use identify::same_socket;
 pub use identify::{Identity, Refusal, RefusalKind, own_process};
 pub use registry::{Entry, Registry};
+pub use stranger::{Budget, Examination, ExaminedProcess, Stranger};
 
 /// What the kernel says about one end of a TCP connection (`sock_diag`), at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +56,7 @@ pub struct SocketFacts {
 /// What is known about one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessFacts {
-    /// Process id.
+    /// Process id; where a client claims the number that it has in a process namespace of its own, and is the peer, that number.
     pub pid: u32,
     /// Session id: the process id of the session's leader.
     pub session: u32,
@@ -79,6 +85,32 @@ pub struct PeerFacts {
     pub at_decision: Option<SocketFacts>,
     /// Whether our own end was still ESTABLISHED, looked at last.
     pub own_end_established: bool,
+    /// The kernel's number of our own end.
+    pub own_cookie: u64,
+}
+
+/// Who was at the other end, as far as it is known, for the record of a refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Peer {
+    /// The verified process id, else the claimed one.
+    pub pid: Option<u32>,
+    /// The user id that the kernel names.
+    pub uid: Option<u32>,
+    /// The image that the process runs, where the agent looked.
+    pub executable: Option<String>,
+}
+
+impl Peer {
+    /// Of a process of which no more is said.
+    pub const fn process(pid: Option<u32>) -> Self {
+        Self { pid, uid: None, executable: None }
+    }
+
+    /// What the facts tell without a verdict.
+    pub fn of(facts: &PeerFacts) -> Self {
+        let pid = facts.holder.as_ref().map(|holder| holder.pid).or(facts.claimed_pid);
+        Self { pid, uid: facts.at_accept.as_ref().map(|socket| socket.uid), executable: None }
+    }
 }
 
 /// What a peer says of itself, and how far that may be looked into.

@@ -70,6 +70,7 @@ impl Desk {
             log_level: self.settings.log_level,
             plugin_settings: &self.plugin_settings,
             denied: &mut self.denied,
+            signers: self.settings.alternative_signatures.as_slice(),
         }
     }
 }
@@ -88,6 +89,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) plugin_settings: &'a BTreeMap<String, BTreeMap<String, String>>,
     /// What the agent itself refused somebody in this turn; it goes on record at its end.
     pub(crate) denied: &'a mut Vec<Denial>,
+    /// `AlternativeSignatures`.
+    pub(crate) signers: &'a [String],
 }
 
 impl Turn<'_> {
@@ -180,7 +183,7 @@ impl Turn<'_> {
             correlation_id: String::new(),
             context: String::new(),
             client_id: denial.client_id.clone(),
-            pid: denial.pid,
+            pid: denial.peer.pid,
             component: denial.component.clone().unwrap_or_else(|| "agent".to_string()),
         });
     }

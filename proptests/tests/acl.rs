@@ -166,7 +166,7 @@ proptest! {
                 match component {
                     Component::Job(_) => prop_assert!(rest.len() > 1 && rest.starts_with('_') && rest.matches('_').count() == 1 && !rest.contains(['/', '\\'])),
                     Component::Plugin(_) => prop_assert!(rest.is_empty() || rest == "_a_b"),
-                    Component::Administrator(_) => prop_assert!(false, "no process of ours is one"),
+                    Component::Administrator(_) | Component::Program(_) => prop_assert!(false, "no process of ours is one"),
                 }
             }
             if let Ok(pid) = client_id::claimed_pid(&text) {

@@ -164,7 +164,10 @@ impl Service {
             }
             Effect::Process(ProcessOrder::Discard { spawn }) => ProcessReport::Discarded { spawn },
             Effect::Process(
-                ProcessOrder::Abort { .. } | ProcessOrder::Signal { .. } | ProcessOrder::Inspect { .. },
+                ProcessOrder::Abort { .. }
+                | ProcessOrder::Signal { .. }
+                | ProcessOrder::Inspect { .. }
+                | ProcessOrder::Examine { .. },
             )
             | Effect::Store(_)
             | Effect::Broker(_)

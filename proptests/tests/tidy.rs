@@ -135,6 +135,14 @@ fn documents_name_every_event_and_effect() {
 }
 
 #[test]
+fn tests_that_are_named_as_a_proof_exist() {
+    let document = only("docs/threats.md");
+    assert!(document.text.matches('`').count() > 60, "docs/threats.md:0: the table of cases is gone; write it.");
+    let findings = house::named_tests_exist(&document, &tree());
+    assert!(findings.is_empty(), "\n{}\n", tidy::report(&findings));
+}
+
+#[test]
 fn readme_shows_the_two_commands() {
     let findings = house::commands_shown(&only("README.md"));
     assert!(findings.is_empty(), "\n{}\n", tidy::report(&findings));

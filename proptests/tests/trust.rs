@@ -11,7 +11,12 @@
 use std::net::SocketAddr;
 
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
-use castellan_core::trust::{Entry, PeerFacts, ProcessFacts, Registry, SocketFacts};
+use castellan_core::time::WallTime;
+use castellan_core::trust::signature::{
+    AttributeFacts, CertificateFacts, DigestAlgorithm, Evidence, ImageFacts, PublicKey, SignatureAlgorithm,
+    SignatureFacts, SignatureFile, SignaturePolicy, SignedDataFacts, SignerFacts,
+};
+use castellan_core::trust::{Entry, Examination, ExaminedProcess, PeerFacts, ProcessFacts, Registry, SocketFacts};
 use castellan_proptests::laws::config;
 use proptest::collection::vec;
 use proptest::option;
@@ -59,7 +64,7 @@ fn facts() -> impl Strategy<Value = PeerFacts> {
         let claimed =
             claimed.map(|process| ProcessFacts { pid: claimed_pid.filter(|_| own).unwrap_or(process.pid), ..process });
         let at_decision = changed.unwrap_or_else(|| at_accept.clone());
-        PeerFacts { at_accept, claimed_pid, claimed, holder, at_decision, own_end_established: own_end }
+        PeerFacts { at_accept, claimed_pid, claimed, holder, at_decision, own_end_established: own_end, own_cookie: 78 }
     })
 }
 
@@ -137,6 +142,100 @@ impl Model {
         };
         let owned = self.0.iter().any(|entry| entry.cgroup.is_some() && entry.cgroup == socket.cgroup);
         owned && facts.at_decision.as_ref() == Some(socket) && facts.own_end_established && facts.claimed_pid.is_none()
+    }
+}
+
+/// A program at this path, signed as it should be where the last part says so.
+fn signature() -> impl Strategy<Value = SignatureFacts> {
+    let path = prop_oneof![Just("/usr/bin/tool"), Just("/usr/bin/helper"), Just("/usr/bin/python3")];
+    (path, option::weighted(0.9, 0..2_u32), prop::bool::weighted(0.9), prop::bool::weighted(0.9)).prop_map(
+        |(path, uid, is_valid, is_signed)| {
+            let certificate = CertificateFacts {
+                subject: String::from("CN=Signer"),
+                sha1: "a".repeat(40),
+                sha256: "b".repeat(64),
+                not_before: WallTime::from_millis(0),
+                not_after: WallTime::from_millis(i64::MAX),
+                signs: true,
+                signs_code: true,
+                key: PublicKey::P256,
+            };
+            let signer = SignerFacts {
+                version: 1,
+                digest: DigestAlgorithm::Sha256,
+                signature: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
+                attributes: Some(AttributeFacts { content_types: vec![true], message_digests: vec![vec![7; 32]] }),
+                certificate: Some(certificate),
+                evidence: Some(Evidence { image: Ok(vec![7; 32]), is_valid }),
+            };
+            let data = SignedDataFacts {
+                path: format!("{path}.p7s"),
+                version: 1,
+                is_data: true,
+                is_detached: true,
+                digests: vec![DigestAlgorithm::Sha256],
+                signers: vec![signer],
+            };
+            let file = if is_signed { SignatureFile::Read(data) } else { SignatureFile::Missing(path.to_owned()) };
+            let path = path.to_owned();
+            let image = ImageFacts { path, is_regular: true, is_deleted: false, is_binary: true, bytes: 1 };
+            SignatureFacts { image, file, uid }
+        },
+    )
+}
+
+fn examination() -> impl Strategy<Value = Examination> {
+    let examined = (process(), prop::bool::weighted(0.9), signature());
+    (facts(), option::weighted(0.9, examined), any::<bool>()).prop_map(|(peer, examined, is_of_one_user)| {
+        let process = examined.ok_or_else(|| String::from("There is no such process."));
+        let process = process.map(|(mut facts, is_in_our_user_namespace, signature)| {
+            if let (Some(socket), true) = (&peer.at_accept, is_of_one_user) {
+                facts.uid = socket.uid;
+            }
+            ExaminedProcess { facts, is_in_our_user_namespace, signature, paths: Vec::new() }
+        });
+        Examination { peer, process }
+    })
+}
+
+proptest! {
+    #![proptest_config(config(600))]
+
+    #[test]
+    fn a_stranger_is_the_living_process_of_its_socket_and_a_signed_program_or_nobody(examined in examination()) {
+        let (pins, non_admin) = (["b".repeat(64)], [String::from("helper")]);
+        let policy = SignaturePolicy { pins: &pins, non_admin: &non_admin };
+        let verdict = examined.judge(policy, WallTime::from_millis(1));
+        let socket = examined.peer.at_accept.as_ref().filter(|socket| {
+            socket.established
+                && socket.inode != 0
+                && examined.peer.at_decision.as_ref() == Some(socket)
+                && examined.peer.own_end_established
+        });
+        let is_one = examined.process.as_ref().is_ok_and(|process| {
+            let ExaminedProcess { facts, signature, .. } = process;
+            let is_signed = match &signature.file {
+                SignatureFile::Read(data) => data.signers[0].evidence.as_ref().unwrap().is_valid,
+                SignatureFile::Missing(_)
+                | SignatureFile::Unreadable(_)
+                | SignatureFile::TooLarge(_)
+                | SignatureFile::NotDer(_) => false,
+            };
+            let may_run = facts.uid == 0 || signature.image.path.ends_with("/helper");
+            facts.alive
+                && facts.holds_socket
+                && socket.is_some_and(|socket| socket.uid == facts.uid)
+                && signature.uid == Some(facts.uid)
+                && process.is_in_our_user_namespace
+                && is_signed
+                && may_run
+                && !signature.image.path.ends_with("/python3")
+        });
+        prop_assert_eq!(verdict.is_ok(), is_one, "{:?}", verdict);
+        match verdict {
+            Ok(stranger) => prop_assert_eq!(stranger.pid, examined.process.unwrap().facts.pid),
+            Err(refusal) => prop_assert!(!refusal.explanation.why.is_empty() && !refusal.explanation.fix.is_empty()),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -57,7 +57,7 @@ impl Hierarchy {
 
     /// Where a sub-tree of our own may be made: below the agent's own cgroup, else at the top.
     pub(crate) fn places(&self) -> Vec<PathBuf> {
-        let own = procfs::cgroup_path(std::process::id()).and_then(|path| self.folder(&path));
+        let own = procfs::Folder::open(std::process::id()).and_then(|own| self.folder(&own.cgroup_path()?));
         let mut places: Vec<PathBuf> = own.into_iter().collect();
         if !places.contains(&self.mount) {
             places.push(self.mount.clone());
@@ -153,6 +153,10 @@ impl Cgroup {
     /// # Errors
     /// As rmdir(2); a folder that is gone already is none.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        // Nearly always nothing was made below it, and to see that takes longer than to remove it.
+        if fs::remove_dir(&self.folder).is_ok() {
+            return Ok(());
+        }
         let mut folders = self.folders();
         while let Some(folder) = folders.pop() {
             match fs::remove_dir(&folder) {
@@ -180,6 +184,14 @@ impl Cgroup {
 fn folder_path(entry: io::Result<fs::DirEntry>) -> Option<PathBuf> {
     let entry = entry.ok()?;
     entry.file_type().ok()?.is_dir().then(|| entry.path())
+}
+
+/// The processes in the cgroup of this id directly below a folder; none where there is no such cgroup any more.
+pub(crate) fn members(folder: &Path, id: u64) -> Vec<u32> {
+    // The listing has the ids, so that nothing needs to be looked at one by one; it is as long as the registry at most.
+    let mut entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let found = entries.find(|entry| entry.ino() == id);
+    found.and_then(|entry| procs(&entry.path()).ok()).unwrap_or_default()
 }
 
 fn procs(folder: &Path) -> io::Result<Vec<u32>> {

@@ -1,158 +1,238 @@
-//! Facts about the file that a command resolves to, and about who may change it.
+//! The file that a command resolves to: opened once, facts about it and about who may change it, and what is executed from it.
+//!
+//! | the file | executed |
+//! | --- | --- |
+//! | a program | from the handle that the facts are about, whatever its name leads to by then |
+//! | a script | its interpreter from such a handle; that opens the script by its name, which must still lead to the handle's file |
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
-use std::fs::{self, Metadata};
-use std::io::Read;
+mod hash_bang;
+mod walk;
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-use castellan_core::effect::ProgramQuery;
+use castellan_core::effect::{ProgramQuery, Way};
 use castellan_core::event::{ExecutableFacts, Opening};
+use castellan_core::trust::signature::{SignatureFacts, SignaturePolicy};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use serde::{Deserialize, Serialize};
 
-/// Links followed on the way to one file, as many as the kernel follows.
-const LINKS: usize = 40;
+use self::hash_bang::LOOKED_AT;
+use self::walk::{Reached, own_name, reach};
+use crate::signature::Program;
+
 /// How a program of Linux begins (ELF).
 const BINARY: &[u8] = b"\x7fELF";
-const STICKY: u32 = 0o1000;
-const GROUP_WRITE: u32 = 0o020;
-const OTHER_WRITE: u32 = 0o002;
-/// The attribute that carries an access control list: what the group bits allow is then its mask, not one group's right.
-const ACCESS_LIST: &str = "system.posix_acl_access";
+/// Scripts that interpret scripts, one in the other; as many as the kernel allows.
+const NESTING: usize = 4;
 
-/// The program that is asked for, and its interpreter where one is.
-pub(crate) fn inspect(query: &ProgramQuery) -> ExecutableFacts {
-    let interpreter = (!query.interpreters.is_empty()).then(|| Box::new(first_of(&query.interpreters)));
-    ExecutableFacts { interpreter, ..first_of(&query.candidates) }
+/// What was opened for one order, and the facts about it.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    program: Looked,
+    interpreter: Option<Looked>,
+}
+
+/// What a path leads to.
+#[derive(Debug, Default)]
+struct Looked {
+    facts: ExecutableFacts,
+    opened: Option<Opened>,
+}
+
+/// A regular file that was opened.
+#[derive(Debug)]
+struct Opened {
+    handle: File,
+    identity: Identity,
+    /// What its `#!` line asks for: a program and an argument.
+    line: Option<(Box<Looked>, Option<String>)>,
+}
+
+/// What to execute.
+#[derive(Debug)]
+pub(crate) struct Command {
+    /// The program, as it was opened.
+    pub(crate) handle: File,
+    /// Its path as it was asked for; also its `argv[0]`.
+    pub(crate) path: String,
+    /// What precedes the arguments of the order: an interpreter's own, and the script.
+    pub(crate) arguments: Vec<String>,
+    /// What interpreters open by name.
+    pub(crate) scripts: Vec<Script>,
+}
+
+/// A file that is opened by its name, and what was judged under that name.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Script {
+    path: String,
+    identity: Identity,
+}
+
+/// One state of one file: device, inode, and when it was last changed in any way (seconds and nanoseconds).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity(u64, u64, i64, i64);
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+    }
+}
+
+impl Script {
+    /// That the name still leads to the file that was judged, unchanged, and that whoever runs it may read it.
+    ///
+    /// # Errors
+    /// A sentence; `hint` says more about what the system says.
+    pub(crate) fn verify(&self, hint: impl Fn(&io::Error) -> String) -> Result<(), String> {
+        let path = &self.path;
+        let opened = File::open(path).and_then(|file| file.metadata());
+        let now = opened.map_err(|error| format!("Cannot execute {path}: {error}.{}", hint(&error)))?;
+        if Identity::of(&now) == self.identity {
+            return Ok(());
+        }
+        Err(format!("Cannot execute {path}: it was replaced or changed after it was judged. Start it again."))
+    }
+}
+
+impl Inspection {
+    /// The facts alone.
+    pub(crate) fn facts(&self) -> ExecutableFacts {
+        let interpreter = self.interpreter.as_ref().map(|interpreter| Box::new(interpreter.facts.clone()));
+        ExecutableFacts { interpreter, ..self.program.facts.clone() }
+    }
+
+    /// What is executed this way.
+    ///
+    /// # Errors
+    /// A sentence: it, or what interprets it, is not there or cannot be executed.
+    pub(crate) fn command(self, way: Way) -> Result<Command, String> {
+        match way {
+            Way::Directly => self.program.command(),
+            Way::Interpreted(own) => {
+                let path = self.program.facts.path;
+                let missing = || format!("No interpreter was found for {path}.");
+                let interpreter = self.interpreter.filter(|found| found.facts.exists).ok_or_else(missing)?;
+                let script = self.program.opened.ok_or_else(|| format!("{path} is no regular file."))?;
+                Ok(interpreter.command()?.with(own, path, script.identity))
+            }
+        }
+    }
+}
+
+impl Looked {
+    /// The file by itself.
+    fn command(self) -> Result<Command, String> {
+        let Self { facts, opened } = self;
+        let path = facts.path;
+        if !facts.exists {
+            return Err(format!("There is no program at {path:?}."));
+        }
+        let Some(Opened { handle, identity, line }) = opened.filter(|_| facts.executable) else {
+            return Err(format!("{path} is no regular file with the x bit."));
+        };
+        if facts.opening != Opening::HashBang {
+            return Ok(Command { handle, path, arguments: Vec::new(), scripts: Vec::new() });
+        }
+        let (by, argument) = line.ok_or_else(|| format!("The first line of {path} names no program."))?;
+        let interpreter = by.command().map_err(|why| format!("The first line of {path} cannot be followed: {why}"))?;
+        Ok(interpreter.with(argument, path, identity))
+    }
+}
+
+impl Command {
+    /// Given a script, after these arguments of its own.
+    fn with(mut self, own: impl IntoIterator<Item = String>, script: String, identity: Identity) -> Self {
+        self.arguments.extend(own);
+        self.arguments.push(script.clone());
+        self.scripts.push(Script { path: script, identity });
+        self
+    }
+}
+
+/// The program that is asked for, and its interpreter where one is; opens both.
+pub(crate) fn inspect(query: &ProgramQuery) -> Inspection {
+    let interpreter = (!query.interpreters.is_empty()).then(|| first_of(&query.interpreters, &[]));
+    let mut program = first_of(&query.candidates, &query.roots);
+    if let (Some(opened), false) = (&program.opened, query.signers.is_empty()) {
+        let facts = signature(&opened.handle, &query.signers);
+        program.facts.signature = Some(facts.map(Box::new).map_err(|error| error.to_string()));
+    }
+    Inspection { program, interpreter }
+}
+
+/// Facts about the signature of what was opened, beside the name that it has now.
+fn signature(handle: &File, signers: &[String]) -> io::Result<SignatureFacts> {
+    let path = fs::read_link(own_name(handle))?;
+    Program::of_file(readable(handle)?, path).facts(SignaturePolicy { pins: signers, non_admin: &[] })
 }
 
 /// The first candidate that exists, looked at; the first of all where none does.
-fn first_of(candidates: &[String]) -> ExecutableFacts {
-    let found = candidates.iter().find_map(|path| fs::metadata(path).ok().map(|metadata| (path, metadata)));
-    let Some((path, metadata)) = found else {
-        return ExecutableFacts { path: candidates.first().cloned().unwrap_or_default(), ..ExecutableFacts::default() };
+fn first_of(candidates: &[String], roots: &[String]) -> Looked {
+    let reached = candidates.iter().find_map(|path| reach(Path::new(path)).ok().map(|reached| (path, reached)));
+    let Some((path, reached)) = reached else {
+        return missing(candidates.first().cloned().unwrap_or_default());
     };
-    let executable = metadata.is_file() && rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok();
-    ExecutableFacts {
-        path: path.clone(),
-        exists: true,
-        executable,
-        opening: if metadata.is_file() { opening(path) } else { Opening::Unreadable },
-        writable_by_others: writable_by_others(Path::new(path)),
-        interpreter: None,
-    }
+    let leads_out = leads_out(path, &reached.resolved, roots);
+    let mut looked = look(path, reached, NESTING);
+    looked.facts.leads_out = leads_out;
+    looked
 }
 
-/// The first bytes of a file; a pipe that took its place meanwhile does not hold us up.
-fn opening(path: &str) -> Opening {
-    let mut bytes = Vec::with_capacity(BINARY.len());
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let read = rustix::fs::open(path, flags, Mode::empty())
-        .map_err(std::io::Error::from)
-        .and_then(|file| fs::File::from(file).take(BINARY.len() as u64).read_to_end(&mut bytes));
-    match read {
+fn missing(path: String) -> Looked {
+    Looked { facts: ExecutableFacts { path, ..ExecutableFacts::default() }, opened: None }
+}
+
+/// Where a path leads to, if its name is below one of the roots and what it leads to is not.
+fn leads_out(path: &str, resolved: &Path, roots: &[String]) -> Option<String> {
+    let innermost = roots.iter().filter(|root| Path::new(path).starts_with(root)).max_by_key(|root| root.len())?;
+    let inside = reach(Path::new(innermost)).is_ok_and(|root| resolved.starts_with(root.resolved));
+    (!inside).then(|| resolved.display().to_string())
+}
+
+/// Facts about what was reached; `nesting` more scripts may stand between it and a program.
+fn look(path: &str, reached: Reached, nesting: usize) -> Looked {
+    let Reached { handle, metadata, writable_by_others, .. } = reached;
+    let facts =
+        ExecutableFacts { path: path.to_owned(), exists: true, writable_by_others, ..ExecutableFacts::default() };
+    if !metadata.is_file() {
+        return Looked { facts, opened: None };
+    }
+    let executable = rustix::fs::accessat(CWD, own_name(&handle), Access::EXEC_OK, AtFlags::EACCESS).is_ok();
+    let beginning = beginning(&handle);
+    let opening = match &beginning {
         Err(_) => Opening::Unreadable,
-        Ok(_) if bytes == BINARY => Opening::Binary,
-        Ok(_) if bytes.starts_with(b"#!") => Opening::HashBang,
+        Ok(bytes) if bytes.starts_with(BINARY) => Opening::Binary,
+        Ok(bytes) if bytes.starts_with(b"#!") => Opening::HashBang,
         Ok(_) => Opening::Other,
-    }
-}
-
-/// The first thing on the way to a file, links included, that somebody other than root and us may change.
-fn writable_by_others(path: &Path) -> Option<String> {
-    if !path.is_absolute() {
-        return Some(format!("{} (not an absolute path)", path.display()));
-    }
-    let mut rest: VecDeque<OsString> = path.components().map(|part| part.as_os_str().to_owned()).collect();
-    let mut at = PathBuf::new();
-    let mut links: usize = 0;
-    while let Some(part) = rest.pop_front() {
-        match Path::new(&part).components().next() {
-            Some(Component::ParentDir) => {
-                at.pop();
-                continue;
-            }
-            Some(Component::RootDir) => at = PathBuf::from("/"),
-            Some(Component::Normal(_) | Component::CurDir | Component::Prefix(_)) | None => at.push(&part),
-        }
-        let metadata = match fs::symlink_metadata(&at) {
-            Ok(metadata) => metadata,
-            Err(error) => return Some(format!("{} (cannot be looked at: {error})", at.display())),
+    };
+    let line = beginning.ok().filter(|_| nesting > 0).and_then(|bytes| hash_bang::parse(&bytes));
+    let line = line.map(|line| {
+        let by = match reach(Path::new(&line.interpreter)) {
+            Ok(reached) => look(&line.interpreter, reached, nesting.saturating_sub(1)),
+            Err(_) => missing(line.interpreter),
         };
-        if metadata.is_symlink() {
-            links = links.saturating_add(1);
-            let Some(target) = fs::read_link(&at).ok().filter(|_| links <= LINKS) else {
-                return Some(format!("{} (a link that leads nowhere)", at.display()));
-            };
-            // A link has no mode; its owner may replace it only where the folder lets him, except under a sticky folder.
-            if !is_trusted(metadata.uid()) {
-                return Some(format!("{} (a link of user {})", at.display(), metadata.uid()));
-            }
-            at.pop();
-            for part in target.components().rev() {
-                rest.push_front(part.as_os_str().to_owned());
-            }
-        } else if let Some(reason) = open_to_others(&at, &metadata) {
-            return Some(format!("{} ({reason})", at.display()));
-        }
-    }
-    None
+        (Box::new(by), line.argument)
+    });
+    let hash_bang = line.as_ref().map(|(by, _)| Box::new(by.facts.clone()));
+    let opened = Opened { handle, identity: Identity::of(&metadata), line };
+    Looked { facts: ExecutableFacts { executable, opening, hash_bang, ..facts }, opened: Some(opened) }
 }
 
-/// How somebody else may change this very file or folder.
-fn open_to_others(path: &Path, metadata: &Metadata) -> Option<String> {
-    let mode = metadata.mode() & 0o7777;
-    let described = format!("mode {mode:04o}, user {}, group {}", metadata.uid(), metadata.gid());
-    if !is_trusted(metadata.uid()) {
-        return Some(described);
-    }
-    // In a sticky folder everybody may add names, but only its owner, trusted as seen above, may replace those of others.
-    if metadata.is_dir() && mode & STICKY != 0 {
-        return None;
-    }
-    let by_group = mode & GROUP_WRITE != 0 && (has_other_members(metadata.gid()) || has_access_list(path));
-    (mode & OTHER_WRITE != 0 || by_group).then_some(described)
+/// The very file that was opened, for reading.
+fn readable(handle: &File) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(own_name(handle), flags, Mode::empty())?))
 }
 
-/// Root, or the user the agent runs as.
-fn is_trusted(uid: u32) -> bool {
-    uid == 0 || uid == rustix::process::geteuid().as_raw()
-}
-
-fn has_access_list(path: &Path) -> bool {
-    rustix::fs::getxattr_query(path, ACCESS_LIST).is_ok()
-}
-
-/// Whether a group may have members other than root and us; many systems give each user a group of his own.
-fn has_other_members(gid: u32) -> bool {
-    let (Ok(groups), Ok(users)) = (fs::read_to_string("/etc/group"), fs::read_to_string("/etc/passwd")) else {
-        return true;
-    };
-    group_has_other_members(gid, &groups, &users)
-}
-
-/// By `/etc/group` and `/etc/passwd`; a group that stands in neither is taken to have others.
-fn group_has_other_members(gid: u32, groups: &str, users: &str) -> bool {
-    let users: Vec<(&str, u32, u32)> = users.lines().filter_map(user_line).collect();
-    let trusted_name = |name: &str| users.iter().any(|(user, uid, _)| *user == name && is_trusted(*uid));
-    let Some(members) = groups.lines().find_map(|line| {
-        let mut fields = line.split(':').skip(2);
-        (fields.next()?.parse() == Ok(gid)).then(|| fields.next().unwrap_or_default())
-    }) else {
-        return true;
-    };
-    members.split(',').any(|name| !name.is_empty() && !trusted_name(name))
-        || users.iter().any(|(_, uid, primary)| *primary == gid && !is_trusted(*uid))
-}
-
-/// Name, user id, primary group.
-fn user_line(line: &str) -> Option<(&str, u32, u32)> {
-    let mut fields = line.split(':');
-    let name = fields.next()?;
-    let uid = fields.nth(1)?.parse().ok()?;
-    let gid = fields.next()?.parse().ok()?;
-    Some((name, uid, gid))
+/// The first bytes of a regular file, read from what was opened.
+fn beginning(handle: &File) -> io::Result<Vec<u8>> {
+    let file = readable(handle)?;
+    let mut bytes = Vec::with_capacity(LOOKED_AT);
+    file.take(LOOKED_AT as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

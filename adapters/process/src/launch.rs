@@ -1,6 +1,7 @@
 //! The launcher: a process that waits before it becomes the program, so that the agent knows it before its first instruction.
 //! In this order: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027, ready byte, then
-//! nothing until the go byte is there, then the signals, the person ([`privileges`]) and the program. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
+//! nothing until the go byte is there, then the signals, the person ([`privileges`]) and the file that the agent opened and judged. End of
+//! file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
 
 mod privileges;
 
@@ -8,6 +9,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
@@ -15,6 +17,7 @@ use rustix::fs::Mode;
 use rustix::net::AddressFamily;
 use rustix::process::Signal;
 
+use crate::handover::Receiver;
 use crate::sys;
 use crate::wire::{self, COMPLAINT_BYTES, NOT_EXECUTED, Order, Person, Program, READY};
 
@@ -76,6 +79,7 @@ fn rehearse() -> io::Result<()> {
     let program = Program {
         path: String::from("/"),
         arguments: vec![String::from("an argument")],
+        scripts: Vec::new(),
         environment: vec![(String::from("NAME"), String::from("value"))],
         working_directory: String::from("/"),
         person: None,
@@ -85,8 +89,11 @@ fn rehearse() -> io::Result<()> {
 }
 
 fn obey(mut control: UnixStream) {
-    let complaint = match wire::read_order(&control) {
-        Ok(Order::Execute(program)) => execute(&program),
+    let mut receiver = Receiver::new(&control);
+    let order = wire::read_order(&mut receiver);
+    let opened = receiver.descriptor;
+    let complaint = match order {
+        Ok(Order::Execute(program)) => execute(&program, opened),
         Ok(Order::Connect(address)) => match connect(&control, address) {
             Ok(()) => return,
             Err(error) => format!("The launcher cannot connect to {address}: {error}."),
@@ -102,16 +109,17 @@ fn obey(mut control: UnixStream) {
 }
 
 /// Becomes the program; returns a sentence only if that failed.
-fn execute(program: &Program) -> String {
-    match try_execute(program) {
+fn execute(program: &Program, opened: Option<OwnedFd>) -> String {
+    match try_execute(program, opened) {
         Ok(never) => match never {},
         Err(sentence) => sentence,
     }
 }
 
-fn try_execute(program: &Program) -> Result<std::convert::Infallible, String> {
+fn try_execute(program: &Program, opened: Option<OwnedFd>) -> Result<std::convert::Infallible, String> {
+    let opened = opened.ok_or("The order came without the file to execute.")?;
     let path = c_string("path", &program.path)?;
-    let mut arguments = vec![path.clone()];
+    let mut arguments = vec![path];
     for argument in &program.arguments {
         arguments.push(c_string("argument", argument)?);
     }
@@ -134,8 +142,10 @@ fn try_execute(program: &Program) -> Result<std::convert::Infallible, String> {
         .map_err(|error| format!("Cannot close the descriptors above standard error: {error} (needs Linux 5.11)."))?;
     let arguments: Vec<&CStr> = arguments.iter().map(CString::as_c_str).collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
-    let error = sys::execve(&path, &arguments, &environment);
-    Err(format!("Cannot execute {}: {error}.{}", program.path, hint(&error, program.person.as_ref())))
+    let hint = |error: &io::Error| hint(error, program.person.as_ref());
+    program.scripts.iter().try_for_each(|script| script.verify(hint))?;
+    let error = sys::execute(opened.as_fd(), &arguments, &environment);
+    Err(format!("Cannot execute {}: {error}.{}", program.path, hint(&error)))
 }
 
 /// The agent's nice value is not its programs'. Without `CAP_SYS_NICE` it can only rise, so it stays.
@@ -176,9 +186,12 @@ fn hint(error: &io::Error, person: Option<&Person>) -> String {
 
 fn reason(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::ENOENT) => " The file, or the interpreter that its first line names, does not exist.",
+        Some(libc::ENOENT) => {
+            " The loader that it names does not exist, or it needs binfmt_misc: give it a script with '#!'."
+        }
         Some(libc::ENOEXEC) => " It is neither a program of this machine nor a script that starts with '#!'.",
-        Some(libc::EACCES) => " It lacks the x bit, or a folder above it or a mount option forbids it.",
+        Some(libc::EACCES) => " It lacks the x bit for this user, or a mount option forbids it.",
+        Some(libc::ENOSYS) => " It needs execveat(2), which a sandbox may forbid.",
         Some(libc::E2BIG) => " Arguments and environment are too long: pass long texts in a file.",
         Some(_) | None => "",
     }

@@ -13,7 +13,9 @@ mod capture;
 mod cgroup;
 mod containment;
 mod diag;
+mod examine;
 mod executable;
+mod handover;
 mod launch;
 mod leftovers;
 mod observer;
@@ -40,15 +42,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest};
 use castellan_core::event::{Captured, Event, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
-use castellan_core::limits::REGISTRY_ENTRIES;
+use castellan_core::limits::{EXAMINATIONS, REGISTRY_ENTRIES};
 use castellan_core::trust::Witness;
 use smol::Executor;
 use smol::channel::Sender;
 
 use crate::cgroup::{Cgroup, Hierarchy};
+use crate::examine::ExamineOrder;
 use crate::leftovers::Records;
 use crate::observer::{Leaders, Observer};
-use crate::start::{StartOrder, Starter};
+use crate::start::{Starter, Starts};
 use crate::tree::Command;
 
 pub use containment::{Containment, ContainmentChoice};
@@ -114,6 +117,7 @@ pub struct Processes {
     containment: Containment,
     leftovers: Vec<String>,
     starter: Starter,
+    examinations: Sender<ExamineOrder>,
 }
 
 /// What all trees share.
@@ -123,7 +127,7 @@ pub(crate) struct Shared {
     subtree: Option<(Hierarchy, Cgroup)>,
     records: Records,
     events: Sender<Event>,
-    starts: Sender<StartOrder>,
+    starts: Starts,
     leaders: Leaders,
     trees: Mutex<BTreeMap<SpawnId, Sender<Command>>>,
     inspections: AtomicUsize,
@@ -176,14 +180,16 @@ impl Processes {
             subtree,
             records,
             events: config.events,
-            starts: starter.orders(),
+            starts: starter.starts(),
             leaders,
             trees: Mutex::default(),
             inspections: AtomicUsize::new(0),
             executor: Arc::downgrade(&config.executor),
         });
         let observer = Arc::new(Observer::new(diag, scope));
-        Ok(Self { shared, executor: config.executor, observer, containment, leftovers, starter })
+        let (examinations, orders) = smol::channel::bounded(EXAMINATIONS);
+        config.executor.spawn(examine::serve(orders, Arc::clone(&observer), Arc::clone(&shared))).detach();
+        Ok(Self { shared, executor: config.executor, observer, containment, leftovers, starter, examinations })
     }
 
     /// Takes an order without blocking; its answer comes as an event.
@@ -199,6 +205,9 @@ impl Processes {
             ProcessOrder::Collect { spawn } => self.tell(spawn, Command::Collect),
             ProcessOrder::Discard { spawn } => self.tell(spawn, Command::Discard),
             ProcessOrder::Inspect { ticket, queries } => self.inspect(ticket, queries),
+            ProcessOrder::Examine { ticket, peer, paths, signers, at } => {
+                self.examine(ExamineOrder { ticket, peer, paths, signers, at })
+            }
         }
     }
 
@@ -271,6 +280,13 @@ impl Processes {
         Ok(())
     }
 
+    fn examine(&self, order: ExamineOrder) -> Result<(), QueueFull> {
+        self.examinations.try_send(order).map_err(|unsent| {
+            let ticket = unsent.into_inner().ticket;
+            QueueFull(format!("Examination {ticket} was not taken: {EXAMINATIONS} wait, or the agent is stopping."))
+        })
+    }
+
     fn inspect(&self, ticket: TicketId, queries: Vec<ProgramQuery>) -> Result<(), QueueFull> {
         if self.shared.inspections.fetch_add(1, Ordering::Relaxed) >= INSPECTIONS {
             self.shared.inspections.fetch_sub(1, Ordering::Relaxed);
@@ -278,7 +294,7 @@ impl Processes {
         }
         let shared = Arc::clone(&self.shared);
         let inspection = async move {
-            let look = move || queries.iter().map(executable::inspect).collect();
+            let look = move || queries.iter().map(|query| executable::inspect(query).facts()).collect();
             let executables = smol::unblock(look).await;
             shared.inspections.fetch_sub(1, Ordering::Relaxed);
             shared.report(ProcessReport::Inspected { ticket, executables }).await

@@ -12,9 +12,12 @@ use castellan_core::trust::{Claim, PeerFacts, ProcessFacts, SocketFacts, Witness
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
-use crate::cgroup::{Cgroup, Hierarchy};
+use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::diag::Diag;
 use crate::{procfs, signal};
+
+/// Processes of one tree that are asked for their inner numbers, 15 microseconds each; a larger tree claims outer numbers.
+const MEMBERS: usize = 256;
 
 /// The leaders of all trees that stand on their session; shared with what starts and ends them.
 pub(crate) type Leaders = Arc<Mutex<BTreeSet<u32>>>;
@@ -37,8 +40,6 @@ pub(crate) struct Observer {
 
 /// One accepted connection.
 struct Accepted {
-    local: SocketAddr,
-    peer: SocketAddr,
     own_cookie: u64,
     at_accept: Option<SocketFacts>,
 }
@@ -55,7 +56,7 @@ impl Observer {
     pub(crate) fn watch(self: &Arc<Self>, stream: &TcpStream) -> io::Result<Witness> {
         let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
         let own_cookie = sockopt::socket_cookie(stream)?;
-        let accepted = Accepted { local, peer, own_cookie, at_accept: self.diag.exact(peer, local)? };
+        let accepted = Accepted { own_cookie, at_accept: self.diag.exact(peer, local)? };
         let observer = Arc::clone(self);
         Ok(Box::new(move |claim| observer.gather(&accepted, claim)))
     }
@@ -68,21 +69,31 @@ impl Observer {
     /// reversed addresses and known by its cookie, as a later connection of the same addresses would have another.
     fn gather(&self, accepted: &Accepted, claim: Claim) -> PeerFacts {
         let socket = accepted.at_accept.as_ref();
-        let claimed = claim.pid.zip(socket).and_then(|(pid, socket)| self.process(pid, socket, claim.certified));
+        let claimed = claim.pid.zip(socket).and_then(|(pid, socket)| self.claimed(pid, socket, claim.certified));
         let holder = match &claimed {
             Some(process) if process.holds_socket => None,
             Some(_) | None => socket.and_then(|socket| self.holder(socket)),
         };
-        let at_decision = self.look(accepted.peer, accepted.local);
-        let own_end = self.look(accepted.local, accepted.peer);
-        PeerFacts {
+        self.look_again(PeerFacts {
             at_accept: accepted.at_accept.clone(),
             claimed_pid: claim.pid,
             claimed,
             holder,
-            at_decision,
-            own_end_established: own_end.is_some_and(|own| own.established && own.cookie == accepted.own_cookie),
-        }
+            own_cookie: accepted.own_cookie,
+            ..PeerFacts::default()
+        })
+    }
+
+    /// The connection once more, after its process was looked at.
+    pub(crate) fn look_again(&self, facts: PeerFacts) -> PeerFacts {
+        let Some(socket) = &facts.at_accept else {
+            return facts;
+        };
+        let (peer, local) = (socket.peer, socket.local);
+        let at_decision = self.look(peer, local);
+        let own_end = self.look(local, peer);
+        let own_end_established = own_end.is_some_and(|own| own.established && own.cookie == facts.own_cookie);
+        PeerFacts { at_decision, own_end_established, ..facts }
     }
 
     fn look(&self, own: SocketAddr, other: SocketAddr) -> Option<SocketFacts> {
@@ -97,6 +108,27 @@ impl Observer {
         }
     }
 
+    /// Facts about the process that a client claims to be.
+    ///
+    /// A process in a process namespace of its own knows only its number there. So where the claim is not the number of a holder,
+    /// it may be the inner number of one in the very tree that the socket is from.
+    fn claimed(&self, claim: u32, socket: &SocketFacts, certified: bool) -> Option<ProcessFacts> {
+        let direct = self.process(claim, socket, certified);
+        if direct.as_ref().is_some_and(|process| process.holds_socket) {
+            return direct;
+        }
+        let members = match &self.scope {
+            Scope::Subtree { subtree, .. } => {
+                socket.cgroup.map(|cgroup| cgroup::members(subtree, cgroup)).unwrap_or_default()
+            }
+            Scope::Sessions(_) => self.holder(socket).map(|holder| holder.pid).into_iter().collect(),
+        };
+        let numbered = members.into_iter().take(MEMBERS).filter(|pid| procfs::inner_numbers(*pid).contains(&claim));
+        let mut holders =
+            numbered.filter_map(|pid| self.process(pid, socket, false)).filter(|process| process.holds_socket);
+        holders.next().map(|process| ProcessFacts { pid: claim, ..process }).or(direct)
+    }
+
     /// Facts about a process; its descriptors are read only if it is one of ours or its client is certified.
     fn process(&self, pid: u32, socket: &SocketFacts, certified: bool) -> Option<ProcessFacts> {
         let handle = match signal::open(pid) {
@@ -108,10 +140,11 @@ impl Observer {
                 return None;
             }
         };
-        let stat = procfs::stat(pid)?;
+        let own = procfs::Folder::open(pid)?;
+        let stat = own.stat()?;
         let (cgroup, ours) = match &self.scope {
             Scope::Subtree { hierarchy, subtree } => {
-                let folder = procfs::cgroup_path(pid).and_then(|path| hierarchy.folder(&path));
+                let folder = own.cgroup_path().and_then(|path| hierarchy.folder(&path));
                 let id = folder.as_ref().and_then(|folder| std::fs::metadata(folder).ok()).map(|found| found.ino());
                 (id, folder.is_some_and(|folder| folder.starts_with(subtree)))
             }
@@ -123,9 +156,9 @@ impl Observer {
         Some(ProcessFacts {
             pid,
             session: stat.session,
-            uid: procfs::effective_uid(pid)?,
+            uid: own.effective_uid()?,
             cgroup,
-            holds_socket: (ours || certified) && procfs::holds_socket(pid, socket.inode),
+            holds_socket: (ours || certified) && own.holds_socket(socket.inode),
             alive: is_alive(&handle),
         })
     }

@@ -1,12 +1,17 @@
 //! Reading `/proc`: what the kernel tells about a process.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{Dir, Mode, OFlags, readlinkat};
+use castellan_core::limits::DESCRIPTORS;
+use rustix::fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat};
 
-/// Descriptors of one process that are looked at; a process with more cannot make a decision take longer.
-const DESCRIPTORS: usize = 1024;
+/// Bytes of one of the files read here that are looked at; the kernel writes less.
+const FILE_BYTES: u64 = 64 << 10;
+/// Bytes of names of descriptors that are read at once.
+const NAME_BYTES: usize = 2048;
 
 /// The fields of `/proc/PID/stat` that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +52,76 @@ pub(crate) fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { pid, state, parent, session, threads, start })
 }
 
+/// A process's folder in `/proc`: what is read through it is about that very process, and is gone with it.
+#[derive(Debug)]
+pub(crate) struct Folder(OwnedFd);
+
+impl Folder {
+    /// Opens it, `None` where there is no such process. To walk there once costs less than once for each file.
+    pub(crate) fn open(pid: u32) -> Option<Self> {
+        openat(CWD, format!("/proc/{pid}"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .ok()
+            .map(Self)
+    }
+
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let file = openat(&self.0, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut bytes = Vec::with_capacity(1024);
+        File::from(file).take(FILE_BYTES).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// See [`Stat`].
+    pub(crate) fn stat(&self) -> Option<Stat> {
+        // The name is bytes of the process's choice, not necessarily UTF-8.
+        parse_stat(&String::from_utf8_lossy(&self.read("stat")?))
+    }
+
+    /// Effective user id: the folder's owner, whether the process may be dumped or not; a fiftieth of reading `status`.
+    pub(crate) fn effective_uid(&self) -> Option<u32> {
+        fstat(&self.0).ok().map(|found| found.st_uid)
+    }
+
+    /// Path of its cgroup v2 below the hierarchy's root.
+    pub(crate) fn cgroup_path(&self) -> Option<String> {
+        parse_cgroup(&String::from_utf8(self.read("cgroup")?).ok()?)
+    }
+
+    /// Whether this socket is among its first [`DESCRIPTORS`] descriptors.
+    pub(crate) fn holds_socket(&self, inode: u64) -> bool {
+        self.holds_socket_within(inode, &mut { DESCRIPTORS })
+    }
+
+    /// The same, with so many descriptors left to look at in all.
+    fn holds_socket_within(&self, inode: u64, left: &mut usize) -> bool {
+        let wanted = format!("socket:[{inode}]");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(folder) = openat(&self.0, "fd", flags, Mode::empty()) else {
+            return false;
+        };
+        let mut space = [MaybeUninit::uninit(); NAME_BYTES];
+        let mut entries = RawDir::new(&folder, &mut space);
+        let end = left.saturating_sub(DESCRIPTORS);
+        while let Some(Ok(entry)) = entries.next() {
+            let name = entry.file_name();
+            if name.to_bytes().starts_with(b".") {
+                continue;
+            }
+            if *left == end {
+                return false;
+            }
+            *left = left.saturating_sub(1);
+            if readlinkat(&folder, name, Vec::new()).is_ok_and(|link| link.to_bytes() == wanted.as_bytes()) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
 /// A process's [`Stat`], `None` where there is no such process or it cannot be read.
 pub(crate) fn stat(pid: u32) -> Option<Stat> {
-    // The name is bytes of the process's choice, not necessarily UTF-8.
-    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(&String::from_utf8_lossy(&bytes))
+    Folder::open(pid)?.stat()
 }
 
 /// All processes that can be seen now.
@@ -70,17 +140,17 @@ pub(crate) fn all() -> io::Result<Vec<Stat>> {
     Ok(found)
 }
 
-/// Effective user id.
+/// Effective user id of a process.
 pub(crate) fn effective_uid(pid: u32) -> Option<u32> {
-    let bytes = fs::read(format!("/proc/{pid}/status")).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    text.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?.parse().ok()
+    Folder::open(pid)?.effective_uid()
 }
 
-/// Path of the cgroup v2 of a process below the hierarchy's root, as `/proc/PID/cgroup` shows it.
-pub(crate) fn cgroup_path(pid: u32) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    parse_cgroup(&text)
+/// The numbers of a process in the process namespaces below ours, outermost first; none where it is in ours.
+pub(crate) fn inner_numbers(pid: u32) -> Vec<u32> {
+    let bytes = Folder::open(pid).and_then(|folder| folder.read("status")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let numbers = text.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    numbers.split_ascii_whitespace().skip(1).filter_map(|number| number.parse().ok()).collect()
 }
 
 /// The line of cgroup v2, unless the cgroup is removed already.
@@ -90,21 +160,14 @@ pub(crate) fn parse_cgroup(text: &str) -> Option<String> {
     usable.then(|| path.to_owned())
 }
 
-/// Whether this socket is among the first [`DESCRIPTORS`] descriptors of a process.
+/// As [`Folder::holds_socket`].
 pub(crate) fn holds_socket(pid: u32, inode: u64) -> bool {
-    let wanted = format!("socket:[{inode}]");
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // From the folder on, as the way to it costs more than the look.
-    let Ok(folder) = rustix::fs::open(format!("/proc/{pid}/fd"), flags, Mode::empty()) else {
-        return false;
-    };
-    let Ok(entries) = Dir::read_from(&folder) else {
-        return false;
-    };
-    let named = entries.filter_map(Result::ok).filter(|entry| !entry.file_name().to_bytes().starts_with(b"."));
-    named.take(DESCRIPTORS).any(|entry| {
-        readlinkat(&folder, entry.file_name(), Vec::new()).is_ok_and(|link| link.to_bytes() == wanted.as_bytes())
-    })
+    holds_socket_within(pid, inode, &mut { DESCRIPTORS })
+}
+
+/// The same, with so many descriptors left to look at in all.
+pub(crate) fn holds_socket_within(pid: u32, inode: u64, left: &mut usize) -> bool {
+    Folder::open(pid).is_some_and(|folder| folder.holds_socket_within(inode, left))
 }
 
 /// The number that the kernel gives a session at setsid(2) and never again while the machine runs, where it keeps one.

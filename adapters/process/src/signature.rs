@@ -6,17 +6,19 @@
 
 mod algorithms;
 mod cms;
+mod digests;
 mod sign;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use castellan_core::trust::signature::{
     IMAGE_BYTES, ImageFacts, SIGNATURE_BYTES, SignatureFacts, SignatureFile, SignaturePolicy,
@@ -26,6 +28,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::{observer, procfs, signal};
+pub(crate) use digests::Digests;
 
 /// What is put behind a program's path to find its signature.
 const SUFFIX: &str = ".p7s";
@@ -43,6 +46,8 @@ pub struct Program {
     path: PathBuf,
     is_deleted: bool,
     process: Option<Process>,
+    /// Where digests are remembered, if they are.
+    digests: Option<Arc<Digests>>,
 }
 
 /// The process that runs the image, pinned.
@@ -60,7 +65,12 @@ impl Program {
     /// There is no such file, or it cannot be read.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
-        Ok(Self { image: open(&path)?, path, is_deleted: false, process: None })
+        Ok(Self::of_file(open(&path)?, path))
+    }
+
+    /// A file that is open already, with its path once links are followed.
+    pub(crate) const fn of_file(image: File, path: PathBuf) -> Self {
+        Self { image, path, is_deleted: false, process: None, digests: None }
     }
 
     /// Opens the image of a running process.
@@ -77,7 +87,20 @@ impl Program {
         let named = shown.to_str().and_then(|shown| shown.strip_suffix(DELETED)).map(PathBuf::from);
         let uid = procfs::effective_uid(pid).ok_or_else(ended)?;
         let is_deleted = named.is_some() || image.metadata()?.nlink() == 0;
-        Ok(Self { image, path: named.unwrap_or(shown), is_deleted, process: Some(Process { pid, uid, handle }) })
+        let process = Some(Process { pid, uid, handle });
+        Ok(Self { image, path: named.unwrap_or(shown), is_deleted, process, digests: None })
+    }
+
+    /// The same, which looks up digests before it hashes.
+    pub(crate) fn remembering(self, digests: Arc<Digests>) -> Self {
+        Self { digests: Some(digests), ..self }
+    }
+
+    /// Whether this path leads to the image.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let file = |found: Metadata| (found.dev(), found.ino());
+        let (Ok(found), Ok(image)) = (fs::metadata(path), self.image.metadata()) else { return false };
+        file(found) == file(image)
     }
 
     /// Where its signature is, or is to be.
@@ -135,6 +158,13 @@ impl Program {
 
     /// The image's digest.
     fn digest(&self, algorithm: &'static digest::Algorithm) -> io::Result<digest::Digest> {
+        match &self.digests {
+            Some(digests) => digests.of(&self.image, algorithm, || self.hash(algorithm)),
+            None => self.hash(algorithm),
+        }
+    }
+
+    fn hash(&self, algorithm: &'static digest::Algorithm) -> io::Result<digest::Digest> {
         let bytes = self.image.metadata()?.len();
         if bytes > IMAGE_BYTES {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has {bytes} bytes")));
@@ -157,7 +187,7 @@ impl Program {
 
 impl Process {
     /// Asked last: everything read before was then about this very process and image.
-    fn still_runs(&self, image: &fs::Metadata) -> io::Result<()> {
+    fn still_runs(&self, image: &Metadata) -> io::Result<()> {
         let now = fs::metadata(format!("/proc/{}/exe", self.pid))?;
         if (now.dev(), now.ino()) != (image.dev(), image.ino()) || !observer::is_alive(&self.handle) {
             let why = format!("process {} ended or runs another program by now", self.pid);

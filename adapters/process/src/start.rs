@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,11 +16,10 @@ use smol::channel::{Receiver, Sender};
 
 use crate::cgroup::Cgroup;
 use crate::observer::is_alive;
-use crate::tree::within;
 
-/// Starts that wait for the starting thread; each takes some milliseconds.
-const WAITING_STARTS: usize = 64;
-/// No start for so long, and the next launcher is made ahead: the task that was started last has its first instructions behind it.
+/// Launchers that wait for the next starts: a plugin that is replaced and one more. Each keeps about 0.7 MB of memory to itself.
+const SPARES: usize = 2;
+/// No start for so long, and launchers are made ahead: the task that was started last has its first instructions behind it.
 const CALM: Duration = Duration::from_millis(20);
 /// From SIGKILL to the end of a launcher.
 const END_TIME: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -119,15 +119,57 @@ fn adopt(spawned: &mut Spawned, cgroup: Option<&Cgroup>) -> io::Result<Started> 
     })
 }
 
-/// Takes the outcome of one start.
-pub(crate) type StartOrder = Sender<Result<Started, String>>;
+/// What the starting thread is asked for.
+enum Order {
+    /// A launcher; takes the outcome.
+    Start(Sender<Result<Started, String>>),
+    /// A spare was taken.
+    Refill,
+    /// Nothing any more.
+    Stop,
+}
+
+/// Where launchers come from.
+#[derive(Debug, Clone)]
+pub(crate) struct Starts {
+    /// Bounded by its use: one order or one word of a spare for each of at most `REGISTRY_ENTRIES` trees.
+    orders: mpsc::Sender<Order>,
+    spares: Receiver<Started>,
+}
+
+impl Starts {
+    /// A launcher that waited, or else a new one.
+    ///
+    /// # Errors
+    /// A sentence; nothing is left then.
+    pub(crate) async fn launcher(&self) -> Result<Started, String> {
+        while let Ok(spare) = self.spares.try_recv() {
+            if !is_alive(&spare.handle) {
+                forget(Ok(spare));
+                continue;
+            }
+            if self.orders.send(Order::Refill).is_err() {
+                forget(Ok(spare));
+                return Err(gone());
+            }
+            return Ok(spare);
+        }
+        let (answer, outcome) = smol::channel::bounded(1);
+        self.orders.send(Order::Start(answer)).map_err(|_closed| gone())?;
+        outcome.recv().await.map_err(|_closed| gone())?
+    }
+}
+
+fn gone() -> String {
+    "The thread that starts processes is gone: restart the agent.".to_owned()
+}
 
 /// The thread that starts all launchers.
 ///
 /// One thread for as long as anything runs, because the launchers ask to be killed when the *thread* that made them ends.
 #[derive(Debug)]
 pub(crate) struct Starter {
-    orders: Sender<StartOrder>,
+    starts: Starts,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -137,23 +179,28 @@ impl Starter {
     /// # Errors
     /// The thread cannot be made.
     pub(crate) fn start(launcher: Launcher, subtree: Option<PathBuf>) -> io::Result<Self> {
-        let (orders, waiting) = smol::channel::bounded(WAITING_STARTS);
-        let work = Work { launcher, subtree, made: 0 };
+        let (orders, waiting) = mpsc::channel();
+        let (made, spares) = smol::channel::bounded(SPARES);
+        let work = Work { launcher, subtree, made: 0, spares: made };
         let thread =
             std::thread::Builder::new().name("castellan-start".to_owned()).spawn(move || work.run(&waiting))?;
-        Ok(Self { orders, thread: Some(thread) })
+        Ok(Self { starts: Starts { orders, spares }, thread: Some(thread) })
     }
 
-    /// Where starts are ordered.
-    pub(crate) fn orders(&self) -> Sender<StartOrder> {
-        self.orders.clone()
+    /// Where launchers are asked for.
+    pub(crate) fn starts(&self) -> Starts {
+        self.starts.clone()
     }
 
-    /// Takes no more orders, answers those that wait, and leaves no launcher. Blocks for some milliseconds.
+    /// Answers the orders that wait, takes no more, and leaves no launcher. Blocks for some milliseconds.
     pub(crate) fn stop(&mut self) {
-        self.orders.close();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+        let told = self.starts.orders.send(Order::Stop);
+        let ended = self.thread.take().map_or(Ok(()), JoinHandle::join);
+        if told.is_err() || ended.is_err() {
             log::error!("The thread that starts processes had ended by a panic: report this with the lines before.");
+        }
+        while let Ok(spare) = self.starts.spares.try_recv() {
+            forget(Ok(spare));
         }
     }
 }
@@ -162,53 +209,54 @@ struct Work {
     launcher: Launcher,
     subtree: Option<PathBuf>,
     made: u64,
+    spares: Sender<Started>,
 }
 
 impl Work {
     /// Until nobody orders any more.
     ///
-    /// To load the launcher takes longer than to become the program. So after the first start one launcher waits for the next
-    /// order, in a cgroup of its own: a spare, which is nobody yet. A start that comes alone then waits for no loading.
-    fn run(mut self, orders: &Receiver<StartOrder>) {
-        let mut spare = None;
+    /// To load the launcher takes longer than to become the program. So after the first start [`SPARES`] launchers wait for the
+    /// next orders, each in a cgroup of its own: they are nobody yet. Only what comes at once beyond them waits for the loading.
+    fn run(mut self, orders: &mpsc::Receiver<Order>) {
         let mut calm = None;
         loop {
             let order = match calm {
-                Some(calm) => smol::block_on(within(calm, orders.recv())),
-                None => Some(orders.recv_blocking()),
+                Some(calm) => orders.recv_timeout(calm),
+                None => orders.recv().map_err(|_closed| RecvTimeoutError::Disconnected),
             };
-            match order {
-                Some(Ok(order)) => {
+            calm = match order {
+                Ok(Order::Start(answer)) => {
                     // An answer that nobody takes any more drops the launcher's control socket, which ends it.
-                    if let Err(unwanted) = order.send_blocking(self.give(spare.take())) {
+                    if let Err(unwanted) = answer.send_blocking(self.make()) {
                         forget(unwanted.into_inner());
                     }
-                    calm = Some(CALM);
+                    Some(CALM)
                 }
-                None => {
-                    calm = None;
-                    match self.make() {
-                        Ok(made) => spare = Some(made),
-                        // The next order makes its own launcher, and its answer says what is wrong then.
-                        Err(sentence) => log::warn!("No launcher waits for the next start: {sentence}"),
-                    }
-                }
-                Some(Err(_closed)) => break,
-            }
-        }
-        if let Some(spare) = spare {
-            forget(Ok(spare));
+                Ok(Order::Refill) => Some(CALM),
+                Err(RecvTimeoutError::Timeout) => self.add_spare().then_some(Duration::ZERO),
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            };
         }
     }
 
-    /// The spare, unless something killed it.
-    fn give(&mut self, spare: Option<Started>) -> Result<Started, String> {
-        match spare {
-            Some(spare) if is_alive(&spare.handle) => return Ok(spare),
-            Some(dead) => forget(Ok(dead)),
-            None => {}
+    /// Makes a launcher ahead; whether there is room for another.
+    fn add_spare(&mut self) -> bool {
+        if self.spares.is_full() {
+            return false;
         }
-        self.make()
+        match self.make() {
+            Ok(spare) => {
+                if let Err(unwanted) = self.spares.try_send(spare) {
+                    forget(Ok(unwanted.into_inner()));
+                }
+                !self.spares.is_full()
+            }
+            Err(sentence) => {
+                // The next order makes its own launcher, and its answer says what is wrong then.
+                log::warn!("No launcher waits for the next start: {sentence}");
+                false
+            }
+        }
     }
 
     fn make(&mut self) -> Result<Started, String> {

@@ -1,9 +1,10 @@
-//! The few calls of the system and of the C library without a safe wrapper: signal dispositions, close-on-exec for a range, execve,
+//! The few calls of the system and of the C library without a safe wrapper: signal dispositions, close-on-exec for a range, execveat,
 //! memory given back. The only unsafe code.
 #![allow(unsafe_code, reason = "the one file where system calls without a safe wrapper may be made")]
 
 use std::ffi::{CStr, c_char};
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Highest signal number of Linux on every architecture but MIPS.
 const LAST_SIGNAL: i32 = 64;
@@ -57,12 +58,13 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Replaces this process by a program; unlike execvp(3) it searches no PATH and never falls back to a shell.
-pub(crate) fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> io::Error {
+/// Replaces this process by the program behind a descriptor; searches no PATH and never falls back to a shell.
+pub(crate) fn execute(program: BorrowedFd<'_>, arguments: &[&CStr], environment: &[&CStr]) -> io::Error {
     let argv = null_terminated(arguments);
     let envp = null_terminated(environment);
+    let (descriptor, path) = (program.as_raw_fd(), c"".as_ptr());
     // SAFETY: path is a C string; argv and envp are null-terminated arrays of C strings; all outlive the call.
-    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    unsafe { libc::syscall(libc::SYS_execveat, descriptor, path, argv.as_ptr(), envp.as_ptr(), libc::AT_EMPTY_PATH) };
     io::Error::last_os_error()
 }
 

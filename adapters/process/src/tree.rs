@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use async_io::{Async, Timer};
 use castellan_core::effect::{SpawnRequest, TreeSignal, Way};
-use castellan_core::event::{Captured, ExecutableFacts, ExitStatus, ProcessReport};
+use castellan_core::event::{Captured, ExitStatus, ProcessReport};
 use castellan_core::id::SpawnId;
 use castellan_core::user::{Person, UserFacts};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
@@ -29,9 +29,10 @@ use smol::Task;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 
+use crate::executable::Inspection;
 use crate::place::Place;
 use crate::wire::COMPLAINT_BYTES;
-use crate::{Shared, user};
+use crate::{Shared, handover, user};
 
 /// From the go byte to the program's own image; a program on a slow network file system may take a while.
 const EXEC_TIME: Duration = Duration::from_secs(30);
@@ -96,11 +97,11 @@ pub(crate) async fn live(
         }
     };
     let (prepared, user) = smol::future::zip(Tree::prepare(shared, &request), look).await;
-    let (mut tree, executable) = match prepared {
+    let (mut tree, inspection) = match prepared {
         Ok(prepared) => prepared,
         Err(reason) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
     };
-    let last = tree.live(orders, executable, user, request).await;
+    let last = tree.live(orders, inspection, user, request).await;
     tree.end().await;
     last
 }
@@ -110,7 +111,7 @@ impl Tree {
     async fn live(
         &mut self,
         orders: &Receiver<Command>,
-        executable: ExecutableFacts,
+        inspection: Inspection,
         user: Option<Box<UserFacts>>,
         request: SpawnRequest,
     ) -> Option<ProcessReport> {
@@ -119,7 +120,7 @@ impl Tree {
             Place::Cgroup(cgroup) => Some(cgroup.id),
             Place::Session(_) => None,
         };
-        let report = ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable: executable.clone(), user };
+        let report = ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable: inspection.facts(), user };
         self.shared.report(report).await?;
         let (way, person) = loop {
             match self.next(orders, true).await {
@@ -135,7 +136,7 @@ impl Tree {
                 }
             }
         };
-        if let Err(reason) = self.execute(way, executable, request, person.map(|person| *person)).await {
+        if let Err(reason) = self.execute(way, inspection, request, person.map(|person| *person)).await {
             return Some(ProcessReport::SpawnFailed { spawn, reason });
         }
         self.shared.report(ProcessReport::Started { spawn }).await?;
@@ -210,14 +211,15 @@ impl Tree {
     async fn execute(
         &self,
         way: Way,
-        executable: ExecutableFacts,
+        inspection: Inspection,
         request: SpawnRequest,
         person: Option<Person>,
     ) -> Result<(), String> {
-        let order = make::order(way, executable, request, person, &self.shared.agent_root)?;
+        let (order, program) = make::order(way, inspection, request, person, &self.shared.agent_root)?;
         let mut complaint = Vec::new();
         let exchange = async {
-            let mut rest = order.as_slice();
+            let begun = self.control.write_with(|socket| handover::send(socket, &order, &program)).await?;
+            let mut rest = order.get(begun..).unwrap_or_default();
             while !rest.is_empty() {
                 let sent = self.control.write_with(|mut socket| socket.write(rest)).await?;
                 rest = rest.get(sent..).unwrap_or_default();
@@ -261,7 +263,7 @@ impl Tree {
     async fn kill(&self) {
         self.kill_members().await;
         // A cgroup counts as empty a moment before the process in it can be waited for.
-        if within(END_TIME, self.handle.readable()).await.is_none() {
+        if !self.reaped && within(END_TIME, self.handle.readable()).await.is_none() {
             log::error!("Process {} does not end though its tree was killed.", self.pid);
         }
     }

@@ -1,12 +1,14 @@
 //! What agent and launcher say to each other over the socket pair: one ready byte, one order, and at most one complaint.
 //!
 //! The launcher writes [`READY`] once it leads its own session. The agent answers with a length (4 bytes, little endian), an
-//! [`Order`] as JSON, and [`GO`]. A successful exec closes the launcher's end; anything else is a sentence, then the end.
+//! [`Order`] as JSON, and [`GO`]; beside a program's order comes the descriptor of the file to execute ([`crate::handover`]). A successful exec closes the launcher's end; anything else is a sentence, then the end.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::executable::Script;
 
 /// The launcher leads its own session and waits.
 pub(crate) const READY: u8 = b'R';
@@ -31,10 +33,12 @@ pub(crate) enum Order {
 /// A program to execute, exactly as given.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Program {
-    /// Absolute path; also the program's own name (`argv[0]`).
+    /// What the program is told as its own name (`argv[0]`): the path that it was found by.
     pub(crate) path: String,
     /// After the program's own name.
     pub(crate) arguments: Vec<String>,
+    /// What the program opens by name though it was judged before.
+    pub(crate) scripts: Vec<Script>,
     /// Names and values.
     pub(crate) environment: Vec<(String, String)>,
     /// Absolute.

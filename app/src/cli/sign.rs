@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use castellan_core::log_message::escape;
-use castellan_core::trust::signature::{SignaturePolicy, Verdict};
+use castellan_core::trust::signature::{SignatureFacts, SignaturePolicy, Verdict};
 use castellan_process::Program;
 use clap::Args;
 use rustls::pki_types::pem::PemObject;
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let pins = [signer.sha256.clone()];
     let policy = SignaturePolicy { pins: &pins, non_admin: &[] };
     let facts = program.facts_signed_by(&bytes, policy).map_err(Failure::failed)?;
-    if let Some(refusal) = Verdict::decide(&facts, policy, Clock::start().now().wall).refusal {
+    if let Some(refusal) = judge(&facts, policy).refusal {
         let why = escape(&format!("{} {}", refusal.why, refusal.fix));
         return Err(Failure::failed(format!("Nothing was written, as the agent would not trust it. {why}")));
     }
@@ -68,6 +68,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         format!("{} is signed by '{}'.", escape(&path), escape(&signer.subject)),
         format!("Settings:AlternativeSignatures needs \"{}\".", signer.sha256),
     ])
+}
+
+/// A script is nobody's image: its signature counts where the agent itself executes it, as a plugin.
+pub(super) fn judge(facts: &SignatureFacts, policy: SignaturePolicy<'_>) -> Verdict {
+    let now = Clock::start().now().wall;
+    let is_script = facts.uid.is_none() && facts.image.is_regular && !facts.image.is_binary;
+    if is_script { Verdict::of_own(facts, policy, now) } else { Verdict::decide(facts, policy, now) }
 }
 
 /// A program's file that a command line names.

@@ -13,7 +13,6 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{DEFAULT_ROOT, inputs, output, sign};
-use crate::clock::Clock;
 use crate::failure::Failure;
 
 #[derive(Debug, Subcommand)]
@@ -46,7 +45,7 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     let (settings, _) = Settings::parse(settings.as_deref()).map_err(Failure::invalid_file)?;
     let policy = SignaturePolicy::of(&settings);
     let facts = program(&options.target)?.facts(policy).map_err(Failure::not_found)?;
-    let verdict = Verdict::decide(&facts, policy, Clock::start().now().wall);
+    let verdict = sign::judge(&facts, policy);
     if options.json {
         output::json(&document(&facts, &verdict))?;
     } else {

@@ -185,12 +185,10 @@ fn castellan_signs_nothing_that_it_would_not_trust() {
     desk.signer("signer", &P256, &FOR_CODE);
     desk.signer("plain", &P256, &[]);
     desk.program("python3");
-    std::fs::write(desk.path("script"), "#!/bin/sh\n").unwrap();
     for (program, cert, key, code, why) in [
         ("tool", "plain.pem", "plain.key", 1, "code signing"),
         ("tool", "signer.pem", "plain.key", 1, "not one of the key"),
         ("python3", "signer.pem", "signer.key", 1, "interpreter"),
-        ("script", "signer.pem", "signer.key", 1, "ELF"),
         ("tool", "signer.key", "signer.key", 6, "certificate"),
         ("tool", "signer.pem", "signer.pem", 6, "openssl pkcs8"),
         ("nothing", "signer.pem", "signer.key", 3, "nothing"),
@@ -202,6 +200,19 @@ fn castellan_signs_nothing_that_it_would_not_trust() {
         assert!(told.contains(why), "{program} {cert} {key}: {told}");
         assert!(!desk.path(&format!("{program}.p7s")).exists(), "{program} {cert} {key}");
     }
+}
+
+#[test]
+fn a_script_is_signed_for_the_agent_to_start() {
+    let Some(desk) = Desk::new() else { return };
+    desk.signer("signer", &P256, &FOR_CODE);
+    std::fs::write(desk.path("script"), "#!/bin/sh\n").unwrap();
+    let (_, sha256) = desk.signs("script", "signer");
+    desk.fails_at("./script", "signer");
+    desk.pin(&[&sha256]);
+    assert_eq!(desk.failing("./script"), None);
+    std::fs::write(desk.path("script"), "#!/bin/sh\nid\n").unwrap();
+    desk.fails_at("./script", "content");
 }
 
 #[test]

@@ -57,6 +57,9 @@ pub fn judge(client_id: &str, component: &Component, pid: u32, user: &str) -> Ju
             String::from("Form the client id with the process's own id."),
         ));
     }
+    if let Component::Program(_) = component {
+        return Judgement::Fits;
+    }
     let own = component.id();
     let middle = match name.strip_prefix(own) {
         Some("") => None,
@@ -72,7 +75,7 @@ pub fn judge(client_id: &str, component: &Component, pid: u32, user: &str) -> Ju
     match component {
         Component::Job(_) => judge_job(client_id, component, middle),
         Component::Plugin(_) => judge_plugin(client_id, component, middle, user),
-        Component::Administrator(_) => Judgement::Refused(refusal(
+        Component::Administrator(_) | Component::Program(_) => Judgement::Refused(refusal(
             client_id,
             String::from("A process that the agent started is no administrator."),
             form_of(component),
@@ -126,13 +129,18 @@ fn split(client_id: &str) -> Result<(&str, u32), Explanation> {
     if name.is_empty() {
         return fail(String::from("Nothing stands before the process id."));
     }
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
-    match digits.parse::<u32>() {
-        Ok(pid) if plain && pid <= PID_MAX => Ok((name, pid)),
-        Ok(_) | Err(_) => fail(format!(
+    match pid(digits) {
+        Some(pid) => Ok((name, pid)),
+        None => fail(format!(
             "What follows its last underscore is not a process id (decimal, 1 to {PID_MAX}, no leading zero)."
         )),
     }
+}
+
+/// A process id: decimal ASCII from 1 to [`PID_MAX`], no sign, no leading zero.
+pub(crate) fn pid(digits: &str) -> Option<u32> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    digits.parse().ok().filter(|pid| plain && *pid <= PID_MAX)
 }
 
 fn refusal(client_id: &str, why: String, fix: String) -> Explanation {
@@ -153,6 +161,7 @@ fn form_of(component: &Component) -> String {
             format!("Use '{id}_{{Token}}_{{pid}}', where the token has no underscore and no path character.")
         }
         Component::Administrator(_) => String::from("Use '@admin_{pid}' with an admin client certificate."),
+        Component::Program(name) => format!("Use '{name}_{{pid}}'."),
         Component::Plugin(id) => format!("Use '{id}_{{pid}}', or '{id}_{{user}}_{{pid}}' in a user session."),
     }
 }

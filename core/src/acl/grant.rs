@@ -7,6 +7,7 @@ use alloc::string::{String, ToString};
 use super::topic::{TopicFilter, TopicName};
 use super::{Action, Decision, Declaration, Denial, Grant, Subject};
 use crate::id::Component;
+use crate::trust::Peer;
 use crate::why::Explanation;
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ impl Grant {
         // As a member of a group an administrator would take messages away from the others instead of looking on.
         let open = match self.subject.component {
             Component::Administrator(_) => filter.share_name().is_none(),
-            Component::Job(_) | Component::Plugin(_) => !is_brokers_own(filter.topics()),
+            Component::Job(_) | Component::Plugin(_) | Component::Program(_) => !is_brokers_own(filter.topics()),
         };
         if open && declared.any(|declared| declared.contains(filter)) {
             return Decision::Allow;
@@ -69,7 +70,7 @@ impl Subject {
             target: target.to_string(),
             component: Some(self.component.to_string()),
             client_id: Some(self.client_id.clone()),
-            pid: Some(self.pid),
+            peer: Peer::process(Some(self.pid)),
             explanation,
             declaration,
         }
@@ -90,6 +91,11 @@ pub(crate) fn refusal(
             "The admin certificate '{name}' is for looking on: it publishes nothing and shares no subscription."
         );
         let fix = "Subscribe to # or $SYS/#, or to less. To publish, let a job do it (publish-mqtt).";
+        (Explanation::new(what, why, fix), None)
+    } else if let (Component::Program(name), false) = (component, is_brokers_own(target)) {
+        let why = format!("'{name}' is trusted by its signature alone: it publishes to KeeperLogger, and that is all.");
+        let fix =
+            "Let the agent start it, as a task of a job (Jobs/) or as a plugin (Plugins/), with the topics it needs.";
         (Explanation::new(what, why, fix), None)
     } else if is_brokers_own(target) {
         let why = String::from("Topics below $SYS belong to the broker.");
@@ -119,7 +125,7 @@ fn declaration(component: &Component, action: Action, target: &str) -> Declarati
         (Component::Job(_), true) => "/mqttTopics/allowedPublications/-",
         (Component::Job(_), false) => "/mqttTopics/allowedSubscriptions/-",
         (Component::Plugin(_), true) => "/metadata/mqttTopics/publish/-",
-        (Component::Administrator(_), _) => "",
+        (Component::Administrator(_) | Component::Program(_), _) => "",
         (Component::Plugin(_), false) => "/metadata/mqttTopics/subscribe/-",
     };
     Declaration { file: component.file(), pointer: pointer.to_string(), value: target.to_string() }

@@ -12,7 +12,7 @@ use crate::acl::{FilterSet, Grant, Subject};
 use crate::api::CertificateFacts;
 use crate::effect::ConnectRefusal;
 use crate::id::{Component, SpawnId};
-use crate::trust::{self, PeerFacts, RefusalKind};
+use crate::trust::{self, Peer, PeerFacts, RefusalKind};
 use crate::why::Explanation;
 
 /// Every topic that a leading wildcard reaches, and the broker's own (MQTT 5.0 4.7.2).
@@ -33,7 +33,7 @@ impl Agent {
                 "Its client certificate is not on the list of admin certificates; it may have been revoked.",
                 "Use the certificate in state/admin/client.pem, or connect without one.",
             );
-            return refused(ConnectRefusal::NotAuthorized, client_id, None, peer.claimed_pid, explanation);
+            return refused(ConnectRefusal::NotAuthorized, client_id, None, Peer::of(peer), explanation);
         };
         let component = Component::Administrator(name.clone());
         let pid = match trust::own_process(peer) {
@@ -45,7 +45,7 @@ impl Agent {
                 };
                 let fix = "Use '@admin_{pid}' with the id of the process that opens the connection, and keep the socket open.";
                 let explanation = Explanation { fix: String::from(fix), ..refusal.explanation };
-                return refused(reason, client_id, Some(&component), refusal.pid, explanation);
+                return refused(reason, client_id, Some(&component), refusal.peer, explanation);
             }
         };
         let own = client_id::of_administrator(pid);
@@ -58,7 +58,7 @@ impl Agent {
                 format!("Use '{own}', or connect without the certificate."),
             );
             let reason = ConnectRefusal::ClientIdentifierNotValid;
-            return refused(reason, client_id, Some(&component), Some(pid), explanation);
+            return refused(reason, client_id, Some(&component), Peer::process(Some(pid)), explanation);
         }
         let subject = Subject { component, run: None, spawn: SpawnId::NONE, pid, client_id: String::from(client_id) };
         let readable = READABLE.into_iter().filter_map(|filter| TopicFilter::parse(filter).ok());

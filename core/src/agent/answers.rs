@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Agent;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
+use super::strangers::Question;
 use crate::api::ApiResponse;
 use crate::api::view::Triggered;
 use crate::effect::{Effects, StoreOrder};
@@ -37,6 +38,8 @@ pub(super) enum Pending {
     Reload { request: RequestId },
     /// Runs of the history.
     Runs { request: RequestId, run: Option<RunId> },
+    /// The program of somebody whom the agent did not start.
+    Examination(Question),
 }
 
 /// What a request wants with the job it brought.
@@ -117,6 +120,11 @@ impl Agent {
                 Pending::Removal { request, .. } => (request, "The job was being removed."),
                 Pending::Reload { request } => (request, "The definitions were being read."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),
+                Pending::Examination(Question::Call(request)) => {
+                    (request.id, "The caller's program was being looked at.")
+                }
+                // The broker stopped before, and answered those who waited.
+                Pending::Examination(Question::Connect { .. }) => continue,
             };
             respond(request, stopped(what), effects);
         }

@@ -7,7 +7,8 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::requests::{Caller, respond};
+use super::callers::Caller;
+use super::requests::respond;
 use super::{Agent, lifecycle};
 use crate::api::{ApiRequest, ApiResponse, Listener};
 use crate::effect::{Effect, Effects};

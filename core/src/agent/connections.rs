@@ -2,11 +2,13 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::Agent;
 use crate::acl::client_id::{self, Judgement};
+use crate::acl::topic::TopicFilter;
 use crate::acl::{Action, Denial, FilterSet, Grant, PrimarySubscription, Subject};
 use crate::api::CertificateFacts;
 use crate::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict, Effects};
@@ -14,8 +16,11 @@ use crate::event::BrokerReport;
 use crate::id::{Component, ConnectionId};
 use crate::log_message::Level;
 use crate::time::Now;
-use crate::trust::{Identity, PeerFacts, RefusalKind};
+use crate::trust::{Identity, Peer, PeerFacts, Refusal, RefusalKind};
 use crate::why::Explanation;
+
+/// All that a signature alone gives.
+const LOG_TOPIC: &str = "KeeperLogger";
 
 /// What the client is answered, and what goes on record.
 pub(super) type Refused = (ConnectRefusal, Box<Denial>);
@@ -27,8 +32,7 @@ impl Agent {
     pub(super) fn on_broker(&mut self, now: Now, report: BrokerReport, effects: &mut Effects) {
         match report {
             BrokerReport::ConnectAsked { connection, client_id, peer, certificate } => {
-                let verdict = self.judge(&client_id, &peer, certificate.as_ref());
-                self.on_connect_asked(now, connection, &client_id, verdict, effects);
+                self.on_connect_asked(now, connection, client_id, &peer, certificate.as_ref(), effects);
             }
             BrokerReport::Connected { subject } => self.on_connected(now, &subject, effects),
             BrokerReport::Disconnected { subject, reason } => self.on_disconnected(now, &subject, &reason, effects),
@@ -49,19 +53,51 @@ impl Agent {
         &mut self,
         now: Now,
         connection: ConnectionId,
-        client_id: &str,
-        verdict: Result<Grant, Refused>,
+        client_id: String,
+        peer: &PeerFacts,
+        certificate: Option<&CertificateFacts>,
         effects: &mut Effects,
     ) {
         if self.is_closing() {
-            let explanation = Explanation::new(
-                format!("{} was not connected.", crate::job::finding::quote(client_id)),
-                "The agent is stopping.",
-                "Connect again when the agent is back.",
-            );
-            let verdict = ConnectVerdict::Refuse { reason: ConnectRefusal::ServerUnavailable, explanation };
-            return self.desk.turn(now, effects).broker(BrokerOrder::AnswerConnect { connection, verdict });
+            return self.refuse_unavailable(now, connection, &client_id, effects);
         }
+        let verdict = match certificate {
+            Some(certificate) => self.judge_administrator(&client_id, peer, certificate),
+            None => match self.registry.identify(peer) {
+                Ok(identity) => self.judge_process(&client_id, identity),
+                Err(refusal) => match self.examine_client(now, connection, &client_id, peer, refusal, effects) {
+                    Ok(()) => return,
+                    Err(refusal) => unidentified(&client_id, refusal),
+                },
+            },
+        };
+        self.answer_connect(now, connection, verdict, effects);
+    }
+
+    /// The agent is stopping.
+    pub(super) fn refuse_unavailable(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        client_id: &str,
+        effects: &mut Effects,
+    ) {
+        let explanation = Explanation::new(
+            format!("{} was not connected.", crate::job::finding::quote(client_id)),
+            "The agent is stopping.",
+            "Connect again when the agent is back.",
+        );
+        let verdict = ConnectVerdict::Refuse { reason: ConnectRefusal::ServerUnavailable, explanation };
+        self.desk.turn(now, effects).broker(BrokerOrder::AnswerConnect { connection, verdict });
+    }
+
+    pub(super) fn answer_connect(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        verdict: Result<Grant, Refused>,
+        effects: &mut Effects,
+    ) {
         let verdict = match verdict {
             Ok(grant) => ConnectVerdict::Accept(Arc::new(grant)),
             Err((reason, denial)) => {
@@ -73,29 +109,10 @@ impl Agent {
         self.desk.turn(now, effects).broker(BrokerOrder::AnswerConnect { connection, verdict });
     }
 
-    fn judge(
-        &self,
-        client_id: &str,
-        peer: &PeerFacts,
-        certificate: Option<&CertificateFacts>,
-    ) -> Result<Grant, Refused> {
-        match certificate {
-            Some(certificate) => self.judge_administrator(client_id, peer, certificate),
-            None => self.judge_process(client_id, peer),
-        }
-    }
-
-    fn judge_process(&self, client_id: &str, peer: &PeerFacts) -> Result<Grant, Refused> {
-        let deny = |reason, component, pid, explanation| refused(reason, client_id, component, pid, explanation);
-        let identity = match self.registry.identify(peer) {
-            Ok(identity) => identity,
-            Err(refusal) => {
-                let reason = match refusal.kind {
-                    RefusalKind::NotTrusted => ConnectRefusal::NotAuthorized,
-                    RefusalKind::ClaimedPidNotOwn => ConnectRefusal::ClientIdentifierNotValid,
-                };
-                return deny(reason, None, refusal.pid, refusal.explanation);
-            }
+    /// Holds the client id against who the process is.
+    pub(super) fn judge_process(&self, client_id: &str, identity: Identity) -> Result<Grant, Refused> {
+        let deny = |reason, component, pid, explanation| {
+            refused(reason, client_id, component, Peer::process(pid), explanation)
         };
         let component = Some(&identity.component);
         let pid = match (identity.pid, client_id::claimed_pid(client_id)) {
@@ -112,7 +129,8 @@ impl Agent {
                 return deny(ConnectRefusal::ClientIdentifierNotValid, component, None, explanation);
             }
         };
-        let user = self.registry.entry(identity.spawn).map_or("", |entry| &entry.user_name);
+        let entry = self.registry.entry(identity.spawn);
+        let user = entry.map_or(&self.desk.surroundings.user_name, |entry| &entry.user_name);
         match client_id::judge(client_id, &identity.component, pid, user) {
             Judgement::Fits => Ok(self.grant(identity, pid, client_id, None)),
             Judgement::WrongForm(explanation) => Ok(self.grant(identity, pid, client_id, Some(explanation))),
@@ -147,6 +165,9 @@ impl Agent {
                 )
             }),
             Component::Administrator(_) => None,
+            Component::Program(_) => {
+                Some((TopicFilter::parse(LOG_TOPIC).into_iter().collect::<Vec<_>>().into(), FilterSet::default(), None))
+            }
         }
     }
 
@@ -182,12 +203,13 @@ impl Agent {
         now: Now,
         level: Level,
         category: &'static str,
-        what: alloc::string::String,
+        what: String,
         subject: &Subject,
         effects: &mut Effects,
     ) {
         let who = match &subject.component {
             Component::Administrator(name) => format!("Administrator '{name}' as {}", subject.client_id),
+            Component::Program(name) => format!("Program '{name}', trusted by its signature, as {}", subject.client_id),
             Component::Job(_) | Component::Plugin(_) => subject.client_id.clone(),
         };
         let message = format!("{who} (pid {}) {what}.", subject.pid);
@@ -195,12 +217,21 @@ impl Agent {
     }
 }
 
+/// A CONNECT of nobody that the agent knows.
+pub(super) fn unidentified(client_id: &str, refusal: Refusal) -> Result<Grant, Refused> {
+    let reason = match refusal.kind {
+        RefusalKind::NotTrusted => ConnectRefusal::NotAuthorized,
+        RefusalKind::ClaimedPidNotOwn => ConnectRefusal::ClientIdentifierNotValid,
+    };
+    refused(reason, client_id, None, refusal.peer, refusal.explanation)
+}
+
 /// A CONNECT that is refused.
 pub(super) fn refused<T>(
     reason: ConnectRefusal,
     client_id: &str,
     component: Option<&Component>,
-    pid: Option<u32>,
+    peer: Peer,
     explanation: Explanation,
 ) -> Result<T, Refused> {
     let denial = Denial {
@@ -208,7 +239,7 @@ pub(super) fn refused<T>(
         target: client_id.to_string(),
         component: component.map(ToString::to_string),
         client_id: Some(client_id.to_string()),
-        pid,
+        peer,
         explanation,
         declaration: None,
     };

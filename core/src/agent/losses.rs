@@ -50,7 +50,9 @@ impl Agent {
                 self.on_process(now, ProcessReport::Collected { spawn, stdout, stderr }, effects);
             }
             LostOrder::Discard(spawn) => self.on_process(now, ProcessReport::Discarded { spawn }, effects),
-            LostOrder::Inspect(ticket) | LostOrder::ReadDefinitions(ticket) => self.give_up(now, ticket, &why, effects),
+            LostOrder::Inspect(ticket) | LostOrder::Examine(ticket) | LostOrder::ReadDefinitions(ticket) => {
+                self.give_up(now, ticket, &why, effects)
+            }
             LostOrder::PersistRun(ticket, run) => {
                 // The agent made the id, so it is one.
                 let run = RunId::from_text(&run).unwrap_or_else(|| RunId::new(0, 0));
@@ -83,6 +85,7 @@ impl Agent {
                 let explanation = Explanation::new("The agent has too much to do; nothing was changed.", why, fix);
                 respond(request, ApiResponse::problem(503, &explanation), effects);
             }
+            Some(Pending::Examination(question)) => self.give_up_examination(now, question, why, effects),
             other => self.unasked(now, ticket, other, effects),
         }
     }

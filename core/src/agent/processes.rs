@@ -12,6 +12,7 @@ use crate::log_message::Level;
 use crate::program::{self, Fit};
 use crate::time::Now;
 use crate::trust::Entry;
+use crate::trust::signature::SignaturePolicy;
 use crate::user::{self, UserFacts, UserQuery};
 
 /// Whose process tree it is.
@@ -89,6 +90,7 @@ impl Agent {
                 None => self.unowned(now, spawn, "was discarded", effects),
             },
             ProcessReport::Inspected { ticket, executables } => self.on_inspected(now, ticket, &executables, effects),
+            ProcessReport::Examined { ticket, found } => self.on_examined(now, ticket, &found, effects),
         }
     }
 
@@ -118,7 +120,7 @@ impl Agent {
             }
         };
         let Leader { pid, cgroup } = leader;
-        let fit = self.fit(owner.as_ref(), executable, user).and_then(|fit| {
+        let fit = self.fit(now, owner.as_ref(), executable, user).and_then(|fit| {
             let surroundings = &self.desk.surroundings;
             let (uid, user_name) = match &fit.person {
                 Some(person) => (person.uid, person.name.clone()),
@@ -142,6 +144,7 @@ impl Agent {
     /// How it is executed and as whom, or why it is not.
     fn fit(
         &self,
+        now: Now,
         owner: Option<&Owner>,
         executable: &ExecutableFacts,
         user: Option<&UserFacts>,
@@ -150,7 +153,9 @@ impl Agent {
             Some(Owner::Run(id)) => self.runs.get(id).map(|run| (run.fit(executable), run.run_as())),
             Some(Owner::Plugin(id)) => {
                 let run_as = self.plugins.get(id).and_then(|plugin| plugin.definition.run_as);
-                Some((program::by_file(executable).map(|()| Fit::DIRECTLY), run_as))
+                let policy = SignaturePolicy::of(&self.desk.settings);
+                let fit = program::by_file(executable).and_then(|()| program::signed(executable, policy, now.wall));
+                Some((fit.map(|()| Fit::DIRECTLY), run_as))
             }
             None => None,
         }

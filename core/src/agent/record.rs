@@ -15,6 +15,7 @@ use crate::id::{Component, JobId};
 use crate::limits::{DENIAL_CHARS, DENIALS};
 use crate::log_message::{Level, escape};
 use crate::time::{Deadline, Monotonic, Now};
+use crate::trust::Peer;
 use crate::why::Explanation;
 
 /// Lines that refusals may write at once, and how long it takes until one more may be written.
@@ -102,8 +103,8 @@ impl Denials {
 
 /// The same attempt, refused for the same reason; numbers, such as a stranger's port, are part of no reason.
 fn is_same(left: &Denial, right: &Denial) -> bool {
-    let key = |denial: &Denial| (denial.action, denial.pid);
-    key(left) == key(right)
+    left.action == right.action
+        && left.peer == right.peer
         && left.target == right.target
         && left.component == right.component
         && left.client_id == right.client_id
@@ -151,7 +152,7 @@ impl Agent {
             target: job.to_string(),
             component: Some(component.to_string()),
             client_id: None,
-            pid: None,
+            peer: Peer::default(),
             explanation,
             declaration: None,
         });

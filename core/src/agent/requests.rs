@@ -1,50 +1,24 @@
 //! API requests: guard, route, caller, tier; then the part that answers (contract section 2).
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use serde_json::json;
-
 use super::Agent;
-use crate::acl::{Action, Denial};
+use super::callers::Caller;
 use crate::api::route::{self, Method, PluginAction, Resource, RouteError, Target};
 use crate::api::view::{Health, JobLine, PluginLine, Service, SystemStatus};
-use crate::api::{self, ApiRequest, ApiResponse, Refused, Tier};
+use crate::api::{self, ApiRequest, ApiResponse};
 use crate::effect::{Effect, Effects};
 use crate::event::Endpoints;
-use crate::id::{Component, PluginId, RequestId, RunId, SpawnId};
+use crate::id::{PluginId, RequestId};
 use crate::plugin::supervisor::Supervisor;
 use crate::time::Now;
-use crate::trust::{Identity, Refusal};
 use crate::why::Explanation;
-
-/// Who asks, and how far that goes.
-#[derive(Debug)]
-pub(super) struct Caller {
-    pub(super) tier: Tier,
-    pub(super) identity: Option<Identity>,
-    /// Why it is no more than that.
-    why: Explanation,
-    pid: Option<u32>,
-}
-
-impl Caller {
-    /// The Http task of a run: never more than the Plugin tier, whatever the settings say of the agent's own user.
-    pub(super) fn http_task(component: &Component, run: RunId) -> Self {
-        let identity = Identity { spawn: SpawnId::NONE, component: component.clone(), run: Some(run), pid: None };
-        let why = Explanation::new(
-            format!("The caller is an Http task of {component}."),
-            "It acts in the name of its job, never as an administrator.",
-            "Use the client certificate of state/admin: curl --cert client.pem --key client.key.",
-        );
-        Self { tier: Tier::Plugin, identity: Some(identity), why, pid: None }
-    }
-}
 
 impl Agent {
     pub(super) fn on_request(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) {
-        let caller = self.caller(request);
+        let caller = self.caller(now, request);
         if let Some(response) = self.answer(now, request, &caller, effects) {
             respond(request.id, response, effects);
         }
@@ -69,7 +43,11 @@ impl Agent {
         };
         let needed = route::tier(&resource, method);
         if caller.tier < needed {
-            return Some(self.forbid(now, request, &target, caller, needed, effects));
+            return match self.examine_caller(now, request, caller, needed, effects) {
+                Ok(()) => None,
+                Err(None) => Some(self.forbid(now, request, &target, caller, needed, effects)),
+                Err(Some(caller)) => Some(self.forbid(now, request, &target, &caller, needed, effects)),
+            };
         }
         if self.is_stopping() && !self.is_answered_at_once(&resource, method) {
             let explanation = Explanation::new(
@@ -99,22 +77,6 @@ impl Agent {
             | Resource::Setting(..)
             | Resource::Denials => method == Method::Get,
         }
-    }
-
-    /// A wrong host, a browser or a proxy: on record like every refusal, except for what only has a wrong form.
-    fn refused_unheard(
-        &mut self,
-        now: Now,
-        request: &ApiRequest,
-        target: &Target,
-        caller: &Caller,
-        refused: Refused,
-        effects: &mut Effects,
-    ) -> ApiResponse {
-        if let Some(explanation) = refused.explanation {
-            self.record_call(now, request, target, caller, explanation, effects);
-        }
-        refused.response
     }
 
     #[expect(
@@ -154,106 +116,6 @@ impl Agent {
             Resource::Setting(id, key) => Some(self.show_setting(now, request, caller, &id, &key, effects)),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
         }
-    }
-
-    /// A certificate on the list makes an Admin; a process of ours is Plugin, even as root; everybody else is Public.
-    fn caller(&self, request: &ApiRequest) -> Caller {
-        let identified = self.registry.identify(&request.peer);
-        let surroundings = &self.desk.surroundings;
-        let certified = match &request.certificate {
-            Some(certificate) => surroundings.admin_certificates.contains_key(&certificate.sha256),
-            None => false,
-        };
-        let elevated = self.desk.settings.allow_elevated_without_certificate
-            && identified.is_err()
-            && request.peer.own_end_established
-            && request.peer.at_decision.as_ref().is_some_and(|socket| socket.established && socket.uid == 0)
-            && request.peer.at_decision == request.peer.at_accept;
-        let admin = certified || elevated;
-        let no_certificate = if request.certificate.is_some() {
-            "Its client certificate is not on the list of admin certificates; it may have been revoked."
-        } else {
-            "It presented no admin certificate."
-        };
-        match identified {
-            Ok(identity) => {
-                let why = Explanation::new(
-                    format!("The caller is a process of {}.", identity.component),
-                    no_certificate,
-                    "Use the client certificate of state/admin: curl --cert client.pem --key client.key.",
-                );
-                let pid = identity.pid;
-                Caller { tier: if admin { Tier::Admin } else { Tier::Plugin }, identity: Some(identity), why, pid }
-            }
-            Err(Refusal { explanation, pid, .. }) => {
-                let why = Explanation::new(
-                    explanation.what,
-                    format!("{} {no_certificate}", explanation.why),
-                    explanation.fix,
-                );
-                Caller { tier: if admin { Tier::Admin } else { Tier::Public }, identity: None, why, pid }
-            }
-        }
-    }
-
-    /// 403: the tier needed, the tier held and why; on record.
-    pub(super) fn forbid(
-        &mut self,
-        now: Now,
-        request: &ApiRequest,
-        target: &Target,
-        caller: &Caller,
-        needed: Tier,
-        effects: &mut Effects,
-    ) -> ApiResponse {
-        let fix = match needed {
-            Tier::Admin => {
-                "Use an admin client certificate: curl --cert state/admin/client.pem --key state/admin/client.key."
-            }
-            Tier::Plugin | Tier::Public => {
-                "Let the agent start the program, as a task of a job or as a plugin, or use an admin client certificate."
-            }
-        };
-        let what = format!("{} {} needs the {needed:?} tier.", request.method, target.path);
-        let why = format!("The caller has the {:?} tier. {} {}", caller.tier, caller.why.what, caller.why.why);
-        self.deny_call(now, request, target, caller, &Explanation::new(what, why, fix), needed, effects)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "every fact of a refusal goes on record")]
-    pub(super) fn deny_call(
-        &mut self,
-        now: Now,
-        request: &ApiRequest,
-        target: &Target,
-        caller: &Caller,
-        explanation: &Explanation,
-        needed: Tier,
-        effects: &mut Effects,
-    ) -> ApiResponse {
-        self.record_call(now, request, target, caller, explanation.clone(), effects);
-        let tiers = json!({ "tierNeeded": format!("{needed:?}"), "tierHeld": format!("{:?}", caller.tier) });
-        ApiResponse::problem_with(403, explanation, &tiers)
-    }
-
-    fn record_call(
-        &mut self,
-        now: Now,
-        request: &ApiRequest,
-        target: &Target,
-        caller: &Caller,
-        explanation: Explanation,
-        effects: &mut Effects,
-    ) {
-        let denial = Denial {
-            action: Action::Call,
-            target: format!("{} {}", request.method, target.path),
-            component: caller.identity.as_ref().map(|identity| identity.component.to_string()),
-            client_id: None,
-            pid: caller.pid,
-            explanation,
-            declaration: None,
-        };
-        self.record_denial(now, denial, effects);
     }
 
     fn health(&self, now: Now) -> ApiResponse {

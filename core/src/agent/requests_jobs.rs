@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::Agent;
 use super::answers::{Intent, Pending};
-use super::requests::{Caller, not_found, out_of_service};
+use super::callers::Caller;
+use super::requests::{not_found, out_of_service};
 use super::runs::{TriggerRefusal, Waiting};
 use crate::api::route::Target;
 use crate::api::{ApiRequest, ApiResponse};

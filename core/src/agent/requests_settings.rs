@@ -5,7 +5,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use super::Agent;
-use super::requests::{Caller, not_found};
+use super::callers::Caller;
+use super::requests::not_found;
 use crate::api::route::Target;
 use crate::api::{ApiRequest, ApiResponse, Tier};
 use crate::effect::Effects;
@@ -59,7 +60,7 @@ impl Agent {
         }
     }
 
-    /// A plugin reads its own settings and the agent's; a task of a job reads any; an Admin everything.
+    /// A plugin reads its own settings and the agent's; a task of a job and a signed program read any; an Admin everything.
     fn settings_refusal(
         &mut self,
         now: Now,
@@ -72,7 +73,7 @@ impl Agent {
             return None;
         }
         match &caller.identity.as_ref()?.component {
-            Component::Job(_) | Component::Administrator(_) => None,
+            Component::Job(_) | Component::Administrator(_) | Component::Program(_) => None,
             Component::Plugin(own) if own.as_str().eq_ignore_ascii_case(plugin.as_str()) => None,
             Component::Plugin(own) => {
                 let explanation = Explanation::new(

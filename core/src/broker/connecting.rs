@@ -23,9 +23,9 @@ use crate::acl::{Action, Decision, Denial, Grant};
 use crate::api::CertificateFacts;
 use crate::effect::{ConnectRefusal, ConnectVerdict};
 use crate::event::BrokerReport;
-use crate::id::{Component, ConnectionId};
+use crate::id::{Component, ConnectionId, SpawnId};
 use crate::time::Monotonic;
-use crate::trust::PeerFacts;
+use crate::trust::{Peer, PeerFacts};
 use crate::why::Explanation;
 
 impl Broker {
@@ -238,7 +238,9 @@ impl Broker {
                 && without_pid(&session.client_id) == without_pid(&connect.client_id)
         };
         match subject.component {
-            Component::Job(_) | Component::Administrator(_) => None,
+            Component::Job(_) | Component::Administrator(_) | Component::Program(_) => None,
+            // Started by hand, it is no successor of what the agent started.
+            Component::Plugin(_) if subject.spawn == SpawnId::NONE => None,
             Component::Plugin(_) => self.sessions.iter().find(|(_, session)| is_former(session)).map(|(id, _)| *id),
         }
     }
@@ -295,7 +297,7 @@ impl Broker {
             target: client_id.to_string(),
             component: None,
             client_id: Some(client_id.to_string()),
-            pid: client_id::claimed_pid(client_id).ok(),
+            peer: Peer::process(client_id::claimed_pid(client_id).ok()),
             explanation,
             declaration: None,
         })));
@@ -347,12 +349,10 @@ fn no_room(grant: &Grant, will: &Publication) -> Box<Denial> {
     Box::new(grant.subject.denial(Action::Publish, &will.topic, explanation, None))
 }
 
-/// How long a session may wait for its client, seconds. An administrator only looks on: nothing is kept for it.
+/// How long a session may wait for its client, seconds. Nothing is kept for whom the agent did not start: a process of the same
+/// number could come for it.
 fn longest_session(grant: &Grant) -> u32 {
-    match grant.subject.component {
-        Component::Administrator(_) => 0,
-        Component::Job(_) | Component::Plugin(_) => SESSION_EXPIRY_SECONDS,
-    }
+    if grant.subject.spawn == SpawnId::NONE { 0 } else { SESSION_EXPIRY_SECONDS }
 }
 
 fn is_same_process(session: &Session, grant: &Grant) -> bool {

@@ -119,7 +119,7 @@ impl Session {
     pub(super) fn is_durable(&self) -> bool {
         match self.grant.subject.component {
             Component::Plugin(_) => self.expiry_seconds > 0,
-            Component::Job(_) | Component::Administrator(_) => false,
+            Component::Job(_) | Component::Administrator(_) | Component::Program(_) => false,
         }
     }
 

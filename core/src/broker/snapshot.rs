@@ -58,7 +58,7 @@ impl Broker {
         let session = self.durable(id)?;
         let plugin = match &session.grant.subject.component {
             Component::Plugin(plugin) => plugin.to_string(),
-            Component::Job(_) | Component::Administrator(_) => return None,
+            Component::Job(_) | Component::Administrator(_) | Component::Program(_) => return None,
         };
         let subscriptions = session.filters.iter().map(|(filter, options)| StoredSubscription {
             filter: filter.to_string(),

@@ -16,12 +16,12 @@
 //! Released   spawn failed             (ended)
 //! Released   started                  Running
 //! Released,
-//! Running    exited                   Ending       Collect
+//! Running    exited                   Ending       Collect, Discard
 //! Released,
 //! Running    stop or restart          Stopping     Signal TERM; after the grace Signal KILL
 //! Stopping   spawn failed             (ended)
-//! Stopping   exited                   Ending       Collect
-//! Ending     collected                Ending       Discard
+//! Stopping   exited                   Ending       Collect, Discard
+//! Ending     collected                Ending       its last words are kept
 //! Ending     discarded                (ended)
 //! any above  start once stopped       same         what follows becomes a restart
 //! any        any other                same         an anomaly on record
@@ -279,7 +279,9 @@ impl Supervisor {
             ExitStatus::Signal(signal) => format!("signal {signal} ended it"),
         };
         self.state = State::Ending { spawn, how, collected: false };
+        // Both at once, one after the other in the port: a replacement waits until nothing is left.
         turn.process(ProcessOrder::Collect { spawn });
+        turn.process(ProcessOrder::Discard { spawn });
     }
 
     /// Whether this is its tree, released, and its main process is not known to have ended.
@@ -292,7 +294,7 @@ impl Supervisor {
         running && self.owns(spawn)
     }
 
-    /// Its last words are here; now what is left of the tree goes.
+    /// Its last words are here.
     pub(crate) fn on_collected(&mut self, spawn: SpawnId, stderr: &Captured, turn: &mut Turn<'_>) {
         let State::Ending { spawn: own, how, collected: collected @ false } = &mut self.state else {
             return self.anomaly("captured output", turn);
@@ -308,7 +310,6 @@ impl Supervisor {
         } else if !words.trim().is_empty() {
             *how = format!("{how}; it last wrote: {}", words.trim());
         }
-        turn.process(ProcessOrder::Discard { spawn });
     }
 
     /// Nothing of it is left.

@@ -22,7 +22,8 @@ fn file(path: &str, opening: Opening, executable: bool, interpreter: Option<&str
         ..ExecutableFacts::default()
     };
     let interpreter = interpreter.map(|name| Box::new(there(&format!("/usr/bin/{name}"), Opening::Binary, true)));
-    ExecutableFacts { interpreter, ..there(path, opening, executable) }
+    let hash_bang = (opening == Opening::HashBang).then(|| Box::new(there("/usr/bin/env", Opening::Binary, true)));
+    ExecutableFacts { interpreter, hash_bang, ..there(path, opening, executable) }
 }
 
 /// The command line that the record shows, without the arguments of the task; `itself` where no interpreter is taken.
@@ -93,12 +94,26 @@ fn a_refusal_says_what_where_and_how_to_mend_it() {
         writable_by_others: Some("/s (mode 0777)".into()),
         ..facts.clone()
     };
-    let gone = ExecutableFacts { path: "/usr/bin/python3".into(), ..ExecutableFacts::default() };
+    let gone = |path: &str| ExecutableFacts { path: path.into(), ..ExecutableFacts::default() };
+    let first_line = |named: Option<ExecutableFacts>| ExecutableFacts {
+        hash_bang: named.map(Box::new),
+        ..file("/s/tool.py", Opening::HashBang, true, None)
+    };
+    let out = ExecutableFacts { leads_out: Some("/opt/tool".into()), ..script.clone() };
     let table = [
-        (with(gone), "interpreter-not-found", vec!["/s/tool.py", "python3 or python", "PATH", "install"]),
+        (
+            with(gone("/usr/bin/python3")),
+            "interpreter-not-found",
+            vec!["/s/tool.py", "python3 or python", "PATH", "install"],
+        ),
         (ExecutableFacts { interpreter: None, ..script.clone() }, "interpreter-not-found", vec!["by its extension"]),
         (with(open(&python)), "interpreter-not-safe", vec!["/usr/bin/python3", "/s (mode 0777)", "chmod go-w"]),
         (with(ExecutableFacts { executable: false, ..python.clone() }), "interpreter-not-safe", vec!["chmod 755"]),
+        (first_line(None), "interpreter-not-found", vec!["/s/tool.py", "names \"\"", "absolute path"]),
+        (first_line(Some(gone("/bin/sh\r"))), "interpreter-not-found", vec!["\"/bin/sh\\r\"", "line feed", "install"]),
+        (first_line(Some(open(&python))), "interpreter-not-safe", vec!["/s/tool.py", "/usr/bin/python3", "chmod go-w"]),
+        (first_line(Some(first_line(None))), "interpreter-not-safe", vec!["needs an interpreter", "names \"\""]),
+        (out, "binary-not-safe", vec!["/s/tool.py", "link out of its root, to '/opt/tool'", "absolute path"]),
         (open(&script), "binary-not-safe", vec!["/s/tool.py", "/s (mode 0777)", "chmod go-w"]),
         (ExecutableFacts { exists: false, ..script.clone() }, "binary-not-found", vec!["/s/tool.py", "deploy"]),
     ];
@@ -109,5 +124,6 @@ fn a_refusal_says_what_where_and_how_to_mend_it() {
             assert!(unfit.why.contains(word), "{word}: {}", unfit.why);
         }
     }
+    assert!(of_task(&task("Auto", "/s/tool.py"), &first_line(Some(python.clone()))).is_ok());
     assert!(of_task(&task("Auto", "/s/tool.py"), &with(python)).is_ok(), "what the table varies is fine by itself");
 }

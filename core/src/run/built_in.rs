@@ -12,6 +12,7 @@ use crate::effect::BrokerOrder;
 use crate::id::Component;
 use crate::job::JobDefinition;
 use crate::log_message::{Level, LogMessage, LogRecord, escape};
+use crate::trust::Peer;
 use crate::turn::Turn;
 
 /// What a built-in command did.
@@ -89,7 +90,7 @@ fn undeclared(topic: &str, job: &JobDefinition, hide: &dyn Fn(String) -> String,
         target: topic,
         component: Some(component.to_string()),
         client_id: None,
-        pid: None,
+        peer: Peer::default(),
         explanation,
         declaration,
     });

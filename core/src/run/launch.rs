@@ -88,15 +88,16 @@ pub(crate) fn fill(texts: &[String], lookup: Lookup<'_, '_>) -> Result<Filled, S
 pub(crate) fn query(task: &Task, surroundings: &Surroundings) -> ProgramQuery {
     let names = Interpreter::of(task).map_or(&[] as &[&str], Interpreter::names);
     let places = |name| search_path(task, surroundings).map(move |folder| format!("{folder}/{name}"));
-    ProgramQuery { candidates: candidates(task, surroundings), interpreters: names.iter().flat_map(places).collect() }
+    let interpreters = names.iter().flat_map(places).collect();
+    ProgramQuery { candidates: candidates(task, surroundings), interpreters, ..ProgramQuery::default() }
 }
 
 /// Where a command may be, best first: `executablePath`, then `Jobs/bin/{command}/{command}`, then the search path.
 fn candidates(task: &Task, surroundings: &Surroundings) -> Vec<String> {
-    if let Some(path) = &task.executable_path {
-        return Vec::from([path.clone()]);
+    let own = own_program(task, surroundings);
+    if task.executable_path.is_some() {
+        return Vec::from([own]);
     }
-    let own = format!("{}/Jobs/bin/{command}/{command}", surroundings.agent_root, command = task.command);
     let on_path = search_path(task, surroundings).map(|folder| format!("{folder}/{}", task.command));
     core::iter::once(own).chain(on_path).collect()
 }
@@ -105,6 +106,14 @@ fn candidates(task: &Task, surroundings: &Surroundings) -> Vec<String> {
 fn search_path<'s>(task: &Task, surroundings: &'s Surroundings) -> impl Iterator<Item = &'s str> {
     let path = if task.execution_type.run_as().is_some() { DEFAULT_PATH } else { surroundings.path() };
     folders(path)
+}
+
+/// The file that is the task's own, if it is there: not one of the search path, which is everybody's.
+pub(crate) fn own_program(task: &Task, surroundings: &Surroundings) -> String {
+    match &task.executable_path {
+        Some(path) => path.clone(),
+        None => format!("{}/Jobs/bin/{command}/{command}", surroundings.agent_root, command = task.command),
+    }
 }
 
 /// The process to make for a task.

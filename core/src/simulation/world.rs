@@ -31,7 +31,7 @@ use crate::limits::SIMULATED_EVENTS;
 use crate::log_message::{Level, LogRecord};
 use crate::run::history::RunRecord;
 use crate::time::{Monotonic, Now, WallTime};
-use crate::trust::PeerFacts;
+use crate::trust::{Examination, PeerFacts};
 
 /// Stands for the certificate of the administrator who triggers.
 const ADMINISTRATOR: &str = "simulation";
@@ -272,6 +272,10 @@ impl World {
             ProcessOrder::Inspect { ticket, queries } => {
                 let executables = queries.iter().map(program).collect();
                 self.report(ProcessReport::Inspected { ticket, executables });
+            }
+            ProcessOrder::Examine { ticket, peer, .. } => {
+                let process = Err(String::from("Nobody connects in a simulation."));
+                self.report(ProcessReport::Examined { ticket, found: Box::new(Examination { peer, process }) });
             }
         }
     }

@@ -3,8 +3,9 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::{Entry, PeerFacts, ProcessFacts, Registry, SocketFacts};
+use super::{Entry, Peer, PeerFacts, ProcessFacts, Registry, SocketFacts};
 use crate::id::{Component, RunId, SpawnId};
+use crate::limits::DESCRIPTORS;
 use crate::why::Explanation;
 
 /// Who a connection is: the registry's word, not the client's.
@@ -36,8 +37,8 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// The step that failed and how to get past it.
     pub explanation: Explanation,
-    /// The process found, else the one claimed.
-    pub pid: Option<u32>,
+    /// Who it is, as far as it is known.
+    pub peer: Peer,
 }
 
 const START_IT: &str = "Let the agent start the program: as a task of a job (Jobs/) or as a plugin (Plugins/).";
@@ -74,7 +75,12 @@ impl Registry {
                 START_IT,
             ));
         };
-        let refuse = |why| Err(Refusal { pid: Some(holder.pid), ..not_trusted(facts, why, START_IT) });
+        let refuse = |why| {
+            Err(Refusal {
+                peer: Peer { pid: Some(holder.pid), ..Peer::of(facts) },
+                ..not_trusted(facts, why, START_IT)
+            })
+        };
         let Some(entry) = self.owner_of_session(holder.session) else {
             return refuse(format!(
                 "Process {} (session {}) holds the connection, and the agent started no such process.",
@@ -108,11 +114,18 @@ pub fn own_process(facts: &PeerFacts) -> Result<u32, Refusal> {
         (None, _) => String::from("It claims no process id."),
     };
     let refusal = not_trusted(facts, why, OWN_PID);
-    Err(Refusal { kind: RefusalKind::ClaimedPidNotOwn, pid: facts.claimed_pid, ..refusal })
+    Err(Refusal {
+        kind: RefusalKind::ClaimedPidNotOwn,
+        peer: Peer { pid: facts.claimed_pid, ..refusal.peer },
+        ..refusal
+    })
 }
 
 /// The peer's socket, if it is beyond doubt one and the same from accept to decision.
-fn same_socket(facts: &PeerFacts) -> Result<&SocketFacts, String> {
+///
+/// # Errors
+/// A sentence: what is in doubt.
+pub(crate) fn same_socket(facts: &PeerFacts) -> Result<&SocketFacts, String> {
     let Some(first) = &facts.at_accept else {
         return Err(String::from("The kernel knew no such connection when it was accepted."));
     };
@@ -157,7 +170,9 @@ fn verified_claim(entry: &Entry, facts: &PeerFacts, claim: u32) -> Result<u32, R
         None => format!("There is no process {claim}."),
         Some(process) if !process.alive => format!("Process {claim} has ended."),
         Some(process) if !owns(entry, process) => format!("Process {claim} is not one of {}.", entry.component),
-        Some(process) if !process.holds_socket => format!("Process {claim} does not hold this connection."),
+        Some(process) if !process.holds_socket => {
+            format!("Process {claim} does not hold this connection among its first {DESCRIPTORS} descriptors.")
+        }
         Some(_) => return Ok(claim),
     };
     Err(Refusal {
@@ -167,12 +182,11 @@ fn verified_claim(entry: &Entry, facts: &PeerFacts, claim: u32) -> Result<u32, R
             why,
             OWN_PID,
         ),
-        pid: Some(claim),
+        peer: Peer { pid: Some(claim), ..Peer::of(facts) },
     })
 }
 
-fn not_trusted(facts: &PeerFacts, why: String, fix: &str) -> Refusal {
-    let pid = facts.holder.as_ref().map(|holder| holder.pid).or(facts.claimed_pid);
+pub(super) fn not_trusted(facts: &PeerFacts, why: String, fix: &str) -> Refusal {
     let peer = match &facts.at_accept {
         Some(socket) => format!("{} (user {})", socket.peer, socket.uid),
         None => String::from("the peer"),
@@ -181,6 +195,6 @@ fn not_trusted(facts: &PeerFacts, why: String, fix: &str) -> Refusal {
     Refusal {
         kind: RefusalKind::NotTrusted,
         explanation: Explanation::new(format!("The connection from {peer}{claim} is not trusted."), why, fix),
-        pid,
+        peer: Peer::of(facts),
     }
 }

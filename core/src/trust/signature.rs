@@ -10,12 +10,14 @@
 //! | `File`, `Form` | the `.p7s`: bounded, strict DER, detached |
 //! | `Signer` | the pin; before anything that costs time |
 //! | `Validity`, `Usage`, `Algorithms`, `Attributes` | the signer's certificate and choices |
-//! | `Content`, `Signature` | the digest of the image, the signature over the signed attributes |
+//! | `Signature`, `Content` | the signature over the signed attributes; then the digest of the image, which costs most |
 //! | `User` | `AllowedNonAdminExecutables`, for processes of other users than root |
 //!
 //! The bytes of a `.p7s` are nobody's identity: some of its fields are not signed.
 
 mod facts;
+#[cfg(test)]
+pub(super) mod fixtures;
 mod interpreters;
 mod rules;
 #[cfg(test)]
@@ -87,10 +89,10 @@ pub enum Rule {
     Algorithms,
     /// The signed attributes have content type and digest exactly once.
     Attributes,
-    /// The signed digest is the image's.
-    Content,
     /// The signature is right.
     Signature,
+    /// The signed digest is the image's.
+    Content,
     /// The user may run it as trusted.
     User,
 }
@@ -128,19 +130,27 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Holds the facts against all rules.
+    /// Holds the facts about somebody else's process, or about a file that anybody may run, against all rules.
     pub fn decide(facts: &SignatureFacts, policy: SignaturePolicy<'_>, now: WallTime) -> Self {
-        let case = rules::Case { facts, policy, now };
+        Self::of(&rules::Case { facts, policy, now, is_own: false })
+    }
+
+    /// The same of a file that the agent itself executes: it may be a script, as the agent sees to what interprets it.
+    pub fn of_own(facts: &SignatureFacts, policy: SignaturePolicy<'_>, now: WallTime) -> Self {
+        Self::of(&rules::Case { facts, policy, now, is_own: true })
+    }
+
+    fn of(case: &rules::Case<'_>) -> Self {
         let mut refusal = None;
         let mut steps = Vec::with_capacity(rules::ALL.len());
         for (rule, ask) in rules::ALL {
             let (outcome, told) = if refusal.is_some() {
                 (Outcome::NotReached, String::new())
             } else {
-                match ask(&case) {
+                match ask(case) {
                     Ok(told) => (Outcome::Passed, told),
                     Err(rules::Failed { why, fix }) => {
-                        let what = format!("The program {} is not trusted by its signature.", facts.image.path);
+                        let what = format!("The program {} is not trusted by its signature.", case.facts.image.path);
                         refusal = Some(Explanation::new(what, why.clone(), fix));
                         (Outcome::Failed, why)
                     }

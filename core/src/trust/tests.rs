@@ -62,6 +62,7 @@ fn facts(tree: Option<u64>) -> PeerFacts {
         holder: None,
         at_decision: Some(socket(stamped)),
         own_end_established: true,
+        own_cookie: 12,
     }
 }
 

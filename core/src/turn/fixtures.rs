@@ -94,6 +94,7 @@ fn line(effect: &Effect) -> Option<String> {
             ProcessOrder::Collect { spawn } => format!("Collect {spawn}"),
             ProcessOrder::Discard { spawn } => format!("Discard {spawn}"),
             ProcessOrder::Inspect { ticket, .. } => format!("Inspect {ticket}"),
+            ProcessOrder::Examine { ticket, .. } => format!("Examine {ticket}"),
         },
         Effect::Broker(BrokerOrder::Publish { topic, payload, .. }) => {
             let json: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();

@@ -3,6 +3,7 @@
 use castellan_core::acl::{Action, Denial};
 use castellan_core::event::{BrokerReport, Event, ExitStatus, ProcessReport, StoreReport};
 use castellan_core::id::{RunId, SpawnId, TicketId};
+use castellan_core::trust::Peer;
 use castellan_core::why::Explanation;
 
 use crate::world::{World, ids, peer, program};
@@ -154,7 +155,7 @@ fn texts_of_whoever_is_refused_are_cut_and_stay_on_one_line() {
         target: long.clone(),
         component: None,
         client_id: Some(long),
-        pid: None,
+        peer: Peer::default(),
         explanation,
         declaration: None,
     };
@@ -173,7 +174,7 @@ fn what_the_broker_only_counted_is_told() {
         target: String::from("no"),
         component: Some(String::from("job:a")),
         client_id: None,
-        pid: Some(7),
+        peer: Peer::process(Some(7)),
         explanation: Explanation::new("It may not.", "Nothing covers it.", "Declare it."),
         declaration: None,
     };

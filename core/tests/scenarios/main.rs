@@ -25,4 +25,5 @@ mod redelivery;
 mod restart;
 mod starts;
 mod stop;
+mod strangers;
 mod world;

@@ -45,6 +45,8 @@ pub struct World {
     pub disk: VecDeque<StoreOrder>,
     /// Questions about executables that are not answered yet.
     pub looks: VecDeque<ProcessOrder>,
+    /// Why processes were aborted.
+    pub aborts: Vec<String>,
     /// What is on record besides runs.
     pub notes: Vec<Note>,
     /// Requests of Http tasks to others.
@@ -108,6 +110,7 @@ pub fn peer(cgroup: u64, pid: u32) -> PeerFacts {
         holder: None,
         at_decision: Some(socket),
         own_end_established: true,
+        own_cookie: 2,
     }
 }
 
@@ -143,6 +146,7 @@ impl World {
             history: BTreeMap::new(),
             disk: VecDeque::new(),
             looks: VecDeque::new(),
+            aborts: Vec::new(),
             notes: Vec::new(),
             calls: vec![],
             asked: BTreeSet::new(),
@@ -252,13 +256,20 @@ impl World {
                 assert!(self.prepared.contains(&spawn), "{spawn} is released but was never prepared");
                 format!("release {spawn}")
             }
-            ProcessOrder::Abort { spawn, .. } => format!("abort {spawn}"),
+            ProcessOrder::Abort { spawn, reason } => {
+                self.aborts.push(reason);
+                format!("abort {spawn}")
+            }
             ProcessOrder::Signal { spawn, signal } => format!("{signal:?} {spawn}"),
             ProcessOrder::Collect { spawn } => format!("collect {spawn}"),
             ProcessOrder::Discard { spawn } => format!("discard {spawn}"),
             order @ ProcessOrder::Inspect { .. } => {
                 self.looks.push_back(order);
                 "inspect".into()
+            }
+            order @ ProcessOrder::Examine { .. } => {
+                self.looks.push_back(order);
+                "examine".into()
             }
         }
     }
@@ -484,6 +495,11 @@ impl World {
         self.ask(method, target, body, peer(1, 77), None)
     }
 
+    /// The same with further header fields.
+    pub fn stranger_with(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> RequestId {
+        self.ask_with(method, target, "", peer(1, 77), None, headers)
+    }
+
     fn ask(
         &mut self,
         method: &str,
@@ -492,8 +508,21 @@ impl World {
         peer: PeerFacts,
         certificate: Option<CertificateFacts>,
     ) -> RequestId {
+        self.ask_with(method, target, body, peer, certificate, &[])
+    }
+
+    fn ask_with(
+        &mut self,
+        method: &str,
+        target: &str,
+        body: &str,
+        peer: PeerFacts,
+        certificate: Option<CertificateFacts>,
+        more: &[(&str, &str)],
+    ) -> RequestId {
         let id = RequestId(self.asked.len() as u64 + 1);
-        let headers = vec![("host".into(), "127.0.0.1:443".into()), ("content-type".into(), "application/json".into())];
+        let usual = [("host", "127.0.0.1:443"), ("content-type", "application/json")];
+        let headers = usual.iter().chain(more).map(|(name, value)| ((*name).into(), (*value).into())).collect();
         self.tell(Event::Api(ApiRequest {
             id,
             listener: Listener::Https,

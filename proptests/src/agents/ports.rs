@@ -6,6 +6,8 @@ use castellan_core::event::{
 };
 use castellan_core::id::{RunId, SpawnId, TicketId};
 
+use castellan_core::trust::{Examination, PeerFacts};
+
 use super::{World, surroundings};
 
 /// An answer that is due.
@@ -25,6 +27,8 @@ pub enum Owed {
     Discard(SpawnId),
     /// `Inspected`.
     Inspect(TicketId, usize),
+    /// `Examined`.
+    Examine(TicketId, Box<PeerFacts>),
     /// What the store was asked.
     Store(Box<StoreOrder>),
     /// `Answered` or `Failed`; nothing more for a `Cancel`.
@@ -73,6 +77,11 @@ impl World {
             Owed::Inspect(ticket, queries) => {
                 let executables = vec![executable(well); queries];
                 self.tell(Event::Process(ProcessReport::Inspected { ticket, executables }));
+            }
+            Owed::Examine(ticket, peer) => {
+                let process = Err(String::from("There is no such process."));
+                let found = Box::new(Examination { peer: *peer, process });
+                self.tell(Event::Process(ProcessReport::Examined { ticket, found }));
             }
             Owed::Store(order) => {
                 if let Some(report) = stored(*order, well) {

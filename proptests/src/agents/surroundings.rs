@@ -83,6 +83,7 @@ pub fn facts(pid: u32, cgroup: Option<u64>) -> PeerFacts {
         holder: Some(process),
         at_decision: Some(socket),
         own_end_established: true,
+        own_cookie: 78,
     }
 }
 

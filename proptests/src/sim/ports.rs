@@ -163,7 +163,9 @@ impl World<'_> {
             }
             ProcessOrder::Collect { spawn } => Owed::Collect(spawn),
             ProcessOrder::Discard { spawn } => Owed::Discard(spawn),
-            ProcessOrder::Inspect { .. } => return broken("total", "an inspection nobody asked for"),
+            ProcessOrder::Inspect { .. } | ProcessOrder::Examine { .. } => {
+                return broken("total", "a look at something that nobody asked for");
+            }
         };
         if !is_lost {
             self.owed.push_back(owed);

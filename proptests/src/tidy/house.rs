@@ -1,4 +1,5 @@
-//! Rules between code and documents: every event and effect is explained, the commands of the README stand in it.
+//! Rules between code and documents: every event and effect is explained, the commands of the README stand in it, tests that are named
+//! as a proof are there.
 
 use std::collections::BTreeSet;
 
@@ -75,5 +76,27 @@ pub fn commands_shown(readme: &File) -> Vec<Finding> {
     let missing = ["cargo demo", "cargo verify"].into_iter().filter(|command| !readme.text.contains(command));
     missing
         .map(|command| finding(readme, 0, format!("show `{command}`; it is one of the two commands everybody needs.")))
+        .collect()
+}
+
+/// Every test that a document names in backticks (a word with an underscore and nothing else) is a function of the sources.
+pub fn named_tests_exist(document: &File, sources: &[File]) -> Vec<Finding> {
+    let is_name = |span: &&str| {
+        span.contains('_')
+            && span.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+    };
+    let exists =
+        |name: &str| sources.iter().any(|source| source.is_rust() && source.text.contains(&format!("fn {name}(")));
+    let spans = document.text.lines().enumerate();
+    let spans = spans.flat_map(|(index, line)| line.split('`').skip(1).step_by(2).map(move |span| (index, span)));
+    let missing = spans.filter(|(_, span)| is_name(span) && !exists(span));
+    missing
+        .map(|(index, name)| {
+            finding(
+                document,
+                index.saturating_add(1),
+                format!("there is no test `{name}`; name the one that shows this."),
+            )
+        })
         .collect()
 }

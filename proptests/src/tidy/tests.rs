@@ -216,6 +216,10 @@ fn documents() {
     assert_eq!(missing("```text\nLoaded Api\n```\n"), Vec::<usize>::new());
     assert_eq!(missing("Loaded and `Apis`"), [4, 6]);
     assert_eq!(missing("`Loaded` and Api"), [6]);
+    let sources = [file("core/tests/story.rs", "#[test]\nfn it_is_so() {}\n")];
+    let unknown = |text: &str| lines(&house::named_tests_exist(&file("docs/threats.md", text), &sources));
+    assert_eq!(unknown("`it_is_so`, `word`, `a-b`, it_is_not, `fn it_is()`"), Vec::<usize>::new());
+    assert_eq!(unknown("| a |\n| `it_is_so`; `it_is_not` |"), [2]);
     check(house::commands_shown, "README.md", "`cargo demo`, then\n    cargo verify\n", &[]);
     check(house::commands_shown, "README.md", "cargo demo\n", &[0]);
 }

@@ -101,7 +101,7 @@ fn denied_publish<C: Client>(visible_denials: bool, expect: u8) {
     publisher.publish("closed/a", 1, true, "secret");
     publisher.expect(&Seen::Acknowledged(expect));
     let denial = denial(&house);
-    assert_eq!((denial.action, &*denial.target, denial.pid), (Action::Publish, "closed/a", Some(2)));
+    assert_eq!((denial.action, &*denial.target, denial.peer.pid), (Action::Publish, "closed/a", Some(2)));
     let declaration = denial.declaration.unwrap();
     assert_eq!((&*declaration.file, &*declaration.pointer), ("Jobs/writer.json", "/mqttTopics/allowedPublications/-"));
     // The connection stays, and the next message is the first that anybody gets.

@@ -63,7 +63,7 @@ impl Port {
         let request = SpawnRequest {
             spawn,
             component: component.clone(),
-            program: ProgramQuery { candidates: vec![program.to_owned()], interpreters: Vec::new() },
+            program: ProgramQuery { candidates: vec![program.to_owned()], ..ProgramQuery::default() },
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
             environment: Vec::new(),
             working_directory: None,

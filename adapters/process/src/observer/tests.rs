@@ -23,7 +23,7 @@ fn our_own_end_tells_of_a_reset_that_both_looks_missed() {
     let (stream, peer) = listener.accept().unwrap();
     let local = stream.local_addr().unwrap();
     let own_cookie = sockopt::socket_cookie(&stream).unwrap();
-    let look = |at_accept| observer.gather(&Accepted { local, peer, own_cookie, at_accept }, Claim::default());
+    let look = |at_accept| observer.gather(&Accepted { own_cookie, at_accept }, Claim::default());
     let before = look(observer.look(peer, local));
     assert!(before.own_end_established, "control");
 

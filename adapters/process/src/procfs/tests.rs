@@ -30,9 +30,26 @@ fn our_own_process_reads_as_the_kernel_says() {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let session = status.lines().find_map(|line| line.strip_prefix("NSsid:")).unwrap();
     assert_eq!(Some(own.session), session.split_whitespace().last().and_then(|id| id.parse().ok()));
-    assert_eq!(effective_uid(own.pid), Some(rustix::process::geteuid().as_raw()));
     assert!(all().unwrap().iter().any(|process| process.pid == own.pid));
     assert_eq!(stat(u32::MAX), None);
+}
+
+#[test]
+fn the_folders_owner_is_the_effective_user() {
+    let by_status = |pid: u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    assert_eq!(effective_uid(std::process::id()), Some(rustix::process::geteuid().as_raw()));
+    // Where the files inside belong to root, as those of a process that may not be dumped, the folder still does not.
+    let others = all().unwrap().into_iter().filter(|process| process.pid != std::process::id());
+    for process in others {
+        let (owner, told) = (effective_uid(process.pid), by_status(process.pid));
+        // One that ended, or changed its user meanwhile, is no case.
+        if owner.is_some() && told.is_some() && by_status(process.pid) == told {
+            assert_eq!(owner, told, "{process:?}");
+        }
+    }
 }
 
 #[test]

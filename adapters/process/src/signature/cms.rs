@@ -37,7 +37,7 @@ pub(super) fn read(
     path: &Path,
     bytes: &[u8],
     policy: SignaturePolicy<'_>,
-    hash: impl Fn(&'static digest::Algorithm) -> Result<digest::Digest, String>,
+    mut hash: impl FnMut(&'static digest::Algorithm) -> Result<digest::Digest, String>,
 ) -> Result<SignedDataFacts, String> {
     let data = parse(bytes)?;
     let certificates: Vec<&Certificate> =
@@ -54,7 +54,7 @@ pub(super) fn read(
             && policy.pin_of(facts).is_some()
         {
             is_proved = true;
-            evidence = prove(info, certificate, facts, &digest, &hash)?;
+            evidence = prove(info, certificate, facts, &digest, &mut hash)?;
         }
         signers.push(SignerFacts {
             version: info.version as u8,
@@ -174,13 +174,14 @@ fn attributes(found: &SignedAttributes) -> AttributeFacts {
     }
 }
 
-/// Hashes the image and checks the signature; `None` where the algorithms are none that are taken.
+/// Checks the signature, and hashes the image where it is right: certificates are public, and whoever encloses a pinned one must not
+/// make us read a gigabyte. `None` where the algorithms are none that are taken.
 fn prove(
     info: &SignerInfo,
     certificate: &Certificate,
     facts: &CertificateFacts,
     digest: &DigestAlgorithm,
-    hash: &impl Fn(&'static digest::Algorithm) -> Result<digest::Digest, String>,
+    hash: &mut impl FnMut(&'static digest::Algorithm) -> Result<digest::Digest, String>,
 ) -> Result<Option<Evidence>, String> {
     let (Some(hasher), Some(verifier), Some(signed)) =
         (algorithms::hasher(digest), algorithms::verifier(&facts.key, digest), &info.signed_attrs)
@@ -191,5 +192,10 @@ fn prove(
     let signed = signed.to_der().map_err(|error| error.to_string())?;
     let key = certificate.tbs_certificate.subject_public_key_info.subject_public_key.raw_bytes();
     let is_valid = UnparsedPublicKey::new(verifier, key).verify(&signed, info.signature.as_bytes()).is_ok();
-    Ok(Some(Evidence { image: hash(hasher).map(|digest| digest.as_ref().to_vec()), is_valid }))
+    let image = if is_valid {
+        hash(hasher).map(|digest| digest.as_ref().to_vec())
+    } else {
+        Err(String::from("the signature is wrong, so it was not read"))
+    };
+    Ok(Some(Evidence { image, is_valid }))
 }

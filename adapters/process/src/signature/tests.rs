@@ -253,3 +253,57 @@ fn a_process_that_runs_another_program_by_now_has_no_facts() {
     child.wait().unwrap();
     assert!(program.facts(policy).is_err(), "it has ended");
 }
+
+#[test]
+fn a_digest_is_remembered_until_the_file_changes_and_never_of_one_that_just_did() {
+    let Signed { folder, .. } = Signed::new();
+    let path = folder.path().join("tool");
+    let digests = Digests::default();
+    let hashed = |expect: bool| {
+        let image = File::open(&path).unwrap();
+        let mut asked = false;
+        let mut hash = || {
+            asked = true;
+            Ok(digest::digest(&digest::SHA256, b"image"))
+        };
+        digests.of(&image, &digest::SHA256, &mut hash).unwrap();
+        assert_eq!(asked, expect);
+    };
+    let changed = || fs::metadata(&path).unwrap().ctime() * 1000;
+    digests.set_time(WallTime::from_millis(changed() + 1500));
+    hashed(true);
+    hashed(true);
+    digests.set_time(WallTime::from_millis(changed() + 3000));
+    hashed(true);
+    hashed(false);
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    digests.set_time(WallTime::from_millis(changed() + 3000));
+    hashed(true);
+    hashed(false);
+    let image = File::open(&path).unwrap();
+    let meanwhile = digests.of(&image, &digest::SHA384, || {
+        File::options().write(true).open(&path).unwrap().set_len(1).unwrap();
+        Ok(digest::digest(&digest::SHA384, b"image"))
+    });
+    assert!(meanwhile.unwrap_err().to_string().contains("changed while it was read"));
+}
+
+#[test]
+fn a_pinned_certificate_alone_makes_nobody_read_the_image() {
+    let signed = Signed::new();
+    let mut bytes = signed.bytes.clone();
+    let last = bytes.last_mut().unwrap();
+    *last ^= 1;
+    let pins = [signed.pin.clone()];
+    let policy = SignaturePolicy { pins: &pins, non_admin: &[] };
+    let read = |bytes: &[u8]| {
+        let mut asked = 0;
+        let found = cms::read(Path::new("x"), bytes, policy, |algorithm| {
+            asked += 1;
+            signed.program.digest(algorithm).map_err(|error| error.to_string())
+        });
+        found.unwrap();
+        asked
+    };
+    assert_eq!((read(&signed.bytes), read(&bytes)), (1, 0));
+}

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use async_io::Async;
 use castellan_core::effect::{SpawnRequest, Way};
-use castellan_core::event::ExecutableFacts;
 use castellan_core::id::SpawnId;
 use castellan_core::user::{Ids, Person};
 
 use super::{Outputs, Tree, within};
+use crate::Shared;
 use crate::capture::read_all;
 use crate::cgroup::Cgroup;
+use crate::executable::{self, Command, Inspection};
 use crate::place::Place;
 use crate::start::{self, Started};
 use crate::wire::{self, Order, Program, READY};
-use crate::{Shared, executable};
 
 /// From the start of a launcher to its ready byte; it needs a millisecond, a busy machine may need more.
 const READY_TIME: Duration = Duration::from_secs(20);
@@ -30,25 +30,19 @@ impl Tree {
     ///
     /// # Errors
     /// A sentence; nothing is left then.
-    pub(super) async fn prepare(
-        shared: Arc<Shared>,
-        request: &SpawnRequest,
-    ) -> Result<(Self, ExecutableFacts), String> {
+    pub(super) async fn prepare(shared: Arc<Shared>, request: &SpawnRequest) -> Result<(Self, Inspection), String> {
         let query = request.program.clone();
         // Begins at once, beside the start.
         let look = smol::unblock(move || executable::inspect(&query));
-        let (answer, answers) = smol::channel::bounded(1);
-        let gone = |_| "The thread that starts processes is gone: restart the agent.".to_owned();
-        shared.starts.send(answer).await.map_err(|error| gone(error.to_string()))?;
-        let started = answers.recv().await.map_err(|error| gone(error.to_string()))??;
+        let started = shared.starts.launcher().await?;
         let mut tree = Self::adopt(shared, request.spawn, started)?;
-        let executable = look.await;
-        if !executable.exists {
+        let inspection = look.await;
+        if !inspection.facts().exists {
             tree.end().await;
             return Err(format!("There is no program at {}.", request.program.candidates.join(" nor at ")));
         }
         match tree.wait_until_ready().await {
-            Ok(()) => Ok((tree, executable)),
+            Ok(()) => Ok((tree, inspection)),
             Err(sentence) => {
                 tree.end().await;
                 Err(sentence)
@@ -114,27 +108,19 @@ impl Tree {
     }
 }
 
-/// What the launcher is told to become.
+/// What the launcher is told to become, and the file that this is.
 ///
 /// # Errors
-/// A sentence: there is no interpreter, or arguments and environment are too long.
+/// A sentence: this is not there or cannot be executed, or arguments and environment are too long.
 pub(super) fn order(
     way: Way,
-    executable: ExecutableFacts,
+    inspection: Inspection,
     request: SpawnRequest,
     person: Option<Person>,
     agent_root: &Path,
-) -> Result<Vec<u8>, String> {
-    let (path, arguments) = match way {
-        Way::Directly => (executable.path, request.arguments),
-        Way::Interpreted(mut arguments) => {
-            let missing = || format!("No interpreter was found for {}.", executable.path);
-            let interpreter = executable.interpreter.filter(|found| found.exists).ok_or_else(missing)?;
-            arguments.push(executable.path);
-            arguments.extend(request.arguments);
-            (interpreter.path, arguments)
-        }
-    };
+) -> Result<(Vec<u8>, File), String> {
+    let Command { handle, path, mut arguments, scripts } = inspection.command(way)?;
+    arguments.extend(request.arguments);
     let anywhere = request.working_directory.is_none();
     let (environment, folder, person) = match person {
         None => (request.environment, agent_root.display().to_string(), None),
@@ -144,13 +130,15 @@ pub(super) fn order(
             (own.into_iter().collect(), folder, Some(wire::Person { name, uid, ids, confined, anywhere }))
         }
     };
-    wire::encode(&Order::Execute(Program {
+    let order = wire::encode(&Order::Execute(Program {
         path,
         arguments,
+        scripts,
         environment,
         working_directory: request.working_directory.unwrap_or(folder),
         person,
-    }))
+    }))?;
+    Ok((order, handle))
 }
 
 impl Outputs {

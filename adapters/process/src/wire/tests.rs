@@ -6,6 +6,7 @@ fn program(argument: &str) -> Order {
     Order::Execute(Program {
         path: "/bin/true".to_owned(),
         arguments: vec![argument.to_owned()],
+        scripts: Vec::new(),
         environment: vec![("A".to_owned(), "x\ny=\"z\u{1}\u{fffd}".to_owned())],
         working_directory: "/".to_owned(),
         person: None,

@@ -17,12 +17,12 @@ use castellan_process::{ContainmentChoice, Observe};
 
 use crate::rig::{Prepared, Rig, modes, request};
 
-const ADDRESS: &str = "CASTELLAN_TEST_ADDRESS";
+pub(crate) const ADDRESS: &str = "CASTELLAN_TEST_ADDRESS";
 const CLAIM: &str = "CASTELLAN_TEST_CLAIM";
 const PORT: &str = "CASTELLAN_TEST_PORT";
 const SOURCE: &str = "CASTELLAN_TEST_SOURCE";
 /// The claim of a client that says its own process id.
-const OWN: &str = "own";
+pub(crate) const OWN: &str = "own";
 
 /// Not a test: the program of the tests below. Without its variables it has nothing to do.
 #[test]
@@ -62,40 +62,46 @@ fn line(stream: &TcpStream) -> u32 {
     line.trim().parse().unwrap()
 }
 
-struct Desk {
-    rig: Rig,
-    registry: Registry,
-    observe: Observe,
-    listener: TcpListener,
+pub(crate) struct Desk {
+    pub(crate) rig: Rig,
+    pub(crate) registry: Registry,
+    pub(crate) observe: Observe,
+    pub(crate) listener: TcpListener,
 }
 
 /// An accepted connection with the process id that it claims.
-struct Caller {
+pub(crate) struct Caller {
     _stream: TcpStream,
-    claim: u32,
-    witness: Witness,
+    pub(crate) claim: u32,
+    pub(crate) witness: Witness,
 }
 
 impl Desk {
-    fn open(mode: ContainmentChoice) -> Self {
+    pub(crate) fn open(mode: ContainmentChoice) -> Self {
         let rig = Rig::start(mode);
         let observe = rig.port().observer();
         Self { rig, registry: Registry::default(), observe, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }
 
     /// A program that connects with its first instruction, says which process it claims to be, and waits.
-    fn client(&self, claim: &str, variables: &[(&str, &str)]) -> SpawnRequest {
+    pub(crate) fn client(&self, claim: &str, variables: &[(&str, &str)]) -> SpawnRequest {
+        let mut request = self.body("identity::client", variables);
+        request.environment.push((CLAIM.to_owned(), claim.to_owned()));
+        request
+    }
+
+    /// A program that is one of the ignored tests here, and is told where to connect to.
+    pub(crate) fn body(&self, test: &str, variables: &[(&str, &str)]) -> SpawnRequest {
         let own = std::env::current_exe().unwrap();
-        let mut request =
-            request(0, &[own.to_str().unwrap(), "--exact", "identity::client", "--ignored", "--nocapture"]);
+        let mut request = request(0, &[own.to_str().unwrap(), "--exact", test, "--ignored", "--nocapture"]);
         let address = self.listener.local_addr().unwrap().to_string();
-        request.environment = vec![(ADDRESS.to_owned(), address), (CLAIM.to_owned(), claim.to_owned())];
+        request.environment = vec![(ADDRESS.to_owned(), address)];
         request.environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         request
     }
 
     /// The same, started by a shell script that has the program as `"$0" "$@"`.
-    fn client_of(&self, script: &str) -> SpawnRequest {
+    pub(crate) fn client_of(&self, script: &str) -> SpawnRequest {
         let mut wanted = self.client(OWN, &[("PATH", "/usr/bin:/bin")]);
         let own = std::mem::replace(&mut wanted.program.candidates, vec!["/bin/sh".to_owned()]);
         let shell = ["-c".to_owned(), script.to_owned()];
@@ -104,7 +110,7 @@ impl Desk {
     }
 
     /// Starts and registers what was ordered.
-    fn start(&mut self, wanted: SpawnRequest) -> Prepared {
+    pub(crate) fn start(&mut self, wanted: SpawnRequest) -> Prepared {
         self.rig.spawn_request(wanted);
         let prepared = self.rig.prepared();
         self.register(&prepared);
@@ -136,7 +142,7 @@ impl Desk {
     }
 
     /// Starts a registered program that claims this; answers with its process.
-    fn call(&mut self, claim: &str) -> Prepared {
+    pub(crate) fn call(&mut self, claim: &str) -> Prepared {
         self.call_with(claim, &[])
     }
 
@@ -144,17 +150,17 @@ impl Desk {
         self.start(self.client(claim, variables))
     }
 
-    fn accept(&self) -> Caller {
+    pub(crate) fn accept(&self) -> Caller {
         let (stream, _) = self.listener.accept().unwrap();
         let witness = (self.observe)(&stream).unwrap();
         Caller { claim: line(&stream), _stream: stream, witness }
     }
 
-    fn identify(&self, caller: &Caller) -> Result<Identity, Refusal> {
+    pub(crate) fn identify(&self, caller: &Caller) -> Result<Identity, Refusal> {
         self.registry.identify(&(caller.witness)(Claim { pid: Some(caller.claim), certified: false }))
     }
 
-    fn kind(&self, caller: &Caller) -> RefusalKind {
+    pub(crate) fn kind(&self, caller: &Caller) -> RefusalKind {
         self.identify(caller).unwrap_err().kind
     }
 }
@@ -309,34 +315,38 @@ fn no_address_of_the_loopback_makes_a_difference() {
     }
 }
 
-/// What a process can do to its own image, name and namespaces makes it nobody else, and its number is the one that the agent sees.
+/// Whether this user may do this here, with a program behind it; says so where not.
+pub(crate) fn may(way: &str) -> bool {
+    let script = format!("{way} true");
+    let may = Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success();
+    if !may {
+        // Past the test harness, which hides what a passing test prints.
+        writeln!(std::io::stderr(), "SKIPPED: this user may not {way} here").unwrap();
+    }
+    may
+}
+
+/// What a process can do to its own image, name and namespaces makes it nobody else.
 #[test]
 fn another_image_name_or_namespace_is_no_other_identity() {
     for mode in modes() {
-        for (way, known) in [("exec", true), ("unshare --user --map-root-user", true), ("unshare --pid --fork", false)]
+        for (way, inner) in
+            [("exec", None), ("unshare --user --map-root-user", None), ("unshare --pid --fork", Some(1))]
         {
-            let forbidden = way != "exec" && {
-                let script = format!("{way} true");
-                !Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success()
-            };
-            if forbidden {
-                // Past the test harness, which hides what a passing test prints.
-                writeln!(std::io::stderr(), "SKIPPED: this user may not {way} here").unwrap();
+            if way != "exec" && !may(way) {
                 continue;
             }
             let mut desk = Desk::open(mode);
             let prepared = desk.start(desk.client_of(&format!("{way} \"$0\" \"$@\"")));
             let caller = desk.accept();
-            if known {
-                let identity = desk.identify(&caller).unwrap();
-                assert_eq!((identity.spawn, identity.pid), (prepared.spawn, Some(caller.claim)), "{way}");
-            } else {
-                assert_eq!((desk.kind(&caller), caller.claim), (RefusalKind::ClaimedPidNotOwn, 1), "{way}");
-            }
+            assert!(inner.is_none_or(|inner| caller.claim == inner), "{way}: claims {}", caller.claim);
+            let identity = desk.identify(&caller).unwrap();
+            assert_eq!((identity.spawn, identity.pid), (prepared.spawn, Some(caller.claim)), "{way}");
         }
         let mut desk = Desk::open(mode);
         let name = desk.rig.folder.path().join("x) R 1 1 1");
-        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &name).unwrap();
+        let mut copy = Command::new("/bin/cp");
+        assert!(copy.arg(std::env::current_exe().unwrap()).arg(&name).status().unwrap().success());
         let mut wanted = desk.client(OWN, &[]);
         wanted.program.candidates = vec![name.to_str().unwrap().to_owned()];
         let prepared = desk.start(wanted);

@@ -12,9 +12,12 @@
     reason = "a test may fail by panicking, starts what it tests, and says what it skips past the harness"
 )]
 
+mod hostile;
 mod identity;
 mod leftovers;
 mod lifetime;
+mod passing;
+mod replaced;
 mod rig;
 mod scale;
 mod starting;

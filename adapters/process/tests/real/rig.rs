@@ -89,7 +89,7 @@ pub(crate) fn request(spawn: u64, program: &[&str]) -> SpawnRequest {
     SpawnRequest {
         spawn: SpawnId(spawn),
         component: Component::Job(JobId::parse("job").unwrap()),
-        program: ProgramQuery { candidates: vec![program[0].to_owned()], interpreters: Vec::new() },
+        program: ProgramQuery { candidates: vec![program[0].to_owned()], ..ProgramQuery::default() },
         arguments: program[1..].iter().map(|text| (*text).to_owned()).collect(),
         environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         working_directory: None,

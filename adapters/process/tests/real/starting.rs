@@ -10,6 +10,7 @@ use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest, Way};
 use castellan_core::event::{ExitStatus, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
 
+use crate::passing::pass;
 use crate::rig::{Rig, launcher, lives, modes, request, shell};
 
 #[test]
@@ -81,22 +82,36 @@ fn launch_with(agent: impl FnOnce(UnixStream)) -> (Option<i32>, String) {
 
 #[test]
 fn only_a_whole_order_with_its_go_byte_is_executed() {
-    let json = br#"{"Execute":{"path":"/bin/echo","arguments":["ran"],"environment":[],"working_directory":"/"}}"#;
+    let json =
+        br#"{"Execute":{"path":"/bin/echo","arguments":["ran"],"scripts":[],"environment":[],"working_directory":"/"}}"#;
+    let program = fs::File::open("/bin/echo").unwrap();
     let mut frame = u32::try_from(json.len()).unwrap().to_le_bytes().to_vec();
     frame.extend(json);
     for end in [0, 1, 4, 20, frame.len()] {
         let cut = launch_with(|mut control| {
             control.read_exact(&mut [0]).unwrap();
-            control.write_all(&frame[..end]).unwrap();
+            match end {
+                0 => {}
+                _ => pass(&control, &frame[..end], &program),
+            }
         });
         assert_eq!(cut, (Some(125), String::new()), "cut at {end}");
     }
-    for (last, expect) in [(b'N', (Some(125), "")), (0, (Some(125), "")), (b'G', (Some(0), "ran\n"))] {
+    let (nothing, ran) = ((Some(125), ""), (Some(0), "ran\n"));
+    for (last, with, expect) in [
+        (b'N', Some(&program), nothing),
+        (0, Some(&program), nothing),
+        (b'G', None, nothing),
+        (b'G', Some(&program), ran),
+    ] {
         let mut whole = frame.clone();
         whole.push(last);
         let (code, output) = launch_with(|mut control| {
             control.read_exact(&mut [0]).unwrap();
-            control.write_all(&whole).unwrap();
+            match with {
+                Some(program) => pass(&control, &whole, program),
+                None => control.write_all(&whole).unwrap(),
+            }
             control.read_to_end(&mut Vec::new()).unwrap();
         });
         assert_eq!((code, output.as_str()), expect, "go byte {last}");
@@ -179,6 +194,8 @@ fn a_program_that_cannot_start_says_why() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path.to_str().unwrap().to_owned()
     };
+    let loops = format!("{}/loops", rig.folder.path().display());
+    file("loops", &format!("#!{loops}\n"), 0o755);
     let change = |change: fn(&mut SpawnRequest)| {
         let mut request = request(0, &["/bin/true"]);
         change(&mut request);
@@ -186,10 +203,12 @@ fn a_program_that_cannot_start_says_why() {
     };
     let table = [
         (request(0, &["/no/such"]), "There is no program at /no/such"),
-        (request(0, &["/etc"]), "Cannot execute /etc"),
-        (request(0, &[&file("plain", "#!/bin/sh\n", 0o644)]), "lacks the x bit"),
+        (request(0, &["/etc"]), "/etc is no regular file with the x bit"),
+        (request(0, &[&file("plain", "#!/bin/sh\n", 0o644)]), "no regular file with the x bit"),
         (request(0, &[&file("headless", "echo ran\n", 0o755)]), "starts with '#!'"),
-        (request(0, &[&file("carriage", "#!/bin/sh\r\necho ran\n", 0o755)]), "interpreter that its first line names"),
+        (request(0, &[&file("carriage", "#!/bin/sh\r\necho ran\n", 0o755)]), r#"There is no program at "/bin/sh\r""#),
+        (request(0, &[&file("empty", "#!\necho ran\n", 0o755)]), "names no program"),
+        (request(0, &[&loops]), "names no program"),
         (change(|request| request.working_directory = Some("/no/such".to_owned())), "working directory /no/such"),
         (change(|request| request.arguments.push("a\0b".to_owned())), "NUL byte at 1"),
         (
@@ -252,7 +271,7 @@ fn files_are_looked_at_without_running_them() {
     let rig = Rig::start(modes()[0]);
     let query = |candidates: &[&str]| ProgramQuery {
         candidates: candidates.iter().map(|path| (*path).to_owned()).collect(),
-        interpreters: Vec::new(),
+        ..ProgramQuery::default()
     };
     let queries = vec![query(&["/no/such", "/bin/true"]), query(&["/no/such"])];
     rig.order(ProcessOrder::Inspect { ticket: TicketId(5), queries });

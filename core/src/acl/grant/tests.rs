@@ -69,7 +69,7 @@ fn a_denial_names_its_declaration() {
             let declaration = denial.declaration.unwrap();
             assert_eq!((&*declaration.file, &*declaration.pointer, &*declaration.value), (file, pointer, "a/b"));
             assert!(denial.explanation.fix.contains(pointer.trim_end_matches("/-")), "{}", denial.explanation);
-            assert_eq!((denial.pid, denial.client_id.as_deref()), (Some(7), Some("x_Tok_7")));
+            assert_eq!((denial.peer.pid, denial.client_id.as_deref()), (Some(7), Some("x_Tok_7")));
         }
     };
     check(job(), ["/mqttTopics/allowedPublications/-", "/mqttTopics/allowedSubscriptions/-"], "Jobs/scan.json");

@@ -84,6 +84,6 @@ fn a_refused_connect_is_on_record_before_anybody_is_asked() {
     story.ask_with(1, connect);
     let denials = story.denials();
     let [denial] = denials.as_slice() else { panic!("{denials:?}") };
-    assert_eq!((denial.client_id.as_deref(), denial.pid), (Some("scan_Tok_7"), Some(7)));
+    assert_eq!((denial.client_id.as_deref(), denial.peer.pid), (Some("scan_Tok_7"), Some(7)));
     assert!(story.reports().len() == 1 && denial.explanation.why.contains("authentication"));
 }

@@ -353,3 +353,20 @@ fn a_shell_that_failed_takes_the_connections_with_it_and_nothing_else() {
     assert!(story.deliveries().iter().all(|(_, delivery)| delivery.retain) && story.deliveries().len() == 1);
     assert!(story.order(BrokerOrder::Stop).lose(4).has(|effect| matches!(effect, BrokerEffect::Finish)));
 }
+
+#[test]
+fn nothing_is_kept_for_or_taken_up_by_whom_the_agent_did_not_start() {
+    let plugin = |number: u64, spawn| {
+        let mut grant = grant(number, &[], &["Echo/#"]);
+        grant.subject.component = Component::Plugin(PluginId::parse("Echo").unwrap());
+        (grant.subject.spawn, grant.subject.client_id) = (spawn, format!("Echo_{number}"));
+        grant
+    };
+    let mut story = quiet();
+    story.admit_with(1, plugin(1, SpawnId(1)), staying).lose(1);
+    assert_eq!(story.broker.sessions.len(), 1);
+    story.admit_with(2, plugin(2, SpawnId::NONE), staying);
+    assert_eq!(story.broker.sessions.len(), 2, "the plugin's session is not for a program of its name");
+    story.lose(2);
+    assert_eq!(story.broker.sessions.len(), 1, "another process could come under the same number");
+}

@@ -9,6 +9,7 @@ const ANY: (usize, usize) = (0, usize::MAX);
 const PORT: (i64, i64) = (0, 65_535);
 /// A time of at most a day, in seconds.
 const SECONDS: (i64, i64) = (1, DAY_SECONDS);
+const SECONDS_OR_NONE: (i64, i64) = (0, DAY_SECONDS);
 
 pub(crate) static FILE: Object = Object {
     name: "appsettings",
@@ -127,7 +128,12 @@ pub(crate) static MONITORING: Object = Object {
             5,
             "How often health is looked at, beyond exits, which are seen at once.",
         ),
-        Key::number("RestartDelaySeconds", SECONDS, 1, "Before the first restart; doubles with each."),
+        Key::number(
+            "RestartDelaySeconds",
+            SECONDS_OR_NONE,
+            1,
+            "Before the first restart; doubles with each. 0: at once.",
+        ),
         Key::number("RestartDelayMaxSeconds", SECONDS, 300, "The longest delay; at least RestartDelaySeconds."),
         Key::number("StableAfterSeconds", SECONDS, 60, "After so long a life the delay starts over."),
     ],

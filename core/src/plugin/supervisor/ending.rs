@@ -45,6 +45,8 @@ impl Supervisor {
                 self.state = State::Backoff { until };
                 let message = format!("Plugin {id} ended: {how}. It is restarted in {} ms.", until.millis_since(now));
                 self.log(Level::Warning, "PluginEnded", message, turn);
+                // A delay of none is over already.
+                self.on_deadline(turn);
             }
             Verdict::FailedUntil(until) => {
                 self.state = State::Failed { until };

@@ -10,18 +10,23 @@ use super::Supervisor;
 use crate::effect::{ProgramQuery, SpawnRequest};
 use crate::id::{Component, SpawnId};
 use crate::job::substitution::substitute;
+use crate::surroundings::Surroundings;
 use crate::turn::Turn;
 
 impl Supervisor {
-    /// The process to make: a relative path is tried under the agent root, then under the plugin root.
-    pub(super) fn request(&self, spawn: SpawnId, turn: &Turn<'_>) -> Result<SpawnRequest, String> {
-        let surroundings = turn.surroundings;
+    /// Where the plugin's file may be: a relative path is tried under the agent root, then under the plugin root.
+    pub(crate) fn candidates(&self, surroundings: &Surroundings) -> Vec<String> {
         let path = &self.definition.executable_path;
-        let candidates = if path.starts_with('/') {
+        if path.starts_with('/') {
             Vec::from([path.clone()])
         } else {
-            Vec::from([format!("{}/{path}", surroundings.agent_root), format!("{}/{path}", surroundings.plugin_root)])
-        };
+            roots(surroundings).iter().map(|root| format!("{root}/{path}")).collect()
+        }
+    }
+
+    /// The process to make.
+    pub(super) fn request(&self, spawn: SpawnId, turn: &Turn<'_>) -> Result<SpawnRequest, String> {
+        let surroundings = turn.surroundings;
         let lookup = |name: &str| match name.to_ascii_lowercase().as_str() {
             "keeperapibaseurl" => Some(surroundings.api_base_url()),
             "pluginroot" => Some(surroundings.plugin_root.clone()),
@@ -36,7 +41,12 @@ impl Supervisor {
         Ok(SpawnRequest {
             spawn,
             component: Component::Plugin(self.definition.id.clone()),
-            program: ProgramQuery { candidates, interpreters: Vec::new() },
+            program: ProgramQuery {
+                candidates: self.candidates(surroundings),
+                roots: roots(surroundings),
+                interpreters: Vec::new(),
+                signers: turn.signers.to_vec(),
+            },
             arguments,
             // A user's program gets its variables when it is known who that is.
             environment: run_as
@@ -47,4 +57,9 @@ impl Supervisor {
             user: run_as.map(|run_as| turn.user_query(run_as)),
         })
     }
+}
+
+/// What a plugin's file may be below of; no link leads out of the one that it is in.
+fn roots(surroundings: &Surroundings) -> Vec<String> {
+    Vec::from([surroundings.agent_root.clone(), surroundings.plugin_root.clone()])
 }

@@ -179,6 +179,21 @@ fn a_restart_follows_the_delay_and_counts() {
 }
 
 #[test]
+fn without_a_delay_the_restart_follows_at_once_until_it_fails_too_often() {
+    let mut rig = Rig::new(WATCHED);
+    rig.desk.settings.monitoring.restart_delay_seconds = 0;
+    for event in ["start", "prepared", "started", "exited", "collected"] {
+        rig.tell(event);
+    }
+    assert_eq!(rig.tell("discarded"), ["!PluginEnded", "Spawn 2"]);
+    assert_eq!((name(&rig.plugin).as_str(), rig.plugin.restarts), ("Starting", 1));
+    for spawn in 2..=5 {
+        rig.act(|plugin, turn| plugin.on_spawn_failed(SpawnId(spawn), "gone.", turn));
+    }
+    assert_eq!((name(&rig.plugin).as_str(), rig.plugin.restarts), ("Failed", 4));
+}
+
+#[test]
 fn a_stopping_agent_shortens_the_grace_of_a_plugin_that_is_stopped_already() {
     let mut rig = Rig::new(WATCHED);
     for event in ["start", "prepared", "started", "stop"] {

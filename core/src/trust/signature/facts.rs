@@ -93,7 +93,7 @@ pub struct AttributeFacts {
 /// What was computed for a pinned signer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
-    /// The image's digest by the signer's algorithm, or why it could not be read.
+    /// The image's digest by the signer's algorithm, or why it was not read.
     pub image: Result<Vec<u8>, String>,
     /// Whether the signature over the signed attributes is that of the certificate's key.
     pub is_valid: bool,

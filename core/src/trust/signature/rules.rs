@@ -15,6 +15,8 @@ pub(super) struct Case<'a> {
     pub(super) facts: &'a SignatureFacts,
     pub(super) policy: SignaturePolicy<'a>,
     pub(super) now: WallTime,
+    /// Whether the agent executes it.
+    pub(super) is_own: bool,
 }
 
 /// A rule that is not met: the facts, and what to do.
@@ -37,8 +39,8 @@ pub(super) const ALL: &[(Rule, Ask)] = &[
     (Rule::Usage, usage),
     (Rule::Algorithms, algorithms),
     (Rule::Attributes, attributes),
-    (Rule::Content, content),
     (Rule::Signature, signature),
+    (Rule::Content, content),
     (Rule::User, user),
 ];
 
@@ -114,17 +116,21 @@ fn image(case: &Case<'_>) -> Answer {
     if image.is_deleted {
         return Err(failed("Its file was deleted or replaced, or never had a name.", "Start it again from its file."));
     }
-    if !image.is_regular || !image.is_binary {
+    if !image.is_regular || !(image.is_binary || case.is_own) {
         return Err(failed("It is no binary program (ELF).", BY_AGENT));
     }
     if image.bytes > IMAGE_BYTES {
         return Err(failed(format!("It has {} bytes, and at most {IMAGE_BYTES} are read.", image.bytes), BY_AGENT));
     }
-    Ok(format!("It is a binary program of {} bytes.", image.bytes))
+    let what = if image.is_binary { "binary program" } else { "script" };
+    Ok(format!("It is a {what} of {} bytes.", image.bytes))
 }
 
 fn interpreter(case: &Case<'_>) -> Answer {
     let name = case.base_name();
+    if case.is_own {
+        return Ok("The agent says what it executes.".to_string());
+    }
     if is_interpreter(name) {
         let why = format!(
             "'{name}' is an interpreter, loader or debugger: its signature says nothing about what it executes."
@@ -267,6 +273,7 @@ fn user(case: &Case<'_>) -> Answer {
     let allowed = case.policy.non_admin.iter().any(|listed| listed == name);
     let listed = if allowed { "is" } else { "is not" };
     match case.facts.uid {
+        _ if case.is_own => Ok("The agent runs it.".to_string()),
         None => Ok(format!("'{name}' {listed} one of AllowedNonAdminExecutables, which users other than root need.")),
         Some(0) => Ok("It runs as root.".to_string()),
         Some(uid) if allowed => {

@@ -7,48 +7,8 @@ use alloc::vec::Vec;
 
 use alloc::format;
 
+use super::fixtures::{NOW, good};
 use super::*;
-
-const NOW: i64 = 1_000_000;
-
-fn good() -> SignatureFacts {
-    let certificate = CertificateFacts {
-        subject: "CN=Signer".to_owned(),
-        sha1: "a".repeat(40),
-        sha256: "b".repeat(64),
-        not_before: WallTime::from_millis(NOW),
-        not_after: WallTime::from_millis(NOW),
-        signs: true,
-        signs_code: true,
-        key: PublicKey::P256,
-    };
-    let signer = SignerFacts {
-        version: 1,
-        digest: DigestAlgorithm::Sha256,
-        signature: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
-        attributes: Some(AttributeFacts { content_types: vec![true], message_digests: vec![vec![7; 32]] }),
-        certificate: Some(certificate),
-        evidence: Some(Evidence { image: Ok(vec![7; 32]), is_valid: true }),
-    };
-    SignatureFacts {
-        image: ImageFacts {
-            path: "/usr/bin/tool".to_owned(),
-            is_regular: true,
-            is_deleted: false,
-            is_binary: true,
-            bytes: IMAGE_BYTES,
-        },
-        file: SignatureFile::Read(SignedDataFacts {
-            path: "/usr/bin/tool.p7s".to_owned(),
-            version: 1,
-            is_data: true,
-            is_detached: true,
-            digests: vec![DigestAlgorithm::Sha256],
-            signers: vec![signer],
-        }),
-        uid: Some(0),
-    }
-}
 
 fn decide(facts: &SignatureFacts) -> Verdict {
     let pins = ["c".repeat(64), "b".repeat(64)];
@@ -293,7 +253,7 @@ fn the_digest_is_the_images_and_the_signature_the_keys() {
     assert_eq!(failing(|facts| signer(facts).evidence = Some(unread)), Some(Rule::Content));
     assert_eq!(
         failing(|facts| signer(facts).evidence = None),
-        Some(Rule::Content),
+        Some(Rule::Signature),
         "nothing computed is nothing proved"
     );
     assert_eq!(failing(|facts| signer(facts).evidence.as_mut().unwrap().is_valid = false), Some(Rule::Signature));

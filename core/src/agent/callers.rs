@@ -1,0 +1,160 @@
+//! Who calls the API, how far that goes, and the record of a call that was refused (contract section 2).
+
+use alloc::format;
+use alloc::string::ToString;
+
+use serde_json::json;
+
+use super::Agent;
+use crate::acl::{Action, Denial};
+use crate::api::route::Target;
+use crate::api::{ApiRequest, ApiResponse, Refused, Tier};
+use crate::effect::Effects;
+use crate::id::{Component, RunId, SpawnId};
+use crate::time::Now;
+use crate::trust::{self, Identity, Peer, Refusal};
+use crate::why::Explanation;
+
+/// Who asks, and how far that goes.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) tier: Tier,
+    pub(super) identity: Option<Identity>,
+    /// Why it is nobody that the agent knows, where it is nobody.
+    pub(super) refusal: Option<Refusal>,
+    /// Why it is no more than that.
+    why: Explanation,
+    peer: Peer,
+}
+
+const CERTIFICATE: &str = "Use the client certificate of state/admin: curl --cert client.pem --key client.key.";
+
+impl Caller {
+    /// By its process and by whether it is an administrator.
+    pub(super) fn new(identified: Result<Identity, Refusal>, admin: bool, request: &ApiRequest) -> Self {
+        let no_certificate = if request.certificate.is_some() {
+            "Its client certificate is not on the list of admin certificates; it may have been revoked."
+        } else {
+            "It presented no admin certificate."
+        };
+        match identified {
+            Ok(identity) => {
+                let what = format!("The caller is a process of {}.", identity.component);
+                let why = Explanation::new(what, no_certificate, CERTIFICATE);
+                let peer = Peer { pid: identity.pid, ..Peer::of(&request.peer) };
+                let tier = if admin { Tier::Admin } else { Tier::Plugin };
+                Self { tier, identity: Some(identity), refusal: None, why, peer }
+            }
+            Err(refusal) => {
+                let Explanation { what, why, fix } = refusal.explanation.clone();
+                let why = Explanation::new(what, format!("{why} {no_certificate}"), fix);
+                let (peer, tier) = (refusal.peer.clone(), if admin { Tier::Admin } else { Tier::Public });
+                Self { tier, identity: None, refusal: Some(refusal), why, peer }
+            }
+        }
+    }
+
+    /// The Http task of a run: never more than the Plugin tier, whatever the settings say of the agent's own user.
+    pub(super) fn http_task(component: &Component, run: RunId) -> Self {
+        let identity = Identity { spawn: SpawnId::NONE, component: component.clone(), run: Some(run), pid: None };
+        let why = Explanation::new(
+            format!("The caller is an Http task of {component}."),
+            "It acts in the name of its job, never as an administrator.",
+            CERTIFICATE,
+        );
+        Self { tier: Tier::Plugin, identity: Some(identity), refusal: None, why, peer: Peer::default() }
+    }
+}
+
+impl Agent {
+    /// A certificate on the list makes an Admin; a process of ours is Plugin, even as root, and so is one that is known by its
+    /// signature; everybody else is Public.
+    pub(super) fn caller(&self, now: Now, request: &ApiRequest) -> Caller {
+        let registered = self.registry.identify(&request.peer);
+        let surroundings = &self.desk.surroundings;
+        let certified = match &request.certificate {
+            Some(certificate) => surroundings.admin_certificates.contains_key(&certificate.sha256),
+            None => false,
+        };
+        let elevated = self.desk.settings.allow_elevated_without_certificate
+            && registered.is_err()
+            && trust::same_socket(&request.peer).is_ok_and(|socket| socket.uid == 0);
+        let identified = registered.or_else(|refusal| self.strangers.known(now, &request.peer).ok_or(refusal));
+        Caller::new(identified, certified || elevated, request)
+    }
+
+    /// 403: the tier needed, the tier held and why; on record.
+    pub(super) fn forbid(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        needed: Tier,
+        effects: &mut Effects,
+    ) -> ApiResponse {
+        let fix = match needed {
+            Tier::Admin => {
+                "Use an admin client certificate: curl --cert state/admin/client.pem --key state/admin/client.key."
+                    .to_string()
+            }
+            Tier::Plugin | Tier::Public => format!("{} Or use an admin client certificate.", caller.why.fix),
+        };
+        let what = format!("{} {} needs the {needed:?} tier.", request.method, target.path);
+        let why = format!("The caller has the {:?} tier. {} {}", caller.tier, caller.why.what, caller.why.why);
+        self.deny_call(now, request, target, caller, &Explanation::new(what, why, fix), needed, effects)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "every fact of a refusal goes on record")]
+    pub(super) fn deny_call(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        explanation: &Explanation,
+        needed: Tier,
+        effects: &mut Effects,
+    ) -> ApiResponse {
+        self.record_call(now, request, target, caller, explanation.clone(), effects);
+        let tiers = json!({ "tierNeeded": format!("{needed:?}"), "tierHeld": format!("{:?}", caller.tier) });
+        ApiResponse::problem_with(403, explanation, &tiers)
+    }
+
+    fn record_call(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        explanation: Explanation,
+        effects: &mut Effects,
+    ) {
+        let denial = Denial {
+            action: Action::Call,
+            target: format!("{} {}", request.method, target.path),
+            component: caller.identity.as_ref().map(|identity| identity.component.to_string()),
+            client_id: None,
+            peer: caller.peer.clone(),
+            explanation,
+            declaration: None,
+        };
+        self.record_denial(now, denial, effects);
+    }
+
+    /// A wrong host, a browser or a proxy: on record like every refusal, except for what only has a wrong form.
+    pub(super) fn refused_unheard(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        refused: Refused,
+        effects: &mut Effects,
+    ) -> ApiResponse {
+        if let Some(explanation) = refused.explanation {
+            self.record_call(now, request, target, caller, explanation, effects);
+        }
+        refused.response
+    }
+}

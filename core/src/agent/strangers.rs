@@ -1,0 +1,240 @@
+//! Programs that the agent did not start: examined where `AlternativeSignatures` names signers, then as trusted as their signature.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Agent;
+use super::answers::Pending;
+use super::callers::Caller;
+use super::connections::unidentified;
+use super::requests::respond;
+use crate::acl::client_id;
+use crate::api::route::Target;
+use crate::api::{ApiRequest, Tier};
+use crate::effect::{Effects, ProcessOrder};
+use crate::id::{Component, ConnectionId, SpawnId, TicketId};
+use crate::limits::EXAMINATIONS;
+use crate::run::own_program;
+use crate::time::{Monotonic, Now};
+use crate::trust::signature::SignaturePolicy;
+use crate::trust::{Budget, Examination, Identity, PeerFacts, Refusal, RefusalKind, Stranger, same_socket};
+
+/// Connections whose verdict is remembered.
+const KNOWN: usize = 256;
+/// So long a verdict holds for later requests on its connection; then the process is examined again.
+const KNOWN_SECONDS: u64 = 10;
+/// Where a caller of the API may name its process, which else is searched for.
+const PID_HEADER: &str = "x-keeper-pid";
+
+/// Who waits for an examination.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// A CONNECT.
+    Connect { connection: ConnectionId, client_id: String },
+    /// A request that needs the Plugin tier.
+    Call(Box<ApiRequest>),
+}
+
+/// What is known of strangers.
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    budget: Budget,
+    /// By the kernel's number of the peer's socket, which it never uses again: who it is, and until when that holds.
+    known: BTreeMap<u64, (Identity, Monotonic)>,
+}
+
+impl Strangers {
+    /// Who was found at the other end of this very connection a moment ago.
+    pub(super) fn known(&self, now: Now, peer: &PeerFacts) -> Option<Identity> {
+        let socket = same_socket(peer).ok()?;
+        let (identity, until) = self.known.get(&socket.cookie)?;
+        (now.monotonic < *until).then(|| identity.clone())
+    }
+
+    fn remember(&mut self, now: Now, peer: &PeerFacts, identity: &Identity) {
+        self.known.retain(|_, (_, until)| now.monotonic < *until);
+        if let (Ok(socket), true) = (same_socket(peer), self.known.len() < KNOWN) {
+            let until = now.monotonic.plus_seconds(KNOWN_SECONDS);
+            self.known.insert(socket.cookie, (identity.clone(), until));
+        }
+    }
+}
+
+impl Agent {
+    /// Lets a client's program be examined; `Ok` means that the answer to its CONNECT comes later.
+    ///
+    /// # Errors
+    /// What it is refused with now.
+    pub(super) fn examine_client(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        client_id: &str,
+        peer: &PeerFacts,
+        refusal: Refusal,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let paths = self.own_programs(client_id).into_iter().map(|(_, path)| path).collect();
+        let question = Question::Connect { connection, client_id: client_id.to_string() };
+        self.examine(now, peer.clone(), paths, refusal, question, effects)
+    }
+
+    /// The same for a caller of the API, of whom the tier `needed` is asked.
+    ///
+    /// # Errors
+    /// `None`: nothing could make more of this caller; else what is known of it by now.
+    pub(super) fn examine_caller(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        caller: &Caller,
+        needed: Tier,
+        effects: &mut Effects,
+    ) -> Result<(), Option<Box<Caller>>> {
+        let Some(refusal) = caller.refusal.clone().filter(|_| needed == Tier::Plugin) else { return Err(None) };
+        let claim = request.header(PID_HEADER).map(|text| client_id::pid(text).ok_or(text));
+        let peer = PeerFacts { claimed_pid: claim.and_then(Result::ok), ..request.peer.clone() };
+        let examined = match claim {
+            Some(Err(text)) if self.may_be_examined(&peer, &refusal) => {
+                let why = format!("The field X-Keeper-Pid has '{text}', which is no process id.");
+                Err(Refusal::unexamined(&peer, why, "Send the process id of the program that opened the connection."))
+            }
+            Some(_) | None => {
+                let question = Question::Call(Box::new(request.clone()));
+                self.examine(now, peer, Vec::new(), refusal, question, effects)
+            }
+        };
+        examined.map_err(|refusal| Some(Box::new(Caller::new(Err(refusal), false, request))))
+    }
+
+    fn examine(
+        &mut self,
+        now: Now,
+        peer: PeerFacts,
+        paths: Vec<String>,
+        refusal: Refusal,
+        question: Question,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        if !self.may_be_examined(&peer, &refusal) {
+            return Err(refusal);
+        }
+        let later = |why| Refusal::unexamined(&peer, why, "Connect again in a second.");
+        if self.pending.values().filter(|pending| matches!(pending, Pending::Examination(_))).count() >= EXAMINATIONS {
+            return Err(later(format!("{EXAMINATIONS} programs that the agent did not start wait to be looked at.")));
+        }
+        let uid = peer.at_accept.as_ref().map_or(u32::MAX, |socket| socket.uid);
+        self.strangers.budget.take(uid, now.monotonic).map_err(later)?;
+        let signers = self.desk.settings.alternative_signatures.clone();
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        turn.process(ProcessOrder::Examine { ticket, peer, paths, signers, at: now.wall });
+        self.expect_answer(ticket, Pending::Examination(question));
+        Ok(())
+    }
+
+    /// Whether a signature could open what the registry did not.
+    fn may_be_examined(&self, peer: &PeerFacts, refusal: &Refusal) -> bool {
+        !self.desk.settings.alternative_signatures.is_empty()
+            && self.is_running()
+            && refusal.kind == RefusalKind::NotTrusted
+            && same_socket(peer).is_ok()
+    }
+
+    pub(super) fn on_examined(&mut self, now: Now, ticket: TicketId, found: &Examination, effects: &mut Effects) {
+        let question = match self.pending.remove(&ticket) {
+            Some(Pending::Examination(question)) => question,
+            other => return self.unasked(now, ticket, other, effects),
+        };
+        let stranger = found.judge(SignaturePolicy::of(&self.desk.settings), now.wall);
+        self.answer_stranger(now, question, &found.peer, stranger, effects);
+    }
+
+    /// Tells whoever waits that nothing was found out.
+    pub(super) fn give_up_examination(&mut self, now: Now, question: Question, why: &str, effects: &mut Effects) {
+        let peer = match &question {
+            Question::Connect { .. } => PeerFacts::default(),
+            Question::Call(request) => request.peer.clone(),
+        };
+        let refusal = Refusal::unexamined(&peer, format!("Its program was not looked at: {why}"), "Connect again.");
+        self.answer_stranger(now, question, &peer, Err(refusal), effects);
+    }
+
+    fn answer_stranger(
+        &mut self,
+        now: Now,
+        question: Question,
+        peer: &PeerFacts,
+        stranger: Result<Stranger, Refusal>,
+        effects: &mut Effects,
+    ) {
+        let identity = |component, pid| Identity { spawn: SpawnId::NONE, component, run: None, pid: Some(pid) };
+        match question {
+            Question::Connect { connection, client_id } if self.is_closing() => {
+                self.refuse_unavailable(now, connection, &client_id, effects);
+            }
+            Question::Connect { connection, client_id } => {
+                let verdict = match stranger {
+                    Ok(stranger) => {
+                        let component = self.component_of(&client_id, &stranger);
+                        self.judge_process(&client_id, identity(component, stranger.pid))
+                    }
+                    Err(refusal) => unidentified(&client_id, refusal),
+                };
+                self.answer_connect(now, connection, verdict, effects);
+            }
+            Question::Call(request) => {
+                let identified = stranger.map(|Stranger { name, pid, .. }| identity(Component::Program(name), pid));
+                if let Ok(identity) = &identified {
+                    self.strangers.remember(now, peer, identity);
+                }
+                let caller = Caller::new(identified, false, &request);
+                let response = if caller.identity.is_some() {
+                    self.answer(now, &request, &caller, effects)
+                } else {
+                    let target = Target::parse(&request.target);
+                    Some(self.forbid(now, &request, &target, &caller, Tier::Plugin, effects))
+                };
+                if let Some(response) = response {
+                    respond(request.id, response, effects);
+                }
+            }
+        }
+    }
+
+    /// Whom a client may be that is trusted by its signature: the job or plugin that its client id names, if it is that component's
+    /// own file and root (or the agent's own user) runs it. Any other user can preload libraries into what he runs, trace it, and
+    /// make the kernel name another image (prctl(2), `PR_SET_MM_MAP` in a user namespace), so his signature must not open more.
+    fn component_of(&self, client_id: &str, stranger: &Stranger) -> Component {
+        let is_trusted_user = stranger.uid == 0 || stranger.uid == self.desk.surroundings.uid;
+        let own = self.own_programs(client_id).into_iter().find(|(_, path)| stranger.paths.contains(path));
+        match own.filter(|_| is_trusted_user) {
+            Some((component, _)) => component,
+            None => Component::Program(stranger.name.clone()),
+        }
+    }
+
+    /// The files that are a component's own, of the job and the plugin that a client id names.
+    fn own_programs(&self, client_id: &str) -> Vec<(Component, String)> {
+        let name = client_id.split('_').next().unwrap_or_default();
+        let surroundings = &self.desk.surroundings;
+        let of_job = self.catalog.find(name).into_iter().flat_map(|job| {
+            let component = Component::Job(job.id.clone());
+            job.tasks.iter().map(move |task| (component.clone(), own_program(task, surroundings)))
+        });
+        let plugin = self.plugins.values().find(|plugin| !plugin.retired && plugin.definition.id.as_str() == name);
+        let of_plugin = plugin.into_iter().flat_map(|plugin| {
+            let component = Component::Plugin(plugin.definition.id.clone());
+            plugin.candidates(surroundings).into_iter().map(move |path| (component.clone(), path))
+        });
+        // A client id with two underscores is a task's; one with a single underscore a plugin's.
+        if client_id.matches('_').count() > 1 {
+            of_job.chain(of_plugin).collect()
+        } else {
+            of_plugin.chain(of_job).collect()
+        }
+    }
+}
