@@ -129,7 +129,8 @@ impl Agent {
                 return deny(ConnectRefusal::ClientIdentifierNotValid, component, None, explanation);
             }
         };
-        let user = self.registry.entry(identity.spawn).map_or("", |entry| &entry.user_name);
+        let entry = self.registry.entry(identity.spawn);
+        let user = entry.map_or(&self.desk.surroundings.user_name, |entry| &entry.user_name);
         match client_id::judge(client_id, &identity.component, pid, user) {
             Judgement::Fits => Ok(self.grant(identity, pid, client_id, None)),
             Judgement::WrongForm(explanation) => Ok(self.grant(identity, pid, client_id, Some(explanation))),
