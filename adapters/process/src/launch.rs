@@ -1,7 +1,7 @@
 //! The launcher: a process that waits before it becomes the program, so that the agent knows it before its first instruction.
 //! In this order: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027, ready byte, then
-//! nothing until the go byte is there, then the signals, the person ([`privileges`]) and the file that the agent opened and judged. End of
-//! file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
+//! nothing until the go byte is there, then the signals, the person ([`privileges`]) and the program, which is the file that the agent
+//! opened and judged. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
 
 mod privileges;
 
@@ -142,10 +142,15 @@ fn try_execute(program: &Program, opened: Option<OwnedFd>) -> Result<std::conver
         .map_err(|error| format!("Cannot close the descriptors above standard error: {error} (needs Linux 5.11)."))?;
     let arguments: Vec<&CStr> = arguments.iter().map(CString::as_c_str).collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
-    let hint = |error: &io::Error| hint(error, program.person.as_ref());
-    program.scripts.iter().try_for_each(|script| script.verify(hint))?;
+    for script in &program.scripts {
+        script.verify().map_err(|error| cannot_execute(&script.path, &error, program))?;
+    }
     let error = sys::execute(opened.as_fd(), &arguments, &environment);
-    Err(format!("Cannot execute {}: {error}.{}", program.path, hint(&error)))
+    Err(cannot_execute(&program.path, &error, program))
+}
+
+fn cannot_execute(path: &str, error: &io::Error, program: &Program) -> String {
+    format!("Cannot execute {path}: {error}.{}", hint(error, program.person.as_ref()))
 }
 
 /// The agent's nice value is not its programs'. Without `CAP_SYS_NICE` it can only rise, so it stays.
