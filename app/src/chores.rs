@@ -21,6 +21,7 @@ pub(crate) struct Chores {
     next_prune: Monotonic,
     /// `None` where nothing happened since the last time.
     next_memory: Option<Monotonic>,
+    has_started: bool,
     told: Counters,
 }
 
@@ -32,6 +33,7 @@ impl Chores {
             next_counters: now.monotonic.plus_seconds(COUNTERS_SECONDS),
             next_prune: now.monotonic.plus_seconds(PRUNE_SECONDS),
             next_memory: Some(now.monotonic.plus_seconds(MEMORY_SECONDS)),
+            has_started: false,
             told: Counters::default(),
         }
     }
@@ -49,6 +51,12 @@ impl Chores {
         if self.next_memory.is_some_and(|due| now.monotonic >= due) {
             self.next_memory = None;
             castellan_process::release_free_memory();
+            // Once: what is used from then on is used again.
+            if !std::mem::replace(&mut self.has_started, true)
+                && let Err(error) = castellan_process::release_program()
+            {
+                log::warn!("The memory that only the start needed is kept: {error}.");
+            }
         }
     }
 

@@ -59,7 +59,7 @@ pub use launch::launch_main;
 pub use port_holder::{PortHolder, port_holder};
 pub use signature::{Program, SignError};
 pub use start::Launcher;
-pub use sys::release_free_memory;
+pub use sys::{release_free_memory, release_program};
 
 /// Orders to one tree that wait; the agent gives one at a time and awaits its answer.
 const WAITING_ORDERS: usize = 16;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use castellan_core::limits::DESCRIPTORS;
@@ -179,6 +180,30 @@ pub(crate) fn session_serial(pid: u32) -> Option<u64> {
 /// `/autogroup-123 nice 0`; sched(7).
 pub(crate) fn parse_session_serial(text: &str) -> Option<u64> {
     text.strip_prefix("/autogroup-")?.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Where our own program's file is mapped and nothing was written since: its code, and what stands before it (constants, and what the
+/// loader relocated by). The parts that the loader did write to are mapped apart.
+///
+/// # Errors
+/// `/proc/self/maps` cannot be read.
+pub(crate) fn unwritten_program() -> io::Result<Vec<Range<usize>>> {
+    let program = fs::read_link("/proc/self/exe")?.display().to_string();
+    Ok(parse_unwritten(&fs::read_to_string("/proc/self/maps")?, &program))
+}
+
+/// Of lines like `5601-5602 r-xp 0030c000 fe:00 7473980   /usr/bin/castellan`; proc_pid_maps(5).
+pub(crate) fn parse_unwritten(maps: &str, program: &str) -> Vec<Range<usize>> {
+    let range = |line: &str| {
+        let (fields, path) = line.split_at_checked(line.find('/')?)?;
+        let mut fields = fields.split_ascii_whitespace();
+        let (pages, rights, offset) = (fields.next()?, fields.next()?, fields.next()?);
+        let is_unwritten = rights == "r-xp" || (rights == "r--p" && usize::from_str_radix(offset, 16) == Ok(0));
+        let (start, end) = pages.split_once('-')?;
+        let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
+        (is_unwritten && path == program).then_some(range)
+    };
+    maps.lines().filter_map(range).collect()
 }
 
 /// The number of our process namespace, in which alone our process ids mean something.

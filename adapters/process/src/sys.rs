@@ -77,6 +77,21 @@ pub fn release_free_memory() {
     };
 }
 
+/// Gives back the pages of this program that were needed so far, most of them by its start; what is needed again is mapped again.
+///
+/// # Errors
+/// As madvise(2), or `/proc/self/maps` cannot be read.
+pub fn release_program() -> io::Result<()> {
+    for pages in crate::procfs::unwritten_program()? {
+        let start = std::ptr::without_provenance_mut(pages.start);
+        // SAFETY: a mapping of the program's own file to which nothing is ever written: the next reader gets the same bytes from it.
+        if unsafe { libc::madvise(start, pages.len(), libc::MADV_DONTNEED) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 fn null_terminated(strings: &[&CStr]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
 }

@@ -89,3 +89,24 @@ fn a_socket_is_found_among_the_descriptors() {
     assert!(holds_socket(std::process::id(), link.ino()));
     assert!(!holds_socket(std::process::id(), u64::MAX));
 }
+
+#[test]
+fn only_what_is_never_written_of_the_own_program_is_given_back() {
+    let maps = "\
+5000-6000 r--p 00000000 fe:00 74                    /usr/bin/castellan
+6000-9000 r-xp 00001000 fe:00 74                    /usr/bin/castellan
+9000-a000 r--p 00004000 fe:00 74                    /usr/bin/castellan
+a000-b000 rw-p 00005000 fe:00 74                    /usr/bin/castellan
+b000-c000 rw-p 00000000 00:00 0
+c000-d000 r-xp 00000000 fe:00 75                    /usr/lib/libc.so.6
+d000-e000 r-xp 00000000 00:00 0                     [vdso]
+e000-f000 r-xp 00000000 fe:00 76                    /usr/bin/castellan (deleted)
+";
+    assert_eq!(parse_unwritten(maps, "/usr/bin/castellan"), [0x5000..0x6000, 0x6000..0x9000]);
+    assert_eq!(parse_unwritten(maps, "/usr/bin/castellan (deleted)").first(), Some(&(0xe000..0xf000)));
+    let own = unwritten_program().unwrap();
+    assert!((1..=2).contains(&own.len()), "{own:?}");
+    let here = only_what_is_never_written_of_the_own_program_is_given_back as fn() as usize;
+    assert!(own.iter().any(|pages| pages.contains(&here)), "{here:x} is none of {own:?}");
+    crate::sys::release_program().unwrap();
+}
