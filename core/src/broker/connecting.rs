@@ -94,12 +94,8 @@ impl Broker {
         verdict: ConnectVerdict,
         effects: &mut BrokerEffects,
     ) {
-        let Some(connect) = self.held.remove(&connection) else {
-            effects.push(BrokerEffect::Anomaly(format!(
-                "a verdict came for connection {connection}, which does not wait."
-            )));
-            return;
-        };
+        // Who left while its program was looked at, or was refused as overdue, is on record and cannot be told any more.
+        let Some(connect) = self.held.remove(&connection) else { return };
         self.timers.clear(Timer::Verdict(connection));
         match verdict {
             ConnectVerdict::Accept(grant) => self.accept(now, connection, *connect, grant, effects),
@@ -245,9 +241,12 @@ impl Broker {
         }
     }
 
-    /// Whether a connected client may be replaced: only by its own process (contract section 5).
+    /// Whether the session of this client id may be replaced: a connected one only by its own process (contract section 5), and one that
+    /// waits by whom the agent started, who alone has no name but that of its component.
     fn may_take_over(&self, former: SessionId, grant: &Grant) -> bool {
-        self.sessions.get(&former).is_none_or(|session| session.link.is_none()) || self.is_same_process(former, grant)
+        let is_started = grant.subject.spawn != SpawnId::NONE;
+        self.sessions.get(&former).is_none_or(|session| session.link.is_none() && is_started)
+            || self.is_same_process(former, grant)
     }
 
     fn is_same_process(&self, former: SessionId, grant: &Grant) -> bool {
@@ -368,7 +367,7 @@ fn without_pid(client_id: &str) -> &str {
 fn in_use(grant: &Grant, client_id: &str) -> Denial {
     let explanation = Explanation::new(
         format!("The client id '{client_id}' is in use."),
-        "Another process is connected with it.",
+        "Another process is connected with it, or left a session that waits.",
         "Form the client id with the process's own id, which no other process has.",
     );
     grant.subject.denial(Action::Connect, client_id, explanation, None)

@@ -117,6 +117,7 @@ fn each_user_and_all_together_have_so_many_a_second() {
     assert_eq!([1001, 1002, 1003].map(|uid| taken(&mut budget, uid, 0)), [5; 3], "others have their own");
     assert_eq!(taken(&mut budget, 1004, 0), 0, "but all together no more");
     assert!(!budget.take(1004, at(0)).unwrap_err().contains("1004"));
+    assert_eq!(taken(&mut budget, 0, 0), 5, "which root is not one of");
     assert_eq!(taken(&mut budget, 1000, 200), 1, "one comes back in a fifth of a second");
     assert_eq!(taken(&mut budget, 1000, 10_000), 5, "and never more than were there");
     assert_eq!(taken(&mut budget, 1000, 0), 0, "a clock that stands back gives nothing");
