@@ -14,8 +14,8 @@ use super::publishing::reason_string;
 use super::session::{Session, SessionId};
 use super::timers::Timer;
 use super::{
-    Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, QUEUED_BYTES, RECEIVE_MAXIMUM, SESSION_EXPIRY_SECONDS,
-    Stop, TOPIC_ALIASES,
+    Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, PROGRAMS, QUEUED_BYTES, RECEIVE_MAXIMUM,
+    SESSION_EXPIRY_SECONDS, Stop, TOPIC_ALIASES,
 };
 use crate::acl::client_id;
 use crate::acl::topic::TopicName;
@@ -122,6 +122,11 @@ impl Broker {
                 return;
             }
             self.close(now, former, ReasonCode::SessionTakenOver, effects);
+        }
+        if is_program(&grant) && self.sessions.values().filter(|session| is_program(&session.grant)).count() >= PROGRAMS
+        {
+            let why = format!("{PROGRAMS} programs that the agent did not start are connected.");
+            return self.refuse_unavailable(connection, &connect.client_id, why, effects);
         }
         let (session, session_present) = self.take_up(now, &connect, &grant, effects);
         let will = connect.will.take();
@@ -346,6 +351,11 @@ fn no_room(grant: &Grant, will: &Publication) -> Box<Denial> {
         "Name a smaller will, or let the clients read faster.",
     );
     Box::new(grant.subject.denial(Action::Publish, &will.topic, explanation, None))
+}
+
+/// Whether it is trusted by its signature alone.
+const fn is_program(grant: &Grant) -> bool {
+    matches!(grant.subject.component, Component::Program(_))
 }
 
 /// How long a session may wait for its client, seconds. Nothing is kept for whom the agent did not start: a process of the same

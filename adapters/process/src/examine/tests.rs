@@ -39,13 +39,10 @@ fn every_order_is_answered_although_files_hang_and_root_is_not_kept_waiting() {
     let examinations = Examinations::start_with(&executor, Arc::new(look), Duration::from_millis(1), &events);
     let answer = |ticket, uid| {
         examinations.order(order(ticket, uid)).unwrap();
-        match smol::block_on(executor.run(reports.recv())).unwrap() {
-            Event::Process(ProcessReport::Examined { ticket: answered, found }) => {
-                assert_eq!(answered, TicketId(ticket));
-                found.process.unwrap_err()
-            }
-            other => panic!("{other:?}"),
-        }
+        let report = smol::block_on(executor.run(reports.recv())).unwrap();
+        let Event::Process(ProcessReport::Examined { ticket: answered, found }) = report else { panic!("{report:?}") };
+        assert_eq!(answered, TicketId(ticket));
+        found.process.unwrap_err()
     };
     for ticket in 1..=50 {
         assert!(answer(ticket, USER).contains("could not be looked at in time"), "{ticket}");
