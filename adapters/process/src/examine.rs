@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_io::Timer;
 use castellan_core::event::{Event, ProcessReport};
 use castellan_core::id::TicketId;
-use castellan_core::limits::EXAMINATIONS;
+use castellan_core::limits::{DESCRIPTORS, EXAMINATIONS};
 use castellan_core::time::WallTime;
 use castellan_core::trust::signature::SignaturePolicy;
 use castellan_core::trust::{Examination, ExaminedProcess, PeerFacts, ProcessFacts, SocketFacts};
@@ -169,7 +169,10 @@ fn search(socket: &SocketFacts) -> Result<u32, String> {
             ));
         }
     }
-    Err(format!("No process of user {} that the agent may look at holds the connection.", socket.uid))
+    Err(format!(
+        "No process of user {} that the agent may look at holds the connection among its first {DESCRIPTORS} descriptors.",
+        socket.uid
+    ))
 }
 
 fn is_in_our_user_namespace(pid: u32) -> std::io::Result<bool> {
