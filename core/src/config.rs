@@ -31,6 +31,10 @@ pub struct Settings {
     pub alternative_signatures: Vec<String>,
     /// `Settings:AllowedNonAdminExecutables`: base names.
     pub allowed_non_admin_executables: Vec<String>,
+    /// `Settings:SessionUser`: the account whose session User tasks run in where the machine has no logind.
+    pub session_user: Option<String>,
+    /// `Settings:SessionDisplay`: its display, `:0` or `wayland-0`.
+    pub session_display: Option<String>,
     /// `Settings:PluginPath`, `Plugins`: the plugin folder below the agent root.
     pub plugin_path: String,
     /// `Settings:system.logging.level`, `Information`.
@@ -99,6 +103,8 @@ impl Default for Settings {
             mqtt_port: 8675,
             alternative_signatures: Vec::new(),
             allowed_non_admin_executables: Vec::new(),
+            session_user: None,
+            session_display: None,
             plugin_path: String::from("Plugins"),
             log_level: Level::Information,
             allow_elevated_without_certificate: false,

@@ -1,5 +1,6 @@
 //! All that the [`Agent`](crate::agent::Agent) can ask of the shell, grouped by port. Effects are orders, performed in this sequence.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,6 +15,7 @@ use crate::run::history::RunRecord;
 use crate::schedule::past::Note;
 use crate::time::WallTime;
 use crate::trust::PeerFacts;
+use crate::user::{Person, UserQuery};
 use crate::why::Explanation;
 
 /// The orders of one `handle`, in the order they must be performed.
@@ -127,6 +129,8 @@ pub enum ProcessOrder {
         spawn: SpawnId,
         /// What becomes of it.
         way: Way,
+        /// As whom; `None` means as the agent itself.
+        person: Option<Box<Person>>,
     },
     /// End a prepared process that must not run, with everything that was made for it. Answered by `SpawnFailed`.
     Abort {
@@ -218,8 +222,10 @@ pub struct SpawnRequest {
     pub arguments: Vec<String>,
     /// The whole environment.
     pub environment: Vec<(String, String)>,
-    /// Absolute working directory; `None` means the agent root.
+    /// Absolute working directory; `None` means the agent root, or the person's own folder.
     pub working_directory: Option<String>,
+    /// What to find out about the user whose session it belongs to; `None` where it runs as the agent itself.
+    pub user: Option<UserQuery>,
 }
 
 /// Orders to the broker's thread.

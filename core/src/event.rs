@@ -14,6 +14,7 @@ use crate::limits::OUTPUT_HALF_BYTES;
 use crate::run::history::{JobPast, RunRecord};
 use crate::trust::signature::SignatureFacts;
 use crate::trust::{Examination, PeerFacts};
+use crate::user::UserFacts;
 use crate::why::Explanation;
 
 /// Something that happened.
@@ -113,6 +114,8 @@ pub enum ProcessReport {
         cgroup: Option<u64>,
         /// The file that will run.
         executable: ExecutableFacts,
+        /// What was asked about its user.
+        user: Option<Box<UserFacts>>,
     },
     /// The program's own image runs.
     Started {

@@ -36,6 +36,7 @@ pub mod surroundings;
 pub mod time;
 pub mod trust;
 mod turn;
+pub mod user;
 pub mod why;
 
 pub use hexadecimal::hexadecimal;

@@ -16,6 +16,7 @@ use crate::id::PluginId;
 use crate::job::OperatingSystem;
 use crate::job::finding::Findings;
 use crate::json::Json;
+use crate::user::RunAs;
 
 /// A valid plugin.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,8 +45,8 @@ pub struct PluginDefinition {
     pub auto_start: bool,
     /// `pluginType` is `Service`: the agent itself is the plugin, there is no process. Else it is `Executable`.
     pub built_in: bool,
-    /// `executionContext` is `Service`; other contexts need a user session.
-    pub service_context: bool,
+    /// `executionContext`: `User` or, with his display (`Interactive`), `UserDesktop`; `None` for `Service`, the agent itself.
+    pub run_as: Option<RunAs>,
     /// `requiresMonitoring`, false where absent.
     pub requires_monitoring: bool,
     /// `autoRestart`, false where absent; without monitoring it has no effect.

@@ -16,6 +16,7 @@
 mod tests;
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -25,6 +26,7 @@ use crate::event::{ExecutableFacts, Opening};
 use crate::job::task::{ScriptType, Task};
 use crate::time::WallTime;
 use crate::trust::signature::{SignaturePolicy, Verdict};
+use crate::user::Person;
 
 /// Why a file is not executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,18 +37,20 @@ pub(crate) struct Unfit {
     pub(crate) why: String,
 }
 
-/// A file that may be executed.
+/// A file that may be executed, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fit {
     /// How.
     pub(crate) way: Way,
     /// What the record shows in place of the command; empty where the command says it all.
     pub(crate) shown: Vec<String>,
+    /// As whom; `None` means as the agent itself.
+    pub(crate) person: Option<Box<Person>>,
 }
 
 impl Fit {
-    /// By itself.
-    pub(crate) const DIRECTLY: Self = Self { way: Way::Directly, shown: Vec::new() };
+    /// By itself, as the agent.
+    pub(crate) const DIRECTLY: Self = Self { way: Way::Directly, shown: Vec::new(), person: None };
 }
 
 /// An interpreter that scripts are given to.
@@ -220,5 +224,5 @@ fn interpreted(task: &Task, interpreter: Interpreter, facts: &ExecutableFacts) -
     by_file(program).map_err(|unfit| not_safe_for(path, unfit))?;
     let arguments = interpreter.arguments();
     let shown = core::iter::once(&program.path).chain(&arguments).chain([path]).map(ToOwned::to_owned).collect();
-    Ok(Fit { way: Way::Interpreted(arguments), shown })
+    Ok(Fit { way: Way::Interpreted(arguments), shown, person: None })
 }

@@ -290,14 +290,14 @@ impl Run {
             // It was stopped meanwhile and the abort is under way.
             return;
         }
-        let Fit { way, shown } = match fit {
+        let Fit { way, shown, person } = match fit {
             Ok(fit) => fit,
             Err(reason) => return turn.process(ProcessOrder::Abort { spawn, reason }),
         };
         self.record_mut().set_pid(pid);
         self.record_mut().set_program(shown);
         self.phase = Phase::Releasing(live);
-        turn.process(ProcessOrder::Release { spawn, way });
+        turn.process(ProcessOrder::Release { spawn, way, person });
         self.log(
             Level::Information,
             "ProcessRegistered",

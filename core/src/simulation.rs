@@ -18,6 +18,7 @@
 
 mod assumption;
 pub(crate) mod case;
+mod session;
 mod story;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ pub struct Surroundings {
     pub environment: Vec<(String, String)>,
     /// IANA name of the machine's time zone; schedules without their own are in it.
     pub time_zone: String,
-    /// Effective user id of the agent; its children have it too.
+    /// Effective user id of the agent.
     pub uid: u32,
     /// Name of that user, as `{Plugin}_{user}_{pid}` carries it.
     pub user_name: String,
@@ -54,10 +54,9 @@ impl Surroundings {
         self.endpoints.map_or_else(String::new, |endpoints| format!("https://127.0.0.1:{}", endpoints.https))
     }
 
-    /// The folders of `PATH`, absolute ones only.
-    pub fn search_path(&self) -> impl Iterator<Item = &str> {
-        let path = self.environment.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
-        path.split(':').filter(|folder| folder.starts_with('/'))
+    /// `PATH` of the agent.
+    pub fn path(&self) -> &str {
+        self.environment.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value)
     }
 
     /// The environment every child starts from: what is inherited, and a `PATH` in any case.
@@ -66,4 +65,9 @@ impl Surroundings {
         environment.extend(self.environment.iter().cloned());
         environment
     }
+}
+
+/// The folders of a search path, absolute ones only.
+pub(crate) fn folders(path: &str) -> impl Iterator<Item = &str> {
+    path.split(':').filter(|folder| folder.starts_with('/'))
 }

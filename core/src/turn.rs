@@ -17,6 +17,7 @@ use crate::log_message::{Level, LogRecord, escape_own};
 use crate::schedule::past::{Happening, Note};
 use crate::surroundings::Surroundings;
 use crate::time::Now;
+use crate::user::{RunAs, UserQuery};
 
 /// The source of the agent's own lines.
 const OWN_SOURCE: &str = "castellan";
@@ -58,13 +59,14 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) const fn turn<'a>(&'a mut self, now: Now, effects: &'a mut Effects) -> Turn<'a> {
+    pub(crate) fn turn<'a>(&'a mut self, now: Now, effects: &'a mut Effects) -> Turn<'a> {
         Turn {
             now,
             effects,
             counters: &mut self.counters,
             surroundings: &self.surroundings,
             monitoring: self.settings.monitoring,
+            session_user: self.settings.session_user.as_deref(),
             log_level: self.settings.log_level,
             plugin_settings: &self.plugin_settings,
             denied: &mut self.denied,
@@ -80,6 +82,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) counters: &'a mut Counters,
     pub(crate) surroundings: &'a Surroundings,
     pub(crate) monitoring: Monitoring,
+    /// `Settings:SessionUser`.
+    pub(crate) session_user: Option<&'a str>,
     pub(crate) log_level: Level,
     /// Effective settings by plugin id, then by dotted key.
     pub(crate) plugin_settings: &'a BTreeMap<String, BTreeMap<String, String>>,
@@ -95,6 +99,11 @@ impl Turn<'_> {
         let named = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
         let (_, settings) = self.plugin_settings.iter().find(|(plugin, _)| named(plugin, &reference.plugin))?;
         settings.iter().find(|(key, _)| named(key, &reference.setting)).map(|(_, value)| value.clone())
+    }
+
+    /// What to find out before something runs as this.
+    pub(crate) fn user_query(&self, run_as: RunAs) -> UserQuery {
+        UserQuery { run_as, session_user: self.session_user.map(ToString::to_string) }
     }
 
     /// Keeps something on record besides runs; nobody waits for it.

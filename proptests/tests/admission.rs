@@ -155,6 +155,7 @@ impl Service {
                     pid: u32::try_from(request.spawn.0).unwrap().saturating_add(1000),
                     cgroup: Some(request.spawn.0.saturating_add(1_000_000)),
                     executable: ExecutableFacts { path, exists: true, executable: true, ..ExecutableFacts::default() },
+                    user: None,
                 }
             }
             Effect::Process(ProcessOrder::Release { spawn, .. }) => ProcessReport::Started { spawn },

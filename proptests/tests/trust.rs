@@ -33,7 +33,8 @@ fn entry() -> impl Strategy<Value = Entry> {
     numbers.prop_map(|(spawn, session, cgroup, uid, leader_alive)| {
         let component = Component::Job(JobId::parse(&format!("job-{spawn}")).unwrap());
         let run = Some(RunId::new(1, spawn));
-        Entry { spawn: SpawnId(spawn), component, run, pid: session, session, cgroup, uid, leader_alive }
+        let user_name = format!("user-{uid}");
+        Entry { spawn: SpawnId(spawn), component, run, pid: session, session, cgroup, uid, user_name, leader_alive }
     })
 }
 

@@ -24,8 +24,9 @@ const BACKDATED: Duration = Duration::days(1);
 /// The listeners' certificate is made at each start, so this bounds how long the agent may run without one. More than 825
 /// days are refused by some clients.
 const SERVER_LIFE: Duration = Duration::days(800);
-/// `state/ca.pem`, for clients of the listeners.
+/// `state/ca.pem`, for clients of the listeners, and `ca.pem` in the root, for those that may not look into `state/`.
 const PLACE: &str = "state";
+const PUBLIC_PLACE: &str = "";
 const PUBLIC_PART: &str = "ca.pem";
 
 /// Certificate and key of the listeners.
@@ -39,10 +40,10 @@ pub struct ServerIdentity {
 
 impl ServerIdentity {
     /// Makes a certificate for `127.0.0.1`, `::1` and `localhost`, signed by a CA whose key is forgotten at once, and writes
-    /// the CA's certificate to `state/ca.pem`.
+    /// the CA's certificate to `state/ca.pem` and `ca.pem`.
     ///
     /// # Errors
-    /// [`RootError`] where the certificate cannot be made or `state/ca.pem` cannot be written.
+    /// [`RootError`] where the certificate cannot be made or one of these files cannot be written.
     pub fn create(root: &Root, now: WallTime) -> Result<Self, RootError> {
         let path = root.path().join(PLACE).join(PUBLIC_PART);
         let from = instant(now, &path)?;
@@ -61,7 +62,9 @@ impl ServerIdentity {
             SanType::DnsName("localhost".try_into().map_err(failed)?),
         ];
         let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
-        root.replace(PLACE, PUBLIC_PART, public_part.as_bytes(), 0o644)?;
+        for place in [PLACE, PUBLIC_PLACE] {
+            root.replace(place, PUBLIC_PART, public_part.as_bytes(), 0o644)?;
+        }
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         Ok(Self { chain: vec![certificate.der().clone()], key })
     }

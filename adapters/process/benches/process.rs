@@ -34,6 +34,7 @@ const ROUNDS: usize = 300;
 const SOCKETS: usize = 10_000;
 const PROCESSES: usize = 1000;
 const IDENTIFICATIONS: usize = 10_000;
+const SCANS: usize = 100;
 /// What a large agent holds, in MB.
 const BALLAST: usize = 500;
 /// Before each round, so that what the former one left to do is done: the spare launcher, for one.
@@ -160,10 +161,21 @@ fn identifications() {
         assert_eq!(identity.spawn, spawn);
     }
     say(&format!("identification, {SOCKETS} sockets, {PROCESSES} processes"), &mut times, None);
+    let mut scans: Vec<Duration> = (0..SCANS).map(|_| scan(stream.peer_addr().unwrap().port())).collect();
+    say("finding the same socket in /proc/net/tcp, without its process", &mut scans, None);
     drop((sockets, others));
     drop(stream);
     port.exited();
     port.discard(spawn);
+}
+
+/// What a program without `sock_diag` does first: it looks for the socket in the list of all.
+fn scan(port: u16) -> Duration {
+    let began = Instant::now();
+    let list = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!("0100007F:{port:04X}");
+    assert!(list.lines().any(|line| line.split_ascii_whitespace().nth(1) == Some(local.as_str())));
+    began.elapsed()
 }
 
 /// The registered peer: connected until the other end closes.

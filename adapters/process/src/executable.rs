@@ -67,7 +67,8 @@ pub(crate) struct Command {
 /// A file that is opened by its name, and what was judged under that name.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Script {
-    path: String,
+    /// Its name.
+    pub(crate) path: String,
     identity: Identity,
 }
 
@@ -82,17 +83,16 @@ impl Identity {
 }
 
 impl Script {
-    /// That the name still leads to the file that was judged, unchanged.
+    /// That its name still leads to the file that was judged, unchanged, and that we may read it.
     ///
     /// # Errors
-    /// A sentence.
-    pub(crate) fn verify(&self) -> Result<(), String> {
-        let path = &self.path;
-        let now = fs::metadata(path).map_err(|error| format!("Cannot execute {path}: {error}."))?;
-        if Identity::of(&now) == self.identity {
+    /// As faccessat(2), or a clause that says it changed.
+    pub(crate) fn verify(&self) -> io::Result<()> {
+        rustix::fs::accessat(CWD, &self.path, Access::READ_OK, AtFlags::EACCESS)?;
+        if Identity::of(&fs::metadata(&self.path)?) == self.identity {
             return Ok(());
         }
-        Err(format!("Cannot execute {path}: it was replaced or changed after it was judged. Start it again."))
+        Err(io::Error::other("it was replaced or changed after it was judged, so start it again"))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The launcher: a process that waits before it becomes the program, so that the agent knows it before its first instruction.
 //! In this order: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027, ready byte, then
-//! nothing until the go byte is there. What is executed is the file that the agent opened and judged. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
+//! nothing until the go byte is there, then the signals, the person ([`privileges`]) and the program, which is the file that the agent
+//! opened and judged. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
+
+mod privileges;
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -14,10 +17,9 @@ use rustix::fs::Mode;
 use rustix::net::AddressFamily;
 use rustix::process::Signal;
 
-use crate::executable::Script;
 use crate::handover::Receiver;
 use crate::sys;
-use crate::wire::{self, COMPLAINT_BYTES, NOT_EXECUTED, Order, Program, READY};
+use crate::wire::{self, COMPLAINT_BYTES, NOT_EXECUTED, Order, Person, Program, READY};
 
 /// Descriptors from here on are never the program's.
 const FIRST_PRIVATE_DESCRIPTOR: i32 = 3;
@@ -80,6 +82,7 @@ fn rehearse() -> io::Result<()> {
         scripts: Vec::new(),
         environment: vec![(String::from("NAME"), String::from("value"))],
         working_directory: String::from("/"),
+        person: None,
     };
     let frame = wire::encode(&Order::Execute(program)).map_err(io::Error::other)?;
     wire::read_order(frame.as_slice()).map(drop)
@@ -129,19 +132,64 @@ fn try_execute(program: &Program, opened: Option<OwnedFd>) -> Result<std::conver
     }
     sys::reset_signal_actions();
     sys::unblock_signals().map_err(|error| format!("Cannot unblock signals: {error}."))?;
-    std::env::set_current_dir(&program.working_directory)
-        .map_err(|error| format!("Cannot change to the working directory {}: {error}.", program.working_directory))?;
+    reset_nice()?;
+    if let Some(person) = &program.person {
+        privileges::take(person)?;
+        environment.retain(|variable| privileges::is_of_use(variable));
+    }
+    enter(program)?;
     sys::close_on_exec_from(FIRST_PRIVATE_DESCRIPTOR.unsigned_abs())
         .map_err(|error| format!("Cannot close the descriptors above standard error: {error} (needs Linux 5.11)."))?;
     let arguments: Vec<&CStr> = arguments.iter().map(CString::as_c_str).collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
-    program.scripts.iter().try_for_each(Script::verify)?;
+    for script in &program.scripts {
+        script.verify().map_err(|error| cannot_execute(&script.path, &error, program))?;
+    }
     let error = sys::execute(opened.as_fd(), &arguments, &environment);
-    Err(format!("Cannot execute {}: {error}.{}", program.path, hint(&error)))
+    Err(cannot_execute(&program.path, &error, program))
+}
+
+fn cannot_execute(path: &str, error: &io::Error, program: &Program) -> String {
+    format!("Cannot execute {path}: {error}.{}", hint(error, program.person.as_ref()))
+}
+
+/// The agent's nice value is not its programs'. Without `CAP_SYS_NICE` it can only rise, so it stays.
+fn reset_nice() -> Result<(), String> {
+    match rustix::process::setpriority_process(None, 0) {
+        Ok(()) | Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => Ok(()),
+        Err(error) => Err(format!("Cannot reset the nice value: {error}.")),
+    }
+}
+
+/// Changes to the working directory, after the change of user: root could enter what he cannot.
+fn enter(program: &Program) -> Result<(), String> {
+    let folder = &program.working_directory;
+    let error = match std::env::set_current_dir(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let instead = program.person.as_ref().filter(|person| person.anywhere).map(|_| std::env::set_current_dir("/"));
+    match instead {
+        Some(Ok(())) => Ok(()),
+        Some(Err(_)) | None => Err(format!("Cannot change to the working directory {folder}: {error}.")),
+    }
 }
 
 /// What the bare error number does not tell.
-fn hint(error: &io::Error) -> &'static str {
+fn hint(error: &io::Error, person: Option<&Person>) -> String {
+    match (error.raw_os_error(), person) {
+        (Some(libc::EACCES), Some(person)) => format!(
+            " {} (user {}) may not execute it: let others read and execute the file and pass the folders above it (chmod 755).",
+            person.name, person.uid
+        ),
+        (Some(libc::EAGAIN), Some(person)) => {
+            format!(" {} (user {}) is at the limit of processes (RLIMIT_NPROC).", person.name, person.uid)
+        }
+        _ => String::from(reason(error)),
+    }
+}
+
+fn reason(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::ENOENT) => {
             " The loader that it names does not exist, or it needs binfmt_misc: give it a script with '#!'."

@@ -28,6 +28,7 @@ mod signature;
 mod start;
 mod sys;
 mod tree;
+mod user;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -197,7 +198,7 @@ impl Processes {
     pub fn order(&self, order: ProcessOrder) -> Result<(), QueueFull> {
         match order {
             ProcessOrder::Spawn(request) => self.spawn(request),
-            ProcessOrder::Release { spawn, way } => self.tell(spawn, Command::Release(way)),
+            ProcessOrder::Release { spawn, way, person } => self.tell(spawn, Command::Release(way, person)),
             ProcessOrder::Abort { spawn, reason } => self.tell(spawn, Command::Abort(reason)),
             ProcessOrder::Signal { spawn, signal } => self.tell(spawn, Command::Signal(signal)),
             ProcessOrder::Collect { spawn } => self.tell(spawn, Command::Collect),
@@ -298,7 +299,7 @@ impl Processes {
 /// What an order deserves whose tree is gone or never was; `None` where it asks for no answer.
 fn answer_without_tree(spawn: SpawnId, command: Command) -> Option<ProcessReport> {
     match command {
-        Command::Release(_) => {
+        Command::Release(..) => {
             Some(ProcessReport::SpawnFailed { spawn, reason: "There is no such prepared process any more.".to_owned() })
         }
         Command::Abort(reason) => Some(ProcessReport::SpawnFailed { spawn, reason }),

@@ -171,11 +171,12 @@ impl Observer {
         let Scope::Sessions(leaders) = &self.scope else {
             return None;
         };
-        // A socket of another user is none of ours, and must not make us search.
-        if socket.uid != rustix::process::geteuid().as_raw() || socket.inode == 0 {
+        let leaders = leaders.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // A socket of a user whom none of our trees runs as is none of ours, and must not make us search.
+        let ours = || leaders.iter().any(|leader| procfs::effective_uid(*leader) == Some(socket.uid));
+        if socket.inode == 0 || !ours() {
             return None;
         }
-        let leaders = leaders.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let all = match procfs::all() {
             Ok(all) => all,
             Err(error) => {

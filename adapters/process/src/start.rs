@@ -17,7 +17,7 @@ use smol::channel::{Receiver, Sender};
 use crate::cgroup::Cgroup;
 use crate::observer::is_alive;
 
-/// Launchers that wait for the next starts: a plugin that is replaced and one more. Each keeps about 0.7 MB of memory to itself.
+/// Launchers that wait for the next starts: a plugin that is replaced and one more. Each has 1.4 MiB of memory to itself.
 const SPARES: usize = 2;
 /// No start for so long, and launchers are made ahead: the task that was started last has its first instructions behind it.
 const CALM: Duration = Duration::from_millis(20);

@@ -23,6 +23,7 @@ use async_io::{Async, Timer};
 use castellan_core::effect::{SpawnRequest, TreeSignal, Way};
 use castellan_core::event::{Captured, ExitStatus, ProcessReport};
 use castellan_core::id::SpawnId;
+use castellan_core::user::{Person, UserFacts};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use smol::Task;
 use smol::channel::{Receiver, Sender};
@@ -31,7 +32,7 @@ use smol::future::FutureExt;
 use crate::executable::Inspection;
 use crate::place::Place;
 use crate::wire::COMPLAINT_BYTES;
-use crate::{Shared, handover};
+use crate::{Shared, handover, user};
 
 /// From the go byte to the program's own image; a program on a slow network file system may take a while.
 const EXEC_TIME: Duration = Duration::from_secs(30);
@@ -46,7 +47,7 @@ const LOOKS: usize = 48;
 /// Orders to one tree.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Release(Way),
+    Release(Way, Option<Box<Person>>),
     Abort(String),
     Signal(TreeSignal),
     Collect,
@@ -88,11 +89,19 @@ pub(crate) async fn live(
     orders: &Receiver<Command>,
 ) -> Option<ProcessReport> {
     let spawn = request.spawn;
-    let (mut tree, inspection) = match Tree::prepare(shared, &request).await {
+    let query = request.user.clone();
+    let look = async {
+        match &query {
+            Some(query) => Some(Box::new(user::look(query).await)),
+            None => None,
+        }
+    };
+    let (prepared, user) = smol::future::zip(Tree::prepare(shared, &request), look).await;
+    let (mut tree, inspection) = match prepared {
         Ok(prepared) => prepared,
         Err(reason) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
     };
-    let last = tree.live(orders, inspection, request).await;
+    let last = tree.live(orders, inspection, user, request).await;
     tree.end().await;
     last
 }
@@ -103,6 +112,7 @@ impl Tree {
         &mut self,
         orders: &Receiver<Command>,
         inspection: Inspection,
+        user: Option<Box<UserFacts>>,
         request: SpawnRequest,
     ) -> Option<ProcessReport> {
         let spawn = self.spawn;
@@ -110,11 +120,11 @@ impl Tree {
             Place::Cgroup(cgroup) => Some(cgroup.id),
             Place::Session(_) => None,
         };
-        let report = ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable: inspection.facts() };
+        let report = ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable: inspection.facts(), user };
         self.shared.report(report).await?;
-        let way = loop {
+        let (way, person) = loop {
             match self.next(orders, true).await {
-                Next::Order(Command::Release(way)) => break way,
+                Next::Order(Command::Release(way, person)) => break (way, person),
                 Next::Order(Command::Abort(reason)) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Collect) => self.out_of_turn("Collect"),
@@ -126,7 +136,7 @@ impl Tree {
                 }
             }
         };
-        if let Err(reason) = self.execute(way, inspection, request).await {
+        if let Err(reason) = self.execute(way, inspection, request, person.map(|person| *person)).await {
             return Some(ProcessReport::SpawnFailed { spawn, reason });
         }
         self.shared.report(ProcessReport::Started { spawn }).await?;
@@ -144,7 +154,7 @@ impl Tree {
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Discard) => discard = true,
                 Next::Order(Command::Collect) => self.out_of_turn("Collect"),
-                Next::Order(Command::Release(_)) => self.out_of_turn("Release"),
+                Next::Order(Command::Release(..)) => self.out_of_turn("Release"),
                 Next::Order(Command::Abort(_)) => self.out_of_turn("Abort"),
             }
         }
@@ -161,7 +171,7 @@ impl Tree {
                 }
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Discard) => discard = true,
-                Next::Order(Command::Release(_)) => self.out_of_turn("Release"),
+                Next::Order(Command::Release(..)) => self.out_of_turn("Release"),
                 Next::Order(Command::Abort(_)) => self.out_of_turn("Abort"),
             }
         }
@@ -198,8 +208,14 @@ impl Tree {
     /// Sends the order and the go byte. The launcher's end closes by itself when the program's image replaces it.
     ///
     /// A launcher that is killed in this moment looks the same; its end is reported right after.
-    async fn execute(&self, way: Way, inspection: Inspection, request: SpawnRequest) -> Result<(), String> {
-        let (order, program) = make::order(way, inspection, request, &self.shared.agent_root)?;
+    async fn execute(
+        &self,
+        way: Way,
+        inspection: Inspection,
+        request: SpawnRequest,
+        person: Option<Person>,
+    ) -> Result<(), String> {
+        let (order, program) = make::order(way, inspection, request, person, &self.shared.agent_root)?;
         let mut complaint = Vec::new();
         let exchange = async {
             let begun = self.control.write_with(|socket| handover::send(socket, &order, &program)).await?;
@@ -349,7 +365,7 @@ impl Tree {
 }
 
 /// What a future gives, if it gives it in time.
-async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let late = async {
         Timer::after(limit).await;
         None

@@ -43,6 +43,34 @@ pub(crate) struct Program {
     pub(crate) environment: Vec<(String, String)>,
     /// Absolute.
     pub(crate) working_directory: String,
+    /// As whom, where not as the agent itself.
+    pub(crate) person: Option<Person>,
+}
+
+/// As whom a program is executed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Person {
+    /// For messages.
+    pub(crate) name: String,
+    /// For messages.
+    pub(crate) uid: u32,
+    /// The ids to take; `None` where the agent's user is that person.
+    pub(crate) ids: Option<Ids>,
+    /// Whether nothing that it executes may give it more privileges.
+    pub(crate) confined: bool,
+    /// Whether `/` does where the working directory cannot be entered.
+    pub(crate) anywhere: bool,
+}
+
+/// User and groups.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ids {
+    /// Real, effective and saved.
+    pub(crate) uid: u32,
+    /// The same.
+    pub(crate) gid: u32,
+    /// All supplementary groups.
+    pub(crate) groups: Vec<u32>,
 }
 
 /// The bytes of an order.

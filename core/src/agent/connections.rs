@@ -129,7 +129,9 @@ impl Agent {
                 return deny(ConnectRefusal::ClientIdentifierNotValid, component, None, explanation);
             }
         };
-        match client_id::judge(client_id, &identity.component, pid, &self.desk.surroundings.user_name) {
+        let entry = self.registry.entry(identity.spawn);
+        let user = entry.map_or(&self.desk.surroundings.user_name, |entry| &entry.user_name);
+        match client_id::judge(client_id, &identity.component, pid, user) {
             Judgement::Fits => Ok(self.grant(identity, pid, client_id, None)),
             Judgement::WrongForm(explanation) => Ok(self.grant(identity, pid, client_id, Some(explanation))),
             Judgement::Refused(explanation) => {

@@ -1,5 +1,6 @@
 //! Reports about processes: the registry first, then the run or plugin that owns the tree.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
@@ -12,6 +13,7 @@ use crate::program::{self, Fit};
 use crate::time::Now;
 use crate::trust::Entry;
 use crate::trust::signature::SignaturePolicy;
+use crate::user::{self, UserFacts, UserQuery};
 
 /// Whose process tree it is.
 enum Owner {
@@ -19,11 +21,17 @@ enum Owner {
     Plugin(PluginId),
 }
 
+/// A process that waits to become a program.
+struct Leader {
+    pid: u32,
+    cgroup: Option<u64>,
+}
+
 impl Agent {
     pub(super) fn on_process(&mut self, now: Now, report: ProcessReport, effects: &mut Effects) {
         match report {
-            ProcessReport::Prepared { spawn, pid, cgroup, executable } => {
-                self.on_prepared(now, spawn, pid, cgroup, &executable, effects);
+            ProcessReport::Prepared { spawn, pid, cgroup, executable, user } => {
+                self.on_prepared(now, spawn, Leader { pid, cgroup }, &executable, user.as_deref(), effects);
             }
             ProcessReport::Started { spawn } => match self.owner(spawn) {
                 Some(Owner::Run(id)) => self.with_run(now, &id, effects, |run, turn| run.on_started(spawn, turn)),
@@ -91,9 +99,9 @@ impl Agent {
         &mut self,
         now: Now,
         spawn: SpawnId,
-        pid: u32,
-        cgroup: Option<u64>,
+        leader: Leader,
         executable: &ExecutableFacts,
+        user: Option<&UserFacts>,
         effects: &mut Effects,
     ) {
         let owner = self.owner(spawn);
@@ -111,32 +119,55 @@ impl Agent {
                 return self.desk.turn(now, effects).process(ProcessOrder::Abort { spawn, reason });
             }
         };
-        let uid = self.desk.surroundings.uid;
-        let entry = Entry { spawn, component, run, pid, session: pid, cgroup, uid, leader_alive: true };
-        let fit = match &owner {
-            Some(Owner::Run(id)) => self.runs.get(id).map(|run| run.fit(executable)),
-            Some(Owner::Plugin(_)) | None => None,
-        };
-        let as_plugin = || {
-            program::by_file(executable)?;
-            program::signed(executable, SignaturePolicy::of(&self.desk.settings), now.wall)?;
-            Ok(Fit::DIRECTLY)
-        };
-        let fit = fit.unwrap_or_else(as_plugin).map_err(|unfit| unfit.why);
-        let fit = fit.and_then(|fit| match self.registry.insert(entry) {
-            Ok(()) => Ok(fit),
-            Err(explanation) => Err(format!("{explanation}")),
+        let Leader { pid, cgroup } = leader;
+        let fit = self.fit(now, owner.as_ref(), executable, user).and_then(|fit| {
+            let surroundings = &self.desk.surroundings;
+            let (uid, user_name) = match &fit.person {
+                Some(person) => (person.uid, person.name.clone()),
+                None => (surroundings.uid, surroundings.user_name.clone()),
+            };
+            let entry = Entry { spawn, component, run, pid, session: pid, cgroup, uid, user_name, leader_alive: true };
+            self.registry.insert(entry).map_err(|explanation| format!("{explanation}"))?;
+            Ok(fit)
         });
         match owner {
             Some(Owner::Run(id)) => {
                 self.with_run(now, &id, effects, |run, turn| run.on_prepared(spawn, pid, fit, turn))
             }
             Some(Owner::Plugin(id)) => {
-                let refusal = fit.err();
-                self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_prepared(spawn, pid, refusal, turn));
+                self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_prepared(spawn, pid, fit, turn));
             }
             None => {}
         }
+    }
+
+    /// How it is executed and as whom, or why it is not.
+    fn fit(
+        &self,
+        now: Now,
+        owner: Option<&Owner>,
+        executable: &ExecutableFacts,
+        user: Option<&UserFacts>,
+    ) -> Result<Fit, String> {
+        let (fit, run_as) = match owner {
+            Some(Owner::Run(id)) => self.runs.get(id).map(|run| (run.fit(executable), run.run_as())),
+            Some(Owner::Plugin(id)) => {
+                let run_as = self.plugins.get(id).and_then(|plugin| plugin.definition.run_as);
+                let policy = SignaturePolicy::of(&self.desk.settings);
+                let fit = program::by_file(executable).and_then(|()| program::signed(executable, policy, now.wall));
+                Some((fit.map(|()| Fit::DIRECTLY), run_as))
+            }
+            None => None,
+        }
+        .ok_or_else(|| String::from("nobody waits for it any more."))?;
+        let fit = fit.map_err(|unfit| unfit.why)?;
+        let Some(run_as) = run_as else { return Ok(fit) };
+        let settings = &self.desk.settings;
+        let facts = user.ok_or("NoActiveSession: nothing was found out about sessions; report this.")?;
+        let query = UserQuery { run_as, session_user: settings.session_user.clone() };
+        let display = settings.session_display.as_deref();
+        let person = user::decide(&query, facts, display, &self.desk.surroundings)?;
+        Ok(Fit { person: Some(Box::new(person)), ..fit })
     }
 
     /// The tree is out of the registry, and its connections are on their way out.

@@ -11,11 +11,13 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
     let denial = if settings.visible_denials { "Visible" } else { "Silent" };
     let monitoring = settings.monitoring;
     let lkg = settings.configuration_lkg;
-    let entries: [(&str, String); 20] = [
+    let entries: [(&str, String); 22] = [
         ("KestrelHttpPort", settings.http_port.to_string()),
         ("KestrelHttpsPort", settings.https_port.to_string()),
         ("AlternativeSignatures", list(&settings.alternative_signatures)),
         ("AllowedNonAdminExecutables", list(&settings.allowed_non_admin_executables)),
+        ("SessionUser", settings.session_user.clone().unwrap_or_default()),
+        ("SessionDisplay", settings.session_display.clone().unwrap_or_default()),
         ("PluginPath", settings.plugin_path.clone()),
         ("system.logging.level", settings.log_level.as_str().to_string()),
         ("AllowElevatedWithoutCertificate", settings.allow_elevated_without_certificate.to_string()),

@@ -13,6 +13,7 @@ use crate::json::Json;
 use crate::json::read::{Field, ObjectReader, hint};
 use crate::log_message::Level;
 use crate::shape::Object;
+use crate::user::desktop::is_display;
 
 type Checked<T> = Result<T, ConfigError>;
 
@@ -59,6 +60,24 @@ pub(super) fn parse(bytes: &[u8]) -> Checked<(Settings, Vec<Finding>)> {
     Ok((settings, unknown.into_findings()))
 }
 
+fn session(section: &Section<'_>, settings: &mut Settings) -> Checked<()> {
+    if let Some((key, text)) = section.text("SessionUser")? {
+        if text.is_empty()
+            || text.contains(|character: char| matches!(character, '/' | ':' | '\0') || character.is_whitespace())
+        {
+            return Err(wrong(&key, &quote(&text), "the name of an account of this machine"));
+        }
+        settings.session_user = Some(text);
+    }
+    if let Some((key, text)) = section.text("SessionDisplay")? {
+        if !is_display(&text) {
+            return Err(wrong(&key, &quote(&text), "a display such as ':0' or 'wayland-0'"));
+        }
+        settings.session_display = Some(text);
+    }
+    Ok(())
+}
+
 fn general(section: &Section<'_>, settings: &mut Settings, unknown: &mut Report) -> Checked<()> {
     section.number("KestrelHttpPort", &mut settings.http_port)?;
     section.number("KestrelHttpsPort", &mut settings.https_port)?;
@@ -83,6 +102,7 @@ fn general(section: &Section<'_>, settings: &mut Settings, unknown: &mut Report)
         }
         settings.plugin_path = text;
     }
+    session(section, settings)?;
     log_level(section, &mut settings.log_level, unknown)?;
     section.boolean("AllowElevatedWithoutCertificate", &mut settings.allow_elevated_without_certificate)?;
     if let Some(lkg) = section.section("ConfigurationLkg", &keys::LKG)? {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::OsFilter;
 use super::condition::Condition;
+use crate::user::RunAs;
 
 /// Where and as whom a task runs (seed 004, "Task Execution Types").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +24,18 @@ pub enum ExecutionType {
     UserDesktop,
     /// The user's session, elevated.
     UserElevated,
+}
+
+impl ExecutionType {
+    /// As whom its program runs; `None` where it is the agent itself, or no program.
+    pub const fn run_as(self) -> Option<RunAs> {
+        match self {
+            Self::Service | Self::Http => None,
+            Self::User => Some(RunAs::User),
+            Self::UserDesktop => Some(RunAs::UserDesktop),
+            Self::UserElevated => Some(RunAs::UserElevated),
+        }
+    }
 }
 
 /// How a script is run.

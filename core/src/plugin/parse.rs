@@ -15,14 +15,16 @@ use crate::job::finding::{Findings, Report, has_errors, quote};
 use crate::job::parse::{arguments, document, id, topics};
 use crate::json::Json;
 use crate::json::read::{Field, ObjectReader};
+use crate::user::RunAs;
 
 const PLUGIN_TYPES: [(&str, bool); 2] = [("Executable", false), ("Service", true)];
 
 const PLATFORMS: [(&str, OperatingSystem); 3] =
     [("Windows", OperatingSystem::Windows), ("Linux", OperatingSystem::Linux), ("macOS", OperatingSystem::MacOs)];
 
-/// Execution contexts, and whether they are the agent's own.
-const CONTEXTS: [(&str, bool); 3] = [("Service", true), ("User", false), ("Interactive", false)];
+/// Execution contexts, and as whom they are.
+const CONTEXTS: [(&str, Option<RunAs>); 3] =
+    [("Service", None), ("User", Some(RunAs::User)), ("Interactive", Some(RunAs::UserDesktop))];
 
 pub(super) fn parse(
     bytes: &[u8],
@@ -58,7 +60,7 @@ fn plugin(
     let (publish, subscribe) = declared_topics(&reader, report);
     let startup_priority = reader.integer("startupPriority", report);
     let auto_start = reader.boolean("autoStart", report);
-    let service_context = is_service_context(&reader, report);
+    let run_as = reader.take("executionContext").and_then(|field| field.choice(&CONTEXTS, report)).flatten();
     let requires_monitoring = reader.boolean("requiresMonitoring", report);
     let auto_restart = reader.boolean("autoRestart", report);
     if auto_restart && !requires_monitoring {
@@ -81,7 +83,7 @@ fn plugin(
         startup_priority,
         auto_start,
         built_in,
-        service_context,
+        run_as,
         requires_monitoring,
         auto_restart,
         enabled,
@@ -152,8 +154,4 @@ fn declared_topics(reader: &ObjectReader<'_>, report: &mut Report) -> (Vec<Topic
     let lists = (list("publish"), list("subscribe"));
     topics.finish(report);
     lists
-}
-
-fn is_service_context(reader: &ObjectReader<'_>, report: &mut Report) -> bool {
-    reader.take("executionContext").and_then(|field| field.choice(&CONTEXTS, report)).unwrap_or(true)
 }

@@ -44,10 +44,11 @@ use alloc::sync::Arc;
 
 use super::PluginDefinition;
 use super::backoff::Backoff;
-use crate::effect::{ProcessOrder, TreeSignal, Way};
+use crate::effect::{ProcessOrder, TreeSignal};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, SpawnId};
 use crate::log_message::Level;
+use crate::program::Fit;
 use crate::time::{Deadline, Monotonic, WallTime};
 use crate::turn::Turn;
 
@@ -220,8 +221,8 @@ impl Supervisor {
         self.state == State::Starting { spawn, released: false }
     }
 
-    /// The process exists and waits; `refusal` says why it must not run.
-    pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, refusal: Option<String>, turn: &mut Turn<'_>) {
+    /// The process exists and waits; an error says why it must not run.
+    pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, fit: Result<Fit, String>, turn: &mut Turn<'_>) {
         if !self.awaits(spawn) {
             return self.anomaly("a prepared process", turn);
         }
@@ -229,12 +230,13 @@ impl Supervisor {
             // It was stopped meanwhile and the abort is under way.
             return;
         }
-        if let Some(reason) = refusal {
-            return turn.process(ProcessOrder::Abort { spawn, reason });
-        }
+        let Fit { way, person, .. } = match fit {
+            Ok(fit) => fit,
+            Err(reason) => return turn.process(ProcessOrder::Abort { spawn, reason }),
+        };
         self.pid = Some(pid);
         self.state = State::Starting { spawn, released: true };
-        turn.process(ProcessOrder::Release { spawn, way: Way::Directly });
+        turn.process(ProcessOrder::Release { spawn, way, person });
     }
 
     /// Its program runs.

@@ -9,6 +9,7 @@ use super::settings::flatten;
 use crate::job::OperatingSystem::{Linux, MacOs, Windows};
 use crate::job::finding::{Findings, has_errors};
 use crate::json::Json;
+use crate::user::RunAs;
 
 const SEED_PLUGIN: &str = include_str!("../../tests/data/seed-003-plugin.json");
 const ROOT_PLUGIN: &str = include_str!("../../tests/data/root-plugin.json");
@@ -37,7 +38,7 @@ fn the_documented_plugin() {
     assert_eq!((plugin.id.as_str(), plugin.name.as_str(), plugin.version.as_str()), ("MyBridge", "My Bridge", "1.0.0"));
     assert_eq!(plugin.executable_path, "bin/MyBridge/MyBridge.exe");
     assert_eq!((plugin.subscription.topic.as_str(), plugin.subscription.qos), ("MyBridge", 2));
-    assert!(plugin.subscription.clean_session && plugin.supported_here && plugin.service_context && !plugin.built_in);
+    assert!(plugin.subscription.clean_session && plugin.supported_here && plugin.run_as.is_none() && !plugin.built_in);
     let topics = |filters: &[crate::acl::topic::TopicFilter]| {
         filters.iter().map(|filter| filter.as_str().to_string()).collect::<Vec<_>>()
     };
@@ -67,7 +68,7 @@ fn defaults() {
     let (plugin, findings) = PluginDefinition::parse(minimal.as_bytes(), None, MacOs).unwrap();
     assert!(findings.is_empty(), "{findings:?}");
     assert_eq!((plugin.name.as_str(), plugin.startup_priority, plugin.subscription.qos), ("p", 100, 0));
-    assert!(plugin.enabled && plugin.service_context && plugin.subscription.clean_session);
+    assert!(plugin.enabled && plugin.run_as.is_none() && plugin.subscription.clean_session);
     assert!(!plugin.auto_start && !plugin.requires_monitoring && !plugin.auto_restart && !plugin.supported_here);
 }
 
@@ -108,7 +109,7 @@ fn fields() {
         };
         check(from, to, &[&[expect], extra].concat());
     }
-    assert!(!check("\"Service\"", "\"interactive\"", &[]).unwrap().service_context);
+    assert_eq!(check("\"Service\"", "\"interactive\"", &[]).unwrap().run_as, Some(RunAs::UserDesktop));
 }
 
 #[test]

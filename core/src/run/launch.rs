@@ -18,7 +18,9 @@ use crate::job::task::Task;
 use crate::job::{JobDefinition, Lookup};
 use crate::limits::ARGUMENT_BYTES;
 use crate::program::{self, Fit, Interpreter, Unfit};
-use crate::surroundings::Surroundings;
+use crate::surroundings::{DEFAULT_PATH, Surroundings, folders};
+use crate::turn::Turn;
+use crate::user::RunAs;
 
 /// Values a task can use: what is always there first, so that no trigger can redirect it, then the run's context.
 pub(crate) fn value<'v>(
@@ -85,7 +87,7 @@ pub(crate) fn fill(texts: &[String], lookup: Lookup<'_, '_>) -> Result<Filled, S
 /// What to look for to carry out a task.
 pub(crate) fn query(task: &Task, surroundings: &Surroundings) -> ProgramQuery {
     let names = Interpreter::of(task).map_or(&[] as &[&str], Interpreter::names);
-    let places = |name| surroundings.search_path().map(move |folder| format!("{folder}/{name}"));
+    let places = |name| search_path(task, surroundings).map(move |folder| format!("{folder}/{name}"));
     let interpreters = names.iter().flat_map(places).collect();
     ProgramQuery { candidates: candidates(task, surroundings), interpreters, ..ProgramQuery::default() }
 }
@@ -96,8 +98,14 @@ fn candidates(task: &Task, surroundings: &Surroundings) -> Vec<String> {
     if task.executable_path.is_some() {
         return Vec::from([own]);
     }
-    let on_path = surroundings.search_path().map(|folder| format!("{folder}/{}", task.command));
+    let on_path = search_path(task, surroundings).map(|folder| format!("{folder}/{}", task.command));
     core::iter::once(own).chain(on_path).collect()
+}
+
+/// Where programs are looked for: on the agent's own path, or on that of all users.
+fn search_path<'s>(task: &Task, surroundings: &'s Surroundings) -> impl Iterator<Item = &'s str> {
+    let path = if task.execution_type.run_as().is_some() { DEFAULT_PATH } else { surroundings.path() };
+    folders(path)
 }
 
 /// The file that is the task's own, if it is there: not one of the search path, which is everybody's.
@@ -114,8 +122,9 @@ pub(crate) fn spawn_request(
     job: &JobDefinition,
     task: &Task,
     arguments: Vec<String>,
-    surroundings: &Surroundings,
+    turn: &Turn<'_>,
 ) -> SpawnRequest {
+    let surroundings = turn.surroundings;
     SpawnRequest {
         spawn,
         component: Component::Job(job.id.clone()),
@@ -123,11 +132,14 @@ pub(crate) fn spawn_request(
         arguments,
         environment: environment(job, task, surroundings).into_iter().collect(),
         working_directory: task.working_directory.clone(),
+        user: task.execution_type.run_as().map(|run_as| turn.user_query(run_as)),
     }
 }
 
 fn environment(job: &JobDefinition, task: &Task, surroundings: &Surroundings) -> BTreeMap<String, String> {
-    let mut environment = surroundings.base_environment();
+    // A user's program gets the rest when it is known who that is.
+    let mut environment =
+        if task.execution_type.run_as().is_some() { BTreeMap::new() } else { surroundings.base_environment() };
     environment.extend(task.environment.iter().map(|(name, value)| (name.clone(), value.clone())));
     if job.declares_topics() {
         environment.insert("KEEPER_JOB_ID".to_string(), job.id.to_string());
@@ -137,9 +149,18 @@ fn environment(job: &JobDefinition, task: &Task, surroundings: &Surroundings) ->
 }
 
 impl Run {
+    fn task_in_hand(&self) -> Option<&Task> {
+        self.phase.live().and_then(|live| self.job.tasks.get(live.index))
+    }
+
+    /// As whom the task in hand runs, where that is not the agent.
+    pub(crate) fn run_as(&self) -> Option<RunAs> {
+        self.task_in_hand()?.execution_type.run_as()
+    }
+
     /// How the file of the task in hand is executed, or why it is not.
     pub(crate) fn fit(&self, executable: &ExecutableFacts) -> Result<Fit, Unfit> {
-        match self.phase.live().and_then(|live| self.job.tasks.get(live.index)) {
+        match self.task_in_hand() {
             Some(task) => program::of_task(task, executable),
             None => program::by_file(executable).map(|()| Fit::DIRECTLY),
         }

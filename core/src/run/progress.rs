@@ -1,7 +1,7 @@
 //! How a run advances: from task to task, until one has to wait for the world or the run ends.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -97,18 +97,18 @@ impl Run {
         self.warn_unknown(&task.id, &filled.unknown);
         let shown: Vec<String> = filled.texts.iter().map(|text| self.mask(text.clone())).collect();
         Arc::make_mut(&mut self.record).set_command_line(&task.command, shown, &mut self.room);
-        if let Some(reason) = unavailable(task) {
-            return Some(self.task_ended(index, TaskEnd::Failed, Some(reason), &live, turn));
-        }
         let job = Arc::clone(&self.job);
         let hide = |text| self.secrets.mask(text);
-        if let Some(result) = built_in::perform(&task.command, &filled.texts, &job, &hide, turn) {
+        if task.execution_type == ExecutionType::Service
+            && let Some(result) = built_in::perform(&task.command, &filled.texts, &job, &hide, turn)
+        {
             return Some(self.built_in_ended(&live, result, turn));
         }
         let spawn = turn.counters.spawn();
         self.trees.insert(spawn);
         self.phase = Phase::Preparing(live.of(spawn));
-        turn.process(ProcessOrder::Spawn(launch::spawn_request(spawn, &job, task, filled.texts, turn.surroundings)));
+        let request = launch::spawn_request(spawn, &job, task, filled.texts, turn);
+        turn.process(ProcessOrder::Spawn(request));
         self.save(turn);
         None
     }
@@ -129,16 +129,5 @@ impl Run {
             }
             Err(reason) => self.task_ended(live.index, TaskEnd::Failed, Some(reason), live, turn),
         }
-    }
-}
-
-/// Why this version cannot carry out a task at all.
-fn unavailable(task: &Task) -> Option<String> {
-    match task.execution_type {
-        ExecutionType::Service | ExecutionType::Http => None,
-        ExecutionType::User | ExecutionType::UserDesktop | ExecutionType::UserElevated => Some(
-            "NoActiveSession: there is no user session to run it in, and it never runs as the agent instead."
-                .to_string(),
-        ),
     }
 }

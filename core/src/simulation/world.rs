@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::assumption::{Assumptions, End, Fate};
 use super::story::{Published, Step, Story};
-use super::{Scenario, Trigger};
+use super::{Scenario, Trigger, session};
 use crate::acl::Subject;
 use crate::agent::Agent;
 use crate::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
@@ -288,7 +288,10 @@ impl World {
         };
         let executable = program(&request.program);
         let arguments: String = request.arguments.iter().map(|argument| format!(" {argument:?}")).collect();
-        self.step("Process", request.component.to_string(), format!("Would run {}{arguments}.", executable.path));
+        let whose =
+            if request.user.is_some() { " in the session of user 1000, who is assumed to be there" } else { "" };
+        let message = format!("Would run {}{arguments}{whose}.", executable.path);
+        self.step("Process", request.component.to_string(), message);
         if fate.end == End::Missing {
             let reason = format!("{} does not exist.", request.program.candidates.join(", "));
             return self.report(ProcessReport::SpawnFailed { spawn, reason });
@@ -300,6 +303,7 @@ impl World {
             pid,
             cgroup: Some(FIRST_CGROUP.saturating_add(spawn.0)),
             executable,
+            user: request.user.as_ref().map(|_| Box::new(session::facts())),
         });
     }
 

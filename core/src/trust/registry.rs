@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 
 use crate::id::{Component, RunId, SpawnId};
 use crate::limits::REGISTRY_ENTRIES;
@@ -27,6 +28,8 @@ pub struct Entry {
     pub cgroup: Option<u64>,
     /// User id that the tree runs as.
     pub uid: u32,
+    /// Name of that user, as `{Plugin}_{user}_{pid}` carries it.
+    pub user_name: String,
     /// Whether the leader has not exited yet; pins `pid` and `session`.
     pub leader_alive: bool,
 }

@@ -23,6 +23,7 @@ fn entry(spawn: u64, pid: u32, cgroup: Option<u64>) -> Entry {
         session: pid,
         cgroup,
         uid: UID,
+        user_name: "root".into(),
         leader_alive: true,
     }
 }

@@ -52,7 +52,13 @@ fn what_is_not_safe_to_run_is_aborted_and_never_trusted() {
         world.disk();
         world.transcript.clear();
         let (pid, cgroup) = ids(1);
-        world.process(ProcessReport::Prepared { spawn: SpawnId(1), pid, cgroup: Some(cgroup), executable: facts });
+        world.process(ProcessReport::Prepared {
+            spawn: SpawnId(1),
+            pid,
+            cgroup: Some(cgroup),
+            executable: facts,
+            user: None,
+        });
         world.expect(&["abort 1"]);
         world.connect(1, &format!("a_T_{pid}"), peer(cgroup, pid));
         world.expect(&["!Denied", "refuse 1 NotAuthorized"]);
@@ -71,7 +77,13 @@ fn two_trees_in_one_cgroup_cannot_both_be_trusted() {
     world.transcript.clear();
     let (_, cgroup) = ids(1);
     let executable = program("/x");
-    world.process(ProcessReport::Prepared { spawn: SpawnId(2), pid: 2000, cgroup: Some(cgroup), executable });
+    world.process(ProcessReport::Prepared {
+        spawn: SpawnId(2),
+        pid: 2000,
+        cgroup: Some(cgroup),
+        executable,
+        user: None,
+    });
     world.expect(&["abort 2"]);
 }
 
@@ -138,7 +150,13 @@ fn without_cgroups_trust_ends_with_the_leader() {
     world.admin("POST", "/api/Jobs/a/trigger", "");
     world.disk();
     let (pid, _) = ids(1);
-    world.process(ProcessReport::Prepared { spawn: SpawnId(1), pid, cgroup: None, executable: program("/x") });
+    world.process(ProcessReport::Prepared {
+        spawn: SpawnId(1),
+        pid,
+        cgroup: None,
+        executable: program("/x"),
+        user: None,
+    });
     world.process(ProcessReport::Started { spawn: SpawnId(1) });
     world.transcript.clear();
     world.exit(1, castellan_core::event::ExitStatus::Code(0));

@@ -23,7 +23,7 @@ fn nonsense(number: u64) -> Vec<Event> {
         process(ProcessReport::Collected { spawn, stdout: Default::default(), stderr: Default::default() }),
         process(ProcessReport::Exited { spawn, status: ExitStatus::Code(0) }),
         process(ProcessReport::Started { spawn }),
-        process(ProcessReport::Prepared { spawn, pid, cgroup: Some(cgroup), executable: program("/x") }),
+        process(ProcessReport::Prepared { spawn, pid, cgroup: Some(cgroup), executable: program("/x"), user: None }),
         process(ProcessReport::Inspected { ticket, executables: vec![] }),
         Event::Store(StoreReport::RunPersisted { ticket, run: RunId::new(7, number), result: Err("x".into()) }),
         Event::Store(StoreReport::RunsRead { ticket, result: Ok(vec![]) }),
@@ -65,7 +65,7 @@ fn story(times: usize) -> Vec<String> {
     let spawn = SpawnId(1);
     let (pid, cgroup) = ids(1);
     for report in [
-        ProcessReport::Prepared { spawn, pid, cgroup: Some(cgroup), executable: program("/x") },
+        ProcessReport::Prepared { spawn, pid, cgroup: Some(cgroup), executable: program("/x"), user: None },
         ProcessReport::Started { spawn },
         ProcessReport::Exited { spawn, status: ExitStatus::Code(0) },
         ProcessReport::Collected { spawn, stdout: Default::default(), stderr: Default::default() },
@@ -87,7 +87,8 @@ fn nobody_is_trusted_again_by_an_old_report() {
     world.admin("POST", "/api/Jobs/a/trigger", "");
     world.disk();
     let (pid, _) = ids(1);
-    let prepared = || ProcessReport::Prepared { spawn: SpawnId(1), pid, cgroup: None, executable: program("/x") };
+    let prepared =
+        || ProcessReport::Prepared { spawn: SpawnId(1), pid, cgroup: None, executable: program("/x"), user: None };
     world.process(prepared());
     world.exit(1, ExitStatus::Code(0));
     world.transcript.clear();

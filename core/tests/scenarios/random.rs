@@ -139,7 +139,7 @@ impl Chaos {
                 let cgroup = number.is_multiple_of(2).then_some(cgroup);
                 let writable_by_others = (self.dice.roll(8) == 0).then(|| "/agent".to_owned());
                 let executable = ExecutableFacts { writable_by_others, ..program("/x") };
-                self.world.process(ProcessReport::Prepared { spawn, pid, cgroup, executable });
+                self.world.process(ProcessReport::Prepared { spawn, pid, cgroup, executable, user: None });
             }
             Life::Waiting if ordered(&self.world, "abort") => {
                 self.lives[place] = Life::Gone;
@@ -186,7 +186,7 @@ impl Chaos {
         let spawn = SpawnId(number);
         let (pid, cgroup) = ids(number);
         let report = match self.dice.roll(6) {
-            0 => ProcessReport::Prepared { spawn, pid, cgroup: Some(cgroup), executable: program("/x") },
+            0 => ProcessReport::Prepared { spawn, pid, cgroup: Some(cgroup), executable: program("/x"), user: None },
             1 => ProcessReport::Started { spawn },
             2 => ProcessReport::SpawnFailed { spawn, reason: "nonsense.".into() },
             3 => ProcessReport::Exited { spawn, status: ExitStatus::Code(0) },

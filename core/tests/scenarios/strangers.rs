@@ -334,7 +334,7 @@ fn prepared(settings: &str, signature: Option<Result<Box<SignatureFacts>, String
     let (pid, cgroup) = ids(1);
     world.transcript.clear();
     let executable = ExecutableFacts { signature, ..program("/agent/Plugins/bin/p") };
-    world.process(ProcessReport::Prepared { spawn: SpawnId(1), pid, cgroup: Some(cgroup), executable });
+    world.process(ProcessReport::Prepared { spawn: SpawnId(1), pid, cgroup: Some(cgroup), executable, user: None });
     let answer = world.transcript.join(" ");
     (world, answer)
 }

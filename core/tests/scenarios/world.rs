@@ -393,7 +393,13 @@ impl World {
         let (pid, cgroup) = ids(spawn);
         let path = self.spawns[&SpawnId(spawn)].program.candidates[0].clone();
         let executable = program(&path);
-        self.process(ProcessReport::Prepared { spawn: SpawnId(spawn), pid, cgroup: Some(cgroup), executable });
+        self.process(ProcessReport::Prepared {
+            spawn: SpawnId(spawn),
+            pid,
+            cgroup: Some(cgroup),
+            executable,
+            user: None,
+        });
     }
 
     pub fn started(&mut self, spawn: u64) {

@@ -105,7 +105,13 @@ impl World {
     pub(super) fn prepare(&mut self, spawn: SpawnId, safe: bool) {
         let (pid, cgroup) = leader(spawn);
         self.trees.entry(spawn).or_default().prepared = Some((pid, cgroup));
-        self.tell(Event::Process(ProcessReport::Prepared { spawn, pid, cgroup, executable: executable(safe) }));
+        self.tell(Event::Process(ProcessReport::Prepared {
+            spawn,
+            pid,
+            cgroup,
+            executable: executable(safe),
+            user: None,
+        }));
     }
 
     pub(super) fn discard(&mut self, spawn: SpawnId) {

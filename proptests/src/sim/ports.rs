@@ -210,6 +210,7 @@ impl World<'_> {
                     executable: true,
                     ..ExecutableFacts::default()
                 },
+                user: None,
             },
             Owed::Started(spawn) if fails => {
                 self.on_exit(spawn);

@@ -121,7 +121,11 @@ fn the_listeners_certificate_is_for_loopback_and_new_at_every_start() {
     let second = ServerIdentity::create(&root, NEW_YEAR).unwrap();
     assert!(handshake(&first, &ca, "localhost", None, None, NEW_YEAR).is_err());
     assert_eq!(handshake(&second, &ca, "localhost", None, None, NEW_YEAR), Ok(()));
-    assert!(!fs::read_to_string(&ca).unwrap().contains("PRIVATE"));
+    let text = fs::read_to_string(&ca).unwrap();
+    assert!(!text.contains("PRIVATE"));
+    let for_users = folder.path().join("ca.pem");
+    assert_eq!(fs::read_to_string(&for_users).unwrap(), text, "who may not look into state/ finds it in the root");
+    assert_eq!(mode(&for_users), 0o644);
     assert_eq!(names(&folder.path().join("state")), ["admin", "boot", "ca.pem", "lock", "logs"]);
 }
 

@@ -67,15 +67,17 @@ impl Port {
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
             environment: Vec::new(),
             working_directory: None,
+            user: None,
         };
         self.processes.order(ProcessOrder::Spawn(request)).unwrap();
         let ProcessReport::Prepared { pid, cgroup, .. } = self.report() else { panic!("not prepared") };
         let uid = rustix::process::geteuid().as_raw();
         let run = Some(RunId::new(1, spawn.0));
-        let entry = Entry { spawn, component, run, pid, session: pid, cgroup, uid, leader_alive: true };
+        let user_name = String::new();
+        let entry = Entry { spawn, component, run, pid, session: pid, cgroup, uid, user_name, leader_alive: true };
         self.registry.insert(entry).unwrap();
         self.pids.insert(spawn, pid);
-        self.processes.order(ProcessOrder::Release { spawn, way: Way::Directly }).unwrap();
+        self.processes.order(ProcessOrder::Release { spawn, way: Way::Directly, person: None }).unwrap();
         assert!(matches!(self.report(), ProcessReport::Started { .. }));
         spawn
     }

@@ -1,5 +1,6 @@
 //! Making a tree: the file looked at, the launcher started, held, and waited for until it leads its session.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use async_io::Async;
 use castellan_core::effect::{SpawnRequest, Way};
 use castellan_core::id::SpawnId;
+use castellan_core::user::{Ids, Person};
 
 use super::{Outputs, Tree, within};
 use crate::Shared;
@@ -114,16 +116,27 @@ pub(super) fn order(
     way: Way,
     inspection: Inspection,
     request: SpawnRequest,
+    person: Option<Person>,
     agent_root: &Path,
 ) -> Result<(Vec<u8>, File), String> {
     let Command { handle, path, mut arguments, scripts } = inspection.command(way)?;
     arguments.extend(request.arguments);
+    let anywhere = request.working_directory.is_none();
+    let (environment, folder, person) = match person {
+        None => (request.environment, agent_root.display().to_string(), None),
+        Some(Person { name, uid, ids, confined, environment, folder }) => {
+            let own: BTreeMap<String, String> = environment.into_iter().chain(request.environment).collect();
+            let ids = ids.map(|Ids { uid, gid, groups }| wire::Ids { uid, gid, groups });
+            (own.into_iter().collect(), folder, Some(wire::Person { name, uid, ids, confined, anywhere }))
+        }
+    };
     let order = wire::encode(&Order::Execute(Program {
         path,
         arguments,
         scripts,
-        environment: request.environment,
-        working_directory: request.working_directory.unwrap_or_else(|| agent_root.display().to_string()),
+        environment,
+        working_directory: request.working_directory.unwrap_or(folder),
+        person,
     }))?;
     Ok((order, handle))
 }

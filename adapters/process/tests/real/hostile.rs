@@ -294,6 +294,7 @@ fn a_full_registry_still_knows_everybody() {
             session: number,
             cgroup: task.cgroup.map(|_| u64::from(number) << 32),
             uid: 0,
+            user_name: String::from("root"),
             leader_alive: true,
         };
         let numbers = (5_000_000..).take(REGISTRY_ENTRIES - 1);

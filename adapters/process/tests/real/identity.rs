@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use castellan_core::effect::SpawnRequest;
 use castellan_core::event::ExitStatus;
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
 use castellan_core::trust::{Claim, Entry, Identity, Refusal, RefusalKind, Registry, Witness};
+use castellan_core::user::{Ids, Person};
 use castellan_process::{ContainmentChoice, Observe};
 
 use crate::rig::{Prepared, Rig, modes, request};
@@ -118,6 +123,10 @@ impl Desk {
     }
 
     fn register(&mut self, prepared: &Prepared) {
+        self.register_as(prepared, rustix::process::geteuid().as_raw());
+    }
+
+    fn register_as(&mut self, prepared: &Prepared, uid: u32) {
         let entry = Entry {
             spawn: prepared.spawn,
             component: Component::Job(JobId::parse("job").unwrap()),
@@ -125,7 +134,8 @@ impl Desk {
             pid: prepared.pid,
             session: prepared.pid,
             cgroup: prepared.cgroup,
-            uid: rustix::process::geteuid().as_raw(),
+            uid,
+            user_name: format!("user-{uid}"),
             leader_alive: true,
         };
         self.registry.insert(entry).unwrap();
@@ -168,6 +178,48 @@ fn a_program_that_connects_at_once_is_known() {
         assert_eq!(unclaimed.spawn, prepared.spawn);
         desk.registry.remove(prepared.spawn).unwrap();
         assert_eq!(desk.kind(&caller), RefusalKind::NotTrusted, "no longer in the registry");
+    }
+}
+
+/// Their sockets are not those of the agent's user, and without cgroups the process has to be found all the same.
+#[test]
+fn a_process_of_another_user_is_known_and_his_other_processes_are_not() {
+    const NOBODY: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        return writeln!(std::io::stderr(), "SKIPPED: only root can start a process of another user").unwrap();
+    }
+    let own = std::env::current_exe().unwrap();
+    let passable = |folder: &Path| folder.metadata().is_ok_and(|found| found.permissions().mode() & 0o001 != 0);
+    if !own.ancestors().all(passable) {
+        return writeln!(std::io::stderr(), "SKIPPED: others may not execute {}", own.display()).unwrap();
+    }
+    for mode in modes() {
+        let mut desk = Desk::open(mode);
+        desk.rig.spawn_request(desk.client(OWN, &[]));
+        let prepared = desk.rig.prepared();
+        desk.register_as(&prepared, NOBODY);
+        let person = Person {
+            name: String::from("nobody"),
+            uid: NOBODY,
+            ids: Some(Ids { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] }),
+            confined: true,
+            environment: Vec::new(),
+            folder: String::from("/"),
+        };
+        desk.rig.release_as(prepared.spawn, Some(Box::new(person)));
+        let caller = desk.accept();
+        assert_eq!(desk.identify(&caller).unwrap().pid, Some(prepared.pid));
+        let unclaimed = desk.registry.identify(&(caller.witness)(Claim::default())).unwrap();
+        assert_eq!((unclaimed.spawn, unclaimed.pid.unwrap_or(prepared.pid)), (prepared.spawn, prepared.pid));
+
+        let mut command = Command::new(&own);
+        command.args(["--exact", "identity::client", "--ignored", "--nocapture"]).stdout(Stdio::null());
+        command.env(ADDRESS, desk.listener.local_addr().unwrap().to_string()).env(CLAIM, prepared.pid.to_string());
+        let mut stranger = command.uid(NOBODY).current_dir("/").spawn().unwrap();
+        let caller = desk.accept();
+        assert!(desk.identify(&caller).is_err(), "the same user, and even the right number");
+        drop(caller);
+        stranger.wait().unwrap();
     }
 }
 
@@ -266,7 +318,7 @@ fn no_address_of_the_loopback_makes_a_difference() {
 /// Whether this user may do this here, with a program behind it; says so where not.
 pub(crate) fn may(way: &str) -> bool {
     let script = format!("{way} true");
-    let may = std::process::Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success();
+    let may = Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success();
     if !may {
         // Past the test harness, which hides what a passing test prints.
         writeln!(std::io::stderr(), "SKIPPED: this user may not {way} here").unwrap();
@@ -293,7 +345,7 @@ fn another_image_name_or_namespace_is_no_other_identity() {
         }
         let mut desk = Desk::open(mode);
         let name = desk.rig.folder.path().join("x) R 1 1 1");
-        let mut copy = std::process::Command::new("/bin/cp");
+        let mut copy = Command::new("/bin/cp");
         assert!(copy.arg(std::env::current_exe().unwrap()).arg(&name).status().unwrap().success());
         let mut wanted = desk.client(OWN, &[]);
         wanted.program.candidates = vec![name.to_str().unwrap().to_owned()];

@@ -28,7 +28,7 @@ fn run_after(rig: &Rig, wanted: SpawnRequest, way: Way, interfere: impl FnOnce()
     let spawn = rig.spawn_request(wanted);
     assert_eq!(rig.prepared().spawn, spawn);
     interfere();
-    rig.order(ProcessOrder::Release { spawn, way });
+    rig.order(ProcessOrder::Release { spawn, way, person: None });
     match rig.report() {
         ProcessReport::Started { .. } => Ok(rig.finish(spawn).text()),
         ProcessReport::SpawnFailed { reason, .. } => Err(reason),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest, Way};
 use castellan_core::event::{Captured, Event, ExitStatus, ProcessReport};
 use castellan_core::id::{Component, JobId, SpawnId};
+use castellan_core::user::Person;
 use castellan_process::{Containment, ContainmentChoice, Launcher, ProcessConfig, Processes};
 use smol::Executor;
 use smol::channel::{Receiver, Sender};
@@ -92,6 +93,7 @@ pub(crate) fn request(spawn: u64, program: &[&str]) -> SpawnRequest {
         arguments: program[1..].iter().map(|text| (*text).to_owned()).collect(),
         environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         working_directory: None,
+        user: None,
     }
 }
 
@@ -173,7 +175,11 @@ impl Rig {
     }
 
     pub(crate) fn release(&self, spawn: SpawnId) {
-        self.order(ProcessOrder::Release { spawn, way: Way::Directly });
+        self.release_as(spawn, None);
+    }
+
+    pub(crate) fn release_as(&self, spawn: SpawnId, person: Option<Box<Person>>) {
+        self.order(ProcessOrder::Release { spawn, way: Way::Directly, person });
         let report = self.report();
         assert!(matches!(report, ProcessReport::Started { spawn: started } if started == spawn), "{report:?}");
     }
@@ -222,7 +228,9 @@ impl Rig {
         let spawn = self.spawn_request(request);
         loop {
             match self.report() {
-                ProcessReport::Prepared { .. } => self.order(ProcessOrder::Release { spawn, way: Way::Directly }),
+                ProcessReport::Prepared { .. } => {
+                    self.order(ProcessOrder::Release { spawn, way: Way::Directly, person: None })
+                }
                 ProcessReport::SpawnFailed { spawn: failed, reason } if failed == spawn => return reason,
                 other => panic!("it did not fail: {other:?}"),
             }

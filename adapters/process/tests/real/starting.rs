@@ -230,7 +230,7 @@ fn a_program_that_cannot_start_says_why() {
 fn orders_that_come_too_late_are_answered() {
     let rig = Rig::start(modes()[0]);
     let spawn = SpawnId(77);
-    rig.order(ProcessOrder::Release { spawn, way: Way::Directly });
+    rig.order(ProcessOrder::Release { spawn, way: Way::Directly, person: None });
     assert!(matches!(rig.report(), ProcessReport::SpawnFailed { .. }));
     rig.order(ProcessOrder::Collect { spawn });
     assert!(matches!(rig.report(), ProcessReport::Collected { .. }));
@@ -252,7 +252,7 @@ fn an_interpreter_gets_its_arguments_the_script_and_then_those_of_the_order() {
         wanted.program.interpreters = vec![interpreter.to_owned()];
         let spawn = rig.spawn_request(wanted);
         assert_eq!(rig.prepared().spawn, spawn);
-        rig.order(ProcessOrder::Release { spawn, way: Way::Interpreted(vec!["-u".to_owned()]) });
+        rig.order(ProcessOrder::Release { spawn, way: Way::Interpreted(vec!["-u".to_owned()]), person: None });
         (spawn, rig.report())
     };
     let (spawn, started) = release("/bin/sh");

@@ -49,6 +49,16 @@ pub(crate) static SETTINGS: Object = Object {
             Shape::List(&Shape::Text(Text::like(r"^[^/\\]+$").such_as("MyTool")), ANY),
             "Base names of executables that users other than root may run as trusted, if signed. Asked by `castellan trust check` alone yet.",
         ),
+        Key::new(
+            "SessionUser",
+            Shape::Text(Text::like(r"^[^/:\s]+$").such_as("alice")),
+            "The account whose session User tasks run in, on machines without logind.",
+        ),
+        Key::new(
+            "SessionDisplay",
+            Shape::Text(Text::like(r"^(:[0-9]{1,9}(\.[0-9]{1,9})?|wayland-[0-9]{1,9})$").such_as(":0")),
+            "The display of SessionUser, for UserDesktop tasks on machines without logind.",
+        ),
         Key::defaulting(
             "PluginPath",
             Shape::like(r"^[^/\\:][^:]*$"),

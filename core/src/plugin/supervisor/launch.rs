@@ -1,6 +1,7 @@
 //! From a plugin definition to the process that carries it out.
 
 use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -36,6 +37,7 @@ impl Supervisor {
         for argument in &self.definition.arguments {
             arguments.push(substitute(argument, &lookup).map_err(|error| error.to_string())?.text);
         }
+        let run_as = self.definition.run_as;
         Ok(SpawnRequest {
             spawn,
             component: Component::Plugin(self.definition.id.clone()),
@@ -46,8 +48,13 @@ impl Supervisor {
                 signers: turn.signers.to_vec(),
             },
             arguments,
-            environment: surroundings.base_environment().into_iter().collect(),
+            // A user's program gets its variables when it is known who that is.
+            environment: run_as
+                .map_or_else(|| surroundings.base_environment(), |_| BTreeMap::new())
+                .into_iter()
+                .collect(),
             working_directory: None,
+            user: run_as.map(|run_as| turn.user_query(run_as)),
         })
     }
 }

@@ -51,14 +51,14 @@ const EVENTS: [Event; 14] = [
     ("start", Supervisor::start),
     ("stop", Supervisor::stop),
     ("restart", Supervisor::restart),
-    ("prepared", |plugin, turn| plugin.on_prepared(ONE, 100, None, turn)),
-    ("prepared, unsafe", |plugin, turn| plugin.on_prepared(ONE, 100, Some("unsafe.".to_string()), turn)),
+    ("prepared", |plugin, turn| plugin.on_prepared(ONE, 100, Ok(Fit::DIRECTLY), turn)),
+    ("prepared, unsafe", |plugin, turn| plugin.on_prepared(ONE, 100, Err("unsafe.".to_string()), turn)),
     ("started", |plugin, turn| plugin.on_started(ONE, turn)),
     ("spawn failed", |plugin, turn| plugin.on_spawn_failed(ONE, "gone.", turn)),
     ("exited", |plugin, turn| plugin.on_exited(ONE, ExitStatus::Code(1), turn)),
     ("collected", |plugin, turn| plugin.on_collected(ONE, &Captured::default(), turn)),
     ("discarded", |plugin, turn| plugin.on_discarded(ONE, turn)),
-    ("other prepared", |plugin, turn| plugin.on_prepared(SpawnId(9), 100, None, turn)),
+    ("other prepared", |plugin, turn| plugin.on_prepared(SpawnId(9), 100, Ok(Fit::DIRECTLY), turn)),
     ("other exited", |plugin, turn| plugin.on_exited(SpawnId(9), ExitStatus::Code(1), turn)),
     ("other discarded", |plugin, turn| plugin.on_discarded(SpawnId(9), turn)),
     ("deadline", |plugin, turn| plugin.on_deadline(turn)),
@@ -243,11 +243,9 @@ fn last_words_are_kept_short_and_on_one_line() {
 
 #[test]
 fn what_cannot_be_started_says_why() {
-    for (members, word) in [
-        ("", None),
-        (r#","enabled":false"#, Some("enabled")),
-        (r#","executionContext":"User""#, Some("NoActiveSession")),
-    ] {
+    for (members, word) in
+        [("", None), (r#","enabled":false"#, Some("enabled")), (r#","executionContext":"User""#, None)]
+    {
         let obstacle = Supervisor::new(plugin(members)).obstacle();
         assert_eq!(obstacle.is_some(), word.is_some(), "{obstacle:?}");
         assert!(word.is_none_or(|word| obstacle.unwrap().contains(word)), "{obstacle:?}");

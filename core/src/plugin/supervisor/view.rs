@@ -11,8 +11,6 @@ impl Supervisor {
             Some("it is registered with \"enabled\": false.")
         } else if !self.definition.supported_here {
             Some("supportedPlatforms does not name this system.")
-        } else if !self.definition.service_context {
-            Some("NoActiveSession: its executionContext needs a user session, which this version does not serve.")
         } else {
             None
         }

@@ -6,6 +6,7 @@ use std::boxed::Box;
 use crate::effect::{Effect, SpawnRequest, Way};
 use crate::event::{ExecutableFacts, Opening};
 use crate::limits::{ARGUMENT_BYTES, SUBSTITUTED_BYTES};
+use crate::user::{RunAs, UserQuery};
 
 fn request(tasks: &str, members: &str, given: Value) -> SpawnRequest {
     let mut rig = Rig::new(&job(tasks, members), given);
@@ -129,13 +130,24 @@ fn arguments_that_cannot_be_passed_fail_the_task() {
 }
 
 #[test]
-fn tasks_that_need_a_user_or_http_fail_and_never_run_as_the_agent() {
-    for kind in ["User", "UserDesktop", "UserElevated"] {
-        let task = format!(r#"{{"id":"a","command":"t","executionType":"{kind}"}}"#);
-        let rig = Rig::new(&job(&task, ""), json!({})).begun();
-        assert!(rig.run.record().tasks[0].reason.as_ref().unwrap().starts_with("NoActiveSession"));
-        assert!(!shown(&rig.effects).iter().any(|line| line.starts_with("Spawn")));
+fn a_users_task_asks_for_its_user_and_takes_nothing_of_the_agent() {
+    for (kind, run_as) in
+        [("User", RunAs::User), ("UserDesktop", RunAs::UserDesktop), ("UserElevated", RunAs::UserElevated)]
+    {
+        let task = format!(r#"{{"id":"a","command":"t","executionType":"{kind}","environment":{{"X":"1"}}}}"#);
+        let request = request(&task, "", json!({}));
+        assert_eq!(request.user, Some(UserQuery { run_as, session_user: None }));
+        assert_eq!(request.environment, [("X".to_string(), "1".to_string())]);
+        assert_eq!(request.program.candidates[1], "/usr/local/sbin/t", "not on the agent's own path");
     }
+    let service = request(r#"{"id":"a","command":"t"}"#, "", json!({}));
+    assert_eq!((service.user, service.program.candidates[1].as_str()), (None, "/bin/t"));
+}
+
+#[test]
+fn a_users_echo_is_a_program_not_the_agents_own_command() {
+    let request = request(r#"{"id":"a","command":"echo","executionType":"User"}"#, "", json!({}));
+    assert!(request.program.candidates.contains(&"/usr/bin/echo".to_string()));
 }
 
 #[test]

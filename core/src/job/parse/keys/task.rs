@@ -29,7 +29,7 @@ pub(crate) static TASK: Object = Object {
             "executionType",
             Shape::Choice(&EXECUTION_TYPES),
             "Service",
-            "Service: a program as the agent's user. Http: a request. User, UserDesktop, UserElevated: in a user's session (not served yet: the task fails).",
+            "Service: a program as the agent's user. Http: a request. User: as the user of the active session; UserDesktop: the same, with the display; UserElevated: as root, on that user's behalf.",
         )
         .also(&["ExecutionType"]),
         Key::new(
@@ -75,7 +75,7 @@ pub(crate) static TASK: Object = Object {
             "Values of the run where the setting skips the task.",
         )
         .also(&["ContextWhenSkipped"]),
-        Key::new("workingDirectory", ABSOLUTE_PATH, "Absolute; the agent root where absent."),
+        Key::new("workingDirectory", ABSOLUTE_PATH, "Absolute; the agent root where absent, in a user's session the home folder."),
         Key::new(
             "environment",
             Shape::Map("^[A-Za-z_][A-Za-z0-9_]*$", &Shape::Scalar),

@@ -1,0 +1,30 @@
+//! Facts for programs of a user's session: who sits at the machine, what his account is, what his desktop is.
+//!
+//! Nothing is asked before such a program is to start. Each question has a deadline; whose answer counts, and for what, is decided in
+//! `castellan_core::user`.
+
+mod account;
+mod desktop;
+mod logind;
+
+use castellan_core::user::desktop::Desktop;
+use castellan_core::user::{Choice, RunAs, UserFacts, UserQuery, choose};
+
+use account::Whose;
+
+/// Finds out what a start needs to know.
+pub(crate) async fn look(query: &UserQuery) -> UserFacts {
+    let sessions = logind::sessions().await;
+    let whose = match choose(query, &sessions) {
+        Ok(Choice::Session(session)) => Whose::Uid(session.uid),
+        Ok(Choice::Configured(name)) => Whose::Name(name.to_owned()),
+        // The core comes to the same end by the same facts, and says why.
+        Err(_) => return UserFacts { sessions, account: None, desktop: Desktop::default() },
+    };
+    let account = account::find(whose).await;
+    let desktop = match &account {
+        Ok(account) if query.run_as == RunAs::UserDesktop => desktop::look(account.uid).await,
+        Ok(_) | Err(_) => Desktop::default(),
+    };
+    UserFacts { sessions, account: Some(account), desktop }
+}

@@ -1,0 +1,60 @@
+//! An account as the C library knows it: files, LDAP, whatever nsswitch.conf(5) names.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use castellan_core::user::Account;
+use nix::unistd::{Uid, User, getgrouplist};
+
+use crate::tree::within;
+
+/// For a user database that may be at the other end of a network.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Which account.
+#[derive(Debug)]
+pub(super) enum Whose {
+    /// That of this user id.
+    Uid(u32),
+    /// That of this name.
+    Name(String),
+}
+
+/// Finds an account with its groups.
+///
+/// # Errors
+/// A clause without its full stop.
+pub(super) async fn find(whose: Whose) -> Result<Account, String> {
+    let asked = smol::unblock(move || read(&whose));
+    within(DEADLINE, asked).await.unwrap_or_else(|| {
+        Err(format!("the system's user database (nsswitch.conf) did not answer within {} s", DEADLINE.as_secs()))
+    })
+}
+
+fn read(whose: &Whose) -> Result<Account, String> {
+    let (name, found) = match whose {
+        Whose::Uid(uid) => (format!("user {uid}"), User::from_uid(Uid::from_raw(*uid))),
+        Whose::Name(name) => (format!("'{name}'"), User::from_name(name)),
+    };
+    let user = match found {
+        Ok(Some(user)) => user,
+        Ok(None) => return Err(format!("the system has no account of {name}")),
+        Err(error) => return Err(format!("the system's user database says nothing about {name}: {error}")),
+    };
+    let c_name = CString::new(user.name.clone()).map_err(|_| format!("the name of {name} has a NUL byte"))?;
+    let groups = getgrouplist(&c_name, user.gid)
+        .map_err(|error| format!("the system's user database does not tell the groups of {name}: {error}"))?;
+    Ok(Account {
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+        groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+        home: text("home folder", &name, user.dir)?,
+        shell: text("shell", &name, user.shell)?,
+        name: user.name,
+    })
+}
+
+fn text(what: &str, name: &str, path: PathBuf) -> Result<String, String> {
+    path.into_os_string().into_string().map_err(|path| format!("the {what} of {name} is no UTF-8: {}", path.display()))
+}

@@ -1,0 +1,358 @@
+//! Whose session it is: logind on a bus of its own, played by this test, and a real display. They need root, dbus-daemon, Xvfb.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use zbus::{Connection, OwnedObjectPath, connection};
+
+use crate::support::{Agent, Stage, has_program, spawn};
+use crate::users::{NOBODY, NOBODY_UID, Somebody, has_somebody_else, job, stage_of, task, written};
+
+/// A bus for everybody, in place of the system's.
+struct Bus {
+    daemon: Child,
+    address: String,
+    _folder: TempDir,
+}
+
+impl Bus {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bus");
+        Self::start_as(0, folder, &path)
+    }
+
+    /// A user's own.
+    fn start_as(uid: u32, folder: TempDir, path: &Path) -> Self {
+        let address = format!("unix:path={}", path.display());
+        let everything = r#"<allow send_destination="*"/><allow eavesdrop="true"/><allow own="*"/><allow user="*"/>"#;
+        let config = folder.path().join("bus.conf");
+        let text = format!(
+            r#"<busconfig><type>session</type><listen>{address}</listen><auth>EXTERNAL</auth><policy context="default">{everything}</policy></busconfig>"#
+        );
+        fs::write(&config, text).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new("dbus-daemon");
+        command.uid(uid).current_dir("/");
+        command.arg("--config-file").arg(&config).args(["--nofork", "--print-address"]);
+        // It says what it may not do as nobody's system bus; nothing of that matters here.
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut daemon = spawn(&mut command);
+        let mut line = String::new();
+        // It is ready when it says where.
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with(&address), "dbus-daemon is not ready: {line:?}");
+        Self { daemon, address, _folder: folder }
+    }
+
+    fn agent<'s>(&self, stage: &'s Stage) -> Agent<'s> {
+        Agent::start_with(stage, |command| command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.address))
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        drop(self.daemon.kill());
+        drop(self.daemon.wait());
+    }
+}
+
+/// org.freedesktop.login1, as far as anybody asks.
+struct Listing(Vec<Session>);
+
+#[derive(Clone)]
+struct Session {
+    id: &'static str,
+    uid: u32,
+    class: &'static str,
+    kind: &'static str,
+    is_remote: bool,
+}
+
+impl Session {
+    fn path(&self) -> OwnedObjectPath {
+        format!("/org/freedesktop/login1/session/_{}", self.id).try_into().unwrap()
+    }
+
+    fn seat(&self) -> String {
+        String::from(if self.is_remote { "" } else { "seat0" })
+    }
+}
+
+#[zbus::interface(name = "org.freedesktop.login1.Manager")]
+impl Listing {
+    fn list_sessions(&self) -> Vec<(String, u32, String, String, OwnedObjectPath)> {
+        let listed = |one: &Session| (one.id.to_owned(), one.uid, String::from("?"), one.seat(), one.path());
+        self.0.iter().map(listed).collect()
+    }
+}
+
+#[zbus::interface(name = "org.freedesktop.login1.Session")]
+impl Session {
+    #[zbus(property)]
+    fn class(&self) -> &str {
+        self.class
+    }
+
+    #[zbus(property, name = "Type")]
+    fn kind(&self) -> &str {
+        self.kind
+    }
+
+    #[zbus(property)]
+    fn state(&self) -> &str {
+        "active"
+    }
+
+    #[zbus(property)]
+    fn active(&self) -> bool {
+        true
+    }
+
+    #[zbus(property)]
+    fn remote(&self) -> bool {
+        self.is_remote
+    }
+
+    #[zbus(property)]
+    fn display(&self) -> &str {
+        if self.kind == "x11" { ":5" } else { "" }
+    }
+}
+
+/// One that never answers.
+struct Hanging;
+
+#[zbus::interface(name = "org.freedesktop.login1.Manager")]
+impl Hanging {
+    async fn list_sessions(&self) -> Vec<(String, u32, String, String, OwnedObjectPath)> {
+        std::future::pending().await
+    }
+}
+
+/// One that answers something else.
+struct Confused;
+
+#[zbus::interface(name = "org.freedesktop.login1.Manager")]
+impl Confused {
+    fn list_sessions(&self) -> &str {
+        "everybody"
+    }
+}
+
+/// One that answers with an error.
+struct Refusing;
+
+#[zbus::interface(name = "org.freedesktop.login1.Manager")]
+impl Refusing {
+    fn list_sessions(&self) -> zbus::fdo::Result<()> {
+        Err(zbus::fdo::Error::AccessDenied(String::from("not for you")))
+    }
+}
+
+/// Serves one object under logind's name until it is dropped.
+fn serve<I: zbus::object_server::Interface>(bus: &Bus, object: I, sessions: &[Session]) -> Connection {
+    smol::block_on(async {
+        let builder = connection::Builder::address(bus.address.as_str()).serve_at("/org/freedesktop/login1", object);
+        let builder = sessions.iter().fold(builder, |builder, one| builder.serve_at(one.path(), one.clone()));
+        builder.name("org.freedesktop.login1").build().await.unwrap()
+    })
+}
+
+fn logind(bus: &Bus, sessions: &[Session]) -> Connection {
+    serve(bus, Listing(sessions.to_vec()), sessions)
+}
+
+const fn session(id: &'static str, uid: u32, kind: &'static str) -> Session {
+    Session { id, uid, class: "user", kind, is_remote: false }
+}
+
+fn bus() -> Option<Bus> {
+    has_program("dbus-daemon", "the stories about logind").then(Bus::start)
+}
+
+/// Why the task of this job fails.
+#[track_caller]
+fn refused(agent: &Agent<'_>, job: &str) -> String {
+    let run = agent.run(job);
+    assert_eq!(run["outcome"], "Failed", "{run}");
+    task(&run)["reason"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_user_at_the_screen_is_who_logind_says() {
+    if !has_somebody_else() {
+        return;
+    }
+    // Where logind answers, the configured user is not asked for.
+    let stage = stage_of(json!({ "SessionUser": "daemon" }));
+    job(&stage, "who", "User", "id -un");
+    job(&stage, "desktop", "UserDesktop", "echo $(id -un) $DISPLAY");
+    let Some(bus) = bus() else { return };
+    let greeter = Session { class: "greeter", ..session("c1", 2, "wayland") };
+    let remote = Session { is_remote: true, ..session("3", 1, "tty") };
+    let agent = bus.agent(&stage);
+    for (sessions, who, desktop) in [
+        (vec![greeter.clone(), remote.clone(), session("4", NOBODY_UID, "x11")], Ok("nobody\n"), Ok("nobody :5\n")),
+        (vec![greeter.clone(), session("5", NOBODY_UID, "tty")], Ok("nobody\n"), Err("is not graphical")),
+        (vec![session("6", 0, "x11")], Err("root runs no User"), Err("root runs no User")),
+        (vec![greeter, remote], Err("user 1 is remote"), Err("user 1 is remote")),
+        (vec![], Err("logind lists none"), Err("logind lists none")),
+    ] {
+        let connection = logind(&bus, &sessions);
+        for (id, expected) in [("who", who), ("desktop", desktop)] {
+            match expected {
+                Ok(text) => assert_eq!(written(&agent.run(id)), text),
+                Err(word) => {
+                    let why = refused(&agent, id);
+                    assert!(why.contains(word), "{why}");
+                }
+            }
+        }
+        smol::block_on(connection.close()).unwrap();
+    }
+    agent.stop();
+}
+
+#[test]
+fn a_logind_that_hangs_or_talks_nonsense_is_an_explained_failure() {
+    if !has_somebody_else() {
+        return;
+    }
+    let stage = stage_of(json!({ "SessionUser": NOBODY }));
+    job(&stage, "who", "User", "id -un");
+    let Some(bus) = bus() else { return };
+    let agent = bus.agent(&stage);
+    assert_eq!(written(&agent.run("who")), "nobody\n", "a bus without logind: the configured user");
+    let hanging = serve(&bus, Hanging, &[]);
+    let why = refused(&agent, "who");
+    assert!(why.contains("NoActiveSession: logind") && why.contains("did not answer within"), "{why}");
+    smol::block_on(hanging.close()).unwrap();
+    let confused = serve(&bus, Confused, &[]);
+    let why = refused(&agent, "who");
+    assert!(why.contains("NoActiveSession: logind") && why.contains("of no use"), "{why}");
+    smol::block_on(confused.close()).unwrap();
+    let refusing = serve(&bus, Refusing, &[]);
+    let why = refused(&agent, "who");
+    assert!(why.contains("NoActiveSession: logind") && why.contains("not for you"), "{why}");
+    smol::block_on(refusing.close()).unwrap();
+    agent.stop();
+}
+
+#[test]
+fn a_session_without_an_account_runs_nothing() {
+    if !has_somebody_else() {
+        return;
+    }
+    let stage = stage_of(json!({}));
+    job(&stage, "who", "User", "id -un");
+    let Some(bus) = bus() else { return };
+    let _connection = logind(&bus, &[session("1", 3_999_999_999, "x11")]);
+    let agent = bus.agent(&stage);
+    let why = refused(&agent, "who");
+    assert!(why.starts_with("NoActiveSession: ") && why.contains("no account of user 3999999999"), "{why}");
+    agent.stop();
+}
+
+/// org.freedesktop.systemd1 of a user: what his desktop told it, and what he put there himself.
+struct UserServices(Vec<String>);
+
+#[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
+impl UserServices {
+    #[zbus(property)]
+    fn environment(&self) -> &[String] {
+        &self.0
+    }
+}
+
+#[test]
+fn a_desktop_task_gets_of_its_users_own_variables_what_proves_right() {
+    let tools = ["dbus-daemon", "useradd"];
+    if !has_somebody_else() || !tools.iter().all(|tool| has_program(tool, "a user with a bus of his own")) {
+        return;
+    }
+    let stage = stage_of(json!({}));
+    let somebody = Somebody::new(stage.folder());
+    stage.settings(json!({ "SessionUser": somebody.name, "SessionDisplay": ":9" }));
+    job(&stage, "desktop", "UserDesktop", "env | grep -E '^(DISPLAY|WAYLAND|XAUTH|DBUS|LD_)' | sort");
+    let (runtime, authority) = (somebody.runtime(), somebody.home.join("authority"));
+    std::os::unix::fs::chown(&runtime, Some(somebody.uid), None).unwrap();
+    fs::write(&authority, "").unwrap();
+    let bus = Bus::start_as(somebody.uid, tempfile::tempdir().unwrap(), &runtime.join("bus"));
+    let (address, authority) = (&bus.address, authority.display());
+    let lines = [
+        String::from("DISPLAY=:3;id"),
+        String::from("WAYLAND_DISPLAY=wayland-1"),
+        format!("XAUTHORITY={authority}"),
+        format!("DBUS_SESSION_BUS_ADDRESS={address}"),
+        String::from("LD_PRELOAD=/tmp/evil.so"),
+    ];
+    let object = UserServices(lines.to_vec());
+    let _services = smol::block_on(async {
+        let builder = connection::Builder::address(address.as_str()).serve_at("/org/freedesktop/systemd1", object);
+        builder.name("org.freedesktop.systemd1").build().await.unwrap()
+    });
+    let agent = crate::users::start(&stage);
+    let expected =
+        format!("DBUS_SESSION_BUS_ADDRESS={address}\nDISPLAY=:9\nWAYLAND_DISPLAY=wayland-1\nXAUTHORITY={authority}\n");
+    assert_eq!(written(&agent.run("desktop")), expected);
+    agent.stop();
+}
+
+/// An X server without a screen.
+struct Xvfb {
+    server: Child,
+    display: String,
+}
+
+impl Xvfb {
+    fn start() -> Option<Self> {
+        if !has_program("Xvfb", "a real display") || !has_program("xdpyinfo", "a program that opens a display") {
+            return None;
+        }
+        let mut command = Command::new("Xvfb");
+        // It chooses a free number, and says so when it is ready; `-ac`: its clients are other users.
+        command.args(["-displayfd", "1", "-ac", "-nolisten", "tcp"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut server = spawn(&mut command);
+        let mut number = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();
+        assert!(!number.trim().is_empty(), "Xvfb did not start");
+        Some(Self { server, display: format!(":{}", number.trim()) })
+    }
+}
+
+impl Drop for Xvfb {
+    fn drop(&mut self) {
+        // SIGTERM: it removes its socket and its lock.
+        let pid = rustix::process::Pid::from_child(&self.server);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        drop(self.server.wait());
+    }
+}
+
+#[test]
+fn a_desktop_task_opens_the_display_of_its_user() {
+    if !has_somebody_else() {
+        return;
+    }
+    let Some(server) = Xvfb::start() else { return };
+    let stage = stage_of(json!({ "SessionUser": NOBODY, "SessionDisplay": server.display }));
+    job(&stage, "desktop", "UserDesktop", "id -un; exec xdpyinfo");
+    job(&stage, "user", "User", "exec xdpyinfo");
+    job(&stage, "elevated", "UserElevated", "exec xdpyinfo");
+    let agent = crate::users::start(&stage);
+    let shown = written(&agent.run("desktop"));
+    assert!(shown.starts_with(&format!("nobody\nname of display:    {}", server.display)), "{shown}");
+    for id in ["user", "elevated"] {
+        let run: Value = agent.run(id);
+        let stderr = task(&run)["stderr"].as_str().unwrap();
+        assert!(stderr.contains("unable to open display \"\""), "only UserDesktop is told of the display: {run}");
+    }
+    agent.stop();
+}
