@@ -99,6 +99,8 @@ pub const STOP_MILLIS: u64 = 2000;
 pub const HELD_CONNECTS: usize = 64;
 /// Connected clients: the processes of the registry never come near, and each has a queue.
 pub const CONNECTIONS: usize = 2048;
+/// Clients among them that are trusted by their signature alone: any user can start those, and must not keep all others out.
+pub const PROGRAMS: usize = 256;
 /// Open subscriptions of one client.
 pub const SUBSCRIPTIONS_PER_CLIENT: usize = 256;
 /// Sessions that wait for their clients; only a plugin between two of its processes has one, or a client that lost its connection.

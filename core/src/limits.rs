@@ -76,5 +76,5 @@ pub const PATTERN_BYTES: usize = 256 << 10;
 pub const MATCHING_WORK: usize = 1 << 30;
 /// Events that a simulation is told before it is given up: a hundred times what the longest single run takes.
 pub const SIMULATED_EVENTS: u64 = 1_000_000;
-/// Examinations of programs that the agent did not start, waiting for their answer; they are made one after the other.
+/// Examinations of programs that the agent did not start, waiting for their answer: so many of root's and so many of all other users'.
 pub const EXAMINATIONS: usize = 16;

@@ -91,6 +91,13 @@ pub struct PeerFacts {
     pub own_cookie: u64,
 }
 
+impl PeerFacts {
+    /// Whether root opened the connection: its programs are looked at apart, so that no other user can keep them waiting.
+    pub fn is_of_root(&self) -> bool {
+        self.at_accept.as_ref().is_some_and(|socket| socket.uid == 0)
+    }
+}
+
 /// Who was at the other end, as far as it is known, for the record of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Peer {

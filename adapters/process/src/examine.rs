@@ -1,22 +1,34 @@
 //! Looks at the program at the other end of a connection that the agent did not start; judges nothing.
 //!
-//! One examination at a time, on a thread of the pool: a stranger who connects again and again keeps no more than one core busy.
+//! Root's programs one after the other, and beside them everybody else's: no user keeps root's programs waiting, or more than a core
+//! or two busy. Each order is answered in time, also where a file cannot be read because the network that it lies on hangs.
 
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use castellan_core::event::ProcessReport;
+use async_io::Timer;
+use castellan_core::event::{Event, ProcessReport};
 use castellan_core::id::TicketId;
+use castellan_core::limits::{DESCRIPTORS, EXAMINATIONS};
 use castellan_core::time::WallTime;
 use castellan_core::trust::signature::SignaturePolicy;
 use castellan_core::trust::{Examination, ExaminedProcess, PeerFacts, ProcessFacts, SocketFacts};
-use smol::channel::Receiver;
+use smol::Executor;
+use smol::channel::{Receiver, Sender};
+use smol::future::FutureExt;
+use smol::lock::Semaphore;
 
 use crate::observer::{Observer, is_alive};
 use crate::signature::{Digests, Program};
-use crate::{Shared, procfs, signal};
+use crate::{QueueFull, procfs, signal};
 
+/// From an order to its answer. The broker lets a CONNECT wait for half a second longer, so that the refusal says what it was.
+const LIMIT: Duration = Duration::from_millis(2500);
+/// Looks of one queue under way: one that is waited for, and those that were not over in time, which nothing can end.
+const LOOKS: usize = 3;
 /// Descriptors that are looked at to find a process that was not named, which takes about 100 ms; a user may have millions.
 const SEARCHED: usize = 20_000;
 
@@ -30,15 +42,80 @@ pub(crate) struct ExamineOrder {
     pub(crate) at: WallTime,
 }
 
-/// Until nobody orders any more.
-pub(crate) async fn serve(orders: Receiver<ExamineOrder>, observer: Arc<Observer>, shared: Arc<Shared>) {
-    let digests = Arc::new(Digests::default());
-    while let Ok(order) = orders.recv().await {
+/// An order that waits, until its time is over.
+struct Waiting {
+    order: ExamineOrder,
+    late: Timer,
+}
+
+/// What looks at the program of an order; blocks.
+type Look = Arc<dyn Fn(ExamineOrder) -> Examination + Send + Sync>;
+
+/// Where looks are ordered.
+pub(crate) struct Examinations {
+    of_root: Sender<Waiting>,
+    of_others: Sender<Waiting>,
+    limit: Duration,
+}
+
+impl fmt::Debug for Examinations {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Examinations").finish_non_exhaustive()
+    }
+}
+
+impl Examinations {
+    /// Ready to look, on threads of the pool; the answers go to `events`.
+    pub(crate) fn start(executor: &Executor<'static>, observer: Arc<Observer>, events: &Sender<Event>) -> Self {
+        let digests = Arc::new(Digests::default());
+        let look = move |order: ExamineOrder| {
+            digests.set_time(order.at);
+            examine(&observer, order, &digests)
+        };
+        Self::start_with(executor, Arc::new(look), LIMIT, events)
+    }
+
+    fn start_with(executor: &Executor<'static>, look: Look, limit: Duration, events: &Sender<Event>) -> Self {
+        let queue = || {
+            let (sender, orders) = smol::channel::bounded(EXAMINATIONS);
+            executor.spawn(serve(orders, Arc::clone(&look), events.clone())).detach();
+            sender
+        };
+        Self { of_root: queue(), of_others: queue(), limit }
+    }
+
+    /// Takes an order without blocking.
+    ///
+    /// # Errors
+    /// [`QueueFull`], and then there will be no answer.
+    pub(crate) fn order(&self, order: ExamineOrder) -> Result<(), QueueFull> {
         let ticket = order.ticket;
-        digests.set_time(order.at);
-        let (observer, digests) = (Arc::clone(&observer), Arc::clone(&digests));
-        let found = smol::unblock(move || examine(&observer, order, &digests)).await;
-        if shared.report(ProcessReport::Examined { ticket, found: Box::new(found) }).await.is_none() {
+        let queue = if order.peer.is_of_root() { &self.of_root } else { &self.of_others };
+        queue.try_send(Waiting { order, late: Timer::after(self.limit) }).map_err(|_unsent| {
+            QueueFull(format!("Examination {ticket} was not taken: {EXAMINATIONS} wait, or the agent is stopping."))
+        })
+    }
+}
+
+/// One order after the other, until nobody orders any more or takes answers.
+async fn serve(orders: Receiver<Waiting>, look: Look, events: Sender<Event>) {
+    let free = Arc::new(Semaphore::new(LOOKS));
+    while let Ok(Waiting { order, late }) = orders.recv().await {
+        let (ticket, peer) = (order.ticket, order.peer.clone());
+        let (look, free) = (Arc::clone(&look), Arc::clone(&free));
+        let looked = async move {
+            let place = free.acquire_arc().await;
+            // Goes on where it is late, and what it hashed is remembered.
+            smol::unblock(move || (look(order), drop(place)).0).await
+        };
+        let too_late = async move {
+            late.await;
+            let why =
+                "Its program could not be looked at in time: the agent is busy with others, or a file cannot be read.";
+            Examination { peer, process: Err(why.to_owned()) }
+        };
+        let found = Box::new(looked.or(too_late).await);
+        if events.send(Event::Process(ProcessReport::Examined { ticket, found })).await.is_err() {
             return;
         }
     }
@@ -59,7 +136,7 @@ fn look(socket: &SocketFacts, order: &ExamineOrder, digests: &Arc<Digests>) -> R
         Some(claim) => claim,
         None => search(socket)?,
     };
-    let unseen = |why: &dyn std::fmt::Display| format!("Process {pid} cannot be looked at: {why}.");
+    let unseen = |why: &dyn fmt::Display| format!("Process {pid} cannot be looked at: {why}.");
     let handle =
         signal::open(pid).map_err(|error| unseen(&error))?.ok_or_else(|| format!("There is no process {pid}."))?;
     let program = Program::of_process(pid).map_err(|error| unseen(&error))?.remembering(Arc::clone(digests));
@@ -92,10 +169,16 @@ fn search(socket: &SocketFacts) -> Result<u32, String> {
             ));
         }
     }
-    Err(format!("No process of user {} that the agent may look at holds the connection.", socket.uid))
+    Err(format!(
+        "No process of user {} that the agent may look at holds the connection among its first {DESCRIPTORS} descriptors.",
+        socket.uid
+    ))
 }
 
 fn is_in_our_user_namespace(pid: u32) -> std::io::Result<bool> {
     let number = |of: &str| fs::metadata(format!("/proc/{of}/ns/user")).map(|found| (found.dev(), found.ino()));
     Ok(number(&pid.to_string())? == number("self")?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,13 +42,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest};
 use castellan_core::event::{Captured, Event, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
-use castellan_core::limits::{EXAMINATIONS, REGISTRY_ENTRIES};
+use castellan_core::limits::REGISTRY_ENTRIES;
 use castellan_core::trust::Witness;
 use smol::Executor;
 use smol::channel::Sender;
 
 use crate::cgroup::{Cgroup, Hierarchy};
-use crate::examine::ExamineOrder;
+use crate::examine::{Examinations, ExamineOrder};
 use crate::leftovers::Records;
 use crate::observer::{Leaders, Observer};
 use crate::start::{Starter, Starts};
@@ -117,7 +117,7 @@ pub struct Processes {
     containment: Containment,
     leftovers: Vec<String>,
     starter: Starter,
-    examinations: Sender<ExamineOrder>,
+    examinations: Examinations,
 }
 
 /// What all trees share.
@@ -187,8 +187,7 @@ impl Processes {
             executor: Arc::downgrade(&config.executor),
         });
         let observer = Arc::new(Observer::new(diag, scope));
-        let (examinations, orders) = smol::channel::bounded(EXAMINATIONS);
-        config.executor.spawn(examine::serve(orders, Arc::clone(&observer), Arc::clone(&shared))).detach();
+        let examinations = Examinations::start(&config.executor, Arc::clone(&observer), &shared.events);
         Ok(Self { shared, executor: config.executor, observer, containment, leftovers, starter, examinations })
     }
 
@@ -206,7 +205,7 @@ impl Processes {
             ProcessOrder::Discard { spawn } => self.tell(spawn, Command::Discard),
             ProcessOrder::Inspect { ticket, queries } => self.inspect(ticket, queries),
             ProcessOrder::Examine { ticket, peer, paths, signers, at } => {
-                self.examine(ExamineOrder { ticket, peer, paths, signers, at })
+                self.examinations.order(ExamineOrder { ticket, peer, paths, signers, at })
             }
         }
     }
@@ -278,13 +277,6 @@ impl Processes {
             self.executor.spawn(async move { shared.report(answer).await }).detach();
         }
         Ok(())
-    }
-
-    fn examine(&self, order: ExamineOrder) -> Result<(), QueueFull> {
-        self.examinations.try_send(order).map_err(|unsent| {
-            let ticket = unsent.into_inner().ticket;
-            QueueFull(format!("Examination {ticket} was not taken: {EXAMINATIONS} wait, or the agent is stopping."))
-        })
     }
 
     fn inspect(&self, ticket: TicketId, queries: Vec<ProgramQuery>) -> Result<(), QueueFull> {

@@ -182,6 +182,7 @@ fn cut(mut denial: Denial) -> Denial {
         *text = shown(text);
     }
     denial.client_id = denial.client_id.map(|text| shown(&text));
+    denial.peer.executable = denial.peer.executable.map(|text| shown(&text));
     denial.explanation.fix = shown(&denial.explanation.fix);
     if let Some(declaration) = &mut denial.declaration {
         declaration.value = shown(&declaration.value);

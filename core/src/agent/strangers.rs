@@ -33,9 +33,18 @@ const PID_HEADER: &str = "x-keeper-pid";
 #[derive(Debug)]
 pub(super) enum Question {
     /// A CONNECT.
-    Connect { connection: ConnectionId, client_id: String },
+    Connect { connection: ConnectionId, client_id: String, peer: Box<PeerFacts> },
     /// A request that needs the Plugin tier.
     Call(Box<ApiRequest>),
+}
+
+impl Question {
+    fn peer(&self) -> &PeerFacts {
+        match self {
+            Self::Connect { peer, .. } => peer,
+            Self::Call(request) => &request.peer,
+        }
+    }
 }
 
 /// What is known of strangers.
@@ -78,7 +87,8 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
         let paths = self.own_programs(client_id).into_iter().map(|(_, path)| path).collect();
-        let question = Question::Connect { connection, client_id: client_id.to_string() };
+        let (client_id, asked) = (client_id.to_string(), Box::new(peer.clone()));
+        let question = Question::Connect { connection, client_id, peer: asked };
         self.examine(now, peer.clone(), paths, refusal, question, effects)
     }
 
@@ -123,7 +133,8 @@ impl Agent {
             return Err(refusal);
         }
         let later = |why| Refusal::unexamined(&peer, why, "Connect again in a second.");
-        if self.pending.values().filter(|pending| matches!(pending, Pending::Examination(_))).count() >= EXAMINATIONS {
+        let is_before = |pending: &&Pending| matches!(pending, Pending::Examination(other) if other.peer().is_of_root() == peer.is_of_root());
+        if self.pending.values().filter(is_before).count() >= EXAMINATIONS {
             return Err(later(format!("{EXAMINATIONS} programs that the agent did not start wait to be looked at.")));
         }
         let uid = peer.at_accept.as_ref().map_or(u32::MAX, |socket| socket.uid);
@@ -155,10 +166,7 @@ impl Agent {
 
     /// Tells whoever waits that nothing was found out.
     pub(super) fn give_up_examination(&mut self, now: Now, question: Question, why: &str, effects: &mut Effects) {
-        let peer = match &question {
-            Question::Connect { .. } => PeerFacts::default(),
-            Question::Call(request) => request.peer.clone(),
-        };
+        let peer = question.peer().clone();
         let refusal = Refusal::unexamined(&peer, format!("Its program was not looked at: {why}"), "Connect again.");
         self.answer_stranger(now, question, &peer, Err(refusal), effects);
     }
@@ -173,10 +181,10 @@ impl Agent {
     ) {
         let identity = |component, pid| Identity { spawn: SpawnId::NONE, component, run: None, pid: Some(pid) };
         match question {
-            Question::Connect { connection, client_id } if self.is_closing() => {
+            Question::Connect { connection, client_id, .. } if self.is_closing() => {
                 self.refuse_unavailable(now, connection, &client_id, effects);
             }
-            Question::Connect { connection, client_id } => {
+            Question::Connect { connection, client_id, .. } => {
                 let verdict = match stranger {
                     Ok(stranger) => {
                         let component = self.component_of(&client_id, &stranger);

@@ -14,8 +14,8 @@ use super::publishing::reason_string;
 use super::session::{Session, SessionId};
 use super::timers::Timer;
 use super::{
-    Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, QUEUED_BYTES, RECEIVE_MAXIMUM, SESSION_EXPIRY_SECONDS,
-    Stop, TOPIC_ALIASES,
+    Broker, CONNECT_VERDICT_MILLIS, CONNECTIONS, HELD_CONNECTS, PROGRAMS, QUEUED_BYTES, RECEIVE_MAXIMUM,
+    SESSION_EXPIRY_SECONDS, Stop, TOPIC_ALIASES,
 };
 use crate::acl::client_id;
 use crate::acl::topic::TopicName;
@@ -94,12 +94,8 @@ impl Broker {
         verdict: ConnectVerdict,
         effects: &mut BrokerEffects,
     ) {
-        let Some(connect) = self.held.remove(&connection) else {
-            effects.push(BrokerEffect::Anomaly(format!(
-                "a verdict came for connection {connection}, which does not wait."
-            )));
-            return;
-        };
+        // Who left while its program was looked at, or was refused as overdue, is on record and cannot be told any more.
+        let Some(connect) = self.held.remove(&connection) else { return };
         self.timers.clear(Timer::Verdict(connection));
         match verdict {
             ConnectVerdict::Accept(grant) => self.accept(now, connection, *connect, grant, effects),
@@ -126,6 +122,11 @@ impl Broker {
                 return;
             }
             self.close(now, former, ReasonCode::SessionTakenOver, effects);
+        }
+        if is_program(&grant) && self.sessions.values().filter(|session| is_program(&session.grant)).count() >= PROGRAMS
+        {
+            let why = format!("{PROGRAMS} programs that the agent did not start are connected.");
+            return self.refuse_unavailable(connection, &connect.client_id, why, effects);
         }
         let (session, session_present) = self.take_up(now, &connect, &grant, effects);
         let will = connect.will.take();
@@ -245,9 +246,12 @@ impl Broker {
         }
     }
 
-    /// Whether a connected client may be replaced: only by its own process (contract section 5).
+    /// Whether the session of this client id may be replaced: a connected one only by its own process (contract section 5), and one that
+    /// waits by whom the agent started, who alone has no name but that of its component.
     fn may_take_over(&self, former: SessionId, grant: &Grant) -> bool {
-        self.sessions.get(&former).is_none_or(|session| session.link.is_none()) || self.is_same_process(former, grant)
+        let is_started = grant.subject.spawn != SpawnId::NONE;
+        self.sessions.get(&former).is_none_or(|session| session.link.is_none() && is_started)
+            || self.is_same_process(former, grant)
     }
 
     fn is_same_process(&self, former: SessionId, grant: &Grant) -> bool {
@@ -349,6 +353,11 @@ fn no_room(grant: &Grant, will: &Publication) -> Box<Denial> {
     Box::new(grant.subject.denial(Action::Publish, &will.topic, explanation, None))
 }
 
+/// Whether it is trusted by its signature alone.
+const fn is_program(grant: &Grant) -> bool {
+    matches!(grant.subject.component, Component::Program(_))
+}
+
 /// How long a session may wait for its client, seconds. Nothing is kept for whom the agent did not start: a process of the same
 /// number could come for it.
 fn longest_session(grant: &Grant) -> u32 {
@@ -368,7 +377,7 @@ fn without_pid(client_id: &str) -> &str {
 fn in_use(grant: &Grant, client_id: &str) -> Denial {
     let explanation = Explanation::new(
         format!("The client id '{client_id}' is in use."),
-        "Another process is connected with it.",
+        "Another process is connected with it, or left a session that waits.",
         "Form the client id with the process's own id, which no other process has.",
     );
     grant.subject.denial(Action::Connect, client_id, explanation, None)

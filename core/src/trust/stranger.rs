@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use super::identify::{Refusal, RefusalKind, not_trusted, same_socket};
 use super::signature::{SignatureFacts, SignaturePolicy, Verdict};
 use super::{Peer, PeerFacts, ProcessFacts};
+use crate::limits::DESCRIPTORS;
 use crate::time::WallTime;
 use crate::why::Explanation;
 
@@ -72,7 +73,14 @@ impl Examination {
         let refuse = |why: String, fix: &str| Refusal { peer: process.peer(), ..not_trusted(&self.peer, why, fix) };
         if !process.facts.holds_socket || !process.facts.alive {
             // What it runs is another's affair.
-            let why = format!("Process {pid} does not hold this connection, or has ended.");
+            let why = if process.facts.alive {
+                format!(
+                    "Process {pid} does not hold this connection among its first {DESCRIPTORS} descriptors, or the agent's \
+                     user may not look at them."
+                )
+            } else {
+                format!("Process {pid} has ended.")
+            };
             return Err(Refusal {
                 peer: Peer { pid: Some(pid), executable: None, ..Peer::of(&self.peer) },
                 ..not_trusted(&self.peer, why, OWN)

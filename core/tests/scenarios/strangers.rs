@@ -258,6 +258,36 @@ fn no_more_wait_than_are_looked_at_in_a_while() {
 }
 
 #[test]
+fn root_is_heard_whatever_other_users_ask_for() {
+    let mut world = world();
+    for connection in 1..=30 {
+        world.connect(connection, "a_T_77", stranger(1000 + u32::try_from(connection).unwrap()));
+    }
+    assert_eq!(world.looks.len(), 16);
+    world.transcript.clear();
+    world.connect(31, "a_T_77", stranger(0));
+    world.expect(&["examine"]);
+}
+
+#[test]
+fn what_a_stranger_named_its_file_stays_one_line_of_the_record() {
+    let mut world = world();
+    let path = format!("/tmp/x\n\u{1b}[2J{}", "y".repeat(4000));
+    let mut peer = stranger(0);
+    peer.claimed_executable = Some(path.clone());
+    world.connect(1, "a_T_77", peer);
+    let (ticket, peer, _) = world.asked();
+    let facts = ProcessFacts { pid: PID, session: 1, uid: 0, cgroup: None, holds_socket: true, alive: true };
+    let signature = SignatureFacts { file: SignatureFile::Missing("x.p7s".into()), ..signed(&path, 0) };
+    let process = ExaminedProcess { facts, is_in_our_user_namespace: true, signature, paths: vec![] };
+    world.examined(ticket, peer, Ok(process));
+    let denial = &world.get("/api/denials")[0];
+    for text in ["executable", "what", "why"].map(|key| denial[key].as_str().unwrap()) {
+        assert!(text.chars().count() <= 1025 && !text.contains(char::is_control), "{text:?}");
+    }
+}
+
+#[test]
 fn an_order_that_is_lost_is_answered() {
     let mut world = world();
     world.connect(1, "a_T_77", stranger(0));
@@ -268,6 +298,9 @@ fn an_order_that_is_lost_is_answered() {
     }
     assert_eq!(world.status(request), Some(403));
     assert!(world.transcript.contains(&"refuse 1 NotAuthorized".to_owned()), "{:?}", world.transcript);
+    let denial =
+        world.get("/api/denials").as_array().unwrap().iter().find(|denial| denial["action"] == "connect").cloned();
+    assert_eq!(denial.unwrap()["uid"], 0, "the record knows whose it was");
     world.quiet();
 }
 

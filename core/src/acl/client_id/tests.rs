@@ -72,3 +72,14 @@ fn plugins_use_the_pair_or_name_a_user() {
     check("my-scanner_Tok_4711", &plugin, Expect::Refused);
     check("EchoBridgeX_4711", &plugin, Expect::Refused);
 }
+
+#[test]
+fn a_signed_program_may_have_any_name_but_an_administrators() {
+    let program = Component::Program("tool".into());
+    for name in ["tool_4711", "scan_Tok_4711", "tool_@admin_4711"] {
+        check(name, &program, Expect::Fits);
+    }
+    for name in ["@admin_4711", "@x_4711", "tool_4712", "_4711", "4711"] {
+        check(name, &program, Expect::Refused);
+    }
+}

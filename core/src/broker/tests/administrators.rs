@@ -45,7 +45,7 @@ fn an_administrator_takes_nobodys_connection() {
     assert!(story.closed().is_empty());
     assert_eq!(
         story.denials().first().map(|denial| denial.explanation.why.as_str()),
-        Some("Another process is connected with it.")
+        Some("Another process is connected with it, or left a session that waits.")
     );
 }
 

@@ -293,3 +293,22 @@ fn a_client_that_does_not_read_is_not_called_silent() {
     assert!(story.pass(1499).closed().is_empty());
     assert_eq!(story.pass(1).closed(), vec![(2, ReasonCode::KeepAliveTimeout)]);
 }
+
+#[test]
+fn programs_that_the_agent_did_not_start_leave_room_for_all_others() {
+    let program = |number: u64| {
+        let mut grant = grant(number, &[], &[]);
+        let subject = &mut grant.subject;
+        (subject.spawn, subject.component) = (SpawnId::NONE, Component::Program("tool".into()));
+        grant
+    };
+    let mut story = quiet();
+    let programs = super::super::PROGRAMS as u64;
+    for number in 1..=programs {
+        assert_eq!(story.admit(number, program(number), None).refusal(), None);
+    }
+    let refusal = story.admit(programs + 1, program(programs + 1), None).refusal();
+    assert_eq!(refusal, Some(ConnectRefusal::ServerUnavailable));
+    assert_eq!(story.admit(programs + 2, grant(programs + 2, &[], &[]), None).refusal(), None, "a task");
+    assert_eq!(story.lose(1).admit(programs + 3, program(programs + 3), None).refusal(), None, "in place of another");
+}

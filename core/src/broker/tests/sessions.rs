@@ -370,3 +370,31 @@ fn nothing_is_kept_for_or_taken_up_by_whom_the_agent_did_not_start() {
     story.lose(2);
     assert_eq!(story.broker.sessions.len(), 1, "another process could come under the same number");
 }
+
+#[test]
+fn a_session_that_waits_is_not_ended_by_whom_the_agent_did_not_start() {
+    let plugin = |spawn| {
+        let mut grant = grant(1, &[], &["Echo/#"]);
+        grant.subject.component = Component::Plugin(PluginId::parse("Echo").unwrap());
+        (grant.subject.spawn, grant.subject.client_id) = (spawn, String::from("Echo_100"));
+        grant
+    };
+    let mut program = plugin(SpawnId::NONE);
+    program.subject.component = Component::Program(String::from("tool"));
+    for stranger in [program, plugin(SpawnId::NONE)] {
+        let mut story = quiet();
+        story.admit_with(1, plugin(SpawnId(1)), staying).lose(1).admit_with(2, stranger, |_| {});
+        let denied = story.reports();
+        let [BrokerReport::Denied(denial)] = denied.as_slice() else { panic!("{denied:?}") };
+        assert!(denial.explanation.why.contains("left a session"), "{}", denial.explanation);
+        story.lose(2).admit_with(3, plugin(SpawnId(1)), staying);
+        assert!(session_present(&story), "the number of its process was another's for a while");
+    }
+}
+
+#[test]
+fn a_verdict_for_whom_has_left_is_nothing_to_report() {
+    let mut story = quiet();
+    story.ask(1, "scan_Tok_1", Version::V5, None);
+    assert!(story.lose(1).accept(1, grant(1, &[], &[])).effects.is_empty() && story.broker.sessions.is_empty());
+}

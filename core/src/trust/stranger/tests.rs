@@ -77,8 +77,8 @@ fn whatever_is_wrong_is_told_and_never_trusted() {
         (|e| e.peer.at_decision.as_mut().unwrap().cookie = 12, "changed hands"),
         (|e| e.peer.own_end_established = false, "Our own end"),
         (|e| e.process = Err("Nobody is there.".to_owned()), "Nobody is there."),
-        (|e| process(e).facts.holds_socket = false, "does not hold this connection"),
-        (|e| process(e).facts.alive = false, "has ended"),
+        (|e| process(e).facts.holds_socket = false, "first 1024 descriptors"),
+        (|e| process(e).facts.alive = false, "Process 4242 has ended."),
         (|e| process(e).facts.uid = 1000, "runs as user 1000"),
         (|e| process(e).signature.uid = Some(1000), "User 0 opened the connection"),
         (|e| process(e).signature.uid = None, "User 0 opened the connection"),
@@ -117,6 +117,7 @@ fn each_user_and_all_together_have_so_many_a_second() {
     assert_eq!([1001, 1002, 1003].map(|uid| taken(&mut budget, uid, 0)), [5; 3], "others have their own");
     assert_eq!(taken(&mut budget, 1004, 0), 0, "but all together no more");
     assert!(!budget.take(1004, at(0)).unwrap_err().contains("1004"));
+    assert_eq!(taken(&mut budget, 0, 0), 5, "which root is not one of");
     assert_eq!(taken(&mut budget, 1000, 200), 1, "one comes back in a fifth of a second");
     assert_eq!(taken(&mut budget, 1000, 10_000), 5, "and never more than were there");
     assert_eq!(taken(&mut budget, 1000, 0), 0, "a clock that stands back gives nothing");
