@@ -173,7 +173,7 @@ pub fn component(number: u8) -> Component {
 
 /// The process tree of a component; trees are counted from 1.
 pub const fn spawn(number: u8) -> SpawnId {
-    SpawnId(number as u64 + 1)
+    SpawnId((number as u64).saturating_add(1))
 }
 
 fn primary(topic: &TopicFilter) -> PrimarySubscription {
