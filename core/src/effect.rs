@@ -74,7 +74,7 @@ impl LostOrder {
                 ProcessOrder::Examine { ticket, .. } => Self::Examine(*ticket),
             },
             Effect::Store(order) => match order {
-                StoreOrder::PersistRun { ticket, record } => Self::PersistRun(*ticket, record.run_id.clone()),
+                StoreOrder::PersistRun { ticket, record, .. } => Self::PersistRun(*ticket, record.run_id.clone()),
                 StoreOrder::Note(_) => Self::Other,
                 StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
                 StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
@@ -334,6 +334,8 @@ pub enum StoreOrder {
         ticket: TicketId,
         /// The run; shared, as it mostly stays as it is until it is written.
         record: Arc<RunRecord>,
+        /// Whether it is on disk when it is answered; else it outlives the agent then, and the machine within a second.
+        durable: bool,
     },
     /// Keep a note in the history. Answered by nothing: a note that cannot be written is told as `Congested`.
     Note(Note),

@@ -35,7 +35,7 @@
 //! (`Calling`, Send), and the end of the list or a route to `stop` is
 //! *finish*: every tree the run started is discarded (`Clearing`), then the outcome is recorded.
 //!
-//! Never: a process before its start record is durable; more than [`TASKS_PER_RUN`](crate::limits::TASKS_PER_RUN) tasks; an event of another spawn
+//! Never: a process before its start is on record; more than [`TASKS_PER_RUN`](crate::limits::TASKS_PER_RUN) tasks; an event of another spawn
 //! changes a phase.
 
 pub mod admission;
@@ -120,14 +120,14 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Makes the start of the run durable; everything else follows from that.
+    /// Puts the start of the run on record, which need not outlive more than the agent; everything else follows from that.
     pub(crate) fn begin(id: RunId, admitted: Admitted, turn: &mut Turn<'_>) -> Self {
         let Admitted { job, origin, given, context } = admitted;
         let mut secrets = origin.chain.secrets.clone();
         secrets.learn(&context, &job.parameters);
         let record = Arc::new(record::opening(&id, &job, &origin, &context, &secrets, turn));
         let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&record) });
+        turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&record), durable: false });
         let component = Component::Job(job.id.clone());
         let message = format!("Run {id} of '{}' was triggered by {}.", job.name, origin.trigger);
         turn.log_about(Level::Information, "RunTriggered", message, Some(&component));

@@ -101,7 +101,7 @@ impl AtWork {
         self.agent.handle(now, event, &mut self.effects);
         let orders = self.effects.len();
         for effect in self.effects.drain(..) {
-            if let Effect::Store(StoreOrder::PersistRun { ticket, record }) = effect {
+            if let Effect::Store(StoreOrder::PersistRun { ticket, record, .. }) = effect {
                 let run = RunId::from_text(&record.run_id).unwrap();
                 unanswered.push_back(StoreReport::RunPersisted { ticket, run, result: Ok(()) });
             }

@@ -5,8 +5,8 @@
 //!
 //! | name | what must hold |
 //! | --- | --- |
-//! | `durable-first` | no program, and no confirmation, before the run's start is on disk |
-//! | `one-outcome` | a run begins once, ends once, over any number of crashes, and an outcome on disk is final |
+//! | `durable-first` | no program, and no confirmation, before the run's start is on record |
+//! | `one-outcome` | a run begins once, ends once, over any number of crashes, and an outcome is durable and final |
 //! | `route` | the tasks of every record are those that the contract's paragraph "The run" leads to: retries within their attempts, |
 //! | | nothing by a skipped task's `onSuccess`, User tasks without a session failed; a run does one thing at a time |
 //! | `places`, `overlap`, `admission` | never more than `MaxConcurrentRuns`; one run of a job at a time; priority, then order |

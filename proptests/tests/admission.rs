@@ -142,7 +142,7 @@ impl Service {
                 self.status = response.status;
                 return None;
             }
-            Effect::Store(StoreOrder::PersistRun { ticket, record }) => {
+            Effect::Store(StoreOrder::PersistRun { ticket, record, .. }) => {
                 let run = RunId::from_text(&record.run_id).unwrap();
                 return Some(Event::Store(StoreReport::RunPersisted { ticket, run, result: Ok(()) }));
             }

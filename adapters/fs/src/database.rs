@@ -1,4 +1,4 @@
-//! An SQLite database under `state/`: made for nobody else, of a known layout, durable when a statement returns.
+//! An SQLite database under `state/`: made for nobody else, of a known layout, durable when a statement returns, unless its user says otherwise.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Run history: `state/history.db`, an SQLite database that an administrator can open while the agent runs.
 
+use std::cell::Cell;
+use std::fs::File;
 use std::path::PathBuf;
 
 use castellan_core::id::{JobId, RunId};
@@ -75,6 +77,10 @@ const MILLIS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
 pub struct History {
     connection: Connection,
     path: PathBuf,
+    /// Whether a commit is on disk when it returns (`PRAGMA synchronous`: `FULL`), as the connection is set now.
+    durable: Cell<bool>,
+    /// Whether every commit is on disk.
+    synced: Cell<bool>,
 }
 
 impl History {
@@ -84,22 +90,25 @@ impl History {
     /// [`RootError`] where the file is damaged, of another version, or not the agent's own.
     pub fn open(root: &Root) -> Result<Self, RootError> {
         let (connection, path) = KIND.open(root)?;
-        Ok(Self { connection, path })
+        Ok(Self { connection, path, durable: Cell::new(true), synced: Cell::new(true) })
     }
 
-    /// Stores a run, replacing what is stored of it; on disk when this returns.
+    /// Stores a run, replacing what is stored of it: on disk when this returns, or else, where it is not `durable`, with what outlives this
+    /// process, and with [`sync`](Self::sync) or the next durable change.
     ///
     /// # Errors
     /// A sentence with the reason; nothing is changed then.
-    pub fn insert_or_replace(&self, record: &RunRecord) -> Result<(), String> {
+    pub fn insert_or_replace(&self, record: &RunRecord, durable: bool) -> Result<(), String> {
         let failed =
             |reason: String| format!("run {} was not written to {}: {reason}", record.run_id, self.path.display());
         let text = serde_json::to_string(record).map_err(|error| failed(error.to_string()))?;
         let (boot, number) = order(&record.run_id);
         let finished =
             record.finished_at.as_deref().map(|at| WallTime::parse_rfc3339(at).unwrap_or_default().as_millis());
-        self.connection
-            .prepare("INSERT OR REPLACE INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+        self.set_durable(durable)
+            .and_then(|()| {
+                self.connection.prepare("INSERT OR REPLACE INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+            })
             .and_then(|mut statement| {
                 statement.execute(params![
                     record.run_id,
@@ -112,8 +121,40 @@ impl History {
                     text
                 ])
             })
-            .map(drop)
+            .map(|_| self.synced.set(durable))
             .map_err(|error| failed(error.to_string()))
+    }
+
+    /// Whether everything that was stored is on disk.
+    pub fn is_synced(&self) -> bool {
+        self.synced.get()
+    }
+
+    /// Brings to disk what is not there yet. It is tried once: what the system could not write it may forget, and say so once.
+    ///
+    /// # Errors
+    /// A sentence with the reason; what was stored since the last durable change may not outlive the machine then.
+    pub fn sync(&self) -> Result<(), String> {
+        if self.synced.replace(true) {
+            return Ok(());
+        }
+        // The log of changes has every commit that was not on disk; SQLite itself brings it there before it moves them.
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        File::open(&log).and_then(|log| log.sync_data()).map_err(|error| {
+            format!(
+                "the latest starts of runs were not brought to disk in {}: {error}. Look after the disk; a crash of the machine may forget them",
+                self.path.display()
+            )
+        })
+    }
+
+    fn set_durable(&self, durable: bool) -> rusqlite::Result<()> {
+        if self.durable.get() != durable {
+            self.connection.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
+            self.durable.set(durable);
+        }
+        Ok(())
     }
 
     /// Runs without an end, oldest first.
@@ -175,6 +216,7 @@ impl History {
             params![before(days), before(days.saturating_mul(FAILURES)), places, places.saturating_mul(FAILURES)];
         let failed = |error| format!("old runs were not removed from {}: {error}", self.path.display());
         let oldest = WallTime::from_millis(before(days)).to_rfc3339();
+        self.set_durable(true).map_err(failed)?;
         self.connection.execute(PRUNE_NOTES, params![oldest, places]).map_err(failed)?;
         self.connection.execute(PRUNE, limits).map_err(failed)
     }
@@ -191,9 +233,11 @@ impl History {
             Happening::Started | Happening::Stopped => None,
         };
         let boot = i64::try_from(note.boot).unwrap_or(i64::MAX);
-        self.connection
-            .execute("INSERT INTO note VALUES (?1, ?2, ?3, ?4)", params![boot, note.at, job, text])
-            .map(drop)
+        self.set_durable(true)
+            .and_then(|()| {
+                self.connection.execute("INSERT INTO note VALUES (?1, ?2, ?3, ?4)", params![boot, note.at, job, text])
+            })
+            .map(|_| self.synced.set(true))
             .map_err(|error| failed(error.to_string()))
     }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionKind, Event, StoreReport};
@@ -16,6 +18,13 @@ use crate::root::Root;
 
 /// Orders that wait. Each run needs a handful, and the core admits a few hundred runs; beyond it the disk has stopped.
 const QUEUE: usize = 4096;
+
+/// Records that are not on disk yet are brought there when no order came for so long: a start has other use for the disk and
+/// the cores, and mostly a record that has to be on disk takes them along.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// So many orders at most are carried out before that, so that it happens within a second however they come.
+const UNSYNCED_ORDERS: u32 = 8;
 
 /// The store's queue is full or closed; the order of this ticket (a note has none) was not taken and will have no report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +61,8 @@ enum Work {
 /// The running store. Dropping it finishes the queue as [`Store::close`] does.
 #[derive(Debug)]
 pub struct Store {
-    queue: Sender<Work>,
+    /// `None` once it is closed.
+    queue: Option<SyncSender<Work>>,
     /// Closed once nobody may be waited for any more.
     closing: Sender<()>,
     thread: Option<JoinHandle<()>>,
@@ -64,15 +74,11 @@ impl Store {
     /// # Errors
     /// Where the system gives no thread.
     pub fn start(root: Root, history: History, plugin_path: String, events: Sender<Event>) -> io::Result<Self> {
-        let (queue, work) = bounded(QUEUE);
+        let (queue, work) = sync_channel(QUEUE);
         let (closing, closed) = bounded(1);
         let worker = Worker { root, history, plugin_path, events, closed };
-        let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || {
-            while let Ok(work) = work.recv_blocking() {
-                worker.carry_out(work);
-            }
-        })?;
-        Ok(Self { queue, closing, thread: Some(thread) })
+        let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || worker.work(&work))?;
+        Ok(Self { queue: Some(queue), closing, thread: Some(thread) })
     }
 
     /// Takes an order; never blocks. Its report comes as [`Event::Store`].
@@ -81,12 +87,16 @@ impl Store {
     /// [`QueueFull`].
     pub fn order(&self, order: StoreOrder) -> Result<(), QueueFull> {
         let ticket = ticket(&order);
-        self.queue.try_send(Work::Order(Box::new(order))).map_err(|_| QueueFull(ticket))
+        if self.take(Work::Order(Box::new(order))) { Ok(()) } else { Err(QueueFull(ticket)) }
     }
 
     /// Forgets old runs when their turn comes (`Settings:RunHistoryDays`); false where the queue is full, to be tried again later.
     pub fn prune(&self, days: u32, now: WallTime) -> bool {
-        self.queue.try_send(Work::Prune { days, now }).is_ok()
+        self.take(Work::Prune { days, now })
+    }
+
+    fn take(&self, work: Work) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.try_send(work).is_ok())
     }
 
     /// Carries out what is queued, then ends. From now on reports that do not fit into the agent's queue are dropped,
@@ -99,7 +109,7 @@ impl Store {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.queue.close();
+        self.queue = None;
         self.closing.close();
         match self.thread.take().map(JoinHandle::join) {
             None | Some(Ok(())) => Ok(()),
@@ -124,6 +134,32 @@ struct Worker {
 }
 
 impl Worker {
+    fn work(&self, work: &mpsc::Receiver<Work>) {
+        let mut unsynced_orders: u32 = 0;
+        loop {
+            let next = if self.history.is_synced() {
+                unsynced_orders = 0;
+                work.recv().map_err(RecvTimeoutError::from)
+            } else if unsynced_orders < UNSYNCED_ORDERS {
+                unsynced_orders = unsynced_orders.saturating_add(1);
+                work.recv_timeout(QUIET)
+            } else {
+                Err(RecvTimeoutError::Timeout)
+            };
+            match next {
+                Ok(work) => self.carry_out(work),
+                Err(RecvTimeoutError::Timeout) => self.sync(),
+                Err(RecvTimeoutError::Disconnected) => return self.sync(),
+            }
+        }
+    }
+
+    fn sync(&self) {
+        if let Err(reason) = self.history.sync() {
+            self.report(Event::Congested(format!("store: {reason}")));
+        }
+    }
+
     fn carry_out(&self, work: Work) {
         match work {
             Work::Order(order) => {
@@ -147,9 +183,9 @@ impl Worker {
                 }
                 return None;
             }
-            StoreOrder::PersistRun { ticket, record } => StoreReport::RunPersisted {
+            StoreOrder::PersistRun { ticket, record, durable } => StoreReport::RunPersisted {
                 ticket,
-                result: self.history.insert_or_replace(&record),
+                result: self.history.insert_or_replace(&record, durable),
                 // The core made the id, so it is one; the ticket says which order this was in any case.
                 run: RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0)),
             },

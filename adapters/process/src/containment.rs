@@ -82,8 +82,8 @@ pub(crate) fn subtree(
     let mut why = String::new();
     let prefix = format!("castellan-{}-", procfs::pid_namespace().unwrap_or_default());
     for place in hierarchy.places() {
-        remove_abandoned(&place, &prefix);
         let name = format!("{prefix}{}-{}", std::process::id(), PORTS.fetch_add(1, Ordering::Relaxed));
+        remove_abandoned(&place, &prefix, &name);
         let folder = place.join(name);
         match Cgroup::create(folder.clone()) {
             Ok(subtree) => match probe(launcher, Some(folder.join("probe")), diag) {
@@ -103,12 +103,14 @@ pub(crate) fn subtree(
 /// Removes the empty sub-trees of agents that were killed and whose root was not started again.
 ///
 /// The number of the process namespace in the name keeps agents of other containers apart, whose process ids mean nothing here.
-fn remove_abandoned(place: &Path, prefix: &str) {
+/// Both numbers may come back, in a container even at each start: what has our own `name` already is a former agent's, too.
+fn remove_abandoned(place: &Path, prefix: &str, name: &str) {
     let abandoned = std::fs::read_dir(place).into_iter().flatten().filter_map(|entry| {
         let entry = entry.ok()?;
-        let pid: u32 = entry.file_name().to_str()?.strip_prefix(prefix)?.split_once('-')?.0.parse().ok()?;
+        let found = entry.file_name();
+        let pid: u32 = found.to_str()?.strip_prefix(prefix)?.split_once('-')?.0.parse().ok()?;
         let cgroup = Cgroup::find(entry.path(), entry.metadata().ok()?.ino())?;
-        (procfs::stat(pid).is_none() && cgroup.is_empty().ok()?).then_some(cgroup)
+        ((found == *name || procfs::stat(pid).is_none()) && cgroup.is_empty().ok()?).then_some(cgroup)
     });
     for cgroup in abandoned {
         if let Err(error) = cgroup.remove() {

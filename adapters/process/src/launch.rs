@@ -1,6 +1,6 @@
 //! The launcher: a process that waits before it becomes the program, so that the agent knows it before its first instruction.
-//! In this order: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027, ready byte, then
-//! nothing until the go byte is there, then the signals, the person ([`privileges`]) and the program, which is the file that the agent
+//! In this order: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027, default signals,
+//! ready byte, then nothing until the go byte is there, then the person ([`privileges`]) and the program, which is the file that the agent
 //! opened and judged. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
 
 mod privileges;
@@ -68,6 +68,9 @@ fn prepare() -> Result<UnixStream, NotOurs> {
         return Err(NotOurs);
     }
     rustix::process::umask(Mode::from_raw_mode(0o027));
+    // SIGPIPE, too, may end it from here on: with nobody left to read, nothing is lost by that.
+    sys::reset_signal_actions();
+    sys::unblock_signals()?;
     rehearse()?;
     let mut control = UnixStream::from(control);
     control.write_all(&[READY])?;
@@ -130,8 +133,6 @@ fn try_execute(program: &Program, opened: Option<OwnedFd>) -> Result<std::conver
         }
         environment.push(c_string("environment variable", &format!("{name}={value}"))?);
     }
-    sys::reset_signal_actions();
-    sys::unblock_signals().map_err(|error| format!("Cannot unblock signals: {error}."))?;
     reset_nice()?;
     if let Some(person) = &program.person {
         privileges::take(person)?;

@@ -72,7 +72,7 @@ impl Agent {
             format!("Run {} of job {} is lost: the agent ended while it was active.", record.run_id, record.job_id),
         );
         let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::PersistRun { ticket, record: Arc::new(record.clone()) });
+        turn.store(StoreOrder::PersistRun { ticket, record: Arc::new(record.clone()), durable: true });
         if let Some(job) = self.catalog.find(&record.job_id) {
             let last = LastRun { started_at: record.started_at, outcome: Some(Outcome::Lost.as_str()) };
             self.last_runs.insert(job.id.clone(), last);

@@ -89,7 +89,7 @@ impl Run {
     pub(super) fn close(&mut self, turn: &mut Turn<'_>) {
         let ticket = turn.counters.ticket();
         self.record_mut().context = self.secrets.shown(&self.context, &self.job.parameters);
-        turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&self.record) });
+        turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&self.record), durable: true });
         self.phase = Phase::Closing(ticket);
         let message = format!(
             "Run {} ended as {}. {}",

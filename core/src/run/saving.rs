@@ -32,7 +32,7 @@ impl Run {
             return;
         }
         let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&self.record) });
+        turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&self.record), durable: false });
         self.saving = Saving { asked: Some(ticket), stale: false };
     }
 

@@ -347,7 +347,7 @@ impl World {
 
     fn on_store(&mut self, order: StoreOrder) {
         let report = match order {
-            StoreOrder::PersistRun { ticket, record } => {
+            StoreOrder::PersistRun { ticket, record, .. } => {
                 let Some(run) = RunId::from_text(&record.run_id) else { return };
                 self.remember(Arc::unwrap_or_clone(record));
                 StoreReport::RunPersisted { ticket, run, result: Ok(()) }

@@ -104,7 +104,9 @@ fn line(effect: &Effect) -> Option<String> {
             }
         }
         Effect::Broker(order) => format!("{order:?}").split([' ', '{']).next().unwrap_or_default().to_string(),
-        Effect::Store(StoreOrder::PersistRun { record, .. }) => format!("Persist {}", record.status),
+        Effect::Store(StoreOrder::PersistRun { record, durable, .. }) => {
+            format!("Persist{} {}", if *durable { "" } else { ", soon" }, record.status)
+        }
         Effect::Store(order) => format!("{order:?}").split([' ', '{']).next().unwrap_or_default().to_string(),
         Effect::Http(HttpOrder::Send(call)) => format!("Send {}", call.ticket),
         Effect::Http(HttpOrder::Cancel { ticket }) => format!("Cancel {ticket}"),

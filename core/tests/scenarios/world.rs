@@ -306,7 +306,10 @@ impl World {
 
     fn take_store(&mut self, order: StoreOrder) -> String {
         let line = match &order {
-            StoreOrder::PersistRun { record, .. } => format!("persist {} {}", record.run_id, record.status),
+            StoreOrder::PersistRun { record, durable, .. } => {
+                assert_eq!(*durable, record.outcome.is_some(), "only an end waits for the disk: {record:?}");
+                format!("persist {} {}", record.run_id, record.status)
+            }
             StoreOrder::ReadRuns { .. } => "read runs".into(),
             StoreOrder::WriteDefinition { id, .. } => format!("write {id}"),
             StoreOrder::RemoveDefinition { id, .. } => format!("remove {id}"),
@@ -338,7 +341,7 @@ impl World {
     pub fn disk_once(&mut self, result: Result<(), String>) -> bool {
         let Some(order) = self.disk.pop_front() else { return false };
         let report = match order {
-            StoreOrder::PersistRun { ticket, record } => {
+            StoreOrder::PersistRun { ticket, record, .. } => {
                 let run = RunId::from_text(&record.run_id).unwrap();
                 if result.is_ok() {
                     self.history.insert(record.run_id.clone(), Arc::unwrap_or_clone(record));

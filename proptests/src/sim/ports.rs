@@ -83,7 +83,10 @@ impl World<'_> {
         let may_be_lost = order != LostOrder::Other && self.faults.full_queues && self.dice.percent(2);
         match effect {
             Effect::Process(order) => self.on_order(order, may_be_lost)?,
-            Effect::Store(StoreOrder::PersistRun { ticket, record }) => {
+            Effect::Store(StoreOrder::PersistRun { ticket, record, durable }) => {
+                if record.outcome.is_some() && !durable {
+                    return broken("one-outcome", format!("the end of run {} may be forgotten", record.run_id));
+                }
                 self.ledger.on_record(&self.jobs, &record, ticket.0)?;
                 if may_be_lost {
                     self.ledger.on_told(&record.run_id, record.outcome.is_some(), false);

@@ -4,8 +4,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
-use castellan_core::id::{JobId, RunId};
+use castellan_core::effect::StoreOrder;
+use castellan_core::event::{Event, StoreReport};
+use castellan_core::id::{JobId, RunId, TicketId};
 use castellan_core::run::history::{JobPast, Outcome, RunRecord, TaskRecord};
+use castellan_core::schedule::past::{Happening, Note};
+use castellan_fs::Store;
 use castellan_fs::history::History;
 use serde_json::json;
 
@@ -61,9 +65,9 @@ fn ids(runs: &[RunRecord]) -> Vec<&str> {
 fn a_run_comes_back_as_it_was_stored_also_after_a_new_start() {
     let (folder, root) = root();
     let history = History::open(&root).unwrap();
-    history.insert_or_replace(&running("1-1", "a")).unwrap();
-    history.insert_or_replace(&finished("1-1", "a", 0)).unwrap();
-    history.insert_or_replace(&running("1-2", "a")).unwrap();
+    history.insert_or_replace(&running("1-1", "a"), true).unwrap();
+    history.insert_or_replace(&finished("1-1", "a", 0), true).unwrap();
+    history.insert_or_replace(&running("1-2", "a"), true).unwrap();
     drop(history);
     let history = History::open(&root).unwrap();
     assert_eq!(history.runs(None, None, 10).unwrap(), [running("1-2", "a"), finished("1-1", "a", 0)]);
@@ -74,10 +78,13 @@ fn a_run_comes_back_as_it_was_stored_also_after_a_new_start() {
 }
 
 #[test]
-fn what_was_stored_survives_a_process_that_never_closes() {
+fn what_was_stored_survives_a_process_that_never_closes_on_disk_or_not() {
     let (folder, root) = root();
     let history = History::open(&root).unwrap();
-    history.insert_or_replace(&running("1-1", "a")).unwrap();
+    history.insert_or_replace(&running("1-1", "a"), true).unwrap();
+    history.insert_or_replace(&running("1-2", "a"), false).unwrap();
+    assert!(!history.is_synced());
+    assert_eq!(ids(&History::open(&root).unwrap().unfinished().unwrap()), ["1-1", "1-2"], "another connection");
     // The files as a kill would leave them: the log not yet moved into the database.
     let copy = tempfile::tempdir().unwrap();
     let state = copy.path().join("state");
@@ -86,8 +93,55 @@ fn what_was_stored_survives_a_process_that_never_closes() {
         fs::copy(folder.path().join("state").join(file), state.join(file)).unwrap();
     }
     let other = castellan_fs::Root::open(copy.path()).unwrap();
-    assert_eq!(ids(&History::open(&other).unwrap().unfinished().unwrap()), ["1-1"]);
+    assert_eq!(ids(&History::open(&other).unwrap().unfinished().unwrap()), ["1-1", "1-2"]);
     drop(history);
+}
+
+#[test]
+fn what_is_not_on_disk_yet_goes_there_with_the_next_durable_change_or_when_asked() {
+    let (_folder, root) = root();
+    let history = History::open(&root).unwrap();
+    let started = || {
+        history.insert_or_replace(&running("1-1", "a"), false).unwrap();
+        assert!(!history.is_synced());
+    };
+    assert!(history.is_synced(), "nothing was stored");
+    started();
+    history.insert_or_replace(&finished("1-2", "a", 0), true).unwrap();
+    assert!(history.is_synced(), "the end of another run");
+    started();
+    let what = Happening::Stopped;
+    history.note(&Note { boot: 1, at: NEW_YEAR.to_rfc3339(), what }).unwrap();
+    assert!(history.is_synced(), "a note");
+    started();
+    history.sync().unwrap();
+    assert!(history.is_synced(), "asked");
+}
+
+/// Whether the store tried to bring its records to disk: the log of changes is not where it looks for it.
+fn told_of_a_sync(durable: bool, close: bool) -> bool {
+    let (folder, root) = root();
+    let (sender, events) = smol::channel::unbounded();
+    let history = History::open(&root).unwrap();
+    fs::remove_file(folder.path().join("state/history.db-wal")).unwrap();
+    let store = Store::start(root, history, "Plugins".to_owned(), sender).unwrap();
+    let record = Arc::new(running("1-1", "a"));
+    store.order(StoreOrder::PersistRun { ticket: TicketId(1), record, durable }).unwrap();
+    let first = events.recv_blocking().unwrap();
+    assert!(matches!(first, Event::Store(StoreReport::RunPersisted { result: Ok(()), .. })), "{first:?}");
+    let told = |event| matches!(event, Event::Congested(why) if why.contains("not brought to disk"));
+    if close {
+        store.close().unwrap();
+        return events.try_recv().is_ok_and(told);
+    }
+    told(events.recv_blocking().unwrap())
+}
+
+#[test]
+fn the_store_brings_a_start_to_disk_by_itself_and_when_it_is_closed() {
+    assert!(told_of_a_sync(false, false), "after a while");
+    assert!(told_of_a_sync(false, true), "at the end");
+    assert!(!told_of_a_sync(true, true), "there is nothing left to do");
 }
 
 #[test]
@@ -95,7 +149,7 @@ fn runs_are_found_by_job_and_id_newest_first_by_number_not_by_text() {
     let (_folder, root) = root();
     let history = History::open(&root).unwrap();
     for (run, job) in [("2-1", "a"), ("10-1", "b"), ("2-10", "a"), ("2-9", "b")] {
-        history.insert_or_replace(&running(run, job)).unwrap();
+        history.insert_or_replace(&running(run, job), true).unwrap();
     }
     let (job, run) = (JobId::parse("a").unwrap(), RunId::from_text("2-9").unwrap());
     let found = |job, run, limit| {
@@ -114,9 +168,9 @@ fn runs_are_found_by_job_and_id_newest_first_by_number_not_by_text() {
 fn old_runs_are_forgotten_and_running_ones_never() {
     let (_folder, root) = root();
     let history = History::open(&root).unwrap();
-    history.insert_or_replace(&running("1-1", "a")).unwrap();
+    history.insert_or_replace(&running("1-1", "a"), true).unwrap();
     for (run, day) in [("1-2", 0), ("1-3", 10), ("1-4", 11)] {
-        history.insert_or_replace(&finished(run, "a", day)).unwrap();
+        history.insert_or_replace(&finished(run, "a", day), true).unwrap();
     }
     assert_eq!(history.prune(30, days_later(40)).unwrap(), 1);
     assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-4", "1-3", "1-1"]);
@@ -143,7 +197,7 @@ fn the_past_of_each_job_is_its_latest_run_and_its_latest_due_instant() {
         ..ended(run, "a", Outcome::Failed)
     };
     for record in [due("1-1", 5), due("1-2", 3), ended("1-9", "a", Outcome::Succeeded), running("2-1", "b")] {
-        history.insert_or_replace(&record).unwrap();
+        history.insert_or_replace(&record, true).unwrap();
     }
     let past = |job_id: &str, outcome, due| JobPast {
         job_id: job_id.to_owned(),
@@ -162,7 +216,7 @@ fn failures_are_kept_three_times_as_long() {
     let outcomes =
         [Outcome::Succeeded, Outcome::Skipped, Outcome::Canceled, Outcome::Failed, Outcome::TimedOut, Outcome::Lost];
     for (number, outcome) in outcomes.into_iter().enumerate() {
-        history.insert_or_replace(&ended(&format!("1-{number}"), "a", outcome)).unwrap();
+        history.insert_or_replace(&ended(&format!("1-{number}"), "a", outcome), true).unwrap();
     }
     assert_eq!(history.prune(30, days_later(31)).unwrap(), 3);
     assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-5", "1-4", "1-3"]);
@@ -174,11 +228,11 @@ fn failures_are_kept_three_times_as_long() {
 fn a_job_keeps_its_newest_thousand_runs_and_three_thousand_failures() {
     let (_folder, root) = root();
     let history = History::open(&root).unwrap();
-    history.insert_or_replace(&ended("1-1", "other", Outcome::Succeeded)).unwrap();
-    history.insert_or_replace(&running("1-2", "a")).unwrap();
-    history.insert_or_replace(&ended("1-3", "a", Outcome::Failed)).unwrap();
+    history.insert_or_replace(&ended("1-1", "other", Outcome::Succeeded), true).unwrap();
+    history.insert_or_replace(&running("1-2", "a"), true).unwrap();
+    history.insert_or_replace(&ended("1-3", "a", Outcome::Failed), true).unwrap();
     for number in 4..=1004 {
-        history.insert_or_replace(&ended(&format!("1-{number}"), "a", Outcome::Succeeded)).unwrap();
+        history.insert_or_replace(&ended(&format!("1-{number}"), "a", Outcome::Succeeded), true).unwrap();
     }
     assert_eq!(history.prune(30, days_later(1)).unwrap(), 1, "the 1,001st success");
     let kept = history.runs(None, None, 5000).unwrap();

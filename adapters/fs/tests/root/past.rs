@@ -83,8 +83,8 @@ fn the_past_is_read_beside_the_agent_and_after_it() {
     ] {
         history.note(&note).unwrap();
     }
-    history.insert_or_replace(&run("1-1", 1, Some(2), Some(Outcome::Succeeded))).unwrap();
-    history.insert_or_replace(&run("2-2", 6, Some(8), Some(Outcome::Lost))).unwrap();
+    history.insert_or_replace(&run("1-1", 1, Some(2), Some(Outcome::Succeeded)), true).unwrap();
+    history.insert_or_replace(&run("2-2", 6, Some(8), Some(Outcome::Lost)), true).unwrap();
     check(&PastReader::open(folder.path()).unwrap().unwrap());
     drop((history, root));
     check(&PastReader::open(folder.path()).unwrap().unwrap());

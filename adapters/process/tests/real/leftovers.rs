@@ -91,3 +91,28 @@ fn an_empty_cgroup_whose_agent_is_gone_is_removed() {
     std::fs::remove_dir(&elsewhere).unwrap();
     assert_eq!(next.run(&["/bin/true"]).status, ExitStatus::Code(0));
 }
+
+#[test]
+fn a_cgroup_of_a_killed_agent_with_our_own_number_does_not_stand_in_the_way() {
+    let subtree = || match Rig::start(ContainmentChoice::Auto).port().containment().clone() {
+        Containment::Cgroup { path } => Some(path),
+        Containment::Session { why } => {
+            // Said loudly by the tests that ask for the modes.
+            assert_eq!(modes(), [ContainmentChoice::Session], "{why}");
+            None
+        }
+    };
+    let number = |path: &std::path::Path| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let (rest, number) = name.rsplit_once('-').unwrap();
+        (rest.to_owned(), number.parse::<u32>().unwrap())
+    };
+    let Some(path) = subtree() else { return };
+    let (rest, last) = number(&path);
+    // Other tests take numbers meanwhile; one that is taken already is theirs.
+    let left = (last + 1..last + 100).find(|next| {
+        let folder = path.with_file_name(format!("{rest}-{next}"));
+        std::fs::create_dir(&folder).and_then(|()| std::fs::create_dir(folder.join("tree-1"))).is_ok()
+    });
+    while subtree().is_some_and(|path| number(&path).1 < left.unwrap()) {}
+}

@@ -12,7 +12,7 @@ fn saved(rig: &Rig) -> Vec<(TicketId, String)> {
         tasks.join(" ")
     };
     let record = |effect: &Effect| match effect {
-        Effect::Store(StoreOrder::PersistRun { ticket, record }) => Some((*ticket, tasks(record))),
+        Effect::Store(StoreOrder::PersistRun { ticket, record, .. }) => Some((*ticket, tasks(record))),
         _ => None,
     };
     rig.effects.iter().filter_map(record).collect()
