@@ -6,6 +6,7 @@
 mod account;
 mod desktop;
 mod logind;
+mod untrusted;
 
 use castellan_core::user::desktop::Desktop;
 use castellan_core::user::{Choice, RunAs, UserFacts, UserQuery, choose};
