@@ -239,15 +239,15 @@ pub fn decide(
         Some(Err(why)) => return Err(format!("{NO_SESSION} the account of its user is not known: {why}.")),
         None => return Err(format!("{NO_SESSION} the account of its user was not looked for; report this.")),
     };
-    let is_his = match choice {
-        Choice::Session(session) => session.uid == account.uid,
-        Choice::Configured(name) => account.name == name,
+    // A user database may take names in any spelling; which one is the account's own, it alone knows.
+    let (is_his, help) = match choice {
+        Choice::Session(session) => (session.uid == account.uid, "not the session's; try again"),
+        Choice::Configured(name) => {
+            (account.name == name, "under that name alone; write Settings:SessionUser exactly so")
+        }
     };
     if !is_his {
-        return Err(format!(
-            "{NO_SESSION} the account that was found is {}, not the session's; try again.",
-            shown(account)
-        ));
+        return Err(format!("{NO_SESSION} the account that was found is {}, {help}.", shown(account)));
     }
     let elevated = query.run_as == RunAs::UserElevated;
     check_ids(account, elevated)?;

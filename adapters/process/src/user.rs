@@ -6,6 +6,7 @@
 mod account;
 mod desktop;
 mod logind;
+mod untrusted;
 
 use castellan_core::user::desktop::Desktop;
 use castellan_core::user::{Choice, RunAs, UserFacts, UserQuery, choose};
@@ -23,7 +24,7 @@ pub(crate) async fn look(query: &UserQuery) -> UserFacts {
     };
     let account = account::find(whose).await;
     let desktop = match &account {
-        Ok(account) if query.run_as == RunAs::UserDesktop => desktop::look(account.uid).await,
+        Ok(account) if query.run_as == RunAs::UserDesktop => desktop::look(account).await,
         Ok(_) | Err(_) => Desktop::default(),
     };
     UserFacts { sessions, account: Some(account), desktop }

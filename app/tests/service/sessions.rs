@@ -1,17 +1,19 @@
 //! Whose session it is: logind on a bus of its own, played by this test, and a real display. They need root, dbus-daemon, Xvfb.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Uid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use zbus::{Connection, OwnedObjectPath, connection};
 
-use crate::support::{Agent, Stage, has_program, spawn};
+use crate::support::{Agent, Stage, has_program, skipped, spawn};
 use crate::users::{NOBODY, NOBODY_UID, Somebody, has_somebody_else, job, stage_of, task, written};
 
 /// A bus for everybody, in place of the system's.
@@ -31,7 +33,10 @@ impl Bus {
     /// A user's own.
     fn start_as(uid: u32, folder: TempDir, path: &Path) -> Self {
         let address = format!("unix:path={}", path.display());
-        let everything = r#"<allow send_destination="*"/><allow eavesdrop="true"/><allow own="*"/><allow user="*"/>"#;
+        // As session.conf of D-Bus: no other user may connect to a user's bus, root neither.
+        let everybody = if uid == 0 { r#"<allow user="*"/>"# } else { "" };
+        let everything =
+            format!(r#"<allow send_destination="*"/><allow eavesdrop="true"/><allow own="*"/>{everybody}"#);
         let config = folder.path().join("bus.conf");
         let text = format!(
             r#"<busconfig><type>session</type><listen>{address}</listen><auth>EXTERNAL</auth><policy context="default">{everything}</policy></busconfig>"#
@@ -271,6 +276,15 @@ impl UserServices {
     }
 }
 
+/// A connection that a thread of this user makes.
+fn as_user(uid: u32, path: PathBuf) -> UnixStream {
+    let dial = move || {
+        rustix::thread::set_thread_res_uid(None, Uid::from_raw(uid), None).unwrap();
+        UnixStream::connect(path).unwrap()
+    };
+    std::thread::spawn(dial).join().unwrap()
+}
+
 #[test]
 fn a_desktop_task_gets_of_its_users_own_variables_what_proves_right() {
     let tools = ["dbus-daemon", "useradd"];
@@ -295,13 +309,140 @@ fn a_desktop_task_gets_of_its_users_own_variables_what_proves_right() {
     ];
     let object = UserServices(lines.to_vec());
     let _services = smol::block_on(async {
-        let builder = connection::Builder::address(address.as_str()).serve_at("/org/freedesktop/systemd1", object);
+        let builder = connection::Builder::unix_stream(as_user(somebody.uid, runtime.join("bus")));
+        let builder = builder.user_id(somebody.uid).serve_at("/org/freedesktop/systemd1", object);
         builder.name("org.freedesktop.systemd1").build().await.unwrap()
     });
     let agent = crate::users::start(&stage);
     let expected =
         format!("DBUS_SESSION_BUS_ADDRESS={address}\nDISPLAY=:9\nWAYLAND_DISPLAY=wayland-1\nXAUTHORITY={authority}\n");
     assert_eq!(written(&agent.run("desktop")), expected);
+    agent.stop();
+}
+
+/// A user with a runtime folder of his, and a desktop task that needs nothing of it.
+fn somebody_at_a_display(stage: &Stage) -> (Somebody, PathBuf) {
+    let somebody = Somebody::new(stage.folder());
+    stage.settings(json!({ "SessionUser": somebody.name, "SessionDisplay": ":9" }));
+    job(stage, "desktop", "UserDesktop", "echo $DISPLAY");
+    let runtime = somebody.runtime();
+    std::os::unix::fs::chown(&runtime, Some(somebody.uid), None).unwrap();
+    (somebody, runtime)
+}
+
+/// Plays a D-Bus server up to the end of the handshake, then says one message of 100 MiB; answers with how much of it was taken.
+fn flood(listener: &UnixListener) -> usize {
+    const LENGTH: usize = 100 << 20;
+    let (mut peer, _) = listener.accept().unwrap();
+    let mut lines = BufReader::new(peer.try_clone().unwrap());
+    let mut line = Vec::new();
+    while !line.starts_with(b"BEGIN") {
+        line.clear();
+        assert_ne!(lines.read_until(b'\n', &mut line).unwrap(), 0, "hung up during the handshake");
+        let answer: &[u8] = match line.trim_ascii_start().strip_prefix(b"\0").unwrap_or(&line) {
+            auth if auth.starts_with(b"AUTH") => b"OK 0123456789abcdef0123456789abcdef\r\n",
+            other if other.starts_with(b"NEGOTIATE") => b"AGREE_UNIX_FD\r\n",
+            _ => b"",
+        };
+        peer.write_all(answer).unwrap();
+    }
+    let mut head = b"l\x02\x00\x01".to_vec();
+    for number in [u32::try_from(LENGTH).unwrap(), 1, 0] {
+        head.extend(number.to_le_bytes());
+    }
+    peer.write_all(&head).unwrap();
+    let chunk = [b' '; 1 << 16];
+    let mut said = 0;
+    while said < LENGTH {
+        match peer.write(&chunk) {
+            Ok(count) => said += count,
+            Err(_) => break,
+        }
+    }
+    said
+}
+
+#[test]
+fn a_users_bus_that_never_stops_talking_is_not_listened_to() {
+    if !has_somebody_else() || !has_program("useradd", "a user with a bus of his own") {
+        return;
+    }
+    let stage = stage_of(json!({}));
+    let (somebody, runtime) = somebody_at_a_display(&stage);
+    let listener = UnixListener::bind(runtime.join("bus")).unwrap();
+    std::os::unix::fs::chown(runtime.join("bus"), Some(somebody.uid), None).unwrap();
+    let flood = std::thread::spawn(move || flood(&listener));
+    let agent = crate::users::start(&stage);
+    assert_eq!(written(&agent.run("desktop")), ":9\n");
+    let said = flood.join().unwrap();
+    assert!(said < 8 << 20, "the agent took {said} bytes");
+    agent.stop();
+}
+
+#[test]
+fn a_user_leads_the_agent_to_no_socket_but_his_own() {
+    if !has_somebody_else() || !has_program("useradd", "a user with a bus of his own") {
+        return;
+    }
+    let stage = stage_of(json!({}));
+    let (_somebody, runtime) = somebody_at_a_display(&stage);
+    let (elsewhere, bus) = (stage.folder().join("roots"), runtime.join("bus"));
+    let agent = crate::users::start(&stage);
+    let is_left_alone = |path: &Path| {
+        let listener = UnixListener::bind(path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(written(&agent.run("desktop")), ":9\n");
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "the agent was led to it");
+    };
+    std::os::unix::fs::symlink(&elsewhere, &bus).unwrap();
+    is_left_alone(&elsewhere);
+    fs::remove_file(&bus).unwrap();
+    is_left_alone(&bus);
+    agent.stop();
+}
+
+/// A file system in user space whose daemon never answers; gone with the test.
+struct Silence(Child, PathBuf);
+
+impl Silence {
+    fn at(folder: &Path) -> Option<Self> {
+        let script = "exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0,allow_other silence \"$0\" \
+            && echo mounted && exec sleep 1000 > /dev/null";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(folder).stdout(Stdio::piped());
+        let mut daemon = spawn(&mut command);
+        let mut line = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let silence = Self(daemon, folder.to_owned());
+        (line == "mounted\n").then_some(silence)
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // Whoever waits for it gets an error then.
+        drop(self.0.kill());
+        drop(self.0.wait());
+        drop(spawn(Command::new("umount").arg("-l").arg(&self.1).stderr(Stdio::null())).wait());
+    }
+}
+
+#[test]
+fn a_runtime_folder_that_never_answers_holds_up_its_users_tasks_alone() {
+    if !has_somebody_else() || !has_program("useradd", "a runtime folder that hangs") {
+        return;
+    }
+    let stage = stage_of(json!({}));
+    let (_somebody, runtime) = somebody_at_a_display(&stage);
+    job(&stage, "other", "Service", "echo other");
+    let agent = crate::users::start(&stage);
+    let Some(silence) = Silence::at(&runtime) else {
+        return skipped("a runtime folder that hangs: no file systems in user space here");
+    };
+    let run = agent.trigger("desktop");
+    assert_eq!(written(&agent.run("other")), "other\n");
+    assert_eq!(written(&agent.finished(&run)), ":9\n");
+    drop(silence);
     agent.stop();
 }
 

@@ -51,6 +51,7 @@ use crate::log_message::Level;
 use crate::program::Fit;
 use crate::time::{Deadline, Monotonic, WallTime};
 use crate::turn::Turn;
+use crate::user::RunAs;
 
 /// Seconds between SIGTERM and SIGKILL of a plugin's tree.
 pub(crate) const STOP_GRACE_SECONDS: u64 = 10;
@@ -80,6 +81,8 @@ enum Then {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) definition: Arc<PluginDefinition>,
+    /// As whom its present process was asked for; what a changed file says counts from the next.
+    pub(crate) run_as: Option<RunAs>,
     state: State,
     then: Then,
     backoff: Backoff,
@@ -97,6 +100,7 @@ impl Supervisor {
     pub(crate) fn new(definition: Arc<PluginDefinition>) -> Self {
         Self {
             definition,
+            run_as: None,
             state: State::Stopped,
             then: Then::Supervise,
             backoff: Backoff::default(),
@@ -206,6 +210,7 @@ impl Supervisor {
         let spawn = turn.counters.spawn();
         self.then = Then::Supervise;
         self.state = State::Starting { spawn, released: false };
+        self.run_as = self.definition.run_as;
         self.started = turn.now.monotonic;
         self.last_start = Some(turn.now.wall);
         self.last_reason = Some(why.to_string());

@@ -184,7 +184,8 @@ fn an_account_that_is_not_the_sessions_is_refused() {
     }
     let configured = UserQuery { run_as: RunAs::User, session_user: Some("alice".to_string()) };
     let other = facts(Sessions::NoLogind("no bus".to_string()), account("bob", 1001, 1001));
-    assert!(decide(&configured, &other, None, &surroundings()).unwrap_err().contains("not the session's"));
+    let why = decide(&configured, &other, None, &surroundings()).unwrap_err();
+    assert!(why.contains("'bob' (user 1001") && why.contains("write Settings:SessionUser exactly so"), "{why}");
 }
 
 #[test]

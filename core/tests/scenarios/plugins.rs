@@ -100,6 +100,19 @@ fn a_plugin_without_a_process_has_a_session_that_loses_its_permissions_all_the_s
 }
 
 #[test]
+fn a_plugin_that_is_being_started_runs_as_it_was_asked_for_whatever_its_file_says_by_now() {
+    let (of_a_user, of_the_agent) = (plugin("a", r#","executionContext":"User""#), plugin("a", ""));
+    for (before, after, end) in [(&of_a_user, &of_the_agent, "abort 1"), (&of_the_agent, &of_a_user, "release 1")] {
+        let mut world = World::new(&[("Plugins/a", before)]);
+        world.put("Plugins/a", after);
+        world.admin("POST", "/api/Jobs/reload", "");
+        world.disk();
+        world.prepared(1);
+        assert_eq!(world.transcript.last().unwrap(), end);
+    }
+}
+
+#[test]
 fn a_changed_plugin_file_changes_permissions_at_once_and_a_broken_one_takes_it_out_of_service() {
     let mut world = World::new(&[("Plugins/a", &plugin("a", ""))]);
     world.started(1);

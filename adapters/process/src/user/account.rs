@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use castellan_core::user::Account;
 use nix::unistd::{Uid, User, getgrouplist};
+use smol::lock::Semaphore;
 
-use crate::tree::within;
+use super::untrusted::{QUESTIONS, ask};
 
 /// For a user database that may be at the other end of a network.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -26,8 +27,8 @@ pub(super) enum Whose {
 /// # Errors
 /// A clause without its full stop.
 pub(super) async fn find(whose: Whose) -> Result<Account, String> {
-    let asked = smol::unblock(move || read(&whose));
-    within(DEADLINE, asked).await.unwrap_or_else(|| {
+    static FREE: Semaphore = Semaphore::new(QUESTIONS);
+    ask(DEADLINE, &FREE, move || read(&whose)).await.unwrap_or_else(|| {
         Err(format!("the system's user database (nsswitch.conf) did not answer within {} s", DEADLINE.as_secs()))
     })
 }
