@@ -23,6 +23,9 @@ mod plugins;
 mod random;
 mod redelivery;
 mod restart;
+// The laws use the same facts; they cannot lend them, as their crate needs this one.
+#[path = "../../../proptests/src/signed.rs"]
+mod signed;
 mod starts;
 mod stop;
 mod strangers;

@@ -5,11 +5,7 @@ use castellan_core::acl::{Decision, Grant};
 use castellan_core::effect::{LostOrder, ProcessOrder};
 use castellan_core::event::{BrokerReport, Event, ExecutableFacts, ProcessReport};
 use castellan_core::id::{ConnectionId, SpawnId, TicketId};
-use castellan_core::time::WallTime;
-use castellan_core::trust::signature::{
-    AttributeFacts, CertificateFacts, DigestAlgorithm, Evidence, ImageFacts, PublicKey, SignatureAlgorithm,
-    SignatureFacts, SignatureFile, SignedDataFacts, SignerFacts,
-};
+use castellan_core::trust::signature::{ImageFacts, SignatureFacts, SignatureFile};
 use castellan_core::trust::{Examination, ExaminedProcess, PeerFacts, ProcessFacts};
 
 use crate::broker::job;
@@ -26,34 +22,7 @@ fn world() -> World {
 }
 
 fn signed(path: &str, uid: u32) -> SignatureFacts {
-    let certificate = CertificateFacts {
-        subject: "CN=Signer".into(),
-        sha1: "a".repeat(40),
-        sha256: "b".repeat(64),
-        not_before: WallTime::from_millis(0),
-        not_after: WallTime::from_millis(i64::MAX),
-        signs: true,
-        signs_code: true,
-        key: PublicKey::P256,
-    };
-    let signer = SignerFacts {
-        version: 1,
-        digest: DigestAlgorithm::Sha256,
-        signature: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
-        attributes: Some(AttributeFacts { content_types: vec![true], message_digests: vec![vec![7; 32]] }),
-        certificate: Some(certificate),
-        evidence: Some(Evidence { image: Ok(vec![7; 32]), is_valid: true }),
-    };
-    let data = SignedDataFacts {
-        path: format!("{path}.p7s"),
-        version: 1,
-        is_data: true,
-        is_detached: true,
-        digests: vec![DigestAlgorithm::Sha256],
-        signers: vec![signer],
-    };
-    let image = ImageFacts { path: path.into(), is_regular: true, is_deleted: false, is_binary: true, bytes: 1 };
-    SignatureFacts { image, file: SignatureFile::Read(data), uid: Some(uid) }
+    crate::signed::by_pinned(path, Some(uid), true)
 }
 
 /// The peer of a user's process.

@@ -485,37 +485,26 @@ impl World {
     /// A request with the admin certificate; its number.
     pub fn admin(&mut self, method: &str, target: &str, body: &str) -> RequestId {
         let certificate = Some(CertificateFacts { sha256: ADMIN.into() });
-        self.ask(method, target, body, peer(1, 77), certificate)
+        self.ask(method, target, body, peer(1, 77), certificate, &[])
     }
 
     /// A request of a process of this spawn.
     pub fn task(&mut self, spawn: u64, method: &str, target: &str, body: &str) -> RequestId {
         let (pid, cgroup) = ids(spawn);
-        self.ask(method, target, body, peer(cgroup, pid), None)
+        self.ask(method, target, body, peer(cgroup, pid), None, &[])
     }
 
     /// A request of somebody the agent did not start.
     pub fn stranger(&mut self, method: &str, target: &str, body: &str) -> RequestId {
-        self.ask(method, target, body, peer(1, 77), None)
+        self.ask(method, target, body, peer(1, 77), None, &[])
     }
 
     /// The same with further header fields.
     pub fn stranger_with(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> RequestId {
-        self.ask_with(method, target, "", peer(1, 77), None, headers)
+        self.ask(method, target, "", peer(1, 77), None, headers)
     }
 
     fn ask(
-        &mut self,
-        method: &str,
-        target: &str,
-        body: &str,
-        peer: PeerFacts,
-        certificate: Option<CertificateFacts>,
-    ) -> RequestId {
-        self.ask_with(method, target, body, peer, certificate, &[])
-    }
-
-    fn ask_with(
         &mut self,
         method: &str,
         target: &str,
