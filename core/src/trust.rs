@@ -29,8 +29,8 @@ use core::net::SocketAddr;
 
 use serde::Serialize;
 
-pub(crate) use identify::same_socket;
 pub use identify::{Identity, Refusal, RefusalKind, own_process};
+pub(crate) use identify::{not_trusted, same_socket};
 pub use registry::{Entry, Registry};
 pub use stranger::{Budget, Examination, ExaminedProcess, Stranger};
 

@@ -68,10 +68,7 @@ impl Examinations {
     /// Ready to look, on threads of the pool; the answers go to `events`.
     pub(crate) fn start(executor: &Executor<'static>, observer: Arc<Observer>, events: &Sender<Event>) -> Self {
         let digests = Arc::new(Digests::default());
-        let look = move |order: ExamineOrder| {
-            digests.set_time(order.at);
-            examine(&observer, order, &digests)
-        };
+        let look = move |order| examine(&observer, order, &digests);
         Self::start_with(executor, Arc::new(look), LIMIT, events)
     }
 
@@ -139,7 +136,7 @@ fn look(socket: &SocketFacts, order: &ExamineOrder, digests: &Arc<Digests>) -> R
     let unseen = |why: &dyn fmt::Display| format!("Process {pid} cannot be looked at: {why}.");
     let handle =
         signal::open(pid).map_err(|error| unseen(&error))?.ok_or_else(|| format!("There is no process {pid}."))?;
-    let program = Program::of_process(pid).map_err(|error| unseen(&error))?.remembering(Arc::clone(digests));
+    let program = Program::of_process(pid).map_err(|error| unseen(&error))?.remembering(Arc::clone(digests), order.at);
     let stat = procfs::stat(pid).ok_or_else(|| unseen(&"it has no stat in /proc"))?;
     let uid = procfs::effective_uid(pid).ok_or_else(|| unseen(&"it has no status in /proc"))?;
     let is_in_our_user_namespace = is_in_our_user_namespace(pid).map_err(|error| unseen(&error))?;

@@ -20,6 +20,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use castellan_core::time::WallTime;
 use castellan_core::trust::signature::{
     IMAGE_BYTES, ImageFacts, SIGNATURE_BYTES, SignatureFacts, SignatureFile, SignaturePolicy,
 };
@@ -46,8 +47,8 @@ pub struct Program {
     path: PathBuf,
     is_deleted: bool,
     process: Option<Process>,
-    /// Where digests are remembered, if they are.
-    digests: Option<Arc<Digests>>,
+    /// Where digests are remembered, if they are, and when they are asked for.
+    digests: Option<(Arc<Digests>, WallTime)>,
 }
 
 /// The process that runs the image, pinned.
@@ -91,9 +92,9 @@ impl Program {
         Ok(Self { image, path: named.unwrap_or(shown), is_deleted, process, digests: None })
     }
 
-    /// The same, which looks up digests before it hashes.
-    pub(crate) fn remembering(self, digests: Arc<Digests>) -> Self {
-        Self { digests: Some(digests), ..self }
+    /// The same, which looks up digests before it hashes; `now` is the time at which that is asked.
+    pub(crate) fn remembering(self, digests: Arc<Digests>, now: WallTime) -> Self {
+        Self { digests: Some((digests, now)), ..self }
     }
 
     /// Whether this path leads to the image.
@@ -159,7 +160,7 @@ impl Program {
     /// The image's digest.
     fn digest(&self, algorithm: &'static digest::Algorithm) -> io::Result<digest::Digest> {
         match &self.digests {
-            Some(digests) => digests.of(&self.image, algorithm, || self.hash(algorithm)),
+            Some((digests, now)) => digests.of(&self.image, *now, algorithm, || self.hash(algorithm)),
             None => self.hash(algorithm),
         }
     }

@@ -58,13 +58,11 @@ pub fn judge(client_id: &str, component: &Component, pid: u32, user: &str) -> Ju
         ));
     }
     if let Component::Program(_) = component {
-        let why = || String::from("A client id that begins with '@' is an administrator's.");
-        let is_open = !name.starts_with('@');
-        return if is_open {
-            Judgement::Fits
-        } else {
-            Judgement::Refused(refusal(client_id, why(), form_of(component)))
-        };
+        if !name.starts_with('@') {
+            return Judgement::Fits;
+        }
+        let why = String::from("A client id that begins with '@' is an administrator's.");
+        return Judgement::Refused(refusal(client_id, why, form_of(component)));
     }
     let own = component.id();
     let middle = match name.strip_prefix(own) {

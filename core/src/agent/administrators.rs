@@ -5,14 +5,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Agent;
-use super::connections::{Refused, refused};
+use super::connections::{Refused, reason_of, refused};
 use crate::acl::client_id;
 use crate::acl::topic::TopicFilter;
 use crate::acl::{FilterSet, Grant, Subject};
 use crate::api::CertificateFacts;
 use crate::effect::ConnectRefusal;
 use crate::id::{Component, SpawnId};
-use crate::trust::{self, Peer, PeerFacts, RefusalKind};
+use crate::trust::{self, Peer, PeerFacts};
 use crate::why::Explanation;
 
 /// Every topic that a leading wildcard reaches, and the broker's own (MQTT 5.0 4.7.2).
@@ -39,13 +39,9 @@ impl Agent {
         let pid = match trust::own_process(peer) {
             Ok(pid) => pid,
             Err(refusal) => {
-                let reason = match refusal.kind {
-                    RefusalKind::NotTrusted => ConnectRefusal::NotAuthorized,
-                    RefusalKind::ClaimedPidNotOwn => ConnectRefusal::ClientIdentifierNotValid,
-                };
                 let fix = "Use '@admin_{pid}' with the id of the process that opens the connection, and keep the socket open.";
                 let explanation = Explanation { fix: String::from(fix), ..refusal.explanation };
-                return refused(reason, client_id, Some(&component), refusal.peer, explanation);
+                return refused(reason_of(refusal.kind), client_id, Some(&component), refusal.peer, explanation);
             }
         };
         let own = client_id::of_administrator(pid);

@@ -219,11 +219,15 @@ impl Agent {
 
 /// A CONNECT of nobody that the agent knows.
 pub(super) fn unidentified(client_id: &str, refusal: Refusal) -> Result<Grant, Refused> {
-    let reason = match refusal.kind {
+    refused(reason_of(refusal.kind), client_id, None, refusal.peer, refusal.explanation)
+}
+
+/// What a peer is answered that is not who it has to be.
+pub(super) const fn reason_of(kind: RefusalKind) -> ConnectRefusal {
+    match kind {
         RefusalKind::NotTrusted => ConnectRefusal::NotAuthorized,
         RefusalKind::ClaimedPidNotOwn => ConnectRefusal::ClientIdentifierNotValid,
-    };
-    refused(reason, client_id, None, refusal.peer, refusal.explanation)
+    }
 }
 
 /// A CONNECT that is refused.

@@ -43,11 +43,7 @@ impl Agent {
         };
         let needed = route::tier(&resource, method);
         if caller.tier < needed {
-            return match self.examine_caller(now, request, caller, needed, effects) {
-                Ok(()) => None,
-                Err(None) => Some(self.forbid(now, request, &target, caller, needed, effects)),
-                Err(Some(caller)) => Some(self.forbid(now, request, &target, &caller, needed, effects)),
-            };
+            return self.examine_or_forbid(now, request, &target, caller, needed, effects);
         }
         if self.is_stopping() && !self.is_answered_at_once(&resource, method) {
             let explanation = Explanation::new(

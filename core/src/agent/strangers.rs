@@ -13,14 +13,16 @@ use super::connections::unidentified;
 use super::requests::respond;
 use crate::acl::client_id;
 use crate::api::route::Target;
-use crate::api::{ApiRequest, Tier};
+use crate::api::{ApiRequest, ApiResponse, Tier};
 use crate::effect::{Effects, ProcessOrder};
 use crate::id::{Component, ConnectionId, SpawnId, TicketId};
 use crate::limits::EXAMINATIONS;
 use crate::run::own_program;
 use crate::time::{Monotonic, Now};
 use crate::trust::signature::SignaturePolicy;
-use crate::trust::{Budget, Examination, Identity, PeerFacts, Refusal, RefusalKind, Stranger, same_socket};
+use crate::trust::{
+    Budget, Examination, Identity, PeerFacts, Refusal, RefusalKind, Stranger, not_trusted, same_socket,
+};
 
 /// Connections whose verdict is remembered.
 const KNOWN: usize = 256;
@@ -86,59 +88,56 @@ impl Agent {
         refusal: Refusal,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let paths = self.own_programs(client_id).into_iter().map(|(_, path)| path).collect();
+        if !self.may_be_examined(peer, &refusal) {
+            return Err(refusal);
+        }
         let (client_id, asked) = (client_id.to_string(), Box::new(peer.clone()));
-        let question = Question::Connect { connection, client_id, peer: asked };
-        self.examine(now, peer.clone(), paths, refusal, question, effects)
+        self.examine(now, peer.clone(), Question::Connect { connection, client_id, peer: asked }, effects)
     }
 
-    /// The same for a caller of the API, of whom the tier `needed` is asked.
-    ///
-    /// # Errors
-    /// `None`: nothing could make more of this caller; else what is known of it by now.
-    pub(super) fn examine_caller(
+    /// 403 for a caller of less than the tier `needed`; `None` where its signature may open that, and the answer comes later.
+    pub(super) fn examine_or_forbid(
         &mut self,
         now: Now,
         request: &ApiRequest,
+        target: &Target,
         caller: &Caller,
         needed: Tier,
         effects: &mut Effects,
-    ) -> Result<(), Option<Box<Caller>>> {
-        let Some(refusal) = caller.refusal.clone().filter(|_| needed == Tier::Plugin) else { return Err(None) };
-        let claim = request.header(PID_HEADER).map(|text| client_id::pid(text).ok_or(text));
-        let peer = PeerFacts { claimed_pid: claim.and_then(Result::ok), ..request.peer.clone() };
-        let examined = match claim {
-            Some(Err(text)) if self.may_be_examined(&peer, &refusal) => {
-                let why = format!("The field X-Keeper-Pid has '{text}', which is no process id.");
-                Err(Refusal::unexamined(&peer, why, "Send the process id of the program that opened the connection."))
-            }
-            Some(_) | None => {
-                let question = Question::Call(Box::new(request.clone()));
-                self.examine(now, peer, Vec::new(), refusal, question, effects)
-            }
-        };
-        examined.map_err(|refusal| Some(Box::new(Caller::new(Err(refusal), false, request))))
+    ) -> Option<ApiResponse> {
+        let may_be_signed = caller.refusal.as_ref().is_some_and(|refusal| self.may_be_examined(&request.peer, refusal));
+        if needed != Tier::Plugin || !may_be_signed {
+            return Some(self.forbid(now, request, target, caller, needed, effects));
+        }
+        let refusal = self.examine_caller(now, request, effects).err()?;
+        let caller = Caller::new(Err(refusal), false, request);
+        Some(self.forbid(now, request, target, &caller, needed, effects))
     }
 
-    fn examine(
-        &mut self,
-        now: Now,
-        peer: PeerFacts,
-        paths: Vec<String>,
-        refusal: Refusal,
-        question: Question,
-        effects: &mut Effects,
-    ) -> Result<(), Refusal> {
-        if !self.may_be_examined(&peer, &refusal) {
-            return Err(refusal);
-        }
-        let later = |why| Refusal::unexamined(&peer, why, "Connect again in a second.");
+    fn examine_caller(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Result<(), Refusal> {
+        let claim = request.header(PID_HEADER).map(|text| client_id::pid(text).ok_or(text)).transpose();
+        let claimed_pid = claim.map_err(|text| {
+            let why = format!("The field X-Keeper-Pid has '{text}', which is no process id.");
+            not_trusted(&request.peer, why, "Send the process id of the program that opened the connection.")
+        })?;
+        let peer = PeerFacts { claimed_pid, ..request.peer.clone() };
+        self.examine(now, peer, Question::Call(Box::new(request.clone())), effects)
+    }
+
+    fn examine(&mut self, now: Now, peer: PeerFacts, question: Question, effects: &mut Effects) -> Result<(), Refusal> {
+        let later = |why| not_trusted(&peer, why, "Connect again in a second.");
         let is_before = |pending: &&Pending| matches!(pending, Pending::Examination(other) if other.peer().is_of_root() == peer.is_of_root());
         if self.pending.values().filter(is_before).count() >= EXAMINATIONS {
             return Err(later(format!("{EXAMINATIONS} programs that the agent did not start wait to be looked at.")));
         }
         let uid = peer.at_accept.as_ref().map_or(u32::MAX, |socket| socket.uid);
         self.strangers.budget.take(uid, now.monotonic).map_err(later)?;
+        let paths = match &question {
+            Question::Connect { client_id, .. } => {
+                self.own_programs(client_id).into_iter().map(|(_, path)| path).collect()
+            }
+            Question::Call(_) => Vec::new(),
+        };
         let signers = self.desk.settings.alternative_signatures.clone();
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
@@ -167,7 +166,7 @@ impl Agent {
     /// Tells whoever waits that nothing was found out.
     pub(super) fn give_up_examination(&mut self, now: Now, question: Question, why: &str, effects: &mut Effects) {
         let peer = question.peer().clone();
-        let refusal = Refusal::unexamined(&peer, format!("Its program was not looked at: {why}"), "Connect again.");
+        let refusal = not_trusted(&peer, format!("Its program was not looked at: {why}"), "Connect again.");
         self.answer_stranger(now, question, &peer, Err(refusal), effects);
     }
 

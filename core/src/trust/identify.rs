@@ -186,7 +186,8 @@ fn verified_claim(entry: &Entry, facts: &PeerFacts, claim: u32) -> Result<u32, R
     })
 }
 
-pub(super) fn not_trusted(facts: &PeerFacts, why: String, fix: &str) -> Refusal {
+/// A refusal of somebody who is not trusted.
+pub(crate) fn not_trusted(facts: &PeerFacts, why: String, fix: &str) -> Refusal {
     let peer = match &facts.at_accept {
         Some(socket) => format!("{} (user {})", socket.peer, socket.uid),
         None => String::from("the peer"),

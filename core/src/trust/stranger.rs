@@ -13,7 +13,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::identify::{Refusal, RefusalKind, not_trusted, same_socket};
+use super::identify::{Refusal, not_trusted, same_socket};
 use super::signature::{SignatureFacts, SignaturePolicy, Verdict};
 use super::{Peer, PeerFacts, ProcessFacts};
 use crate::limits::DESCRIPTORS;
@@ -121,10 +121,3 @@ impl ExaminedProcess {
 
 const IN_REACH: &str = "Let the agent start the program (Jobs/, Plugins/), or run it where the agent can look at it.";
 const OWN: &str = "End the client id with the process id of the program that opens the connection.";
-
-impl Refusal {
-    /// Of a peer that may not be examined now, or never.
-    pub(crate) fn unexamined(facts: &PeerFacts, why: String, fix: &str) -> Self {
-        Self { kind: RefusalKind::NotTrusted, ..not_trusted(facts, why, fix) }
-    }
-}

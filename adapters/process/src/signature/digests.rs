@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use castellan_core::time::WallTime;
@@ -37,45 +36,37 @@ impl Key {
         }
     }
 
-    const fn is_settled(&self, now: i64) -> bool {
-        now.saturating_sub(self.changed.0.saturating_mul(1000)) > SETTLED
+    const fn is_settled(&self, now: WallTime) -> bool {
+        now.as_millis().saturating_sub(self.changed.0.saturating_mul(1000)) > SETTLED
     }
 }
 
 /// Digests by file.
 #[derive(Debug, Default)]
-pub(crate) struct Digests {
-    known: Mutex<BTreeMap<Key, Digest>>,
-    /// Milliseconds since 1970.
-    now: AtomicI64,
-}
+pub(crate) struct Digests(Mutex<BTreeMap<Key, Digest>>);
 
 impl Digests {
-    /// The time that files are younger or older by.
-    pub(crate) fn set_time(&self, now: WallTime) {
-        self.now.store(now.as_millis(), Ordering::Relaxed);
-    }
-
-    /// The digest of an image, by `hash` where it is not known.
+    /// The digest of an image, by `hash` where it is not known; `now` is when that was asked.
     ///
     /// # Errors
     /// It cannot be read, or was changed meanwhile.
     pub(super) fn of(
         &self,
         image: &File,
+        now: WallTime,
         algorithm: &'static Algorithm,
         hash: impl FnOnce() -> io::Result<Digest>,
     ) -> io::Result<Digest> {
         let key = Key::of(&image.metadata()?, algorithm);
-        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(*known);
         }
         let digest = hash()?;
         if Key::of(&image.metadata()?, algorithm) != key {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "it was changed while it was read"));
         }
-        if key.is_settled(self.now.load(Ordering::Relaxed)) {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if key.is_settled(now) {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= REMEMBERED {
                 known.clear();
             }

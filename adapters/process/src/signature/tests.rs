@@ -259,29 +259,26 @@ fn a_digest_is_remembered_until_the_file_changes_and_never_of_one_that_just_did(
     let Signed { folder, .. } = Signed::new();
     let path = folder.path().join("tool");
     let digests = Digests::default();
-    let hashed = |expect: bool| {
+    let hashed = |now: i64, expect: bool| {
         let image = File::open(&path).unwrap();
         let mut asked = false;
         let mut hash = || {
             asked = true;
             Ok(digest::digest(&digest::SHA256, b"image"))
         };
-        digests.of(&image, &digest::SHA256, &mut hash).unwrap();
+        digests.of(&image, WallTime::from_millis(now), &digest::SHA256, &mut hash).unwrap();
         assert_eq!(asked, expect);
     };
     let changed = || fs::metadata(&path).unwrap().ctime() * 1000;
-    digests.set_time(WallTime::from_millis(changed() + 1500));
-    hashed(true);
-    hashed(true);
-    digests.set_time(WallTime::from_millis(changed() + 3000));
-    hashed(true);
-    hashed(false);
+    hashed(changed() + 1500, true);
+    hashed(changed() + 1500, true);
+    hashed(changed() + 3000, true);
+    hashed(changed() + 3000, false);
     fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    digests.set_time(WallTime::from_millis(changed() + 3000));
-    hashed(true);
-    hashed(false);
+    hashed(changed() + 3000, true);
+    hashed(changed() + 3000, false);
     let image = File::open(&path).unwrap();
-    let meanwhile = digests.of(&image, &digest::SHA384, || {
+    let meanwhile = digests.of(&image, WallTime::from_millis(changed() + 3000), &digest::SHA384, || {
         File::options().write(true).open(&path).unwrap().set_len(1).unwrap();
         Ok(digest::digest(&digest::SHA384, b"image"))
     });

@@ -5,9 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use core::net::{Ipv4Addr, SocketAddr};
 
-use super::super::SocketFacts;
 use super::super::signature::SignatureFile;
 use super::super::signature::fixtures::{NOW, good};
+use super::super::{RefusalKind, SocketFacts};
 use super::*;
 use crate::time::Monotonic;
 
