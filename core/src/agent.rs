@@ -34,6 +34,7 @@ mod record;
 mod requests;
 mod requests_jobs;
 mod requests_settings;
+mod requests_settings_write;
 mod runs;
 mod strangers;
 mod taken;
@@ -50,6 +51,7 @@ use crate::id::{JobId, PluginId, RequestId, RunId, TicketId};
 use crate::job::catalog::Catalog;
 use crate::job::finding::Findings;
 use crate::log_message::Level;
+use crate::plugin::storage::PluginSettings;
 use crate::plugin::supervisor::Supervisor;
 use crate::run::{Chain, Run};
 use crate::schedule::Timetable;
@@ -96,7 +98,7 @@ impl Agent {
     /// An agent that has not read its root yet; `Loaded` comes first.
     pub fn new(settings: Settings, surroundings: Surroundings) -> Self {
         let (counters, denied) = (Counters::default(), Vec::new());
-        let desk = Desk { surroundings, settings, counters, plugin_settings: BTreeMap::new(), denied };
+        let desk = Desk { surroundings, settings, counters, plugin_settings: PluginSettings::default(), denied };
         Self {
             desk,
             catalog: Catalog::default(),

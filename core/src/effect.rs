@@ -11,6 +11,7 @@ use crate::event::DefinitionKind;
 use crate::id::{Component, ConnectionId, JobId, RequestId, RunId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
 use crate::log_message::LogRecord;
+use crate::plugin::storage::SettingChange;
 use crate::run::history::RunRecord;
 use crate::schedule::past::Note;
 use crate::time::WallTime;
@@ -48,6 +49,8 @@ pub enum LostOrder {
     ChangeDefinition(TicketId),
     /// `ReadDefinitions`.
     ReadDefinitions(TicketId),
+    /// `WriteSettings`.
+    WriteSettings(TicketId),
     /// `Send`.
     Send(TicketId),
     /// `Regrant`.
@@ -81,6 +84,7 @@ impl LostOrder {
                     Self::ChangeDefinition(*ticket)
                 }
                 StoreOrder::ReadDefinitions { ticket } => Self::ReadDefinitions(*ticket),
+                StoreOrder::WriteSettings { ticket, .. } => Self::WriteSettings(*ticket),
             },
             Effect::Http(HttpOrder::Send(call)) => Self::Send(call.ticket),
             Effect::Broker(BrokerOrder::Regrant { component, .. }) => Self::Regrant(component.clone()),
@@ -374,5 +378,12 @@ pub enum StoreOrder {
     ReadDefinitions {
         /// The number of the question.
         ticket: TicketId,
+    },
+    /// Change the unified storage of plugin settings durably, all changes or none. Answered by `SettingsWritten`.
+    WriteSettings {
+        /// The number of the order.
+        ticket: TicketId,
+        /// In order.
+        changes: Vec<SettingChange>,
     },
 }

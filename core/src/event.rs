@@ -11,6 +11,7 @@ use crate::broker::message::Packet;
 use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
+use crate::plugin::storage::StoredSetting;
 use crate::run::history::{JobPast, RunRecord};
 use crate::trust::signature::SignatureFacts;
 use crate::trust::{Examination, PeerFacts};
@@ -58,6 +59,8 @@ pub struct Loaded {
     pub unfinished: Vec<RunRecord>,
     /// What the history knows of each job.
     pub past: Vec<JobPast>,
+    /// The unified storage of plugin settings.
+    pub settings: Vec<StoredSetting>,
 }
 
 /// Jobs or plugins.
@@ -348,5 +351,12 @@ pub enum StoreReport {
         ticket: TicketId,
         /// All files found.
         files: Vec<DefinitionFile>,
+    },
+    /// Answers `WriteSettings`.
+    SettingsWritten {
+        /// Which question.
+        ticket: TicketId,
+        /// Whether all changes are on disk, else why none is.
+        result: Result<(), String>,
     },
 }

@@ -17,6 +17,7 @@ pub mod agent;
 pub mod api;
 pub mod broker;
 pub mod config;
+mod digest;
 pub mod effect;
 pub mod event;
 mod hexadecimal;

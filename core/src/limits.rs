@@ -78,3 +78,17 @@ pub const MATCHING_WORK: usize = 1 << 30;
 pub const SIMULATED_EVENTS: u64 = 1_000_000;
 /// Examinations of programs that the agent did not start, waiting for their answer: so many of root's and so many of all other users'.
 pub const EXAMINATIONS: usize = 16;
+/// Settings of one plugin that the unified storage keeps: more than any plugin has, little enough to be shown at once.
+pub const STORED_SETTINGS: usize = 256;
+/// Settings of all plugins that it keeps, those of plugins that are gone included.
+pub const STORED_SETTINGS_IN_ALL: usize = 20_000;
+/// Bytes of a setting's dotted key.
+pub const SETTING_KEY_BYTES: usize = 256;
+/// Bytes of one stored setting; a larger document belongs into a file of the plugin's own.
+pub const SETTING_BYTES: usize = 16 << 10;
+/// Answers kept for requests that are sent again under their `Idempotency-Key`.
+pub const KEPT_ANSWERS: usize = 1000;
+/// Bytes of these answers together.
+pub const KEPT_ANSWER_BYTES: usize = 8 << 20;
+/// Characters of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 255;

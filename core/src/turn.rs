@@ -4,7 +4,6 @@
 pub(crate) mod fixtures;
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -14,6 +13,7 @@ use crate::effect::{BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, Store
 use crate::id::{Component, RunId, SpawnId, TicketId};
 use crate::job::task::SettingReference;
 use crate::log_message::{Level, LogRecord, escape_own};
+use crate::plugin::storage::PluginSettings;
 use crate::schedule::past::{Happening, Note};
 use crate::surroundings::Surroundings;
 use crate::time::Now;
@@ -53,7 +53,7 @@ pub(crate) struct Desk {
     pub(crate) surroundings: Surroundings,
     pub(crate) settings: Settings,
     pub(crate) counters: Counters,
-    pub(crate) plugin_settings: BTreeMap<String, BTreeMap<String, String>>,
+    pub(crate) plugin_settings: PluginSettings,
     /// See [`Turn::denied`].
     pub(crate) denied: Vec<Denial>,
 }
@@ -85,8 +85,7 @@ pub(crate) struct Turn<'a> {
     /// `Settings:SessionUser`.
     pub(crate) session_user: Option<&'a str>,
     pub(crate) log_level: Level,
-    /// Effective settings by plugin id, then by dotted key.
-    pub(crate) plugin_settings: &'a BTreeMap<String, BTreeMap<String, String>>,
+    pub(crate) plugin_settings: &'a PluginSettings,
     /// What the agent itself refused somebody in this turn; it goes on record at its end.
     pub(crate) denied: &'a mut Vec<Denial>,
     /// `AlternativeSignatures`.
@@ -94,11 +93,9 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// A plugin's effective setting; names are compared without regard to case.
+    /// A plugin's setting in effect, as a task may see it.
     pub(crate) fn setting(&self, reference: &SettingReference) -> Option<String> {
-        let named = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
-        let (_, settings) = self.plugin_settings.iter().find(|(plugin, _)| named(plugin, &reference.plugin))?;
-        settings.iter().find(|(key, _)| named(key, &reference.setting)).map(|(_, value)| value.clone())
+        self.plugin_settings.shown(&reference.plugin, &reference.setting)
     }
 
     /// What to find out before something runs as this.

@@ -74,11 +74,7 @@ impl World {
             exited: false,
             transcript: Vec::new(),
         };
-        world.tell(Event::Loaded(Loaded {
-            definitions: surroundings::definitions(),
-            unfinished: Vec::new(),
-            past: Vec::new(),
-        }));
+        world.tell(Event::Loaded(Loaded { definitions: surroundings::definitions(), ..Loaded::default() }));
         world.tell(Event::Opened(Endpoints { http: 6888, https: 6889, mqtt: 8675 }));
         world
     }

@@ -10,9 +10,10 @@ use serde_json::json;
 use super::Agent;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
+use super::requests_settings_write::SettingsWrite;
 use super::strangers::Question;
-use crate::api::ApiResponse;
 use crate::api::view::Triggered;
+use crate::api::{ApiResponse, Conditions, entity_tag};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionKind, ExecutableFacts, StoreReport};
 use crate::id::{JobId, RequestId, RunId, TicketId};
@@ -36,6 +37,8 @@ pub(super) enum Pending {
     Removal { request: RequestId, job: JobId },
     /// All definitions are being read.
     Reload { request: RequestId },
+    /// Settings of plugins that are being written.
+    Settings(Box<SettingsWrite>),
     /// Runs of the history.
     Runs { request: RequestId, run: Option<RunId> },
     /// The program of somebody whom the agent did not start.
@@ -49,8 +52,8 @@ pub(super) enum Intent {
     Validate(Findings),
     /// To add it.
     Create,
-    /// To put it in place of the one with its id.
-    Replace,
+    /// To put it in place of the one with its id, where these hold when it is written.
+    Replace(Conditions),
 }
 
 impl Agent {
@@ -77,6 +80,10 @@ impl Agent {
                     let report = self.load(now, files, effects);
                     respond(request, ApiResponse::json(200, &report), effects);
                 }
+                other => self.unasked(now, ticket, other, effects),
+            },
+            StoreReport::SettingsWritten { ticket, result } => match self.pending.remove(&ticket) {
+                Some(Pending::Settings(write)) => self.on_settings_written(now, *write, result, effects),
                 other => self.unasked(now, ticket, other, effects),
             },
         }
@@ -119,6 +126,7 @@ impl Agent {
                 Pending::Write { request, .. } => (request, "The job was being written."),
                 Pending::Removal { request, .. } => (request, "The job was being removed."),
                 Pending::Reload { request } => (request, "The definitions were being read."),
+                Pending::Settings(write) => (write.request, "The settings were being written."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),
                 Pending::Examination(Question::Call(request)) => {
                     (request.id, "The caller's program was being looked at.")
@@ -191,14 +199,14 @@ impl Agent {
                 let body = json!({ "valid": valid, "findings": known });
                 respond(request, ApiResponse::json(if valid { 200 } else { 400 }, &body), effects);
             }
-            Intent::Create | Intent::Replace if !findings.is_empty() => {
+            Intent::Create | Intent::Replace(_) if !findings.is_empty() => {
                 respond(request, invalid_job(&findings), effects)
             }
             Intent::Create => match self.id_conflict(&job.id) {
                 Some(conflict) => respond(request, conflict, effects),
                 None => self.write(now, request, job, true, effects),
             },
-            Intent::Replace => match self.no_such_job(&job.id) {
+            Intent::Replace(conditions) => match self.not_replaceable(&job.id, &conditions) {
                 Some(refusal) => respond(request, refusal, effects),
                 None => self.write(now, request, job, false, effects),
             },
@@ -216,6 +224,13 @@ impl Agent {
     /// Whether a job of this id is being written right now.
     pub(super) fn write_under_way(&self, id: &JobId) -> bool {
         self.pending.values().any(|pending| matches!(pending, Pending::Write { job, .. } if job.id == *id))
+    }
+
+    /// The document that was ordered last for the job of this id and is not on disk yet.
+    pub(super) fn document_under_way(&self, id: &JobId) -> Option<&Vec<u8>> {
+        self.pending.values().rev().find_map(|pending| {
+            if let Pending::Write { job, .. } = pending { (job.id == *id).then_some(&job.document) } else { None }
+        })
     }
 
     /// Whether the job of this id is being removed right now.
@@ -247,7 +262,9 @@ impl Agent {
             "JobWritten",
             format!("Job {id} was {verb} through the API."),
         );
+        let tag = entity_tag(&document);
         let mut response = ApiResponse::document(if created { 201 } else { 200 }, document);
+        response.set_header("etag", &tag);
         if created {
             response.set_header("location", &format!("/api/Jobs/{id}"));
         }
@@ -316,7 +333,7 @@ pub(super) fn stopped(what: &str) -> ApiResponse {
     ApiResponse::problem(503, &Explanation::new("The agent stopped before it could answer.", what, fix))
 }
 
-fn not_on_disk(what: &str, error: &str) -> ApiResponse {
+pub(super) fn not_on_disk(what: &str, error: &str) -> ApiResponse {
     let fix = "Look at the disk that holds the agent root, then send the request again.";
     ApiResponse::problem(500, &Explanation::new(what, error.to_string(), fix))
 }

@@ -1,7 +1,7 @@
 //! Who calls the API, how far that goes, and the record of a call that was refused (contract section 2).
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use serde_json::json;
 
@@ -10,16 +10,20 @@ use crate::acl::{Action, Denial};
 use crate::api::route::Target;
 use crate::api::{ApiRequest, ApiResponse, Refused, Tier};
 use crate::effect::Effects;
-use crate::id::{Component, RunId, SpawnId};
+use crate::id::{Component, PluginId, RunId, SpawnId};
 use crate::time::Now;
 use crate::trust::{self, Identity, Peer, Refusal};
 use crate::why::Explanation;
 
 /// Who asks, and how far that goes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) tier: Tier,
     pub(super) identity: Option<Identity>,
+    /// The administrator it is, as records name one.
+    pub(super) administrator: Option<String>,
+    /// Whether it is an Http task: the agent itself asks, in the name of a job.
+    pub(super) is_http_task: bool,
     /// Why it is nobody that the agent knows, where it is nobody.
     pub(super) refusal: Option<Refusal>,
     /// Why it is no more than that.
@@ -31,7 +35,12 @@ const CERTIFICATE: &str = "Use the client certificate of state/admin: curl --cer
 
 impl Caller {
     /// By its process and by whether it is an administrator.
-    pub(super) fn new(identified: Result<Identity, Refusal>, admin: bool, request: &ApiRequest) -> Self {
+    pub(super) fn new(
+        identified: Result<Identity, Refusal>,
+        administrator: Option<String>,
+        request: &ApiRequest,
+    ) -> Self {
+        let admin = administrator.is_some();
         let no_certificate = if request.certificate.is_some() {
             "Its client certificate is not on the list of admin certificates; it may have been revoked."
         } else {
@@ -43,13 +52,14 @@ impl Caller {
                 let why = Explanation::new(what, no_certificate, CERTIFICATE);
                 let peer = Peer { pid: identity.pid, ..Peer::of(&request.peer) };
                 let tier = if admin { Tier::Admin } else { Tier::Plugin };
-                Self { tier, identity: Some(identity), refusal: None, why, peer }
+                Self { tier, identity: Some(identity), administrator, is_http_task: false, refusal: None, why, peer }
             }
             Err(refusal) => {
                 let Explanation { what, why, fix } = refusal.explanation.clone();
                 let why = Explanation::new(what, format!("{why} {no_certificate}"), fix);
                 let (peer, tier) = (refusal.peer.clone(), if admin { Tier::Admin } else { Tier::Public });
-                Self { tier, identity: None, refusal: Some(refusal), why, peer }
+                let refusal = Some(refusal);
+                Self { tier, identity: None, administrator, is_http_task: false, refusal, why, peer }
             }
         }
     }
@@ -62,7 +72,27 @@ impl Caller {
             "It acts in the name of its job, never as an administrator.",
             CERTIFICATE,
         );
-        Self { tier: Tier::Plugin, identity: Some(identity), refusal: None, why, peer: Peer::default() }
+        let (identity, peer) = (Some(identity), Peer::default());
+        Self { tier: Tier::Plugin, identity, administrator: None, is_http_task: true, refusal: None, why, peer }
+    }
+
+    /// The plugin it is a process of.
+    pub(super) fn plugin(&self) -> Option<&PluginId> {
+        match &self.identity.as_ref()?.component {
+            Component::Plugin(own) => Some(own),
+            Component::Job(_) | Component::Administrator(_) | Component::Program(_) => None,
+        }
+    }
+
+    /// Whether it is a process of this very plugin.
+    pub(super) fn is_plugin(&self, plugin: &PluginId) -> bool {
+        self.plugin().is_some_and(|own| own.as_str().eq_ignore_ascii_case(plugin.as_str()))
+    }
+
+    /// As records name who did something.
+    pub(super) fn name(&self) -> String {
+        let component = || self.identity.as_ref().map(|identity| identity.component.to_string());
+        self.administrator.clone().or_else(component).unwrap_or_else(|| "a stranger".to_string())
     }
 }
 
@@ -72,15 +102,14 @@ impl Agent {
     pub(super) fn caller(&self, now: Now, request: &ApiRequest) -> Caller {
         let registered = self.registry.identify(&request.peer);
         let surroundings = &self.desk.surroundings;
-        let certified = match &request.certificate {
-            Some(certificate) => surroundings.admin_certificates.contains_key(&certificate.sha256),
-            None => false,
-        };
+        let certified = request.certificate.as_ref();
+        let certified = certified.and_then(|certificate| surroundings.admin_certificates.get(&certificate.sha256));
+        let certified = certified.map(|name| Component::Administrator(name.clone()).to_string());
         let elevated = self.desk.settings.allow_elevated_without_certificate
             && registered.is_err()
             && trust::same_socket(&request.peer).is_ok_and(|socket| socket.uid == 0);
         let identified = registered.or_else(|refusal| self.strangers.known(now, &request.peer).ok_or(refusal));
-        Caller::new(identified, certified || elevated, request)
+        Caller::new(identified, certified.or_else(|| elevated.then(|| "root".to_string())), request)
     }
 
     /// 403: the tier needed, the tier held and why; on record.

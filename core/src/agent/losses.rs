@@ -64,6 +64,9 @@ impl Agent {
             LostOrder::ChangeDefinition(ticket) => {
                 self.on_store(now, StoreReport::DefinitionChanged { ticket, result: Err(reason) }, effects);
             }
+            LostOrder::WriteSettings(ticket) => {
+                self.on_store(now, StoreReport::SettingsWritten { ticket, result: Err(reason) }, effects);
+            }
             LostOrder::Send(ticket) => self.on_http(now, HttpReport::Failed { ticket, reason }, effects),
             LostOrder::Regrant(component) => {
                 self.losses.regrants.insert(component);

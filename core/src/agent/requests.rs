@@ -60,7 +60,12 @@ impl Agent {
     fn is_answered_at_once(&self, resource: &Resource, method: Method) -> bool {
         match resource {
             Resource::Run(id) => self.runs.contains_key(id),
-            Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::JobRuns(_) => false,
+            Resource::Validate
+            | Resource::Reload
+            | Resource::Trigger(_)
+            | Resource::JobRuns(_)
+            | Resource::Revert(_)
+            | Resource::RevertAll => false,
             Resource::Health
             | Resource::Root
             | Resource::SystemStatus
@@ -98,7 +103,7 @@ impl Agent {
             Resource::Job(id) => match method {
                 Method::Put => self.replace_job(now, request, &id, effects),
                 Method::Delete => self.delete_job(now, request, &id, effects),
-                Method::Get | Method::Post => Some(self.show_job(&id)),
+                Method::Get | Method::Post => Some(api::conditional(request, self.show_job(&id))),
             },
             Resource::Validate => self.validate_job(now, request, effects),
             Resource::Reload => self.reload(now, request, effects),
@@ -108,8 +113,13 @@ impl Agent {
             Resource::Plugins => Some(self.list_plugins()),
             Resource::Plugin(id) => Some(self.show_plugin(&id)),
             Resource::PluginAction(id, action) => Some(self.act_on_plugin(now, &id, action, effects)),
-            Resource::Settings(id) => Some(self.show_settings(now, request, caller, &id, effects)),
-            Resource::Setting(id, key) => Some(self.show_setting(now, request, caller, &id, &key, effects)),
+            Resource::Settings(id) => Some(self.show_settings(now, request, target, caller, &id, effects)),
+            Resource::Setting(id, key) if method == Method::Put => {
+                self.put_setting(now, request, target, caller, &id, &key, effects)
+            }
+            Resource::Setting(id, key) => Some(self.show_setting(now, request, target, caller, &id, &key, effects)),
+            Resource::Revert(id) => self.revert_settings(now, request, target, caller, Some(&id), effects),
+            Resource::RevertAll => self.revert_settings(now, request, target, caller, None, effects),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
         }
     }

@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::Tier;
 use crate::id::{JobId, PluginId, RunId};
+use crate::plugin::settings::is_key;
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) enum Resource {
     PluginAction(PluginId, PluginAction),
     Settings(PluginId),
     Setting(PluginId, String),
+    Revert(PluginId),
+    RevertAll,
     Denials,
 }
 
@@ -144,6 +147,8 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "plugins", _, "start"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Start),
         ["api", "plugins", _, "stop"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Stop),
         ["api", "plugins", _, "restart"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Restart),
+        ["api", "pluginsettings", "revert-all"] if method == "POST" => Resource::RevertAll,
+        ["api", "pluginsettings", _, "revert"] if method == "POST" => Resource::Revert(plugin(raw(2))?),
         ["api", "pluginsettings", _] => Resource::Settings(plugin(raw(2))?),
         ["api", "pluginsettings", _, _] => Resource::Setting(plugin(raw(2))?, setting(raw(3))?),
         _ => return Err(RouteError::NotFound),
@@ -160,8 +165,7 @@ fn plugin(text: &str) -> Result<PluginId, RouteError> {
 }
 
 fn setting(text: &str) -> Result<String, RouteError> {
-    let plain = !text.is_empty() && text.len() <= 256 && !text.chars().any(|c| c.is_control() || c == '/' || c == '\\');
-    if plain {
+    if is_key(text) {
         Ok(text.to_string())
     } else {
         Err(RouteError::BadRequest(String::from("The setting's name is not one.")))
@@ -178,18 +182,26 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
         | Resource::Run(_)
         | Resource::Plugins
         | Resource::Plugin(_)
-        | Resource::Settings(_)
-        | Resource::Setting(..)
         | Resource::Denials => (&[Method::Get], "GET, HEAD"),
+        // POST at these two reverts.
+        Resource::Settings(id) if id.as_str().eq_ignore_ascii_case("revert-all") => (&[Method::Get], "GET, HEAD, POST"),
+        Resource::Settings(_) => (&[Method::Get], "GET, HEAD"),
+        Resource::Setting(_, key) if key.eq_ignore_ascii_case("revert") => {
+            (&[Method::Get, Method::Put], "GET, HEAD, POST, PUT")
+        }
+        Resource::Setting(..) => (&[Method::Get, Method::Put], "GET, HEAD, PUT"),
         Resource::Jobs => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
         // POST at these two is not the job's but the list's own.
         Resource::Job(id) if ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name)) => {
             (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, POST, PUT, DELETE")
         }
         Resource::Job(_) => (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, PUT, DELETE"),
-        Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::PluginAction(..) => {
-            (&[Method::Post], "POST")
-        }
+        Resource::Validate
+        | Resource::Reload
+        | Resource::Trigger(_)
+        | Resource::PluginAction(..)
+        | Resource::Revert(_)
+        | Resource::RevertAll => (&[Method::Post], "POST"),
     }
 }
 
@@ -209,7 +221,9 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::Plugins
             | Resource::Plugin(_)
             | Resource::Settings(_)
-            | Resource::Setting(..),
+            | Resource::Setting(..)
+            | Resource::Revert(_)
+            | Resource::RevertAll,
             _,
         ) => Tier::Plugin,
     }

@@ -42,7 +42,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 24] = [
+const ROUTES: [(&str, &str); 27] = [
     ("/", "Public Public -      -      -      -      -"),
     ("/health", "Public Public -      -      -      -      -"),
     ("/api/system/status", "Public Public -      -      -      -      -"),
@@ -61,7 +61,10 @@ const ROUTES: [(&str, &str); 24] = [
     ("/api/plugins/bridge/restart", "-      -      Admin  -      -      -      -"),
     ("/api/PluginSettings/bridge", "Plugin Plugin -      -      -      -      -"),
     ("/api/PluginSettings/KeeperPrivilegeManager", "Plugin Plugin -      -      -      -      -"),
-    ("/api/PluginSettings/bridge/a.b", "Plugin Plugin -      -      -      -      -"),
+    ("/api/PluginSettings/bridge/a.b", "Plugin Plugin -      Plugin -      -      -"),
+    ("/api/PluginSettings/bridge/revert", "Plugin Plugin Plugin Plugin -      -      -"),
+    ("/api/PluginSettings/revert-all", "Plugin Plugin Plugin -      -      -      -"),
+    ("/api/PluginSettings/revert-all/revert", "Plugin Plugin Plugin Plugin -      -      -"),
     ("/api/denials", "Admin  Admin  -      -      -      -      -"),
     ("/api", "404    404    404    404    404    404    404"),
     ("/health/", "404    404    404    404    404    404    404"),

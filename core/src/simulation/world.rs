@@ -356,6 +356,7 @@ impl World {
             StoreOrder::ReadRuns { ticket, .. } => {
                 StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }
             }
+            StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result: Ok(()) },
             StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
                 StoreReport::DefinitionChanged { ticket, result: Ok(()) }
             }

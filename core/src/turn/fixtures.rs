@@ -14,6 +14,7 @@ use crate::event::Endpoints;
 use crate::job::{JobDefinition, OperatingSystem};
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
+use crate::plugin::storage::PluginSettings;
 use crate::surroundings::Surroundings;
 use crate::time::{Monotonic, Now, WallTime};
 
@@ -51,7 +52,7 @@ pub(crate) fn desk() -> Desk {
         surroundings: surroundings(),
         settings: Settings::default(),
         counters: Counters::default(),
-        plugin_settings: BTreeMap::new(),
+        plugin_settings: PluginSettings::default(),
         denied: Vec::new(),
     }
 }

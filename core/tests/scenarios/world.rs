@@ -20,6 +20,7 @@ use castellan_core::event::{
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
 use castellan_core::log_message::{Level, LogRecord};
+use castellan_core::plugin::storage::{SettingChange, StoredSetting};
 use castellan_core::run::history::{JobPast, RunRecord};
 use castellan_core::schedule::past::Note;
 use castellan_core::surroundings::Surroundings;
@@ -41,6 +42,8 @@ pub struct World {
     pub published: Vec<(String, Value)>,
     pub files: BTreeMap<(DefinitionKind, String), Vec<u8>>,
     pub history: BTreeMap<String, RunRecord>,
+    /// The unified storage, by plugin and key in lower case.
+    pub settings: BTreeMap<(String, String), StoredSetting>,
     /// Orders to the disk that are not answered yet.
     pub disk: VecDeque<StoreOrder>,
     /// Questions about executables that are not answered yet.
@@ -145,6 +148,7 @@ impl World {
             published: vec![],
             files: BTreeMap::new(),
             history: BTreeMap::new(),
+            settings: BTreeMap::new(),
             disk: VecDeque::new(),
             looks: VecDeque::new(),
             aborts: Vec::new(),
@@ -158,7 +162,19 @@ impl World {
             world.put(path, document);
         }
         let definitions = world.definitions();
-        world.tell(Event::Loaded(Loaded { definitions, unfinished, past }));
+        world.tell(Event::Loaded(Loaded { definitions, unfinished, past, ..Loaded::default() }));
+        world
+    }
+
+    /// The next life of the agent, with the files and settings that are on disk.
+    pub fn reborn(&self) -> Self {
+        let mut world = Self::loaded("{}", &[], vec![]);
+        (world.files, world.settings) = (self.files.clone(), self.settings.clone());
+        world.agent = Agent::new(Settings::default(), surroundings());
+        let (definitions, settings) = (world.definitions(), world.settings.values().cloned().collect());
+        world.tell(Event::Loaded(Loaded { definitions, settings, ..Loaded::default() }));
+        world.tell(Event::Opened(ENDPOINTS));
+        world.transcript.clear();
         world
     }
 
@@ -314,6 +330,7 @@ impl World {
             StoreOrder::WriteDefinition { id, .. } => format!("write {id}"),
             StoreOrder::RemoveDefinition { id, .. } => format!("remove {id}"),
             StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
+            StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
         self.disk.push_back(order);
@@ -368,6 +385,12 @@ impl World {
                 }
                 StoreReport::DefinitionChanged { ticket, result }
             }
+            StoreOrder::WriteSettings { ticket, changes } => {
+                for change in changes.into_iter().filter(|_| result.is_ok()) {
+                    self.keep(change);
+                }
+                StoreReport::SettingsWritten { ticket, result }
+            }
             StoreOrder::Note(_) => panic!("a note has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }
@@ -375,6 +398,14 @@ impl World {
         };
         self.tell(Event::Store(report));
         true
+    }
+
+    fn keep(&mut self, change: SettingChange) {
+        let place = |plugin: &str, key: &str| (plugin.to_ascii_lowercase(), key.to_ascii_lowercase());
+        match change {
+            SettingChange::Keep(row) => drop(self.settings.insert(place(&row.plugin, &row.key), row)),
+            SettingChange::Forget { plugin, key } => drop(self.settings.remove(&place(&plugin, &key))),
+        }
     }
 
     /// Every program that is asked for is there, except where `missing` says so.
@@ -488,6 +519,12 @@ impl World {
         self.ask(method, target, body, peer(1, 77), certificate, &[])
     }
 
+    /// The same with further header fields.
+    pub fn admin_with(&mut self, method: &str, target: &str, body: &str, headers: &[(&str, &str)]) -> RequestId {
+        let certificate = Some(CertificateFacts { sha256: ADMIN.into() });
+        self.ask(method, target, body, peer(1, 77), certificate, headers)
+    }
+
     /// A request of a process of this spawn.
     pub fn task(&mut self, spawn: u64, method: &str, target: &str, body: &str) -> RequestId {
         let (pid, cgroup) = ids(spawn);
@@ -529,6 +566,12 @@ impl World {
         id
     }
 
+    /// A header field of an answer.
+    pub fn header(&self, request: RequestId, name: &str) -> Option<&str> {
+        let headers = &self.responses[&request].headers;
+        headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
     pub fn status(&self, request: RequestId) -> Option<u16> {
         self.responses.get(&request).map(|response| response.status)
     }
@@ -543,6 +586,13 @@ impl World {
     pub fn get(&mut self, target: &str) -> Value {
         let request = self.admin("GET", target, "");
         self.disk();
+        self.body(request)
+    }
+
+    /// The same while the disk stands still.
+    #[track_caller]
+    pub fn get_now(&mut self, target: &str) -> Value {
+        let request = self.admin("GET", target, "");
         self.body(request)
     }
 

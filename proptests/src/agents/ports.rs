@@ -146,6 +146,7 @@ fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
             StoreReport::RunPersisted { ticket, run, result }
         }
         StoreOrder::ReadRuns { ticket, .. } => StoreReport::RunsRead { ticket, result: result.map(|()| Vec::new()) },
+        StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result },
         StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
             StoreReport::DefinitionChanged { ticket, result }
         }
