@@ -25,6 +25,7 @@ mod calls;
 mod connections;
 mod definitions;
 mod event_starts;
+mod idempotency;
 mod lifecycle;
 mod losses;
 mod messages;
@@ -78,6 +79,7 @@ pub struct Agent {
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
     own_calls: calls::OwnCalls,
+    idempotency: idempotency::Idempotency,
     /// Runs that ended lately, with what they hand down.
     ended: VecDeque<(RunId, Chain)>,
     event_starts: event_starts::EventStarts,
@@ -114,6 +116,7 @@ impl Agent {
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
             own_calls: calls::OwnCalls::default(),
+            idempotency: idempotency::Idempotency::default(),
             ended: VecDeque::new(),
             event_starts: event_starts::EventStarts::default(),
             taken: taken::Taken::default(),
@@ -139,8 +142,10 @@ impl Agent {
             Event::Lost { order, why } => self.on_lost(now, order, why, effects),
         }
         self.on_time(now, effects);
+        self.keep_answers(effects);
         while self.deliver_own_answers(now, effects) {
             self.on_time(now, effects);
+            self.keep_answers(effects);
         }
     }
 

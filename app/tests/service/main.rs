@@ -32,6 +32,7 @@ mod plugin;
 mod redelivery;
 mod script;
 mod sessions;
+mod settings;
 mod sigkill;
 mod sigterm;
 mod start;

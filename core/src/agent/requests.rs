@@ -53,6 +53,11 @@ impl Agent {
             );
             return Some(ApiResponse::problem(503, &explanation));
         }
+        if method == Method::Post
+            && let Some(known) = self.first_answer(now, request, caller)
+        {
+            return Some(known);
+        }
         self.dispatch(now, request, &target, caller, resource, method, effects)
     }
 

@@ -17,6 +17,7 @@ mod broker;
 mod documented;
 mod endurance;
 mod http;
+mod idempotency;
 mod jobs;
 mod limits;
 mod plugins;

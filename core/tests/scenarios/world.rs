@@ -531,6 +531,12 @@ impl World {
         self.ask(method, target, body, peer(cgroup, pid), None, &[])
     }
 
+    /// The same with further header fields.
+    pub fn task_with(&mut self, spawn: u64, method: &str, target: &str, headers: &[(&str, &str)]) -> RequestId {
+        let (pid, cgroup) = ids(spawn);
+        self.ask(method, target, "", peer(cgroup, pid), None, headers)
+    }
+
     /// A request of somebody the agent did not start.
     pub fn stranger(&mut self, method: &str, target: &str, body: &str) -> RequestId {
         self.ask(method, target, body, peer(1, 77), None, &[])
