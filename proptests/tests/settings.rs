@@ -175,7 +175,13 @@ impl Service {
                 let target = format!("/api/PluginSettings/{}/{spelled}", PLUGINS[*plugin]);
                 let (status, answer) = self.ask("PUT", &target, &value.to_string());
                 let is_definition = KEYS[*key] == "enabled";
-                let expect = if is_definition { 409 } else if *well { 200 } else { 500 };
+                let expect = if is_definition {
+                    409
+                } else if *well {
+                    200
+                } else {
+                    500
+                };
                 assert_eq!(status, expect, "{answer}");
                 if expect == 200 {
                     model.stored[*plugin].insert(*key, *value);
@@ -183,7 +189,8 @@ impl Service {
             }
             Step::Revert(plugin, well) => {
                 self.disk_is_well = *well;
-                let (status, answer) = self.ask("POST", &format!("/api/PluginSettings/{}/revert", PLUGINS[*plugin]), "");
+                let (status, answer) =
+                    self.ask("POST", &format!("/api/PluginSettings/{}/revert", PLUGINS[*plugin]), "");
                 assert!(status == 200 || !well, "{status} {answer}");
                 if status == 200 {
                     model.stored[*plugin].clear();

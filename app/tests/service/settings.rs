@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Stage};
+use crate::support::{Answer, Call, Stage};
 
 const ONE: &str = "/api/PluginSettings/Bridge/metadata.greeting";
 const ALL: &str = "/api/PluginSettings/Bridge";
@@ -23,14 +23,9 @@ fn statuses(answers: &[Answer]) -> Vec<u16> {
 }
 
 /// Sends both at the same time.
-fn both(send: impl Fn(usize) -> Answer + Sync) -> Vec<Answer> {
+fn both(calls: [Call; 2]) -> Vec<Answer> {
     std::thread::scope(|scope| {
-        let threads = [0, 1].map(|number| {
-            scope.spawn({
-                let send = &send;
-                move || send(number)
-            })
-        });
+        let threads = calls.map(|call| scope.spawn(|| call.send()));
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
@@ -93,15 +88,11 @@ fn of_two_writers_that_saw_the_same_one_wins() {
         let tag = shown.header("etag").unwrap().to_owned();
         let known = agent.call("GET", target).header("If-None-Match", &tag).send();
         assert_eq!((known.status, known.header("etag"), known.body.as_str()), (304, Some(&*tag), ""), "{known:?}");
-        let answers = both(|number| {
-            let body = match target {
-                ONE => json!(format!("writer {number}")),
-                _ => {
-                    json!({ "id": "echo", "tasks": [ { "id": "say", "command": "echo", "arguments": format!("{number}") } ] })
-                }
-            };
-            agent.call("PUT", target).header("If-Match", &tag).json(&body).send()
-        });
+        let answers = both(["1", "2"].map(|text| {
+            let job = json!({ "id": "echo", "tasks": [ { "id": "say", "command": "echo", "arguments": text } ] });
+            let body = if target == ONE { json!(text) } else { job };
+            agent.call("PUT", target).header("If-Match", &tag).json(&body)
+        }));
         assert_eq!(statuses(&answers), [200, 412], "{answers:?}");
         let lost = answers.iter().find(|answer| answer.status == 412).unwrap();
         let now = agent.call("GET", target).send();
@@ -115,14 +106,14 @@ fn a_trigger_sent_again_under_its_key_makes_one_run() {
     let stage = Stage::new();
     stage.job(&json!({ "id": "echo", "tasks": [ { "id": "say", "command": "echo", "arguments": "x" } ] }));
     let agent = stage.start();
-    let send = |key: &str| agent.call("POST", "/api/Jobs/echo/trigger?wait=true").header("Idempotency-Key", key).send();
-    let answers = both(|_| send("0b6e"));
+    let call = |key: &str| agent.call("POST", "/api/Jobs/echo/trigger?wait=true").header("Idempotency-Key", key);
+    let answers = both([call("0b6e"), call("0b6e")]);
     assert!([vec![200, 200], vec![200, 409]].contains(&statuses(&answers)), "{answers:?}");
     let first = answers.iter().find(|answer| answer.status == 200).unwrap();
-    let again = send("0b6e");
+    let again = call("0b6e").send();
     assert_eq!((again.json(), again.header("idempotency-replayed")), (first.json(), Some("true")));
     assert_eq!(agent.runs("echo").len(), 1);
-    let new = send("0b6f");
+    let new = call("0b6f").send();
     assert_eq!((new.status, new.header("idempotency-replayed")), (200, None));
     let runs: Vec<Value> = agent.runs("echo");
     assert_eq!(runs.len(), 2);

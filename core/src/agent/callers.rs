@@ -12,7 +12,7 @@ use crate::api::{ApiRequest, ApiResponse, Refused, Tier};
 use crate::effect::Effects;
 use crate::id::{Component, PluginId, RunId, SpawnId};
 use crate::time::Now;
-use crate::trust::{self, Identity, Peer, Refusal};
+use crate::trust::{Identity, Peer, Refusal};
 use crate::why::Explanation;
 
 /// Who asks, and how far that goes.
@@ -20,27 +20,28 @@ use crate::why::Explanation;
 pub(super) struct Caller {
     pub(super) tier: Tier,
     pub(super) identity: Option<Identity>,
-    /// The administrator it is, as records name one.
-    pub(super) administrator: Option<String>,
-    /// Whether it is an Http task: the agent itself asks, in the name of a job.
-    pub(super) is_http_task: bool,
     /// Why it is nobody that the agent knows, where it is nobody.
     pub(super) refusal: Option<Refusal>,
+    /// The administrator's name, where it is one.
+    administrator: Option<String>,
+    /// Whether the agent itself asks, for an Http task of a job.
+    pub(super) is_http_task: bool,
     /// Why it is no more than that.
     why: Explanation,
     peer: Peer,
 }
 
+/// How an administrator without a certificate is called (`Settings:AllowElevatedWithoutCertificate`).
+const ROOT: &str = "root";
 const CERTIFICATE: &str = "Use the client certificate of state/admin: curl --cert client.pem --key client.key.";
 
 impl Caller {
-    /// By its process and by whether it is an administrator.
+    /// By its process and by the administrator's name, where it is one.
     pub(super) fn new(
         identified: Result<Identity, Refusal>,
         administrator: Option<String>,
         request: &ApiRequest,
     ) -> Self {
-        let admin = administrator.is_some();
         let no_certificate = if request.certificate.is_some() {
             "Its client certificate is not on the list of admin certificates; it may have been revoked."
         } else {
@@ -51,15 +52,16 @@ impl Caller {
                 let what = format!("The caller is a process of {}.", identity.component);
                 let why = Explanation::new(what, no_certificate, CERTIFICATE);
                 let peer = Peer { pid: identity.pid, ..Peer::of(&request.peer) };
-                let tier = if admin { Tier::Admin } else { Tier::Plugin };
-                Self { tier, identity: Some(identity), administrator, is_http_task: false, refusal: None, why, peer }
+                let tier = if administrator.is_some() { Tier::Admin } else { Tier::Plugin };
+                Self { tier, identity: Some(identity), refusal: None, administrator, is_http_task: false, why, peer }
             }
             Err(refusal) => {
                 let Explanation { what, why, fix } = refusal.explanation.clone();
                 let why = Explanation::new(what, format!("{why} {no_certificate}"), fix);
-                let (peer, tier) = (refusal.peer.clone(), if admin { Tier::Admin } else { Tier::Public });
+                let tier = if administrator.is_some() { Tier::Admin } else { Tier::Public };
+                let peer = refusal.peer.clone();
                 let refusal = Some(refusal);
-                Self { tier, identity: None, administrator, is_http_task: false, refusal, why, peer }
+                Self { tier, identity: None, refusal, administrator, is_http_task: false, why, peer }
             }
         }
     }
@@ -72,8 +74,8 @@ impl Caller {
             "It acts in the name of its job, never as an administrator.",
             CERTIFICATE,
         );
-        let (identity, peer) = (Some(identity), Peer::default());
-        Self { tier: Tier::Plugin, identity, administrator: None, is_http_task: true, refusal: None, why, peer }
+        let (tier, identity, peer) = (Tier::Plugin, Some(identity), Peer::default());
+        Self { tier, identity, refusal: None, administrator: None, is_http_task: true, why, peer }
     }
 
     /// The plugin it is a process of.
@@ -89,27 +91,28 @@ impl Caller {
         self.plugin().is_some_and(|own| own.as_str().eq_ignore_ascii_case(plugin.as_str()))
     }
 
-    /// As records name who did something.
-    pub(super) fn name(&self) -> String {
-        let component = || self.identity.as_ref().map(|identity| identity.component.to_string());
-        self.administrator.clone().or_else(component).unwrap_or_else(|| "a stranger".to_string())
+    /// Who it is, for records: its job or plugin, or the administrator by the name of the certificate.
+    pub(super) fn component(&self) -> Component {
+        match (&self.identity, &self.administrator) {
+            (Some(identity), _) => identity.component.clone(),
+            (None, Some(name)) => Component::Administrator(name.clone()),
+            (None, None) => Component::Program(String::from("unknown")),
+        }
     }
 }
 
 impl Agent {
-    /// A certificate on the list makes an Admin; a process of ours is Plugin, even as root, and so is one that is known by its
-    /// signature; everybody else is Public.
+    /// A certificate on the list makes an Admin, and so does root where that was looked into; a process of ours is Plugin, even as root,
+    /// and so is one that is known by its signature; everybody else is Public.
     pub(super) fn caller(&self, now: Now, request: &ApiRequest) -> Caller {
         let registered = self.registry.identify(&request.peer);
         let surroundings = &self.desk.surroundings;
-        let certified = request.certificate.as_ref();
-        let certified = certified.and_then(|certificate| surroundings.admin_certificates.get(&certificate.sha256));
-        let certified = certified.map(|name| Component::Administrator(name.clone()).to_string());
-        let elevated = self.desk.settings.allow_elevated_without_certificate
-            && registered.is_err()
-            && trust::same_socket(&request.peer).is_ok_and(|socket| socket.uid == 0);
-        let identified = registered.or_else(|refusal| self.strangers.known(now, &request.peer).ok_or(refusal));
-        Caller::new(identified, certified.or_else(|| elevated.then(|| "root".to_string())), request)
+        let certificate = request.certificate.as_ref();
+        let administrator =
+            certificate.and_then(|certificate| surroundings.admin_certificates.get(&certificate.sha256)).cloned();
+        let elevated = registered.is_err() && self.strangers.is_root(now, &request.peer);
+        let identified = registered.or_else(|refusal| self.strangers.program(now, &request.peer).ok_or(refusal));
+        Caller::new(identified, administrator.or_else(|| elevated.then(|| String::from(ROOT))), request)
     }
 
     /// 403: the tier needed, the tier held and why; on record.

@@ -17,9 +17,10 @@ use super::callers::Caller;
 use crate::api::{ApiRequest, ApiResponse, Tier};
 use crate::digest::digest;
 use crate::effect::{Effect, Effects};
-use crate::id::RequestId;
+use crate::id::{Component, RequestId};
 use crate::limits::{IDEMPOTENCY_KEY_CHARS, KEPT_ANSWER_BYTES, KEPT_ANSWERS};
 use crate::time::{Monotonic, Now};
+use crate::trust::Identity;
 use crate::why::Explanation;
 
 /// How long a key is known.
@@ -149,15 +150,17 @@ impl Agent {
     }
 }
 
-/// Who has used a key: a certificate, a plugin, a run of a job.
+/// Who has used a key: a certificate, a plugin, a run of a job, a process of a signed program.
 fn account(request: &ApiRequest, caller: &Caller) -> String {
-    match (&request.certificate, &caller.identity) {
-        (Some(certificate), _) if caller.tier == Tier::Admin => format!("certificate {}", certificate.sha256),
-        (_, Some(identity)) if caller.administrator.is_none() => {
-            let run = identity.run.as_ref().map_or("", |run| run.as_str());
-            format!("{} {run}", identity.component)
-        }
-        _ => caller.name(),
+    if let Some(certificate) = request.certificate.as_ref().filter(|_| caller.tier == Tier::Admin) {
+        return format!("certificate {}", certificate.sha256);
+    }
+    let component = caller.component();
+    match &caller.identity {
+        Some(Identity { run: Some(run), .. }) => format!("{component} {run}"),
+        // Programs of two users may have one name.
+        Some(Identity { component: Component::Program(_), pid: Some(pid), .. }) => format!("{component} {pid}"),
+        Some(_) | None => component.to_string(),
     }
 }
 

@@ -67,7 +67,7 @@ impl Agent {
         let Some(current) = self.desk.plugin_settings.layered(plugin.as_str(), &rows) else {
             return Some(no_settings(plugin));
         };
-        let (writer, time) = (caller.name(), now.wall.to_rfc3339());
+        let (writer, time) = (caller.component().to_string(), now.wall.to_rfc3339());
         let stamp = (writer.as_str(), time.as_str());
         let changes = match self.desk.plugin_settings.put(plugin.as_str(), &rows, (key, value), stamp) {
             Ok(changes) => changes,
@@ -115,7 +115,7 @@ impl Agent {
             || self.desk.plugin_settings.plugins().iter().filter_map(|id| PluginId::parse(id).ok()).collect(),
             |plugin| Vec::from([plugin.clone()]),
         );
-        let (writer, time) = (caller.name(), now.wall.to_rfc3339());
+        let (writer, time) = (caller.component().to_string(), now.wall.to_rfc3339());
         let mut changes = Vec::new();
         let mut is_known = plugin.is_none();
         for plugin in &plugins {
@@ -217,7 +217,7 @@ impl Agent {
         rule: &str,
         effects: &mut Effects,
     ) -> ApiResponse {
-        let what = format!("{} may not change the settings of {}.", caller.name(), whose.to_string());
+        let what = format!("{} may not change the settings of {}.", caller.component(), whose.to_string());
         let fix = "Use an admin client certificate, or let the plugin itself ask.";
         self.deny_call(now, request, target, caller, &Explanation::new(what, rule, fix), Tier::Admin, effects)
     }

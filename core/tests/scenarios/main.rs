@@ -24,6 +24,7 @@ mod plugins;
 mod random;
 mod redelivery;
 mod restart;
+mod runs;
 mod settings;
 // The laws use the same facts; they cannot lend them, as their crate needs this one.
 #[path = "../../../proptests/src/signed.rs"]
