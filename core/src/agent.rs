@@ -10,6 +10,7 @@
 //! Store             agent/answers                 the run or request that asked goes on
 //! Http              agent/calls                   the run that asked goes on
 //! Api               agent/requests                answered at once, or once its question is answered
+//! StreamEnded       agent/streams                 its client is told nothing more
 //! DeadlineReached   every machine                 what is due happens, what is early does not
 //! StopRequested     agent/lifecycle               runs canceled, plugins stopped, broker closed, Exit
 //! Congested                                       recorded; the report that was lost is named
@@ -36,6 +37,7 @@ mod requests_jobs;
 mod requests_settings;
 mod runs;
 mod strangers;
+mod streams;
 mod taken;
 
 use alloc::boxed::Box;
@@ -72,6 +74,7 @@ pub struct Agent {
     start_queue: plugins::StartQueue,
     registry: Registry,
     strangers: strangers::Strangers,
+    streams: streams::Streams,
     pending: BTreeMap<TicketId, answers::Pending>,
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
@@ -95,8 +98,9 @@ struct LastRun {
 impl Agent {
     /// An agent that has not read its root yet; `Loaded` comes first.
     pub fn new(settings: Settings, surroundings: Surroundings) -> Self {
-        let (counters, denied) = (Counters::default(), Vec::new());
-        let desk = Desk { surroundings, settings, counters, plugin_settings: BTreeMap::new(), denied };
+        let counters = Counters::default();
+        let (plugin_settings, denied, told) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let desk = Desk { surroundings, settings, counters, plugin_settings, denied, told };
         Self {
             desk,
             catalog: Catalog::default(),
@@ -108,6 +112,7 @@ impl Agent {
             start_queue: plugins::StartQueue::default(),
             registry: Registry::default(),
             strangers: strangers::Strangers::default(),
+            streams: streams::Streams::default(),
             pending: BTreeMap::new(),
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
@@ -131,6 +136,7 @@ impl Agent {
             Event::Store(report) => self.on_store(now, report, effects),
             Event::Http(report) => self.on_http(now, report, effects),
             Event::Api(request) => self.on_request(now, &request, effects),
+            Event::StreamEnded { request, why } => self.on_stream_ended(now, request, why, effects),
             Event::DeadlineReached => {}
             Event::StopRequested(reason) => self.on_stop_requested(now, &reason, effects),
             Event::Congested(what) => self.desk.turn(now, effects).log(Level::Error, "Congested", what),
@@ -157,6 +163,7 @@ impl Agent {
             self.phase.next_deadline(),
             self.denials.next_deadline(),
             self.losses.next_deadline(),
+            self.streams.next_deadline(),
             schedules,
         ];
         runs.chain(plugins).chain(waiting).chain(others.into_iter().flatten()).min()
@@ -171,6 +178,7 @@ impl Agent {
         for plugin in self.plugins.values_mut().filter(|plugin| due(plugin.next_deadline(), now.monotonic)) {
             plugin.on_deadline(&mut self.desk.turn(now, effects));
         }
+        self.tell_plugins(now, effects);
         self.drop_retired_plugins();
         self.order_again(now, effects);
         self.start_due_jobs(now, effects);
@@ -179,6 +187,7 @@ impl Agent {
         self.answer_late(now, effects);
         self.record_denied(now, effects);
         self.summarize_denials(now, effects);
+        self.tell_streams(now, effects);
         self.continue_stop(now, effects);
     }
 }

@@ -2,6 +2,7 @@
 
 mod guard;
 pub(crate) mod route;
+pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
 pub(crate) mod view;

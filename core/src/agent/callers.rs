@@ -64,6 +64,11 @@ impl Caller {
         );
         Self { tier: Tier::Plugin, identity: Some(identity), refusal: None, why, peer: Peer::default() }
     }
+
+    /// Whether it is the Http task of a run, which has no process and no connection.
+    pub(super) fn is_http_task(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.run.is_some() && identity.spawn == SpawnId::NONE)
+    }
 }
 
 impl Agent {

@@ -60,7 +60,9 @@ impl Agent {
     fn is_answered_at_once(&self, resource: &Resource, method: Method) -> bool {
         match resource {
             Resource::Run(id) => self.runs.contains_key(id),
-            Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::JobRuns(_) => false,
+            Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::JobRuns(_) | Resource::Events => {
+                false
+            }
             Resource::Health
             | Resource::Root
             | Resource::SystemStatus
@@ -111,6 +113,7 @@ impl Agent {
             Resource::Settings(id) => Some(self.show_settings(now, request, caller, &id, effects)),
             Resource::Setting(id, key) => Some(self.show_setting(now, request, caller, &id, &key, effects)),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
+            Resource::Events => self.open_stream(now, request, target, caller, effects),
         }
     }
 

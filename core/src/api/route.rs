@@ -29,6 +29,7 @@ pub(crate) enum Resource {
     Settings(PluginId),
     Setting(PluginId, String),
     Denials,
+    Events,
 }
 
 /// What can be done to a plugin.
@@ -132,6 +133,7 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["health"] => Resource::Health,
         ["api", "system", "status"] => Resource::SystemStatus,
         ["api", "denials"] => Resource::Denials,
+        ["api", "events"] => Resource::Events,
         ["api", "jobs"] => Resource::Jobs,
         ["api", "jobs", "validate"] if method == "POST" => Resource::Validate,
         ["api", "jobs", "reload"] if method == "POST" => Resource::Reload,
@@ -180,7 +182,8 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
         | Resource::Plugin(_)
         | Resource::Settings(_)
         | Resource::Setting(..)
-        | Resource::Denials => (&[Method::Get], "GET, HEAD"),
+        | Resource::Denials
+        | Resource::Events => (&[Method::Get], "GET, HEAD"),
         Resource::Jobs => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
         // POST at these two is not the job's but the list's own.
         Resource::Job(id) if ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name)) => {
@@ -209,7 +212,8 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::Plugins
             | Resource::Plugin(_)
             | Resource::Settings(_)
-            | Resource::Setting(..),
+            | Resource::Setting(..)
+            | Resource::Events,
             _,
         ) => Tier::Plugin,
     }

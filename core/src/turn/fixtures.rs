@@ -53,6 +53,7 @@ pub(crate) fn desk() -> Desk {
         counters: Counters::default(),
         plugin_settings: BTreeMap::new(),
         denied: Vec::new(),
+        told: Vec::new(),
     }
 }
 
