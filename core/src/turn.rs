@@ -124,7 +124,9 @@ impl Turn<'_> {
     pub(crate) fn tell(&mut self, kind: Kind, event: &impl Serialize) {
         match serde_json::to_vec(event) {
             Ok(data) => self.tell_encoded(kind, data),
-            Err(error) => self.log(Level::Error, "NotTold", format!("A {} event cannot be written: {error}.", kind.name())),
+            Err(error) => {
+                self.log(Level::Error, "NotTold", format!("A {} event cannot be written: {error}.", kind.name()))
+            }
         }
     }
 

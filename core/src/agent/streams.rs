@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::Serialize;
 
@@ -33,7 +34,7 @@ const BEAT_SECONDS: u64 = 15;
 const RETRY: &str = "retry: 1000\n";
 
 /// Open streams and the events that can still be had.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Streams {
     open: BTreeMap<RequestId, Follower>,
     /// The last events; the last one has the number `last`.
@@ -42,6 +43,17 @@ pub(super) struct Streams {
     last: u64,
     /// While any stream is open.
     beat_at: Option<Monotonic>,
+}
+
+/// Who follows and how much is kept; the events themselves are bytes, which say nothing to anybody.
+impl fmt::Debug for Streams {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { open, ring, bytes, last, beat_at } = self;
+        let ring = ring.len();
+        let mut shown = formatter.debug_struct("Streams");
+        shown.field("open", open).field("ring", &ring).field("bytes", bytes).field("last", last);
+        shown.field("beat_at", beat_at).finish()
+    }
 }
 
 /// The caller of an open stream.
@@ -180,7 +192,8 @@ impl Agent {
     /// The client of a stream has left, or was left behind. Told again where the server is asked once more for one that is gone.
     pub(super) fn on_stream_ended(&mut self, now: Now, request: RequestId, why: StreamEnd, effects: &mut Effects) {
         if self.streams.open.remove(&request).is_some() && why == StreamEnd::NotRead {
-            let message = "A client of GET /api/events did not read; its stream was ended. It may come back with Last-Event-ID.";
+            let message =
+                "A client of GET /api/events did not read; its stream was ended. It may come back with Last-Event-ID.";
             self.desk.turn(now, effects).log(Level::Warning, "StreamNotRead", message);
         }
     }
@@ -217,7 +230,8 @@ impl Agent {
             self.streams.beat_at = None;
         } else if self.streams.beat_at.take_if(|at| now.monotonic >= *at).is_some() {
             self.streams.beat_at = Some(now.monotonic.plus_seconds(BEAT_SECONDS));
-            let beat: Arc<[u8]> = format!(":\n{}", EventId { boot, number: self.streams.last }.mark()).into_bytes().into();
+            let beat: Arc<[u8]> =
+                format!(":\n{}", EventId { boot, number: self.streams.last }.mark()).into_bytes().into();
             effects.extend(self.streams.open.keys().map(|request| append(*request, &beat)));
         }
     }

@@ -51,7 +51,12 @@ struct TaskEnded<'r> {
 }
 
 /// What became of a run just now.
-pub(super) fn progress<'r>(record: &'r RunRecord, event: &'r str, task: Option<&'r TaskRecord>, now: Now) -> Progress<'r> {
+pub(super) fn progress<'r>(
+    record: &'r RunRecord,
+    event: &'r str,
+    task: Option<&'r TaskRecord>,
+    now: Now,
+) -> Progress<'r> {
     Progress {
         event,
         job_id: &record.job_id,

@@ -29,4 +29,5 @@ mod signed;
 mod starts;
 mod stop;
 mod strangers;
+mod streams;
 mod world;

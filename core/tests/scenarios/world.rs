@@ -12,6 +12,7 @@ use castellan_core::broker::message::Packet;
 use castellan_core::config::Settings;
 use castellan_core::effect::{
     BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
+    StreamOrder,
 };
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
@@ -37,6 +38,8 @@ pub struct World {
     pub logs: Vec<LogRecord>,
     pub spawns: BTreeMap<SpawnId, SpawnRequest>,
     pub responses: BTreeMap<RequestId, ApiResponse>,
+    /// What was sent on open responses after their beginning; `None` once it was ended.
+    pub streams: BTreeMap<RequestId, Option<String>>,
     pub grants: BTreeMap<ConnectionId, Grant>,
     pub published: Vec<(String, Value)>,
     pub files: BTreeMap<(DefinitionKind, String), Vec<u8>>,
@@ -141,6 +144,7 @@ impl World {
             logs: vec![],
             spawns: BTreeMap::new(),
             responses: BTreeMap::new(),
+            streams: BTreeMap::new(),
             grants: BTreeMap::new(),
             published: vec![],
             files: BTreeMap::new(),
@@ -231,6 +235,7 @@ impl World {
                 assert!(former.is_none(), "request {request} is answered twice");
                 line
             }
+            Effect::Stream(order) => self.take_stream(order),
             Effect::Log(record) => {
                 assert!(!record.message.contains('\n'), "{record:?}");
                 let line = (record.level >= Level::Warning).then(|| format!("!{}", record.category));
@@ -244,6 +249,27 @@ impl World {
             }
         };
         self.transcript.push(line);
+    }
+
+    fn take_stream(&mut self, order: StreamOrder) -> String {
+        match order {
+            StreamOrder::Open { request, response } => {
+                let former = self.responses.insert(request, response);
+                assert!(former.is_none() && self.asked.contains(&request), "request {request} is answered twice");
+                self.streams.insert(request, Some(String::new()));
+                format!("open {request}")
+            }
+            StreamOrder::Append { request, bytes } => {
+                let Some(Some(sent)) = self.streams.get_mut(&request) else { panic!("no stream {request} is open") };
+                sent.push_str(std::str::from_utf8(&bytes).unwrap());
+                format!("append {request}")
+            }
+            StreamOrder::Finish { request } => {
+                let former = self.streams.insert(request, None);
+                assert!(matches!(former, Some(Some(_))), "no stream {request} is open");
+                format!("finish {request}")
+            }
+        }
     }
 
     fn take_process(&mut self, order: ProcessOrder) -> String {
@@ -486,6 +512,12 @@ impl World {
     pub fn admin(&mut self, method: &str, target: &str, body: &str) -> RequestId {
         let certificate = Some(CertificateFacts { sha256: ADMIN.into() });
         self.ask(method, target, body, peer(1, 77), certificate, &[])
+    }
+
+    /// The same with further header fields.
+    pub fn admin_with(&mut self, target: &str, headers: &[(&str, &str)]) -> RequestId {
+        let certificate = Some(CertificateFacts { sha256: ADMIN.into() });
+        self.ask("GET", target, "", peer(1, 77), certificate, headers)
     }
 
     /// A request of a process of this spawn.

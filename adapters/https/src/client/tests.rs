@@ -1,8 +1,8 @@
 //! The parser of event streams.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
-use super::event_stream::{Parser, StreamEvent};
 use super::ClientError;
+use super::event_stream::{Parser, StreamEvent};
 
 fn event(kind: &str, data: &str) -> StreamEvent {
     StreamEvent { kind: kind.to_owned(), data: data.to_owned() }

@@ -152,9 +152,12 @@ async fn linger(mut stream: TcpStream) -> io::Result<()> {
         let mut buffer = [0; 4096];
         let mut left = limits::LINGER_BYTES;
         while left > 0 {
-            match stream.read(&mut buffer).await? {
-                0 => break,
-                read => left = left.saturating_sub(read),
+            match stream.read(&mut buffer).await {
+                Ok(0) => break,
+                Ok(read) => left = left.saturating_sub(read),
+                // It closed before it had read that the connection ends, and is gone.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(())

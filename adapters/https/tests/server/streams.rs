@@ -167,7 +167,11 @@ fn the_own_client_reads_event_by_event_with_a_deadline_for_each_wait() {
         let limit = Duration::from_millis(20);
         assert!(matches!(stream.next(limit).await, Err(ClientError::TimedOut(waited)) if waited == limit));
         append(&world, id, "data: after\n\n");
-        assert_eq!(stream.next(PATIENCE).await.unwrap(), Some(event("message", "after")), "a wait that was in vain loses nothing");
+        assert_eq!(
+            stream.next(PATIENCE).await.unwrap(),
+            Some(event("message", "after")),
+            "a wait that was in vain loses nothing"
+        );
         world.server.stream(StreamOrder::Finish { request: id });
         assert_eq!(stream.next(PATIENCE).await.unwrap(), None);
     });
