@@ -22,14 +22,16 @@ pub(crate) enum Resource {
     Job(JobId),
     Trigger(JobId),
     JobRuns(JobId),
+    Runs,
     Run(RunId),
+    CancelRun(RunId),
+    Events,
     Plugins,
     Plugin(PluginId),
     PluginAction(PluginId, PluginAction),
     Settings(PluginId),
     Setting(PluginId, String),
     Denials,
-    Events,
 }
 
 /// What can be done to a plugin.
@@ -133,14 +135,16 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["health"] => Resource::Health,
         ["api", "system", "status"] => Resource::SystemStatus,
         ["api", "denials"] => Resource::Denials,
-        ["api", "events"] => Resource::Events,
         ["api", "jobs"] => Resource::Jobs,
         ["api", "jobs", "validate"] if method == "POST" => Resource::Validate,
         ["api", "jobs", "reload"] if method == "POST" => Resource::Reload,
         ["api", "jobs", _] => Resource::Job(job(raw(2))?),
         ["api", "jobs", _, "trigger" | "run"] => Resource::Trigger(job(raw(2))?),
         ["api", "jobs", _, "runs"] => Resource::JobRuns(job(raw(2))?),
-        ["api", "runs", _] => Resource::Run(RunId::from_text(raw(2)).ok_or(RouteError::NotFound)?),
+        ["api", "runs"] => Resource::Runs,
+        ["api", "runs", _] => Resource::Run(run(raw(2))?),
+        ["api", "runs", _, "cancel"] => Resource::CancelRun(run(raw(2))?),
+        ["api", "events"] => Resource::Events,
         ["api", "plugins"] => Resource::Plugins,
         ["api", "plugins", _] => Resource::Plugin(plugin(raw(2))?),
         ["api", "plugins", _, "start"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Start),
@@ -154,6 +158,10 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
 
 fn job(text: &str) -> Result<JobId, RouteError> {
     JobId::parse(text).map_err(|invalid| RouteError::BadRequest(format!("The job id in the path: {}", invalid.message)))
+}
+
+fn run(text: &str) -> Result<RunId, RouteError> {
+    RunId::from_text(text).ok_or(RouteError::NotFound)
 }
 
 fn plugin(text: &str) -> Result<PluginId, RouteError> {
@@ -177,22 +185,24 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
         | Resource::Root
         | Resource::SystemStatus
         | Resource::JobRuns(_)
+        | Resource::Runs
         | Resource::Run(_)
         | Resource::Plugins
         | Resource::Plugin(_)
         | Resource::Settings(_)
         | Resource::Setting(..)
-        | Resource::Denials
-        | Resource::Events => (&[Method::Get], "GET, HEAD"),
-        Resource::Jobs => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
+        | Resource::Denials => (&[Method::Get], "GET, HEAD"),
+        Resource::Jobs | Resource::Events => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
         // POST at these two is not the job's but the list's own.
         Resource::Job(id) if ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name)) => {
             (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, POST, PUT, DELETE")
         }
         Resource::Job(_) => (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, PUT, DELETE"),
-        Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::PluginAction(..) => {
-            (&[Method::Post], "POST")
-        }
+        Resource::Validate
+        | Resource::Reload
+        | Resource::Trigger(_)
+        | Resource::CancelRun(_)
+        | Resource::PluginAction(..) => (&[Method::Post], "POST"),
     }
 }
 
@@ -200,14 +210,17 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
 pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
     match (resource, method) {
         (Resource::Health | Resource::Root | Resource::SystemStatus, _) => Tier::Public,
-        (Resource::Jobs | Resource::Job(_), Method::Post | Method::Put | Method::Delete)
-        | (Resource::Reload | Resource::PluginAction(..) | Resource::Denials, _) => Tier::Admin,
+        (Resource::Jobs | Resource::Job(_) | Resource::Events, Method::Post | Method::Put | Method::Delete)
+        | (Resource::Reload | Resource::CancelRun(_) | Resource::PluginAction(..) | Resource::Denials, _) => {
+            Tier::Admin
+        }
         (
             Resource::Jobs
             | Resource::Job(_)
             | Resource::Validate
             | Resource::Trigger(_)
             | Resource::JobRuns(_)
+            | Resource::Runs
             | Resource::Run(_)
             | Resource::Plugins
             | Resource::Plugin(_)
