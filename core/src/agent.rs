@@ -10,6 +10,7 @@
 //! Store             agent/answers                 the run or request that asked goes on
 //! Http              agent/calls                   the run that asked goes on
 //! Api               agent/requests                answered at once, or once its question is answered
+//! StreamEnded       agent/streams                 its client is told nothing more
 //! DeadlineReached   every machine                 what is due happens, what is early does not
 //! StopRequested     agent/lifecycle               runs canceled, plugins stopped, broker closed, Exit
 //! Congested                                       recorded; the report that was lost is named
@@ -39,6 +40,7 @@ mod requests_settings;
 mod requests_settings_write;
 mod runs;
 mod strangers;
+mod streams;
 mod taken;
 
 use alloc::boxed::Box;
@@ -76,6 +78,7 @@ pub struct Agent {
     start_queue: plugins::StartQueue,
     registry: Registry,
     strangers: strangers::Strangers,
+    streams: streams::Streams,
     pending: BTreeMap<TicketId, answers::Pending>,
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
@@ -100,8 +103,9 @@ struct LastRun {
 impl Agent {
     /// An agent that has not read its root yet; `Loaded` comes first.
     pub fn new(settings: Settings, surroundings: Surroundings) -> Self {
-        let (counters, denied) = (Counters::default(), Vec::new());
-        let desk = Desk { surroundings, settings, counters, plugin_settings: PluginSettings::default(), denied };
+        let (counters, plugin_settings) = (Counters::default(), PluginSettings::default());
+        let desk =
+            Desk { surroundings, settings, counters, plugin_settings, denied: Vec::new(), told: Vec::new() };
         Self {
             desk,
             catalog: Catalog::default(),
@@ -113,6 +117,7 @@ impl Agent {
             start_queue: plugins::StartQueue::default(),
             registry: Registry::default(),
             strangers: strangers::Strangers::default(),
+            streams: streams::Streams::default(),
             pending: BTreeMap::new(),
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
@@ -137,6 +142,7 @@ impl Agent {
             Event::Store(report) => self.on_store(now, report, effects),
             Event::Http(report) => self.on_http(now, report, effects),
             Event::Api(request) => self.on_request(now, &request, effects),
+            Event::StreamEnded { request, why } => self.on_stream_ended(now, request, why, effects),
             Event::DeadlineReached => {}
             Event::StopRequested(reason) => self.on_stop_requested(now, &reason, effects),
             Event::Congested(what) => self.desk.turn(now, effects).log(Level::Error, "Congested", what),
@@ -165,6 +171,7 @@ impl Agent {
             self.phase.next_deadline(),
             self.denials.next_deadline(),
             self.losses.next_deadline(),
+            self.streams.next_deadline(),
             schedules,
         ];
         runs.chain(plugins).chain(waiting).chain(others.into_iter().flatten()).min()
@@ -179,6 +186,7 @@ impl Agent {
         for plugin in self.plugins.values_mut().filter(|plugin| due(plugin.next_deadline(), now.monotonic)) {
             plugin.on_deadline(&mut self.desk.turn(now, effects));
         }
+        self.tell_plugins(now, effects);
         self.drop_retired_plugins();
         self.order_again(now, effects);
         self.start_due_jobs(now, effects);
@@ -187,6 +195,7 @@ impl Agent {
         self.answer_late(now, effects);
         self.record_denied(now, effects);
         self.summarize_denials(now, effects);
+        self.tell_streams(now, effects);
         self.continue_stop(now, effects);
     }
 }

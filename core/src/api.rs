@@ -3,6 +3,7 @@
 mod conditions;
 mod guard;
 pub(crate) mod route;
+pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
 pub(crate) mod view;

@@ -92,6 +92,7 @@ impl LostOrder {
             Effect::Broker(BrokerOrder::AnswerConnect { .. } | BrokerOrder::Publish { .. } | BrokerOrder::Stop)
             | Effect::Http(HttpOrder::Cancel { .. })
             | Effect::Respond { .. }
+            | Effect::Stream(_)
             | Effect::Log(_)
             | Effect::Exit => Self::Other,
         }
@@ -114,12 +115,38 @@ pub enum Effect {
         /// With this.
         response: ApiResponse,
     },
+    /// For a response that stays open.
+    Stream(StreamOrder),
     /// For the HTTP client.
     Http(HttpOrder),
     /// Append to the agent's log.
     Log(LogRecord),
     /// Everything is stopped; the shell may exit.
     Exit,
+}
+
+/// Orders about responses that stay open.
+#[derive(Debug, Clone)]
+pub enum StreamOrder {
+    /// Answer a request with this and keep its body open. `StreamEnded` tells where its client is gone.
+    Open {
+        /// Which request.
+        request: RequestId,
+        /// With this; its body is the beginning.
+        response: ApiResponse,
+    },
+    /// Send more of the body.
+    Append {
+        /// Which request.
+        request: RequestId,
+        /// The next bytes; shared by all streams that they go to.
+        bytes: Arc<[u8]>,
+    },
+    /// End the body in order.
+    Finish {
+        /// Which request.
+        request: RequestId,
+    },
 }
 
 /// Orders to the process port.

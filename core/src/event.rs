@@ -9,7 +9,7 @@ use crate::acl::{Denial, Subject};
 use crate::api::{ApiRequest, CertificateFacts};
 use crate::broker::message::Packet;
 use crate::effect::LostOrder;
-use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
+use crate::id::{ConnectionId, RequestId, RunId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
 use crate::plugin::storage::StoredSetting;
 use crate::run::history::{JobPast, RunRecord};
@@ -35,6 +35,13 @@ pub enum Event {
     Http(HttpReport),
     /// A request arrived at the HTTP or HTTPS listener.
     Api(ApiRequest),
+    /// A response that had stayed open is over; may be told again.
+    StreamEnded {
+        /// The request that it answered.
+        request: RequestId,
+        /// How it came about.
+        why: StreamEnd,
+    },
     /// A deadline that the agent had named is over, or may be.
     DeadlineReached,
     /// Somebody wants the agent to stop (SIGTERM, SIGINT, the end of a demo).
@@ -48,6 +55,15 @@ pub enum Event {
         /// Which queue, for the log.
         why: String,
     },
+}
+
+/// Why a response that had stayed open is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// Its client closed the connection, or there is no such response.
+    Left,
+    /// Its client did not read, and too much was waiting for it.
+    NotRead,
 }
 
 /// The state of the agent root at start.

@@ -46,6 +46,14 @@ pub const TASK_RECORDS: usize = 10_000;
 pub const RUN_OUTPUT_BYTES: usize = 8 << 20;
 /// Warnings that one run's record keeps; the same one stands there once.
 pub const RUN_WARNINGS: usize = 100;
+/// Event streams (`GET /api/events`) that are open at one time; each keeps one of the server's places.
+pub const STREAMS: usize = 32;
+/// How many of them tasks and plugins may hold, so that they cannot lock administrators out.
+pub const PLUGIN_STREAMS: usize = 16;
+/// Events that are kept for clients which come back with `Last-Event-ID`; some minutes of a busy agent.
+pub const STREAM_EVENTS: usize = 1024;
+/// Bytes of these events together.
+pub const STREAM_EVENT_BYTES: usize = 1 << 20;
 /// Requests that wait for an answer of a port at one time; one more is told to come again.
 pub const PENDING_REQUESTS: usize = 256;
 /// Characters of each text of a refusal on record: whoever is refused chooses some of them.

@@ -22,6 +22,7 @@ mod bad_starts;
 mod binaries;
 mod demo;
 mod denials;
+mod events;
 mod history;
 mod hostile;
 mod http;

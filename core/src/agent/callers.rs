@@ -99,6 +99,11 @@ impl Caller {
             (None, None) => Component::Program(String::from("unknown")),
         }
     }
+
+    /// Whether it is the Http task of a run, which has no process and no connection.
+    pub(super) fn is_http_task(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.run.is_some() && identity.spawn == SpawnId::NONE)
+    }
 }
 
 impl Agent {

@@ -155,6 +155,7 @@ impl Agent {
     fn exit(&mut self, effects: &mut Effects) {
         self.phase = Lifecycle::Stopped;
         self.answer_everybody(effects);
+        self.end_streams(effects);
         effects.push(Effect::Exit);
     }
 }

@@ -201,7 +201,7 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
             (&[Method::Get, Method::Put], "GET, HEAD, POST, PUT")
         }
         Resource::Setting(..) => (&[Method::Get, Method::Put], "GET, HEAD, PUT"),
-        Resource::Jobs => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
+        Resource::Jobs | Resource::Events => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
         // POST at these two is not the job's but the list's own.
         Resource::Job(id) if ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name)) => {
             (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, POST, PUT, DELETE")
@@ -211,7 +211,6 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
         | Resource::Reload
         | Resource::Trigger(_)
         | Resource::CancelRun(_)
-        | Resource::Events
         | Resource::PluginAction(..)
         | Resource::Revert(_)
         | Resource::RevertAll => (&[Method::Post], "POST"),
@@ -222,15 +221,10 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
 pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
     match (resource, method) {
         (Resource::Health | Resource::Root | Resource::SystemStatus, _) => Tier::Public,
-        (Resource::Jobs | Resource::Job(_), Method::Post | Method::Put | Method::Delete)
-        | (
-            Resource::Reload
-            | Resource::CancelRun(_)
-            | Resource::Events
-            | Resource::PluginAction(..)
-            | Resource::Denials,
-            _,
-        ) => Tier::Admin,
+        (Resource::Jobs | Resource::Job(_) | Resource::Events, Method::Post | Method::Put | Method::Delete)
+        | (Resource::Reload | Resource::CancelRun(_) | Resource::PluginAction(..) | Resource::Denials, _) => {
+            Tier::Admin
+        }
         (
             Resource::Jobs
             | Resource::Job(_)
@@ -244,7 +238,8 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::Settings(_)
             | Resource::Setting(..)
             | Resource::Revert(_)
-            | Resource::RevertAll,
+            | Resource::RevertAll
+            | Resource::Events,
             _,
         ) => Tier::Plugin,
     }

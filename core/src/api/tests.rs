@@ -55,7 +55,7 @@ const ROUTES: [(&str, &str); 30] = [
     ("/api/Jobs/demo/runs", "Plugin Plugin -      -      -      -      -"),
     ("/api/runs", "Plugin Plugin -      -      -      -      -"),
     ("/api/runs/7-1/cancel", "-      -      Admin  -      -      -      -"),
-    ("/api/events", "-      -      Admin  -      -      -      -"),
+    ("/api/events", "Plugin Plugin Admin  -      -      -      -"),
     ("/api/runs/7-1", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins/bridge", "Plugin Plugin -      -      -      -      -"),

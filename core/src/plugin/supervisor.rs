@@ -94,6 +94,8 @@ pub(crate) struct Supervisor {
     pub(crate) last_reason: Option<String>,
     /// Its definition is out of service; it leaves with its process.
     pub(crate) retired: bool,
+    /// Status and health as those were told who follow `GET /api/events`.
+    pub(crate) told: Option<(&'static str, &'static str)>,
 }
 
 impl Supervisor {
@@ -111,6 +113,7 @@ impl Supervisor {
             connections: 0,
             last_reason: None,
             retired: false,
+            told: None,
         }
     }
 

@@ -227,7 +227,8 @@ impl World {
                 }
                 Effect::Http(order) => self.on_http(order),
                 Effect::Log(record) => self.on_log(record),
-                Effect::Exit => {}
+                // Nobody follows a simulation.
+                Effect::Stream(_) | Effect::Exit => {}
             }
         }
         self.effects = effects;

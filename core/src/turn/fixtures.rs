@@ -54,6 +54,7 @@ pub(crate) fn desk() -> Desk {
         counters: Counters::default(),
         plugin_settings: PluginSettings::default(),
         denied: Vec::new(),
+        told: Vec::new(),
     }
 }
 
@@ -112,6 +113,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Http(HttpOrder::Send(call)) => format!("Send {}", call.ticket),
         Effect::Http(HttpOrder::Cancel { ticket }) => format!("Cancel {ticket}"),
         Effect::Respond { request, response } => format!("Respond {request} {}", response.status),
+        Effect::Stream(order) => format!("{order:?}"),
         Effect::Log(record) if record.level > Level::Information => format!("!{}", record.category),
         Effect::Log(_) => return None,
         Effect::Exit => "Exit".to_string(),

@@ -32,4 +32,5 @@ mod signed;
 mod starts;
 mod stop;
 mod strangers;
+mod streams;
 mod world;

@@ -12,6 +12,7 @@ use castellan_core::broker::message::Packet;
 use castellan_core::config::Settings;
 use castellan_core::effect::{
     BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
+    StreamOrder,
 };
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
@@ -38,6 +39,8 @@ pub struct World {
     pub logs: Vec<LogRecord>,
     pub spawns: BTreeMap<SpawnId, SpawnRequest>,
     pub responses: BTreeMap<RequestId, ApiResponse>,
+    /// What was sent on open responses after their beginning; `None` once it was ended.
+    pub streams: BTreeMap<RequestId, Option<String>>,
     pub grants: BTreeMap<ConnectionId, Grant>,
     pub published: Vec<(String, Value)>,
     pub files: BTreeMap<(DefinitionKind, String), Vec<u8>>,
@@ -144,6 +147,7 @@ impl World {
             logs: vec![],
             spawns: BTreeMap::new(),
             responses: BTreeMap::new(),
+            streams: BTreeMap::new(),
             grants: BTreeMap::new(),
             published: vec![],
             files: BTreeMap::new(),
@@ -247,6 +251,7 @@ impl World {
                 assert!(former.is_none(), "request {request} is answered twice");
                 line
             }
+            Effect::Stream(order) => self.take_stream(order),
             Effect::Log(record) => {
                 assert!(!record.message.contains('\n'), "{record:?}");
                 let line = (record.level >= Level::Warning).then(|| format!("!{}", record.category));
@@ -260,6 +265,27 @@ impl World {
             }
         };
         self.transcript.push(line);
+    }
+
+    fn take_stream(&mut self, order: StreamOrder) -> String {
+        match order {
+            StreamOrder::Open { request, response } => {
+                let former = self.responses.insert(request, response);
+                assert!(former.is_none() && self.asked.contains(&request), "request {request} is answered twice");
+                self.streams.insert(request, Some(String::new()));
+                format!("open {request}")
+            }
+            StreamOrder::Append { request, bytes } => {
+                let Some(Some(sent)) = self.streams.get_mut(&request) else { panic!("no stream {request} is open") };
+                sent.push_str(std::str::from_utf8(&bytes).unwrap());
+                format!("append {request}")
+            }
+            StreamOrder::Finish { request } => {
+                let former = self.streams.insert(request, None);
+                assert!(matches!(former, Some(Some(_))), "no stream {request} is open");
+                format!("finish {request}")
+            }
+        }
     }
 
     fn take_process(&mut self, order: ProcessOrder) -> String {
