@@ -22,6 +22,7 @@ mod administrators;
 mod answers;
 mod callers;
 mod calls;
+mod certificates;
 mod connections;
 mod definitions;
 mod event_starts;
@@ -32,6 +33,7 @@ mod plugins;
 mod processes;
 mod record;
 mod requests;
+mod requests_certificates;
 mod requests_jobs;
 mod requests_settings;
 mod runs;
@@ -72,6 +74,7 @@ pub struct Agent {
     start_queue: plugins::StartQueue,
     registry: Registry,
     strangers: strangers::Strangers,
+    certificates: certificates::Certificates,
     pending: BTreeMap<TicketId, answers::Pending>,
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
@@ -94,7 +97,8 @@ struct LastRun {
 
 impl Agent {
     /// An agent that has not read its root yet; `Loaded` comes first.
-    pub fn new(settings: Settings, surroundings: Surroundings) -> Self {
+    pub fn new(settings: Settings, mut surroundings: Surroundings) -> Self {
+        let certificates = certificates::Certificates::new(core::mem::take(&mut surroundings.admin_certificates));
         let (counters, denied) = (Counters::default(), Vec::new());
         let desk = Desk { surroundings, settings, counters, plugin_settings: BTreeMap::new(), denied };
         Self {
@@ -108,6 +112,7 @@ impl Agent {
             start_queue: plugins::StartQueue::default(),
             registry: Registry::default(),
             strangers: strangers::Strangers::default(),
+            certificates,
             pending: BTreeMap::new(),
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
@@ -157,6 +162,7 @@ impl Agent {
             self.phase.next_deadline(),
             self.denials.next_deadline(),
             self.losses.next_deadline(),
+            self.certificates.next_deadline(now, self.is_running()),
             schedules,
         ];
         runs.chain(plugins).chain(waiting).chain(others.into_iter().flatten()).min()
@@ -172,6 +178,7 @@ impl Agent {
             plugin.on_deadline(&mut self.desk.turn(now, effects));
         }
         self.drop_retired_plugins();
+        self.look_after_certificates(now, effects);
         self.order_again(now, effects);
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);

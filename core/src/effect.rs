@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::acl::Grant;
 use crate::api::ApiResponse;
+use crate::certificate::CertificateChange;
 use crate::event::DefinitionKind;
 use crate::id::{Component, ConnectionId, JobId, RequestId, RunId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
@@ -48,12 +49,16 @@ pub enum LostOrder {
     ChangeDefinition(TicketId),
     /// `ReadDefinitions`.
     ReadDefinitions(TicketId),
+    /// `ChangeCertificates`.
+    ChangeCertificates(TicketId),
     /// `Send`.
     Send(TicketId),
     /// `Regrant`.
     Regrant(Component),
     /// `Revoke`.
     Revoke(SpawnId),
+    /// `RevokeCertificate`, with the SHA-256.
+    RevokeCertificate(String),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
     /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, and everything outside the four ports.
     Other,
@@ -81,10 +86,12 @@ impl LostOrder {
                     Self::ChangeDefinition(*ticket)
                 }
                 StoreOrder::ReadDefinitions { ticket } => Self::ReadDefinitions(*ticket),
+                StoreOrder::ChangeCertificates { ticket, .. } => Self::ChangeCertificates(*ticket),
             },
             Effect::Http(HttpOrder::Send(call)) => Self::Send(call.ticket),
             Effect::Broker(BrokerOrder::Regrant { component, .. }) => Self::Regrant(component.clone()),
             Effect::Broker(BrokerOrder::Revoke { spawn }) => Self::Revoke(*spawn),
+            Effect::Broker(BrokerOrder::RevokeCertificate { sha256 }) => Self::RevokeCertificate(sha256.clone()),
             Effect::Broker(BrokerOrder::AnswerConnect { .. } | BrokerOrder::Publish { .. } | BrokerOrder::Stop)
             | Effect::Http(HttpOrder::Cancel { .. })
             | Effect::Respond { .. }
@@ -265,6 +272,11 @@ pub enum BrokerOrder {
         /// Which tree.
         spawn: SpawnId,
     },
+    /// An admin certificate counts no more: close the connections that showed it, at once.
+    RevokeCertificate {
+        /// Its lower-case hex SHA-256.
+        sha256: String,
+    },
     /// Close all sessions and the listener. Answered by `Stopped`.
     Stop,
 }
@@ -374,5 +386,14 @@ pub enum StoreOrder {
     ReadDefinitions {
         /// The number of the question.
         ticket: TicketId,
+    },
+    /// Change the list of admin certificates durably. Answered by `CertificatesChanged`.
+    ChangeCertificates {
+        /// The number of the order.
+        ticket: TicketId,
+        /// What to change.
+        change: CertificateChange,
+        /// The time of the order.
+        at: WallTime,
     },
 }

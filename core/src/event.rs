@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::acl::{Denial, Subject};
 use crate::api::{ApiRequest, CertificateFacts};
 use crate::broker::message::Packet;
+use crate::certificate::{CertificatesChanged, NotChanged};
 use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
@@ -348,5 +349,12 @@ pub enum StoreReport {
         ticket: TicketId,
         /// All files found.
         files: Vec<DefinitionFile>,
+    },
+    /// Answers `ChangeCertificates`.
+    CertificatesChanged {
+        /// Which question.
+        ticket: TicketId,
+        /// What is on disk now, else why nothing changed.
+        result: Result<CertificatesChanged, NotChanged>,
     },
 }

@@ -16,6 +16,7 @@ pub mod acl;
 pub mod agent;
 pub mod api;
 pub mod broker;
+pub mod certificate;
 pub mod config;
 pub mod effect;
 pub mod event;

@@ -13,6 +13,7 @@ use castellan_core::time::WallTime;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 use smol::future::or;
 
+use crate::certificates::AdminAuthority;
 use crate::history::History;
 use crate::root::Root;
 
@@ -49,7 +50,8 @@ const fn ticket(order: &StoreOrder) -> Option<TicketId> {
         | StoreOrder::ReadRuns { ticket, .. }
         | StoreOrder::WriteDefinition { ticket, .. }
         | StoreOrder::RemoveDefinition { ticket, .. }
-        | StoreOrder::ReadDefinitions { ticket } => Some(*ticket),
+        | StoreOrder::ReadDefinitions { ticket }
+        | StoreOrder::ChangeCertificates { ticket, .. } => Some(*ticket),
     }
 }
 
@@ -206,6 +208,10 @@ impl Worker {
             StoreOrder::ReadDefinitions { ticket } => StoreReport::DefinitionsRead {
                 ticket,
                 files: self.root.read_definitions(&[DefinitionKind::Job, DefinitionKind::Plugin], &self.plugin_path),
+            },
+            StoreOrder::ChangeCertificates { ticket, change, at } => StoreReport::CertificatesChanged {
+                ticket,
+                result: AdminAuthority::change(&self.root, &change, at),
             },
         })
     }

@@ -185,7 +185,7 @@ pub(crate) fn surroundings(root: &Path, system: System, time_zone: Option<&str>)
         user_name: String::from("root"),
         uid: 0,
         has_desktop: false,
-        admin_certificates: BTreeMap::new(),
+        admin_certificates: Vec::new(),
         endpoints: None,
     }
 }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use serde_json::json;
 
 use super::Agent;
+use super::certificates::Asked;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
 use super::strangers::Question;
@@ -40,6 +41,8 @@ pub(super) enum Pending {
     Runs { request: RequestId, run: Option<RunId> },
     /// The program of somebody whom the agent did not start.
     Examination(Question),
+    /// The list of admin certificates is being changed.
+    Certificates(Asked),
 }
 
 /// What a request wants with the job it brought.
@@ -79,6 +82,9 @@ impl Agent {
                 }
                 other => self.unasked(now, ticket, other, effects),
             },
+            StoreReport::CertificatesChanged { ticket, result } => {
+                self.on_certificates_changed(now, ticket, result, effects)
+            }
         }
     }
 
@@ -125,6 +131,10 @@ impl Agent {
                 }
                 // The broker stopped before, and answered those who waited.
                 Pending::Examination(Question::Connect { .. }) => continue,
+                Pending::Certificates(asked) => match asked.waits() {
+                    Some(waits) => waits,
+                    None => continue,
+                },
             };
             respond(request, stopped(what), effects);
         }
@@ -316,7 +326,7 @@ pub(super) fn stopped(what: &str) -> ApiResponse {
     ApiResponse::problem(503, &Explanation::new("The agent stopped before it could answer.", what, fix))
 }
 
-fn not_on_disk(what: &str, error: &str) -> ApiResponse {
+pub(super) fn not_on_disk(what: &str, error: &str) -> ApiResponse {
     let fix = "Look at the disk that holds the agent root, then send the request again.";
     ApiResponse::problem(500, &Explanation::new(what, error.to_string(), fix))
 }

@@ -33,7 +33,7 @@ impl Caller {
     /// By its process and by whether it is an administrator.
     pub(super) fn new(identified: Result<Identity, Refusal>, admin: bool, request: &ApiRequest) -> Self {
         let no_certificate = if request.certificate.is_some() {
-            "Its client certificate is not on the list of admin certificates; it may have been revoked."
+            "Its client certificate is not on the list of admin certificates; it may have been revoked, or have expired."
         } else {
             "It presented no admin certificate."
         };
@@ -71,9 +71,8 @@ impl Agent {
     /// signature; everybody else is Public.
     pub(super) fn caller(&self, now: Now, request: &ApiRequest) -> Caller {
         let registered = self.registry.identify(&request.peer);
-        let surroundings = &self.desk.surroundings;
         let certified = match &request.certificate {
-            Some(certificate) => surroundings.admin_certificates.contains_key(&certificate.sha256),
+            Some(certificate) => self.certificates.counting(&certificate.sha256, now.wall).is_some(),
             None => false,
         };
         let elevated = self.desk.settings.allow_elevated_without_certificate

@@ -71,7 +71,9 @@ impl Agent {
             | Resource::PluginAction(..)
             | Resource::Settings(_)
             | Resource::Setting(..)
-            | Resource::Denials => method == Method::Get,
+            | Resource::Denials
+            | Resource::Certificates
+            | Resource::Certificate(_) => method == Method::Get,
         }
     }
 
@@ -111,6 +113,9 @@ impl Agent {
             Resource::Settings(id) => Some(self.show_settings(now, request, caller, &id, effects)),
             Resource::Setting(id, key) => Some(self.show_setting(now, request, caller, &id, &key, effects)),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
+            Resource::Certificates if method == Method::Post => self.issue_certificate(now, request, effects),
+            Resource::Certificates => Some(self.list_certificates(now)),
+            Resource::Certificate(whose) => self.revoke_certificate(now, request, target, &whose, effects),
         }
     }
 

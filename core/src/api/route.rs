@@ -29,6 +29,9 @@ pub(crate) enum Resource {
     Settings(PluginId),
     Setting(PluginId, String),
     Denials,
+    Certificates,
+    /// One by its name, or by its SHA-256.
+    Certificate(String),
 }
 
 /// What can be done to a plugin.
@@ -132,6 +135,8 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["health"] => Resource::Health,
         ["api", "system", "status"] => Resource::SystemStatus,
         ["api", "denials"] => Resource::Denials,
+        ["api", "admin", "certificates"] => Resource::Certificates,
+        ["api", "admin", "certificates", _] => Resource::Certificate(raw(3).to_string()),
         ["api", "jobs"] => Resource::Jobs,
         ["api", "jobs", "validate"] if method == "POST" => Resource::Validate,
         ["api", "jobs", "reload"] if method == "POST" => Resource::Reload,
@@ -181,7 +186,8 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
         | Resource::Settings(_)
         | Resource::Setting(..)
         | Resource::Denials => (&[Method::Get], "GET, HEAD"),
-        Resource::Jobs => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
+        Resource::Jobs | Resource::Certificates => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
+        Resource::Certificate(_) => (&[Method::Delete], "DELETE"),
         // POST at these two is not the job's but the list's own.
         Resource::Job(id) if ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name)) => {
             (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, POST, PUT, DELETE")
@@ -198,7 +204,14 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
     match (resource, method) {
         (Resource::Health | Resource::Root | Resource::SystemStatus, _) => Tier::Public,
         (Resource::Jobs | Resource::Job(_), Method::Post | Method::Put | Method::Delete)
-        | (Resource::Reload | Resource::PluginAction(..) | Resource::Denials, _) => Tier::Admin,
+        | (
+            Resource::Reload
+            | Resource::PluginAction(..)
+            | Resource::Denials
+            | Resource::Certificates
+            | Resource::Certificate(_),
+            _,
+        ) => Tier::Admin,
         (
             Resource::Jobs
             | Resource::Job(_)

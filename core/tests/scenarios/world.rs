@@ -9,6 +9,7 @@ use castellan_core::acl::{Grant, Subject};
 use castellan_core::agent::Agent;
 use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use castellan_core::broker::message::Packet;
+use castellan_core::certificate::{AdminCertificate, CertificateChange, CertificatesChanged, NotChanged, Revocation};
 use castellan_core::config::Settings;
 use castellan_core::effect::{
     BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
@@ -49,6 +50,8 @@ pub struct World {
     pub aborts: Vec<String>,
     /// What is on record besides runs.
     pub notes: Vec<Note>,
+    /// Admin certificates on disk.
+    pub certificates: Vec<AdminCertificate>,
     /// Requests of Http tasks to others.
     pub calls: Vec<HttpCall>,
     asked: BTreeSet<RequestId>,
@@ -70,7 +73,7 @@ pub fn surroundings() -> Surroundings {
         user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::new(),
-        admin_certificates: BTreeMap::from([(ADMIN.to_owned(), String::from("client"))]),
+        admin_certificates: vec![AdminCertificate::without_end(ADMIN, "client")],
         endpoints: None,
     }
 }
@@ -134,8 +137,10 @@ impl World {
         past: Vec<JobPast>,
     ) -> Self {
         let (settings, _) = Settings::parse(Some(settings.as_bytes())).unwrap();
+        let surroundings = surroundings();
+        let certificates = surroundings.admin_certificates.clone();
         let mut world = Self {
-            agent: Agent::new(settings, surroundings()),
+            agent: Agent::new(settings, surroundings),
             millis: 0,
             transcript: vec![],
             logs: vec![],
@@ -149,6 +154,7 @@ impl World {
             looks: VecDeque::new(),
             aborts: Vec::new(),
             notes: Vec::new(),
+            certificates,
             calls: vec![],
             asked: BTreeSet::new(),
             prepared: BTreeSet::new(),
@@ -300,6 +306,7 @@ impl World {
                 format!("regrant {component} +{} -{}", publish.len(), subscribe.len())
             }
             BrokerOrder::Revoke { spawn } => format!("revoke {spawn}"),
+            BrokerOrder::RevokeCertificate { sha256 } => format!("revoke certificate {sha256}"),
             BrokerOrder::Stop => "stop broker".into(),
         }
     }
@@ -314,6 +321,7 @@ impl World {
             StoreOrder::WriteDefinition { id, .. } => format!("write {id}"),
             StoreOrder::RemoveDefinition { id, .. } => format!("remove {id}"),
             StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
+            StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
         self.disk.push_back(order);
@@ -368,6 +376,10 @@ impl World {
                 }
                 StoreReport::DefinitionChanged { ticket, result }
             }
+            StoreOrder::ChangeCertificates { ticket, change, at } => {
+                let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
+                StoreReport::CertificatesChanged { ticket, result }
+            }
             StoreOrder::Note(_) => panic!("a note has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }
@@ -375,6 +387,30 @@ impl World {
         };
         self.tell(Event::Store(report));
         true
+    }
+
+    fn change_certificates(&mut self, change: &CertificateChange, at: WallTime) -> CertificatesChanged {
+        let day = 24 * 3600 * 1000;
+        let issued = match change {
+            CertificateChange::Revoke { sha256, by } => {
+                for one in self.certificates.iter_mut().filter(|one| sha256.contains(&one.sha256)) {
+                    one.revoked = Some(Revocation { at, by: by.clone() });
+                }
+                None
+            }
+            CertificateChange::Issue { name, days, .. } => Some((name.as_str(), i64::from(*days))),
+            CertificateChange::Renew => Some(("client", 90)),
+        };
+        let issued = issued.map(|(name, days)| AdminCertificate {
+            sha256: format!("sha256-{}", self.certificates.len()),
+            name: name.into(),
+            not_before: at,
+            not_after: WallTime::from_millis(at.as_millis() + days * day),
+            revoked: None,
+        });
+        self.certificates.extend(issued.clone());
+        let issued = issued.map(|issued| (issued, String::from("PEM")));
+        CertificatesChanged { list: self.certificates.clone(), issued }
     }
 
     /// Every program that is asked for is there, except where `missing` says so.
