@@ -1,5 +1,6 @@
 //! The command line (contract section 1): what was asked, and the exit code that tells how it went.
 
+mod admin;
 mod agent;
 mod history;
 mod inputs;
@@ -88,6 +89,11 @@ enum Command {
         #[command(subcommand)]
         command: trust::Command,
     },
+    /// Say who is an administrator: issue, list and revoke admin certificates.
+    Admin {
+        #[command(subcommand)]
+        command: admin::Command,
+    },
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
@@ -123,6 +129,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Topics { command } => topics::run(&command),
         Command::Sign(options) => sign::run(&options),
         Command::Trust { command } => trust::run(&command),
+        Command::Admin { command } => admin::run(&command),
         Command::SampleScanner(options) => sample_scanner::run(&options),
     };
     match result {

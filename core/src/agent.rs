@@ -35,6 +35,7 @@ mod record;
 mod requests;
 mod requests_certificates;
 mod requests_jobs;
+mod requests_runs;
 mod requests_settings;
 mod runs;
 mod strangers;

@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::limits::{ADMIN_CERTIFICATES, ID_LENGTH};
 use crate::time::WallTime;
@@ -171,6 +172,22 @@ impl AdminCertificate {
         WallTime::from_millis(end.saturating_sub(third))
     }
 
+    /// One line of the list: `name`, `sha256`, `notBefore`, `notAfter`, `state`, `revokedAt`, `revokedBy`.
+    pub fn shown(&self, now: WallTime) -> Value {
+        let mut line = json!({
+            "name": self.name,
+            "sha256": self.sha256,
+            "notBefore": self.not_before.to_rfc3339(),
+            "notAfter": self.not_after.to_rfc3339(),
+            "state": self.state(now),
+        });
+        if let (Some(members), Some(revoked)) = (line.as_object_mut(), &self.revoked) {
+            members.insert("revokedAt".to_string(), Value::from(revoked.at.to_rfc3339()));
+            members.insert("revokedBy".to_string(), Value::from(revoked.by.as_str()));
+        }
+        line
+    }
+
     /// Whether it is so long over that nobody asks for it any more.
     pub fn is_forgotten(&self, now: WallTime) -> bool {
         let end = self.not_after.as_millis().saturating_add(REMEMBERED_DAYS.saturating_mul(DAY_MILLIS));
@@ -195,7 +212,10 @@ pub fn decide_issue(list: &[AdminCertificate], now: WallTime, name: &str, days: 
     };
     if let Some(other) = list.iter().find(|other| other.name == name && other.counts(now)) {
         let what = format!("'{name}' has a certificate.");
-        let why = format!("It counts until {}. Two of one name could not be told apart in the log.", other.not_after.to_rfc3339());
+        let why = format!(
+            "It counts until {}. Two of one name could not be told apart in the log.",
+            other.not_after.to_rfc3339()
+        );
         let fix = format!("Use another name, or revoke that one first: castellan admin revoke {name}");
         return Err(Refusal::Conflict(Explanation::new(what, why, fix)));
     }
@@ -245,13 +265,20 @@ pub fn decide_revoke(
         return Ok(gone);
     }
     let fix = "Issue another one first, or force it: --force (API: ?force=true). New ones can be issued while the agent is stopped.";
-    Err(Refusal::Conflict(Explanation::new(format!("{} was not revoked.", crate::job::finding::quote(whose)), why, fix)))
+    Err(Refusal::Conflict(Explanation::new(
+        format!("{} was not revoked.", crate::job::finding::quote(whose)),
+        why,
+        fix,
+    )))
 }
 
 /// Names stand in the log, in file names and on command lines.
 fn check_name(name: &str) -> Result<(), String> {
     if name == OWN_NAME {
         return Err(format!("'{OWN_NAME}' is the agent's own, which it makes and renews by itself."));
+    }
+    if name == "root" {
+        return Err(String::from("So is called who comes as root without a certificate."));
     }
     if name.is_empty() || name.len() > ID_LENGTH {
         return Err(format!("A name has 1 to {ID_LENGTH} characters."));
@@ -281,6 +308,7 @@ mod rfc3339 {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WallTime, D::Error> {
         let text = String::deserialize(deserializer)?;
-        WallTime::parse_rfc3339(&text).ok_or_else(|| D::Error::custom(alloc::format!("'{text}' is no RFC 3339 instant")))
+        WallTime::parse_rfc3339(&text)
+            .ok_or_else(|| D::Error::custom(alloc::format!("'{text}' is no RFC 3339 instant")))
     }
 }

@@ -70,6 +70,25 @@ impl Root {
             .mode(OPEN)
             .create(path)
             .map_err(RootError::failed("make the agent root", path))?;
+        Self::take(path, count_boot)
+    }
+
+    /// The root of an agent that ran before and does not run now, for work on its files; locked, and not counted as a start.
+    ///
+    /// # Errors
+    /// As [`Root::open`], and [`RootError::Invalid`] where no agent ever ran there.
+    pub fn open_stopped(path: &Path) -> Result<Self, RootError> {
+        if path.join("state/boot").exists() {
+            return Self::take(path, |_, _| Ok(0));
+        }
+        let what = String::from("is no agent root: no agent ever ran there. Name another one with --root.");
+        Err(RootError::Invalid { path: path.to_owned(), what })
+    }
+
+    fn take(
+        path: &Path,
+        boot: impl FnOnce(BorrowedFd<'_>, &Path) -> Result<u64, RootError>,
+    ) -> Result<Self, RootError> {
         let path = path.canonicalize().map_err(RootError::failed("find the agent root", path))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(&path, flags, Mode::empty()).map_err(RootError::failed("open", &path))?;
@@ -79,7 +98,7 @@ impl Root {
         }
         let state = open_folder(folder.as_fd(), "state").map_err(RootError::failed("open", &path.join("state")))?;
         let lock = lock(state.as_fd(), &path.join("state/lock"))?;
-        let boot = count_boot(state.as_fd(), &path.join("state/boot"))?;
+        let boot = boot(state.as_fd(), &path.join("state/boot"))?;
         Ok(Self(Arc::new(Open { path, folder, boot, lock })))
     }
 

@@ -1,6 +1,5 @@
 //! What commands for job authors read: job files, folders, agent roots, contexts, instants; and the machine they imagine.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -20,6 +20,7 @@ mod api;
 mod bad_files;
 mod bad_starts;
 mod binaries;
+mod certificates;
 mod demo;
 mod denials;
 mod history;

@@ -11,7 +11,6 @@ use super::Agent;
 use super::answers::Pending;
 use super::requests::respond;
 use super::requests_certificates;
-use crate::api::ApiRequest;
 use crate::certificate::{AdminCertificate, CertificateChange, CertificatesChanged, NotChanged, OWN_NAME};
 use crate::effect::{BrokerOrder, Effects, StoreOrder};
 use crate::id::{RequestId, TicketId};
@@ -80,7 +79,8 @@ impl Certificates {
         let ends = self.list.iter().filter(|one| self.connected.contains(&one.sha256) && one.counts(now.wall));
         let over = |one: &AdminCertificate| WallTime::from_millis(one.not_after.as_millis().saturating_add(1));
         let end = ends.map(over).min().map(|at| Deadline { at: instant(at, now), reason: "the end of a certificate" });
-        let renewal = self.renewal(now).filter(|_| is_running).map(|at| Deadline { at, reason: "the renewal of a certificate" });
+        let renewal =
+            self.renewal(now).filter(|_| is_running).map(|at| Deadline { at, reason: "the renewal of a certificate" });
         Deadline::earlier(end, renewal)
     }
 }
@@ -92,13 +92,6 @@ fn instant(at: WallTime, now: Now) -> Monotonic {
 }
 
 impl Agent {
-    /// The name of the administrator who asks, as the log has it.
-    pub(super) fn administrator(&self, now: Now, request: &ApiRequest) -> String {
-        let certificate = request.certificate.as_ref();
-        let known = certificate.and_then(|shown| self.certificates.counting(&shown.sha256, now.wall));
-        known.map_or_else(|| String::from("root without a certificate"), |known| known.name.clone())
-    }
-
     /// Orders a change; it counts once it is on disk.
     pub(super) fn change_certificates(
         &mut self,
@@ -115,7 +108,8 @@ impl Agent {
 
     /// Whether a certificate of this name is being made right now.
     pub(super) fn issue_under_way(&self, wanted: &str) -> bool {
-        let is_it = |pending: &Pending| matches!(pending, Pending::Certificates(Asked::Issue { name, .. }) if name == wanted);
+        let is_it =
+            |pending: &Pending| matches!(pending, Pending::Certificates(Asked::Issue { name, .. }) if name == wanted);
         self.pending.values().any(is_it)
     }
 
@@ -131,9 +125,11 @@ impl Agent {
             other => return self.unasked(now, ticket, other, effects),
         };
         let (level, category, message) = match (&asked, &result) {
-            (Asked::Issue { name, by, .. }, Ok(_)) => {
-                (Level::Information, "CertificateIssued", format!("Administrator '{by}' issued a certificate for '{name}'."))
-            }
+            (Asked::Issue { name, by, .. }, Ok(_)) => (
+                Level::Information,
+                "CertificateIssued",
+                format!("Administrator '{by}' issued a certificate for '{name}'."),
+            ),
             (Asked::Revoke { sha256, by, .. }, Ok(_)) => {
                 let names: Vec<String> = sha256.iter().map(|one| self.certificate_text(one)).collect();
                 let message = format!("Administrator '{by}' revoked {}.", names.join(", "));
@@ -147,12 +143,19 @@ impl Agent {
                 );
                 (Level::Information, "CertificateRenewed", message)
             }
-            (Asked::Issue { by, .. } | Asked::Revoke { by, .. }, Err(NotChanged::Request(why) | NotChanged::Failed(why))) => {
-                (Level::Warning, "CertificatesNotChanged", format!("The list stays as administrator '{by}' found it. {why}"))
-            }
-            (Asked::Renew, Err(NotChanged::Request(why) | NotChanged::Failed(why))) => {
-                (Level::Warning, "CertificatesNotChanged", format!("The agent's own client certificate was not renewed. {why}"))
-            }
+            (
+                Asked::Issue { by, .. } | Asked::Revoke { by, .. },
+                Err(NotChanged::Request(why) | NotChanged::Failed(why)),
+            ) => (
+                Level::Warning,
+                "CertificatesNotChanged",
+                format!("The list stays as administrator '{by}' found it. {why}"),
+            ),
+            (Asked::Renew, Err(NotChanged::Request(why) | NotChanged::Failed(why))) => (
+                Level::Warning,
+                "CertificatesNotChanged",
+                format!("The agent's own client certificate was not renewed. {why}"),
+            ),
         };
         self.desk.turn(now, effects).log(level, category, message);
         if let Some((request, _)) = asked.waits() {
@@ -176,7 +179,8 @@ impl Agent {
         self.certificates.connected = kept;
         let over: BTreeSet<String> = over;
         for sha256 in over {
-            let message = format!("Connections end that showed {}, which counts no more.", self.certificate_text(&sha256));
+            let message =
+                format!("Connections end that showed {}, which counts no more.", self.certificate_text(&sha256));
             let mut turn = self.desk.turn(now, effects);
             turn.log(Level::Information, "CertificateOver", message);
             turn.broker(BrokerOrder::RevokeCertificate { sha256 });

@@ -60,7 +60,13 @@ impl Agent {
     fn is_answered_at_once(&self, resource: &Resource, method: Method) -> bool {
         match resource {
             Resource::Run(id) => self.runs.contains_key(id),
-            Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::JobRuns(_) => false,
+            Resource::Validate
+            | Resource::Reload
+            | Resource::Trigger(_)
+            | Resource::JobRuns(_)
+            | Resource::Runs
+            | Resource::CancelRun(_)
+            | Resource::Events => false,
             Resource::Health
             | Resource::Root
             | Resource::SystemStatus
@@ -105,17 +111,20 @@ impl Agent {
             Resource::Validate => self.validate_job(now, request, effects),
             Resource::Reload => self.reload(now, request, effects),
             Resource::Trigger(id) => self.trigger_job(now, request, target, caller, &id, effects),
-            Resource::JobRuns(id) => self.list_runs(now, request, &id, effects),
+            Resource::JobRuns(id) => self.show_runs_of(now, request, &id, effects),
+            Resource::Runs => self.list_runs(now, request, target, effects),
             Resource::Run(id) => self.show_run(now, request, &id, effects),
+            Resource::CancelRun(id) => self.cancel_run(now, request, caller, &id, effects),
+            Resource::Events => self.fire_event(now, request, caller, effects),
             Resource::Plugins => Some(self.list_plugins()),
             Resource::Plugin(id) => Some(self.show_plugin(&id)),
             Resource::PluginAction(id, action) => Some(self.act_on_plugin(now, &id, action, effects)),
             Resource::Settings(id) => Some(self.show_settings(now, request, caller, &id, effects)),
             Resource::Setting(id, key) => Some(self.show_setting(now, request, caller, &id, &key, effects)),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
-            Resource::Certificates if method == Method::Post => self.issue_certificate(now, request, effects),
+            Resource::Certificates if method == Method::Post => self.issue_certificate(now, request, caller, effects),
             Resource::Certificates => Some(self.list_certificates(now)),
-            Resource::Certificate(whose) => self.revoke_certificate(now, request, target, &whose, effects),
+            Resource::Certificate(whose) => self.revoke_certificate(now, request, target, caller, &whose, effects),
         }
     }
 

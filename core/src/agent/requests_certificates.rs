@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::Agent;
 use super::answers::not_on_disk;
+use super::callers::Caller;
 use super::certificates::Asked;
 use crate::api::route::Target;
 use crate::api::{ApiRequest, ApiResponse};
 use crate::certificate::{
-    AdminCertificate, CertificateChange, CertificatesChanged, DEFAULT_DAYS, NotChanged, Refusal, decide_issue,
-    decide_revoke,
+    CertificateChange, CertificatesChanged, DEFAULT_DAYS, NotChanged, Refusal, decide_issue, decide_revoke,
 };
 use crate::effect::Effects;
 use crate::json::Json;
@@ -22,7 +22,7 @@ use crate::why::Explanation;
 
 impl Agent {
     pub(super) fn list_certificates(&self, now: Now) -> ApiResponse {
-        let lines = self.certificates.list.iter().map(|one| line(one, now.wall));
+        let lines = self.certificates.list.iter().map(|one| one.shown(now.wall));
         ApiResponse::json(200, &lines.collect::<Vec<_>>())
     }
 
@@ -30,6 +30,7 @@ impl Agent {
         &mut self,
         now: Now,
         request: &ApiRequest,
+        caller: &Caller,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
         let (name, days, csr) = match wanted(&request.body) {
@@ -42,23 +43,26 @@ impl Agent {
         };
         if self.issue_under_way(&name) {
             let why = "Another request asked for one of this name and waits for the disk.";
-            let explanation = Explanation::new(format!("'{name}' has no certificate yet."), why, "Ask again in a moment.");
+            let explanation =
+                Explanation::new(format!("'{name}' has no certificate yet."), why, "Ask again in a moment.");
             return Some(ApiResponse::problem(409, &explanation));
         }
         if let Some(refusal) = self.overloaded() {
             return Some(refusal);
         }
-        let by = self.administrator(now, request);
+        let by = caller.administrator();
         let asked = Asked::Issue { request: request.id, name: name.clone(), by };
         self.change_certificates(now, CertificateChange::Issue { name, days, request: csr }, asked, effects);
         None
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each argument is one fact of the request")]
     pub(super) fn revoke_certificate(
         &mut self,
         now: Now,
         request: &ApiRequest,
         target: &Target,
+        caller: &Caller,
         whose: &str,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
@@ -69,7 +73,7 @@ impl Agent {
             Err(refusal) => return Some(refused(&refusal)),
         };
         // Taking trust back never waits for others; the store's queue bounds it.
-        let by = self.administrator(now, request);
+        let by = caller.administrator();
         let asked = Asked::Revoke { request: request.id, sha256: sha256.clone(), by: by.clone() };
         self.change_certificates(now, CertificateChange::Revoke { sha256, by }, asked, effects);
         None
@@ -77,14 +81,10 @@ impl Agent {
 }
 
 /// The answer to whoever asked for a change.
-pub(super) fn changed(
-    asked: &Asked,
-    result: &Result<CertificatesChanged, NotChanged>,
-    now: WallTime,
-) -> ApiResponse {
+pub(super) fn changed(asked: &Asked, result: &Result<CertificatesChanged, NotChanged>, now: WallTime) -> ApiResponse {
     match (result, asked) {
         (Ok(CertificatesChanged { issued: Some((issued, pem)), .. }), _) => {
-            let mut body = line(issued, now);
+            let mut body = issued.shown(now);
             if let Some(members) = body.as_object_mut() {
                 members.insert(String::from("certificate"), Value::from(pem.as_str()));
             }
@@ -95,21 +95,6 @@ pub(super) fn changed(
         (Err(NotChanged::Request(why)), _) => bad_request(why),
         (Err(NotChanged::Failed(why)), _) => not_on_disk("The list of certificates stays as it was.", why),
     }
-}
-
-fn line(certificate: &AdminCertificate, now: WallTime) -> Value {
-    let mut line = json!({
-        "name": certificate.name,
-        "sha256": certificate.sha256,
-        "notBefore": certificate.not_before.to_rfc3339(),
-        "notAfter": certificate.not_after.to_rfc3339(),
-        "state": certificate.state(now),
-    });
-    if let (Some(members), Some(revoked)) = (line.as_object_mut(), &certificate.revoked) {
-        members.insert(String::from("revokedAt"), Value::from(revoked.at.to_rfc3339()));
-        members.insert(String::from("revokedBy"), Value::from(revoked.by.as_str()));
-    }
-    line
 }
 
 /// Name, days and signing request of a body.

@@ -57,7 +57,7 @@ fn names_and_lives_are_bounded() {
     for name in ["a", "Alice.B-c_d@host", "9", &"x".repeat(63), &"g".repeat(64)] {
         assert_eq!(check(name, 90), Ok(90), "{name}");
     }
-    for name in ["", "client", ".a", "-a", "@a", "a b", "a/b", "a\n", "ä", "a:b", &"x".repeat(65), &hex] {
+    for name in ["", "client", "root", ".a", "-a", "@a", "a b", "a/b", "a\n", "ä", "a:b", &"x".repeat(65), &hex] {
         assert!(matches!(check(name, 90), Err(Refusal::Invalid(_))), "{name:?}");
     }
     assert_eq!((check("a", 1), check("a", 825)), (Ok(1), Ok(825)));
@@ -69,7 +69,9 @@ fn names_and_lives_are_bounded() {
 #[test]
 fn a_name_is_free_once_its_certificate_counts_no_more() {
     let alice = certificate("a", "alice");
-    let issue = |list: &[AdminCertificate], now| decide_issue(list, now, "alice", 90).map_err(|refusal| refusal.explanation().what.clone());
+    let issue = |list: &[AdminCertificate], now| {
+        decide_issue(list, now, "alice", 90).map_err(|refusal| refusal.explanation().what.clone())
+    };
     assert_eq!(issue(&[alice.clone()], NOW), Err("'alice' has a certificate.".to_string()));
     assert_eq!(issue(&[alice.clone()], days(61)), Ok(90));
     assert_eq!(issue(&[revoked(alice.clone())], NOW), Ok(90));
@@ -80,7 +82,12 @@ fn a_name_is_free_once_its_certificate_counts_no_more() {
 
 #[test]
 fn who_would_be_left_without_a_certificate_is_asked_again() {
-    let list = [certificate("a1", "client"), certificate("a2", "client"), certificate("b", "bob"), revoked(certificate("c", "carol"))];
+    let list = [
+        certificate("a1", "client"),
+        certificate("a2", "client"),
+        certificate("b", "bob"),
+        revoked(certificate("c", "carol")),
+    ];
     let revoke = |whose: &str, own: Option<&str>, force| match decide_revoke(&list, NOW, whose, own, force) {
         Ok(gone) => Ok(gone.into_iter().collect::<Vec<_>>()),
         Err(refusal) => Err(refusal),

@@ -18,8 +18,8 @@ use super::story::{Published, Step, Story};
 use super::{Scenario, Trigger, session};
 use crate::acl::Subject;
 use crate::agent::Agent;
-use crate::certificate::{AdminCertificate, NotChanged};
 use crate::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
+use crate::certificate::{AdminCertificate, NotChanged};
 use crate::effect::{
     BrokerOrder, ConnectVerdict, Effect, Effects, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder, TreeSignal,
 };

@@ -14,6 +14,7 @@
 mod administrators;
 mod api;
 mod broker;
+mod certificates;
 mod documented;
 mod endurance;
 mod http;
@@ -23,6 +24,7 @@ mod plugins;
 mod random;
 mod redelivery;
 mod restart;
+mod runs;
 // The laws use the same facts; they cannot lend them, as their crate needs this one.
 #[path = "../../../proptests/src/signed.rs"]
 mod signed;

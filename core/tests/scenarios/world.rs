@@ -21,7 +21,7 @@ use castellan_core::event::{
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
 use castellan_core::log_message::{Level, LogRecord};
-use castellan_core::run::history::{JobPast, RunRecord};
+use castellan_core::run::history::{JobPast, RunQuery, RunRecord};
 use castellan_core::schedule::past::Note;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Monotonic, Now, WallTime};
@@ -136,10 +136,27 @@ impl World {
         unfinished: Vec<RunRecord>,
         past: Vec<JobPast>,
     ) -> Self {
+        let mut world = Self::made(settings, surroundings());
+        for (path, document) in files {
+            world.put(path, document);
+        }
+        let definitions = world.definitions();
+        world.tell(Event::Loaded(Loaded { definitions, unfinished, past }));
+        world
+    }
+
+    /// An agent at work with these certificates.
+    pub fn certified(admin_certificates: Vec<AdminCertificate>) -> Self {
+        let mut world = Self::made("{}", Surroundings { admin_certificates, ..surroundings() });
+        world.tell(Event::Loaded(Loaded::default()));
+        world.tell(Event::Opened(ENDPOINTS));
+        world
+    }
+
+    fn made(settings: &str, surroundings: Surroundings) -> Self {
         let (settings, _) = Settings::parse(Some(settings.as_bytes())).unwrap();
-        let surroundings = surroundings();
         let certificates = surroundings.admin_certificates.clone();
-        let mut world = Self {
+        Self {
             agent: Agent::new(settings, surroundings),
             millis: 0,
             transcript: vec![],
@@ -159,13 +176,7 @@ impl World {
             asked: BTreeSet::new(),
             prepared: BTreeSet::new(),
             exited: false,
-        };
-        for (path, document) in files {
-            world.put(path, document);
         }
-        let definitions = world.definitions();
-        world.tell(Event::Loaded(Loaded { definitions, unfinished, past }));
-        world
     }
 
     /// An agent at work, everything before that forgotten.
@@ -356,10 +367,13 @@ impl World {
                 }
                 StoreReport::RunPersisted { ticket, run, result }
             }
-            StoreOrder::ReadRuns { ticket, job, run, limit } => {
+            StoreOrder::ReadRuns { ticket, query } => {
+                let RunQuery { job, run, status, before, limit, .. } = query;
                 let wanted = |record: &&RunRecord| {
                     job.as_ref().is_none_or(|job| job.as_str() == record.job_id)
                         && run.as_ref().is_none_or(|run| run.as_str() == record.run_id)
+                        && status.as_ref().is_none_or(|status| *status == record.status)
+                        && before.as_ref().is_none_or(|run| record.run_id.as_str() < run.as_str())
                 };
                 let runs = self.history.values().rev().filter(wanted).take(limit).cloned().collect();
                 StoreReport::RunsRead { ticket, result: result.map(|()| runs) }
@@ -520,7 +534,12 @@ impl World {
 
     /// A request with the admin certificate; its number.
     pub fn admin(&mut self, method: &str, target: &str, body: &str) -> RequestId {
-        let certificate = Some(CertificateFacts { sha256: ADMIN.into() });
+        self.with_certificate(ADMIN, method, target, body)
+    }
+
+    /// A request with another certificate.
+    pub fn with_certificate(&mut self, sha256: &str, method: &str, target: &str, body: &str) -> RequestId {
+        let certificate = Some(CertificateFacts { sha256: sha256.into() });
         self.ask(method, target, body, peer(1, 77), certificate, &[])
     }
 

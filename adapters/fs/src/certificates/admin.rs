@@ -10,7 +10,7 @@ use castellan_core::certificate::{
 use castellan_core::hexadecimal;
 use castellan_core::time::WallTime;
 use rcgen::{
-    Certificate, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
+    Certificate, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, Issuer, KeyPair,
     PublicKeyData,
 };
 use rustls::pki_types::CertificateDer;
@@ -88,8 +88,9 @@ impl AdminAuthority {
         let mut files = Files::read(root).map_err(failed)?;
         let issued = match change {
             CertificateChange::Issue { name, days, request } => {
-                let request = CertificateSigningRequestParams::from_pem(request)
-                    .map_err(|error| NotChanged::Request(format!("The certificate signing request is none: {error}.")))?;
+                let request = CertificateSigningRequestParams::from_pem(request).map_err(|error| {
+                    NotChanged::Request(format!("The certificate signing request is none: {error}."))
+                })?;
                 let issued = sign(root, &files, name, *days, &request.public_key, now).map_err(failed)?;
                 remember(root, &mut files.issued, issued.0.clone(), now).map_err(failed)?;
                 Some((issued.0, issued.1.pem()))
@@ -225,9 +226,7 @@ fn sign(
     let issuer = Issuer::new(ca_params(now, &path)?, ca_key);
     let from = instant(now, &path)?;
     let life = Duration::days(i64::from(days));
-    let mut params =
-        leaf("Castellan administrator", ExtendedKeyUsagePurpose::ClientAuth, from, life).map_err(failed)?;
-    params.distinguished_name.push(DnType::OrganizationalUnitName, name);
+    let params = leaf(name, ExtendedKeyUsagePurpose::ClientAuth, from, life).map_err(failed)?;
     let made = params.signed_by(key, &issuer).map_err(failed)?;
     let wall = |at: time::OffsetDateTime| WallTime::from_millis(at.unix_timestamp().saturating_mul(1000));
     let issued = AdminCertificate {
