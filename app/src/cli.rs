@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod doctor;
 mod history;
 mod inputs;
 mod job_test;
@@ -89,6 +90,8 @@ enum Command {
         #[command(subcommand)]
         command: trust::Command,
     },
+    /// Go through the guides' checklists for jobs and plugins, each check with its proof and its fix.
+    Doctor(doctor::Options),
     /// Say who is an administrator: issue, list and revoke admin certificates.
     Admin {
         #[command(subcommand)]
@@ -129,6 +132,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Topics { command } => topics::run(&command),
         Command::Sign(options) => sign::run(&options),
         Command::Trust { command } => trust::run(&command),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Admin { command } => admin::run(&command),
         Command::SampleScanner(options) => sample_scanner::run(&options),
     };

@@ -41,6 +41,8 @@ mod runs;
 mod strangers;
 mod taken;
 
+pub use lifecycle::Phase;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;

@@ -18,6 +18,7 @@ mod ports;
 mod root;
 mod store;
 
+pub use definitions::definitions_of;
 pub use durable::replace_file;
 pub use error::RootError;
 pub use ports::PortsFile;

@@ -122,17 +122,8 @@ impl Root {
 
     /// Opens the folder `place` (relative, `/` between parts, empty for the root itself), following no link on the way.
     pub(crate) fn folder(&self, place: &str) -> Result<OwnedFd, RootError> {
-        let mut path = self.0.path.clone();
-        let mut folder = self.0.folder.try_clone().map_err(RootError::failed("open", &path))?;
-        for part in place.split('/').filter(|part| !part.is_empty()) {
-            path.push(part);
-            if !durable::is_plain_name(part) {
-                let what = String::from("is not a folder below the agent root. Name one without dots in front.");
-                return Err(RootError::Invalid { path, what });
-            }
-            folder = open_folder(folder.as_fd(), part).map_err(RootError::failed("open the folder", &path))?;
-        }
-        Ok(folder)
+        let folder = self.0.folder.try_clone().map_err(RootError::failed("open", &self.0.path))?;
+        folder_below(folder, &self.0.path, place)
     }
 
     /// Reads a file below the root.
@@ -164,6 +155,20 @@ impl Root {
         let path = self.0.path.join(place).join(name);
         durable::remove(self.folder(place)?.as_fd(), name).map_err(RootError::failed("remove", &path))
     }
+}
+
+/// Opens the folder `place` below an open one, following no link on the way.
+pub(crate) fn folder_below(mut folder: OwnedFd, root: &Path, place: &str) -> Result<OwnedFd, RootError> {
+    let mut path = root.to_owned();
+    for part in place.split('/').filter(|part| !part.is_empty()) {
+        path.push(part);
+        if !durable::is_plain_name(part) {
+            let what = String::from("is not a folder below the agent root. Name one without dots in front.");
+            return Err(RootError::Invalid { path, what });
+        }
+        folder = open_folder(folder.as_fd(), part).map_err(RootError::failed("open the folder", &path))?;
+    }
+    Ok(folder)
 }
 
 /// Refuses a folder that others may change.

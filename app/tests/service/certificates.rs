@@ -60,19 +60,19 @@ fn of(stage: &Stage, name: &str) -> Arc<rustls::ClientConfig> {
 }
 
 /// One connection to the API that stays open.
-struct Kept(BufReader<StreamOwned<ClientConnection, TcpStream>>);
+struct Kept(BufReader<StreamOwned<ClientConnection, TcpStream>>, String);
 
 impl Kept {
     fn open(agent: &Agent<'_>, tls: Arc<rustls::ClientConfig>) -> Self {
         let socket = TcpStream::connect(("127.0.0.1", agent.https)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let connection = ClientConnection::new(tls, ServerName::try_from("127.0.0.1").unwrap()).unwrap();
-        Self(BufReader::new(StreamOwned::new(connection, socket)))
+        Self(BufReader::new(StreamOwned::new(connection, socket)), format!("127.0.0.1:{}", agent.https))
     }
 
     /// The status of a request, or why the connection is over.
     fn get(&mut self, target: &str) -> Result<u16, String> {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.1);
         let failed = |error: std::io::Error| error.to_string();
         self.0.get_mut().write_all(request.as_bytes()).map_err(failed)?;
         let (mut status, mut length) = (0, 0);
