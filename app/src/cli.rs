@@ -1,6 +1,8 @@
 //! The command line (contract section 1): what was asked, and the exit code that tells how it went.
 
+mod admin;
 mod agent;
+mod doctor;
 mod history;
 mod inputs;
 mod job_test;
@@ -88,6 +90,13 @@ enum Command {
         #[command(subcommand)]
         command: trust::Command,
     },
+    /// Go through the guides' checklists for jobs and plugins, each check with its proof and its fix.
+    Doctor(doctor::Options),
+    /// Say who is an administrator: issue, list and revoke admin certificates.
+    Admin {
+        #[command(subcommand)]
+        command: admin::Command,
+    },
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
@@ -123,6 +132,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Topics { command } => topics::run(&command),
         Command::Sign(options) => sign::run(&options),
         Command::Trust { command } => trust::run(&command),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Admin { command } => admin::run(&command),
         Command::SampleScanner(options) => sample_scanner::run(&options),
     };
     match result {

@@ -94,7 +94,7 @@ impl Service {
             plugin_path: &settings.plugin_path,
             boot: root.boot(),
             started: clock.now(),
-            admin_certificates: certificates.admin.names(),
+            admin_certificates: certificates.admin.issued.clone(),
         });
         let notices = certificates.admin.notices.clone();
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor };

@@ -23,6 +23,7 @@ mod administrators;
 mod answers;
 mod callers;
 mod calls;
+mod certificates;
 mod connections;
 mod definitions;
 mod event_starts;
@@ -34,6 +35,7 @@ mod plugins;
 mod processes;
 mod record;
 mod requests;
+mod requests_certificates;
 mod requests_jobs;
 mod requests_runs;
 mod requests_settings;
@@ -42,6 +44,8 @@ mod runs;
 mod strangers;
 mod streams;
 mod taken;
+
+pub use lifecycle::Phase;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -79,6 +83,7 @@ pub struct Agent {
     registry: Registry,
     strangers: strangers::Strangers,
     streams: streams::Streams,
+    certificates: certificates::Certificates,
     pending: BTreeMap<TicketId, answers::Pending>,
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
@@ -102,10 +107,10 @@ struct LastRun {
 
 impl Agent {
     /// An agent that has not read its root yet; `Loaded` comes first.
-    pub fn new(settings: Settings, surroundings: Surroundings) -> Self {
+    pub fn new(settings: Settings, mut surroundings: Surroundings) -> Self {
+        let certificates = certificates::Certificates::new(core::mem::take(&mut surroundings.admin_certificates));
         let (counters, plugin_settings) = (Counters::default(), PluginSettings::default());
-        let desk =
-            Desk { surroundings, settings, counters, plugin_settings, denied: Vec::new(), told: Vec::new() };
+        let desk = Desk { surroundings, settings, counters, plugin_settings, denied: Vec::new(), told: Vec::new() };
         Self {
             desk,
             catalog: Catalog::default(),
@@ -118,6 +123,7 @@ impl Agent {
             registry: Registry::default(),
             strangers: strangers::Strangers::default(),
             streams: streams::Streams::default(),
+            certificates,
             pending: BTreeMap::new(),
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
@@ -172,6 +178,7 @@ impl Agent {
             self.denials.next_deadline(),
             self.losses.next_deadline(),
             self.streams.next_deadline(),
+            self.certificates.next_deadline(now, self.is_running()),
             schedules,
         ];
         runs.chain(plugins).chain(waiting).chain(others.into_iter().flatten()).min()
@@ -188,6 +195,7 @@ impl Agent {
         }
         self.tell_plugins(now, effects);
         self.drop_retired_plugins();
+        self.look_after_certificates(now, effects);
         self.order_again(now, effects);
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);

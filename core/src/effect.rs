@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::acl::Grant;
 use crate::api::ApiResponse;
+use crate::certificate::CertificateChange;
 use crate::event::DefinitionKind;
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
@@ -51,12 +52,16 @@ pub enum LostOrder {
     ReadDefinitions(TicketId),
     /// `WriteSettings`.
     WriteSettings(TicketId),
+    /// `ChangeCertificates`.
+    ChangeCertificates(TicketId),
     /// `Send`.
     Send(TicketId),
     /// `Regrant`.
     Regrant(Component),
     /// `Revoke`.
     Revoke(SpawnId),
+    /// `RevokeCertificate`, with the SHA-256.
+    RevokeCertificate(String),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
     /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, and everything outside the four ports.
     Other,
@@ -85,10 +90,12 @@ impl LostOrder {
                 }
                 StoreOrder::ReadDefinitions { ticket } => Self::ReadDefinitions(*ticket),
                 StoreOrder::WriteSettings { ticket, .. } => Self::WriteSettings(*ticket),
+                StoreOrder::ChangeCertificates { ticket, .. } => Self::ChangeCertificates(*ticket),
             },
             Effect::Http(HttpOrder::Send(call)) => Self::Send(call.ticket),
             Effect::Broker(BrokerOrder::Regrant { component, .. }) => Self::Regrant(component.clone()),
             Effect::Broker(BrokerOrder::Revoke { spawn }) => Self::Revoke(*spawn),
+            Effect::Broker(BrokerOrder::RevokeCertificate { sha256 }) => Self::RevokeCertificate(sha256.clone()),
             Effect::Broker(BrokerOrder::AnswerConnect { .. } | BrokerOrder::Publish { .. } | BrokerOrder::Stop)
             | Effect::Http(HttpOrder::Cancel { .. })
             | Effect::Respond { .. }
@@ -296,6 +303,11 @@ pub enum BrokerOrder {
         /// Which tree.
         spawn: SpawnId,
     },
+    /// An admin certificate counts no more: close the connections that showed it, at once.
+    RevokeCertificate {
+        /// Its lower-case hex SHA-256.
+        sha256: String,
+    },
     /// Close all sessions and the listener. Answered by `Stopped`.
     Stop,
 }
@@ -408,5 +420,14 @@ pub enum StoreOrder {
         ticket: TicketId,
         /// In order.
         changes: Vec<SettingChange>,
+    },
+    /// Change the list of admin certificates durably. Answered by `CertificatesChanged`.
+    ChangeCertificates {
+        /// The number of the order.
+        ticket: TicketId,
+        /// What to change.
+        change: CertificateChange,
+        /// The time of the order.
+        at: WallTime,
     },
 }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::acl::{Denial, Subject};
 use crate::api::{ApiRequest, CertificateFacts};
 use crate::broker::message::Packet;
+use crate::certificate::{CertificatesChanged, NotChanged};
 use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RequestId, RunId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
@@ -374,5 +375,12 @@ pub enum StoreReport {
         ticket: TicketId,
         /// Whether all changes are on disk, else why none is.
         result: Result<(), String>,
+    },
+    /// Answers `ChangeCertificates`.
+    CertificatesChanged {
+        /// Which question.
+        ticket: TicketId,
+        /// What is on disk now, else why nothing changed.
+        result: Result<CertificatesChanged, NotChanged>,
     },
 }

@@ -16,6 +16,8 @@ pub const OUTPUT_HALF_BYTES: usize = 256 << 10;
 pub const LOG_MESSAGE_BYTES: usize = 64 << 10;
 /// Refusals kept for `GET /api/denials`; the oldest goes first.
 pub const DENIALS: usize = 1000;
+/// Admin certificates that are remembered: administrators and machines of one endpoint, with those that ended lately.
+pub const ADMIN_CERTIFICATES: usize = 1000;
 /// Runs that one page of the history shows.
 pub const RUNS_PER_PAGE: usize = 100;
 /// Starts of one job by events in a minute; further ones are refused, so that a loop of events is slow enough to be stopped.

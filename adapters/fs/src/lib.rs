@@ -19,6 +19,7 @@ mod root;
 pub mod settings;
 mod store;
 
+pub use definitions::definitions_of;
 pub use durable::replace_file;
 pub use error::RootError;
 pub use ports::PortsFile;

@@ -13,6 +13,7 @@ use castellan_core::time::WallTime;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 use smol::future::or;
 
+use crate::certificates::AdminAuthority;
 use crate::history::History;
 use crate::root::Root;
 use crate::settings::SettingStore;
@@ -51,7 +52,8 @@ const fn ticket(order: &StoreOrder) -> Option<TicketId> {
         | StoreOrder::WriteDefinition { ticket, .. }
         | StoreOrder::RemoveDefinition { ticket, .. }
         | StoreOrder::ReadDefinitions { ticket }
-        | StoreOrder::WriteSettings { ticket, .. } => Some(*ticket),
+        | StoreOrder::WriteSettings { ticket, .. }
+        | StoreOrder::ChangeCertificates { ticket, .. } => Some(*ticket),
     }
 }
 
@@ -219,6 +221,9 @@ impl Worker {
                 ticket,
                 files: self.root.read_definitions(&[DefinitionKind::Job, DefinitionKind::Plugin], &self.plugin_path),
             },
+            StoreOrder::ChangeCertificates { ticket, change, at } => {
+                StoreReport::CertificatesChanged { ticket, result: AdminAuthority::change(&self.root, &change, at) }
+            }
         })
     }
 

@@ -64,21 +64,28 @@ impl Agent {
         Ok(Self { root: root.to_owned(), ports, tls: tls(root)? })
     }
 
-    /// What the API answers to this request with 2xx.
+    /// What the API answers to GET with 2xx.
     pub(crate) fn get(&self, target: &str) -> Result<Value, Failure> {
+        self.ask("GET", target, None)
+    }
+
+    /// What the API answers to this request with 2xx.
+    pub(crate) fn ask(&self, method: &str, target: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let json = || (String::from("Content-Type"), String::from("application/json"));
         let answer = smol::block_on(request(ClientRequest {
-            method: String::from("GET"),
+            method: method.to_owned(),
             address: (Ipv4Addr::LOCALHOST, self.ports.https).into(),
             host: String::from(HOST),
             target: target.to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
+            headers: body.map(|_| json()).into_iter().collect(),
+            body: body.map(|body| body.to_string().into_bytes()).unwrap_or_default(),
             tls: Some(Arc::clone(&self.tls)),
             timeout: TIMEOUT,
         }));
         let answer = answer.map_err(|error| self.unreached(&error))?;
-        let body: Value = serde_json::from_slice(&answer.body)
-            .map_err(|error| Failure::failed(format!("the agent's answer to GET {target} is not JSON: {error}.")))?;
+        let body: Value = serde_json::from_slice(&answer.body).map_err(|error| {
+            Failure::failed(format!("the agent's answer to {method} {target} is not JSON: {error}."))
+        })?;
         if (200..300).contains(&answer.status) {
             return Ok(body);
         }

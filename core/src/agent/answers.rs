@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use serde_json::json;
 
 use super::Agent;
+use super::certificates::Asked;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
 use super::requests_runs::WantedRuns;
@@ -43,6 +44,8 @@ pub(super) enum Pending {
     Runs { request: RequestId, wanted: WantedRuns },
     /// The program of somebody whom the agent did not start.
     Examination(Question),
+    /// The list of admin certificates is being changed.
+    Certificates(Asked),
 }
 
 /// What a request wants with the job it brought.
@@ -86,6 +89,9 @@ impl Agent {
                 Some(Pending::Settings(write)) => self.on_settings_written(now, *write, result, effects),
                 other => self.unasked(now, ticket, other, effects),
             },
+            StoreReport::CertificatesChanged { ticket, result } => {
+                self.on_certificates_changed(now, ticket, result, effects)
+            }
         }
     }
 
@@ -133,6 +139,10 @@ impl Agent {
                 }
                 // The broker stopped before, and answered those who waited.
                 Pending::Examination(Question::Connect { .. }) => continue,
+                Pending::Certificates(asked) => match asked.waits() {
+                    Some(waits) => waits,
+                    None => continue,
+                },
             };
             respond(request, stopped(what), effects);
         }

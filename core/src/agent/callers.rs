@@ -43,7 +43,7 @@ impl Caller {
         request: &ApiRequest,
     ) -> Self {
         let no_certificate = if request.certificate.is_some() {
-            "Its client certificate is not on the list of admin certificates; it may have been revoked."
+            "Its client certificate is not on the list of admin certificates; it may have been revoked, or have expired."
         } else {
             "It presented no admin certificate."
         };
@@ -91,6 +91,11 @@ impl Caller {
         self.plugin().is_some_and(|own| own.as_str().eq_ignore_ascii_case(plugin.as_str()))
     }
 
+    /// The administrator's name, for records of what only administrators do.
+    pub(super) fn administrator(&self) -> String {
+        self.administrator.clone().unwrap_or_default()
+    }
+
     /// Who it is, for records: its job or plugin, or the administrator by the name of the certificate.
     pub(super) fn component(&self) -> Component {
         match (&self.identity, &self.administrator) {
@@ -111,10 +116,9 @@ impl Agent {
     /// and so is one that is known by its signature; everybody else is Public.
     pub(super) fn caller(&self, now: Now, request: &ApiRequest) -> Caller {
         let registered = self.registry.identify(&request.peer);
-        let surroundings = &self.desk.surroundings;
         let certificate = request.certificate.as_ref();
-        let administrator =
-            certificate.and_then(|certificate| surroundings.admin_certificates.get(&certificate.sha256)).cloned();
+        let known = certificate.and_then(|shown| self.certificates.counting(&shown.sha256, now.wall));
+        let administrator = known.map(|known| known.name.clone());
         let elevated = registered.is_err() && self.strangers.is_root(now, &request.peer);
         let identified = registered.or_else(|refusal| self.strangers.program(now, &request.peer).ok_or(refusal));
         Caller::new(identified, administrator.or_else(|| elevated.then(|| String::from(ROOT))), request)

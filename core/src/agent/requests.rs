@@ -84,7 +84,9 @@ impl Agent {
             | Resource::PluginAction(..)
             | Resource::Settings(_)
             | Resource::Setting(..)
-            | Resource::Denials => method == Method::Get,
+            | Resource::Denials
+            | Resource::Certificates
+            | Resource::Certificate(_) => method == Method::Get,
         }
     }
 
@@ -133,6 +135,9 @@ impl Agent {
             Resource::Revert(id) => self.revert_settings(now, request, target, caller, Some(&id), effects),
             Resource::RevertAll => self.revert_settings(now, request, target, caller, None, effects),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
+            Resource::Certificates if method == Method::Post => self.issue_certificate(now, request, caller, effects),
+            Resource::Certificates => Some(self.list_certificates(now)),
+            Resource::Certificate(whose) => self.revoke_certificate(now, request, target, caller, &whose, effects),
         }
     }
 

@@ -172,15 +172,15 @@ impl Agent {
         }
         // What was told in this turn has no number yet and comes after the opening.
         response.body = self.streams.opening(self.desk.surroundings.boot, request.header("last-event-id"), &kinds);
-        let authority = self.authority(request, caller);
+        let authority = self.authority(now, request, caller);
         self.streams.open.insert(request.id, Follower { kinds, tier: caller.tier, authority });
         self.streams.beat_at.get_or_insert(now.monotonic.plus_seconds(BEAT_SECONDS));
         effects.push(Effect::Stream(StreamOrder::Open { request: request.id, response }));
         None
     }
 
-    fn authority(&self, request: &ApiRequest, caller: &Caller) -> Authority {
-        let listed = |sha256: &String| self.desk.surroundings.admin_certificates.contains_key(sha256);
+    fn authority(&self, now: Now, request: &ApiRequest, caller: &Caller) -> Authority {
+        let listed = |sha256: &String| self.certificates.counting(sha256, now.wall).is_some();
         let certificate = request.certificate.as_ref().map(|certificate| &certificate.sha256).filter(|sha| listed(sha));
         match (certificate, &caller.identity) {
             (Some(sha256), _) => Authority::Certificate(sha256.clone()),
@@ -214,9 +214,9 @@ impl Agent {
     pub(super) fn tell_streams(&mut self, now: Now, effects: &mut Effects) {
         self.tell_plugins(now, effects);
         let boot = self.desk.surroundings.boot;
-        let (certificates, registry) = (&self.desk.surroundings.admin_certificates, &self.registry);
+        let (certificates, registry) = (&self.certificates, &self.registry);
         let distrusted = self.streams.open.extract_if(.., |_, follower| match &follower.authority {
-            Authority::Certificate(sha256) => !certificates.contains_key(sha256),
+            Authority::Certificate(sha256) => certificates.counting(sha256, now.wall).is_none(),
             Authority::Process(spawn) => registry.entry(*spawn).is_none(),
             Authority::Socket => false,
         });

@@ -35,6 +35,9 @@ pub(crate) enum Resource {
     Revert(PluginId),
     RevertAll,
     Denials,
+    Certificates,
+    /// One by its name, or by its SHA-256.
+    Certificate(String),
 }
 
 /// What can be done to a plugin.
@@ -138,6 +141,8 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["health"] => Resource::Health,
         ["api", "system", "status"] => Resource::SystemStatus,
         ["api", "denials"] => Resource::Denials,
+        ["api", "admin", "certificates"] => Resource::Certificates,
+        ["api", "admin", "certificates", _] => Resource::Certificate(raw(3).to_string()),
         ["api", "jobs"] => Resource::Jobs,
         ["api", "jobs", "validate"] if method == "POST" => Resource::Validate,
         ["api", "jobs", "reload"] if method == "POST" => Resource::Reload,
@@ -201,7 +206,8 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
             (&[Method::Get, Method::Put], "GET, HEAD, POST, PUT")
         }
         Resource::Setting(..) => (&[Method::Get, Method::Put], "GET, HEAD, PUT"),
-        Resource::Jobs | Resource::Events => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
+        Resource::Jobs | Resource::Events | Resource::Certificates => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
+        Resource::Certificate(_) => (&[Method::Delete], "DELETE"),
         // POST at these two is not the job's but the list's own.
         Resource::Job(id) if ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name)) => {
             (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, POST, PUT, DELETE")
@@ -222,9 +228,15 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
     match (resource, method) {
         (Resource::Health | Resource::Root | Resource::SystemStatus, _) => Tier::Public,
         (Resource::Jobs | Resource::Job(_) | Resource::Events, Method::Post | Method::Put | Method::Delete)
-        | (Resource::Reload | Resource::CancelRun(_) | Resource::PluginAction(..) | Resource::Denials, _) => {
-            Tier::Admin
-        }
+        | (
+            Resource::Reload
+            | Resource::CancelRun(_)
+            | Resource::PluginAction(..)
+            | Resource::Denials
+            | Resource::Certificates
+            | Resource::Certificate(_),
+            _,
+        ) => Tier::Admin,
         (
             Resource::Jobs
             | Resource::Job(_)

@@ -42,7 +42,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 30] = [
+const ROUTES: [(&str, &str); 32] = [
     ("/", "Public Public -      -      -      -      -"),
     ("/health", "Public Public -      -      -      -      -"),
     ("/api/system/status", "Public Public -      -      -      -      -"),
@@ -56,6 +56,8 @@ const ROUTES: [(&str, &str); 30] = [
     ("/api/runs", "Plugin Plugin -      -      -      -      -"),
     ("/api/runs/7-1/cancel", "-      -      Admin  -      -      -      -"),
     ("/api/events", "Plugin Plugin Admin  -      -      -      -"),
+    ("/api/admin/certificates", "Admin  Admin  Admin  -      -      -      -"),
+    ("/api/admin/certificates/alice", "-      -      -      -      Admin  -      -"),
     ("/api/runs/7-1", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins/bridge", "Plugin Plugin -      -      -      -      -"),

@@ -42,6 +42,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
+pub(crate) use launch::query;
+
 use super::PluginDefinition;
 use super::backoff::Backoff;
 use crate::effect::{ProcessOrder, TreeSignal};

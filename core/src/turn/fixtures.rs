@@ -42,7 +42,7 @@ pub(crate) fn surroundings() -> Surroundings {
         user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::from([("tmp".to_string(), "/tmp".to_string())]),
-        admin_certificates: BTreeMap::new(),
+        admin_certificates: Vec::new(),
         endpoints: Some(Endpoints { http: 1, https: 2, mqtt: 3 }),
     }
 }

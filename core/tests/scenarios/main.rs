@@ -14,6 +14,7 @@
 mod administrators;
 mod api;
 mod broker;
+mod certificates;
 mod documented;
 mod endurance;
 mod http;

@@ -9,6 +9,7 @@ use castellan_core::acl::{Grant, Subject};
 use castellan_core::agent::Agent;
 use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use castellan_core::broker::message::Packet;
+use castellan_core::certificate::{AdminCertificate, CertificateChange, CertificatesChanged, NotChanged, Revocation};
 use castellan_core::config::Settings;
 use castellan_core::effect::{
     BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
@@ -55,6 +56,8 @@ pub struct World {
     pub aborts: Vec<String>,
     /// What is on record besides runs.
     pub notes: Vec<Note>,
+    /// Admin certificates on disk.
+    pub certificates: Vec<AdminCertificate>,
     /// Requests of Http tasks to others.
     pub calls: Vec<HttpCall>,
     asked: BTreeSet<RequestId>,
@@ -76,7 +79,7 @@ pub fn surroundings() -> Surroundings {
         user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::new(),
-        admin_certificates: BTreeMap::from([(ADMIN.to_owned(), String::from("client"))]),
+        admin_certificates: vec![AdminCertificate::without_end(ADMIN, "client")],
         endpoints: None,
     }
 }
@@ -139,9 +142,28 @@ impl World {
         unfinished: Vec<RunRecord>,
         past: Vec<JobPast>,
     ) -> Self {
+        let mut world = Self::made(settings, surroundings());
+        for (path, document) in files {
+            world.put(path, document);
+        }
+        let definitions = world.definitions();
+        world.tell(Event::Loaded(Loaded { definitions, unfinished, past, ..Loaded::default() }));
+        world
+    }
+
+    /// An agent at work with these certificates.
+    pub fn certified(admin_certificates: Vec<AdminCertificate>) -> Self {
+        let mut world = Self::made("{}", Surroundings { admin_certificates, ..surroundings() });
+        world.tell(Event::Loaded(Loaded::default()));
+        world.tell(Event::Opened(ENDPOINTS));
+        world
+    }
+
+    fn made(settings: &str, surroundings: Surroundings) -> Self {
         let (settings, _) = Settings::parse(Some(settings.as_bytes())).unwrap();
-        let mut world = Self {
-            agent: Agent::new(settings, surroundings()),
+        let certificates = surroundings.admin_certificates.clone();
+        Self {
+            agent: Agent::new(settings, surroundings),
             millis: 0,
             transcript: vec![],
             logs: vec![],
@@ -157,24 +179,18 @@ impl World {
             looks: VecDeque::new(),
             aborts: Vec::new(),
             notes: Vec::new(),
+            certificates,
             calls: vec![],
             asked: BTreeSet::new(),
             prepared: BTreeSet::new(),
             exited: false,
-        };
-        for (path, document) in files {
-            world.put(path, document);
         }
-        let definitions = world.definitions();
-        world.tell(Event::Loaded(Loaded { definitions, unfinished, past, ..Loaded::default() }));
-        world
     }
 
     /// The next life of the agent, with the files and settings that are on disk.
     pub fn reborn(&self) -> Self {
-        let mut world = Self::loaded("{}", &[], vec![]);
+        let mut world = Self::made("{}", surroundings());
         (world.files, world.settings) = (self.files.clone(), self.settings.clone());
-        world.agent = Agent::new(Settings::default(), surroundings());
         let (definitions, settings) = (world.definitions(), world.settings.values().cloned().collect());
         world.tell(Event::Loaded(Loaded { definitions, settings, ..Loaded::default() }));
         world.tell(Event::Opened(ENDPOINTS));
@@ -342,6 +358,7 @@ impl World {
                 format!("regrant {component} +{} -{}", publish.len(), subscribe.len())
             }
             BrokerOrder::Revoke { spawn } => format!("revoke {spawn}"),
+            BrokerOrder::RevokeCertificate { sha256 } => format!("revoke certificate {sha256}"),
             BrokerOrder::Stop => "stop broker".into(),
         }
     }
@@ -357,6 +374,7 @@ impl World {
             StoreOrder::RemoveDefinition { id, .. } => format!("remove {id}"),
             StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
+            StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
         self.disk.push_back(order);
@@ -420,6 +438,10 @@ impl World {
                 }
                 StoreReport::SettingsWritten { ticket, result }
             }
+            StoreOrder::ChangeCertificates { ticket, change, at } => {
+                let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
+                StoreReport::CertificatesChanged { ticket, result }
+            }
             StoreOrder::Note(_) => panic!("a note has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }
@@ -435,6 +457,30 @@ impl World {
             SettingChange::Keep(row) => drop(self.settings.insert(place(&row.plugin, &row.key), row)),
             SettingChange::Forget { plugin, key } => drop(self.settings.remove(&place(&plugin, &key))),
         }
+    }
+
+    fn change_certificates(&mut self, change: &CertificateChange, at: WallTime) -> CertificatesChanged {
+        let day = 24 * 3600 * 1000;
+        let issued = match change {
+            CertificateChange::Revoke { sha256, by } => {
+                for one in self.certificates.iter_mut().filter(|one| sha256.contains(&one.sha256)) {
+                    one.revoked = Some(Revocation { at, by: by.clone() });
+                }
+                None
+            }
+            CertificateChange::Issue { name, days, .. } => Some((name.as_str(), i64::from(*days))),
+            CertificateChange::Renew => Some(("client", 90)),
+        };
+        let issued = issued.map(|(name, days)| AdminCertificate {
+            sha256: format!("sha256-{}", self.certificates.len()),
+            name: name.into(),
+            not_before: at,
+            not_after: WallTime::from_millis(at.as_millis() + days * day),
+            revoked: None,
+        });
+        self.certificates.extend(issued.clone());
+        let issued = issued.map(|issued| (issued, String::from("PEM")));
+        CertificatesChanged { list: self.certificates.clone(), issued }
     }
 
     /// Every program that is asked for is there, except where `missing` says so.
@@ -544,7 +590,12 @@ impl World {
 
     /// A request with the admin certificate; its number.
     pub fn admin(&mut self, method: &str, target: &str, body: &str) -> RequestId {
-        let certificate = Some(CertificateFacts { sha256: ADMIN.into() });
+        self.with_certificate(ADMIN, method, target, body)
+    }
+
+    /// A request with another certificate.
+    pub fn with_certificate(&mut self, sha256: &str, method: &str, target: &str, body: &str) -> RequestId {
+        let certificate = Some(CertificateFacts { sha256: sha256.into() });
         self.ask(method, target, body, peer(1, 77), certificate, &[])
     }
 
