@@ -137,9 +137,8 @@ impl Service {
                 Effect::Respond { response, .. } => self.answer = Some(response),
                 Effect::Store(StoreOrder::WriteSettings { ticket, changes }) => {
                     let result = if self.disk_is_well { Ok(()) } else { Err(String::from("the disk is full")) };
-                    for change in changes.into_iter().filter(|_| self.disk_is_well) {
-                        self.keep(change);
-                    }
+                    let kept = if self.disk_is_well { changes } else { Vec::new() };
+                    kept.into_iter().for_each(|change| self.keep(change));
                     self.tell(Event::Store(StoreReport::SettingsWritten { ticket, result }));
                 }
                 Effect::Store(StoreOrder::ReadDefinitions { ticket }) => {
@@ -163,7 +162,9 @@ impl Service {
     fn shown(&mut self, plugin: usize) -> BTreeMap<usize, String> {
         let (status, all) = self.ask("GET", &format!("/api/PluginSettings/{}", PLUGINS[plugin]), "");
         assert_eq!(status, 200, "{all}");
-        let value = |key: &str| all[key].as_str().map(ToOwned::to_owned);
+        let all: Vec<(&String, &Value)> = all.as_object().unwrap().iter().collect();
+        let named = |key: &str| all.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+        let value = |key: &str| named(key).and_then(|(_, value)| value.as_str()).map(ToOwned::to_owned);
         KEYS.iter().enumerate().filter_map(|(number, key)| Some((number, value(key)?))).collect()
     }
 
