@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 
 /// Plugins; the second differs from the first in more than its case.
 const PLUGINS: [&str; 2] = ["Bridge", "Echo"];
-/// Keys and other spellings of them; the last one has a default.
+/// How many of the keys below are the plugin's own; the last one is a part of its definition, and has a default.
+const OWN_KEYS: usize = 3;
+/// Keys, as files spell them.
 const KEYS: [&str; 4] = ["metadata.a", "metadata.b", "own", "enabled"];
 
 #[derive(Debug, Clone)]
@@ -41,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(plugin, key, value, capitals, well)| Step::Put(plugin, key, value, capitals, well)),
         2 => (plugin.clone(), prop::bool::weighted(0.8)).prop_map(|(plugin, well)| Step::Revert(plugin, well)),
         1 => Just(Step::RevertAll),
-        2 => (plugin, btree_map(0..KEYS.len() - 1, any::<u8>(), 0..3)).prop_map(|(plugin, file)| Step::File(plugin, file)),
+        2 => (plugin, btree_map(0..OWN_KEYS, any::<u8>(), 0..3)).prop_map(|(plugin, file)| Step::File(plugin, file)),
         2 => Just(Step::Restart),
     ]
 }
@@ -145,7 +147,12 @@ impl Service {
                     let files = self.definitions();
                     self.tell(Event::Store(StoreReport::DefinitionsRead { ticket, files }));
                 }
-                _ => {}
+                Effect::Process(_)
+                | Effect::Broker(_)
+                | Effect::Store(_)
+                | Effect::Http(_)
+                | Effect::Log(_)
+                | Effect::Exit => {}
             }
         }
     }
