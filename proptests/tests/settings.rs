@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 
 /// Plugins; the second differs from the first in more than its case.
 const PLUGINS: [&str; 2] = ["Bridge", "Echo"];
-/// Keys and other spellings of them; the last one has a default.
+/// How many of the keys below are the plugin's own; the last one is a part of its definition, and has a default.
+const OWN_KEYS: usize = 3;
+/// Keys, as files spell them.
 const KEYS: [&str; 4] = ["metadata.a", "metadata.b", "own", "enabled"];
 
 #[derive(Debug, Clone)]
@@ -41,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(plugin, key, value, capitals, well)| Step::Put(plugin, key, value, capitals, well)),
         2 => (plugin.clone(), prop::bool::weighted(0.8)).prop_map(|(plugin, well)| Step::Revert(plugin, well)),
         1 => Just(Step::RevertAll),
-        2 => (plugin, btree_map(0..KEYS.len() - 1, any::<u8>(), 0..3)).prop_map(|(plugin, file)| Step::File(plugin, file)),
+        2 => (plugin, btree_map(0..OWN_KEYS, any::<u8>(), 0..3)).prop_map(|(plugin, file)| Step::File(plugin, file)),
         2 => Just(Step::Restart),
     ]
 }
@@ -137,16 +139,20 @@ impl Service {
                 Effect::Respond { response, .. } => self.answer = Some(response),
                 Effect::Store(StoreOrder::WriteSettings { ticket, changes }) => {
                     let result = if self.disk_is_well { Ok(()) } else { Err(String::from("the disk is full")) };
-                    for change in changes.into_iter().filter(|_| self.disk_is_well) {
-                        self.keep(change);
-                    }
+                    let kept = if self.disk_is_well { changes } else { Vec::new() };
+                    kept.into_iter().for_each(|change| self.keep(change));
                     self.tell(Event::Store(StoreReport::SettingsWritten { ticket, result }));
                 }
                 Effect::Store(StoreOrder::ReadDefinitions { ticket }) => {
                     let files = self.definitions();
                     self.tell(Event::Store(StoreReport::DefinitionsRead { ticket, files }));
                 }
-                _ => {}
+                Effect::Process(_)
+                | Effect::Broker(_)
+                | Effect::Store(_)
+                | Effect::Http(_)
+                | Effect::Log(_)
+                | Effect::Exit => {}
             }
         }
     }
@@ -163,7 +169,9 @@ impl Service {
     fn shown(&mut self, plugin: usize) -> BTreeMap<usize, String> {
         let (status, all) = self.ask("GET", &format!("/api/PluginSettings/{}", PLUGINS[plugin]), "");
         assert_eq!(status, 200, "{all}");
-        let value = |key: &str| all[key].as_str().map(ToOwned::to_owned);
+        let all: Vec<(&String, &Value)> = all.as_object().unwrap().iter().collect();
+        let named = |key: &str| all.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+        let value = |key: &str| named(key).and_then(|(_, value)| value.as_str()).map(ToOwned::to_owned);
         KEYS.iter().enumerate().filter_map(|(number, key)| Some((number, value(key)?))).collect()
     }
 

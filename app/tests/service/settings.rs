@@ -34,10 +34,12 @@ fn both(calls: [Call; 2]) -> Vec<Answer> {
 fn a_setting_that_was_answered_survives_sigkill() {
     let stage = stage();
     let agent = stage.start();
+    let mut bridge = stage.puppet("Bridge");
     assert_eq!(agent.call("GET", ONE).send().json(), "hello");
     let put = agent.call("PUT", ONE).json(&json!({ "value": "moin" })).send();
     assert_eq!((put.status, &put.json()["metadata.greeting"]), (200, &json!("moin")), "{put:?}");
     agent.kill();
+    bridge.expect_gone();
 
     let agent = stage.start();
     let mut bridge = stage.puppet("Bridge");
@@ -49,6 +51,7 @@ fn a_setting_that_was_answered_survives_sigkill() {
     let reverted = agent.call("POST", &format!("{ALL}/revert")).send();
     assert_eq!((reverted.status, &reverted.json()["metadata.greeting"]), (200, &json!("hello")), "{reverted:?}");
     agent.kill();
+    bridge.expect_gone();
     let agent = stage.start();
     assert_eq!(agent.call("GET", ONE).send().json(), "hello");
     agent.stop();

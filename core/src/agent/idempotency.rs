@@ -32,6 +32,8 @@ const RETRY_AFTER_SECONDS: &str = "1";
 #[derive(Debug, Default)]
 pub(super) struct Idempotency {
     entries: VecDeque<Entry>,
+    /// How many of them are awaited; mostly none, and then no answer is looked at.
+    awaited: usize,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl Idempotency {
         }
         let until = now.plus_seconds(KEPT_SECONDS);
         let answer = Answer::Awaited(request.id);
+        self.awaited = self.awaited.saturating_add(1);
         self.entries.push_back(Entry { caller, key: key.to_string(), request: digest, until, answer });
         None
     }
@@ -95,6 +98,7 @@ impl Idempotency {
     fn keep(&mut self, request: RequestId, response: &ApiResponse) {
         let awaited = |entry: &Entry| matches!(entry.answer, Answer::Awaited(id) if id == request);
         let Some(place) = self.entries.iter().position(awaited) else { return };
+        self.awaited = self.awaited.saturating_sub(1);
         if response.status == 403 || response.status >= 500 {
             self.entries.remove(place);
             return;
@@ -116,10 +120,6 @@ impl Idempotency {
         let oldest = |entry: &Entry| entry.is_given() && most.as_ref() == Some(&entry.caller);
         self.entries.iter().position(oldest).is_some_and(|place| self.entries.remove(place).is_some())
     }
-
-    fn is_awaiting(&self) -> bool {
-        self.entries.iter().any(|entry| !entry.is_given())
-    }
 }
 
 impl Agent {
@@ -139,7 +139,7 @@ impl Agent {
 
     /// Keeps what requests with a key are answered in this turn.
     pub(super) fn keep_answers(&mut self, effects: &Effects) {
-        if !self.idempotency.is_awaiting() {
+        if self.idempotency.awaited == 0 {
             return;
         }
         for effect in effects {
