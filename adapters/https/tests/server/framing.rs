@@ -89,6 +89,17 @@ fn no_answer_of_the_agent_is_taken_for_a_bare_refusal() {
 }
 
 #[test]
+fn a_client_that_asks_first_is_told_to_go_on() {
+    let world = World::echoing();
+    let raw = world.https();
+    let go_on = raw.ask("POST /x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    assert_eq!(go_on.status, 100);
+    assert_eq!(raw.ask("body").body, "POST /x [body]");
+    let too_much = raw.ask("POST /x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n");
+    assert_eq!((too_much.status, too_much.header("connection")), (413, Some("close")), "before a byte of it is sent");
+}
+
+#[test]
 fn targets_reach_the_agent_as_they_were_sent() {
     let world = World::echoing();
     let raw = world.https();
