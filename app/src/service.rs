@@ -211,7 +211,7 @@ impl Start<'_> {
             http: listeners.http,
             https: listeners.https,
             tls: tls_config(chain, key, Some(certificates.admin.ca))?,
-            observe: processes.observer(),
+            observe: processes.arrival_observer(),
             executor: Arc::clone(&self.executor.executor),
             events: self.sender.clone(),
         })?;

@@ -1,5 +1,7 @@
 //! All that the [`Agent`](crate::agent::Agent) can ask of the shell, grouped by port. Effects are orders, performed in this sequence.
 
+mod stream;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -19,6 +21,7 @@ use crate::time::WallTime;
 use crate::trust::PeerFacts;
 use crate::user::{Person, UserQuery};
 use crate::why::Explanation;
+pub use stream::StreamOrder;
 
 /// The orders of one `handle`, in the order they must be performed.
 pub type Effects = Vec<Effect>;
@@ -130,30 +133,6 @@ pub enum Effect {
     Log(LogRecord),
     /// Everything is stopped; the shell may exit.
     Exit,
-}
-
-/// Orders about responses that stay open.
-#[derive(Debug, Clone)]
-pub enum StreamOrder {
-    /// Answer a request with this and keep its body open. `StreamEnded` tells where its client is gone.
-    Open {
-        /// Which request.
-        request: RequestId,
-        /// With this; its body is the beginning.
-        response: ApiResponse,
-    },
-    /// Send more of the body.
-    Append {
-        /// Which request.
-        request: RequestId,
-        /// The next bytes; shared by all streams that they go to.
-        bytes: Arc<[u8]>,
-    },
-    /// End the body in order.
-    Finish {
-        /// Which request.
-        request: RequestId,
-    },
 }
 
 /// Orders to the process port.

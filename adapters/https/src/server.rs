@@ -22,17 +22,17 @@ use castellan_core::api::{ApiResponse, Listener};
 use castellan_core::effect::StreamOrder;
 use castellan_core::event::Event;
 use castellan_core::id::RequestId;
-use castellan_core::trust::Witness;
+use castellan_core::trust::{SocketFacts, Witness};
 use futures_lite::future::or;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Async, Timer};
 
 use connection::Connection;
-use slots::{Admission, Slots};
+use slots::{Admission, Owner, Slots};
 use stream::{Answer, Streams};
 
-/// Called with a connection right after it was accepted: what the kernel knows about its other end.
-pub type Observe = Arc<dyn Fn(&std::net::TcpStream) -> io::Result<Witness> + Send + Sync>;
+/// Called with a connection right after it was accepted: what the kernel knows about its other end now, and who looks again later.
+pub type Observe = Arc<dyn Fn(&std::net::TcpStream) -> io::Result<(Option<SocketFacts>, Witness)> + Send + Sync>;
 
 /// What the servers are made of.
 pub struct ServerConfig {
@@ -202,7 +202,7 @@ pub fn start(config: ServerConfig) -> io::Result<Server> {
             observe: Arc::clone(&config.observe),
             executor: Arc::clone(&config.executor),
             shared: Arc::clone(&shared),
-            slots: Slots::new(limits::CONNECTIONS),
+            slots: Slots::new(limits::CONNECTIONS, limits::CONNECTIONS_PER_USER),
             alive: alive.clone(),
         })
     });
@@ -249,8 +249,8 @@ impl Door {
 
     /// Observes the connection before anything else can happen to it, then serves it.
     fn admit(&self, stream: Async<std::net::TcpStream>) {
-        let witness = match (self.observe)(stream.get_ref()) {
-            Ok(witness) => witness,
+        let (socket, witness) = match (self.observe)(stream.get_ref()) {
+            Ok(observed) => observed,
             Err(error) => {
                 return self.shared.count(|counters| {
                     bump(&mut counters.unobserved);
@@ -258,7 +258,8 @@ impl Door {
                 });
             }
         };
-        let slot = match self.slots.admit() {
+        let owner = socket.map(|socket| Owner { uid: Some(socket.uid), cgroup: socket.cgroup }).unwrap_or_default();
+        let slot = match self.slots.admit(owner) {
             Admission::Free(slot) => slot,
             Admission::Evicted(slot) => {
                 self.shared.count(|counters| bump(&mut counters.evicted));

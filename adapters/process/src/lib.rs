@@ -43,7 +43,7 @@ use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest};
 use castellan_core::event::{Captured, Event, ExecutableFacts, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::limits::REGISTRY_ENTRIES;
-use castellan_core::trust::Witness;
+use castellan_core::trust::{SocketFacts, Witness};
 use smol::Executor;
 use smol::channel::Sender;
 
@@ -112,6 +112,9 @@ impl std::error::Error for QueueFull {}
 
 /// Looks at an accepted connection at once, and gives the [`Witness`] for each later decision about it.
 pub type Observe = Arc<dyn Fn(&TcpStream) -> io::Result<Witness> + Send + Sync>;
+
+/// The same, with what the kernel says of the other end at that moment.
+pub type ObserveArrival = Arc<dyn Fn(&TcpStream) -> io::Result<(Option<SocketFacts>, Witness)> + Send + Sync>;
 
 /// The process port. Dropping it kills all trees.
 #[derive(Debug)]
@@ -227,6 +230,12 @@ impl Processes {
 
     /// What looks at accepted connections; outlives this port.
     pub fn observer(&self) -> Observe {
+        let observer = Arc::clone(&self.observer);
+        Arc::new(move |stream| observer.watch(stream).map(|(_, witness)| witness))
+    }
+
+    /// The same for whom it matters who comes before anybody says a word.
+    pub fn arrival_observer(&self) -> ObserveArrival {
         let observer = Arc::clone(&self.observer);
         Arc::new(move |stream| observer.watch(stream))
     }

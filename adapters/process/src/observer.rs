@@ -53,12 +53,12 @@ impl Observer {
     ///
     /// # Errors
     /// The socket is not connected, or the kernel does not answer.
-    pub(crate) fn watch(self: &Arc<Self>, stream: &TcpStream) -> io::Result<Witness> {
+    pub(crate) fn watch(self: &Arc<Self>, stream: &TcpStream) -> io::Result<(Option<SocketFacts>, Witness)> {
         let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
         let own_cookie = sockopt::socket_cookie(stream)?;
         let accepted = Accepted { own_cookie, at_accept: self.diag.exact(peer, local)? };
-        let observer = Arc::clone(self);
-        Ok(Box::new(move |claim| observer.gather(&accepted, claim)))
+        let (observer, at_accept) = (Arc::clone(self), accepted.at_accept.clone());
+        Ok((at_accept, Box::new(move |claim| observer.gather(&accepted, claim))))
     }
 
     /// In this order: the process, the peer's socket again, our own end last.

@@ -1,15 +1,17 @@
 //! Strangers that hurry or swarm, and an environment that was meant for the agent alone.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Agent, Stage, eventually, skipped};
+use crate::support::{Agent, Stage, eventually, has_program, is_root, skipped, spawn};
 
 /// More than any aggregation would leave apart by itself.
 const SWARM: usize = 300;
@@ -164,5 +166,55 @@ fn the_agents_own_environment_reaches_no_task() {
         None => skipped("the half of this test that preloads a library: there is none to preload"),
     }
     task.exit(0, "");
+    agent.stop();
+}
+
+/// Opens connections without a word until its standard input ends; says when there were a thousand, and how many at the end.
+const CROWD: &str = r"
+import resource, select, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+held, count = [], 0
+while not select.select([sys.stdin], [], [], 0)[0]:
+    if len(held) < min(10000, hard - 50):
+        held.append(socket.create_connection(('127.0.0.1', int(sys.argv[1]))))
+        count += 1
+        if count == 1000:
+            print('crowded', flush=True)
+    else:
+        held[:1000] = []
+print(count)
+";
+
+/// M30, another user's crowd: it makes room for itself, and a task and an administrator get every answer.
+#[test]
+fn a_crowd_of_another_user_locks_nobody_out() {
+    if !is_root()
+        || !has_program("python3", "a crowd of another user")
+        || !has_program("curl", "a crowd of another user")
+    {
+        return skipped("a crowd of another user, which needs root to become one");
+    }
+    let stage = Stage::new();
+    let ca = stage.root().join("ca.pem");
+    let ask = format!("curl --silent --fail --output /dev/null --cacert '{}' \"$1\"", ca.display());
+    stage.script("Asker", &format!("for n in 1 2 3 4 5 6 7 8 9 10; do {ask} || exit 1; done"));
+    let asked = "{KeeperApiBaseUrl}/api/PluginSettings/KeeperPrivilegeManager";
+    stage.job(&json!({ "id": "asker", "tasks": [ { "id": "ask", "command": "Asker", "arguments": asked } ] }));
+    let agent = stage.start();
+    let mut command = Command::new("python3");
+    command.args(["-c", CROWD, &agent.https.to_string()]).uid(65534).gid(65534);
+    let mut crowd = spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/"));
+    let mut told = BufReader::new(crowd.stdout.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert_eq!(line, "crowded\n");
+    let run = agent.run("asker");
+    assert_eq!(run["outcome"], "Succeeded", "{run}");
+    assert_eq!(agent.call("GET", "/api/plugins").send().status, 200);
+    drop(crowd.stdin.take());
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).unwrap();
+    assert!(crowd.wait().unwrap().success(), "{rest}");
     agent.stop();
 }

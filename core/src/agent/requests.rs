@@ -172,7 +172,7 @@ impl Agent {
             let mut line = JobLine::new(job);
             line.next_run = self.timetable.next_run(&job.id, now).map(|at| at.to_rfc3339());
             if let Some(last) = self.last_runs.get(&job.id) {
-                line.last_run = Some(last.started_at.clone());
+                line.last_run = Some(&last.started_at);
                 line.last_outcome = last.outcome;
             }
             line

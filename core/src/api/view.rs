@@ -42,20 +42,20 @@ pub(crate) struct SystemStatus {
 /// One line of `GET /api/Jobs`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct JobLine {
-    pub(crate) id: String,
-    pub(crate) name: String,
+pub(crate) struct JobLine<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) name: &'a str,
     pub(crate) enabled: bool,
     pub(crate) next_run: Option<String>,
-    pub(crate) last_run: Option<String>,
+    pub(crate) last_run: Option<&'a str>,
     pub(crate) last_outcome: Option<&'static str>,
 }
 
-impl JobLine {
-    pub(crate) fn new(job: &JobDefinition) -> Self {
+impl<'a> JobLine<'a> {
+    pub(crate) fn new(job: &'a JobDefinition) -> Self {
         Self {
-            id: job.id.to_string(),
-            name: job.name.clone(),
+            id: job.id.as_str(),
+            name: &job.name,
             enabled: job.enabled,
             next_run: None,
             last_run: None,

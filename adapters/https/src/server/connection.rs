@@ -105,7 +105,7 @@ impl Connection {
                 .max_headers(limits::HEADERS)
                 .max_header_size(limits::HEAD_BYTES)
                 .max_buf_size(limits::HEAD_BYTES)
-                .serve_connection(FuturesIo::new(Tap::new(stream, seen)), service)
+                .serve_connection(FuturesIo::new(Tap::new(stream, seen, Arc::clone(&shared))), service)
         );
         let closing = async {
             shared.closing().await;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Open connections of one listener; one more makes room by closing the oldest that has no request in progress.
 pub(crate) const CONNECTIONS: usize = 256;
+/// Of these, connections of one user other than root; one more makes room by closing that user's own, so that nobody else's is closed
+/// for it (security.md section 6).
+pub(crate) const CONNECTIONS_PER_USER: usize = 32;
 /// For the TLS handshake.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
 /// For a whole request head; as it also runs while a kept-alive connection is idle, it bounds that as well.

@@ -30,6 +30,31 @@ impl Problem {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, detail, retry_after: Some("1") }
     }
 
+    /// What hyper says without a body of what it cannot parse, before anybody else sees it.
+    pub(crate) fn of_bare(status: StatusCode) -> Option<Self> {
+        Some(match status {
+            StatusCode::BAD_REQUEST => {
+                Self::malformed("The request line, a header field or the framing is malformed. See RFC 9112.")
+            }
+            StatusCode::URI_TOO_LONG => Self::of(status, "The request target is too long."),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                Self::of(status, "A request head has at most 64 header fields and 16 KiB.")
+            }
+            _ => return None,
+        })
+    }
+
+    /// As the bytes of a whole response, after which the connection is closed.
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        let ApiResponse { status, headers, body } = self.response();
+        let reason = self.status.canonical_reason().unwrap_or("Error");
+        let fields: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let length = body.len();
+        let head =
+            format!("HTTP/1.1 {status} {reason}\r\n{fields}content-length: {length}\r\nconnection: close\r\n\r\n");
+        [head.into_bytes(), body].concat()
+    }
+
     /// As a response with an `application/problem+json` body.
     pub(crate) fn response(self) -> ApiResponse {
         let title = self.status.canonical_reason().unwrap_or("Error");

@@ -1,6 +1,8 @@
-//! Places for connections: a full house makes room by closing the oldest connection that has no request in progress, so that
-//! half-open connections of one local user cannot lock the others out (security.md section 8, M30).
+//! Places for connections. A newcomer gets one by closing an idle connection where there is none left: one of its own user where
+//! that user has its share, else one of the user who has most. So connections of one local user cannot lock the others out, and those
+//! of a process that the agent started, whose cgroup is its own, do not make room for its user's other programs.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +12,8 @@ use smol::channel::{Receiver, Sender, bounded};
 #[derive(Debug)]
 pub(crate) struct Slots {
     capacity: usize,
+    /// Places of one user other than root.
+    share: usize,
     table: Mutex<Table>,
 }
 
@@ -21,8 +25,46 @@ struct Table {
 
 #[derive(Debug)]
 struct Taken {
+    owner: Owner,
     busy: bool,
     evict: Sender<()>,
+}
+
+/// Who opened a connection, as the kernel says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Owner {
+    /// The user; `None` where it is not known.
+    pub(crate) uid: Option<u32>,
+    /// The cgroup that the socket was made in.
+    pub(crate) cgroup: Option<u64>,
+}
+
+impl Owner {
+    /// Whether its user has a share and no more; root may do whatever it likes anyway.
+    fn is_limited(self) -> bool {
+        self.uid != Some(0)
+    }
+}
+
+impl Table {
+    /// The connection to close for a newcomer of this user, or of anybody: the oldest idle one of whoever has most places. Root's
+    /// come last.
+    fn victim(&self, of: Option<Owner>) -> Option<u64> {
+        let within = |owner: Owner| of.is_none_or(|of| owner.uid == of.uid);
+        // Within one user its cgroups are held against each other, else users.
+        let group = |owner: Owner| Owner { cgroup: of.and(owner.cgroup), ..owner };
+        let mut sizes: BTreeMap<Owner, usize> = BTreeMap::new();
+        for taken in self.taken.values().filter(|taken| within(taken.owner)) {
+            let size = sizes.entry(group(taken.owner)).or_default();
+            *size = size.saturating_add(1);
+        }
+        let idle = self.taken.iter().filter(|(_, taken)| !taken.busy && within(taken.owner));
+        let rank = |(number, taken): &(&u64, &Taken)| {
+            let size = sizes.get(&group(taken.owner)).copied().unwrap_or_default();
+            (taken.owner.is_limited(), size, Reverse(**number))
+        };
+        idle.max_by_key(rank).map(|(number, _)| *number)
+    }
 }
 
 /// What came of asking for a place.
@@ -32,14 +74,14 @@ pub(crate) enum Admission {
     Free(Slot),
     /// There is one now; another connection is told to end.
     Evicted(Slot),
-    /// Every connection has a request in progress.
+    /// Every connection that could make room has a request in progress.
     Full,
 }
 
 impl Slots {
-    /// `capacity` free places.
-    pub(crate) fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self { capacity, table: Mutex::default() })
+    /// `capacity` free places, at most `share` of them for one user other than root.
+    pub(crate) fn new(capacity: usize, share: usize) -> Arc<Self> {
+        Arc::new(Self { capacity, share, table: Mutex::default() })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -47,12 +89,14 @@ impl Slots {
     }
 
     /// Takes a place.
-    pub(crate) fn admit(self: &Arc<Self>) -> Admission {
+    pub(crate) fn admit(self: &Arc<Self>, owner: Owner) -> Admission {
         let mut table = self.table();
-        let full = table.taken.len() >= self.capacity;
+        let own = table.taken.values().filter(|taken| taken.owner.uid == owner.uid).count();
+        let has_share = owner.is_limited() && own >= self.share;
+        let full = has_share || table.taken.len() >= self.capacity;
         if full {
-            let oldest = table.taken.iter().find(|(_, taken)| !taken.busy).map(|(number, _)| *number);
-            let Some(taken) = oldest.and_then(|number| table.taken.remove(&number)) else {
+            let victim = table.victim(has_share.then_some(owner));
+            let Some(taken) = victim.and_then(|number| table.taken.remove(&number)) else {
                 return Admission::Full;
             };
             taken.evict.close();
@@ -60,7 +104,7 @@ impl Slots {
         let (evict, evicted) = bounded(1);
         let number = table.next;
         table.next = table.next.saturating_add(1);
-        table.taken.insert(number, Taken { busy: false, evict });
+        table.taken.insert(number, Taken { owner, busy: false, evict });
         let slot = Slot { slots: Arc::clone(self), number, evicted };
         if full { Admission::Evicted(slot) } else { Admission::Free(slot) }
     }

@@ -1,6 +1,6 @@
 //! Heads and bodies that two parsers could read differently, and those beyond a limit (security.md section 6, H26 and H30).
 
-use super::support::World;
+use super::support::{World, text};
 
 const PROBLEM: Option<&str> = Some("application/problem+json");
 
@@ -34,26 +34,81 @@ fn ambiguous_heads_are_refused_with_a_problem_and_the_connection_is_closed() {
 }
 
 #[test]
-fn what_hyper_refuses_by_itself_stays_refused() {
+fn what_hyper_refuses_by_itself_has_a_problem_too() {
     let world = World::echoing();
     let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
-    check(
-        &world,
-        "1.0 with TE",
-        "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        400,
-        None,
+    let te = "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    check(&world, "1.0 with TE", te, 400, PROBLEM);
+    check(&world, "two CL", get("Content-Length: 1\r\nContent-Length: 2\r\n"), 400, PROBLEM);
+    check(&world, "signed CL", get("Content-Length: +2\r\n"), 400, PROBLEM);
+    check(&world, "negative CL", get("Content-Length: -2\r\n"), 400, PROBLEM);
+    check(&world, "list CL", get("Content-Length: 2, 2\r\n"), 400, PROBLEM);
+    check(&world, "TE gzip", get("Transfer-Encoding: gzip\r\n"), 400, PROBLEM);
+    check(&world, "TE chunked, identity", get("Transfer-Encoding: chunked, identity\r\n"), 400, PROBLEM);
+    check(&world, "TE xchunked", get("Transfer-Encoding: xchunked\r\n"), 400, PROBLEM);
+    check(&world, "obs-fold", get("X: a\r\n b\r\n"), 400, PROBLEM);
+    check(&world, "space before colon", get("X : a\r\n"), 400, PROBLEM);
+    check(&world, "NUL", get("X: a\0b\r\n"), 400, PROBLEM);
+    check(&world, "NUL in the target", "GET /a\0b HTTP/1.1\r\nHost: h\r\n\r\n", 400, PROBLEM);
+    check(&world, "space in the target", "GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 400, PROBLEM);
+    check(&world, "no request at all", "\0\x01\x02\r\n\r\n", 400, PROBLEM);
+    check(&world, "unknown version", "GET / HTTP/3.0\r\nHost: h\r\n\r\n", 400, PROBLEM);
+    check(&world, "65 fields", get(&"X: a\r\n".repeat(64)), 431, PROBLEM);
+    check(&world, "20 KB field", get(&format!("X: {}\r\n", "a".repeat(20_000))), 431, PROBLEM);
+    check(&world, "64 KB target", format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(64 << 10)), 431, PROBLEM);
+    assert_eq!(world.server.counters().refused, 18);
+}
+
+#[test]
+fn a_refusal_after_a_good_request_has_its_problem_and_what_was_smuggled_behind_is_dropped() {
+    let world = World::echoing();
+    let raw = world.https();
+    raw.send(
+        "GET /good HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nX : a\r\n\r\nGET /evil HTTP/1.1\r\nHost: h\r\n\r\n",
     );
-    check(&world, "two CL", get("Content-Length: 1\r\nContent-Length: 2\r\n"), 400, None);
-    check(&world, "signed CL", get("Content-Length: +2\r\n"), 400, None);
-    check(&world, "list CL", get("Content-Length: 2, 2\r\n"), 400, None);
-    check(&world, "TE gzip", get("Transfer-Encoding: gzip\r\n"), 400, None);
-    check(&world, "obs-fold", get("X: a\r\n b\r\n"), 400, None);
-    check(&world, "space before colon", get("X : a\r\n"), 400, None);
-    check(&world, "NUL", get("X: a\0b\r\n"), 400, None);
-    check(&world, "unknown version", "GET / HTTP/3.0\r\nHost: h\r\n\r\n", 400, None);
-    check(&world, "65 fields", get(&"X: a\r\n".repeat(64)), 431, None);
-    check(&world, "20 KB field", get(&format!("X: {}\r\n", "a".repeat(20_000))), 431, None);
+    assert_eq!(raw.reply(false).unwrap().body, "GET /good []");
+    let refusal = raw.reply(false).unwrap();
+    assert_eq!((refusal.status, refusal.header("content-type")), (400, PROBLEM));
+    assert_eq!(
+        (refusal.header("connection"), refusal.body.starts_with("{\"type\"")),
+        (Some("close"), true),
+        "{refusal:?}"
+    );
+    assert!(raw.ends());
+    assert_eq!(world.requests().len(), 1);
+}
+
+#[test]
+fn no_answer_of_the_agent_is_taken_for_a_bare_refusal() {
+    let lookalike = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    let world = World::new(Some(Box::new(move |_| Some(text(200, lookalike)))));
+    let raw = world.https();
+    let ask = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert_eq!(raw.ask(ask).body, lookalike);
+    assert_eq!(raw.ask(ask).body, lookalike, "the connection goes on");
+}
+
+#[test]
+fn a_client_that_asks_first_is_told_to_go_on() {
+    let world = World::echoing();
+    let raw = world.https();
+    let go_on = raw.ask("POST /x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    assert_eq!(go_on.status, 100);
+    assert_eq!(raw.ask("body").body, "POST /x [body]");
+    let too_much = raw.ask("POST /x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n");
+    assert_eq!((too_much.status, too_much.header("connection")), (413, Some("close")), "before a byte of it is sent");
+}
+
+#[test]
+fn targets_reach_the_agent_as_they_were_sent() {
+    let world = World::echoing();
+    let raw = world.https();
+    let targets = ["/a/%2e%2e%2fb", "/a%5cb", "/a%00b", "/%25%32%65", "http://evil/health", "//a", "/a?b#c", "*"];
+    for target in targets {
+        let method = if target == "*" { "OPTIONS" } else { "GET" };
+        let reply = raw.ask(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert_eq!((reply.status, reply.body), (200, format!("{method} {target} []")));
+    }
 }
 
 #[test]

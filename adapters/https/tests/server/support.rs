@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use castellan_core::api::{ApiRequest, ApiResponse};
 use castellan_core::event::Event;
-use castellan_core::trust::PeerFacts;
+use castellan_core::trust::{PeerFacts, SocketFacts, Witness};
 use castellan_https::{Observe, Server, ServerConfig, start, tls_config};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -190,16 +190,23 @@ impl Drop for Leaving {
     }
 }
 
+/// Every client of these tests is root, who has no share.
+fn root(stream: &TcpStream) -> SocketFacts {
+    let (peer, local) = (stream.peer_addr().unwrap(), stream.local_addr().unwrap());
+    SocketFacts { peer, local, established: true, inode: 1, uid: 0, cookie: 1, cgroup: None }
+}
+
 fn observe(asked: &Arc<AtomicUsize>, leaving: Sender<()>) -> Observe {
     let asked = Arc::clone(asked);
     Arc::new(move |stream| {
         stream.peer_addr()?;
         let (asked, leaving) = (Arc::clone(&asked), Leaving(leaving.clone()));
-        Ok(Box::new(move |claim| {
+        let witness: Witness = Box::new(move |claim| {
             assert!(!leaving.0.is_closed());
             asked.fetch_add(1, Ordering::SeqCst);
             PeerFacts { claimed_pid: claim.pid, own_end_established: true, ..PeerFacts::default() }
-        }))
+        });
+        Ok((Some(root(stream)), witness))
     })
 }
 
