@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod config;
 mod doctor;
 mod history;
 mod inputs;
@@ -90,6 +91,11 @@ enum Command {
         #[command(subcommand)]
         command: trust::Command,
     },
+    /// Look at the settings.
+    Config {
+        #[command(subcommand)]
+        command: config::Command,
+    },
     /// Go through the guides' checklists for jobs and plugins, each check with its proof and its fix.
     Doctor(doctor::Options),
     /// Say who is an administrator: issue, list and revoke admin certificates.
@@ -132,6 +138,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Topics { command } => topics::run(&command),
         Command::Sign(options) => sign::run(&options),
         Command::Trust { command } => trust::run(&command),
+        Command::Config { command } => config::run(&command),
         Command::Doctor(options) => doctor::run(&options),
         Command::Admin { command } => admin::run(&command),
         Command::SampleScanner(options) => sample_scanner::run(&options),

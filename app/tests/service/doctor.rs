@@ -83,10 +83,10 @@ fn a_running_agent_adds_what_only_it_knows() {
     let run = agent.trigger("speaker");
     let mut puppet = stage.puppet("speaker");
     puppet.connect(agent.mqtt);
-    puppet.publish("KeeperLogger", &log_message("hello", 1));
+    puppet.publish("KeeperLogger", &log_message("hello").to_string());
     puppet.exit(0, "");
     agent.finished(&run);
-    agent.logged_message("Puppet", "hello");
+    agent.logged_message("Test", "hello");
     let (code, document, error) = doctor(&stage.root(), &["job", "speaker"]);
     assert_eq!((code, with(&document, "speaker", "skipped")), (0, vec![String::from("signature")]), "{error}");
     let proof = |name: &str| {
