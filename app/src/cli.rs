@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{demo, sample_scanner, service};
+use crate::{demo, probe, sample_scanner, service};
 
 /// The agent root where none is given.
 const DEFAULT_ROOT: &str = "/opt/castellan";
@@ -103,6 +103,9 @@ enum Command {
         #[command(subcommand)]
         command: admin::Command,
     },
+    /// The task program of `doctor --live`.
+    #[command(hide = true)]
+    DoctorProbe(probe::Options),
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
@@ -141,6 +144,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config { command } => config::run(&command),
         Command::Doctor(options) => doctor::run(&options),
         Command::Admin { command } => admin::run(&command),
+        Command::DoctorProbe(options) => probe::run(&options),
         Command::SampleScanner(options) => sample_scanner::run(&options),
     };
     match result {
