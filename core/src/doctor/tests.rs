@@ -203,6 +203,15 @@ fn each_check_of_a_plugin_fails_for_its_own_reason_alone() {
 }
 
 #[test]
+fn a_plugin_that_somebody_stopped_is_no_failure() {
+    let mut root = healthy();
+    let state = ("Stopped".to_string(), "Unhealthy".to_string(), 0);
+    running(&mut root).plugins.insert("Bridge".to_string(), state);
+    assert!(with(&of(&root), Status::Skipped).contains(&"plugin:connected".to_string()));
+    assert_eq!(with(&of(&root), Status::Failed), Vec::<String>::new());
+}
+
+#[test]
 fn what_concerns_two_fails_at_both() {
     let failures = |change: &dyn Fn(&mut Root)| {
         let mut root = healthy();
