@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod config;
 mod doctor;
 mod history;
 mod inputs;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{demo, sample_scanner, service};
+use crate::{demo, probe, sample_scanner, service};
 
 /// The agent root where none is given.
 const DEFAULT_ROOT: &str = "/opt/castellan";
@@ -90,6 +91,11 @@ enum Command {
         #[command(subcommand)]
         command: trust::Command,
     },
+    /// Look at the settings.
+    Config {
+        #[command(subcommand)]
+        command: config::Command,
+    },
     /// Go through the guides' checklists for jobs and plugins, each check with its proof and its fix.
     Doctor(doctor::Options),
     /// Say who is an administrator: issue, list and revoke admin certificates.
@@ -97,6 +103,9 @@ enum Command {
         #[command(subcommand)]
         command: admin::Command,
     },
+    /// The task program of `doctor --live`.
+    #[command(hide = true)]
+    DoctorProbe(probe::Options),
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
@@ -132,8 +141,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Topics { command } => topics::run(&command),
         Command::Sign(options) => sign::run(&options),
         Command::Trust { command } => trust::run(&command),
+        Command::Config { command } => config::run(&command),
         Command::Doctor(options) => doctor::run(&options),
         Command::Admin { command } => admin::run(&command),
+        Command::DoctorProbe(options) => probe::run(&options),
         Command::SampleScanner(options) => sample_scanner::run(&options),
     };
     match result {
