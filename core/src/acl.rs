@@ -8,6 +8,7 @@ pub mod topic;
 use alloc::boxed::Box;
 use alloc::string::String;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::id::{Component, RunId, SpawnId};
@@ -59,7 +60,7 @@ pub struct Grant {
 }
 
 /// What was attempted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
     /// Opening an MQTT connection.
@@ -77,7 +78,7 @@ pub enum Action {
 }
 
 /// The line that would have allowed what was denied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Declaration {
     /// File below the agent root.
     pub file: String,
@@ -88,7 +89,7 @@ pub struct Declaration {
 }
 
 /// A refusal on record: who, what, why, and what would have allowed it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Denial {
     /// What was attempted.

@@ -34,9 +34,12 @@ mod record;
 mod requests;
 mod requests_jobs;
 mod requests_settings;
+mod requests_status;
 mod runs;
 mod strangers;
 mod taken;
+
+pub(crate) use record::DenialRecord;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -83,6 +86,8 @@ pub struct Agent {
     denials: record::Denials,
     losses: losses::Losses,
     phase: lifecycle::Lifecycle,
+    /// What `GET /openapi.json` answers, once somebody asked.
+    description: Option<Vec<u8>>,
 }
 
 /// What the list of jobs shows of the past.
@@ -118,6 +123,7 @@ impl Agent {
             denials: record::Denials::default(),
             losses: losses::Losses::default(),
             phase: lifecycle::Lifecycle::Loading,
+            description: None,
         }
     }
 

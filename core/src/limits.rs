@@ -6,6 +6,8 @@ pub const ID_LENGTH: usize = 64;
 pub const DOCUMENT_BYTES: usize = 1 << 20;
 /// Nesting of JSON objects and arrays (contract section 2).
 pub const JSON_DEPTH: usize = 32;
+/// Characters of a setting's name in a path.
+pub const SETTING_CHARS: usize = 256;
 /// Tasks that one run may execute (contract section 3), so that a routing loop ends.
 pub const TASKS_PER_RUN: u32 = 1000;
 /// Runs that wait for a free place; one more is refused visibly.

@@ -5,14 +5,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::json;
-
 use super::Agent;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
 use super::strangers::Question;
 use crate::api::ApiResponse;
-use crate::api::view::Triggered;
+use crate::api::view::{Deleted, Triggered, Validation};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionKind, ExecutableFacts, StoreReport};
 use crate::id::{JobId, RequestId, RunId, TicketId};
@@ -188,7 +186,7 @@ impl Agent {
             Intent::Validate(mut known) => {
                 let valid = findings.is_empty();
                 known.extend(findings);
-                let body = json!({ "valid": valid, "findings": known });
+                let body = Validation { valid, findings: &known };
                 respond(request, ApiResponse::json(if valid { 200 } else { 400 }, &body), effects);
             }
             Intent::Create | Intent::Replace if !findings.is_empty() => {
@@ -271,7 +269,7 @@ impl Agent {
             "JobRemoved",
             format!("Job {id} was removed through the API."),
         );
-        respond(request, ApiResponse::json(200, &json!({ "id": id.as_str(), "deleted": true })), effects);
+        respond(request, ApiResponse::json(200, &Deleted { id: id.as_str(), deleted: true }), effects);
     }
 
     /// Runs of the history; an active one is shown as it stands now.

@@ -6,6 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Agent;
@@ -26,8 +27,10 @@ const LINE_EVERY_SECONDS: u64 = 1;
 const SUMMARY_SECONDS: u64 = 10;
 
 /// A refusal with its time.
-#[derive(Debug, Clone, Serialize)]
-struct DenialRecord {
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct DenialRecord {
+    /// When it was refused first: RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     timestamp: String,
     #[serde(flatten)]
     denial: Denial,
@@ -35,7 +38,9 @@ struct DenialRecord {
     count: u64,
     /// How many of them were only counted, since they came too fast.
     suppressed: u64,
+    /// When it was refused last.
     #[serde(rename = "lastTimestamp")]
+    #[schemars(extend("format" = "date-time"))]
     last_timestamp: String,
 }
 

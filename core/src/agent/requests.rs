@@ -71,6 +71,7 @@ impl Agent {
             | Resource::PluginAction(..)
             | Resource::Settings(_)
             | Resource::Setting(..)
+            | Resource::Description
             | Resource::Denials => method == Method::Get,
         }
     }
@@ -110,6 +111,7 @@ impl Agent {
             Resource::PluginAction(id, action) => Some(self.act_on_plugin(now, &id, action, effects)),
             Resource::Settings(id) => Some(self.show_settings(now, request, caller, &id, effects)),
             Resource::Setting(id, key) => Some(self.show_setting(now, request, caller, &id, &key, effects)),
+            Resource::Description => Some(self.description()),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
         }
     }
@@ -224,7 +226,7 @@ fn no_route(request: &ApiRequest, target: &Target, error: RouteError) -> ApiResp
             let what = format!("{} is not taken at {}.", request.method, target.path);
             let explanation = Explanation::new(what, "The resource has no such method.", format!("It takes {allow}."));
             let mut response = ApiResponse::problem(405, &explanation);
-            response.set_header("allow", allow);
+            response.set_header("allow", &allow);
             response
         }
     }

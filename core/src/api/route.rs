@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 
 use percent_encoding::percent_decode_str;
 
-use super::Tier;
+use super::{Tier, operation};
 use crate::id::{JobId, PluginId, RunId};
+use crate::limits::SETTING_CHARS;
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(crate) enum Resource {
     Settings(PluginId),
     Setting(PluginId, String),
     Denials,
+    Description,
 }
 
 /// What can be done to a plugin.
@@ -40,7 +42,7 @@ pub(crate) enum PluginAction {
 }
 
 /// The methods the API knows; HEAD is GET without a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Method {
     Get,
     Post,
@@ -56,7 +58,7 @@ pub(crate) enum RouteError {
     /// The path has an id that cannot be one.
     BadRequest(String),
     /// The path takes only these methods.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
 }
 
 /// A target in its parts.
@@ -103,7 +105,7 @@ fn decode(text: &str) -> String {
 /// Reads method and path.
 pub(crate) fn route(method: &str, path: &str) -> Result<(Resource, Method), RouteError> {
     let resource = resource(path, method)?;
-    let (allowed, allow) = methods(&resource);
+    let allowed = methods(&resource);
     let method = match method {
         "GET" | "HEAD" => Some(Method::Get),
         "POST" => Some(Method::Post),
@@ -113,7 +115,7 @@ pub(crate) fn route(method: &str, path: &str) -> Result<(Resource, Method), Rout
     };
     match method {
         Some(method) if allowed.contains(&method) => Ok((resource, method)),
-        Some(_) | None => Err(RouteError::MethodNotAllowed(allow)),
+        Some(_) | None => Err(RouteError::MethodNotAllowed(allow(&resource, &allowed))),
     }
 }
 
@@ -130,6 +132,7 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
     Ok(match lower.as_slice() {
         [""] => Resource::Root,
         ["health"] => Resource::Health,
+        ["openapi.json"] => Resource::Description,
         ["api", "system", "status"] => Resource::SystemStatus,
         ["api", "denials"] => Resource::Denials,
         ["api", "jobs"] => Resource::Jobs,
@@ -160,7 +163,9 @@ fn plugin(text: &str) -> Result<PluginId, RouteError> {
 }
 
 fn setting(text: &str) -> Result<String, RouteError> {
-    let plain = !text.is_empty() && text.len() <= 256 && !text.chars().any(|c| c.is_control() || c == '/' || c == '\\');
+    let plain = !text.is_empty()
+        && text.chars().count() <= SETTING_CHARS
+        && !text.chars().any(|c| c.is_control() || c == '/' || c == '\\');
     if plain {
         Ok(text.to_string())
     } else {
@@ -168,35 +173,61 @@ fn setting(text: &str) -> Result<String, RouteError> {
     }
 }
 
-/// The methods a resource takes, and the `Allow` field that says so.
-fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
-    match resource {
-        Resource::Health
-        | Resource::Root
-        | Resource::SystemStatus
-        | Resource::JobRuns(_)
-        | Resource::Run(_)
-        | Resource::Plugins
-        | Resource::Plugin(_)
-        | Resource::Settings(_)
-        | Resource::Setting(..)
-        | Resource::Denials => (&[Method::Get], "GET, HEAD"),
-        Resource::Jobs => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
-        // POST at these two is not the job's but the list's own.
-        Resource::Job(id) if ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name)) => {
-            (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, POST, PUT, DELETE")
-        }
-        Resource::Job(_) => (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, PUT, DELETE"),
-        Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::PluginAction(..) => {
-            (&[Method::Post], "POST")
+impl Resource {
+    /// The template of its path, by which the table of operations has it.
+    pub(crate) const fn template(&self) -> &'static str {
+        match self {
+            Self::Health => "/health",
+            Self::Root => "/",
+            Self::Description => "/openapi.json",
+            Self::SystemStatus => "/api/system/status",
+            Self::Jobs => "/api/Jobs",
+            Self::Validate => "/api/Jobs/validate",
+            Self::Reload => "/api/Jobs/reload",
+            Self::Job(_) => "/api/Jobs/{jobId}",
+            Self::Trigger(_) => "/api/Jobs/{jobId}/trigger",
+            Self::JobRuns(_) => "/api/Jobs/{jobId}/runs",
+            Self::Run(_) => "/api/runs/{runId}",
+            Self::Plugins => "/api/plugins",
+            Self::Plugin(_) => "/api/plugins/{pluginId}",
+            Self::PluginAction(_, PluginAction::Start) => "/api/plugins/{pluginId}/start",
+            Self::PluginAction(_, PluginAction::Stop) => "/api/plugins/{pluginId}/stop",
+            Self::PluginAction(_, PluginAction::Restart) => "/api/plugins/{pluginId}/restart",
+            Self::Settings(_) => "/api/PluginSettings/{pluginId}",
+            Self::Setting(..) => "/api/PluginSettings/{pluginId}/{key}",
+            Self::Denials => "/api/denials",
         }
     }
+}
+
+/// The methods a resource takes: those that the table has for its path.
+fn methods(resource: &Resource) -> Vec<Method> {
+    let row = operation::path(resource.template());
+    row.into_iter().flat_map(|path| path.operations).map(|operation| operation.method).collect()
+}
+
+/// The `Allow` field of these methods; POST at `validate` and `reload` is not the job's of that name but the list's own.
+fn allow(resource: &Resource, methods: &[Method]) -> String {
+    let mut methods = methods.to_vec();
+    if let Resource::Job(id) = resource
+        && ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name))
+    {
+        methods.push(Method::Post);
+    }
+    methods.sort_unstable();
+    let names = methods.iter().map(|method| match method {
+        Method::Get => "GET, HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+    });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// The tier that a request needs at least; settings are looked at more closely by the route itself.
 pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
     match (resource, method) {
-        (Resource::Health | Resource::Root | Resource::SystemStatus, _) => Tier::Public,
+        (Resource::Health | Resource::Root | Resource::SystemStatus | Resource::Description, _) => Tier::Public,
         (Resource::Jobs | Resource::Job(_), Method::Post | Method::Put | Method::Delete)
         | (Resource::Reload | Resource::PluginAction(..) | Resource::Denials, _) => Tier::Admin,
         (

@@ -3,22 +3,25 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::job::JobDefinition;
-use crate::job::finding::Findings;
+use crate::job::finding::{Finding, Findings};
 use crate::plugin::supervisor::Supervisor;
+use crate::run::history::Outcome;
 
 /// `GET /health`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Health<'a> {
     pub(crate) status: &'static str,
+    #[schemars(extend("format" = "date-time"))]
     pub(crate) timestamp: String,
     pub(crate) version: &'a str,
 }
 
 /// `GET /`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Service<'a> {
     pub(crate) service: &'static str,
     pub(crate) status: &'static str,
@@ -26,7 +29,7 @@ pub(crate) struct Service<'a> {
 }
 
 /// `GET /api/system/status`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SystemStatus {
     pub(crate) status: &'static str,
@@ -39,14 +42,17 @@ pub(crate) struct SystemStatus {
 }
 
 /// One line of `GET /api/Jobs`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobLine {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) enabled: bool,
+    #[schemars(extend("format" = "date-time"))]
     pub(crate) next_run: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
     pub(crate) last_run: Option<String>,
+    #[schemars(with = "Option<Outcome>")]
     pub(crate) last_outcome: Option<&'static str>,
 }
 
@@ -64,14 +70,17 @@ impl JobLine {
 }
 
 /// `GET /api/plugins/{id}`, and one line of the list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PluginLine {
     id: String,
     name: String,
+    #[schemars(extend("enum" = ["Stopped", "Starting", "Running", "Stopping", "Backoff", "Failed"]))]
     status: &'static str,
+    #[schemars(extend("enum" = ["Healthy", "Unhealthy", "Starting", "Stopping", "Failed"]))]
     health: &'static str,
     process_id: Option<u32>,
+    #[schemars(extend("format" = "date-time"))]
     last_start_time: Option<String>,
     restarts: u64,
     reason: Option<String>,
@@ -93,7 +102,7 @@ impl PluginLine {
 }
 
 /// The answer to a trigger.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Triggered {
     pub(crate) run_id: String,
@@ -102,17 +111,31 @@ pub(crate) struct Triggered {
 }
 
 /// A file that is out of service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct RefusedFile {
     pub(crate) file: String,
     pub(crate) findings: Findings,
 }
 
 /// What loading the definitions led to; `POST /api/Jobs/reload` answers with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Default)]
 pub(crate) struct LoadReport {
     pub(crate) loaded: Vec<String>,
     pub(crate) removed: Vec<String>,
     pub(crate) refused: Vec<RefusedFile>,
     pub(crate) restored: Vec<String>,
+}
+
+/// Whether a job would be taken.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Validation<'a> {
+    pub(crate) valid: bool,
+    pub(crate) findings: &'a [Finding],
+}
+
+/// The answer to a removal.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Deleted<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) deleted: bool,
 }

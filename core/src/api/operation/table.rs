@@ -1,0 +1,277 @@
+//! The table of the API's paths and operations (contract section 2).
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value};
+
+use super::{Answer, Body, Content, Operation, Path, json};
+use crate::agent::DenialRecord;
+use crate::api::route::Method;
+use crate::api::view::{
+    Deleted, Health, JobLine, LoadReport, PluginLine, Service, SystemStatus, Triggered, Validation,
+};
+use crate::run::history::RunRecord;
+use crate::schema::Document;
+use crate::shape::Key;
+
+/// The longest `timeoutSeconds` of `?wait=true`: a task's own default limit.
+pub(crate) const WAIT_SECONDS_MAX: u64 = 3600;
+/// The same where none is given.
+pub(crate) const WAIT_SECONDS: u64 = 60;
+
+static WAIT: [Key; 2] = [
+    Key::flag("wait", false, "Whether the answer waits for the end of the run."),
+    Key::number("timeoutSeconds", (1, WAIT_SECONDS_MAX as i64), WAIT_SECONDS as i64, "How long it waits at most."),
+];
+
+/// An answer of one media type, or of several.
+macro_rules! answer {
+    ($status:literal, $when:literal, $($content:expr),+) => {
+        Answer { status: $status, when: $when, fields: &[], content: &[$($content),+] }
+    };
+}
+
+/// A method at a path: its name, what it does, what else it has, its answers.
+macro_rules! operation {
+    ($method:ident, $id:literal, $summary:literal, { $($field:ident: $value:expr),* }, [$($answer:expr),+ $(,)?]) => {
+        Operation { method: Method::$method, id: $id, summary: $summary, $($field: $value,)* answers: &[$($answer),+], ..NOTHING }
+    };
+}
+
+const NOTHING: Operation = Operation { method: Method::Get, id: "", summary: "", query: &[], body: None, answers: &[] };
+const JOB: Option<Body> = Some(Body { required: true, content: Content::Document(Document::Job) });
+const VALUES: Option<Body> = Some(Body { required: false, content: json::<Map<String, Value>>() });
+const NO_JOB: Answer = Answer::problem(404, "There is no such job, or its file is out of service; then with findings.");
+const NO_PLUGIN: Answer =
+    Answer::problem(404, "There is no such plugin, or its file is out of service; then with findings.");
+const WRONG_JOB: Answer = Answer::problem(400, "The document is not a valid job; findings say why.");
+const BEING_REMOVED: Answer = Answer::problem(409, "The job is just being removed.");
+
+const TRIGGER: Operation = operation!(
+    Post, "triggerJob", "Runs a job. The body is the context of the run: values of parameters, by name.",
+    { query: &WAIT, body: VALUES },
+    [
+        answer!(200, "With wait: the run, which has ended.", json::<RunRecord>()),
+        answer!(
+            202,
+            "The run is on record. With wait: the run as it stood when the time was over.",
+            json::<Triggered>(),
+            json::<RunRecord>()
+        ),
+        Answer::problem(400, "The values do not fit the job's parameters, or the query cannot be read."),
+        NO_JOB,
+        Answer::problem(409, "The job is disabled or excluded here, runs already, or too many runs wait."),
+    ]
+);
+
+const START: Operation = operation!(
+    Post,
+    "startPlugin",
+    "Starts a plugin.",
+    {},
+    [
+        answer!(200, "The plugin's new state.", json::<PluginLine>()),
+        NO_PLUGIN,
+        Answer::problem(409, "The plugin cannot be started or stopped on this machine."),
+    ]
+);
+
+/// Every path of the API.
+pub(crate) static PATHS: [Path; 20] = [
+    Path {
+        template: "/",
+        operations: &[operation!(
+            Get,
+            "service",
+            "What answers here.",
+            {},
+            [answer!(200, "The service.", json::<Service<'_>>()),]
+        )],
+    },
+    Path {
+        template: "/health",
+        operations: &[operation!(
+            Get,
+            "health",
+            "Whether the agent works.",
+            {},
+            [answer!(200, "It does.", json::<Health<'_>>()),]
+        )],
+    },
+    Path {
+        template: "/openapi.json",
+        operations: &[operation!(
+            Get,
+            "description",
+            "This description.",
+            {},
+            [answer!(200, "An OpenAPI 3.1 document.", json::<Map<String, Value>>()),]
+        )],
+    },
+    Path {
+        template: "/api/system/status",
+        operations: &[operation!(
+            Get,
+            "systemStatus",
+            "The agent in figures.",
+            {},
+            [answer!(200, "The figures.", json::<SystemStatus>()),]
+        )],
+    },
+    Path {
+        template: "/api/denials",
+        operations: &[operation!(
+            Get,
+            "listDenials",
+            "What was refused, newest first, with the declaration that would have allowed it.",
+            {},
+            [answer!(200, "The refusals.", json::<Vec<DenialRecord>>())]
+        )],
+    },
+    Path {
+        template: "/api/Jobs",
+        operations: &[
+            operation!(
+                Get,
+                "listJobs",
+                "The jobs in service.",
+                {},
+                [answer!(200, "One line for each.", json::<Vec<JobLine>>()),]
+            ),
+            operation!(Post, "createJob", "Adds a job.", { body: JOB }, [
+                Answer {
+                    status: 201,
+                    when: "The job as it was stored.",
+                    fields: &[("Location", "The new job's path.")],
+                    content: &[Content::Document(Document::Job)],
+                },
+                WRONG_JOB,
+                Answer::problem(409, "The id is taken, or there are as many jobs as there may be."),
+            ]),
+        ],
+    },
+    Path {
+        template: "/api/Jobs/validate",
+        operations: &[operation!(
+            Post, "validateJob", "Says whether a job would be taken; nothing is written.", { body: JOB },
+            [
+                answer!(200, "It would be.", json::<Validation<'_>>()),
+                answer!(400, "It would not, or the request cannot be read.", json::<Validation<'_>>(), Content::Problem),
+            ]
+        )],
+    },
+    Path {
+        template: "/api/Jobs/reload",
+        operations: &[operation!(
+            Post,
+            "reloadDefinitions",
+            "Reads all jobs and plugins from the disk again.",
+            {},
+            [answer!(200, "What was loaded, removed and refused.", json::<LoadReport>()),]
+        )],
+    },
+    Path {
+        template: "/api/Jobs/{jobId}",
+        operations: &[
+            operation!(
+                Get,
+                "showJob",
+                "A job as it is stored.",
+                {},
+                [answer!(200, "The document.", Content::Document(Document::Job)), NO_JOB,]
+            ),
+            operation!(Put, "replaceJob", "Puts a job in place of the one with its id.", { body: JOB }, [
+                answer!(200, "The job as it was stored.", Content::Document(Document::Job)),
+                WRONG_JOB,
+                NO_JOB,
+                BEING_REMOVED,
+            ]),
+            operation!(
+                Delete,
+                "deleteJob",
+                "Removes a job.",
+                {},
+                [answer!(200, "It is gone.", json::<Deleted<'_>>()), NO_JOB, BEING_REMOVED,]
+            ),
+        ],
+    },
+    Path { template: "/api/Jobs/{jobId}/trigger", operations: &[TRIGGER] },
+    Path { template: "/api/Jobs/{jobId}/run", operations: &[Operation { id: "runJob", ..TRIGGER }] },
+    Path {
+        template: "/api/Jobs/{jobId}/runs",
+        operations: &[operation!(
+            Get,
+            "listJobRuns",
+            "The latest runs of a job, newest first.",
+            {},
+            [answer!(200, "The runs.", json::<Vec<RunRecord>>()), NO_JOB,]
+        )],
+    },
+    Path {
+        template: "/api/runs/{runId}",
+        operations: &[operation!(
+            Get,
+            "showRun",
+            "A run: every task, what it did and why the run went on as it did.",
+            {},
+            [answer!(200, "The run.", json::<RunRecord>()), Answer::problem(404, "There is no such run.")]
+        )],
+    },
+    Path {
+        template: "/api/plugins",
+        operations: &[operation!(
+            Get,
+            "listPlugins",
+            "The plugins.",
+            {},
+            [answer!(200, "One line for each.", json::<Vec<PluginLine>>()),]
+        )],
+    },
+    Path {
+        template: "/api/plugins/{pluginId}",
+        operations: &[operation!(
+            Get,
+            "showPlugin",
+            "A plugin's state.",
+            {},
+            [answer!(200, "The state.", json::<PluginLine>()), NO_PLUGIN,]
+        )],
+    },
+    Path { template: "/api/plugins/{pluginId}/start", operations: &[START] },
+    Path {
+        template: "/api/plugins/{pluginId}/stop",
+        operations: &[Operation { id: "stopPlugin", summary: "Stops a plugin; it stays stopped.", ..START }],
+    },
+    Path {
+        template: "/api/plugins/{pluginId}/restart",
+        operations: &[Operation { id: "restartPlugin", summary: "Stops a plugin and starts it again.", ..START }],
+    },
+    Path {
+        template: "/api/PluginSettings/{pluginId}",
+        operations: &[operation!(
+            Get,
+            "showSettings",
+            "The settings of a plugin, or of the agent itself (KeeperPrivilegeManager), flattened.",
+            {},
+            [
+                answer!(200, "Names and values.", json::<BTreeMap<String, String>>()),
+                Answer::problem(404, "There is no such plugin."),
+            ]
+        )],
+    },
+    Path {
+        template: "/api/PluginSettings/{pluginId}/{key}",
+        operations: &[operation!(
+            Get,
+            "showSetting",
+            "One setting.",
+            {},
+            [
+                answer!(200, "Its value.", json::<String>()),
+                Answer::problem(404, "There is no such plugin, or it has no such setting."),
+            ]
+        )],
+    },
+];
