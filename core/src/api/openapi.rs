@@ -12,7 +12,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::operation::{Answer, Body, Content, Operation, PATHS, Path};
+use super::operation::{Answer, Body, Content, Operation, PATHS, Path, RUN_ID};
 use super::route::{self, Method};
 use super::{Problem, Tier};
 use crate::job::parse::keys::ID;
@@ -48,7 +48,6 @@ const PLACEHOLDERS: [(&str, &str, Key); 4] = [
     ("{runId}", "1-1", Key::required("runId", RUN_ID, "The run's id.")),
     ("{key}", "k", Key::required("key", SETTING, "The setting's name, with dots for nested ones.")),
 ];
-const RUN_ID: Shape = Shape::Text(Text { length: (1, 41), ..Text::like("^[0-9-]+$").such_as("7-1") });
 const SETTING: Shape = Shape::Text(Text { length: (1, SETTING_CHARS), ..Text::like(r"^[^/\\\u0000-\u001f\u007f]+$") });
 
 /// The whole document.

@@ -9,7 +9,7 @@ use super::route::Method;
 use crate::schema::Document;
 use crate::shape::Key;
 pub(super) use table::PATHS;
-pub(crate) use table::{WAIT_SECONDS, WAIT_SECONDS_MAX};
+pub(crate) use table::{RUN_ID, WAIT_SECONDS, WAIT_SECONDS_MAX};
 
 /// A path and what can be done there.
 #[derive(Debug)]

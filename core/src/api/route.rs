@@ -23,7 +23,10 @@ pub(crate) enum Resource {
     Job(JobId),
     Trigger(JobId),
     JobRuns(JobId),
+    Runs,
     Run(RunId),
+    CancelRun(RunId),
+    Events,
     Plugins,
     Plugin(PluginId),
     PluginAction(PluginId, PluginAction),
@@ -141,7 +144,10 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "jobs", _] => Resource::Job(job(raw(2))?),
         ["api", "jobs", _, "trigger" | "run"] => Resource::Trigger(job(raw(2))?),
         ["api", "jobs", _, "runs"] => Resource::JobRuns(job(raw(2))?),
-        ["api", "runs", _] => Resource::Run(RunId::from_text(raw(2)).ok_or(RouteError::NotFound)?),
+        ["api", "runs"] => Resource::Runs,
+        ["api", "runs", _] => Resource::Run(run(raw(2))?),
+        ["api", "runs", _, "cancel"] => Resource::CancelRun(run(raw(2))?),
+        ["api", "events"] => Resource::Events,
         ["api", "plugins"] => Resource::Plugins,
         ["api", "plugins", _] => Resource::Plugin(plugin(raw(2))?),
         ["api", "plugins", _, "start"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Start),
@@ -155,6 +161,10 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
 
 fn job(text: &str) -> Result<JobId, RouteError> {
     JobId::parse(text).map_err(|invalid| RouteError::BadRequest(format!("The job id in the path: {}", invalid.message)))
+}
+
+fn run(text: &str) -> Result<RunId, RouteError> {
+    RunId::from_text(text).ok_or(RouteError::NotFound)
 }
 
 fn plugin(text: &str) -> Result<PluginId, RouteError> {
@@ -187,7 +197,10 @@ impl Resource {
             Self::Job(_) => "/api/Jobs/{jobId}",
             Self::Trigger(_) => "/api/Jobs/{jobId}/trigger",
             Self::JobRuns(_) => "/api/Jobs/{jobId}/runs",
+            Self::Runs => "/api/runs",
             Self::Run(_) => "/api/runs/{runId}",
+            Self::CancelRun(_) => "/api/runs/{runId}/cancel",
+            Self::Events => "/api/events",
             Self::Plugins => "/api/plugins",
             Self::Plugin(_) => "/api/plugins/{pluginId}",
             Self::PluginAction(_, PluginAction::Start) => "/api/plugins/{pluginId}/start",
@@ -229,13 +242,21 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
     match (resource, method) {
         (Resource::Health | Resource::Root | Resource::SystemStatus | Resource::Description, _) => Tier::Public,
         (Resource::Jobs | Resource::Job(_), Method::Post | Method::Put | Method::Delete)
-        | (Resource::Reload | Resource::PluginAction(..) | Resource::Denials, _) => Tier::Admin,
+        | (
+            Resource::Reload
+            | Resource::CancelRun(_)
+            | Resource::Events
+            | Resource::PluginAction(..)
+            | Resource::Denials,
+            _,
+        ) => Tier::Admin,
         (
             Resource::Jobs
             | Resource::Job(_)
             | Resource::Validate
             | Resource::Trigger(_)
             | Resource::JobRuns(_)
+            | Resource::Runs
             | Resource::Run(_)
             | Resource::Plugins
             | Resource::Plugin(_)

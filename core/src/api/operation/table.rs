@@ -10,12 +10,16 @@ use super::{Answer, Body, Content, Operation, Path, json};
 use crate::agent::DenialRecord;
 use crate::api::route::Method;
 use crate::api::view::{
-    Deleted, Health, JobLine, LoadReport, PluginLine, Service, SystemStatus, Triggered, Validation,
+    Deleted, Fired, Health, JobLine, LoadReport, PluginLine, RunLine, Service, SystemStatus, Triggered, Validation,
 };
+use crate::job::parse::keys::ID;
+use crate::limits::RUNS_PER_PAGE;
 use crate::run::history::RunRecord;
 use crate::schema::Document;
-use crate::shape::Key;
+use crate::shape::{Key, Shape, Text};
 
+/// The id of a run.
+pub(crate) const RUN_ID: Shape = Shape::Text(Text { length: (1, 41), ..Text::like("^[0-9-]+$").such_as("7-1") });
 /// The longest `timeoutSeconds` of `?wait=true`: a task's own default limit.
 pub(crate) const WAIT_SECONDS_MAX: u64 = 3600;
 /// The same where none is given.
@@ -40,9 +44,18 @@ macro_rules! operation {
     };
 }
 
+static PAGE: [Key; 4] = [
+    Key::new("job", ID, "Of this job alone."),
+    Key::new("status", Shape::Choice(&STATUSES), "With this status alone."),
+    Key::new("before", RUN_ID, "Older than this run: the page that follows."),
+    Key::number("limit", (1, RUNS_PER_PAGE as i64), RUNS_PER_PAGE as i64, "At most so many."),
+];
+const STATUSES: [&str; 7] = ["Succeeded", "Failed", "TimedOut", "Canceled", "Skipped", "Lost", "running"];
+
 const NOTHING: Operation = Operation { method: Method::Get, id: "", summary: "", query: &[], body: None, answers: &[] };
 const JOB: Option<Body> = Some(Body { required: true, content: Content::Document(Document::Job) });
 const VALUES: Option<Body> = Some(Body { required: false, content: json::<Map<String, Value>>() });
+const EVENT: Option<Body> = Some(Body { required: true, content: json::<Map<String, Value>>() });
 const NO_JOB: Answer = Answer::problem(404, "There is no such job, or its file is out of service; then with findings.");
 const NO_PLUGIN: Answer =
     Answer::problem(404, "There is no such plugin, or its file is out of service; then with findings.");
@@ -79,7 +92,7 @@ const START: Operation = operation!(
 );
 
 /// Every path of the API.
-pub(crate) static PATHS: [Path; 20] = [
+pub(crate) static PATHS: [Path; 23] = [
     Path {
         template: "/",
         operations: &[operation!(
@@ -217,6 +230,39 @@ pub(crate) static PATHS: [Path; 20] = [
             "A run: every task, what it did and why the run went on as it did.",
             {},
             [answer!(200, "The run.", json::<RunRecord>()), Answer::problem(404, "There is no such run.")]
+        )],
+    },
+    Path {
+        template: "/api/runs",
+        operations: &[
+            operation!(Get, "listRuns", "Runs of the history, newest first, a page at a time.", { query: &PAGE }, [
+                answer!(200, "One line for each.", json::<Vec<RunLine>>()),
+            ]),
+        ],
+    },
+    Path {
+        template: "/api/runs/{runId}/cancel",
+        operations: &[operation!(
+            Post,
+            "cancelRun",
+            "Ends a run before its time.",
+            {},
+            [
+                answer!(202, "The run as it stands; its processes get five seconds.", json::<RunLine>()),
+                Answer::problem(404, "There is no such run."),
+                Answer::problem(409, "The run has ended already."),
+            ]
+        )],
+    },
+    Path {
+        template: "/api/events",
+        operations: &[operation!(
+            Post, "fireEvent", "Fires an event, as a message on EventMessages does: eventName, context and messageId.",
+            { body: EVENT },
+            [
+                answer!(200, "An event of this messageId was fired already; nothing followed.", json::<Fired>()),
+                answer!(202, "What the event led to.", json::<Fired>()),
+            ]
         )],
     },
     Path {
