@@ -77,6 +77,20 @@ pub enum Action {
     Start,
 }
 
+impl Action {
+    /// As the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+            Self::Call => "call",
+            Self::Log => "log",
+            Self::Start => "start",
+        }
+    }
+}
+
 /// The line that would have allowed what was denied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Declaration {

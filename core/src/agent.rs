@@ -10,6 +10,7 @@
 //! Store             agent/answers                 the run or request that asked goes on
 //! Http              agent/calls                   the run that asked goes on
 //! Api               agent/requests                answered at once, or once its question is answered
+//! Counted           agent/meter                   GET /metrics is answered
 //! DeadlineReached   every machine                 what is due happens, what is early does not
 //! StopRequested     agent/lifecycle               runs canceled, plugins stopped, broker closed, Exit
 //! Congested                                       recorded; the report that was lost is named
@@ -28,6 +29,7 @@ mod event_starts;
 mod lifecycle;
 mod losses;
 mod messages;
+mod meter;
 mod plugins;
 mod processes;
 mod record;
@@ -86,6 +88,7 @@ pub struct Agent {
     taken: taken::Taken,
     denials: record::Denials,
     losses: losses::Losses,
+    meter: meter::Meter,
     phase: lifecycle::Lifecycle,
     /// What `GET /openapi.json` answers, once somebody asked.
     description: Option<Vec<u8>>,
@@ -123,6 +126,7 @@ impl Agent {
             taken: taken::Taken::default(),
             denials: record::Denials::default(),
             losses: losses::Losses::default(),
+            meter: meter::Meter::default(),
             phase: lifecycle::Lifecycle::Loading,
             description: None,
         }
@@ -130,6 +134,7 @@ impl Agent {
 
     /// Takes one event and appends the orders that follow from it. Total: it never fails and never panics.
     pub fn handle(&mut self, now: Now, event: Event, effects: &mut Effects) {
+        let before = effects.len();
         match event {
             Event::Loaded(loaded) => self.on_loaded(now, loaded, effects),
             Event::Opened(endpoints) => self.on_opened(now, endpoints, effects),
@@ -138,6 +143,7 @@ impl Agent {
             Event::Store(report) => self.on_store(now, report, effects),
             Event::Http(report) => self.on_http(now, report, effects),
             Event::Api(request) => self.on_request(now, &request, effects),
+            Event::Counted { ticket, counts } => self.on_counted(now, ticket, &counts, effects),
             Event::DeadlineReached => {}
             Event::StopRequested(reason) => self.on_stop_requested(now, &reason, effects),
             Event::Congested(what) => self.desk.turn(now, effects).log(Level::Error, "Congested", what),
@@ -147,6 +153,7 @@ impl Agent {
         while self.deliver_own_answers(now, effects) {
             self.on_time(now, effects);
         }
+        self.meter.note_answers(effects.get(before..).unwrap_or_default());
     }
 
     /// When it wants to be called next, whatever else happens.

@@ -1,8 +1,11 @@
 //! The API: request facts in, a route, a tier and a command out; response bodies (contract section 2).
 
+mod accept;
+pub(crate) mod exposition;
 mod guard;
 mod openapi;
 pub(crate) mod operation;
+pub(crate) mod page;
 pub(crate) mod route;
 #[cfg(test)]
 mod tests;
@@ -19,6 +22,7 @@ use crate::id::RequestId;
 use crate::job::finding::Finding;
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
+pub(crate) use accept::prefers_html;
 pub(crate) use guard::{Refused, refuse};
 pub(crate) use openapi::document as openapi;
 

@@ -88,6 +88,7 @@ impl LostOrder {
             Effect::Broker(BrokerOrder::AnswerConnect { .. } | BrokerOrder::Publish { .. } | BrokerOrder::Stop)
             | Effect::Http(HttpOrder::Cancel { .. })
             | Effect::Respond { .. }
+            | Effect::Count(_)
             | Effect::Log(_)
             | Effect::Exit => Self::Other,
         }
@@ -114,6 +115,8 @@ pub enum Effect {
     Http(HttpOrder),
     /// Append to the agent's log.
     Log(LogRecord),
+    /// Say what every port counted; answered by `Counted`.
+    Count(TicketId),
     /// Everything is stopped; the shell may exit.
     Exit,
 }

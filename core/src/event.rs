@@ -34,6 +34,13 @@ pub enum Event {
     Http(HttpReport),
     /// A request arrived at the HTTP or HTTPS listener.
     Api(ApiRequest),
+    /// Answers [`Effect::Count`](crate::effect::Effect::Count).
+    Counted {
+        /// Which question.
+        ticket: TicketId,
+        /// What the ports counted.
+        counts: Counts,
+    },
     /// A deadline that the agent had named is over, or may be.
     DeadlineReached,
     /// Somebody wants the agent to stop (SIGTERM, SIGINT, the end of a demo).
@@ -58,6 +65,21 @@ pub struct Loaded {
     pub unfinished: Vec<RunRecord>,
     /// What the history knows of each job.
     pub past: Vec<JobPast>,
+}
+
+/// What the ports counted since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Messages that clients published.
+    pub messages_received: u64,
+    /// Messages that were sent to clients.
+    pub messages_sent: u64,
+    /// Log records that could not be written.
+    pub log_records_lost: u64,
+    /// Connections that the HTTP servers took.
+    pub http_connections: u64,
+    /// What the HTTP servers could not serve, by reason in snake case.
+    pub http_failures: Vec<(&'static str, u64)>,
 }
 
 /// Jobs or plugins.

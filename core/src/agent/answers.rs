@@ -36,6 +36,8 @@ pub(super) enum Pending {
     Reload { request: RequestId },
     /// Runs of the history.
     Runs { request: RequestId, wanted: WantedRuns },
+    /// What the ports counted.
+    Metrics { request: RequestId },
     /// The program of somebody whom the agent did not start.
     Examination(Question),
 }
@@ -59,7 +61,7 @@ impl Agent {
             }
             StoreReport::RunsRead { ticket, result } => match self.pending.remove(&ticket) {
                 Some(Pending::Runs { request, wanted }) => {
-                    respond(request, self.runs_response(result, &wanted), effects)
+                    respond(request, self.runs_response(now, result, &wanted), effects)
                 }
                 other => self.unasked(now, ticket, other, effects),
             },
@@ -117,6 +119,7 @@ impl Agent {
                 Pending::Write { request, .. } => (request, "The job was being written."),
                 Pending::Removal { request, .. } => (request, "The job was being removed."),
                 Pending::Reload { request } => (request, "The definitions were being read."),
+                Pending::Metrics { request } => (request, "The counts were being gathered."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),
                 Pending::Examination(Question::Call(request)) => {
                     (request.id, "The caller's program was being looked at.")

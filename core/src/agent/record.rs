@@ -33,15 +33,15 @@ pub(crate) struct DenialRecord {
     #[schemars(extend("format" = "date-time"))]
     timestamp: String,
     #[serde(flatten)]
-    denial: Denial,
+    pub(crate) denial: Denial,
     /// How often the same was refused.
-    count: u64,
+    pub(crate) count: u64,
     /// How many of them were only counted, since they came too fast.
     suppressed: u64,
     /// When it was refused last.
     #[serde(rename = "lastTimestamp")]
     #[schemars(extend("format" = "date-time"))]
-    last_timestamp: String,
+    pub(crate) last_timestamp: String,
 }
 
 /// Refusals, newest first, and what the log may still be told of them.
@@ -56,7 +56,7 @@ pub(super) struct Denials {
 }
 
 impl Denials {
-    pub(super) const fn records(&self) -> &VecDeque<impl Serialize + use<>> {
+    pub(super) const fn records(&self) -> &VecDeque<DenialRecord> {
         &self.records
     }
 
@@ -129,6 +129,7 @@ impl Agent {
     /// The same of one that stands for so many that were only counted.
     pub(super) fn record_denials(&mut self, now: Now, denial: Denial, suppressed: u64, effects: &mut Effects) {
         let denial = cut(denial);
+        self.meter.denied(&denial, suppressed.max(1));
         let Some(count) = self.denials.add(now, &denial, suppressed) else { return };
         if self.denials.has_line(now.monotonic) {
             self.desk.turn(now, effects).log_denial(&denial, count);
@@ -161,6 +162,7 @@ impl Agent {
             explanation,
             declaration: None,
         });
+        self.meter.denied(&denial, 1);
         // A due instant that is not run for has its line always: schedules are no faster than that.
         let is_worth_a_line = self.denials.add(now, &denial, 0).is_some();
         if (is_worth_a_line && self.denials.has_line(now.monotonic)) || is_due {

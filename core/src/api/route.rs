@@ -34,6 +34,7 @@ pub(crate) enum Resource {
     Setting(PluginId, String),
     Denials,
     Description,
+    Metrics,
 }
 
 /// What can be done to a plugin.
@@ -135,6 +136,7 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
     Ok(match lower.as_slice() {
         [""] => Resource::Root,
         ["health"] => Resource::Health,
+        ["metrics"] => Resource::Metrics,
         ["openapi.json"] => Resource::Description,
         ["api", "system", "status"] => Resource::SystemStatus,
         ["api", "denials"] => Resource::Denials,
@@ -190,6 +192,7 @@ impl Resource {
             Self::Health => "/health",
             Self::Root => "/",
             Self::Description => "/openapi.json",
+            Self::Metrics => "/metrics",
             Self::SystemStatus => "/api/system/status",
             Self::Jobs => "/api/Jobs",
             Self::Validate => "/api/Jobs/validate",
@@ -261,7 +264,8 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::Plugins
             | Resource::Plugin(_)
             | Resource::Settings(_)
-            | Resource::Setting(..),
+            | Resource::Setting(..)
+            | Resource::Metrics,
             _,
         ) => Tier::Plugin,
     }

@@ -8,7 +8,9 @@
     reason = "a test may fail by panicking"
 )]
 
+mod accept;
 mod description;
+mod exposition;
 mod guard;
 
 use std::format;
@@ -44,7 +46,8 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 28] = [
+const ROUTES: [(&str, &str); 29] = [
+    ("/metrics", "Plugin Plugin -      -      -      -      -"),
     ("/openapi.json", "Public Public -      -      -      -      -"),
     ("/", "Public Public -      -      -      -      -"),
     ("/health", "Public Public -      -      -      -      -"),

@@ -12,7 +12,7 @@ use crate::plugin::supervisor::Supervisor;
 use crate::run::history::{Outcome, RunRecord};
 
 /// `GET /health`.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Health<'a> {
     pub(crate) status: &'static str,
     #[schemars(extend("format" = "date-time"))]
@@ -21,7 +21,7 @@ pub(crate) struct Health<'a> {
 }
 
 /// `GET /`.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Service<'a> {
     pub(crate) service: &'static str,
     pub(crate) status: &'static str,
@@ -29,7 +29,7 @@ pub(crate) struct Service<'a> {
 }
 
 /// `GET /api/system/status`.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SystemStatus {
     pub(crate) status: &'static str,
@@ -42,7 +42,7 @@ pub(crate) struct SystemStatus {
 }
 
 /// One line of `GET /api/Jobs`.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobLine {
     pub(crate) id: String,
@@ -70,20 +70,20 @@ impl JobLine {
 }
 
 /// `GET /api/plugins/{id}`, and one line of the list.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PluginLine {
-    id: String,
-    name: String,
+    pub(crate) id: String,
+    pub(crate) name: String,
     #[schemars(extend("enum" = ["Stopped", "Starting", "Running", "Stopping", "Backoff", "Failed"]))]
-    status: &'static str,
+    pub(crate) status: &'static str,
     #[schemars(extend("enum" = ["Healthy", "Unhealthy", "Starting", "Stopping", "Failed"]))]
-    health: &'static str,
-    process_id: Option<u32>,
+    pub(crate) health: &'static str,
+    pub(crate) process_id: Option<u32>,
     #[schemars(extend("format" = "date-time"))]
-    last_start_time: Option<String>,
-    restarts: u64,
-    reason: Option<String>,
+    pub(crate) last_start_time: Option<String>,
+    pub(crate) restarts: u64,
+    pub(crate) reason: Option<String>,
 }
 
 impl PluginLine {
@@ -102,7 +102,7 @@ impl PluginLine {
 }
 
 /// One line of `GET /api/runs`.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RunLine {
     pub(crate) run_id: String,
@@ -134,7 +134,7 @@ impl RunLine {
 }
 
 /// What an event led to; the answer to `POST /api/events`.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Fired {
     pub(crate) event_name: String,
@@ -145,7 +145,7 @@ pub(crate) struct Fired {
 }
 
 /// A job that an event did not start.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NotRun {
     pub(crate) job_id: String,
@@ -153,7 +153,7 @@ pub(crate) struct NotRun {
 }
 
 /// The answer to a trigger.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Triggered {
     pub(crate) run_id: String,
@@ -178,14 +178,14 @@ pub(crate) struct LoadReport {
 }
 
 /// Whether a job would be taken.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Validation<'a> {
     pub(crate) valid: bool,
     pub(crate) findings: &'a [Finding],
 }
 
 /// The answer to a removal.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Deleted<'a> {
     pub(crate) id: &'a str,
     pub(crate) deleted: bool,

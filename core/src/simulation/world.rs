@@ -227,7 +227,7 @@ impl World {
                 }
                 Effect::Http(order) => self.on_http(order),
                 Effect::Log(record) => self.on_log(record),
-                Effect::Exit => {}
+                Effect::Count(_) | Effect::Exit => {}
             }
         }
         self.effects = effects;

@@ -113,6 +113,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Respond { request, response } => format!("Respond {request} {}", response.status),
         Effect::Log(record) if record.level > Level::Information => format!("!{}", record.category),
         Effect::Log(_) => return None,
+        Effect::Count(ticket) => format!("Count {ticket}"),
         Effect::Exit => "Exit".to_string(),
     })
 }

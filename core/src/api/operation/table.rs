@@ -92,15 +92,15 @@ const START: Operation = operation!(
 );
 
 /// Every path of the API.
-pub(crate) static PATHS: [Path; 23] = [
+pub(crate) static PATHS: [Path; 24] = [
     Path {
         template: "/",
         operations: &[operation!(
             Get,
             "service",
-            "What answers here.",
+            "What answers here; for people, by Accept, the status page.",
             {},
-            [answer!(200, "The service.", json::<Service<'_>>()),]
+            [answer!(200, "The service, or the page.", json::<Service<'_>>(), Content::Text("text/html")),]
         )],
     },
     Path {
@@ -121,6 +121,16 @@ pub(crate) static PATHS: [Path; 23] = [
             "This description.",
             {},
             [answer!(200, "An OpenAPI 3.1 document.", json::<Map<String, Value>>()),]
+        )],
+    },
+    Path {
+        template: "/metrics",
+        operations: &[operation!(
+            Get,
+            "metrics",
+            "Counts and states in the text format of Prometheus.",
+            {},
+            [answer!(200, "The metrics.", Content::Text("text/plain")),]
         )],
     },
     Path {
