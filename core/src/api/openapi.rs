@@ -28,7 +28,7 @@ const DESCRIPTION: &str = "The agent answers programs on its own machine. Tiers:
 
 /// What any operation may answer: from the server's own checks of framing, size and time, from the guard against browsers and
 /// proxies, and from an agent that is busy or stopping.
-const COMMON: [(u16, &str); 10] = [
+const EVERYWHERE: [(u16, &str); 10] = [
     (400, "The request cannot be read: its framing, its path or its body is malformed."),
     (403, "The caller has not the tier that is needed, or the request carries what only a browser or a proxy adds."),
     (408, "The body took too long."),
@@ -60,7 +60,7 @@ pub(crate) fn document(version: &str, https: u16) -> Vec<u8> {
     let mut printer = Printer { generator: settings.for_serialize().into_generator() };
     let paths: Map<String, Value> = PATHS.iter().map(|path| (path.template.to_string(), printer.path(path))).collect();
     let responses: Map<String, Value> =
-        COMMON.iter().map(|(status, when)| (common(*status), printer.problem(when))).collect();
+        EVERYWHERE.iter().map(|(status, when)| (problem_name(*status), printer.problem(when))).collect();
     let mut schemas = printer.generator.take_definitions(true);
     schemas.extend(schema::components(Document::Job, SCHEMAS));
     let document = json!({
@@ -80,7 +80,7 @@ pub(crate) fn document(version: &str, https: u16) -> Vec<u8> {
 }
 
 /// The name of a response that every operation has.
-fn common(status: u16) -> String {
+fn problem_name(status: u16) -> String {
     format!("Problem{status}")
 }
 
@@ -126,10 +126,10 @@ impl Printer {
     }
 
     fn operation(&mut self, path: &Path, operation: &Operation) -> Value {
-        let mut responses: Map<String, Value> = COMMON
+        let mut responses: Map<String, Value> = EVERYWHERE
             .iter()
             .map(|(status, _)| {
-                (status.to_string(), json!({ "$ref": format!("#/components/responses/{}", common(*status)) }))
+                (status.to_string(), json!({ "$ref": format!("#/components/responses/{}", problem_name(*status)) }))
             })
             .collect();
         let own = operation.answers.iter().map(|answer| (answer.status.to_string(), self.answer(answer)));
