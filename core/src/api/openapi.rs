@@ -3,6 +3,7 @@
 //! Printed from the table of operations ([`super::operation`]), from the types of the bodies, and from the tables of the documents
 //! that people write. The tier of an operation is asked from the router, so that the description cannot say another.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -134,41 +135,36 @@ impl Printer {
             .collect();
         let own = operation.answers.iter().map(|answer| (answer.status.to_string(), self.answer(answer)));
         responses.extend(own.collect::<Vec<_>>());
-        let mut printed = json!({
-            "operationId": operation.id,
-            "summary": operation.summary,
-            "responses": responses,
-        });
         let tier = tier(path, operation).unwrap_or(Tier::Admin);
         let certificate = json!({ "adminCertificate": [] });
-        printed["security"] = match tier {
+        let security = match tier {
             Tier::Public => json!([]),
             // A process that the agent started needs nothing that it would send.
             Tier::Plugin => json!([certificate, {}]),
             Tier::Admin => json!([certificate]),
         };
-        printed["description"] = format!("Needs the {tier:?} tier.").into();
-        printed["x-castellan-tier"] = format!("{tier:?}").into();
-        if !operation.query.is_empty() {
-            let parameters = operation.query.iter().map(|key| parameter(key, "query"));
-            printed["parameters"] = parameters.collect::<Vec<_>>().into();
-        }
-        if let Some(Body { required, content }) = &operation.body {
-            printed["requestBody"] = json!({ "required": required, "content": self.content(&[*content]) });
+        let parameters: Vec<Value> = operation.query.iter().map(|key| parameter(key, "query")).collect();
+        let mut printed = json!({
+            "operationId": operation.id,
+            "summary": operation.summary,
+            "description": format!("Needs the {tier:?} tier."),
+            "x-castellan-tier": tier,
+            "security": security,
+            "parameters": parameters,
+            "responses": responses,
+        });
+        if let (Some(Body { required, content }), Some(members)) = (&operation.body, printed.as_object_mut()) {
+            let body = json!({ "required": required, "content": self.content(&[*content]) });
+            members.insert("requestBody".into(), body);
         }
         printed
     }
 
     fn answer(&mut self, answer: &Answer) -> Value {
-        let mut printed = json!({ "description": answer.when, "content": self.content(answer.content) });
-        if !answer.fields.is_empty() {
-            let fields = answer
-                .fields
-                .iter()
-                .map(|(name, says)| (name.to_string(), json!({ "description": says, "schema": { "type": "string" } })));
-            printed["headers"] = Value::Object(fields.collect());
-        }
-        printed
+        let text = |says| json!({ "description": says, "schema": { "type": "string" } });
+        let fields: Map<String, Value> =
+            answer.fields.iter().map(|(name, says)| (name.to_string(), text(says))).collect();
+        json!({ "description": answer.when, "headers": fields, "content": self.content(answer.content) })
     }
 
     fn problem(&mut self, when: &'static str) -> Value {
@@ -177,7 +173,7 @@ impl Printer {
 
     /// By media type; several of one type are alternatives.
     fn content(&mut self, contents: &[Content]) -> Value {
-        let mut printed: Map<String, Value> = Map::new();
+        let mut schemas: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for content in contents {
             let (media_type, schema) = match content {
                 Content::Json(schema) => ("application/json", Value::from(schema(&mut self.generator))),
@@ -189,13 +185,16 @@ impl Printer {
                 }
                 Content::Text(media_type) => (*media_type, json!({ "type": "string" })),
             };
-            let schema = match printed.remove(media_type) {
-                Some(first) => json!({ "anyOf": [first["schema"], schema] }),
-                None => schema,
-            };
-            printed.insert(media_type.into(), json!({ "schema": schema }));
+            schemas.entry(media_type).or_default().push(schema);
         }
-        Value::Object(printed)
+        let printed = schemas.into_iter().map(|(media_type, schemas)| {
+            let schema = match schemas.as_slice() {
+                [one] => one.clone(),
+                several => json!({ "anyOf": several }),
+            };
+            (media_type.to_string(), json!({ "schema": schema }))
+        });
+        Value::Object(printed.collect())
     }
 }
 
