@@ -28,7 +28,7 @@ pub(crate) enum Performed {
     /// The port did not take the order; the agent is told, as nobody will answer it.
     Lost(LostOrder, String),
     /// The answer is there already.
-    Answered(Event),
+    Answered(Box<Event>),
     /// The agent is done.
     Exit,
 }
@@ -50,7 +50,9 @@ impl Ports {
                 self.log.log(record);
                 None
             }
-            Effect::Count(ticket) => return Performed::Answered(Event::Counted { ticket, counts: self.counts() }),
+            Effect::Count(ticket) => {
+                return Performed::Answered(Box::new(Event::Counted { ticket, counts: self.counts() }));
+            }
             Effect::Exit => return Performed::Exit,
         };
         match lost {
