@@ -30,4 +30,5 @@ mod signed;
 mod starts;
 mod stop;
 mod strangers;
+mod tiers;
 mod world;
