@@ -1,6 +1,7 @@
 //! One exhaustive match from effect to adapter. Nothing is decided here and nothing blocks.
 
 use castellan_core::effect::{Effect, LostOrder};
+use castellan_core::event::{Counts, Event};
 use castellan_fs::Store;
 use castellan_fs::log_file::LogWriter;
 use castellan_https::Server;
@@ -26,6 +27,8 @@ pub(crate) enum Performed {
     Done,
     /// The port did not take the order; the agent is told, as nobody will answer it.
     Lost(LostOrder, String),
+    /// The answer is there already.
+    Answered(Box<Event>),
     /// The agent is done.
     Exit,
 }
@@ -51,11 +54,39 @@ impl Ports {
                 self.log.log(record);
                 None
             }
+            Effect::Count(ticket) => {
+                return Performed::Answered(Box::new(Event::Counted { ticket, counts: self.counts() }));
+            }
             Effect::Exit => return Performed::Exit,
         };
         match lost {
             None => Performed::Done,
             Some(why) => Performed::Lost(order, why),
+        }
+    }
+
+    /// What every port counted since the start.
+    fn counts(&self) -> Counts {
+        let (messages_received, messages_sent) = self.broker.messages();
+        let http = self.server.counters();
+        Counts {
+            messages_received,
+            messages_sent,
+            log_records_lost: self.log.lost(),
+            http_connections: http.accepted,
+            http_failures: vec![
+                ("evicted", http.evicted),
+                ("turned_away", http.turned_away),
+                ("unobserved", http.unobserved),
+                ("handshake", http.handshakes_failed),
+                ("refused", http.refused),
+                ("overloaded", http.overloaded),
+                ("unanswered", http.unanswered),
+                ("unclaimed", http.unclaimed),
+                ("unsendable", http.unsendable),
+                ("broken", http.broken),
+                ("accept", http.accept_failed),
+            ],
         }
     }
 }

@@ -55,6 +55,7 @@ pub(crate) fn run(
             match ports.perform(effect) {
                 Performed::Done => {}
                 Performed::Lost(order, why) => first.push_back(Event::Lost { order, why }),
+                Performed::Answered(event) => first.push_back(*event),
                 Performed::Exit => return,
             }
         }

@@ -8,6 +8,7 @@ pub mod topic;
 use alloc::boxed::Box;
 use alloc::string::String;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::id::{Component, RunId, SpawnId};
@@ -59,7 +60,7 @@ pub struct Grant {
 }
 
 /// What was attempted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
     /// Opening an MQTT connection.
@@ -76,8 +77,22 @@ pub enum Action {
     Start,
 }
 
+impl Action {
+    /// As the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+            Self::Call => "call",
+            Self::Log => "log",
+            Self::Start => "start",
+        }
+    }
+}
+
 /// The line that would have allowed what was denied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Declaration {
     /// File below the agent root.
     pub file: String,
@@ -88,7 +103,7 @@ pub struct Declaration {
 }
 
 /// A refusal on record: who, what, why, and what would have allowed it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Denial {
     /// What was attempted.

@@ -11,6 +11,7 @@
 //! Http              agent/calls                   the run that asked goes on
 //! Api               agent/requests                answered at once, or once its question is answered
 //! StreamEnded       agent/streams                 its client is told nothing more
+//! Counted           agent/meter                   GET /metrics is answered
 //! DeadlineReached   every machine                 what is due happens, what is early does not
 //! StopRequested     agent/lifecycle               runs canceled, plugins stopped, broker closed, Exit
 //! Congested                                       recorded; the report that was lost is named
@@ -31,6 +32,7 @@ mod idempotency;
 mod lifecycle;
 mod losses;
 mod messages;
+mod meter;
 mod plugins;
 mod processes;
 mod record;
@@ -40,12 +42,14 @@ mod requests_jobs;
 mod requests_runs;
 mod requests_settings;
 mod requests_settings_write;
+mod requests_status;
 mod runs;
 mod strangers;
 mod streams;
 mod taken;
 
 pub use lifecycle::Phase;
+pub(crate) use record::DenialRecord;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -95,7 +99,10 @@ pub struct Agent {
     taken: taken::Taken,
     denials: record::Denials,
     losses: losses::Losses,
+    meter: meter::Meter,
     phase: lifecycle::Lifecycle,
+    /// What `GET /openapi.json` answers, once somebody asked.
+    description: Option<Vec<u8>>,
 }
 
 /// What the list of jobs shows of the past.
@@ -134,12 +141,15 @@ impl Agent {
             taken: taken::Taken::default(),
             denials: record::Denials::default(),
             losses: losses::Losses::default(),
+            meter: meter::Meter::default(),
             phase: lifecycle::Lifecycle::Loading,
+            description: None,
         }
     }
 
     /// Takes one event and appends the orders that follow from it. Total: it never fails and never panics.
     pub fn handle(&mut self, now: Now, event: Event, effects: &mut Effects) {
+        let before = effects.len();
         match event {
             Event::Loaded(loaded) => self.on_loaded(now, loaded, effects),
             Event::Opened(endpoints) => self.on_opened(now, endpoints, effects),
@@ -149,6 +159,7 @@ impl Agent {
             Event::Http(report) => self.on_http(now, report, effects),
             Event::Api(request) => self.on_request(now, &request, effects),
             Event::StreamEnded { request, why } => self.on_stream_ended(now, request, why, effects),
+            Event::Counted { ticket, counts } => self.on_counted(now, ticket, &counts, effects),
             Event::DeadlineReached => {}
             Event::StopRequested(reason) => self.on_stop_requested(now, &reason, effects),
             Event::Congested(what) => self.desk.turn(now, effects).log(Level::Error, "Congested", what),
@@ -160,6 +171,7 @@ impl Agent {
             self.on_time(now, effects);
             self.keep_answers(effects);
         }
+        self.meter.note_answers(effects.get(before..).unwrap_or_default());
     }
 
     /// When it wants to be called next, whatever else happens.

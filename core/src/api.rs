@@ -1,7 +1,12 @@
 //! The API: request facts in, a route, a tier and a command out; response bodies (contract section 2).
 
+mod accept;
 mod conditions;
+pub(crate) mod exposition;
 mod guard;
+mod openapi;
+pub(crate) mod operation;
+pub(crate) mod page;
 pub(crate) mod route;
 pub(crate) mod stream;
 #[cfg(test)]
@@ -12,15 +17,17 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::id::RequestId;
 use crate::job::finding::Finding;
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
+pub(crate) use accept::prefers_html;
 pub(crate) use conditions::{Conditions, conditional, entity_tag};
 pub(crate) use guard::{Refused, refuse};
+pub(crate) use openapi::document as openapi;
 
 /// Which listener a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +77,45 @@ pub struct ApiResponse {
     pub body: Vec<u8>,
 }
 
+/// The body of a refusal (RFC 9457).
+#[derive(Debug, Serialize, JsonSchema)]
+struct Problem<'a> {
+    /// `about:blank`: the status says of which kind it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// What happened.
+    title: &'a str,
+    /// The status code.
+    status: u16,
+    /// Why.
+    detail: &'a str,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<&'a str>,
+    #[serde(flatten)]
+    members: Members<'a>,
+}
+
+/// What some problems have besides.
+#[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Members<'a> {
+    /// What is wrong with a document, and where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub findings: Option<&'a [Finding]>,
+    /// The tier that the request needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier_needed: Option<Tier>,
+    /// The tier that the caller has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier_held: Option<Tier>,
+    /// The entity tag of what is there now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<&'a str>,
+}
+
 /// How far a caller is trusted (contract section 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub enum Tier {
     /// Anyone.
     Public,
@@ -115,27 +159,19 @@ impl ApiResponse {
 
     /// `application/problem+json` (RFC 9457).
     pub fn problem(status: u16, explanation: &Explanation) -> Self {
-        Self::problem_with(status, explanation, &json!({}))
+        Self::problem_with(status, explanation, Members::default())
     }
 
     /// A problem with findings.
     pub fn findings(status: u16, explanation: &Explanation, findings: &[Finding]) -> Self {
-        Self::problem_with(status, explanation, &json!({ "findings": findings }))
+        Self::problem_with(status, explanation, Members { findings: Some(findings), ..Members::default() })
     }
 
     /// A problem with further members.
-    pub fn problem_with(status: u16, explanation: &Explanation, members: &Value) -> Self {
-        let mut body = json!({
-            "type": "about:blank",
-            "title": explanation.what,
-            "status": status,
-            "detail": explanation.why,
-            "fix": explanation.fix,
-        });
-        if let (Some(body), Some(members)) = (body.as_object_mut(), members.as_object()) {
-            body.extend(members.iter().map(|(name, value)| (name.clone(), value.clone())));
-        }
-        let mut response = Self::json(status, &body);
+    pub fn problem_with(status: u16, explanation: &Explanation, members: Members<'_>) -> Self {
+        let Explanation { what: title, why: detail, fix } = explanation;
+        let problem = Problem { kind: "about:blank", title, status, detail, fix: Some(fix), members };
+        let mut response = Self::json(status, &problem);
         response.set_header("content-type", "application/problem+json");
         response
     }

@@ -17,8 +17,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::limits::{ADMIN_CERTIFICATES, ID_LENGTH};
 use crate::time::WallTime;
@@ -66,7 +66,7 @@ pub struct Revocation {
 }
 
 /// What a certificate is worth at an instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
     /// It makes an administrator.
@@ -118,6 +118,31 @@ pub enum NotChanged {
     Request(String),
     /// Files or keys; says why.
     Failed(String),
+}
+
+/// One line of the list of certificates.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    /// For whom or what it was made.
+    pub name: String,
+    /// Lower-case hex SHA-256 of the whole DER certificate.
+    pub sha256: String,
+    /// RFC 3339, UTC.
+    pub not_before: String,
+    /// RFC 3339, UTC.
+    pub not_after: String,
+    /// What it is worth now.
+    pub state: State,
+    /// When it was taken back: RFC 3339, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<String>,
+    /// By whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_by: Option<String>,
+    /// The certificate in PEM, right after its issue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// Why a change is not made; each with what to do instead.
@@ -172,20 +197,18 @@ impl AdminCertificate {
         WallTime::from_millis(end.saturating_sub(third))
     }
 
-    /// One line of the list: `name`, `sha256`, `notBefore`, `notAfter`, `state`, `revokedAt`, `revokedBy`.
-    pub fn shown(&self, now: WallTime) -> Value {
-        let mut line = json!({
-            "name": self.name,
-            "sha256": self.sha256,
-            "notBefore": self.not_before.to_rfc3339(),
-            "notAfter": self.not_after.to_rfc3339(),
-            "state": self.state(now),
-        });
-        if let (Some(members), Some(revoked)) = (line.as_object_mut(), &self.revoked) {
-            members.insert("revokedAt".to_string(), Value::from(revoked.at.to_rfc3339()));
-            members.insert("revokedBy".to_string(), Value::from(revoked.by.as_str()));
+    /// As it is listed.
+    pub fn shown(&self, now: WallTime) -> Shown {
+        Shown {
+            name: self.name.clone(),
+            sha256: self.sha256.clone(),
+            not_before: self.not_before.to_rfc3339(),
+            not_after: self.not_after.to_rfc3339(),
+            state: self.state(now),
+            revoked_at: self.revoked.as_ref().map(|revoked| revoked.at.to_rfc3339()),
+            revoked_by: self.revoked.as_ref().map(|revoked| revoked.by.clone()),
+            certificate: None,
         }
-        line
     }
 
     /// Whether it is so long over that nobody asks for it any more.

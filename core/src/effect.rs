@@ -103,6 +103,7 @@ impl LostOrder {
             | Effect::Http(HttpOrder::Cancel { .. })
             | Effect::Respond { .. }
             | Effect::Stream(_)
+            | Effect::Count(_)
             | Effect::Log(_)
             | Effect::Exit => Self::Other,
         }
@@ -131,6 +132,8 @@ pub enum Effect {
     Http(HttpOrder),
     /// Append to the agent's log.
     Log(LogRecord),
+    /// Say what every port counted; answered by `Counted`.
+    Count(TicketId),
     /// Everything is stopped; the shell may exit.
     Exit,
 }

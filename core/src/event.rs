@@ -43,6 +43,13 @@ pub enum Event {
         /// How it came about.
         why: StreamEnd,
     },
+    /// Answers [`Effect::Count`](crate::effect::Effect::Count).
+    Counted {
+        /// Which question.
+        ticket: TicketId,
+        /// What the ports counted.
+        counts: Counts,
+    },
     /// A deadline that the agent had named is over, or may be.
     DeadlineReached,
     /// Somebody wants the agent to stop (SIGTERM, SIGINT, the end of a demo).
@@ -78,6 +85,21 @@ pub struct Loaded {
     pub past: Vec<JobPast>,
     /// The unified storage of plugin settings.
     pub settings: Vec<StoredSetting>,
+}
+
+/// What the ports counted since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Messages that clients published.
+    pub messages_received: u64,
+    /// Messages that were sent to clients.
+    pub messages_sent: u64,
+    /// Log records that could not be written.
+    pub log_records_lost: u64,
+    /// Connections that the HTTP servers took.
+    pub http_connections: u64,
+    /// What the HTTP servers could not serve, by reason in snake case.
+    pub http_failures: Vec<(&'static str, u64)>,
 }
 
 /// Jobs or plugins.

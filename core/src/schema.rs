@@ -14,6 +14,8 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use serde_json::Value;
+
 use crate::config::parse::keys::FILE;
 use crate::job::parse::keys::JOB;
 use crate::json::Json;
@@ -73,9 +75,8 @@ impl Document {
             member("$id", Json::String(format!("urn:castellan:schema:{}", self.as_str()))),
             member("title", text(title)),
         ];
-        let mut printer = Printer::default();
-        schema.extend(printer.object(table));
-        let mut definitions = printer.definitions;
+        let (members, mut definitions) = printed_at("/$defs", table);
+        schema.extend(members);
         definitions.sort_by(|(left, _), (right, _)| left.cmp(right));
         if !definitions.is_empty() {
             schema.push(member("$defs", Json::Object(definitions)));
@@ -84,10 +85,32 @@ impl Document {
     }
 }
 
+/// The schemas of such documents and of what they refer to, by name, for a place of a larger document.
+pub(crate) fn components(document: Document, place: &'static str) -> Vec<(String, Value)> {
+    let (members, mut definitions) = printed_at(place, document.table().1);
+    definitions.push(member(document.as_str(), Json::Object(members)));
+    definitions.into_iter().map(|(name, schema)| (name, schema.to_value())).collect()
+}
+
+/// The schema of what may stand at a key.
+pub(crate) fn of_key(key: &Key) -> Value {
+    let mut schema = Printer::default().shape(key.shape);
+    schema.extend(key.default.map(|default| member("default", literal(default))));
+    Json::Object(schema).to_value()
+}
+
+/// A table and what it refers to.
+fn printed_at(place: &'static str, table: &'static Object) -> (Members, Members) {
+    let mut printer = Printer { place, ..Printer::default() };
+    (printer.object(table), printer.definitions)
+}
+
 /// Prints tables, and once each what they refer to.
 #[derive(Debug, Default)]
 struct Printer {
-    /// What belongs below `$defs`.
+    /// Where in the document that is.
+    place: &'static str,
+    /// What the schemas refer to.
     definitions: Members,
     /// The names of those, also of those that are being printed: conditions hold conditions.
     names: Vec<&'static str>,
@@ -182,7 +205,7 @@ impl Printer {
             let definition = print(self);
             self.definitions.push(member(name, Json::Object(definition)));
         }
-        vec![member("$ref", Json::String(format!("#/$defs/{name}")))]
+        vec![member("$ref", Json::String(format!("#{}/{name}", self.place)))]
     }
 }
 

@@ -27,6 +27,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::net::SocketAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use identify::{Identity, Refusal, RefusalKind, own_process};
@@ -99,7 +100,7 @@ impl PeerFacts {
 }
 
 /// Who was at the other end, as far as it is known, for the record of a refusal.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Peer {
     /// The verified process id, else the claimed one.
     pub pid: Option<u32>,

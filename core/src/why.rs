@@ -3,10 +3,11 @@
 use alloc::string::String;
 use core::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What happened, why, and how to change it. Written by the code that decided, printed by everybody else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Explanation {
     /// One sentence: the decision.
     pub what: String,

@@ -174,6 +174,7 @@ impl Service {
             | Effect::Broker(_)
             | Effect::Http(_)
             | Effect::Log(_)
+            | Effect::Count(_)
             | Effect::Exit => return None,
         };
         Some(Event::Process(report))

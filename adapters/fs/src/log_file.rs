@@ -54,14 +54,23 @@ pub struct LogQueue {
     /// Boxed, so that the places of an empty queue take little memory.
     records: Sender<Box<LogRecord>>,
     minimum: Level,
-    lost: Arc<AtomicU64>,
+    lost: Arc<Lost>,
+}
+
+/// Records that were lost.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Since the log last told how many.
+    untold: AtomicU64,
+    /// That it has told of since the start.
+    told: AtomicU64,
 }
 
 impl LogQueue {
     /// Takes a record; never blocks. One that does not fit is counted.
     pub fn log(&self, record: LogRecord) {
         if record.level >= self.minimum && self.records.try_send(Box::new(record)).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.lost.untold.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -74,7 +83,7 @@ impl LogWriter {
     pub fn start(root: &Root, output: LogOutput, minimum: Level) -> Result<Self, RootError> {
         let file = LogFile::open(root)?;
         let (sender, records) = bounded(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
+        let lost = Arc::new(Lost::default());
         let terminal = output.readable.then(Terminal::on_stderr);
         let writer = Writer { file, terminal, tap: output.tap, lost: Arc::clone(&lost), failing: false };
         let thread = std::thread::Builder::new()
@@ -87,6 +96,12 @@ impl LogWriter {
     /// Takes a record; never blocks. One that does not fit is counted.
     pub fn log(&self, record: LogRecord) {
         self.queue.log(record);
+    }
+
+    /// How many records could not be written since the start.
+    pub fn lost(&self) -> u64 {
+        let Lost { untold, told } = &*self.queue.lost;
+        told.load(Ordering::Relaxed).saturating_add(untold.load(Ordering::Relaxed))
     }
 
     /// Another way into this log.
@@ -122,7 +137,7 @@ struct Writer {
     file: LogFile,
     terminal: Option<Terminal>,
     tap: Option<Tap>,
-    lost: Arc<AtomicU64>,
+    lost: Arc<Lost>,
     /// Whether the file could not be written the last time.
     failing: bool,
 }
@@ -142,7 +157,7 @@ impl Writer {
     /// Writes what is gathered and, where that works, how many records were lost before.
     fn settle(&mut self, timestamp: &str) {
         self.flush(timestamp);
-        let lost = self.lost.load(Ordering::Relaxed);
+        let lost = self.lost.untold.load(Ordering::Relaxed);
         if lost == 0 || self.failing {
             return;
         }
@@ -151,7 +166,10 @@ impl Writer {
         self.write(own(timestamp.to_owned(), message));
         self.flush(timestamp);
         // Where it failed, the count itself was counted as one more; it is taken back and the count stands until it is written.
-        self.lost.fetch_sub(if self.failing { 1 } else { lost }, Ordering::Relaxed);
+        if !self.failing {
+            self.lost.told.fetch_add(lost, Ordering::Relaxed);
+        }
+        self.lost.untold.fetch_sub(if self.failing { 1 } else { lost }, Ordering::Relaxed);
     }
 
     /// Writes one record everywhere; gives its time.
@@ -184,7 +202,7 @@ impl Writer {
     /// A failure of the file is told once until it works again: on stderr, where the file itself cannot.
     fn note(&mut self, result: io::Result<()>, timestamp: &str) {
         let Err(error) = result else { return };
-        self.lost.fetch_add(self.file.take_lost(), Ordering::Relaxed);
+        self.lost.untold.fetch_add(self.file.take_lost(), Ordering::Relaxed);
         if std::mem::replace(&mut self.failing, true) {
             return;
         }

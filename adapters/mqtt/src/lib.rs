@@ -27,6 +27,7 @@ use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use castellan_core::broker::stored::{Batch, Stored};
@@ -39,7 +40,7 @@ use smol::channel::{Receiver, Sender, TrySendError};
 
 use crate::outbox::{Outbox, Unread};
 use crate::saving::Saver;
-use crate::shell::Kept;
+use crate::shell::{Kept, Traffic};
 
 /// Orders that wait for the broker's thread: a burst of grants and answers for every connection it can hold.
 const ORDERS: usize = CONNECTIONS;
@@ -113,6 +114,7 @@ impl std::error::Error for QueueFull {}
 pub struct BrokerHandle {
     orders: Sender<BrokerOrder>,
     unread: Unread,
+    traffic: Arc<Traffic>,
     thread: JoinHandle<()>,
 }
 
@@ -136,6 +138,8 @@ pub fn start(config: BrokerConfig) -> io::Result<BrokerHandle> {
     let house = House { tls, max_packet_bytes: settings.max_packet_bytes, fingerprint, clock };
     let unread = Unread::default();
     let counted = unread.clone();
+    let traffic = Arc::<Traffic>::default();
+    let measured = Arc::clone(&traffic);
     let saver = Saver::start(keep)?;
     let life = move || {
         let (broker, effects) = Broker::restore(settings, (house.clock)(), stored);
@@ -147,11 +151,12 @@ pub fn start(config: BrokerConfig) -> io::Result<BrokerHandle> {
             last_connection: Cell::new(0),
             effects: RefCell::new(effects.into()),
             saver,
+            traffic: measured,
         });
         live(&kept, &house, &incoming);
     };
     let thread = std::thread::Builder::new().name(String::from("broker")).spawn(life)?;
-    Ok(BrokerHandle { orders, unread, thread })
+    Ok(BrokerHandle { orders, unread, traffic, thread })
 }
 
 /// The broker's thread: a shell around the machine, and another one where a panic ended it. The machine with its sessions and
@@ -200,10 +205,15 @@ impl BrokerHandle {
         self.unread.leave(report);
     }
 
+    /// How many messages clients published since the start, and how many were sent to clients.
+    pub fn messages(&self) -> (u64, u64) {
+        (self.traffic.received.load(Ordering::Relaxed), self.traffic.sent.load(Ordering::Relaxed))
+    }
+
     /// Waits for the broker's thread to end; it does so after `BrokerOrder::Stop`, within
     /// [`STOP_MILLIS`](castellan_core::broker::STOP_MILLIS) and a little.
     pub fn join(self) {
-        let Self { orders, unread: _, thread } = self;
+        let Self { orders, unread: _, traffic: _, thread } = self;
         orders.close();
         if thread.join().is_err() {
             log::error!(

@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_io::Timer;
-use castellan_core::broker::packet::{Outgoing, ReasonCode};
+use castellan_core::broker::packet::{Incoming, Outgoing, ReasonCode};
 use castellan_core::broker::{Broker, BrokerEffect, BrokerEffects, BrokerEvent};
 use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict};
 use castellan_core::event::BrokerReport;
@@ -49,6 +50,14 @@ pub(crate) struct Kept {
     /// What the machine has ordered and nobody has performed yet.
     pub(crate) effects: RefCell<VecDeque<BrokerEffect>>,
     pub(crate) saver: Saver,
+    pub(crate) traffic: Arc<Traffic>,
+}
+
+/// Messages of clients since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) received: AtomicU64,
+    pub(crate) sent: AtomicU64,
 }
 
 /// The shell.
@@ -174,6 +183,9 @@ impl Shell {
     pub(crate) fn drive(&self, event: BrokerEvent) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            if matches!(&event, BrokerEvent::Received { packet, .. } if matches!(packet, Incoming::Publish(_))) {
+                self.kept.traffic.received.fetch_add(1, Ordering::Relaxed);
+            }
             let now = (self.clock)();
             let mut effects = BrokerEffects::new();
             self.kept.broker.borrow_mut().handle(now, event, &mut effects);
@@ -223,6 +235,9 @@ impl Shell {
     }
 
     fn send(&self, connection: ConnectionId, packet: Outgoing) {
+        if matches!(packet, Outgoing::Publish(_)) {
+            self.kept.traffic.sent.fetch_add(1, Ordering::Relaxed);
+        }
         let mut links = self.links.borrow_mut();
         let Some(link) = links.get_mut(&connection) else {
             log::debug!("a packet for connection {connection} came after its end");

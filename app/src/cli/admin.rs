@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use castellan_core::certificate::{
-    AdminCertificate, CertificateChange, CertificatesChanged, DAYS, DEFAULT_DAYS, NotChanged, Refusal, decide_issue,
-    decide_revoke,
+    AdminCertificate, CertificateChange, CertificatesChanged, DAYS, DEFAULT_DAYS, NotChanged, Refusal, Shown,
+    decide_issue, decide_revoke,
 };
 use castellan_core::log_message::escape;
 use castellan_core::time::WallTime;
@@ -152,13 +152,16 @@ fn issued(place: &Place, options: &Issue, request: String) -> Result<Value, Fail
     let Some((issued, pem)) = change_files(root, &change)?.issued else {
         return Err(Failure::failed("no certificate was made. Report this as a defect."));
     };
-    Ok(with(issued.shown(now()), "certificate", &pem))
+    serde_json::to_value(Shown { certificate: Some(pem), ..issued.shown(now()) }).map_err(Failure::failed)
 }
 
 fn list(options: &List) -> Result<(), Failure> {
     let listed = match Place::find(&options.common.root)? {
         Place::Agent(agent) => agent.get(CERTIFICATES)?,
-        Place::Files(root) => listed(&root)?.iter().map(|one| one.shown(now())).collect(),
+        Place::Files(root) => {
+            let shown: Vec<Shown> = listed(&root)?.iter().map(|one| one.shown(now())).collect();
+            serde_json::to_value(shown).map_err(Failure::failed)?
+        }
     };
     if options.common.output == output::Form::Json {
         return output::json(&listed);

@@ -5,8 +5,6 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::json;
-
 use super::Agent;
 use super::certificates::Asked;
 use super::requests::{not_found, respond};
@@ -14,7 +12,7 @@ use super::requests_jobs::invalid_job;
 use super::requests_runs::WantedRuns;
 use super::requests_settings_write::SettingsWrite;
 use super::strangers::Question;
-use crate::api::view::Triggered;
+use crate::api::view::{Deleted, Triggered, Validation};
 use crate::api::{ApiResponse, Conditions, entity_tag};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionKind, ExecutableFacts, StoreReport};
@@ -42,6 +40,8 @@ pub(super) enum Pending {
     Settings(Box<SettingsWrite>),
     /// Runs of the history.
     Runs { request: RequestId, wanted: WantedRuns },
+    /// What the ports counted.
+    Metrics { request: RequestId },
     /// The program of somebody whom the agent did not start.
     Examination(Question),
     /// The list of admin certificates is being changed.
@@ -67,7 +67,7 @@ impl Agent {
             }
             StoreReport::RunsRead { ticket, result } => match self.pending.remove(&ticket) {
                 Some(Pending::Runs { request, wanted }) => {
-                    respond(request, self.runs_response(result, &wanted), effects)
+                    respond(request, self.runs_response(now, result, &wanted), effects)
                 }
                 other => self.unasked(now, ticket, other, effects),
             },
@@ -133,6 +133,7 @@ impl Agent {
                 Pending::Removal { request, .. } => (request, "The job was being removed."),
                 Pending::Reload { request } => (request, "The definitions were being read."),
                 Pending::Settings(write) => (write.request, "The settings were being written."),
+                Pending::Metrics { request } => (request, "The counts were being gathered."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),
                 Pending::Examination(Question::Call(request, _)) => {
                     (request.id, "The caller's program was being looked at.")
@@ -206,7 +207,7 @@ impl Agent {
             Intent::Validate(mut known) => {
                 let valid = findings.is_empty();
                 known.extend(findings);
-                let body = json!({ "valid": valid, "findings": known });
+                let body = Validation { valid, findings: &known };
                 respond(request, ApiResponse::json(if valid { 200 } else { 400 }, &body), effects);
             }
             Intent::Create | Intent::Replace(_) if !findings.is_empty() => {
@@ -298,7 +299,7 @@ impl Agent {
             "JobRemoved",
             format!("Job {id} was removed through the API."),
         );
-        respond(request, ApiResponse::json(200, &json!({ "id": id.as_str(), "deleted": true })), effects);
+        respond(request, ApiResponse::json(200, &Deleted { id: id.as_str(), deleted: true }), effects);
     }
 
     pub(super) fn unasked(&mut self, now: Now, ticket: TicketId, pending: Option<Pending>, effects: &mut Effects) {

@@ -3,12 +3,10 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use serde_json::json;
-
 use super::Agent;
 use crate::acl::{Action, Denial};
 use crate::api::route::Target;
-use crate::api::{ApiRequest, ApiResponse, Refused, Tier};
+use crate::api::{ApiRequest, ApiResponse, Members, Refused, Tier};
 use crate::effect::Effects;
 use crate::id::{Component, PluginId, RunId, SpawnId};
 use crate::time::Now;
@@ -158,8 +156,8 @@ impl Agent {
         effects: &mut Effects,
     ) -> ApiResponse {
         self.record_call(now, request, target, caller, explanation.clone(), effects);
-        let tiers = json!({ "tierNeeded": format!("{needed:?}"), "tierHeld": format!("{:?}", caller.tier) });
-        ApiResponse::problem_with(403, explanation, &tiers)
+        let tiers = Members { tier_needed: Some(needed), tier_held: Some(caller.tier), ..Members::default() };
+        ApiResponse::problem_with(403, explanation, tiers)
     }
 
     fn record_call(

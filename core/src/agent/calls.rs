@@ -74,6 +74,7 @@ impl Agent {
         let any = !taken.is_empty();
         for effect in taken {
             let Effect::Respond { request, response: ApiResponse { status, body, .. } } = effect else { continue };
+            self.meter.answered(request, status);
             let Some((run, ticket)) = self.own_calls.remove(&request) else { continue };
             let waits = self.runs.get(&run).is_some_and(|run| run.calls(ticket));
             if waits && self.phase != lifecycle::Lifecycle::Stopped {

@@ -30,6 +30,7 @@ type Permissions = (FilterSet, FilterSet, Option<PrimarySubscription>);
 
 impl Agent {
     pub(super) fn on_broker(&mut self, now: Now, report: BrokerReport, effects: &mut Effects) {
+        self.meter.reported(&report);
         match report {
             BrokerReport::ConnectAsked { connection, client_id, peer, certificate } => {
                 self.on_connect_asked(now, connection, client_id, &peer, certificate.as_ref(), effects);

@@ -66,6 +66,7 @@ impl Agent {
         for task in record.tasks.iter_mut().filter(|task| task.outcome == "Running") {
             Arc::make_mut(task).outcome = Outcome::Lost.as_str().into();
         }
+        self.meter.ended(&record, now);
         let mut turn = self.desk.turn(now, effects);
         turn.log(
             Level::Warning,

@@ -6,6 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Agent;
@@ -27,17 +28,21 @@ const LINE_EVERY_SECONDS: u64 = 1;
 const SUMMARY_SECONDS: u64 = 10;
 
 /// A refusal with its time.
-#[derive(Debug, Clone, Serialize)]
-struct DenialRecord {
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct DenialRecord {
+    /// When it was refused first: RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     timestamp: String,
     #[serde(flatten)]
-    denial: Denial,
+    pub(crate) denial: Denial,
     /// How often the same was refused.
-    count: u64,
+    pub(crate) count: u64,
     /// How many of them were only counted, since they came too fast.
     suppressed: u64,
+    /// When it was refused last.
     #[serde(rename = "lastTimestamp")]
-    last_timestamp: String,
+    #[schemars(extend("format" = "date-time"))]
+    pub(crate) last_timestamp: String,
 }
 
 /// Refusals, newest first, and what the log may still be told of them.
@@ -52,7 +57,7 @@ pub(super) struct Denials {
 }
 
 impl Denials {
-    pub(super) const fn records(&self) -> &VecDeque<impl Serialize + use<>> {
+    pub(super) const fn records(&self) -> &VecDeque<DenialRecord> {
         &self.records
     }
 
@@ -125,6 +130,7 @@ impl Agent {
     /// The same of one that stands for so many that were only counted.
     pub(super) fn record_denials(&mut self, now: Now, denial: Denial, suppressed: u64, effects: &mut Effects) {
         let denial = cut(denial);
+        self.meter.denied(&denial, suppressed.max(1));
         let Some(count) = self.denials.add(now, &denial, suppressed) else { return };
         if self.denials.has_line(now.monotonic) {
             let mut turn = self.desk.turn(now, effects);
@@ -159,6 +165,7 @@ impl Agent {
             explanation,
             declaration: None,
         });
+        self.meter.denied(&denial, 1);
         // A due instant that is not run for has its line always: schedules are no faster than that.
         let is_worth_a_line = self.denials.add(now, &denial, 0).is_some();
         if (is_worth_a_line && self.denials.has_line(now.monotonic)) || is_due {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::Agent;
 use super::callers::Caller;
 use crate::api::route::{self, Method, PluginAction, Resource, RouteError, Target};
-use crate::api::view::{Health, JobLine, PluginLine, Service, SystemStatus};
+use crate::api::view::PluginLine;
 use crate::api::{self, ApiRequest, ApiResponse};
 use crate::effect::{Effect, Effects};
 use crate::event::Endpoints;
@@ -41,6 +41,7 @@ impl Agent {
             Ok(found) => found,
             Err(error) => return Some(no_route(request, &target, error)),
         };
+        self.meter.routed(request.id, resource.template());
         let needed = route::tier(&resource, method);
         if caller.tier < needed {
             return self.examine_or_forbid(now, request, &target, caller, needed, effects);
@@ -84,6 +85,8 @@ impl Agent {
             | Resource::PluginAction(..)
             | Resource::Settings(_)
             | Resource::Setting(..)
+            | Resource::Description
+            | Resource::Metrics
             | Resource::Denials
             | Resource::Certificates
             | Resource::Certificate(_) => method == Method::Get,
@@ -106,7 +109,7 @@ impl Agent {
     ) -> Option<ApiResponse> {
         match resource {
             Resource::Health => Some(self.health(now)),
-            Resource::Root => Some(self.service()),
+            Resource::Root => self.service(now, request, caller, effects),
             Resource::SystemStatus => Some(self.system_status(now)),
             Resource::Jobs if method == Method::Post => self.create_job(now, request, effects),
             Resource::Jobs => Some(self.list_jobs(now)),
@@ -134,50 +137,13 @@ impl Agent {
             Resource::Setting(id, key) => Some(self.show_setting(now, request, target, caller, &id, &key, effects)),
             Resource::Revert(id) => self.revert_settings(now, request, target, caller, Some(&id), effects),
             Resource::RevertAll => self.revert_settings(now, request, target, caller, None, effects),
+            Resource::Description => Some(self.description()),
+            Resource::Metrics => self.metrics(now, request, effects),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
             Resource::Certificates if method == Method::Post => self.issue_certificate(now, request, caller, effects),
             Resource::Certificates => Some(self.list_certificates(now)),
             Resource::Certificate(whose) => self.revoke_certificate(now, request, target, caller, &whose, effects),
         }
-    }
-
-    fn health(&self, now: Now) -> ApiResponse {
-        let version = &self.desk.surroundings.version;
-        ApiResponse::json(200, &Health { status: "healthy", timestamp: now.wall.to_rfc3339(), version })
-    }
-
-    fn service(&self) -> ApiResponse {
-        let status = if self.is_stopping() { "stopping" } else { "running" };
-        ApiResponse::json(200, &Service { service: "Castellan", status, version: &self.desk.surroundings.version })
-    }
-
-    fn system_status(&self, now: Now) -> ApiResponse {
-        let started = self.desk.surroundings.started.monotonic;
-        ApiResponse::json(
-            200,
-            &SystemStatus {
-                status: if self.is_stopping() { "stopping" } else { "running" },
-                uptime_seconds: now.monotonic.millis_since(started) / 1000,
-                plugin_count: self.plugins.len(),
-                plugins_running: self.plugins.values().filter(|plugin| plugin.is_running()).count(),
-                job_count: self.catalog.iter().count(),
-                enabled_job_count: self.catalog.iter().filter(|job| job.enabled).count(),
-                runs_active: self.runs.values().filter(|run| run.is_active()).count(),
-            },
-        )
-    }
-
-    fn list_jobs(&self, now: Now) -> ApiResponse {
-        let lines = self.catalog.iter().map(|job| {
-            let mut line = JobLine::new(job);
-            line.next_run = self.timetable.next_run(&job.id, now).map(|at| at.to_rfc3339());
-            if let Some(last) = self.last_runs.get(&job.id) {
-                line.last_run = Some(&last.started_at);
-                line.last_outcome = last.outcome;
-            }
-            line
-        });
-        ApiResponse::json(200, &lines.collect::<Vec<_>>())
     }
 
     fn list_plugins(&self) -> ApiResponse {
@@ -251,7 +217,7 @@ fn no_route(request: &ApiRequest, target: &Target, error: RouteError) -> ApiResp
             let what = format!("{} is not taken at {}.", request.method, target.path);
             let explanation = Explanation::new(what, "The resource has no such method.", format!("It takes {allow}."));
             let mut response = ApiResponse::problem(405, &explanation);
-            response.set_header("allow", allow);
+            response.set_header("allow", &allow);
             response
         }
     }

@@ -4,16 +4,15 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::{Value, json};
-
 use super::Agent;
 use super::answers::not_on_disk;
 use super::callers::Caller;
 use super::certificates::Asked;
 use crate::api::route::Target;
+use crate::api::view::Revoked;
 use crate::api::{ApiRequest, ApiResponse};
 use crate::certificate::{
-    CertificateChange, CertificatesChanged, DEFAULT_DAYS, NotChanged, Refusal, decide_issue, decide_revoke,
+    CertificateChange, CertificatesChanged, DEFAULT_DAYS, NotChanged, Refusal, Shown, decide_issue, decide_revoke,
 };
 use crate::effect::Effects;
 use crate::json::Json;
@@ -83,13 +82,9 @@ impl Agent {
 pub(super) fn changed(asked: &Asked, result: &Result<CertificatesChanged, NotChanged>, now: WallTime) -> ApiResponse {
     match (result, asked) {
         (Ok(CertificatesChanged { issued: Some((issued, pem)), .. }), _) => {
-            let mut body = issued.shown(now);
-            if let Some(members) = body.as_object_mut() {
-                members.insert(String::from("certificate"), Value::from(pem.as_str()));
-            }
-            ApiResponse::json(201, &body)
+            ApiResponse::json(201, &Shown { certificate: Some(pem.clone()), ..issued.shown(now) })
         }
-        (Ok(_), Asked::Revoke { sha256, .. }) => ApiResponse::json(200, &json!({ "revoked": sha256 })),
+        (Ok(_), Asked::Revoke { sha256, .. }) => ApiResponse::json(200, &Revoked { revoked: sha256 }),
         (Ok(_), Asked::Issue { .. } | Asked::Renew) => not_on_disk("No certificate was issued.", "none was made"),
         (Err(NotChanged::Request(why)), _) => bad_request(why),
         (Err(NotChanged::Failed(why)), _) => not_on_disk("The list of certificates stays as it was.", why),

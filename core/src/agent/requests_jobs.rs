@@ -11,24 +11,21 @@ use super::answers::{Intent, Pending};
 use super::callers::Caller;
 use super::requests::{not_found, out_of_service};
 use super::runs::{TriggerRefusal, Waiting};
+use crate::api::operation::{WAIT_SECONDS, WAIT_SECONDS_MAX};
 use crate::api::route::Target;
+use crate::api::view::Validation;
 use crate::api::{ApiRequest, ApiResponse, Conditions, entity_tag};
 use crate::effect::{Effects, ProcessOrder, StoreOrder};
 use crate::event::DefinitionKind;
 use crate::id::JobId;
 use crate::job::JobDefinition;
-use crate::job::finding::{Finding, Severity};
+use crate::job::finding::{Finding, Severity, quote};
 use crate::job::task::{BUILT_IN_COMMANDS, ExecutionType};
 use crate::json::Json;
 use crate::limits::{DEFINITIONS, WAITING_REQUESTS};
 use crate::run::{self, Origin};
 use crate::time::Now;
 use crate::why::Explanation;
-
-/// `timeoutSeconds` of `?wait=true` where none is given.
-const WAIT_SECONDS: u64 = 60;
-/// The longest `timeoutSeconds`: a task's own default limit.
-const WAIT_SECONDS_MAX: u64 = 3600;
 
 impl Agent {
     pub(super) fn show_job(&self, id: &JobId) -> ApiResponse {
@@ -120,7 +117,7 @@ impl Agent {
     ) -> Option<ApiResponse> {
         match JobDefinition::parse(&request.body, None) {
             Ok((job, findings)) => self.inspect(now, request, job, Intent::Validate(findings), effects),
-            Err(findings) => Some(ApiResponse::json(400, &serde_json::json!({ "valid": false, "findings": findings }))),
+            Err(findings) => Some(ApiResponse::json(400, &Validation { valid: false, findings: &findings })),
         }
     }
 
@@ -281,12 +278,19 @@ fn trigger_values(body: &[u8]) -> Result<Map<String, Value>, String> {
 }
 
 fn wait_seconds(target: &Target) -> Result<Option<u64>, String> {
-    if !target.parameter("wait").is_some_and(|wait| wait.eq_ignore_ascii_case("true")) {
-        return Ok(None);
-    }
-    let Some(text) = target.parameter("timeoutSeconds") else { return Ok(Some(WAIT_SECONDS)) };
-    match text.parse::<u64>() {
-        Ok(seconds) if (1..=WAIT_SECONDS_MAX).contains(&seconds) => Ok(Some(seconds)),
-        _ => Err(format!("timeoutSeconds is a whole number from 1 to {WAIT_SECONDS_MAX}; found '{text}'.")),
-    }
+    let wait = match target.parameter("wait") {
+        None => false,
+        Some(text) if text.eq_ignore_ascii_case("false") => false,
+        Some(text) if text.eq_ignore_ascii_case("true") => true,
+        Some(text) => return Err(format!("wait is true or false; found {}.", quote(text))),
+    };
+    let seconds = match target.parameter("timeoutSeconds").map(|text| (text, text.parse::<u64>())) {
+        None => WAIT_SECONDS,
+        Some((_, Ok(seconds))) if (1..=WAIT_SECONDS_MAX).contains(&seconds) => seconds,
+        Some((text, _)) => {
+            let found = quote(text);
+            return Err(format!("timeoutSeconds is a whole number from 1 to {WAIT_SECONDS_MAX}; found {found}."));
+        }
+    };
+    Ok(wait.then_some(seconds))
 }

@@ -12,7 +12,7 @@ use super::requests_jobs::bad_body;
 use super::runs::TriggerRefusal;
 use crate::api::route::Target;
 use crate::api::view::{Fired, NotRun, RunLine, Triggered};
-use crate::api::{ApiRequest, ApiResponse};
+use crate::api::{ApiRequest, ApiResponse, Tier};
 use crate::effect::{Effects, StoreOrder};
 use crate::id::{JobId, RunId};
 use crate::limits::RUNS_PER_PAGE;
@@ -32,6 +32,8 @@ pub(super) enum WantedRuns {
     OfJob,
     /// A page of lines.
     Page,
+    /// The latest, for the status page of somebody of this tier.
+    StatusPage(Tier),
     /// One run.
     One(RunId),
     /// One that was to be canceled and is not active.
@@ -139,7 +141,7 @@ impl Agent {
         run.map_or_else(Chain::default, |run| run.chain())
     }
 
-    fn read_runs(
+    pub(super) fn read_runs(
         &mut self,
         now: Now,
         request: &ApiRequest,
@@ -158,7 +160,12 @@ impl Agent {
     }
 
     /// Runs of the history; an active one is shown as it stands now.
-    pub(super) fn runs_response(&self, result: Result<Vec<RunRecord>, String>, wanted: &WantedRuns) -> ApiResponse {
+    pub(super) fn runs_response(
+        &self,
+        now: Now,
+        result: Result<Vec<RunRecord>, String>,
+        wanted: &WantedRuns,
+    ) -> ApiResponse {
         let records = match result {
             Ok(records) => records,
             Err(error) => return not_on_disk("The history cannot be read.", &error),
@@ -171,6 +178,7 @@ impl Agent {
         match wanted {
             WantedRuns::OfJob => ApiResponse::json(200, &records),
             WantedRuns::Page => ApiResponse::json(200, &records.iter().map(RunLine::new).collect::<Vec<_>>()),
+            WantedRuns::StatusPage(tier) => self.page(now, *tier, &records),
             WantedRuns::One(id) => records.pop().map_or_else(|| no_run(id), |record| ApiResponse::json(200, &record)),
             WantedRuns::Canceled(id) => records.pop().map_or_else(|| no_run(id), |record| ended(id, &record)),
         }

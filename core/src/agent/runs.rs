@@ -266,6 +266,7 @@ impl Agent {
         self.ended.truncate(ENDED_RUNS.saturating_sub(1));
         self.ended.push_front((id.clone(), run.chain()));
         let record = run.record();
+        self.meter.ended(record, now);
         let outcome = record.outcome.map(Outcome::as_str);
         if self.catalog.find(run.job.id.as_str()).is_some() {
             self.last_runs.insert(run.job.id.clone(), LastRun { started_at: record.started_at.clone(), outcome });

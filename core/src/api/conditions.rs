@@ -4,9 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::json;
-
-use super::{ApiRequest, ApiResponse};
+use super::{ApiRequest, ApiResponse, Members};
 use crate::digest::digest;
 use crate::why::Explanation;
 
@@ -46,7 +44,7 @@ impl Conditions {
             format!("{now}; {why}. Somebody else may have changed it."),
             "GET it again, decide again, and send the ETag that came with it.",
         );
-        let mut response = ApiResponse::problem_with(412, &explanation, &json!({ "etag": current }));
+        let mut response = ApiResponse::problem_with(412, &explanation, Members { etag: current, ..Members::default() });
         if let Some(current) = current {
             response.set_header("etag", current);
         }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use percent_encoding::percent_decode_str;
 
-use super::Tier;
+use super::{Tier, operation};
 use crate::id::{JobId, PluginId, RunId};
 use crate::plugin::settings::is_key;
 
@@ -38,6 +38,8 @@ pub(crate) enum Resource {
     Certificates,
     /// One by its name, or by its SHA-256.
     Certificate(String),
+    Description,
+    Metrics,
 }
 
 /// What can be done to a plugin.
@@ -49,7 +51,7 @@ pub(crate) enum PluginAction {
 }
 
 /// The methods the API knows; HEAD is GET without a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Method {
     Get,
     Post,
@@ -65,7 +67,7 @@ pub(crate) enum RouteError {
     /// The path has an id that cannot be one.
     BadRequest(String),
     /// The path takes only these methods.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
 }
 
 /// A target in its parts.
@@ -112,7 +114,7 @@ fn decode(text: &str) -> String {
 /// Reads method and path.
 pub(crate) fn route(method: &str, path: &str) -> Result<(Resource, Method), RouteError> {
     let resource = resource(path, method)?;
-    let (allowed, allow) = methods(&resource);
+    let allowed = methods(&resource);
     let method = match method {
         "GET" | "HEAD" => Some(Method::Get),
         "POST" => Some(Method::Post),
@@ -122,7 +124,7 @@ pub(crate) fn route(method: &str, path: &str) -> Result<(Resource, Method), Rout
     };
     match method {
         Some(method) if allowed.contains(&method) => Ok((resource, method)),
-        Some(_) | None => Err(RouteError::MethodNotAllowed(allow)),
+        Some(_) | None => Err(RouteError::MethodNotAllowed(allow(&resource, &allowed))),
     }
 }
 
@@ -139,6 +141,8 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
     Ok(match lower.as_slice() {
         [""] => Resource::Root,
         ["health"] => Resource::Health,
+        ["metrics"] => Resource::Metrics,
+        ["openapi.json"] => Resource::Description,
         ["api", "system", "status"] => Resource::SystemStatus,
         ["api", "denials"] => Resource::Denials,
         ["api", "admin", "certificates"] => Resource::Certificates,
@@ -187,46 +191,74 @@ fn setting(text: &str) -> Result<String, RouteError> {
     }
 }
 
-/// The methods a resource takes, and the `Allow` field that says so.
-fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
-    match resource {
-        Resource::Health
-        | Resource::Root
-        | Resource::SystemStatus
-        | Resource::JobRuns(_)
-        | Resource::Runs
-        | Resource::Run(_)
-        | Resource::Plugins
-        | Resource::Plugin(_)
-        | Resource::Denials => (&[Method::Get], "GET, HEAD"),
-        // POST at these two reverts.
-        Resource::Settings(id) if id.as_str().eq_ignore_ascii_case("revert-all") => (&[Method::Get], "GET, HEAD, POST"),
-        Resource::Settings(_) => (&[Method::Get], "GET, HEAD"),
-        Resource::Setting(_, key) if key.eq_ignore_ascii_case("revert") => {
-            (&[Method::Get, Method::Put], "GET, HEAD, POST, PUT")
+impl Resource {
+    /// The template of its path, by which the table of operations has it.
+    pub(crate) const fn template(&self) -> &'static str {
+        match self {
+            Self::Health => "/health",
+            Self::Root => "/",
+            Self::Description => "/openapi.json",
+            Self::Metrics => "/metrics",
+            Self::SystemStatus => "/api/system/status",
+            Self::Jobs => "/api/Jobs",
+            Self::Validate => "/api/Jobs/validate",
+            Self::Reload => "/api/Jobs/reload",
+            Self::Job(_) => "/api/Jobs/{jobId}",
+            Self::Trigger(_) => "/api/Jobs/{jobId}/trigger",
+            Self::JobRuns(_) => "/api/Jobs/{jobId}/runs",
+            Self::Runs => "/api/runs",
+            Self::Run(_) => "/api/runs/{runId}",
+            Self::CancelRun(_) => "/api/runs/{runId}/cancel",
+            Self::Events => "/api/events",
+            Self::Plugins => "/api/plugins",
+            Self::Plugin(_) => "/api/plugins/{pluginId}",
+            Self::PluginAction(_, PluginAction::Start) => "/api/plugins/{pluginId}/start",
+            Self::PluginAction(_, PluginAction::Stop) => "/api/plugins/{pluginId}/stop",
+            Self::PluginAction(_, PluginAction::Restart) => "/api/plugins/{pluginId}/restart",
+            Self::Settings(_) => "/api/PluginSettings/{pluginId}",
+            Self::Setting(..) => "/api/PluginSettings/{pluginId}/{key}",
+            Self::Revert(_) => "/api/PluginSettings/{pluginId}/revert",
+            Self::RevertAll => "/api/PluginSettings/revert-all",
+            Self::Denials => "/api/denials",
+            Self::Certificates => "/api/admin/certificates",
+            Self::Certificate(_) => "/api/admin/certificates/{certificate}",
         }
-        Resource::Setting(..) => (&[Method::Get, Method::Put], "GET, HEAD, PUT"),
-        Resource::Jobs | Resource::Events | Resource::Certificates => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
-        Resource::Certificate(_) => (&[Method::Delete], "DELETE"),
-        // POST at these two is not the job's but the list's own.
-        Resource::Job(id) if ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name)) => {
-            (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, POST, PUT, DELETE")
-        }
-        Resource::Job(_) => (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, PUT, DELETE"),
-        Resource::Validate
-        | Resource::Reload
-        | Resource::Trigger(_)
-        | Resource::CancelRun(_)
-        | Resource::PluginAction(..)
-        | Resource::Revert(_)
-        | Resource::RevertAll => (&[Method::Post], "POST"),
     }
+}
+
+/// The methods a resource takes: those that the table has for its path.
+fn methods(resource: &Resource) -> Vec<Method> {
+    let row = operation::path(resource.template());
+    row.into_iter().flat_map(|path| path.operations).map(|operation| operation.method).collect()
+}
+
+/// The `Allow` field of these methods; POST at some names is not for what is called so but for what is above it.
+fn allow(resource: &Resource, methods: &[Method]) -> String {
+    let mut methods = methods.to_vec();
+    let is = |text: &str, names: &[&str]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
+    let acts = match resource {
+        Resource::Job(id) => is(id.as_str(), &["validate", "reload"]),
+        Resource::Settings(id) => is(id.as_str(), &["revert-all"]),
+        Resource::Setting(_, key) => is(key, &["revert"]),
+        _ => false,
+    };
+    if acts {
+        methods.push(Method::Post);
+    }
+    methods.sort_unstable();
+    let names = methods.iter().map(|method| match method {
+        Method::Get => "GET, HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+    });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// The tier that a request needs at least; settings are looked at more closely by the route itself.
 pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
     match (resource, method) {
-        (Resource::Health | Resource::Root | Resource::SystemStatus, _) => Tier::Public,
+        (Resource::Health | Resource::Root | Resource::SystemStatus | Resource::Description, _) => Tier::Public,
         (Resource::Jobs | Resource::Job(_) | Resource::Events, Method::Post | Method::Put | Method::Delete)
         | (
             Resource::Reload
@@ -249,6 +281,7 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::Plugin(_)
             | Resource::Settings(_)
             | Resource::Setting(..)
+            | Resource::Metrics
             | Resource::Revert(_)
             | Resource::RevertAll
             | Resource::Events,

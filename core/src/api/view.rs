@@ -1,25 +1,28 @@
 //! What the API shows of jobs, plugins, runs and the agent itself (contract section 2).
 
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::job::JobDefinition;
-use crate::job::finding::Findings;
+use crate::job::finding::{Finding, Findings};
 use crate::plugin::supervisor::Supervisor;
-use crate::run::history::RunRecord;
+use crate::run::history::{Outcome, RunRecord};
 
 /// `GET /health`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Health<'a> {
     pub(crate) status: &'static str,
+    #[schemars(extend("format" = "date-time"))]
     pub(crate) timestamp: String,
     pub(crate) version: &'a str,
 }
 
 /// `GET /`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Service<'a> {
     pub(crate) service: &'static str,
     pub(crate) status: &'static str,
@@ -27,7 +30,7 @@ pub(crate) struct Service<'a> {
 }
 
 /// `GET /api/system/status`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SystemStatus {
     pub(crate) status: &'static str,
@@ -40,14 +43,17 @@ pub(crate) struct SystemStatus {
 }
 
 /// One line of `GET /api/Jobs`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobLine<'a> {
     pub(crate) id: &'a str,
     pub(crate) name: &'a str,
     pub(crate) enabled: bool,
+    #[schemars(extend("format" = "date-time"))]
     pub(crate) next_run: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
     pub(crate) last_run: Option<&'a str>,
+    #[schemars(with = "Option<Outcome>")]
     pub(crate) last_outcome: Option<&'static str>,
 }
 
@@ -65,17 +71,20 @@ impl<'a> JobLine<'a> {
 }
 
 /// `GET /api/plugins/{id}`, and one line of the list.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PluginLine {
-    id: String,
-    name: String,
-    status: &'static str,
-    health: &'static str,
-    process_id: Option<u32>,
-    last_start_time: Option<String>,
-    restarts: u64,
-    reason: Option<String>,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    #[schemars(extend("enum" = ["Stopped", "Starting", "Running", "Stopping", "Backoff", "Failed"]))]
+    pub(crate) status: &'static str,
+    #[schemars(extend("enum" = ["Healthy", "Unhealthy", "Starting", "Stopping", "Failed"]))]
+    pub(crate) health: &'static str,
+    pub(crate) process_id: Option<u32>,
+    #[schemars(extend("format" = "date-time"))]
+    pub(crate) last_start_time: Option<String>,
+    pub(crate) restarts: u64,
+    pub(crate) reason: Option<String>,
 }
 
 impl PluginLine {
@@ -94,15 +103,18 @@ impl PluginLine {
 }
 
 /// One line of `GET /api/runs`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RunLine {
     pub(crate) run_id: String,
     pub(crate) job_id: String,
     pub(crate) trigger: String,
     pub(crate) status: String,
+    #[schemars(extend("format" = "date-time"))]
     pub(crate) started_at: String,
+    #[schemars(extend("format" = "date-time"))]
     pub(crate) begun_at: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
     pub(crate) finished_at: Option<String>,
     pub(crate) reason: Option<String>,
 }
@@ -123,7 +135,7 @@ impl RunLine {
 }
 
 /// What an event led to; the answer to `POST /api/events`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Fired {
     pub(crate) event_name: String,
@@ -134,7 +146,7 @@ pub(crate) struct Fired {
 }
 
 /// A job that an event did not start.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NotRun {
     pub(crate) job_id: String,
@@ -142,7 +154,7 @@ pub(crate) struct NotRun {
 }
 
 /// The answer to a trigger.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Triggered {
     pub(crate) run_id: String,
@@ -151,17 +163,37 @@ pub(crate) struct Triggered {
 }
 
 /// A file that is out of service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct RefusedFile {
     pub(crate) file: String,
     pub(crate) findings: Findings,
 }
 
 /// What loading the definitions led to; `POST /api/Jobs/reload` answers with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Default)]
 pub(crate) struct LoadReport {
     pub(crate) loaded: Vec<String>,
     pub(crate) removed: Vec<String>,
     pub(crate) refused: Vec<RefusedFile>,
     pub(crate) restored: Vec<String>,
+}
+
+/// Whether a job would be taken.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Validation<'a> {
+    pub(crate) valid: bool,
+    pub(crate) findings: &'a [Finding],
+}
+
+/// The answer to a removal.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Deleted<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) deleted: bool,
+}
+
+/// The answer to `DELETE /api/admin/certificates/{certificate}`: what counts no more, by SHA-256.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Revoked<'a> {
+    pub(crate) revoked: &'a BTreeSet<String>,
 }

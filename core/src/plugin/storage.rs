@@ -12,6 +12,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::settings::{defaults, flatten};
@@ -52,7 +53,7 @@ pub enum SettingChange {
 }
 
 /// Where a value comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Layer {
     /// The agent's own: found out at its start.
@@ -66,7 +67,7 @@ pub(crate) enum Layer {
 }
 
 /// One setting in effect.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Setting {
     #[serde(skip)]
     pub(crate) key: String,

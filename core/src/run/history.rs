@@ -5,13 +5,14 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{JobId, RunId};
 
 /// How a run ended (contract section 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Outcome {
     /// Every task that ran succeeded, or its failure was routed.
     Succeeded,
@@ -51,7 +52,7 @@ impl Outcome {
 }
 
 /// One run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunRecord {
     /// The run's id.
@@ -62,17 +63,21 @@ pub struct RunRecord {
     pub trigger: String,
     /// The instant of its schedule that it was run for: RFC 3339, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub due: Option<String>,
     /// `running`, or the outcome.
     pub status: String,
     /// The outcome, once there is one.
     pub outcome: Option<Outcome>,
     /// RFC 3339, UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
     /// When it got its place and its tasks began: RFC 3339, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub begun_at: Option<String>,
     /// RFC 3339, UTC, once it ended.
+    #[schemars(extend("format" = "date-time"))]
     pub finished_at: Option<String>,
     /// Why it ended so, in a sentence.
     pub reason: Option<String>,
@@ -116,7 +121,7 @@ pub struct JobPast {
 }
 
 /// One task of a run as it went.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskRecord {
     /// The task's id.

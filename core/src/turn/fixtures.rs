@@ -116,6 +116,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Stream(order) => format!("{order:?}"),
         Effect::Log(record) if record.level > Level::Information => format!("!{}", record.category),
         Effect::Log(_) => return None,
+        Effect::Count(ticket) => format!("Count {ticket}"),
         Effect::Exit => "Exit".to_string(),
     })
 }

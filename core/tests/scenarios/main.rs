@@ -34,4 +34,5 @@ mod starts;
 mod stop;
 mod strangers;
 mod streams;
+mod tiers;
 mod world;

@@ -275,6 +275,7 @@ impl World {
                 let Some(line) = line else { return };
                 line
             }
+            Effect::Count(ticket) => format!("count {ticket}"),
             Effect::Exit => {
                 self.exited = true;
                 "Exit".into()

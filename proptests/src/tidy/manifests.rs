@@ -3,8 +3,18 @@
 use super::{File, Finding, finding};
 
 /// What the core may use: no clock, no randomness, no input or output in any of them.
-const PURE: [&str; 8] =
-    ["chrono", "chrono-tz", "cron-parser", "percent-encoding", "regex", "serde", "serde_json", "shlex"];
+const PURE: [&str; 10] = [
+    "chrono",
+    "chrono-tz",
+    "cron-parser",
+    "maud",
+    "percent-encoding",
+    "regex",
+    "schemars",
+    "serde",
+    "serde_json",
+    "shlex",
+];
 const CORE: &str = "castellan-core";
 const ADAPTERS: [&str; 4] = ["castellan-fs", "castellan-https", "castellan-mqtt", "castellan-process"];
 const COMMANDS: [&str; 5] = ["demo", "verify", "lint", "docs", "sim"];

@@ -6,7 +6,13 @@ use crate::id::RequestId;
 
 const ENDPOINTS: Endpoints = Endpoints { http: 80, https: 443, mqtt: 8883 };
 
-fn request(listener: Listener, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> ApiRequest {
+pub(super) fn request(
+    listener: Listener,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> ApiRequest {
     let peer = PeerFacts { own_end_established: true, ..PeerFacts::default() };
     ApiRequest {
         id: RequestId(1),

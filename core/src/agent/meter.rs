@@ -1,0 +1,219 @@
+//! What the agent counts of itself, and `GET /metrics`: its own counts together with those of the ports.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+
+use super::Agent;
+use super::answers::Pending;
+use super::requests::respond;
+use crate::acl::{Action, Denial};
+use crate::api::exposition::{Exposition, Kind, MEDIA_TYPE};
+use crate::api::{ApiRequest, ApiResponse};
+use crate::effect::{Effect, Effects, StreamOrder};
+use crate::event::{BrokerReport, Counts};
+use crate::id::{RequestId, TicketId};
+use crate::run::history::{Outcome, RunRecord};
+use crate::time::{Now, WallTime};
+
+/// Upper bounds of the buckets of run durations, in milliseconds and as Prometheus reads them: from a script to the default limit.
+const BUCKETS: [(u64, &str); 9] = [
+    (100, "0.1"),
+    (500, "0.5"),
+    (1_000, "1"),
+    (5_000, "5"),
+    (30_000, "30"),
+    (60_000, "60"),
+    (300_000, "300"),
+    (1_800_000, "1800"),
+    (3_600_000, "3600"),
+];
+/// The states of a plugin, as [`crate::plugin::supervisor::Supervisor::status`] tells them.
+const STATES: [&str; 6] = ["Stopped", "Starting", "Running", "Stopping", "Backoff", "Failed"];
+/// The route of a request that the guard or the router refused.
+const NO_ROUTE: &str = "none";
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    outcomes: BTreeMap<&'static str, u64>,
+    /// Runs that took so long, by bucket; the last one has no bound.
+    durations: [u64; BUCKETS.len() + 1],
+    duration_millis: u64,
+    denials: BTreeMap<Action, u64>,
+    connected: u64,
+    connections: u64,
+    /// Requests that are not answered yet, with their route.
+    open: BTreeMap<RequestId, &'static str>,
+    requests: BTreeMap<(&'static str, u16), u64>,
+}
+
+fn bump(count: &mut u64) {
+    *count = count.saturating_add(1);
+}
+
+impl Meter {
+    /// A run ended.
+    pub(super) fn ended(&mut self, record: &RunRecord, now: Now) {
+        let Some(outcome) = record.outcome else { return };
+        bump(self.outcomes.entry(outcome.as_str()).or_default());
+        // One that never began has no duration.
+        let Some(begun) = record.begun_at.as_deref().and_then(WallTime::parse_rfc3339) else { return };
+        let millis = u64::try_from(now.wall.as_millis().saturating_sub(begun.as_millis())).unwrap_or_default();
+        let bucket = BUCKETS.iter().position(|(bound, _)| millis <= *bound).unwrap_or(BUCKETS.len());
+        self.durations.iter_mut().skip(bucket).take(1).for_each(bump);
+        self.duration_millis = self.duration_millis.saturating_add(millis);
+    }
+
+    /// Something was refused, so many times.
+    pub(super) fn denied(&mut self, denial: &Denial, times: u64) {
+        let count = self.denials.entry(denial.action).or_default();
+        *count = count.saturating_add(times);
+    }
+
+    /// The broker reported.
+    pub(super) fn reported(&mut self, report: &BrokerReport) {
+        match report {
+            BrokerReport::Connected { .. } => {
+                bump(&mut self.connected);
+                bump(&mut self.connections);
+            }
+            BrokerReport::Disconnected { .. } => self.connections = self.connections.saturating_sub(1),
+            BrokerReport::ConnectAsked { .. }
+            | BrokerReport::Published { .. }
+            | BrokerReport::Denied(_)
+            | BrokerReport::DeniedAgain { .. }
+            | BrokerReport::Dropped { .. }
+            | BrokerReport::Stopped => {}
+        }
+    }
+
+    /// A request found its route.
+    pub(super) fn routed(&mut self, request: RequestId, route: &'static str) {
+        self.open.insert(request, route);
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&mut self, request: RequestId, status: u16) {
+        let route = self.open.remove(&request).unwrap_or(NO_ROUTE);
+        bump(self.requests.entry((route, status)).or_default());
+    }
+
+    /// The same of every answer among some orders.
+    pub(super) fn note_answers(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Respond { request, response } | Effect::Stream(StreamOrder::Open { request, response }) =
+                effect
+            {
+                self.answered(*request, response.status);
+            }
+        }
+    }
+
+    fn print(&self, text: &mut Exposition) {
+        text.family("castellan_runs_total", Kind::Counter, "Runs that ended, by outcome.");
+        for outcome in Outcome::ALL.map(Outcome::as_str) {
+            let count = self.outcomes.get(outcome).copied().unwrap_or_default();
+            text.sample("castellan_runs_total", &[("outcome", outcome)], count);
+        }
+        let name = "castellan_run_duration_seconds";
+        text.family(name, Kind::Histogram, "Time from the first task of a run to its end.");
+        let mut below: u64 = 0;
+        let bounds = BUCKETS.iter().map(|(_, bound)| *bound).chain(["+Inf"]);
+        for (bound, count) in bounds.zip(self.durations) {
+            below = below.saturating_add(count);
+            text.sample("castellan_run_duration_seconds_bucket", &[("le", bound)], below);
+        }
+        text.sample("castellan_run_duration_seconds_sum", &[], seconds(self.duration_millis));
+        text.sample("castellan_run_duration_seconds_count", &[], below);
+        text.family("castellan_denials_total", Kind::Counter, "What was refused, by what was attempted.");
+        for (action, count) in &self.denials {
+            text.sample("castellan_denials_total", &[("action", action.as_str())], count);
+        }
+        let help = "Clients that connected to the broker.";
+        text.single("castellan_mqtt_connects_total", Kind::Counter, help, self.connected);
+        let help = "Clients of the broker now.";
+        text.single("castellan_mqtt_connections", Kind::Gauge, help, self.connections);
+        let help = "Requests answered, by route and status; also those of Http tasks to the agent itself.";
+        text.family("castellan_http_requests_total", Kind::Counter, help);
+        for ((route, status), count) in &self.requests {
+            text.sample("castellan_http_requests_total", &[("route", route), ("status", &status.to_string())], count);
+        }
+    }
+}
+
+/// Milliseconds as seconds.
+fn seconds(millis: u64) -> String {
+    alloc::format!("{}.{:03}", millis / 1000, millis % 1000)
+}
+
+impl Agent {
+    /// Asks the ports for their counts; the answer follows them.
+    pub(super) fn metrics(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
+        if let Some(refusal) = self.overloaded() {
+            return Some(refusal);
+        }
+        let ticket = self.desk.turn(now, effects).counters.ticket();
+        effects.push(Effect::Count(ticket));
+        self.expect_answer(ticket, Pending::Metrics { request: request.id });
+        None
+    }
+
+    pub(super) fn on_counted(&mut self, now: Now, ticket: TicketId, counts: &Counts, effects: &mut Effects) {
+        match self.pending.remove(&ticket) {
+            Some(Pending::Metrics { request }) => {
+                let mut response = ApiResponse::document(200, self.exposition(counts).into_bytes());
+                response.set_header("content-type", MEDIA_TYPE);
+                respond(request, response, effects);
+            }
+            other => self.unasked(now, ticket, other, effects),
+        }
+    }
+
+    fn exposition(&self, counts: &Counts) -> String {
+        let mut text = Exposition::default();
+        text.family("castellan_build_info", Kind::Gauge, "The agent's version; always 1.");
+        text.sample("castellan_build_info", &[("version", &self.desk.surroundings.version)], 1);
+        let started = u64::try_from(self.desk.surroundings.started.wall.as_millis()).unwrap_or_default();
+        let help = "When the agent started, in seconds since 1970.";
+        text.single("castellan_start_time_seconds", Kind::Gauge, help, seconds(started));
+        text.family("castellan_jobs", Kind::Gauge, "Jobs in service, by whether they are enabled.");
+        let enabled = self.catalog.iter().filter(|job| job.enabled).count();
+        text.sample("castellan_jobs", &[("enabled", "true")], enabled);
+        text.sample("castellan_jobs", &[("enabled", "false")], self.catalog.iter().count().saturating_sub(enabled));
+        let active = self.runs.values().filter(|run| run.is_active()).count();
+        text.single("castellan_runs_active", Kind::Gauge, "Runs that have a place.", active);
+        let queued = self.runs.len().saturating_sub(active);
+        text.single("castellan_runs_queued", Kind::Gauge, "Runs that wait for a place.", queued);
+        text.family("castellan_plugin_restarts_total", Kind::Counter, "Restarts of a plugin.");
+        for (id, plugin) in &self.plugins {
+            text.sample("castellan_plugin_restarts_total", &[("plugin", id.as_str())], plugin.restarts);
+        }
+        text.family("castellan_plugin_state", Kind::Gauge, "1 for the state that a plugin is in, 0 for the others.");
+        for (id, plugin) in &self.plugins {
+            for state in STATES {
+                let labels = [("plugin", id.as_str()), ("state", state)];
+                text.sample("castellan_plugin_state", &labels, u8::from(plugin.status() == state));
+            }
+        }
+        self.meter.print(&mut text);
+        counts.print(&mut text);
+        text.into_text()
+    }
+}
+
+impl Counts {
+    fn print(&self, text: &mut Exposition) {
+        text.family("castellan_mqtt_messages_total", Kind::Counter, "Messages of clients, by direction.");
+        text.sample("castellan_mqtt_messages_total", &[("direction", "received")], self.messages_received);
+        text.sample("castellan_mqtt_messages_total", &[("direction", "sent")], self.messages_sent);
+        let help = "Log records that could not be written.";
+        text.single("castellan_log_records_lost_total", Kind::Counter, help, self.log_records_lost);
+        let help = "Connections that the HTTP servers took.";
+        text.single("castellan_http_connections_total", Kind::Counter, help, self.http_connections);
+        let help = "What the HTTP servers could not serve, by reason.";
+        text.family("castellan_http_failures_total", Kind::Counter, help);
+        for (reason, count) in &self.http_failures {
+            text.sample("castellan_http_failures_total", &[("reason", reason)], count);
+        }
+    }
+}

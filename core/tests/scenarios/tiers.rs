@@ -1,0 +1,129 @@
+//! Every operation of the description by every kind of caller: who is let in is what the description says; other methods are 405.
+
+use std::collections::BTreeMap;
+
+use castellan_core::event::{Counts, Event};
+use castellan_core::id::TicketId;
+use serde_json::Value;
+
+use crate::world::World;
+
+const JOB: &str = r#"{"id":"a","tasks":[{"id":"t","command":"tool"}]}"#;
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "DELETE", "PATCH"];
+
+/// A world in which a task of a job runs.
+fn world() -> World {
+    let mut world = World::new(&[("Jobs/a", JOB)]);
+    world.admin("POST", "/api/Jobs/a/trigger", "");
+    world.disk();
+    world.started(1);
+    world
+}
+
+/// For each method who is let in: a stranger, a task, an administrator; `405` where nobody is.
+fn let_in(path: &str) -> String {
+    let cells = METHODS.map(|method| {
+        let mut world = world();
+        let asked = [world.stranger(method, path, ""), world.task(1, method, path, ""), world.admin(method, path, "")];
+        let statuses = asked.map(|request| world.status(request));
+        if statuses == [Some(405); 3] {
+            return String::from("405");
+        }
+        let names = ["stranger", "task", "admin"].into_iter().zip(statuses);
+        let names: Vec<&str> = names.filter(|(_, status)| *status != Some(403)).map(|(name, _)| name).collect();
+        names.join("+")
+    });
+    cells.join(" ")
+}
+
+/// What the description says of the same. Where two paths fit, as `/api/Jobs/reload` and a job of that name, each has its methods.
+fn described(paths: &[&Value]) -> String {
+    let cells = METHODS.map(|method| {
+        let tier = paths.iter().find_map(|operations| operations[method.to_lowercase()]["x-castellan-tier"].as_str());
+        match tier {
+            Some("Public") => "stranger+task+admin",
+            Some("Plugin") => "task+admin",
+            Some("Admin") => "admin",
+            _ => "405",
+        }
+    });
+    cells.join(" ")
+}
+
+/// Path, then GET POST PUT DELETE PATCH.
+const TABLE: &str = "\
+/ stranger+task+admin 405 405 405 405
+/api/Jobs task+admin admin 405 405 405
+/api/Jobs/reload task+admin admin admin admin 405
+/api/Jobs/validate task+admin task+admin admin admin 405
+/api/Jobs/{jobId} task+admin 405 admin admin 405
+/api/Jobs/{jobId}/run 405 task+admin 405 405 405
+/api/Jobs/{jobId}/runs task+admin 405 405 405 405
+/api/Jobs/{jobId}/trigger 405 task+admin 405 405 405
+/api/PluginSettings/{pluginId} task+admin 405 405 405 405
+/api/PluginSettings/{pluginId}/{key} task+admin 405 405 405 405
+/api/denials admin 405 405 405 405
+/api/events 405 admin 405 405 405
+/api/plugins task+admin 405 405 405 405
+/api/plugins/{pluginId} task+admin 405 405 405 405
+/api/plugins/{pluginId}/restart 405 admin 405 405 405
+/api/plugins/{pluginId}/start 405 admin 405 405 405
+/api/plugins/{pluginId}/stop 405 admin 405 405 405
+/api/runs task+admin 405 405 405 405
+/api/runs/{runId} task+admin 405 405 405 405
+/api/runs/{runId}/cancel 405 admin 405 405 405
+/api/system/status stranger+task+admin 405 405 405 405
+/health stranger+task+admin 405 405 405 405
+/metrics task+admin 405 405 405 405
+/openapi.json stranger+task+admin 405 405 405 405
+";
+
+#[test]
+fn every_operation_lets_in_whom_its_description_names() {
+    let description = world().get("/openapi.json");
+    let paths: BTreeMap<&String, &Value> = description["paths"].as_object().unwrap().iter().collect();
+    let mut table = String::new();
+    for (template, operations) in paths {
+        let path = ["jobId", "pluginId", "key"]
+            .iter()
+            .fold(template.replace("{runId}", "7-1"), |path, name| path.replace(&format!("{{{name}}}"), "a"));
+        let line = let_in(&path);
+        let job = ["/api/Jobs/reload", "/api/Jobs/validate"].contains(&template.as_str());
+        let both = [operations, &description["paths"]["/api/Jobs/{jobId}"]];
+        assert_eq!(line, described(if job { &both } else { &both[..1] }), "{template}");
+        table.push_str(&format!("{template} {line}\n"));
+    }
+    assert_eq!(table, TABLE, "\n{table}");
+}
+
+#[test]
+fn metrics_are_answered_once_the_ports_have_told_their_counts() {
+    let mut world = world();
+    let asked = world.admin("GET", "/metrics", "");
+    assert_eq!(world.status(asked), None);
+    let ticket = world.transcript.iter().find_map(|line| line.strip_prefix("count ")).unwrap().parse().unwrap();
+    let counts = Counts { messages_received: 7, http_failures: vec![("refused", 3)], ..Counts::default() };
+    world.tell(Event::Counted { ticket: TicketId(ticket), counts: counts.clone() });
+    let text = String::from_utf8(world.responses[&asked].body.clone()).unwrap();
+    for line in [
+        "castellan_runs_active 1",
+        "castellan_runs_queued 0",
+        "castellan_mqtt_messages_total{direction=\"received\"} 7",
+        "castellan_http_failures_total{reason=\"refused\"} 3",
+        "castellan_http_requests_total{route=\"/api/Jobs/{jobId}/trigger\",status=\"202\"} 1",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
+    }
+    // Told twice: nobody asked.
+    world.tell(Event::Counted { ticket: TicketId(ticket), counts });
+    assert_eq!(world.logged("Anomaly").len(), 1);
+    // Not told before the end: the request is answered all the same.
+    let late = world.admin("GET", "/metrics", "");
+    world.tell(Event::StopRequested("the test is over".into()));
+    world.exit(1, castellan_core::event::ExitStatus::Signal(15));
+    world.collected(1, "");
+    world.discarded(1);
+    world.disk();
+    world.tell(Event::Broker(castellan_core::event::BrokerReport::Stopped));
+    assert_eq!((world.exited, world.status(late)), (true, Some(503)));
+}
