@@ -44,7 +44,8 @@ impl Conditions {
             format!("{now}; {why}. Somebody else may have changed it."),
             "GET it again, decide again, and send the ETag that came with it.",
         );
-        let mut response = ApiResponse::problem_with(412, &explanation, Members { etag: current, ..Members::default() });
+        let mut response =
+            ApiResponse::problem_with(412, &explanation, Members { etag: current, ..Members::default() });
         if let Some(current) = current {
             response.set_header("etag", current);
         }
