@@ -163,6 +163,10 @@ fn ask() -> impl Strategy<Value = Ask> {
         ("POST", "/api/plugins/Once/restart", String::new()),
         ("GET", "/api/PluginSettings/Echo", String::new()),
         ("GET", "/api/PluginSettings/Echo/greeting", String::new()),
+        ("PUT", "/api/PluginSettings/echo/metadata.greeting", String::from("\"moin\"")),
+        ("PUT", "/api/PluginSettings/Echo/executablePath", String::from("1")),
+        ("POST", "/api/PluginSettings/Echo/revert", String::new()),
+        ("POST", "/api/PluginSettings/revert-all", String::new()),
         ("GET", "/api/denials", String::new()),
         ("PATCH", "/nowhere/%zz", String::new()),
     ];
