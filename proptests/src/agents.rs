@@ -300,6 +300,10 @@ impl World {
         if !ask.body.is_empty() {
             headers.push((String::from("content-type"), String::from("application/json")));
         }
+        // By its target, so that some are sent again under the key that they had.
+        if self.requests.is_multiple_of(3) {
+            headers.push((String::from("idempotency-key"), ask.target.clone()));
+        }
         self.tell(Event::Api(ApiRequest {
             id: RequestId(self.requests),
             listener: Listener::Https,

@@ -25,6 +25,8 @@ use crate::why::Explanation;
 
 /// How long a key is known.
 const KEPT_SECONDS: u64 = 24 * 60 * 60;
+/// What an entry takes of the table besides its bytes: a full number of entries weighs as much as a full number of bytes.
+const ENTRY_SHARE: usize = KEPT_ANSWER_BYTES / KEPT_ANSWERS;
 /// Seconds after which a caller may ask again for an answer that is still awaited (RFC 9110 10.2.3).
 const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -111,12 +113,12 @@ impl Idempotency {
 
     /// Forgets the oldest answer of the caller who has the most; false where none is given yet.
     fn forget_one(&mut self) -> bool {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
         for entry in self.entries.iter().filter(|entry| entry.is_given()) {
-            let count = counts.entry(&entry.caller).or_default();
-            *count = count.saturating_add(1);
+            let share = shares.entry(&entry.caller).or_default();
+            *share = share.saturating_add(entry.bytes()).saturating_add(ENTRY_SHARE);
         }
-        let most = counts.into_iter().max_by_key(|(_, count)| *count).map(|(caller, _)| caller.to_string());
+        let most = shares.into_iter().max_by_key(|(_, share)| *share).map(|(caller, _)| caller.to_string());
         let oldest = |entry: &Entry| entry.is_given() && most.as_ref() == Some(&entry.caller);
         self.entries.iter().position(oldest).is_some_and(|place| self.entries.remove(place).is_some())
     }

@@ -2,7 +2,7 @@
 //! (contract section 7). Ids and keys are compared without regard to case.
 //!
 //! The storage never changes what a plugin *is*: its program, its topics, its place in the order of starts stand in its file alone
-//! ([`is_definition`](super::settings::is_definition)), so nobody gains a right by a setting.
+//! (`settings::is_definition`), so nobody gains a right by a setting.
 
 #[cfg(test)]
 mod tests;

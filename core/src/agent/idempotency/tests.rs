@@ -109,6 +109,12 @@ fn whoever_has_the_most_makes_room() {
     assert_eq!(desk.ask("careful", "first", "/", ""), Some((200, true)));
     assert_eq!(desk.ask("flood", "0", "/", ""), None);
     assert_eq!(desk.ask("flood", "2", "/", ""), Some((200, true)));
+    for number in 0..20 {
+        desk.answered("busy", &number.to_string(), 200, vec![]);
+    }
+    desk.answered("other", "large", 200, large());
+    desk.answered("other", "larger", 200, vec![0; KEPT_ANSWER_BYTES - 1000]);
+    assert_eq!(desk.ask("busy", "0", "/", ""), Some((200, true)), "few bytes, many entries");
     desk.answered("other", "huge", 200, vec![0; KEPT_ANSWER_BYTES + 1]);
     assert!(desk.table.entries.iter().map(super::Entry::bytes).sum::<usize>() <= KEPT_ANSWER_BYTES);
 }
