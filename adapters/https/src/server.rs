@@ -249,12 +249,14 @@ impl Door {
 
     /// Observes the connection before anything else can happen to it, then serves it.
     fn admit(&self, stream: Async<std::net::TcpStream>) {
-        let (socket, witness) = match (self.observe)(stream.get_ref()) {
+        // A piece of an event stream, or the end of a long body, must not wait for the client's acknowledgement of the one before.
+        let socket = stream.get_ref();
+        let (socket, witness) = match socket.set_nodelay(true).and_then(|()| (self.observe)(socket)) {
             Ok(observed) => observed,
             Err(error) => {
                 return self.shared.count(|counters| {
                     bump(&mut counters.unobserved);
-                    counters.last_error = Some(format!("look-up of a connection's other end: {error}"));
+                    counters.last_error = Some(format!("first look at a connection: {error}"));
                 });
             }
         };
