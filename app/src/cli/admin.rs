@@ -35,7 +35,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: sudo castellan admin issue alice --days 30 --out /home/alice")]
+#[command(after_help = "Example: sudo castellan admin issue alice --days 30 --out /srv/alice")]
 pub(crate) struct Issue {
     /// For whom: 1 to 64 letters, digits and . - _ @
     #[arg(value_name = "NAME")]
@@ -47,13 +47,13 @@ pub(crate) struct Issue {
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     out: PathBuf,
     #[command(flatten)]
-    common: Common,
+    at: Where,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
-    common: Common,
+    at: Where,
 }
 
 #[derive(Debug, Args)]
@@ -66,11 +66,11 @@ pub(crate) struct Revoke {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    common: Common,
+    at: Where,
 }
 
 #[derive(Debug, Args)]
-struct Common {
+struct Where {
     /// The agent root.
     #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
     root: PathBuf,
@@ -111,7 +111,7 @@ impl Place {
 
 fn issue(options: &Issue) -> Result<(), Failure> {
     let name = &options.name;
-    let place = Place::find(&options.common.root)?;
+    let place = Place::find(&options.at.root)?;
     // The name becomes that of files.
     decide_issue(&[], now(), name, i64::from(options.days)).map_err(refused)?;
     let asked = SigningRequest::create(name).map_err(Failure::failed)?;
@@ -126,7 +126,7 @@ fn issue(options: &Issue) -> Result<(), Failure> {
         Failure::failed(format!("{error} {fix} {}", text("sha256")))
     })?;
     let (key, certificate) = (key.display().to_string(), certificate.display().to_string());
-    if options.common.output == output::Form::Json {
+    if options.at.output == output::Form::Json {
         return output::json(&with(with(issued, "keyFile", &key), "certificateFile", &certificate));
     }
     output::lines(&[
@@ -156,14 +156,14 @@ fn issued(place: &Place, options: &Issue, request: String) -> Result<Value, Fail
 }
 
 fn list(options: &List) -> Result<(), Failure> {
-    let listed = match Place::find(&options.common.root)? {
+    let listed = match Place::find(&options.at.root)? {
         Place::Agent(agent) => agent.get(CERTIFICATES)?,
         Place::Files(root) => {
             let shown: Vec<Shown> = listed(&root)?.iter().map(|one| one.shown(now())).collect();
             serde_json::to_value(shown).map_err(Failure::failed)?
         }
     };
-    if options.common.output == output::Form::Json {
+    if options.at.output == output::Form::Json {
         return output::json(&listed);
     }
     let rows = listed.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -184,7 +184,7 @@ fn list(options: &List) -> Result<(), Failure> {
 }
 
 fn revoke(options: &Revoke) -> Result<(), Failure> {
-    let revoked = match Place::find(&options.common.root)? {
+    let revoked = match Place::find(&options.at.root)? {
         Place::Agent(agent) => {
             let force = if options.force { "?force=true" } else { "" };
             if !is_named(&options.whose) {
@@ -198,7 +198,7 @@ fn revoke(options: &Revoke) -> Result<(), Failure> {
             json!({ "revoked": sha256 })
         }
     };
-    if options.common.output == output::Form::Json {
+    if options.at.output == output::Form::Json {
         return output::json(&revoked);
     }
     let gone = revoked.get("revoked").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
