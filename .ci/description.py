@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from interoperability import Agent, writable_copy
 
-# Seconds that one run of the tester may generate for, and after which it is taken to hang.
-BUDGET, HANGS = 30, 120
+# Seconds that one run of the tester may take, and after which it is taken to hang: enough for every operation on a slow machine.
+BUDGET, HANGS = 40, 120
 
 
 class Story:
@@ -43,8 +43,8 @@ class Story:
     def _schemathesis(self, *arguments):
         command = [pathlib.Path(sys.executable).with_name("schemathesis"),
                    "--config-file", pathlib.Path(__file__).with_name("schemathesis.toml"),
-                   "run", f"{self.base}/openapi.json", "--tls-verify", self.ca, "--phases", "examples,coverage,fuzzing",
-                   "--max-examples", "10", "--max-time", str(BUDGET), "--request-timeout", "10", "--request-retries", "2",
+                   "run", f"{self.base}/openapi.json", "--tls-verify", self.ca, "--phases", "coverage,fuzzing",
+                   "--max-examples", "5", "--max-time", str(BUDGET), "--request-timeout", "10", "--request-retries", "2",
                    "--generation-deterministic", "--warnings", "off", "--no-color", *arguments]
         run = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=HANGS)
         assert run.returncode == 0, f"schemathesis: {run.returncode}\n{run.stdout[-6000:]}\n{run.stderr[-2000:]}"
