@@ -14,8 +14,8 @@ pub(crate) enum Kind {
     NotFound,
     /// Whoever asks may not.
     Denied,
-    /// The agent cannot start.
-    CannotStart,
+    /// The agent does not answer, or cannot start.
+    Unreachable,
     /// A file is invalid.
     InvalidFile,
 }
@@ -48,9 +48,14 @@ impl Failure {
         Self { kind: Kind::Denied, message: message.to_string() }
     }
 
+    /// No agent answers: exit code 5.
+    pub(crate) fn unreachable(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Unreachable, message: message.to_string() }
+    }
+
     /// The agent cannot start: exit code 5.
     pub(crate) fn cannot_start(message: impl fmt::Display) -> Self {
-        Self { kind: Kind::CannotStart, message: message.to_string() }
+        Self { kind: Kind::Unreachable, message: message.to_string() }
     }
 
     /// A file is invalid: exit code 6.
@@ -65,7 +70,7 @@ impl Failure {
             Kind::Usage => ExitCode::from(2),
             Kind::NotFound => ExitCode::from(3),
             Kind::Denied => ExitCode::from(4),
-            Kind::CannotStart => ExitCode::from(5),
+            Kind::Unreachable => ExitCode::from(5),
             Kind::InvalidFile => ExitCode::from(6),
         }
     }

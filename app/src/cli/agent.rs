@@ -9,15 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use castellan_core::acl::client_id;
+use castellan_core::log_message::escape;
 use castellan_fs::past::is_running;
 use castellan_https::client::{ClientRequest, request};
 use castellan_mqtt::client::{Client, ClientConfig, ClientError};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::position::Mark;
 use crate::failure::Failure;
 
 /// For each exchange with the agent; it answers at once or not at all.
@@ -39,6 +42,7 @@ pub(crate) struct Agent {
 /// `state/ports.json`.
 #[derive(Deserialize)]
 struct Ports {
+    http: u16,
     https: u16,
     mqtt: u16,
 }
@@ -48,7 +52,7 @@ impl Agent {
     pub(crate) fn find(root: &Path) -> Result<Self, Failure> {
         let shown = root.display();
         let absent = || {
-            Failure::not_found(format!(
+            Failure::unreachable(format!(
                 "no agent runs on {shown}. Start one with: castellan run --root {shown}, or name another root with --root."
             ))
         };
@@ -64,32 +68,67 @@ impl Agent {
         Ok(Self { root: root.to_owned(), ports, tls: tls(root)? })
     }
 
-    /// What the API answers to this request with 2xx.
+    /// What the API answers to GET with 2xx.
     pub(crate) fn get(&self, target: &str) -> Result<Value, Failure> {
-        let answer = smol::block_on(request(ClientRequest {
-            method: String::from("GET"),
+        self.send("GET", target, &[], None)?.accepted()
+    }
+
+    /// What the API answers to POST with 2xx.
+    pub(crate) fn post(&self, target: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.send("POST", target, &[], body.map(|body| body.to_string().into_bytes()))?.accepted()
+    }
+
+    /// What the API answers, whatever that is. A body is JSON.
+    pub(crate) fn send(
+        &self,
+        method: &'static str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, Failure> {
+        smol::block_on(self.sending(method, target, fields, body))
+    }
+
+    /// What the API answers to several GETs with 2xx; they are asked together, as each waits for its handshake.
+    pub(crate) fn get_all<const N: usize>(&self, targets: [&str; N]) -> Result<[Value; N], Failure> {
+        let executor = smol::LocalExecutor::new();
+        let tasks = targets.map(|target| executor.spawn(self.sending("GET", target, &[], None)));
+        let answers = smol::block_on(executor.run(async {
+            let mut answers = Vec::new();
+            for task in tasks {
+                answers.push(task.await);
+            }
+            answers
+        }));
+        let values: Result<Vec<Value>, Failure> = answers.into_iter().map(|answer| answer?.accepted()).collect();
+        values?.try_into().map_err(|_| Failure::failed("an answer of the agent was lost."))
+    }
+
+    async fn sending(
+        &self,
+        method: &'static str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, Failure> {
+        let mut headers: Vec<(String, String)> =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        if body.is_some() {
+            headers.push((String::from("Content-Type"), String::from("application/json")));
+        }
+        let answer = request(ClientRequest {
+            method: String::from(method),
             address: (Ipv4Addr::LOCALHOST, self.ports.https).into(),
             host: String::from(HOST),
             target: target.to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
+            headers,
+            body: body.unwrap_or_default(),
             tls: Some(Arc::clone(&self.tls)),
             timeout: TIMEOUT,
-        }));
-        let answer = answer.map_err(|error| self.unreached(&error))?;
-        let body: Value = serde_json::from_slice(&answer.body)
-            .map_err(|error| Failure::failed(format!("the agent's answer to GET {target} is not JSON: {error}.")))?;
-        if (200..300).contains(&answer.status) {
-            return Ok(body);
-        }
-        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-        let message =
-            format!("the agent answered {}: {} {} {}", answer.status, text("title"), text("detail"), text("fix"));
-        Err(match answer.status {
-            403 => Failure::denied(message),
-            404 => Failure::not_found(message),
-            _ => Failure::failed(message),
-        })
+        });
+        let answer = answer.await.map_err(|error| self.unreached(&error))?;
+        let asked = format!("{method} {target}");
+        Ok(Answer { status: answer.status, headers: answer.headers, body: answer.body, asked })
     }
 
     /// A client of the broker, as this administrator.
@@ -104,13 +143,78 @@ impl Agent {
         })
     }
 
+    /// The ports that the agent listens on: HTTP, HTTPS, MQTT.
+    pub(crate) const fn ports(&self) -> (u16, u16, u16) {
+        (self.ports.http, self.ports.https, self.ports.mqtt)
+    }
+
     fn unreached(&self, error: &dyn std::error::Error) -> Failure {
         let root = self.root.display();
-        Failure::failed(format!(
+        Failure::unreachable(format!(
             "the agent of {root} did not answer: {error}. If it has just been started or stopped, try again; else see that \
              {root}/state/admin/client.pem is on the list of certificates beside it, and the agent's log."
         ))
     }
+}
+
+/// What the API answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    headers: Vec<(String, String)>,
+    asked: String,
+}
+
+impl Answer {
+    /// A header field, its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body, which is JSON whatever the status.
+    pub(crate) fn value(&self) -> Result<Value, Failure> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Failure::failed(format!("the agent's answer to {} is not JSON: {error}.", self.asked)))
+    }
+
+    /// What a refusal found in a document.
+    pub(crate) fn findings(&self) -> Vec<Mark> {
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(default)]
+            findings: Vec<Mark>,
+        }
+        // A refusal without findings is none of a document.
+        serde_json::from_slice(&self.body).map(|found: Found| found.findings).unwrap_or_default()
+    }
+
+    /// The body of a success; anything else is a failure in the agent's own words.
+    pub(crate) fn accepted(&self) -> Result<Value, Failure> {
+        let body = self.value()?;
+        if (200..300).contains(&self.status) {
+            return Ok(body);
+        }
+        let text = |name: &str| body.get(name).and_then(Value::as_str).map(escape).unwrap_or_default();
+        let mut message =
+            format!("the agent answered {}: {} {} {}", self.status, text("title"), text("detail"), text("fix"));
+        for finding in self.findings() {
+            let place = escape(&finding.path);
+            message.push_str(&format!("\n  {place} {}: {}", escape(&finding.code), escape(&finding.message)));
+        }
+        Err(match self.status {
+            400 => Failure::usage(message),
+            403 => Failure::denied(message),
+            404 => Failure::not_found(message),
+            _ => Failure::failed(message),
+        })
+    }
+}
+
+/// A text as one segment of a path or one value of a query.
+pub(crate) fn encode(text: &str) -> String {
+    /// What RFC 3986 leaves unreserved.
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// Trust in the agent's certificate alone, and the administrator's own to show.

@@ -8,11 +8,13 @@ use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::job::finding::Finding;
 use castellan_core::job::{JobDefinition, OperatingSystem};
 use castellan_core::json::Json;
+use castellan_core::log_message::escape;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Now, WallTime};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
+use super::position::{self, Mark};
 use crate::clock::Clock;
 use crate::failure::Failure;
 
@@ -70,22 +72,17 @@ pub(crate) fn job(found: &Found) -> Result<JobDefinition, Failure> {
     };
     match &file.content {
         Ok(bytes) => {
-            JobDefinition::parse(bytes, None).map(|(job, _)| job).map_err(|errors| invalid(&file.stem, &errors))
+            JobDefinition::parse(bytes, None).map(|(job, _)| job).map_err(|errors| invalid(&file.stem, bytes, &errors))
         }
         Err(why) => Err(Failure::not_found(format!("{}: {why}", file.stem))),
     }
 }
 
-/// The failure that lists what is wrong in a file.
-pub(crate) fn invalid(file: &str, findings: &[Finding]) -> Failure {
-    let lines: Vec<String> = findings.iter().map(|finding| format!("\n  {}", shown(file, finding))).collect();
-    Failure::invalid_file(format!("{file} is not a valid definition.{}", lines.concat()))
-}
-
-/// A finding as people read it: `file:pointer severity code: message`.
-pub(crate) fn shown(file: &str, finding: &Finding) -> String {
-    let severity = format!("{:?}", finding.severity).to_lowercase();
-    format!("{file}:{} {severity} {}: {}", finding.path, finding.code, finding.message)
+/// The failure that lists what is wrong in a file, each with its line.
+pub(crate) fn invalid(file: &str, bytes: &[u8], findings: &[Finding]) -> Failure {
+    let marks: Vec<Mark> = findings.iter().map(Mark::from).collect();
+    let lines = position::shown(file, bytes, &marks).join("\n");
+    Failure::invalid_file(format!("{} is not a valid definition.\n{lines}", escape(file)))
 }
 
 fn of_root(root: &Path) -> Result<Vec<DefinitionFile>, Failure> {

@@ -30,7 +30,7 @@ enum Kind {
     Settings,
     /// Policies/*.json: the documented shape; policies are not evaluated yet.
     Policy,
-    /// *.test.json, the cases of `castellan job test`.
+    /// *.test.json, the cases of `castellan jobs test`.
     Test,
 }
 
