@@ -33,6 +33,7 @@ mod processes;
 mod record;
 mod requests;
 mod requests_jobs;
+mod requests_runs;
 mod requests_settings;
 mod runs;
 mod strangers;

@@ -8,10 +8,10 @@ use alloc::vec::Vec;
 use crate::acl::Grant;
 use crate::api::ApiResponse;
 use crate::event::DefinitionKind;
-use crate::id::{Component, ConnectionId, JobId, RequestId, RunId, SpawnId, TicketId};
+use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
 use crate::log_message::LogRecord;
-use crate::run::history::RunRecord;
+use crate::run::history::{RunQuery, RunRecord};
 use crate::schedule::past::Note;
 use crate::time::WallTime;
 use crate::trust::PeerFacts;
@@ -343,12 +343,8 @@ pub enum StoreOrder {
     ReadRuns {
         /// The number of the question.
         ticket: TicketId,
-        /// Only of this job.
-        job: Option<JobId>,
-        /// Only this run.
-        run: Option<RunId>,
-        /// At most so many.
-        limit: usize,
+        /// Which ones.
+        query: RunQuery,
     },
     /// Write a definition durably, replacing what is there. Answered by `DefinitionChanged`.
     WriteDefinition {

@@ -4,12 +4,11 @@ use std::cell::Cell;
 use std::fs::File;
 use std::path::PathBuf;
 
-use castellan_core::id::{JobId, RunId};
 use castellan_core::limits::RUNS_PER_JOB;
-use castellan_core::run::history::{JobPast, Outcome, RunRecord};
+use castellan_core::run::history::{JobPast, Outcome, RunQuery, RunRecord};
 use castellan_core::schedule::past::{Happening, Note};
 use castellan_core::time::WallTime;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 use crate::database::Kind;
 use crate::error::RootError;
@@ -70,6 +69,8 @@ const PAST: &str = "
            ON served.job_id = latest.job_id
     WHERE latest.place = 1 ORDER BY latest.job_id
 ";
+/// A record without what makes it long.
+const BRIEF: &str = "json_set(record, '$.tasks', json('[]'), '$.context', json('{}'), '$.warnings', json('[]'))";
 const MILLIS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// The open history.
@@ -185,21 +186,38 @@ impl History {
         rows.collect::<Result<_, _>>().map_err(failed)
     }
 
-    /// At most `limit` runs, of this job and with this id where given, newest first.
+    /// The runs that are asked for, newest first.
     ///
     /// # Errors
     /// A sentence with the reason.
-    pub fn runs(&self, job: Option<&JobId>, run: Option<&RunId>, limit: usize) -> Result<Vec<RunRecord>, String> {
-        let (job, run) = (job.map(JobId::as_str), run.map(RunId::as_str));
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        // One statement for each form, so that each has an index of its own.
-        let filter = match (job, run) {
-            (_, Some(_)) => "WHERE run_id = ?2 AND (?1 IS NULL OR job_id = ?1)",
-            (Some(_), None) => "WHERE job_id = ?1 AND ?2 IS NULL",
-            (None, None) => "WHERE ?1 IS NULL AND ?2 IS NULL",
+    pub fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, String> {
+        let RunQuery { job, run, status, before, brief, limit } = query;
+        let mut filters = Vec::new();
+        let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+        // Only what is asked for stands in the statement, so that an index serves it.
+        let mut filter = |clause: &'static str, value: Box<dyn ToSql>| {
+            filters.push(clause);
+            values.push(value);
         };
-        let query = format!("SELECT run_id, record FROM run {filter} ORDER BY boot DESC, number DESC LIMIT ?3");
-        self.select(&query, params![job, run, limit])
+        if let Some(run) = run {
+            filter("run_id = ?", Box::new(run.to_string()));
+        }
+        if let Some(job) = job {
+            filter("job_id = ?", Box::new(job.to_string()));
+        }
+        if let Some(status) = status {
+            filter("status = ?", Box::new(status.clone()));
+        }
+        if let Some((boot, number)) = before.as_ref().map(|run| order(run.as_str())) {
+            filter("(boot, number) < (?, ?)", Box::new(boot));
+            values.push(Box::new(number));
+        }
+        values.push(Box::new(i64::try_from(*limit).unwrap_or(i64::MAX)));
+        let filters = if filters.is_empty() { String::new() } else { format!("WHERE {}", filters.join(" AND ")) };
+        let record = if *brief { BRIEF } else { "record" };
+        let query = format!("SELECT run_id, {record} FROM run {filters} ORDER BY boot DESC, number DESC LIMIT ?");
+        let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
+        self.select(&query, &values)
     }
 
     /// Forgets runs that ended more than `days` days before `now` and what is beyond the newest
@@ -241,7 +259,7 @@ impl History {
             .map_err(|error| failed(error.to_string()))
     }
 
-    fn select(&self, query: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<RunRecord>, String> {
+    fn select(&self, query: &str, values: &[&dyn ToSql]) -> Result<Vec<RunRecord>, String> {
         let failed = |error: rusqlite::Error| format!("{} cannot be read: {error}", self.path.display());
         let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
         let mut statement = self.connection.prepare(query).map_err(failed)?;

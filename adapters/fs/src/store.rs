@@ -189,8 +189,8 @@ impl Worker {
                 // The core made the id, so it is one; the ticket says which order this was in any case.
                 run: RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0)),
             },
-            StoreOrder::ReadRuns { ticket, job, run, limit } => {
-                StoreReport::RunsRead { ticket, result: self.history.runs(job.as_ref(), run.as_ref(), limit) }
+            StoreOrder::ReadRuns { ticket, query } => {
+                StoreReport::RunsRead { ticket, result: self.history.runs(&query) }
             }
             StoreOrder::WriteDefinition { ticket, kind, id, document } => StoreReport::DefinitionChanged {
                 ticket,

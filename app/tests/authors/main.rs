@@ -98,7 +98,7 @@ fn simulate_tells_the_way_of_a_run() {
 }
 
 /// Every decision of the run below. The secret parameter shows nowhere, although a program writes its value and it is merged.
-const DECISIONS: &str = r#"run 1-1 of tell, triggered by api call of an administrator, at 2026-03-01T12:00:00.000Z
+const DECISIONS: &str = r#"run 1-1 of tell, triggered by api call of admin:simulation, at 2026-03-01T12:00:00.000Z
   condition: true: Count = 2 > 1.
   task off: Skipped
     because: The plugin setting Scanner:on is not set.

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Agent;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
+use super::requests_runs::WantedRuns;
 use super::strangers::Question;
 use crate::api::ApiResponse;
 use crate::api::view::Triggered;
@@ -21,7 +22,6 @@ use crate::job::finding::{Finding, Findings, Severity};
 use crate::limits::PENDING_REQUESTS;
 use crate::log_message::Level;
 use crate::program::{self, Unfit};
-use crate::run::history::RunRecord;
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -37,7 +37,7 @@ pub(super) enum Pending {
     /// All definitions are being read.
     Reload { request: RequestId },
     /// Runs of the history.
-    Runs { request: RequestId, run: Option<RunId> },
+    Runs { request: RequestId, wanted: WantedRuns },
     /// The program of somebody whom the agent did not start.
     Examination(Question),
 }
@@ -60,8 +60,8 @@ impl Agent {
                 self.on_run_persisted(now, ticket, &run, &result, effects)
             }
             StoreReport::RunsRead { ticket, result } => match self.pending.remove(&ticket) {
-                Some(Pending::Runs { request, run }) => {
-                    respond(request, self.runs_response(result, run.as_ref()), effects)
+                Some(Pending::Runs { request, wanted }) => {
+                    respond(request, self.runs_response(result, &wanted), effects)
                 }
                 other => self.unasked(now, ticket, other, effects),
             },
@@ -274,28 +274,6 @@ impl Agent {
         respond(request, ApiResponse::json(200, &json!({ "id": id.as_str(), "deleted": true })), effects);
     }
 
-    /// Runs of the history; an active one is shown as it stands now.
-    fn runs_response(&self, result: Result<Vec<RunRecord>, String>, wanted: Option<&RunId>) -> ApiResponse {
-        let records = match result {
-            Ok(records) => records,
-            Err(error) => return not_on_disk("The history cannot be read.", &error),
-        };
-        let current = |record: RunRecord| {
-            let active = RunId::from_text(&record.run_id).and_then(|id| self.runs.get(&id));
-            active.map_or(record, |run| run.record().clone())
-        };
-        let mut records: Vec<RunRecord> = records.into_iter().map(current).collect();
-        match wanted {
-            None => ApiResponse::json(200, &records),
-            Some(id) => match records.pop() {
-                Some(record) => ApiResponse::json(200, &record),
-                None => {
-                    not_found(&format!("There is no run '{id}'."), "GET /api/Jobs/{id}/runs lists the runs of a job.")
-                }
-            },
-        }
-    }
-
     pub(super) fn unasked(&mut self, now: Now, ticket: TicketId, pending: Option<Pending>, effects: &mut Effects) {
         if let Some(pending) = pending {
             self.pending.insert(ticket, pending);
@@ -316,7 +294,7 @@ pub(super) fn stopped(what: &str) -> ApiResponse {
     ApiResponse::problem(503, &Explanation::new("The agent stopped before it could answer.", what, fix))
 }
 
-fn not_on_disk(what: &str, error: &str) -> ApiResponse {
+pub(super) fn not_on_disk(what: &str, error: &str) -> ApiResponse {
     let fix = "Look at the disk that holds the agent root, then send the request again.";
     ApiResponse::problem(500, &Explanation::new(what, error.to_string(), fix))
 }

@@ -1,7 +1,7 @@
 //! Who calls the API, how far that goes, and the record of a call that was refused (contract section 2).
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use serde_json::json;
 
@@ -22,16 +22,24 @@ pub(super) struct Caller {
     pub(super) identity: Option<Identity>,
     /// Why it is nobody that the agent knows, where it is nobody.
     pub(super) refusal: Option<Refusal>,
+    /// The administrator's name, where it is one.
+    administrator: Option<String>,
     /// Why it is no more than that.
     why: Explanation,
     peer: Peer,
 }
 
+/// How an administrator without a certificate is called (`Settings:AllowElevatedWithoutCertificate`).
+const ROOT: &str = "root";
 const CERTIFICATE: &str = "Use the client certificate of state/admin: curl --cert client.pem --key client.key.";
 
 impl Caller {
-    /// By its process and by whether it is an administrator.
-    pub(super) fn new(identified: Result<Identity, Refusal>, admin: bool, request: &ApiRequest) -> Self {
+    /// By its process and by the administrator's name, where it is one.
+    pub(super) fn new(
+        identified: Result<Identity, Refusal>,
+        administrator: Option<String>,
+        request: &ApiRequest,
+    ) -> Self {
         let no_certificate = if request.certificate.is_some() {
             "Its client certificate is not on the list of admin certificates; it may have been revoked."
         } else {
@@ -42,14 +50,15 @@ impl Caller {
                 let what = format!("The caller is a process of {}.", identity.component);
                 let why = Explanation::new(what, no_certificate, CERTIFICATE);
                 let peer = Peer { pid: identity.pid, ..Peer::of(&request.peer) };
-                let tier = if admin { Tier::Admin } else { Tier::Plugin };
-                Self { tier, identity: Some(identity), refusal: None, why, peer }
+                let tier = if administrator.is_some() { Tier::Admin } else { Tier::Plugin };
+                Self { tier, identity: Some(identity), refusal: None, administrator, why, peer }
             }
             Err(refusal) => {
                 let Explanation { what, why, fix } = refusal.explanation.clone();
                 let why = Explanation::new(what, format!("{why} {no_certificate}"), fix);
-                let (peer, tier) = (refusal.peer.clone(), if admin { Tier::Admin } else { Tier::Public });
-                Self { tier, identity: None, refusal: Some(refusal), why, peer }
+                let tier = if administrator.is_some() { Tier::Admin } else { Tier::Public };
+                let peer = refusal.peer.clone();
+                Self { tier, identity: None, refusal: Some(refusal), administrator, why, peer }
             }
         }
     }
@@ -62,7 +71,17 @@ impl Caller {
             "It acts in the name of its job, never as an administrator.",
             CERTIFICATE,
         );
-        Self { tier: Tier::Plugin, identity: Some(identity), refusal: None, why, peer: Peer::default() }
+        let (tier, identity) = (Tier::Plugin, Some(identity));
+        Self { tier, identity, refusal: None, administrator: None, why, peer: Peer::default() }
+    }
+
+    /// Who it is, for records: its job or plugin, or the administrator by the name of the certificate.
+    pub(super) fn component(&self) -> Component {
+        match (&self.identity, &self.administrator) {
+            (Some(identity), _) => identity.component.clone(),
+            (None, Some(name)) => Component::Administrator(name.clone()),
+            (None, None) => Component::Program(String::from("unknown")),
+        }
     }
 }
 
@@ -72,15 +91,14 @@ impl Agent {
     pub(super) fn caller(&self, now: Now, request: &ApiRequest) -> Caller {
         let registered = self.registry.identify(&request.peer);
         let surroundings = &self.desk.surroundings;
-        let certified = match &request.certificate {
-            Some(certificate) => surroundings.admin_certificates.contains_key(&certificate.sha256),
-            None => false,
-        };
+        let certificate = request.certificate.as_ref();
+        let administrator =
+            certificate.and_then(|certificate| surroundings.admin_certificates.get(&certificate.sha256)).cloned();
         let elevated = self.desk.settings.allow_elevated_without_certificate
             && registered.is_err()
             && trust::same_socket(&request.peer).is_ok_and(|socket| socket.uid == 0);
         let identified = registered.or_else(|refusal| self.strangers.known(now, &request.peer).ok_or(refusal));
-        Caller::new(identified, certified || elevated, request)
+        Caller::new(identified, administrator.or_else(|| elevated.then(|| String::from(ROOT))), request)
     }
 
     /// 403: the tier needed, the tier held and why; on record.

@@ -92,12 +92,8 @@ impl Agent {
         turn.note(Happening::Started);
         self.begin_start(now, effects);
         self.continue_start(now, effects);
-        self.fire(
-            now,
-            &FiredEvent { name: "Startup".to_string(), context: Map::new(), id: None },
-            Chain::default(),
-            effects,
-        );
+        let startup = FiredEvent { name: "Startup".to_string(), context: Map::new(), id: None };
+        drop(self.fire(now, &startup, &Chain::default(), effects));
     }
 
     pub(super) fn on_stop_requested(&mut self, now: Now, reason: &str, effects: &mut Effects) {

@@ -70,7 +70,7 @@ impl Agent {
             return Ok(());
         }
         let chain = self.chain_of(subject)?;
-        self.fire(now, &event, chain, effects);
+        drop(self.fire(now, &event, &chain, effects));
         Ok(())
     }
 
@@ -133,7 +133,7 @@ impl Agent {
         let JobRequest { job: id, context, .. } = request;
         let job = self.catalog.find(id).cloned().ok_or_else(|| format!("There is no job '{id}' in service."))?;
         let trigger = format!("message on JobService from {by}");
-        self.trigger_or_log(now, &job, Origin { trigger, chain, ..Origin::default() }, context, effects);
+        drop(self.trigger_or_log(now, &job, Origin { trigger, chain, ..Origin::default() }, context, effects));
         Ok(())
     }
 

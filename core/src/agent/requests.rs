@@ -60,7 +60,13 @@ impl Agent {
     fn is_answered_at_once(&self, resource: &Resource, method: Method) -> bool {
         match resource {
             Resource::Run(id) => self.runs.contains_key(id),
-            Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::JobRuns(_) => false,
+            Resource::Validate
+            | Resource::Reload
+            | Resource::Trigger(_)
+            | Resource::JobRuns(_)
+            | Resource::Runs
+            | Resource::CancelRun(_)
+            | Resource::Events => false,
             Resource::Health
             | Resource::Root
             | Resource::SystemStatus
@@ -103,8 +109,11 @@ impl Agent {
             Resource::Validate => self.validate_job(now, request, effects),
             Resource::Reload => self.reload(now, request, effects),
             Resource::Trigger(id) => self.trigger_job(now, request, target, caller, &id, effects),
-            Resource::JobRuns(id) => self.list_runs(now, request, &id, effects),
+            Resource::JobRuns(id) => self.show_runs_of(now, request, &id, effects),
+            Resource::Runs => self.list_runs(now, request, target, effects),
             Resource::Run(id) => self.show_run(now, request, &id, effects),
+            Resource::CancelRun(id) => self.cancel_run(now, request, caller, &id, effects),
+            Resource::Events => self.fire_event(now, request, caller, effects),
             Resource::Plugins => Some(self.list_plugins()),
             Resource::Plugin(id) => Some(self.show_plugin(&id)),
             Resource::PluginAction(id, action) => Some(self.act_on_plugin(now, &id, action, effects)),

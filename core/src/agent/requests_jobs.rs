@@ -15,13 +15,13 @@ use crate::api::route::Target;
 use crate::api::{ApiRequest, ApiResponse};
 use crate::effect::{Effects, ProcessOrder, StoreOrder};
 use crate::event::DefinitionKind;
-use crate::id::{JobId, RunId};
+use crate::id::JobId;
 use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Severity};
 use crate::job::task::{BUILT_IN_COMMANDS, ExecutionType};
 use crate::json::Json;
-use crate::limits::{DEFINITIONS, RUNS_PER_PAGE, WAITING_REQUESTS};
-use crate::run::{self, Chain, Origin};
+use crate::limits::{DEFINITIONS, WAITING_REQUESTS};
+use crate::run::{self, Origin};
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -38,7 +38,7 @@ impl Agent {
         }
     }
 
-    fn no_job(&self, id: &JobId) -> ApiResponse {
+    pub(super) fn no_job(&self, id: &JobId) -> ApiResponse {
         match self.catalog.refused().find(|(stem, _)| *stem == id.as_str()) {
             Some((_, findings)) => ApiResponse::findings(404, &out_of_service(&format!("Jobs/{id}.json")), findings),
             None => not_found(&format!("There is no job '{id}'."), "GET /api/Jobs lists them."),
@@ -205,13 +205,11 @@ impl Agent {
             );
             return Some(ApiResponse::problem(503, &explanation));
         }
-        let by = caller
-            .identity
-            .as_ref()
-            .map_or_else(|| "an administrator".to_string(), |identity| identity.component.to_string());
-        let run = caller.identity.as_ref().and_then(|identity| self.runs.get(identity.run.as_ref()?));
-        let chain = run.map_or_else(Chain::default, |run| run.chain());
-        let origin = Origin { trigger: format!("api call of {by}"), chain, ..Origin::default() };
+        let origin = Origin {
+            trigger: format!("api call of {}", caller.component()),
+            chain: self.chain_behind(caller),
+            ..Origin::default()
+        };
         let run = match self.trigger(now, &job, origin, &values, effects) {
             Ok(run) => run,
             Err(TriggerRefusal::Limit(explanation)) => return Some(ApiResponse::problem(409, &explanation)),
@@ -226,50 +224,6 @@ impl Agent {
         }
         None
     }
-
-    pub(super) fn list_runs(
-        &mut self,
-        now: Now,
-        request: &ApiRequest,
-        id: &JobId,
-        effects: &mut Effects,
-    ) -> Option<ApiResponse> {
-        if self.catalog.find(id.as_str()).is_none() {
-            return Some(self.no_job(id));
-        }
-        self.read_runs(now, request, Some(id.clone()), None, effects)
-    }
-
-    pub(super) fn show_run(
-        &mut self,
-        now: Now,
-        request: &ApiRequest,
-        id: &RunId,
-        effects: &mut Effects,
-    ) -> Option<ApiResponse> {
-        if let Some(run) = self.runs.get(id) {
-            return Some(ApiResponse::json(200, run.record()));
-        }
-        self.read_runs(now, request, None, Some(id.clone()), effects)
-    }
-
-    fn read_runs(
-        &mut self,
-        now: Now,
-        request: &ApiRequest,
-        job: Option<JobId>,
-        run: Option<RunId>,
-        effects: &mut Effects,
-    ) -> Option<ApiResponse> {
-        if let Some(refusal) = self.overloaded() {
-            return Some(refusal);
-        }
-        let mut turn = self.desk.turn(now, effects);
-        let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::ReadRuns { ticket, job, run: run.clone(), limit: RUNS_PER_PAGE });
-        self.expect_answer(ticket, Pending::Runs { request: request.id, run });
-        None
-    }
 }
 
 pub(super) fn invalid_job(findings: &[Finding]) -> ApiResponse {
@@ -282,7 +236,7 @@ pub(super) fn invalid_job(findings: &[Finding]) -> ApiResponse {
     ApiResponse::findings(400, &explanation, findings)
 }
 
-fn bad_body(why: &str) -> ApiResponse {
+pub(super) fn bad_body(why: &str) -> ApiResponse {
     let explanation = Explanation::new("The request cannot be read.", why, "Send one JSON object, or no body at all.");
     ApiResponse::problem(400, &explanation)
 }

@@ -63,8 +63,15 @@ impl Agent {
         Some((&run.job.id, &run.record().tasks.last()?.task_id))
     }
 
-    /// Starts every job that waits for an event.
-    pub(super) fn fire(&mut self, now: Now, event: &FiredEvent, chain: Chain, effects: &mut Effects) {
+    /// Starts every job that waits for an event; what came of each of them.
+    pub(super) fn fire(
+        &mut self,
+        now: Now,
+        event: &FiredEvent,
+        chain: &Chain,
+        effects: &mut Effects,
+    ) -> Vec<(JobId, Result<RunId, TriggerRefusal>)> {
+        let mut starts = Vec::new();
         let jobs = self.catalog.for_event(&event.name);
         if jobs.is_empty() {
             let message = format!("Event '{}' fired; no job waits for it.", event.name);
@@ -77,15 +84,17 @@ impl Agent {
                     format!("Events started it {EVENT_STARTS_PER_MINUTE} times in the last minute, which is the most."),
                     "Fire fewer events, or gather them into one.",
                 );
-                self.record_start_denial(now, &job.id, explanation, false, effects);
+                self.record_start_denial(now, &job.id, explanation.clone(), false, effects);
+                starts.push((job.id.clone(), Err(TriggerRefusal::Limit(explanation))));
                 continue;
             }
             let origin = Origin { trigger: format!("event {}", event.name), chain: chain.clone(), ..Origin::default() };
-            self.trigger_or_log(now, &job, origin, &event.context, effects);
+            starts.push((job.id.clone(), self.trigger_or_log(now, &job, origin, &event.context, effects)));
         }
+        starts
     }
 
-    /// Triggers a job on nobody's request: a refusal goes to the log, one by a limit to the denials, too, and is given back.
+    /// Triggers a job on nobody's request: a refusal goes to the log, one by a limit to the denials, too.
     pub(super) fn trigger_or_log(
         &mut self,
         now: Now,
@@ -93,20 +102,21 @@ impl Agent {
         origin: Origin,
         values: &Map<String, Value>,
         effects: &mut Effects,
-    ) -> Option<TriggerRefusal> {
+    ) -> Result<RunId, TriggerRefusal> {
         let (trigger, is_due) = (origin.trigger.clone(), origin.due.is_some());
-        let refusal = self.trigger(now, job, origin, values, effects).err()?;
-        match &refusal {
-            TriggerRefusal::Limit(explanation) => {
+        let result = self.trigger(now, job, origin, values, effects);
+        match &result {
+            Ok(_) => {}
+            Err(TriggerRefusal::Limit(explanation)) => {
                 self.record_start_denial(now, &job.id, explanation.clone(), is_due, effects);
             }
-            TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why) => {
+            Err(TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why)) => {
                 let component = Component::Job(job.id.clone());
                 let message = format!("Job {} was not run by {trigger}: {why}", job.id);
                 self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
             }
         }
-        Some(refusal)
+        result
     }
 
     /// Makes a run of a job, unless something speaks against it.
@@ -174,10 +184,10 @@ impl Agent {
             let origin = Origin { trigger, due, ..Origin::default() };
             // A job that is disabled or excluded here has no schedule: what is left for a conflict is its overlap.
             let (guard, why) = match self.trigger_or_log(now, &job, origin, &Map::new(), effects) {
-                None => continue,
-                Some(TriggerRefusal::Conflict(why)) => ("overlap", why),
-                Some(TriggerRefusal::Limit(Explanation { why, fix, .. })) => ("queue", format!("{why} {fix}")),
-                Some(TriggerRefusal::Invalid(why)) => ("trigger", why),
+                Ok(_) => continue,
+                Err(TriggerRefusal::Conflict(why)) => ("overlap", why),
+                Err(TriggerRefusal::Limit(Explanation { why, fix, .. })) => ("queue", format!("{why} {fix}")),
+                Err(TriggerRefusal::Invalid(why)) => ("trigger", why),
             };
             self.note_not_run(now, &job, due, guard, why, effects);
         }
@@ -242,7 +252,7 @@ impl Agent {
     ) {
         match request {
             Request::Call(call) => self.call_own_api(now, component, call, effects),
-            Request::Event(event) => self.fire(now, event, chain, effects),
+            Request::Event(event) => drop(self.fire(now, event, &chain, effects)),
             Request::Job(request) => {
                 if let Err(why) = self.run_requested(now, request, component, chain, effects) {
                     self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", why, Some(component));
@@ -288,7 +298,7 @@ impl Agent {
         // An alternate stands at the place of the job it stands in for.
         let chain = Chain { depth: run.origin.chain.depth, ..run.chain() };
         let origin = Origin { trigger: format!("alternate of {}", run.job.id), chain, lineage, ..Origin::default() };
-        self.trigger_or_log(now, &job, origin, &values, effects);
+        drop(self.trigger_or_log(now, &job, origin, &values, effects));
     }
 
     /// Answers requests whose run takes longer than they wanted to wait.

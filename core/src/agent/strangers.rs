@@ -110,7 +110,7 @@ impl Agent {
             return Some(self.forbid(now, request, target, caller, needed, effects));
         }
         let refusal = self.examine_caller(now, request, effects).err()?;
-        let caller = Caller::new(Err(refusal), false, request);
+        let caller = Caller::new(Err(refusal), None, request);
         Some(self.forbid(now, request, target, &caller, needed, effects))
     }
 
@@ -198,7 +198,7 @@ impl Agent {
                 if let Ok(identity) = &identified {
                     self.strangers.remember(now, peer, identity);
                 }
-                let caller = Caller::new(identified, false, &request);
+                let caller = Caller::new(identified, None, &request);
                 let response = if caller.identity.is_some() {
                     self.answer(now, &request, &caller, effects)
                 } else {

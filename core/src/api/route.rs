@@ -22,7 +22,10 @@ pub(crate) enum Resource {
     Job(JobId),
     Trigger(JobId),
     JobRuns(JobId),
+    Runs,
     Run(RunId),
+    CancelRun(RunId),
+    Events,
     Plugins,
     Plugin(PluginId),
     PluginAction(PluginId, PluginAction),
@@ -138,7 +141,10 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "jobs", _] => Resource::Job(job(raw(2))?),
         ["api", "jobs", _, "trigger" | "run"] => Resource::Trigger(job(raw(2))?),
         ["api", "jobs", _, "runs"] => Resource::JobRuns(job(raw(2))?),
-        ["api", "runs", _] => Resource::Run(RunId::from_text(raw(2)).ok_or(RouteError::NotFound)?),
+        ["api", "runs"] => Resource::Runs,
+        ["api", "runs", _] => Resource::Run(run(raw(2))?),
+        ["api", "runs", _, "cancel"] => Resource::CancelRun(run(raw(2))?),
+        ["api", "events"] => Resource::Events,
         ["api", "plugins"] => Resource::Plugins,
         ["api", "plugins", _] => Resource::Plugin(plugin(raw(2))?),
         ["api", "plugins", _, "start"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Start),
@@ -152,6 +158,10 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
 
 fn job(text: &str) -> Result<JobId, RouteError> {
     JobId::parse(text).map_err(|invalid| RouteError::BadRequest(format!("The job id in the path: {}", invalid.message)))
+}
+
+fn run(text: &str) -> Result<RunId, RouteError> {
+    RunId::from_text(text).ok_or(RouteError::NotFound)
 }
 
 fn plugin(text: &str) -> Result<PluginId, RouteError> {
@@ -175,6 +185,7 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
         | Resource::Root
         | Resource::SystemStatus
         | Resource::JobRuns(_)
+        | Resource::Runs
         | Resource::Run(_)
         | Resource::Plugins
         | Resource::Plugin(_)
@@ -187,9 +198,12 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
             (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, POST, PUT, DELETE")
         }
         Resource::Job(_) => (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, PUT, DELETE"),
-        Resource::Validate | Resource::Reload | Resource::Trigger(_) | Resource::PluginAction(..) => {
-            (&[Method::Post], "POST")
-        }
+        Resource::Validate
+        | Resource::Reload
+        | Resource::Trigger(_)
+        | Resource::CancelRun(_)
+        | Resource::Events
+        | Resource::PluginAction(..) => (&[Method::Post], "POST"),
     }
 }
 
@@ -198,13 +212,21 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
     match (resource, method) {
         (Resource::Health | Resource::Root | Resource::SystemStatus, _) => Tier::Public,
         (Resource::Jobs | Resource::Job(_), Method::Post | Method::Put | Method::Delete)
-        | (Resource::Reload | Resource::PluginAction(..) | Resource::Denials, _) => Tier::Admin,
+        | (
+            Resource::Reload
+            | Resource::CancelRun(_)
+            | Resource::Events
+            | Resource::PluginAction(..)
+            | Resource::Denials,
+            _,
+        ) => Tier::Admin,
         (
             Resource::Jobs
             | Resource::Job(_)
             | Resource::Validate
             | Resource::Trigger(_)
             | Resource::JobRuns(_)
+            | Resource::Runs
             | Resource::Run(_)
             | Resource::Plugins
             | Resource::Plugin(_)

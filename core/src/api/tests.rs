@@ -42,7 +42,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 24] = [
+const ROUTES: [(&str, &str); 27] = [
     ("/", "Public Public -      -      -      -      -"),
     ("/health", "Public Public -      -      -      -      -"),
     ("/api/system/status", "Public Public -      -      -      -      -"),
@@ -53,6 +53,9 @@ const ROUTES: [(&str, &str); 24] = [
     ("/api/Jobs/demo/trigger", "-      -      Plugin -      -      -      -"),
     ("/api/Jobs/demo/run", "-      -      Plugin -      -      -      -"),
     ("/api/Jobs/demo/runs", "Plugin Plugin -      -      -      -      -"),
+    ("/api/runs", "Plugin Plugin -      -      -      -      -"),
+    ("/api/runs/7-1/cancel", "-      -      Admin  -      -      -      -"),
+    ("/api/events", "-      -      Admin  -      -      -      -"),
     ("/api/runs/7-1", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins/bridge", "Plugin Plugin -      -      -      -      -"),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::job::JobDefinition;
 use crate::job::finding::Findings;
 use crate::plugin::supervisor::Supervisor;
+use crate::run::history::RunRecord;
 
 /// `GET /health`.
 #[derive(Serialize)]
@@ -90,6 +91,54 @@ impl PluginLine {
             reason: plugin.last_reason.clone(),
         }
     }
+}
+
+/// One line of `GET /api/runs`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RunLine {
+    pub(crate) run_id: String,
+    pub(crate) job_id: String,
+    pub(crate) trigger: String,
+    pub(crate) status: String,
+    pub(crate) started_at: String,
+    pub(crate) begun_at: Option<String>,
+    pub(crate) finished_at: Option<String>,
+    pub(crate) reason: Option<String>,
+}
+
+impl RunLine {
+    pub(crate) fn new(run: &RunRecord) -> Self {
+        Self {
+            run_id: run.run_id.clone(),
+            job_id: run.job_id.clone(),
+            trigger: run.trigger.clone(),
+            status: run.status.clone(),
+            started_at: run.started_at.clone(),
+            begun_at: run.begun_at.clone(),
+            finished_at: run.finished_at.clone(),
+            reason: run.reason.clone(),
+        }
+    }
+}
+
+/// What an event led to; the answer to `POST /api/events`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Fired {
+    pub(crate) event_name: String,
+    /// Whether it came already under this `messageId`, and led to nothing again.
+    pub(crate) repeated: bool,
+    pub(crate) runs: Vec<Triggered>,
+    pub(crate) not_run: Vec<NotRun>,
+}
+
+/// A job that an event did not start.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NotRun {
+    pub(crate) job_id: String,
+    pub(crate) reason: String,
 }
 
 /// The answer to a trigger.

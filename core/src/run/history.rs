@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::id::{JobId, RunId};
+
 /// How a run ended (contract section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -81,6 +83,23 @@ pub struct RunRecord {
     /// What was odd but did not change the course: unknown tokens, refused merges.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// Which runs of the history are asked for; `None` is any.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunQuery {
+    /// Of this job.
+    pub job: Option<JobId>,
+    /// With this id.
+    pub run: Option<RunId>,
+    /// With this [`RunRecord::status`].
+    pub status: Option<String>,
+    /// Older than this one.
+    pub before: Option<RunId>,
+    /// Without tasks and context: what a list shows of a run.
+    pub brief: bool,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// What the history knows of a job's past.

@@ -23,6 +23,7 @@ mod plugins;
 mod random;
 mod redelivery;
 mod restart;
+mod runs;
 // The laws use the same facts; they cannot lend them, as their crate needs this one.
 #[path = "../../../proptests/src/signed.rs"]
 mod signed;

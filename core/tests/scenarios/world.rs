@@ -20,7 +20,7 @@ use castellan_core::event::{
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
 use castellan_core::log_message::{Level, LogRecord};
-use castellan_core::run::history::{JobPast, RunRecord};
+use castellan_core::run::history::{JobPast, RunQuery, RunRecord};
 use castellan_core::schedule::past::Note;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Monotonic, Now, WallTime};
@@ -348,10 +348,13 @@ impl World {
                 }
                 StoreReport::RunPersisted { ticket, run, result }
             }
-            StoreOrder::ReadRuns { ticket, job, run, limit } => {
+            StoreOrder::ReadRuns { ticket, query } => {
+                let RunQuery { job, run, status, before, limit, .. } = query;
                 let wanted = |record: &&RunRecord| {
                     job.as_ref().is_none_or(|job| job.as_str() == record.job_id)
                         && run.as_ref().is_none_or(|run| run.as_str() == record.run_id)
+                        && status.as_ref().is_none_or(|status| *status == record.status)
+                        && before.as_ref().is_none_or(|run| record.run_id.as_str() < run.as_str())
                 };
                 let runs = self.history.values().rev().filter(wanted).take(limit).cloned().collect();
                 StoreReport::RunsRead { ticket, result: result.map(|()| runs) }

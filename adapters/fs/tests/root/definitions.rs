@@ -9,6 +9,7 @@ use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionFile, DefinitionKind, Event, StoreReport};
 use castellan_core::id::TicketId;
 use castellan_core::limits::DEFINITIONS;
+use castellan_core::run::history::RunQuery;
 use castellan_fs::history::History;
 use castellan_fs::{Root, Store};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -194,7 +195,7 @@ fn the_store_carries_out_orders_in_turn_and_reports_each() {
         StoreOrder::WriteDefinition { ticket: ticket(2), kind: PLUGIN, id: "../P".to_owned(), document: Vec::new() },
         StoreOrder::ReadDefinitions { ticket: ticket(3) },
         StoreOrder::RemoveDefinition { ticket: ticket(4), kind: JOB, id: "x".to_owned() },
-        StoreOrder::ReadRuns { ticket: ticket(5), job: None, run: None, limit: 10 },
+        StoreOrder::ReadRuns { ticket: ticket(5), query: RunQuery { limit: 10, ..RunQuery::default() } },
     ] {
         store.order(order).unwrap();
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{Event, StoreReport};
 use castellan_core::id::{JobId, RunId, TicketId};
-use castellan_core::run::history::{JobPast, Outcome, RunRecord, TaskRecord};
+use castellan_core::run::history::{JobPast, Outcome, RunQuery, RunRecord, TaskRecord};
 use castellan_core::schedule::past::{Happening, Note};
 use castellan_fs::Store;
 use castellan_fs::history::History;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::support::{NEW_YEAR, days_later, mode, root};
 
@@ -57,6 +57,10 @@ fn finished(run: &str, job: &str, day: i64) -> RunRecord {
     }
 }
 
+fn newest(history: &History, limit: usize) -> Result<Vec<RunRecord>, String> {
+    history.runs(&RunQuery { limit, ..RunQuery::default() })
+}
+
 fn ids(runs: &[RunRecord]) -> Vec<&str> {
     runs.iter().map(|run| run.run_id.as_str()).collect()
 }
@@ -70,7 +74,7 @@ fn a_run_comes_back_as_it_was_stored_also_after_a_new_start() {
     history.insert_or_replace(&running("1-2", "a"), true).unwrap();
     drop(history);
     let history = History::open(&root).unwrap();
-    assert_eq!(history.runs(None, None, 10).unwrap(), [running("1-2", "a"), finished("1-1", "a", 0)]);
+    assert_eq!(newest(&history, 10).unwrap(), [running("1-2", "a"), finished("1-1", "a", 0)]);
     assert_eq!(history.unfinished().unwrap(), [running("1-2", "a")]);
     for file in ["history.db", "history.db-wal", "history.db-shm"] {
         assert_eq!(mode(&folder.path().join("state").join(file)), 0o600, "{file}");
@@ -152,16 +156,26 @@ fn runs_are_found_by_job_and_id_newest_first_by_number_not_by_text() {
         history.insert_or_replace(&running(run, job), true).unwrap();
     }
     let (job, run) = (JobId::parse("a").unwrap(), RunId::from_text("2-9").unwrap());
-    let found = |job, run, limit| {
-        let runs: Vec<RunRecord> = history.runs(job, run, limit).unwrap();
-        ids(&runs).join(" ")
-    };
-    assert_eq!(found(None, None, 10), "10-1 2-10 2-9 2-1");
-    assert_eq!(found(None, None, 2), "10-1 2-10");
-    assert_eq!(found(Some(&job), None, 10), "2-10 2-1");
-    assert_eq!(found(None, Some(&run), 10), "2-9");
-    assert_eq!(found(Some(&job), Some(&run), 10), "");
+    let found = |query| ids(&history.runs(&query).unwrap()).join(" ");
+    let all = RunQuery { limit: 10, ..RunQuery::default() };
+    let (of_job, one) =
+        (RunQuery { job: Some(job), ..all.clone() }, RunQuery { run: Some(run.clone()), ..all.clone() });
+    assert_eq!(found(all.clone()), "10-1 2-10 2-9 2-1");
+    assert_eq!(found(RunQuery { limit: 2, ..all.clone() }), "10-1 2-10");
+    assert_eq!(found(of_job.clone()), "2-10 2-1");
+    assert_eq!(found(one.clone()), "2-9");
+    assert_eq!(found(RunQuery { run: Some(run.clone()), ..of_job.clone() }), "");
+    assert_eq!(found(RunQuery { before: Some(run.clone()), ..all.clone() }), "2-1");
+    assert_eq!(found(RunQuery { before: Some(run), ..of_job }), "2-1");
+    assert_eq!(found(RunQuery { status: Some("Failed".to_owned()), ..all.clone() }), "");
+    assert_eq!(found(RunQuery { status: Some("running".to_owned()), ..all }), "10-1 2-10 2-9 2-1");
     assert_eq!(ids(&history.unfinished().unwrap()), ["2-1", "2-9", "2-10", "10-1"]);
+    history.insert_or_replace(&finished("2-9", "b", 0), true).unwrap();
+    let whole = history.runs(&one).unwrap();
+    let brief = history.runs(&RunQuery { brief: true, ..one }).unwrap();
+    assert!(!whole[0].tasks.is_empty(), "the test needs a run with tasks");
+    let expect = RunRecord { tasks: Vec::new(), context: Map::new(), warnings: Vec::new(), ..whole[0].clone() };
+    assert_eq!(brief, [expect]);
 }
 
 #[test]
@@ -173,9 +187,9 @@ fn old_runs_are_forgotten_and_running_ones_never() {
         history.insert_or_replace(&finished(run, "a", day), true).unwrap();
     }
     assert_eq!(history.prune(30, days_later(40)).unwrap(), 1);
-    assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-4", "1-3", "1-1"]);
+    assert_eq!(ids(&newest(&history, 10).unwrap()), ["1-4", "1-3", "1-1"]);
     assert_eq!(history.prune(0, days_later(400)).unwrap(), 2);
-    assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-1"]);
+    assert_eq!(ids(&newest(&history, 10).unwrap()), ["1-1"]);
 }
 
 fn ended(run: &str, job: &str, outcome: Outcome) -> RunRecord {
@@ -219,7 +233,7 @@ fn failures_are_kept_three_times_as_long() {
         history.insert_or_replace(&ended(&format!("1-{number}"), "a", outcome), true).unwrap();
     }
     assert_eq!(history.prune(30, days_later(31)).unwrap(), 3);
-    assert_eq!(ids(&history.runs(None, None, 10).unwrap()), ["1-5", "1-4", "1-3"]);
+    assert_eq!(ids(&newest(&history, 10).unwrap()), ["1-5", "1-4", "1-3"]);
     assert_eq!(history.prune(30, days_later(90)).unwrap(), 0);
     assert_eq!(history.prune(30, days_later(91)).unwrap(), 3);
 }
@@ -235,7 +249,7 @@ fn a_job_keeps_its_newest_thousand_runs_and_three_thousand_failures() {
         history.insert_or_replace(&ended(&format!("1-{number}"), "a", Outcome::Succeeded), true).unwrap();
     }
     assert_eq!(history.prune(30, days_later(1)).unwrap(), 1, "the 1,001st success");
-    let kept = history.runs(None, None, 5000).unwrap();
+    let kept = newest(&history, 5000).unwrap();
     assert_eq!(kept.len(), 1003);
     assert_eq!(ids(&kept[999..]), ["1-5", "1-3", "1-2", "1-1"]);
 }

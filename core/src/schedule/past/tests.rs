@@ -142,7 +142,7 @@ fn what_the_schedule_no_more_plans_is_told_too_and_an_interval_by_its_runs() {
     assert_eq!(lines, ["notRun schedule", "unplanned 1-1", "notRun schedule", "notRun overlap", "notRun schedule"]);
     assert!(reasons[1].contains("no more"), "{}", reasons[1]);
     let tick = PastRun { trigger: "schedule".into(), due: None, ..run("1-2", "10T03:00:00", "10T03:00:00") };
-    let by_hand = PastRun { trigger: "api call of an administrator".into(), due: None, ..tick.clone() };
+    let by_hand = PastRun { trigger: "api call of admin:client".into(), due: None, ..tick.clone() };
     let past = Past { runs: vec![tick, by_hand], ..past() };
     assert_eq!(told(r#","schedule":{"intervalMinutes":5}"#, &past).0, ["ran 1-2"]);
 }
