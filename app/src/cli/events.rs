@@ -34,13 +34,20 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
     let body = json!({ "eventName": options.event, "context": context });
     let answer = Agent::find(&globals.root)?.post("/api/events", Some(&body))?;
     let runs = answer.get("runs").map(items).unwrap_or_default();
-    let names: Vec<&str> = runs.iter().filter_map(|run| text(run, "runId").or_else(|| run.as_str())).collect();
+    let names: Vec<&str> = runs.iter().filter_map(|run| text(run, "runId")).collect();
     globals.show(&answer, &names, || {
         let event = escape(&options.event);
-        if runs.is_empty() {
-            return Ok(vec![format!("no job ran for {event}")]);
+        let not_run = answer.get("notRun").map(items).unwrap_or_default();
+        let begun = runs.iter().map(|run| format!("run {} of job {}", said(run, "runId"), said(run, "jobId")));
+        let refused =
+            not_run.iter().map(|job| format!("job {} did not run: {}", said(job, "jobId"), said(job, "reason")));
+        let mut lines: Vec<String> = begun.chain(refused).collect();
+        if answer.get("repeated") == Some(&serde_json::Value::Bool(true)) {
+            lines.push(format!("event {event} came already under this messageId; nothing ran again"));
+        } else if lines.is_empty() {
+            lines.push(format!("no job waits for {event}"));
         }
-        Ok(runs.iter().map(|run| format!("run {} of job {}", said(run, "runId"), said(run, "jobId"))).collect())
+        Ok(lines)
     })
 }
 

@@ -41,6 +41,16 @@ impl From<System> for OperatingSystem {
 pub(crate) struct Found {
     pub(crate) files: Vec<DefinitionFile>,
     pub(crate) job: Option<String>,
+    /// Where the one job stands; `None` in a folder.
+    path: Option<PathBuf>,
+}
+
+impl Found {
+    /// What a file is called in messages: its path where that is known.
+    pub(crate) fn shown(&self, file: &DefinitionFile) -> String {
+        let known = self.path.as_ref().filter(|_| self.job.as_ref() == Some(&file.stem));
+        known.map_or_else(|| file.stem.clone(), |path| path.display().to_string())
+    }
 }
 
 /// The definitions that a command line names: a file, a folder of files, an agent root, or a job's id in the root.
@@ -50,15 +60,16 @@ pub(crate) fn find(name: &str, root: &Path) -> Result<Found, Failure> {
         let files = if path.join("Jobs").is_dir() { of_root(path)? } else { of_folder(path)? };
         let mut jobs = files.iter().filter(|file| file.kind == DefinitionKind::Job);
         let job = jobs.next().filter(|_| jobs.next().is_none()).map(|file| file.stem.clone());
-        return Ok(Found { files, job });
+        return Ok(Found { files, job, path: None });
     }
     if path.is_file() {
         let file = definition(path)?;
         let job = Some(file.stem.clone());
-        return Ok(Found { files: vec![file], job });
+        return Ok(Found { files: vec![file], job, path: Some(path.to_owned()) });
     }
-    if !name.contains('/') && root.join("Jobs").join(format!("{name}.json")).is_file() {
-        return Ok(Found { files: of_root(root)?, job: Some(name.to_owned()) });
+    let path = root.join("Jobs").join(format!("{name}.json"));
+    if !name.contains('/') && path.is_file() {
+        return Ok(Found { files: of_root(root)?, job: Some(name.to_owned()), path: Some(path) });
     }
     let shown = root.display();
     Err(Failure::not_found(format!("'{name}' is no file and no folder, and {shown}/Jobs/{name}.json does not exist.")))
@@ -71,9 +82,9 @@ pub(crate) fn job(found: &Found) -> Result<JobDefinition, Failure> {
         return Err(Failure::usage("There are several jobs; name one file or one job."));
     };
     match &file.content {
-        Ok(bytes) => {
-            JobDefinition::parse(bytes, None).map(|(job, _)| job).map_err(|errors| invalid(&file.stem, bytes, &errors))
-        }
+        Ok(bytes) => JobDefinition::parse(bytes, None)
+            .map(|(job, _)| job)
+            .map_err(|errors| invalid(&found.shown(file), bytes, &errors)),
         Err(why) => Err(Failure::not_found(format!("{}: {why}", file.stem))),
     }
 }

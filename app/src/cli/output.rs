@@ -131,13 +131,18 @@ fn is_dumb() -> bool {
 /// How far an instant is from another, in its largest unit.
 pub(crate) fn relative(at: WallTime, now: WallTime) -> String {
     let millis = at.as_millis().abs_diff(now.as_millis());
-    let span =
-        UNITS.iter().find_map(|(name, unit)| millis.checked_div(*unit).filter(|n| *n > 0).map(|n| format!("{n}{name}")));
-    match span {
-        None => String::from("now"),
-        Some(span) if at > now => format!("in {span}"),
-        Some(span) => format!("{span} ago"),
+    match span(millis) {
+        _ if millis < 1000 => String::from("now"),
+        span if at > now => format!("in {span}"),
+        span => format!("{span} ago"),
     }
+}
+
+/// A span in its largest unit.
+pub(crate) fn span(millis: u64) -> String {
+    let whole = |unit: u64| millis.checked_div(unit).filter(|count| *count > 0);
+    let found = UNITS.iter().find_map(|(name, unit)| whole(*unit).map(|count| format!("{count}{name}")));
+    found.unwrap_or_else(|| String::from("0s"))
 }
 
 /// Milliseconds as people read them.

@@ -47,7 +47,7 @@ pub(crate) fn completions(options: &Completions) -> Result<(), Failure> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Manual {
-    /// The folder that gets castellan.1, castellan-status.1 and so on.
+    /// The folder, made where it is missing, that gets castellan.1, castellan-status.1 and so on.
     folder: PathBuf,
 }
 
@@ -55,6 +55,8 @@ pub(crate) struct Manual {
 pub(crate) fn manual(options: &Manual, globals: &Globals) -> Result<(), Failure> {
     let mut command = Cli::command();
     command.build();
+    std::fs::create_dir_all(&options.folder)
+        .map_err(|error| Failure::failed(format!("{} cannot be made: {error}.", options.folder.display())))?;
     let count = pages(&command, "castellan", &options.folder)?;
     globals.done(&format!("{count} pages written to {}", options.folder.display()))
 }
@@ -71,7 +73,8 @@ fn pages(command: &Command, name: &str, folder: &Path) -> Result<usize, Failure>
         .manual("Castellan")
         .render(&mut page)
         .map_err(unwritten)?;
-    replace_file(&path, &page, MODE).map_err(|error| Failure::failed(format!("{error} Make the folder first.")))?;
+    replace_file(&path, &page, MODE)
+        .map_err(|error| Failure::failed(format!("{error} Name a folder that may be written.")))?;
     let mut count = 1_usize;
     for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help") {
         count = count.saturating_add(pages(below, &format!("{name}-{}", below.get_name()), folder)?);

@@ -12,6 +12,9 @@ use super::table::{Table, coloured, items, member, text};
 use super::watch::{self, Limit, Watch};
 use crate::failure::Failure;
 
+/// Runs of one page of the API.
+const MOST: i64 = 100;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the last runs, newest first.
@@ -34,12 +37,15 @@ pub(crate) struct List {
     /// Those of this job.
     #[arg(long, value_name = "ID")]
     job: Option<String>,
-    /// Those that ended so: Succeeded, Failed, TimedOut, Canceled, Skipped, Lost, or running.
-    #[arg(long)]
+    /// Those of this outcome (Succeeded, Failed, TimedOut, Canceled, Skipped, Lost), or running.
+    #[arg(long, alias = "status")]
     outcome: Option<String>,
     /// At most so many.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=MOST))]
     limit: u16,
+    /// Those before this run, for the page that follows.
+    #[arg(long, value_name = "RUN")]
+    before: Option<String>,
     #[command(flatten)]
     watch: Watch,
 }
@@ -118,7 +124,10 @@ fn list(options: &List, agent: &Agent, globals: &Globals) -> Result<(), Failure>
         target.push_str(&format!("&job={}", encode(&names::id(agent, names::Kind::Job, job)?)));
     }
     if let Some(outcome) = &options.outcome {
-        target.push_str(&format!("&outcome={}", encode(outcome)));
+        target.push_str(&format!("&status={}", encode(outcome)));
+    }
+    if let Some(before) = &options.before {
+        target.push_str(&format!("&before={}", encode(before)));
     }
     options.watch.list(globals, "runId", || agent.get(&target), |runs| table(runs, globals))
 }
@@ -207,7 +216,9 @@ fn code(task: &Value) -> String {
 /// A task that has ended, in a line.
 fn ended(task: &Value) -> String {
     let said = |name: &str| escape(&member(task, name));
-    format!("task {}: {}. {}", said("taskId"), said("outcome"), said("route"))
+    let told =
+        [said("reason"), said("route")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ");
+    format!("task {}: {}. {told}", said("taskId"), said("outcome"))
 }
 
 /// Waits for a run's end; exit code 1 where the time is over first.

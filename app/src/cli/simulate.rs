@@ -81,7 +81,7 @@ fn refuse_invalid(found: &Found) -> Result<(), Failure> {
             && meant
             && let Err(findings) = JobDefinition::parse(bytes, Some(&file.stem))
         {
-            return Err(inputs::invalid(&file.stem, bytes, &findings));
+            return Err(inputs::invalid(&found.shown(file), bytes, &findings));
         }
     }
     Ok(())

@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
 
 /// Everything that is shown, as one document.
 fn look(agent: &Agent) -> Result<Value, Failure> {
-    let targets = ["/", "/api/system/status", "/api/Jobs", "/api/plugins", "/api/runs?outcome=running", "/api/denials"];
+    let targets = ["/", "/api/system/status", "/api/Jobs", "/api/plugins", "/api/runs?status=running", "/api/denials"];
     let [service, system, jobs, plugins, runs, denials] = agent.get_all(targets)?;
     let (http, https, mqtt) = agent.ports();
     let ports = json!({ "http": http, "https": https, "mqtt": mqtt });
@@ -58,7 +58,7 @@ fn told(agent: &Agent, found: &Value, globals: &Globals) -> Result<Vec<String>, 
             escape(&member(found, "version")),
             globals.root.display(),
             escape(&count("status")),
-            output::duration(uptime.saturating_mul(1000))
+            output::span(uptime.saturating_mul(1000))
         ),
         format!("HTTP {http}, HTTPS {https}, MQTT {mqtt} on 127.0.0.1"),
         format!(

@@ -20,6 +20,7 @@ mod api;
 mod bad_files;
 mod bad_starts;
 mod binaries;
+mod cli;
 mod demo;
 mod denials;
 mod history;
