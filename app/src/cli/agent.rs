@@ -70,18 +70,18 @@ impl Agent {
 
     /// What the API answers to GET with 2xx.
     pub(crate) fn get(&self, target: &str) -> Result<Value, Failure> {
-        self.send("GET", target, &[], None)?.accepted()
+        self.ask("GET", target, None)
     }
 
-    /// What the API answers to POST with 2xx.
-    pub(crate) fn post(&self, target: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        self.send("POST", target, &[], body.map(|body| body.to_string().into_bytes()))?.accepted()
+    /// What the API answers to this request with 2xx.
+    pub(crate) fn ask(&self, method: &str, target: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.send(method, target, &[], body.map(|body| body.to_string().into_bytes()))?.accepted()
     }
 
     /// What the API answers, whatever that is. A body is JSON.
     pub(crate) fn send(
         &self,
-        method: &'static str,
+        method: &str,
         target: &str,
         fields: &[(&str, &str)],
         body: Option<Vec<u8>>,
@@ -106,7 +106,7 @@ impl Agent {
 
     async fn sending(
         &self,
-        method: &'static str,
+        method: &str,
         target: &str,
         fields: &[(&str, &str)],
         body: Option<Vec<u8>>,

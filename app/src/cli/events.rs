@@ -32,7 +32,7 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
     let Command::Emit(options) = command;
     let context = inputs::context(options.context.as_deref())?;
     let body = json!({ "eventName": options.event, "context": context });
-    let answer = Agent::find(&globals.root)?.post("/api/events", Some(&body))?;
+    let answer = Agent::find(&globals.root)?.ask("POST", "/api/events", Some(&body))?;
     let runs = answer.get("runs").map(items).unwrap_or_default();
     let names: Vec<&str> = runs.iter().filter_map(|run| text(run, "runId")).collect();
     globals.show(&answer, &names, || {

@@ -118,7 +118,7 @@ fn act(options: &Act, action: &str, agent: &Agent, globals: &Globals) -> Result<
     let mut states = Vec::new();
     for given in &options.plugins {
         let path = path(agent, given)?;
-        let mut state = agent.post(&format!("{path}/{action}"), None)?;
+        let mut state = agent.ask("POST", &format!("{path}/{action}"), None)?;
         if options.wait {
             state = settled(&path, action, options, agent, globals)?;
         }

@@ -287,7 +287,7 @@ pub(crate) fn print(task: &Value, named: bool) -> Result<(), Failure> {
 fn cancel(options: &Cancel, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     let record = names::run(agent, &options.one.run)?;
     let id = id_of(&record);
-    agent.post(&format!("/api/runs/{id}/cancel"), None)?;
+    agent.ask("POST", &format!("/api/runs/{id}/cancel"), None)?;
     if !options.wait {
         return globals.done(&format!("run {id} is being canceled"));
     }

@@ -117,8 +117,7 @@ fn set(options: &Set, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
         return globals.done(&format!("{plugin}: {key} = {} (dry run)", escape(&value.to_string())));
     }
     let target = format!("{}/{}", path(&options.plugin), encode(&options.key));
-    let body = json!({ "value": value }).to_string().into_bytes();
-    agent.send("PUT", &target, &[], Some(body))?.accepted()?;
+    agent.ask("PUT", &target, Some(&json!({ "value": value })))?;
     globals.done(&format!("{plugin}: {key} = {}", escape(&value.to_string())))
 }
 
@@ -163,7 +162,7 @@ fn revert(options: &Revert, agent: &Agent, globals: &Globals) -> Result<(), Fail
         return globals.done(&format!("stored settings {what} dropped (dry run)"));
     }
     options.confirmation.ask(&format!("Drop the stored settings {what}?"))?;
-    let effective = agent.post(&target, None)?;
+    let effective = agent.ask("POST", &target, None)?;
     if globals.is_document() {
         return globals.show(&effective, &keys(&effective), || Ok(Vec::new()));
     }

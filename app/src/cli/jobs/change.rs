@@ -48,7 +48,7 @@ pub(crate) fn delete(options: &Delete, agent: &Agent, globals: &Globals) -> Resu
     }
     options.confirmation.ask(&format!("Delete {}, with the file?", escape(&ids.join(", "))))?;
     for id in &ids {
-        agent.send("DELETE", &format!("/api/Jobs/{id}"), &[], None)?.accepted()?;
+        agent.ask("DELETE", &format!("/api/Jobs/{id}"), None)?;
         globals.done(&format!("{} deleted", escape(id)))?;
     }
     Ok(())
