@@ -65,6 +65,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent in the foreground until SIGTERM or SIGINT. What is missing in the root is created.
+    #[command(after_help = "Example: sudo castellan run --root /opt/castellan")]
     Run,
     /// Show the running agent on one screen: jobs, plugins, runs, and what was denied lately.
     Status(status::Options),
@@ -130,6 +131,7 @@ enum Command {
     /// Print the completions of a shell.
     Completions(reference::Completions),
     /// Show a job run on a temporary agent root: a scan of FOLDER for exposed credentials.
+    #[command(after_help = "Example: castellan demo ~/src")]
     Demo {
         /// The folder to scan.
         #[arg(default_value = ".")]
@@ -178,7 +180,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Topics { command } => topics::run(command, globals),
         Command::Sign(options) => sign::run(options, globals),
         Command::Trust { command } => trust::run(command, globals),
-        Command::Schema(options) => schema::run(options),
+        Command::Schema(options) => schema::run(options, globals),
         Command::Completions(options) => reference::completions(options),
         Command::Demo { folder, keep } => demo::run(folder, *keep),
         Command::Manual(options) => reference::manual(options, globals),

@@ -21,6 +21,9 @@ pub(crate) enum Command {
     /// List the jobs: enabled or not, when they run next, how they ran last.
     List(List),
     /// Show a job: its tasks, when it runs, its last runs. As a document: its definition.
+    #[command(after_help = "Examples:
+  castellan jobs show backup
+  castellan jobs show backup -o json > backup.json")]
     Show(One),
     /// Create or replace jobs from files; says created, configured or unchanged. Exit code 6 where a file is refused.
     Apply(apply::Options),
@@ -54,9 +57,6 @@ pub(crate) struct List {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  castellan jobs show backup
-  castellan jobs show backup -o json > backup.json")]
 pub(crate) struct One {
     /// The job's id, in any case.
     job: String,

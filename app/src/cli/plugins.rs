@@ -43,7 +43,10 @@ pub(crate) struct One {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: castellan plugins restart Scanner --wait --timeout 30")]
+#[command(after_help = "Examples:
+  castellan plugins stop Scanner
+  castellan plugins start Scanner Bridge
+  castellan plugins restart Scanner --wait --timeout 30")]
 pub(crate) struct Act {
     /// Ids of plugins, in any case.
     #[arg(required = true, value_name = "PLUGIN")]

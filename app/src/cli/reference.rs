@@ -81,3 +81,6 @@ fn pages(command: &Command, name: &str, folder: &Path) -> Result<usize, Failure>
     }
     Ok(count)
 }
+
+#[cfg(test)]
+mod tests;

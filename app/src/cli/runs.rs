@@ -20,6 +20,7 @@ pub(crate) enum Command {
     /// List the last runs, newest first.
     List(List),
     /// Show a run: each task, its outcome, where the run went from there and why.
+    #[command(after_help = "Example: castellan runs show 7-12")]
     Show(One),
     /// Print what a run's tasks wrote: standard output to standard output, standard error to standard error.
     Logs(Logs),
@@ -51,7 +52,6 @@ pub(crate) struct List {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: castellan runs show 7-12")]
 pub(crate) struct One {
     /// The run's id, or the beginning of one where no other begins so.
     run: String,

@@ -27,6 +27,7 @@ pub(crate) struct Delete {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   castellan jobs disable backup
+  castellan jobs enable backup
   castellan jobs list -o name | xargs castellan jobs disable --dry-run")]
 pub(crate) struct Switch {
     /// Ids of jobs, in any case.
