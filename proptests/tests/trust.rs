@@ -170,7 +170,14 @@ fn examination() -> impl Strategy<Value = Examination> {
             if let (Some(socket), true) = (&peer.at_accept, is_of_one_user) {
                 facts.uid = socket.uid;
             }
-            ExaminedProcess { facts, is_in_our_user_namespace, signature, paths: Vec::new() }
+            ExaminedProcess {
+                facts,
+                is_in_our_user_namespace,
+                is_in_our_process_namespace: true,
+                may_administer: true,
+                signature,
+                paths: Vec::new(),
+            }
         });
         Examination { peer, process }
     })

@@ -32,6 +32,9 @@ const LOOKS: usize = 3;
 /// Descriptors that are looked at to find a process that was not named, which takes about 100 ms; a user may have millions.
 const SEARCHED: usize = 20_000;
 
+/// In the sets of `/proc/PID/status` (capabilities(7)).
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
 /// What is to be looked at.
 #[derive(Debug)]
 pub(crate) struct ExamineOrder {
@@ -139,7 +142,9 @@ fn look(socket: &SocketFacts, order: &ExamineOrder, digests: &Arc<Digests>) -> R
     let program = Program::of_process(pid).map_err(|error| unseen(&error))?.remembering(Arc::clone(digests), order.at);
     let stat = procfs::stat(pid).ok_or_else(|| unseen(&"it has no stat in /proc"))?;
     let uid = procfs::effective_uid(pid).ok_or_else(|| unseen(&"it has no status in /proc"))?;
-    let is_in_our_user_namespace = is_in_our_user_namespace(pid).map_err(|error| unseen(&error))?;
+    let is_in_our_user_namespace = is_in_our_namespace(pid, "user").map_err(|error| unseen(&error))?;
+    let is_in_our_process_namespace = is_in_our_namespace(pid, "pid").map_err(|error| unseen(&error))?;
+    let may_administer = procfs::effective_capabilities(pid).is_some_and(|set| set & CAP_SYS_ADMIN != 0);
     let holds_socket = procfs::holds_socket(pid, socket.inode);
     // Of a process that does not hold the connection no more is read: a stranger's word would choose what.
     let policy = SignaturePolicy { pins: if holds_socket { &order.signers } else { &[] }, non_admin: &[] };
@@ -147,7 +152,14 @@ fn look(socket: &SocketFacts, order: &ExamineOrder, digests: &Arc<Digests>) -> R
     let paths = order.paths.iter().filter(|path| program.is_at(path.as_ref())).cloned().collect();
     let alive = is_alive(&handle);
     let facts = ProcessFacts { pid, session: stat.session, uid, cgroup: None, holds_socket, alive };
-    Ok(ExaminedProcess { facts, is_in_our_user_namespace, signature, paths })
+    Ok(ExaminedProcess {
+        facts,
+        is_in_our_user_namespace,
+        is_in_our_process_namespace,
+        may_administer,
+        signature,
+        paths,
+    })
 }
 
 /// The process of the socket's user that holds it.
@@ -172,8 +184,8 @@ fn search(socket: &SocketFacts) -> Result<u32, String> {
     ))
 }
 
-fn is_in_our_user_namespace(pid: u32) -> std::io::Result<bool> {
-    let number = |of: &str| fs::metadata(format!("/proc/{of}/ns/user")).map(|found| (found.dev(), found.ino()));
+fn is_in_our_namespace(pid: u32, kind: &str) -> std::io::Result<bool> {
+    let number = |of: &str| fs::metadata(format!("/proc/{of}/ns/{kind}")).map(|found| (found.dev(), found.ino()));
     Ok(number(&pid.to_string())? == number("self")?)
 }
 

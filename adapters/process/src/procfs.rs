@@ -154,6 +154,13 @@ pub(crate) fn inner_numbers(pid: u32) -> Vec<u32> {
     numbers.split_ascii_whitespace().skip(1).filter_map(|number| number.parse().ok()).collect()
 }
 
+/// The effective capabilities of a process, as bits.
+pub(crate) fn effective_capabilities(pid: u32) -> Option<u64> {
+    let text = String::from_utf8(Folder::open(pid)?.read("status")?).ok()?;
+    let digits = text.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(digits.trim(), 16).ok()
+}
+
 /// The line of cgroup v2, unless the cgroup is removed already.
 pub(crate) fn parse_cgroup(text: &str) -> Option<String> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;

@@ -1,6 +1,7 @@
 //! Point 5: the administrator's API, with the client certificate of `state/admin` and without.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -113,6 +114,23 @@ fn root_is_an_administrator_only_where_the_settings_say_so() {
     } else {
         skipped("root without a certificate, as the tests do not run as root");
         assert_eq!(answer.status, 403, "the setting is for root alone: {answer:?}");
+    }
+    // Root as containers have it, which share the machine's network.
+    for (through, why) in [
+        (["unshare", "--pid", "--fork"], "process namespace of its own"),
+        (["setpriv", "--bounding-set=-sys_admin", "--"], "CAP_SYS_ADMIN"),
+    ] {
+        let mut curl = Command::new(through[0]);
+        let url = format!("https://127.0.0.1:{}/api/denials", agent.https);
+        curl.args(&through[1..]).args(["curl", "--silent", "--cacert"]).arg(stage.root().join("ca.pem")).arg(url);
+        match spawn(curl.stdout(Stdio::piped()).stderr(Stdio::null())).wait_with_output() {
+            Ok(output) if is_root() && output.status.success() => {
+                let body: Value = serde_json::from_slice(&output.stdout).unwrap();
+                assert_eq!(body["status"], 403, "{body}");
+                assert!(body["detail"].as_str().unwrap().contains(why), "{body}");
+            }
+            other => skipped(&format!("{through:?} with curl, which this machine does not let it start: {other:?}")),
+        }
     }
     agent.stop();
 }
@@ -302,7 +320,7 @@ fn another_authoritys_certificate_opens_nothing() {
 
 /// The exit code of a curl that presents the certificate in this folder.
 fn handshake_with(agent: &Agent<'_>, folder: &std::path::Path) -> Option<i32> {
-    let mut curl = std::process::Command::new("curl");
+    let mut curl = Command::new("curl");
     curl.args(["--silent", "--output", "/dev/null", "--noproxy", "*", "--cacert"]);
     curl.arg(agent.stage.root().join("state/ca.pem"));
     curl.arg("--cert").arg(folder.join("client.pem")).arg("--key").arg(folder.join("client.key"));

@@ -120,7 +120,7 @@ impl Agent {
                 Pending::Removal { request, .. } => (request, "The job was being removed."),
                 Pending::Reload { request } => (request, "The definitions were being read."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),
-                Pending::Examination(Question::Call(request)) => {
+                Pending::Examination(Question::Call(request, _)) => {
                     (request.id, "The caller's program was being looked at.")
                 }
                 // The broker stopped before, and answered those who waited.

@@ -12,7 +12,7 @@ use crate::api::{ApiRequest, ApiResponse, Refused, Tier};
 use crate::effect::Effects;
 use crate::id::{Component, RunId, SpawnId};
 use crate::time::Now;
-use crate::trust::{self, Identity, Peer, Refusal};
+use crate::trust::{Identity, Peer, Refusal};
 use crate::why::Explanation;
 
 /// Who asks, and how far that goes.
@@ -86,18 +86,16 @@ impl Caller {
 }
 
 impl Agent {
-    /// A certificate on the list makes an Admin; a process of ours is Plugin, even as root, and so is one that is known by its
-    /// signature; everybody else is Public.
+    /// A certificate on the list makes an Admin, and so does root where that was looked into; a process of ours is Plugin, even as root,
+    /// and so is one that is known by its signature; everybody else is Public.
     pub(super) fn caller(&self, now: Now, request: &ApiRequest) -> Caller {
         let registered = self.registry.identify(&request.peer);
         let surroundings = &self.desk.surroundings;
         let certificate = request.certificate.as_ref();
         let administrator =
             certificate.and_then(|certificate| surroundings.admin_certificates.get(&certificate.sha256)).cloned();
-        let elevated = self.desk.settings.allow_elevated_without_certificate
-            && registered.is_err()
-            && trust::same_socket(&request.peer).is_ok_and(|socket| socket.uid == 0);
-        let identified = registered.or_else(|refusal| self.strangers.known(now, &request.peer).ok_or(refusal));
+        let elevated = registered.is_err() && self.strangers.is_root(now, &request.peer);
+        let identified = registered.or_else(|refusal| self.strangers.program(now, &request.peer).ok_or(refusal));
         Caller::new(identified, administrator.or_else(|| elevated.then(|| String::from(ROOT))), request)
     }
 

@@ -1,4 +1,5 @@
-//! Programs that the agent did not start: examined where `AlternativeSignatures` names signers, then as trusted as their signature.
+//! Programs that the agent did not start: examined where `AlternativeSignatures` names signers, then as trusted as their signature; and
+//! where `AllowElevatedWithoutCertificate` is set, whether it is really root who calls.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::api::{ApiRequest, ApiResponse, Tier};
 use crate::effect::{Effects, ProcessOrder};
 use crate::id::{Component, ConnectionId, SpawnId, TicketId};
 use crate::limits::EXAMINATIONS;
+use crate::log_message::{Level, escape};
 use crate::run::own_program;
 use crate::time::{Monotonic, Now};
 use crate::trust::signature::SignaturePolicy;
@@ -36,15 +38,15 @@ const PID_HEADER: &str = "x-keeper-pid";
 pub(super) enum Question {
     /// A CONNECT.
     Connect { connection: ConnectionId, client_id: String, peer: Box<PeerFacts> },
-    /// A request that needs the Plugin tier.
-    Call(Box<ApiRequest>),
+    /// A request that needs this tier.
+    Call(Box<ApiRequest>, Tier),
 }
 
 impl Question {
     fn peer(&self) -> &PeerFacts {
         match self {
             Self::Connect { peer, .. } => peer,
-            Self::Call(request) => &request.peer,
+            Self::Call(request, _) => &request.peer,
         }
     }
 }
@@ -54,23 +56,46 @@ impl Question {
 pub(super) struct Strangers {
     budget: Budget,
     /// By the kernel's number of the peer's socket, which it never uses again: who it is, and until when that holds.
-    known: BTreeMap<u64, (Identity, Monotonic)>,
+    known: BTreeMap<u64, (Known, Monotonic)>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+enum Known {
+    /// A program that a trusted signer signed.
+    Program(Identity),
+    /// Root itself, who administrates.
+    Root,
 }
 
 impl Strangers {
-    /// Who was found at the other end of this very connection a moment ago.
-    pub(super) fn known(&self, now: Now, peer: &PeerFacts) -> Option<Identity> {
-        let socket = same_socket(peer).ok()?;
-        let (identity, until) = self.known.get(&socket.cookie)?;
-        (now.monotonic < *until).then(|| identity.clone())
+    /// The signed program that was found at the other end of this very connection a moment ago.
+    pub(super) fn program(&self, now: Now, peer: &PeerFacts) -> Option<Identity> {
+        match self.known(now, peer)? {
+            Known::Program(identity) => Some(identity.clone()),
+            Known::Root => None,
+        }
     }
 
-    fn remember(&mut self, now: Now, peer: &PeerFacts, identity: &Identity) {
+    /// Whether root was found there.
+    pub(super) fn is_root(&self, now: Now, peer: &PeerFacts) -> bool {
+        matches!(self.known(now, peer), Some(Known::Root))
+    }
+
+    fn known(&self, now: Now, peer: &PeerFacts) -> Option<&Known> {
+        let socket = same_socket(peer).ok()?;
+        let (known, until) = self.known.get(&socket.cookie)?;
+        (now.monotonic < *until).then_some(known)
+    }
+
+    fn remember(&mut self, now: Now, peer: &PeerFacts, known: Known) {
         self.known.retain(|_, (_, until)| now.monotonic < *until);
-        if let (Ok(socket), true) = (same_socket(peer), self.known.len() < KNOWN) {
-            let until = now.monotonic.plus_seconds(KNOWN_SECONDS);
-            self.known.insert(socket.cookie, (identity.clone(), until));
+        let Ok(socket) = same_socket(peer) else { return };
+        let oldest = self.known.iter().min_by_key(|(_, (_, until))| *until).map(|(cookie, _)| *cookie);
+        if let Some(oldest) = oldest.filter(|_| self.known.len() >= KNOWN) {
+            self.known.remove(&oldest);
         }
+        self.known.insert(socket.cookie, (known, now.monotonic.plus_seconds(KNOWN_SECONDS)));
     }
 }
 
@@ -88,14 +113,14 @@ impl Agent {
         refusal: Refusal,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        if !self.may_be_examined(peer, &refusal) {
+        if !self.may_be_signed(peer, &refusal) {
             return Err(refusal);
         }
         let (client_id, asked) = (client_id.to_string(), Box::new(peer.clone()));
         self.examine(now, peer.clone(), Question::Connect { connection, client_id, peer: asked }, effects)
     }
 
-    /// 403 for a caller of less than the tier `needed`; `None` where its signature may open that, and the answer comes later.
+    /// 403 for a caller of less than the tier `needed`; `None` where a look at its program may open that, and the answer comes later.
     pub(super) fn examine_or_forbid(
         &mut self,
         now: Now,
@@ -105,23 +130,31 @@ impl Agent {
         needed: Tier,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        let may_be_signed = caller.refusal.as_ref().is_some_and(|refusal| self.may_be_examined(&request.peer, refusal));
-        if needed != Tier::Plugin || !may_be_signed {
+        let signed = needed == Tier::Plugin
+            && caller.refusal.as_ref().is_some_and(|refusal| self.may_be_signed(&request.peer, refusal));
+        let root = caller.identity.is_none() && self.may_be_root(&request.peer);
+        if !(signed || root) {
             return Some(self.forbid(now, request, target, caller, needed, effects));
         }
-        let refusal = self.examine_caller(now, request, effects).err()?;
+        let refusal = self.examine_caller(now, request, needed, effects).err()?;
         let caller = Caller::new(Err(refusal), None, request);
         Some(self.forbid(now, request, target, &caller, needed, effects))
     }
 
-    fn examine_caller(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Result<(), Refusal> {
+    fn examine_caller(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        needed: Tier,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
         let claim = request.header(PID_HEADER).map(|text| client_id::pid(text).ok_or(text)).transpose();
         let claimed_pid = claim.map_err(|text| {
             let why = format!("The field X-Keeper-Pid has '{text}', which is no process id.");
             not_trusted(&request.peer, why, "Send the process id of the program that opened the connection.")
         })?;
         let peer = PeerFacts { claimed_pid, ..request.peer.clone() };
-        self.examine(now, peer, Question::Call(Box::new(request.clone())), effects)
+        self.examine(now, peer, Question::Call(Box::new(request.clone()), needed), effects)
     }
 
     fn examine(&mut self, now: Now, peer: PeerFacts, question: Question, effects: &mut Effects) -> Result<(), Refusal> {
@@ -136,7 +169,7 @@ impl Agent {
             Question::Connect { client_id, .. } => {
                 self.own_programs(client_id).into_iter().map(|(_, path)| path).collect()
             }
-            Question::Call(_) => Vec::new(),
+            Question::Call(..) => Vec::new(),
         };
         let signers = self.desk.settings.alternative_signatures.clone();
         let mut turn = self.desk.turn(now, effects);
@@ -147,11 +180,18 @@ impl Agent {
     }
 
     /// Whether a signature could open what the registry did not.
-    fn may_be_examined(&self, peer: &PeerFacts, refusal: &Refusal) -> bool {
+    fn may_be_signed(&self, peer: &PeerFacts, refusal: &Refusal) -> bool {
         !self.desk.settings.alternative_signatures.is_empty()
             && self.is_running()
             && refusal.kind == RefusalKind::NotTrusted
             && same_socket(peer).is_ok()
+    }
+
+    /// Whether whoever opened the connection is an administrator if it is root itself.
+    fn may_be_root(&self, peer: &PeerFacts) -> bool {
+        self.desk.settings.allow_elevated_without_certificate
+            && self.is_running()
+            && same_socket(peer).is_ok_and(|socket| socket.uid == 0)
     }
 
     pub(super) fn on_examined(&mut self, now: Now, ticket: TicketId, found: &Examination, effects: &mut Effects) {
@@ -159,56 +199,99 @@ impl Agent {
             Some(Pending::Examination(question)) => question,
             other => return self.unasked(now, ticket, other, effects),
         };
-        let stranger = found.judge(SignaturePolicy::of(&self.desk.settings), now.wall);
-        self.answer_stranger(now, question, &found.peer, stranger, effects);
+        match question {
+            Question::Connect { connection, client_id, .. } => {
+                let stranger = found.judge(SignaturePolicy::of(&self.desk.settings), now.wall);
+                self.answer_client(now, connection, &client_id, stranger, effects);
+            }
+            Question::Call(request, needed) => {
+                let known = self.judge_caller(now, found, &request, effects);
+                self.answer_caller(now, &request, needed, known, effects);
+            }
+        }
+    }
+
+    /// Whom a look at its program shows to be at the other end of a call.
+    fn judge_caller(
+        &mut self,
+        now: Now,
+        found: &Examination,
+        request: &ApiRequest,
+        effects: &mut Effects,
+    ) -> Result<Known, Refusal> {
+        let root = self.may_be_root(&request.peer).then(|| found.judge_root());
+        match root {
+            Some(Ok(peer)) => {
+                let (pid, program) = (peer.pid.unwrap_or(0), peer.executable.unwrap_or_default());
+                let message =
+                    format!("Process {pid} is root's and administrates without a certificate: {}.", escape(&program));
+                self.desk.turn(now, effects).log(Level::Information, "Administrator", message);
+                Ok(Known::Root)
+            }
+            Some(Err(refusal)) if self.desk.settings.alternative_signatures.is_empty() => Err(refusal),
+            Some(Err(_)) | None => {
+                let stranger = found.judge(SignaturePolicy::of(&self.desk.settings), now.wall)?;
+                Ok(Known::Program(identity(Component::Program(stranger.name), stranger.pid)))
+            }
+        }
     }
 
     /// Tells whoever waits that nothing was found out.
     pub(super) fn give_up_examination(&mut self, now: Now, question: Question, why: &str, effects: &mut Effects) {
-        let peer = question.peer().clone();
-        let refusal = not_trusted(&peer, format!("Its program was not looked at: {why}"), "Connect again.");
-        self.answer_stranger(now, question, &peer, Err(refusal), effects);
+        let why = format!("Its program was not looked at: {why}");
+        let refusal = not_trusted(question.peer(), why, "Connect again.");
+        match question {
+            Question::Connect { connection, client_id, .. } => {
+                self.answer_client(now, connection, &client_id, Err(refusal), effects);
+            }
+            Question::Call(request, needed) => self.answer_caller(now, &request, needed, Err(refusal), effects),
+        }
     }
 
-    fn answer_stranger(
+    fn answer_client(
         &mut self,
         now: Now,
-        question: Question,
-        peer: &PeerFacts,
+        connection: ConnectionId,
+        client_id: &str,
         stranger: Result<Stranger, Refusal>,
         effects: &mut Effects,
     ) {
-        let identity = |component, pid| Identity { spawn: SpawnId::NONE, component, run: None, pid: Some(pid) };
-        match question {
-            Question::Connect { connection, client_id, .. } if self.is_closing() => {
-                self.refuse_unavailable(now, connection, &client_id, effects);
+        if self.is_closing() {
+            return self.refuse_unavailable(now, connection, client_id, effects);
+        }
+        let verdict = match stranger {
+            Ok(stranger) => {
+                let component = self.component_of(client_id, &stranger);
+                self.judge_process(client_id, identity(component, stranger.pid))
             }
-            Question::Connect { connection, client_id, .. } => {
-                let verdict = match stranger {
-                    Ok(stranger) => {
-                        let component = self.component_of(&client_id, &stranger);
-                        self.judge_process(&client_id, identity(component, stranger.pid))
-                    }
-                    Err(refusal) => unidentified(&client_id, refusal),
-                };
-                self.answer_connect(now, connection, verdict, effects);
+            Err(refusal) => unidentified(client_id, refusal),
+        };
+        self.answer_connect(now, connection, verdict, effects);
+    }
+
+    fn answer_caller(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        needed: Tier,
+        known: Result<Known, Refusal>,
+        effects: &mut Effects,
+    ) {
+        let caller = match known {
+            Ok(known) => {
+                self.strangers.remember(now, &request.peer, known);
+                self.caller(now, request)
             }
-            Question::Call(request) => {
-                let identified = stranger.map(|Stranger { name, pid, .. }| identity(Component::Program(name), pid));
-                if let Ok(identity) = &identified {
-                    self.strangers.remember(now, peer, identity);
-                }
-                let caller = Caller::new(identified, None, &request);
-                let response = if caller.identity.is_some() {
-                    self.answer(now, &request, &caller, effects)
-                } else {
-                    let target = Target::parse(&request.target);
-                    Some(self.forbid(now, &request, &target, &caller, Tier::Plugin, effects))
-                };
-                if let Some(response) = response {
-                    respond(request.id, response, effects);
-                }
-            }
+            Err(refusal) => Caller::new(Err(refusal), None, request),
+        };
+        let response = if caller.tier >= needed {
+            self.answer(now, request, &caller, effects)
+        } else {
+            let target = Target::parse(&request.target);
+            Some(self.forbid(now, request, &target, &caller, needed, effects))
+        };
+        if let Some(response) = response {
+            respond(request.id, response, effects);
         }
     }
 
@@ -244,4 +327,8 @@ impl Agent {
             of_plugin.chain(of_job).collect()
         }
     }
+}
+
+const fn identity(component: Component, pid: u32) -> Identity {
+    Identity { spawn: SpawnId::NONE, component, run: None, pid: Some(pid) }
 }

@@ -52,7 +52,14 @@ impl World {
         let facts = ProcessFacts { pid: PID, session: 1, uid, cgroup: None, holds_socket: true, alive: true };
         let paths = paths.into_iter().filter(|asked| asked == path).collect();
         let signature = signed(path, uid);
-        let process = Ok(ExaminedProcess { facts, is_in_our_user_namespace: true, signature, paths });
+        let process = Ok(ExaminedProcess {
+            facts,
+            is_in_our_user_namespace: true,
+            is_in_our_process_namespace: true,
+            may_administer: true,
+            signature,
+            paths,
+        });
         self.examined(ticket, peer, process);
     }
 
@@ -137,7 +144,14 @@ fn a_refusal_says_which_step_failed_and_for_whom() {
     let facts = ProcessFacts { pid: PID, session: 1, uid: 0, cgroup: None, holds_socket: true, alive: true };
     let file = SignatureFile::Missing("/opt/x.p7s".into());
     let signature = SignatureFacts { file, ..signed("/opt/x", 0) };
-    let process = ExaminedProcess { facts, is_in_our_user_namespace: true, signature, paths: vec![] };
+    let process = ExaminedProcess {
+        facts,
+        is_in_our_user_namespace: true,
+        is_in_our_process_namespace: true,
+        may_administer: true,
+        signature,
+        paths: vec![],
+    };
     world.examined(ticket, peer, Ok(process));
     world.expect(&["examine", "!Denied", "refuse 1 NotAuthorized"]);
     let denial = &world.get("/api/denials")[0];
@@ -248,7 +262,14 @@ fn what_a_stranger_named_its_file_stays_one_line_of_the_record() {
     let (ticket, peer, _) = world.asked();
     let facts = ProcessFacts { pid: PID, session: 1, uid: 0, cgroup: None, holds_socket: true, alive: true };
     let signature = SignatureFacts { file: SignatureFile::Missing("x.p7s".into()), ..signed(&path, 0) };
-    let process = ExaminedProcess { facts, is_in_our_user_namespace: true, signature, paths: vec![] };
+    let process = ExaminedProcess {
+        facts,
+        is_in_our_user_namespace: true,
+        is_in_our_process_namespace: true,
+        may_administer: true,
+        signature,
+        paths: vec![],
+    };
     world.examined(ticket, peer, Ok(process));
     let denial = &world.get("/api/denials")[0];
     for text in ["executable", "what", "why"].map(|key| denial[key].as_str().unwrap()) {
@@ -334,4 +355,48 @@ fn a_plugin_is_signed_where_signers_are_trusted() {
     let (world, answer) = prepared("{}", None);
     assert_eq!(answer, "release 1", "nobody asks where no signer is trusted");
     assert!(world.spawns[&SpawnId(1)].program.signers.is_empty());
+}
+
+#[test]
+fn root_administrates_without_a_certificate_only_if_it_is_root_of_this_machine() {
+    let settings = r#"{"Settings":{"AllowElevatedWithoutCertificate":true}}"#;
+    let denials = ("GET", "/api/denials");
+    let look = |world: &mut World, may_administer| {
+        let Some(ProcessOrder::Examine { ticket, peer, signers, .. }) = world.looks.pop_front() else {
+            panic!("nothing was to be looked at");
+        };
+        assert!(signers.is_empty());
+        let facts = ProcessFacts { pid: PID, session: 1, uid: 0, cgroup: None, holds_socket: true, alive: true };
+        let process = Ok(ExaminedProcess {
+            facts,
+            is_in_our_user_namespace: true,
+            is_in_our_process_namespace: true,
+            may_administer,
+            signature: signed("/usr/bin/curl", 0),
+            paths: vec![],
+        });
+        world.process(ProcessReport::Examined { ticket, found: Box::new(Examination { peer, process }) });
+    };
+
+    let mut world = World::with(settings, &[("Jobs/a", &job("a", ""))]);
+    let first = world.stranger(denials.0, denials.1, "");
+    assert_eq!(world.status(first), None, "it is looked into first");
+    look(&mut world, true);
+    assert_eq!(world.status(first), Some(200));
+    assert_eq!(world.logged("Administrator").len(), 1);
+    let second = world.stranger(denials.0, denials.1, "");
+    assert_eq!(world.status(second), Some(200), "its connection is known for a while");
+    world.wait(10_001);
+    let third = world.stranger(denials.0, denials.1, "");
+    assert_eq!(world.status(third), None, "but not for ever");
+    look(&mut world, false);
+    assert_eq!(world.status(third), Some(403));
+    assert!(world.body(third)["detail"].as_str().unwrap().contains("CAP_SYS_ADMIN"), "{}", world.body(third));
+    assert_eq!(world.body(third)["tierNeeded"], "Admin");
+
+    world.connect(1, "a_T_77", stranger(0));
+    assert!(world.looks.is_empty(), "on the broker root is nobody without a certificate");
+    let mut without = World::new(&[]);
+    let request = without.stranger(denials.0, denials.1, "");
+    assert_eq!((without.status(request), without.looks.len()), (Some(403), 0));
 }

@@ -32,7 +32,14 @@ fn examination() -> Examination {
     };
     let facts = ProcessFacts { pid: PID, session: 1, uid: 0, cgroup: None, holds_socket: true, alive: true };
     let paths = vec!["/usr/bin/tool".to_owned()];
-    let process = ExaminedProcess { facts, is_in_our_user_namespace: true, signature: good(), paths };
+    let process = ExaminedProcess {
+        facts,
+        is_in_our_user_namespace: true,
+        is_in_our_process_namespace: true,
+        may_administer: true,
+        signature: good(),
+        paths,
+    };
     Examination { peer, process: Ok(process) }
 }
 
@@ -93,6 +100,34 @@ fn whatever_is_wrong_is_told_and_never_trusted() {
         assert!(refusal.explanation.to_string().contains(why), "{why}: {}", refusal.explanation);
         assert!(!refusal.explanation.fix.is_empty(), "{why}");
     }
+}
+
+#[test]
+fn root_is_root_of_this_machine_alone() {
+    assert_eq!(examination().judge_root().unwrap().pid, Some(PID), "no signature is asked for");
+    type Change = fn(&mut Examination);
+    let wrong: [(Change, &str); 7] = [
+        (|e| e.peer.own_end_established = false, "Our own end"),
+        (|e| process(e).facts.holds_socket = false, "first 1024 descriptors"),
+        (|e| process(e).facts.uid = 1000, "runs as user 1000"),
+        (|e| (process(e).facts.uid, process(e).signature.uid) = (1000, Some(1000)), "User 0 opened the connection"),
+        (|e| process(e).is_in_our_user_namespace = false, "user namespace of its own"),
+        (|e| process(e).is_in_our_process_namespace = false, "process namespace of its own"),
+        (|e| process(e).may_administer = false, "CAP_SYS_ADMIN"),
+    ];
+    for (change, why) in wrong {
+        let mut examined = examination();
+        change(&mut examined);
+        let refusal = examined.judge_root().unwrap_err();
+        assert!(refusal.explanation.to_string().contains(why), "{why}: {}", refusal.explanation);
+    }
+    let mut of_another_user = examination();
+    for socket in [&mut of_another_user.peer.at_accept, &mut of_another_user.peer.at_decision] {
+        socket.as_mut().unwrap().uid = 1000;
+    }
+    let program = process(&mut of_another_user);
+    (program.facts.uid, program.signature.uid) = (1000, Some(1000));
+    assert!(of_another_user.judge_root().unwrap_err().explanation.why.contains("not as root"));
 }
 
 #[test]
