@@ -190,6 +190,9 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
 
 /// Says why a command failed; where not even standard error takes it, the exit code is all that is left to say it.
 fn report(failure: &Failure) -> ExitCode {
+    if failure.is_silent() {
+        return failure.exit_code();
+    }
     match output::warn(&failure.to_string()) {
         Ok(()) => failure.exit_code(),
         Err(_) => ExitCode::from(1),

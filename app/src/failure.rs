@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Unreachable,
     /// A file is invalid.
     InvalidFile,
+    /// Whoever read the answer has gone.
+    HungUp,
 }
 
 /// A failed command.
@@ -63,6 +65,17 @@ impl Failure {
         Self { kind: Kind::InvalidFile, message: message.to_string() }
     }
 
+    /// Whoever read the answer has gone (`castellan logs | head`): no message, as there is nobody to tell and nothing to mend; the exit
+    /// code that shells show for SIGPIPE.
+    pub(crate) const fn hung_up() -> Self {
+        Self { kind: Kind::HungUp, message: String::new() }
+    }
+
+    /// Whether there is nobody to tell.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.kind == Kind::HungUp
+    }
+
     /// The exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.kind {
@@ -72,6 +85,7 @@ impl Failure {
             Kind::Denied => ExitCode::from(4),
             Kind::Unreachable => ExitCode::from(5),
             Kind::InvalidFile => ExitCode::from(6),
+            Kind::HungUp => ExitCode::from(141),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Results go to standard output, everything said about them to standard error. Nothing that somebody else chose reaches a terminal
 //! with its control characters. Colours, times that count from now, and progress are for terminals alone.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 
 use castellan_core::time::WallTime;
@@ -186,6 +186,9 @@ pub(crate) fn lines(lines: &[impl AsRef<str>]) -> Result<(), Failure> {
 }
 
 fn unwritten(error: std::io::Error) -> Failure {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return Failure::hung_up();
+    }
     Failure::failed(format!("the answer cannot be written: {error}."))
 }
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{document, fails, ok};
-use crate::support::{Stage, binary, command, deploy, is_root, say, skipped, spawn, terminal};
+use crate::support::{Stage, binary, command, deploy, ended, is_root, say, skipped, spawn, terminal};
 
 /// One command of each noun that asks the running agent.
 const ASKING: [&[&str]; 8] = [
@@ -102,6 +102,17 @@ fn a_terminal_gets_colours_and_near_times() {
     });
     assert!(shown.contains("Failed") && !shown.contains('\u{1b}'), "{shown}");
     agent.stop();
+}
+
+#[test]
+fn a_reader_that_has_gone_is_told_nothing() {
+    let stage = Stage::new();
+    stage.start().stop();
+    let mut logs = spawn(&mut command(&stage, &["logs", "--follow"]));
+    drop(logs.stdout.take());
+    // It has lines to print from the start; the first one finds nobody.
+    let (code, _, error) = ended(logs.wait_with_output().unwrap());
+    assert_eq!((code, error.as_str()), (141, ""));
 }
 
 #[test]
