@@ -95,7 +95,7 @@ impl Puppet {
                 session.next(&["closed"])
             }
             "wire" => self.wire(order),
-            "call" => self.call(&text("method"), &text("target")),
+            "call" => self.call(&text("method"), &text("target"), &text("body")),
             "spawn" => spawn(order),
             "leave-session" => json!({ "session": rustix::process::setsid().expect("setsid").as_raw_nonzero().get() }),
             "exit" => {
@@ -133,15 +133,15 @@ impl Puppet {
     }
 
     /// A call to the agent's HTTPS API, without a client certificate.
-    fn call(&self, method: &str, target: &str) -> Value {
+    fn call(&self, method: &str, target: &str, body: &str) -> Value {
         let port = self.base.rsplit_once(':').unwrap().1.parse().unwrap();
         let answer = smol::block_on(request(ClientRequest {
             method: method.to_owned(),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             host: String::from("127.0.0.1"),
             target: target.to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
+            headers: vec![(String::from("Content-Type"), String::from("application/json"))],
+            body: body.as_bytes().to_vec(),
             tls: Some(Arc::clone(&self.tls)),
             timeout: PATIENCE,
         }));

@@ -80,6 +80,7 @@ impl Chores {
             ("requests refused for their framing, size or time", self.told.refused, counters.refused),
             ("requests answered with 503", self.told.overloaded, counters.overloaded),
             ("requests without an answer in time", self.told.unanswered, counters.unanswered),
+            ("event streams that were not read", self.told.not_read, counters.not_read),
             ("responses that could not be sent as they were", self.told.unsendable, counters.unsendable),
             ("broken connections", self.told.broken, counters.broken),
             ("failed accepts", self.told.accept_failed, counters.accept_failed),

@@ -7,8 +7,10 @@
 //! | `confirm` | asking people |
 //! | the others | one verb or noun each |
 
+mod admin;
 mod agent;
 mod confirm;
+mod doctor;
 mod events;
 mod history;
 mod inputs;
@@ -126,6 +128,13 @@ enum Command {
         #[command(subcommand)]
         command: trust::Command,
     },
+    /// Go through the guides' checklists for jobs and plugins, each check with its proof and its fix.
+    Doctor(doctor::Options),
+    /// Say who is an administrator: issue, list and revoke admin certificates.
+    Admin {
+        #[command(subcommand)]
+        command: admin::Command,
+    },
     /// Print the JSON Schema (draft 2020-12) of jobs, plugins, settings, policies or test cases.
     Schema(schema::Options),
     /// Print the completions of a shell.
@@ -180,6 +189,8 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Topics { command } => topics::run(command, globals),
         Command::Sign(options) => sign::run(options, globals),
         Command::Trust { command } => trust::run(command, globals),
+        Command::Doctor(options) => doctor::run(options, globals),
+        Command::Admin { command } => admin::run(command, globals),
         Command::Schema(options) => schema::run(options, globals),
         Command::Completions(options) => reference::completions(options),
         Command::Demo { folder, keep } => demo::run(folder, *keep),

@@ -11,6 +11,7 @@ mod perform;
 mod run_loop;
 mod sample_scanner;
 mod service;
+mod service_manager;
 mod signals;
 mod surroundings;
 

@@ -43,6 +43,10 @@ impl Ports {
                 self.server.respond(request, response);
                 None
             }
+            Effect::Stream(order) => {
+                self.server.stream(order);
+                None
+            }
             Effect::Log(record) => {
                 self.log.log(record);
                 None

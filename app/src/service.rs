@@ -18,6 +18,7 @@ use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
 use castellan_fs::history::History;
 use castellan_fs::log_file::{LogOutput, LogWriter};
 use castellan_fs::messages::MessageStore;
+use castellan_fs::settings::SettingStore;
 use castellan_fs::{PortsFile, Root, Store};
 use castellan_https::calls::Calls;
 use castellan_https::{ServerConfig, tls_config};
@@ -76,11 +77,14 @@ impl Service {
         }
         let unfinished = history.unfinished().map_err(Failure::cannot_start)?;
         let past = history.past().map_err(Failure::cannot_start)?;
+        let storage = SettingStore::open(&root).map_err(Failure::cannot_start)?;
+        let stored = storage.read().map_err(Failure::cannot_start)?;
         let log = LogWriter::start(&root, output, settings.log_level).map_err(Failure::cannot_start)?;
         library_log::install(log.queue(), clock);
         let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
         let definitions = root.read_definitions(&kinds, &settings.plugin_path);
-        let first = VecDeque::from([Event::Loaded(Loaded { definitions, unfinished, past }), Event::Opened(endpoints)]);
+        let loaded = Loaded { definitions, unfinished, past, settings: stored };
+        let first = VecDeque::from([Event::Loaded(loaded), Event::Opened(endpoints)]);
 
         let (sender, events) = bounded(EVENT_QUEUE);
         let executor = ExecutorThread::start().map_err(Failure::cannot_start)?;
@@ -90,11 +94,11 @@ impl Service {
             plugin_path: &settings.plugin_path,
             boot: root.boot(),
             started: clock.now(),
-            admin_certificates: certificates.admin.names(),
+            admin_certificates: certificates.admin.issued.clone(),
         });
         let notices = certificates.admin.notices.clone();
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor };
-        let ports = start.ports(listeners, certificates, history, log).map_err(Failure::cannot_start)?;
+        let ports = start.ports(listeners, certificates, (history, storage), log).map_err(Failure::cannot_start)?;
         note_start(&ports, clock, &warnings, &notices);
         let chores = Chores::new(settings.run_history_days, clock.now());
         let agent = Agent::new(settings, surroundings);
@@ -173,7 +177,7 @@ impl Start<'_> {
         &self,
         listeners: Listeners,
         certificates: Certificates,
-        history: History,
+        (history, storage): (History, SettingStore),
         log: LogWriter,
     ) -> Result<Ports, Box<dyn std::error::Error>> {
         let processes = Processes::start(ProcessConfig {
@@ -211,7 +215,8 @@ impl Start<'_> {
             executor: Arc::clone(&self.executor.executor),
             events: self.sender.clone(),
         })?;
-        let store = Store::start(self.root.clone(), history, self.settings.plugin_path.clone(), self.sender.clone())?;
+        let plugin_path = self.settings.plugin_path.clone();
+        let store = Store::start(self.root.clone(), history, storage, plugin_path, self.sender.clone())?;
         let calls = Calls::new(Arc::clone(&self.executor.executor), self.sender.clone());
         Ok(Ports { processes, broker, store, server, calls, log })
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use castellan_core::certificate::AdminCertificate;
 use castellan_core::job::OperatingSystem;
 use castellan_core::surroundings::{INHERITED_VARIABLES, Surroundings};
 use castellan_core::time::Now;
@@ -13,7 +14,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) plugin_path: &'a str,
     pub(crate) boot: u64,
     pub(crate) started: Now,
-    pub(crate) admin_certificates: BTreeMap<String, String>,
+    pub(crate) admin_certificates: Vec<AdminCertificate>,
 }
 
 /// Gathers the surroundings.

@@ -10,6 +10,7 @@
 //! Store             agent/answers                 the run or request that asked goes on
 //! Http              agent/calls                   the run that asked goes on
 //! Api               agent/requests                answered at once, or once its question is answered
+//! StreamEnded       agent/streams                 its client is told nothing more
 //! DeadlineReached   every machine                 what is due happens, what is early does not
 //! StopRequested     agent/lifecycle               runs canceled, plugins stopped, broker closed, Exit
 //! Congested                                       recorded; the report that was lost is named
@@ -22,9 +23,11 @@ mod administrators;
 mod answers;
 mod callers;
 mod calls;
+mod certificates;
 mod connections;
 mod definitions;
 mod event_starts;
+mod idempotency;
 mod lifecycle;
 mod losses;
 mod messages;
@@ -32,12 +35,17 @@ mod plugins;
 mod processes;
 mod record;
 mod requests;
+mod requests_certificates;
 mod requests_jobs;
 mod requests_runs;
 mod requests_settings;
+mod requests_settings_write;
 mod runs;
 mod strangers;
+mod streams;
 mod taken;
+
+pub use lifecycle::Phase;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -51,6 +59,7 @@ use crate::id::{JobId, PluginId, RequestId, RunId, TicketId};
 use crate::job::catalog::Catalog;
 use crate::job::finding::Findings;
 use crate::log_message::Level;
+use crate::plugin::storage::PluginSettings;
 use crate::plugin::supervisor::Supervisor;
 use crate::run::{Chain, Run};
 use crate::schedule::Timetable;
@@ -73,10 +82,13 @@ pub struct Agent {
     start_queue: plugins::StartQueue,
     registry: Registry,
     strangers: strangers::Strangers,
+    streams: streams::Streams,
+    certificates: certificates::Certificates,
     pending: BTreeMap<TicketId, answers::Pending>,
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
     own_calls: calls::OwnCalls,
+    idempotency: idempotency::Idempotency,
     /// Runs that ended lately, with what they hand down.
     ended: VecDeque<(RunId, Chain)>,
     event_starts: event_starts::EventStarts,
@@ -95,9 +107,10 @@ struct LastRun {
 
 impl Agent {
     /// An agent that has not read its root yet; `Loaded` comes first.
-    pub fn new(settings: Settings, surroundings: Surroundings) -> Self {
-        let (counters, denied) = (Counters::default(), Vec::new());
-        let desk = Desk { surroundings, settings, counters, plugin_settings: BTreeMap::new(), denied };
+    pub fn new(settings: Settings, mut surroundings: Surroundings) -> Self {
+        let certificates = certificates::Certificates::new(core::mem::take(&mut surroundings.admin_certificates));
+        let (counters, plugin_settings) = (Counters::default(), PluginSettings::default());
+        let desk = Desk { surroundings, settings, counters, plugin_settings, denied: Vec::new(), told: Vec::new() };
         Self {
             desk,
             catalog: Catalog::default(),
@@ -109,10 +122,13 @@ impl Agent {
             start_queue: plugins::StartQueue::default(),
             registry: Registry::default(),
             strangers: strangers::Strangers::default(),
+            streams: streams::Streams::default(),
+            certificates,
             pending: BTreeMap::new(),
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
             own_calls: calls::OwnCalls::default(),
+            idempotency: idempotency::Idempotency::default(),
             ended: VecDeque::new(),
             event_starts: event_starts::EventStarts::default(),
             taken: taken::Taken::default(),
@@ -132,14 +148,17 @@ impl Agent {
             Event::Store(report) => self.on_store(now, report, effects),
             Event::Http(report) => self.on_http(now, report, effects),
             Event::Api(request) => self.on_request(now, &request, effects),
+            Event::StreamEnded { request, why } => self.on_stream_ended(now, request, why, effects),
             Event::DeadlineReached => {}
             Event::StopRequested(reason) => self.on_stop_requested(now, &reason, effects),
             Event::Congested(what) => self.desk.turn(now, effects).log(Level::Error, "Congested", what),
             Event::Lost { order, why } => self.on_lost(now, order, why, effects),
         }
         self.on_time(now, effects);
+        self.keep_answers(effects);
         while self.deliver_own_answers(now, effects) {
             self.on_time(now, effects);
+            self.keep_answers(effects);
         }
     }
 
@@ -158,6 +177,8 @@ impl Agent {
             self.phase.next_deadline(),
             self.denials.next_deadline(),
             self.losses.next_deadline(),
+            self.streams.next_deadline(),
+            self.certificates.next_deadline(now, self.is_running()),
             schedules,
         ];
         runs.chain(plugins).chain(waiting).chain(others.into_iter().flatten()).min()
@@ -172,7 +193,9 @@ impl Agent {
         for plugin in self.plugins.values_mut().filter(|plugin| due(plugin.next_deadline(), now.monotonic)) {
             plugin.on_deadline(&mut self.desk.turn(now, effects));
         }
+        self.tell_plugins(now, effects);
         self.drop_retired_plugins();
+        self.look_after_certificates(now, effects);
         self.order_again(now, effects);
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);
@@ -180,6 +203,7 @@ impl Agent {
         self.answer_late(now, effects);
         self.record_denied(now, effects);
         self.summarize_denials(now, effects);
+        self.tell_streams(now, effects);
         self.continue_stop(now, effects);
     }
 }

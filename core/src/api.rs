@@ -1,7 +1,9 @@
 //! The API: request facts in, a route, a tier and a command out; response bodies (contract section 2).
 
+mod conditions;
 mod guard;
 pub(crate) mod route;
+pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
 pub(crate) mod view;
@@ -17,6 +19,7 @@ use crate::id::RequestId;
 use crate::job::finding::Finding;
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
+pub(crate) use conditions::{Conditions, conditional, entity_tag};
 pub(crate) use guard::{Refused, refuse};
 
 /// Which listener a request came through.

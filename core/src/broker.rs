@@ -161,6 +161,8 @@ pub struct Broker {
     /// CONNECTs that wait for the agent.
     held: BTreeMap<ConnectionId, Box<Connect>>,
     connections: BTreeMap<ConnectionId, SessionId>,
+    /// The SHA-256 of the client certificates that connections showed.
+    certificates: BTreeMap<ConnectionId, String>,
     /// Refused or closed by us; the shell has not reported their end.
     closing: BTreeSet<ConnectionId>,
     sessions: BTreeMap<SessionId, Session>,
@@ -197,6 +199,7 @@ impl Broker {
             settings,
             held: BTreeMap::new(),
             connections: BTreeMap::new(),
+            certificates: BTreeMap::new(),
             closing: BTreeSet::new(),
             sessions: BTreeMap::new(),
             client_ids: BTreeMap::new(),
@@ -288,6 +291,7 @@ impl Broker {
                 self.on_regrant(now, &component, &publish, &subscribe, primary.as_ref(), effects);
             }
             BrokerOrder::Revoke { spawn } => self.on_revoke(now, spawn, effects),
+            BrokerOrder::RevokeCertificate { sha256 } => self.on_certificate_revoked(now, &sha256, effects),
             BrokerOrder::Stop => self.on_stop(now, effects),
         }
     }

@@ -7,10 +7,12 @@ use alloc::vec::Vec;
 
 use crate::acl::Grant;
 use crate::api::ApiResponse;
+use crate::certificate::CertificateChange;
 use crate::event::DefinitionKind;
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
 use crate::log_message::LogRecord;
+use crate::plugin::storage::SettingChange;
 use crate::run::history::{RunQuery, RunRecord};
 use crate::schedule::past::Note;
 use crate::time::WallTime;
@@ -48,12 +50,18 @@ pub enum LostOrder {
     ChangeDefinition(TicketId),
     /// `ReadDefinitions`.
     ReadDefinitions(TicketId),
+    /// `WriteSettings`.
+    WriteSettings(TicketId),
+    /// `ChangeCertificates`.
+    ChangeCertificates(TicketId),
     /// `Send`.
     Send(TicketId),
     /// `Regrant`.
     Regrant(Component),
     /// `Revoke`.
     Revoke(SpawnId),
+    /// `RevokeCertificate`, with the SHA-256.
+    RevokeCertificate(String),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
     /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, and everything outside the four ports.
     Other,
@@ -81,13 +89,17 @@ impl LostOrder {
                     Self::ChangeDefinition(*ticket)
                 }
                 StoreOrder::ReadDefinitions { ticket } => Self::ReadDefinitions(*ticket),
+                StoreOrder::WriteSettings { ticket, .. } => Self::WriteSettings(*ticket),
+                StoreOrder::ChangeCertificates { ticket, .. } => Self::ChangeCertificates(*ticket),
             },
             Effect::Http(HttpOrder::Send(call)) => Self::Send(call.ticket),
             Effect::Broker(BrokerOrder::Regrant { component, .. }) => Self::Regrant(component.clone()),
             Effect::Broker(BrokerOrder::Revoke { spawn }) => Self::Revoke(*spawn),
+            Effect::Broker(BrokerOrder::RevokeCertificate { sha256 }) => Self::RevokeCertificate(sha256.clone()),
             Effect::Broker(BrokerOrder::AnswerConnect { .. } | BrokerOrder::Publish { .. } | BrokerOrder::Stop)
             | Effect::Http(HttpOrder::Cancel { .. })
             | Effect::Respond { .. }
+            | Effect::Stream(_)
             | Effect::Log(_)
             | Effect::Exit => Self::Other,
         }
@@ -110,12 +122,38 @@ pub enum Effect {
         /// With this.
         response: ApiResponse,
     },
+    /// For a response that stays open.
+    Stream(StreamOrder),
     /// For the HTTP client.
     Http(HttpOrder),
     /// Append to the agent's log.
     Log(LogRecord),
     /// Everything is stopped; the shell may exit.
     Exit,
+}
+
+/// Orders about responses that stay open.
+#[derive(Debug, Clone)]
+pub enum StreamOrder {
+    /// Answer a request with this and keep its body open. `StreamEnded` tells where its client is gone.
+    Open {
+        /// Which request.
+        request: RequestId,
+        /// With this; its body is the beginning.
+        response: ApiResponse,
+    },
+    /// Send more of the body.
+    Append {
+        /// Which request.
+        request: RequestId,
+        /// The next bytes; shared by all streams that they go to.
+        bytes: Arc<[u8]>,
+    },
+    /// End the body in order.
+    Finish {
+        /// Which request.
+        request: RequestId,
+    },
 }
 
 /// Orders to the process port.
@@ -265,6 +303,11 @@ pub enum BrokerOrder {
         /// Which tree.
         spawn: SpawnId,
     },
+    /// An admin certificate counts no more: close the connections that showed it, at once.
+    RevokeCertificate {
+        /// Its lower-case hex SHA-256.
+        sha256: String,
+    },
     /// Close all sessions and the listener. Answered by `Stopped`.
     Stop,
 }
@@ -370,5 +413,21 @@ pub enum StoreOrder {
     ReadDefinitions {
         /// The number of the question.
         ticket: TicketId,
+    },
+    /// Change the unified storage of plugin settings durably, all changes or none. Answered by `SettingsWritten`.
+    WriteSettings {
+        /// The number of the order.
+        ticket: TicketId,
+        /// In order.
+        changes: Vec<SettingChange>,
+    },
+    /// Change the list of admin certificates durably. Answered by `CertificatesChanged`.
+    ChangeCertificates {
+        /// The number of the order.
+        ticket: TicketId,
+        /// What to change.
+        change: CertificateChange,
+        /// The time of the order.
+        at: WallTime,
     },
 }

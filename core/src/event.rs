@@ -8,9 +8,11 @@ use alloc::vec::Vec;
 use crate::acl::{Denial, Subject};
 use crate::api::{ApiRequest, CertificateFacts};
 use crate::broker::message::Packet;
+use crate::certificate::{CertificatesChanged, NotChanged};
 use crate::effect::LostOrder;
-use crate::id::{ConnectionId, RunId, SpawnId, TicketId};
+use crate::id::{ConnectionId, RequestId, RunId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
+use crate::plugin::storage::StoredSetting;
 use crate::run::history::{JobPast, RunRecord};
 use crate::trust::signature::SignatureFacts;
 use crate::trust::{Examination, PeerFacts};
@@ -34,6 +36,13 @@ pub enum Event {
     Http(HttpReport),
     /// A request arrived at the HTTP or HTTPS listener.
     Api(ApiRequest),
+    /// A response that had stayed open is over; may be told again.
+    StreamEnded {
+        /// The request that it answered.
+        request: RequestId,
+        /// How it came about.
+        why: StreamEnd,
+    },
     /// A deadline that the agent had named is over, or may be.
     DeadlineReached,
     /// Somebody wants the agent to stop (SIGTERM, SIGINT, the end of a demo).
@@ -49,6 +58,15 @@ pub enum Event {
     },
 }
 
+/// Why a response that had stayed open is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// Its client closed the connection, or there is no such response.
+    Left,
+    /// Its client did not read, and too much was waiting for it.
+    NotRead,
+}
+
 /// The state of the agent root at start.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
@@ -58,6 +76,8 @@ pub struct Loaded {
     pub unfinished: Vec<RunRecord>,
     /// What the history knows of each job.
     pub past: Vec<JobPast>,
+    /// The unified storage of plugin settings.
+    pub settings: Vec<StoredSetting>,
 }
 
 /// Jobs or plugins.
@@ -348,5 +368,19 @@ pub enum StoreReport {
         ticket: TicketId,
         /// All files found.
         files: Vec<DefinitionFile>,
+    },
+    /// Answers `WriteSettings`.
+    SettingsWritten {
+        /// Which question.
+        ticket: TicketId,
+        /// Whether all changes are on disk, else why none is.
+        result: Result<(), String>,
+    },
+    /// Answers `ChangeCertificates`.
+    CertificatesChanged {
+        /// Which question.
+        ticket: TicketId,
+        /// What is on disk now, else why nothing changed.
+        result: Result<CertificatesChanged, NotChanged>,
     },
 }

@@ -16,6 +16,8 @@ pub const OUTPUT_HALF_BYTES: usize = 256 << 10;
 pub const LOG_MESSAGE_BYTES: usize = 64 << 10;
 /// Refusals kept for `GET /api/denials`; the oldest goes first.
 pub const DENIALS: usize = 1000;
+/// Admin certificates that are remembered: administrators and machines of one endpoint, with those that ended lately.
+pub const ADMIN_CERTIFICATES: usize = 1000;
 /// Runs that one page of the history shows.
 pub const RUNS_PER_PAGE: usize = 100;
 /// Starts of one job by events in a minute; further ones are refused, so that a loop of events is slow enough to be stopped.
@@ -46,6 +48,14 @@ pub const TASK_RECORDS: usize = 10_000;
 pub const RUN_OUTPUT_BYTES: usize = 8 << 20;
 /// Warnings that one run's record keeps; the same one stands there once.
 pub const RUN_WARNINGS: usize = 100;
+/// Event streams (`GET /api/events`) that are open at one time; each keeps one of the server's places.
+pub const STREAMS: usize = 32;
+/// How many of them tasks and plugins may hold, so that they cannot lock administrators out.
+pub const PLUGIN_STREAMS: usize = 16;
+/// Events that are kept for clients which come back with `Last-Event-ID`; some minutes of a busy agent.
+pub const STREAM_EVENTS: usize = 1024;
+/// Bytes of these events together.
+pub const STREAM_EVENT_BYTES: usize = 1 << 20;
 /// Requests that wait for an answer of a port at one time; one more is told to come again.
 pub const PENDING_REQUESTS: usize = 256;
 /// Characters of each text of a refusal on record: whoever is refused chooses some of them.
@@ -78,3 +88,17 @@ pub const MATCHING_WORK: usize = 1 << 30;
 pub const SIMULATED_EVENTS: u64 = 1_000_000;
 /// Examinations of programs that the agent did not start, waiting for their answer: so many of root's and so many of all other users'.
 pub const EXAMINATIONS: usize = 16;
+/// Settings of one plugin that the unified storage keeps: more than any plugin has, little enough to be shown at once.
+pub const STORED_SETTINGS: usize = 256;
+/// Settings of all plugins that it keeps, those of plugins that are gone included.
+pub const STORED_SETTINGS_IN_ALL: usize = 20_000;
+/// Bytes of a setting's dotted key.
+pub const SETTING_KEY_BYTES: usize = 256;
+/// Bytes of one stored setting; a larger document belongs into a file of the plugin's own.
+pub const SETTING_BYTES: usize = 16 << 10;
+/// Answers kept for requests that are sent again under their `Idempotency-Key`.
+pub const KEPT_ANSWERS: usize = 1000;
+/// Bytes of these answers together.
+pub const KEPT_ANSWER_BYTES: usize = 8 << 20;
+/// Characters of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 255;

@@ -3,6 +3,7 @@
 pub mod backoff;
 pub(crate) mod parse;
 pub mod settings;
+pub mod storage;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,8 @@ pub struct PluginDefinition {
     pub enabled: bool,
     /// The whole document, for its settings.
     pub settings: Json,
+    /// `secretSettings`: settings that only the plugin itself sees, each with what is below it.
+    pub secret_settings: Vec<String>,
     /// The document as it came, byte for byte.
     pub document: Vec<u8>,
 }

@@ -67,6 +67,7 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value};
 
+use crate::api::stream::Kind;
 use crate::effect::{ProcessOrder, StoreOrder};
 use crate::event::{Captured, ExitStatus};
 use crate::id::{Component, JobId, RunId, SpawnId, TicketId};
@@ -131,6 +132,7 @@ impl Run {
         let component = Component::Job(job.id.clone());
         let message = format!("Run {id} of '{}' was triggered by {}.", job.name, origin.trigger);
         turn.log_about(Level::Information, "RunTriggered", message, Some(&component));
+        turn.tell(Kind::Run, &publishing::progress(&record, "triggered", None, turn.now));
         Self {
             id,
             job,

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::certificate::AdminCertificate;
 use crate::event::Endpoints;
 use crate::job::OperatingSystem;
 use crate::time::Now;
@@ -42,8 +43,8 @@ pub struct Surroundings {
     pub has_desktop: bool,
     /// Path variables: `rootdir home tmp etc var usr bin userdesktop documents`, by lower-case name.
     pub path_variables: BTreeMap<String, String>,
-    /// The names of the admin certificates that count, by the lower-case hex SHA-256 of each.
-    pub admin_certificates: BTreeMap<String, String>,
+    /// The admin certificates on disk at the start.
+    pub admin_certificates: Vec<AdminCertificate>,
     /// The ports in force, once the listeners are open.
     pub endpoints: Option<Endpoints>,
 }

@@ -4,16 +4,20 @@
 pub(crate) mod fixtures;
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use serde::Serialize;
+
 use crate::acl::Denial;
+use crate::api::stream::{Kind, Told};
 use crate::config::{Monitoring, Settings};
 use crate::effect::{BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, StoreOrder};
 use crate::id::{Component, RunId, SpawnId, TicketId};
 use crate::job::task::SettingReference;
 use crate::log_message::{Level, LogRecord, escape_own};
+use crate::plugin::storage::PluginSettings;
 use crate::schedule::past::{Happening, Note};
 use crate::surroundings::Surroundings;
 use crate::time::Now;
@@ -53,9 +57,11 @@ pub(crate) struct Desk {
     pub(crate) surroundings: Surroundings,
     pub(crate) settings: Settings,
     pub(crate) counters: Counters,
-    pub(crate) plugin_settings: BTreeMap<String, BTreeMap<String, String>>,
+    pub(crate) plugin_settings: PluginSettings,
     /// See [`Turn::denied`].
     pub(crate) denied: Vec<Denial>,
+    /// See [`Turn::tell`].
+    pub(crate) told: Vec<Told>,
 }
 
 impl Desk {
@@ -70,6 +76,7 @@ impl Desk {
             log_level: self.settings.log_level,
             plugin_settings: &self.plugin_settings,
             denied: &mut self.denied,
+            told: &mut self.told,
             signers: self.settings.alternative_signatures.as_slice(),
         }
     }
@@ -85,20 +92,18 @@ pub(crate) struct Turn<'a> {
     /// `Settings:SessionUser`.
     pub(crate) session_user: Option<&'a str>,
     pub(crate) log_level: Level,
-    /// Effective settings by plugin id, then by dotted key.
-    pub(crate) plugin_settings: &'a BTreeMap<String, BTreeMap<String, String>>,
+    pub(crate) plugin_settings: &'a PluginSettings,
     /// What the agent itself refused somebody in this turn; it goes on record at its end.
     pub(crate) denied: &'a mut Vec<Denial>,
+    told: &'a mut Vec<Told>,
     /// `AlternativeSignatures`.
     pub(crate) signers: &'a [String],
 }
 
 impl Turn<'_> {
-    /// A plugin's effective setting; names are compared without regard to case.
+    /// A plugin's setting in effect, as a task may see it.
     pub(crate) fn setting(&self, reference: &SettingReference) -> Option<String> {
-        let named = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
-        let (_, settings) = self.plugin_settings.iter().find(|(plugin, _)| named(plugin, &reference.plugin))?;
-        settings.iter().find(|(key, _)| named(key, &reference.setting)).map(|(_, value)| value.clone())
+        self.plugin_settings.shown(&reference.plugin, &reference.setting)
     }
 
     /// What to find out before something runs as this.
@@ -110,6 +115,21 @@ impl Turn<'_> {
     pub(crate) fn note(&mut self, what: Happening) {
         let note = Note { boot: self.surroundings.boot, at: self.now.wall.to_rfc3339(), what };
         self.store(StoreOrder::Note(note));
+    }
+
+    /// Tells whoever follows `GET /api/events`; they hear it at the end of this turn.
+    pub(crate) fn tell(&mut self, kind: Kind, event: &impl Serialize) {
+        match serde_json::to_vec(event) {
+            Ok(data) => self.tell_encoded(kind, data),
+            Err(error) => {
+                self.log(Level::Error, "NotTold", format!("A {} event cannot be written: {error}.", kind.name()))
+            }
+        }
+    }
+
+    /// The same of what is JSON already.
+    pub(crate) fn tell_encoded(&mut self, kind: Kind, data: Vec<u8>) {
+        self.told.push(Told { kind, data });
     }
 
     pub(crate) fn process(&mut self, order: ProcessOrder) {

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use castellan_core::agent::Agent;
 use castellan_core::api::{ApiRequest, CertificateFacts, Listener};
 use castellan_core::config::Settings;
-use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict, Effect, Effects, ProcessOrder};
+use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict, Effect, Effects, ProcessOrder, StreamOrder};
 use castellan_core::event::{BrokerReport, Endpoints, Event, Loaded};
 use castellan_core::id::{ConnectionId, RequestId, SpawnId};
+use castellan_core::limits::STREAMS;
 use castellan_core::time::{Monotonic, Now, WallTime};
 
 use crate::signed;
@@ -52,6 +53,8 @@ pub struct World {
     requests: u64,
     connections: u64,
     answered: BTreeSet<RequestId>,
+    /// Responses that stay open.
+    open: BTreeSet<RequestId>,
     stopping: bool,
     exited: bool,
     /// Every effect so far.
@@ -70,15 +73,12 @@ impl World {
             requests: 0,
             connections: 0,
             answered: BTreeSet::new(),
+            open: BTreeSet::new(),
             stopping: false,
             exited: false,
             transcript: Vec::new(),
         };
-        world.tell(Event::Loaded(Loaded {
-            definitions: surroundings::definitions(),
-            unfinished: Vec::new(),
-            past: Vec::new(),
-        }));
+        world.tell(Event::Loaded(Loaded { definitions: surroundings::definitions(), ..Loaded::default() }));
         world.tell(Event::Opened(Endpoints { http: 6888, https: 6889, mqtt: 8675 }));
         world
     }
@@ -181,7 +181,21 @@ impl World {
                 assert!((1..=self.requests).contains(&request.0), "an answer to nobody: {request}");
                 assert!(self.answered.insert(request), "request {request} is answered twice");
             }
-            Effect::Exit => self.exited = true,
+            Effect::Stream(StreamOrder::Open { request, .. }) => {
+                assert!((1..=self.requests).contains(&request.0), "a stream to nobody: {request}");
+                assert!(self.answered.insert(request) && self.open.insert(request), "{request} is answered twice");
+                assert!(self.open.len() <= STREAMS, "{} streams are open", self.open.len());
+            }
+            Effect::Stream(StreamOrder::Append { request, .. }) => {
+                assert!(self.open.contains(&request), "{request} is sent more, and no stream is open");
+            }
+            Effect::Stream(StreamOrder::Finish { request }) => {
+                assert!(self.open.remove(&request), "{request} is ended, and no stream is open");
+            }
+            Effect::Exit => {
+                assert!(self.open.is_empty(), "the agent exits while streams are open");
+                self.exited = true;
+            }
         }
     }
 
@@ -259,6 +273,7 @@ impl World {
                 | Effect::Store(_)
                 | Effect::Http(_)
                 | Effect::Respond { .. }
+                | Effect::Stream(_)
                 | Effect::Log(_)
                 | Effect::Exit => None,
             })

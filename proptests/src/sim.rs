@@ -209,7 +209,7 @@ impl<'t> World<'t> {
         let definitions = definitions.chain([plugins::definition()]).collect();
         let past = self.ledger.past(&self.jobs);
         let unfinished = self.ledger.disk.values().filter(|record| record.outcome.is_none()).cloned().collect();
-        self.tell(Event::Loaded(Loaded { definitions, unfinished, past }))?;
+        self.tell(Event::Loaded(Loaded { definitions, unfinished, past, ..Loaded::default() }))?;
         if !self.crashed {
             self.tell(Event::Opened(Endpoints { http: 6888, https: 6889, mqtt: 8675 }))?;
         }

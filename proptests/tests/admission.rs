@@ -170,6 +170,7 @@ impl Service {
                 | ProcessOrder::Examine { .. },
             )
             | Effect::Store(_)
+            | Effect::Stream(_)
             | Effect::Broker(_)
             | Effect::Http(_)
             | Effect::Log(_)

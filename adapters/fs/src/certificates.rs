@@ -2,6 +2,7 @@
 //! (contract sections 1 and 2, security.md section 6, "TLS" and "client certificates").
 
 mod admin;
+mod request;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use time::{Duration, OffsetDateTime};
 use crate::error::RootError;
 use crate::root::Root;
 
-pub use admin::{AdminAuthority, IssuedCertificate};
+pub use admin::AdminAuthority;
+pub use request::SigningRequest;
 
 /// Certificates begin to be valid so long before they are made, since a clock may be set back a little.
 const BACKDATED: Duration = Duration::days(1);

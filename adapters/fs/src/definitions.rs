@@ -1,16 +1,17 @@
 //! Job and plugin files: read with suspicion, written durably.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::limits::{DEFINITIONS, DOCUMENT_BYTES};
-use rustix::fs::Dir;
+use rustix::fs::{Dir, Mode, OFlags};
 
 use crate::durable::is_plain_name;
 use crate::error::RootError;
 use crate::files::{self, Privacy, Unread};
-use crate::root::Root;
+use crate::root::{Root, folder_below};
 
 /// Rights of a definition: the agent writes, everybody may read.
 const MODE: u32 = 0o644;
@@ -26,31 +27,11 @@ impl Root {
     /// All `*.json` of these kinds, by kind and name. A file that is not a plain regular file of the agent's own, or that
     /// cannot be read, is an entry with the reason; so is a folder, under the name `*`. Never blocks.
     pub fn read_definitions(&self, kinds: &[DefinitionKind], plugin_path: &str) -> Vec<DefinitionFile> {
-        kinds.iter().flat_map(|kind| self.read_folder(*kind, place(*kind, plugin_path))).collect()
-    }
-
-    fn read_folder(&self, kind: DefinitionKind, place: &str) -> Vec<DefinitionFile> {
-        let failed = |reason| vec![DefinitionFile { kind, stem: String::from("*"), content: Err(reason) }];
-        let folder = match self.folder(place) {
-            Ok(folder) => folder,
-            Err(error) => return failed(error.to_string()),
+        let of = |kind: &DefinitionKind| {
+            let place = place(*kind, plugin_path);
+            read_folder(*kind, place, self.folder(place))
         };
-        let names = match names(folder.as_fd()) {
-            Ok(names) => names,
-            Err(error) => return failed(format!("the folder {place} cannot be listed: {error}")),
-        };
-        let mut found: Vec<DefinitionFile> = names
-            .kept
-            .iter()
-            .map(|stem| DefinitionFile { kind, stem: stem.clone(), content: read(folder.as_fd(), stem) })
-            .collect();
-        if names.left_out > 0 {
-            found.extend(failed(format!(
-                "the folder {place} has {} files more than the {DEFINITIONS} that are loaded.",
-                names.left_out
-            )));
-        }
-        found
+        kinds.iter().flat_map(of).collect()
     }
 
     /// Writes a definition durably, replacing what is there, links included.
@@ -84,6 +65,50 @@ impl Root {
         let what = format!("has no file for the id '{}', which is not a plain name.", id.escape_default());
         Err(RootError::Invalid { path: self.path().join(place), what })
     }
+}
+
+/// What [`Root::read_definitions`] reads, for commands that look at a root whose agent may run.
+///
+/// # Errors
+/// [`RootError`] where there is no such root.
+pub fn definitions_of(
+    root: &Path,
+    kinds: &[DefinitionKind],
+    plugin_path: &str,
+) -> Result<Vec<DefinitionFile>, RootError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(root, flags, Mode::empty()).map_err(RootError::failed("open", root))?;
+    let mut found = Vec::new();
+    for kind in kinds {
+        let place = place(*kind, plugin_path);
+        let folder = folder.try_clone().map_err(RootError::failed("open", root))?;
+        found.extend(read_folder(*kind, place, folder_below(folder, root, place)));
+    }
+    Ok(found)
+}
+
+fn read_folder(kind: DefinitionKind, place: &str, folder: Result<OwnedFd, RootError>) -> Vec<DefinitionFile> {
+    let failed = |reason| vec![DefinitionFile { kind, stem: String::from("*"), content: Err(reason) }];
+    let folder = match folder {
+        Ok(folder) => folder,
+        Err(error) => return failed(error.to_string()),
+    };
+    let names = match names(folder.as_fd()) {
+        Ok(names) => names,
+        Err(error) => return failed(format!("the folder {place} cannot be listed: {error}")),
+    };
+    let mut found: Vec<DefinitionFile> = names
+        .kept
+        .iter()
+        .map(|stem| DefinitionFile { kind, stem: stem.clone(), content: read(folder.as_fd(), stem) })
+        .collect();
+    if names.left_out > 0 {
+        found.extend(failed(format!(
+            "the folder {place} has {} files more than the {DEFINITIONS} that are loaded.",
+            names.left_out
+        )));
+    }
+    found
 }
 
 fn place(kind: DefinitionKind, plugin_path: &str) -> &str {

@@ -1,4 +1,4 @@
-//! The agent root on disk: definitions, run history, the broker's state, log files, ports, certificates and keys.
+//! The agent root on disk: definitions, run history, plugin settings, the broker's state, log files, ports, certificates and keys.
 //!
 //! Everything here is a fact or an order carried out; what a file means and who may change it is decided by the core.
 //! Nothing below the root is opened by a path that somebody else could have bent: folders are held open, names are opened
@@ -17,8 +17,10 @@ pub mod messages;
 pub mod past;
 mod ports;
 mod root;
+pub mod settings;
 mod store;
 
+pub use definitions::definitions_of;
 pub use durable::replace_file;
 pub use error::RootError;
 pub use ports::PortsFile;

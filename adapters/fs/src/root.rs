@@ -70,6 +70,25 @@ impl Root {
             .mode(OPEN)
             .create(path)
             .map_err(RootError::failed("make the agent root", path))?;
+        Self::take(path, count_boot)
+    }
+
+    /// The root of an agent that ran before and does not run now, for work on its files; locked, and not counted as a start.
+    ///
+    /// # Errors
+    /// As [`Root::open`], and [`RootError::Invalid`] where no agent ever ran there.
+    pub fn open_stopped(path: &Path) -> Result<Self, RootError> {
+        if path.join("state/boot").exists() {
+            return Self::take(path, |_, _| Ok(0));
+        }
+        let what = String::from("is no agent root: no agent ever ran there. Name another one with --root.");
+        Err(RootError::Invalid { path: path.to_owned(), what })
+    }
+
+    fn take(
+        path: &Path,
+        boot: impl FnOnce(BorrowedFd<'_>, &Path) -> Result<u64, RootError>,
+    ) -> Result<Self, RootError> {
         let path = path.canonicalize().map_err(RootError::failed("find the agent root", path))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(&path, flags, Mode::empty()).map_err(RootError::failed("open", &path))?;
@@ -79,7 +98,7 @@ impl Root {
         }
         let state = open_folder(folder.as_fd(), "state").map_err(RootError::failed("open", &path.join("state")))?;
         let lock = lock(state.as_fd(), &path.join("state/lock"))?;
-        let boot = count_boot(state.as_fd(), &path.join("state/boot"))?;
+        let boot = boot(state.as_fd(), &path.join("state/boot"))?;
         Ok(Self(Arc::new(Open { path, folder, boot, lock })))
     }
 
@@ -103,17 +122,8 @@ impl Root {
 
     /// Opens the folder `place` (relative, `/` between parts, empty for the root itself), following no link on the way.
     pub(crate) fn folder(&self, place: &str) -> Result<OwnedFd, RootError> {
-        let mut path = self.0.path.clone();
-        let mut folder = self.0.folder.try_clone().map_err(RootError::failed("open", &path))?;
-        for part in place.split('/').filter(|part| !part.is_empty()) {
-            path.push(part);
-            if !durable::is_plain_name(part) {
-                let what = String::from("is not a folder below the agent root. Name one without dots in front.");
-                return Err(RootError::Invalid { path, what });
-            }
-            folder = open_folder(folder.as_fd(), part).map_err(RootError::failed("open the folder", &path))?;
-        }
-        Ok(folder)
+        let folder = self.0.folder.try_clone().map_err(RootError::failed("open", &self.0.path))?;
+        folder_below(folder, &self.0.path, place)
     }
 
     /// Reads a file below the root.
@@ -145,6 +155,20 @@ impl Root {
         let path = self.0.path.join(place).join(name);
         durable::remove(self.folder(place)?.as_fd(), name).map_err(RootError::failed("remove", &path))
     }
+}
+
+/// Opens the folder `place` below an open one, following no link on the way.
+pub(crate) fn folder_below(mut folder: OwnedFd, root: &Path, place: &str) -> Result<OwnedFd, RootError> {
+    let mut path = root.to_owned();
+    for part in place.split('/').filter(|part| !part.is_empty()) {
+        path.push(part);
+        if !durable::is_plain_name(part) {
+            let what = String::from("is not a folder below the agent root. Name one without dots in front.");
+            return Err(RootError::Invalid { path, what });
+        }
+        folder = open_folder(folder.as_fd(), part).map_err(RootError::failed("open the folder", &path))?;
+    }
+    Ok(folder)
 }
 
 /// Refuses a folder that others may change.

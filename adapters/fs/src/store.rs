@@ -13,8 +13,10 @@ use castellan_core::time::WallTime;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 use smol::future::or;
 
+use crate::certificates::AdminAuthority;
 use crate::history::History;
 use crate::root::Root;
+use crate::settings::SettingStore;
 
 /// Orders that wait. Each run needs a handful, and the core admits a few hundred runs; beyond it the disk has stopped.
 const QUEUE: usize = 4096;
@@ -49,7 +51,9 @@ const fn ticket(order: &StoreOrder) -> Option<TicketId> {
         | StoreOrder::ReadRuns { ticket, .. }
         | StoreOrder::WriteDefinition { ticket, .. }
         | StoreOrder::RemoveDefinition { ticket, .. }
-        | StoreOrder::ReadDefinitions { ticket } => Some(*ticket),
+        | StoreOrder::ReadDefinitions { ticket }
+        | StoreOrder::WriteSettings { ticket, .. }
+        | StoreOrder::ChangeCertificates { ticket, .. } => Some(*ticket),
     }
 }
 
@@ -73,10 +77,16 @@ impl Store {
     ///
     /// # Errors
     /// Where the system gives no thread.
-    pub fn start(root: Root, history: History, plugin_path: String, events: Sender<Event>) -> io::Result<Self> {
+    pub fn start(
+        root: Root,
+        history: History,
+        settings: SettingStore,
+        plugin_path: String,
+        events: Sender<Event>,
+    ) -> io::Result<Self> {
         let (queue, work) = sync_channel(QUEUE);
         let (closing, closed) = bounded(1);
-        let worker = Worker { root, history, plugin_path, events, closed };
+        let worker = Worker { root, history, settings, plugin_path, events, closed };
         let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || worker.work(&work))?;
         Ok(Self { queue: Some(queue), closing, thread: Some(thread) })
     }
@@ -128,6 +138,7 @@ impl Drop for Store {
 struct Worker {
     root: Root,
     history: History,
+    settings: SettingStore,
     plugin_path: String,
     events: Sender<Event>,
     closed: Receiver<()>,
@@ -203,10 +214,16 @@ impl Worker {
                 ticket,
                 result: self.root.remove_definition(kind, &self.plugin_path, &id).map_err(|error| error.to_string()),
             },
+            StoreOrder::WriteSettings { ticket, changes } => {
+                StoreReport::SettingsWritten { ticket, result: self.settings.write(&changes) }
+            }
             StoreOrder::ReadDefinitions { ticket } => StoreReport::DefinitionsRead {
                 ticket,
                 files: self.root.read_definitions(&[DefinitionKind::Job, DefinitionKind::Plugin], &self.plugin_path),
             },
+            StoreOrder::ChangeCertificates { ticket, change, at } => {
+                StoreReport::CertificatesChanged { ticket, result: AdminAuthority::change(&self.root, &change, at) }
+            }
         })
     }
 

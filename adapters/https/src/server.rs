@@ -8,6 +8,7 @@ mod head;
 mod limits;
 mod problem;
 mod slots;
+mod stream;
 mod tap;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use castellan_core::api::{ApiResponse, Listener};
+use castellan_core::effect::StreamOrder;
 use castellan_core::event::Event;
 use castellan_core::id::RequestId;
 use castellan_core::trust::Witness;
@@ -27,6 +29,7 @@ use smol::{Async, Timer};
 
 use connection::Connection;
 use slots::{Admission, Slots};
+use stream::{Answer, Streams};
 
 /// Called with a connection right after it was accepted: what the kernel knows about its other end.
 pub type Observe = Arc<dyn Fn(&std::net::TcpStream) -> io::Result<Witness> + Send + Sync>;
@@ -43,7 +46,7 @@ pub struct ServerConfig {
     pub observe: Observe,
     /// Runs all connections.
     pub executor: Arc<smol::Executor<'static>>,
-    /// Takes [`Event::Api`]; each is answered by [`Server::respond`].
+    /// Takes [`Event::Api`]; each is answered by [`Server::respond`] or [`Server::stream`].
     pub events: Sender<Event>,
 }
 
@@ -79,6 +82,8 @@ pub struct Counters {
     pub unanswered: u64,
     /// Responses that nobody waited for any more.
     pub unclaimed: u64,
+    /// Open responses that were ended because their client did not read.
+    pub not_read: u64,
     /// Responses that could not be sent as they were.
     pub unsendable: u64,
     /// Connections that ended in the middle of a message or against the protocol.
@@ -92,7 +97,8 @@ pub struct Counters {
 /// What all connections share.
 pub(crate) struct Shared {
     events: Sender<Event>,
-    waiting: Mutex<BTreeMap<RequestId, Sender<ApiResponse>>>,
+    waiting: Mutex<BTreeMap<RequestId, Sender<Answer>>>,
+    streams: Mutex<Streams>,
     next_request: AtomicU64,
     counters: Mutex<Counters>,
     /// Closed once the server closes.
@@ -105,7 +111,7 @@ impl Shared {
         change(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<RequestId, Sender<ApiResponse>>> {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<RequestId, Sender<Answer>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -138,14 +144,20 @@ impl Server {
     /// Answers a request. Where its client has left meanwhile, that is counted and nothing else.
     pub fn respond(&self, request: RequestId, response: ApiResponse) {
         let waiter = self.shared.waiting().remove(&request);
-        if waiter.is_none_or(|waiter| waiter.try_send(response).is_err()) {
+        if waiter.is_none_or(|waiter| waiter.try_send(Answer::Whole(response)).is_err()) {
             self.shared.count(|counters| bump(&mut counters.unclaimed));
         }
     }
 
-    /// Stops accepting at once; responses in progress get three seconds to finish. [`Server::closed`] tells when all is over.
+    /// Opens a response that stays open, adds to it, or ends it. [`Event::StreamEnded`] tells that its client is gone.
+    pub fn stream(&self, order: StreamOrder) {
+        self.shared.stream(order);
+    }
+
+    /// Stops accepting at once; responses in progress get three seconds to finish, open ones end. [`Server::closed`] tells when all is over.
     pub fn close(&self) {
         self.close.close();
+        self.shared.streams().clear();
     }
 
     /// Completes once all connections are gone, which after [`Server::close`] takes five seconds at most.
@@ -176,6 +188,7 @@ pub fn start(config: ServerConfig) -> io::Result<Server> {
     let shared = Arc::new(Shared {
         events: config.events,
         waiting: Mutex::default(),
+        streams: Mutex::default(),
         next_request: AtomicU64::new(1),
         counters: Mutex::default(),
         closing,

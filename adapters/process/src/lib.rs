@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest};
-use castellan_core::event::{Captured, Event, ProcessReport};
+use castellan_core::event::{Captured, Event, ExecutableFacts, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::limits::REGISTRY_ENTRIES;
 use castellan_core::trust::Witness;
@@ -60,6 +60,11 @@ pub use port_holder::{PortHolder, port_holder};
 pub use signature::{Program, SignError};
 pub use start::Launcher;
 pub use sys::{release_free_memory, release_program};
+
+/// Looks at files as the agent does before it executes them; blocks for as long as the disk takes.
+pub fn inspect(query: &ProgramQuery) -> ExecutableFacts {
+    executable::inspect(query).facts()
+}
 
 /// Orders to one tree that wait; the agent gives one at a time and awaits its answer.
 const WAITING_ORDERS: usize = 16;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use castellan_core::acl::client_id;
 use castellan_core::log_message::escape;
 use castellan_fs::past::is_running;
-use castellan_https::client::{ClientRequest, request};
+use castellan_https::client::{ClientRequest, ClientResponse, request, requests};
 use castellan_mqtt::client::{Client, ClientConfig, ClientError};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::RootCertStore;
@@ -86,49 +86,35 @@ impl Agent {
         fields: &[(&str, &str)],
         body: Option<Vec<u8>>,
     ) -> Result<Answer, Failure> {
-        smol::block_on(self.sending(method, target, fields, body))
+        let answer = smol::block_on(request(self.request(method, target, fields, body)));
+        Ok(Answer::new(answer.map_err(|error| self.unreached(&error))?, method, target))
     }
 
-    /// What the API answers to several GETs with 2xx; they are asked together, as each waits for its handshake.
+    /// What the API answers to several GETs with 2xx; they share one connection.
     pub(crate) fn get_all<const N: usize>(&self, targets: [&str; N]) -> Result<[Value; N], Failure> {
-        let executor = smol::LocalExecutor::new();
-        let tasks = targets.map(|target| executor.spawn(self.sending("GET", target, &[], None)));
-        let answers = smol::block_on(executor.run(async {
-            let mut answers = Vec::new();
-            for task in tasks {
-                answers.push(task.await);
-            }
-            answers
-        }));
-        let values: Result<Vec<Value>, Failure> = answers.into_iter().map(|answer| answer?.accepted()).collect();
+        let asked = targets.map(|target| self.request("GET", target, &[], None));
+        let answers = smol::block_on(requests(asked.to_vec())).map_err(|error| self.unreached(&error))?;
+        let values: Result<Vec<Value>, Failure> = answers
+            .into_iter()
+            .zip(targets)
+            .map(|(answer, target)| Answer::new(answer, "GET", target).accepted())
+            .collect();
         values?.try_into().map_err(|_| Failure::failed("an answer of the agent was lost."))
     }
 
-    async fn sending(
-        &self,
-        method: &str,
-        target: &str,
-        fields: &[(&str, &str)],
-        body: Option<Vec<u8>>,
-    ) -> Result<Answer, Failure> {
-        let mut headers: Vec<(String, String)> =
-            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        if body.is_some() {
-            headers.push((String::from("Content-Type"), String::from("application/json")));
-        }
-        let answer = request(ClientRequest {
+    fn request(&self, method: &str, target: &str, fields: &[(&str, &str)], body: Option<Vec<u8>>) -> ClientRequest {
+        let json = body.is_some().then_some(("Content-Type", "application/json"));
+        let fields = fields.iter().copied().chain(json);
+        ClientRequest {
             method: String::from(method),
             address: (Ipv4Addr::LOCALHOST, self.ports.https).into(),
             host: String::from(HOST),
             target: target.to_owned(),
-            headers,
+            headers: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             body: body.unwrap_or_default(),
             tls: Some(Arc::clone(&self.tls)),
             timeout: TIMEOUT,
-        });
-        let answer = answer.await.map_err(|error| self.unreached(&error))?;
-        let asked = format!("{method} {target}");
-        Ok(Answer { status: answer.status, headers: answer.headers, body: answer.body, asked })
+        }
     }
 
     /// A client of the broker, as this administrator.
@@ -166,6 +152,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    fn new(response: ClientResponse, method: &str, target: &str) -> Self {
+        let ClientResponse { status, headers, body } = response;
+        Self { status, body, headers, asked: format!("{method} {target}") }
+    }
+
     /// A header field, its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())

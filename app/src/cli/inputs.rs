@@ -1,6 +1,5 @@
 //! What commands for job authors read: job files, folders, agent roots, contexts, instants; and the machine they imagine.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -193,7 +192,7 @@ pub(crate) fn surroundings(root: &Path, system: System, time_zone: Option<&str>)
         user_name: String::from("root"),
         uid: 0,
         has_desktop: false,
-        admin_certificates: BTreeMap::new(),
+        admin_certificates: Vec::new(),
         endpoints: None,
     }
 }

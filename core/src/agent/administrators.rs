@@ -12,6 +12,7 @@ use crate::acl::{FilterSet, Grant, Subject};
 use crate::api::CertificateFacts;
 use crate::effect::ConnectRefusal;
 use crate::id::{Component, SpawnId};
+use crate::time::Now;
 use crate::trust::{self, Peer, PeerFacts};
 use crate::why::Explanation;
 
@@ -22,19 +23,21 @@ impl Agent {
     /// The grant of a client whose certificate the admin CA issued. Whoever shows one comes as an administrator or not at all:
     /// falling back to less would hide that a certificate was taken back.
     pub(super) fn judge_administrator(
-        &self,
+        &mut self,
+        now: Now,
         client_id: &str,
         peer: &PeerFacts,
         certificate: &CertificateFacts,
     ) -> Result<Grant, Refused> {
-        let Some(name) = self.desk.surroundings.admin_certificates.get(&certificate.sha256) else {
+        let Some(known) = self.certificates.counting(&certificate.sha256, now.wall) else {
             let explanation = Explanation::new(
                 "The connection is refused.",
-                "Its client certificate is not on the list of admin certificates; it may have been revoked.",
+                "Its client certificate is not on the list of admin certificates; it may have been revoked, or have expired.",
                 "Use the certificate in state/admin/client.pem, or connect without one.",
             );
             return refused(ConnectRefusal::NotAuthorized, client_id, None, Peer::of(peer), explanation);
         };
+        let name = known.name.clone();
         let component = Component::Administrator(name.clone());
         let pid = match trust::own_process(peer) {
             Ok(pid) => pid,
@@ -57,6 +60,7 @@ impl Agent {
             return refused(reason, client_id, Some(&component), Peer::process(Some(pid)), explanation);
         }
         let subject = Subject { component, run: None, spawn: SpawnId::NONE, pid, client_id: String::from(client_id) };
+        self.certificates.note_connected(&certificate.sha256);
         let readable = READABLE.into_iter().filter_map(|filter| TopicFilter::parse(filter).ok());
         let subscribe = readable.collect::<Vec<_>>().into();
         Ok(Grant { subject, publish: FilterSet::default(), subscribe, primary: None, withheld: None })

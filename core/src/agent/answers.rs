@@ -8,12 +8,14 @@ use alloc::vec::Vec;
 use serde_json::json;
 
 use super::Agent;
+use super::certificates::Asked;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
 use super::requests_runs::WantedRuns;
+use super::requests_settings_write::SettingsWrite;
 use super::strangers::Question;
-use crate::api::ApiResponse;
 use crate::api::view::Triggered;
+use crate::api::{ApiResponse, Conditions, entity_tag};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionKind, ExecutableFacts, StoreReport};
 use crate::id::{JobId, RequestId, RunId, TicketId};
@@ -36,10 +38,14 @@ pub(super) enum Pending {
     Removal { request: RequestId, job: JobId },
     /// All definitions are being read.
     Reload { request: RequestId },
+    /// Settings of plugins that are being written.
+    Settings(Box<SettingsWrite>),
     /// Runs of the history.
     Runs { request: RequestId, wanted: WantedRuns },
     /// The program of somebody whom the agent did not start.
     Examination(Question),
+    /// The list of admin certificates is being changed.
+    Certificates(Asked),
 }
 
 /// What a request wants with the job it brought.
@@ -49,8 +55,8 @@ pub(super) enum Intent {
     Validate(Findings),
     /// To add it.
     Create,
-    /// To put it in place of the one with its id.
-    Replace,
+    /// To put it in place of the one with its id, where these hold when it is written.
+    Replace(Conditions),
 }
 
 impl Agent {
@@ -79,6 +85,13 @@ impl Agent {
                 }
                 other => self.unasked(now, ticket, other, effects),
             },
+            StoreReport::SettingsWritten { ticket, result } => match self.pending.remove(&ticket) {
+                Some(Pending::Settings(write)) => self.on_settings_written(now, *write, result, effects),
+                other => self.unasked(now, ticket, other, effects),
+            },
+            StoreReport::CertificatesChanged { ticket, result } => {
+                self.on_certificates_changed(now, ticket, result, effects)
+            }
         }
     }
 
@@ -119,12 +132,17 @@ impl Agent {
                 Pending::Write { request, .. } => (request, "The job was being written."),
                 Pending::Removal { request, .. } => (request, "The job was being removed."),
                 Pending::Reload { request } => (request, "The definitions were being read."),
+                Pending::Settings(write) => (write.request, "The settings were being written."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),
                 Pending::Examination(Question::Call(request, _)) => {
                     (request.id, "The caller's program was being looked at.")
                 }
                 // The broker stopped before, and answered those who waited.
                 Pending::Examination(Question::Connect { .. }) => continue,
+                Pending::Certificates(asked) => match asked.waits() {
+                    Some(waits) => waits,
+                    None => continue,
+                },
             };
             respond(request, stopped(what), effects);
         }
@@ -191,14 +209,14 @@ impl Agent {
                 let body = json!({ "valid": valid, "findings": known });
                 respond(request, ApiResponse::json(if valid { 200 } else { 400 }, &body), effects);
             }
-            Intent::Create | Intent::Replace if !findings.is_empty() => {
+            Intent::Create | Intent::Replace(_) if !findings.is_empty() => {
                 respond(request, invalid_job(&findings), effects)
             }
             Intent::Create => match self.id_conflict(&job.id) {
                 Some(conflict) => respond(request, conflict, effects),
                 None => self.write(now, request, job, true, effects),
             },
-            Intent::Replace => match self.no_such_job(&job.id) {
+            Intent::Replace(conditions) => match self.not_replaceable(&job.id, &conditions) {
                 Some(refusal) => respond(request, refusal, effects),
                 None => self.write(now, request, job, false, effects),
             },
@@ -216,6 +234,13 @@ impl Agent {
     /// Whether a job of this id is being written right now.
     pub(super) fn write_under_way(&self, id: &JobId) -> bool {
         self.pending.values().any(|pending| matches!(pending, Pending::Write { job, .. } if job.id == *id))
+    }
+
+    /// The document that was ordered last for the job of this id and is not on disk yet.
+    pub(super) fn document_under_way(&self, id: &JobId) -> Option<&Vec<u8>> {
+        self.pending.values().rev().find_map(|pending| {
+            if let Pending::Write { job, .. } = pending { (job.id == *id).then_some(&job.document) } else { None }
+        })
     }
 
     /// Whether the job of this id is being removed right now.
@@ -247,7 +272,9 @@ impl Agent {
             "JobWritten",
             format!("Job {id} was {verb} through the API."),
         );
+        let tag = entity_tag(&document);
         let mut response = ApiResponse::document(if created { 201 } else { 200 }, document);
+        response.set_header("etag", &tag);
         if created {
             response.set_header("location", &format!("/api/Jobs/{id}"));
         }

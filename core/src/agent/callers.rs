@@ -10,13 +10,13 @@ use crate::acl::{Action, Denial};
 use crate::api::route::Target;
 use crate::api::{ApiRequest, ApiResponse, Refused, Tier};
 use crate::effect::Effects;
-use crate::id::{Component, RunId, SpawnId};
+use crate::id::{Component, PluginId, RunId, SpawnId};
 use crate::time::Now;
 use crate::trust::{Identity, Peer, Refusal};
 use crate::why::Explanation;
 
 /// Who asks, and how far that goes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) tier: Tier,
     pub(super) identity: Option<Identity>,
@@ -24,6 +24,8 @@ pub(super) struct Caller {
     pub(super) refusal: Option<Refusal>,
     /// The administrator's name, where it is one.
     administrator: Option<String>,
+    /// Whether the agent itself asks, for an Http task of a job.
+    pub(super) is_http_task: bool,
     /// Why it is no more than that.
     why: Explanation,
     peer: Peer,
@@ -41,7 +43,7 @@ impl Caller {
         request: &ApiRequest,
     ) -> Self {
         let no_certificate = if request.certificate.is_some() {
-            "Its client certificate is not on the list of admin certificates; it may have been revoked."
+            "Its client certificate is not on the list of admin certificates; it may have been revoked, or have expired."
         } else {
             "It presented no admin certificate."
         };
@@ -51,14 +53,15 @@ impl Caller {
                 let why = Explanation::new(what, no_certificate, CERTIFICATE);
                 let peer = Peer { pid: identity.pid, ..Peer::of(&request.peer) };
                 let tier = if administrator.is_some() { Tier::Admin } else { Tier::Plugin };
-                Self { tier, identity: Some(identity), refusal: None, administrator, why, peer }
+                Self { tier, identity: Some(identity), refusal: None, administrator, is_http_task: false, why, peer }
             }
             Err(refusal) => {
                 let Explanation { what, why, fix } = refusal.explanation.clone();
                 let why = Explanation::new(what, format!("{why} {no_certificate}"), fix);
                 let tier = if administrator.is_some() { Tier::Admin } else { Tier::Public };
                 let peer = refusal.peer.clone();
-                Self { tier, identity: None, refusal: Some(refusal), administrator, why, peer }
+                let refusal = Some(refusal);
+                Self { tier, identity: None, refusal, administrator, is_http_task: false, why, peer }
             }
         }
     }
@@ -71,8 +74,26 @@ impl Caller {
             "It acts in the name of its job, never as an administrator.",
             CERTIFICATE,
         );
-        let (tier, identity) = (Tier::Plugin, Some(identity));
-        Self { tier, identity, refusal: None, administrator: None, why, peer: Peer::default() }
+        let (tier, identity, peer) = (Tier::Plugin, Some(identity), Peer::default());
+        Self { tier, identity, refusal: None, administrator: None, is_http_task: true, why, peer }
+    }
+
+    /// The plugin it is a process of.
+    pub(super) fn plugin(&self) -> Option<&PluginId> {
+        match &self.identity.as_ref()?.component {
+            Component::Plugin(own) => Some(own),
+            Component::Job(_) | Component::Administrator(_) | Component::Program(_) => None,
+        }
+    }
+
+    /// Whether it is a process of this very plugin.
+    pub(super) fn is_plugin(&self, plugin: &PluginId) -> bool {
+        self.plugin().is_some_and(|own| own.as_str().eq_ignore_ascii_case(plugin.as_str()))
+    }
+
+    /// The administrator's name, for records of what only administrators do.
+    pub(super) fn administrator(&self) -> String {
+        self.administrator.clone().unwrap_or_default()
     }
 
     /// Who it is, for records: its job or plugin, or the administrator by the name of the certificate.
@@ -83,6 +104,11 @@ impl Caller {
             (None, None) => Component::Program(String::from("unknown")),
         }
     }
+
+    /// Whether it is the Http task of a run, which has no process and no connection.
+    pub(super) fn is_http_task(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.run.is_some() && identity.spawn == SpawnId::NONE)
+    }
 }
 
 impl Agent {
@@ -90,10 +116,9 @@ impl Agent {
     /// and so is one that is known by its signature; everybody else is Public.
     pub(super) fn caller(&self, now: Now, request: &ApiRequest) -> Caller {
         let registered = self.registry.identify(&request.peer);
-        let surroundings = &self.desk.surroundings;
         let certificate = request.certificate.as_ref();
-        let administrator =
-            certificate.and_then(|certificate| surroundings.admin_certificates.get(&certificate.sha256)).cloned();
+        let known = certificate.and_then(|shown| self.certificates.counting(&shown.sha256, now.wall));
+        let administrator = known.map(|known| known.name.clone());
         let elevated = registered.is_err() && self.strangers.is_root(now, &request.peer);
         let identified = registered.or_else(|refusal| self.strangers.program(now, &request.peer).ok_or(refusal));
         Caller::new(identified, administrator.or_else(|| elevated.then(|| String::from(ROOT))), request)

@@ -62,7 +62,7 @@ impl Agent {
             return self.refuse_unavailable(now, connection, &client_id, effects);
         }
         let verdict = match certificate {
-            Some(certificate) => self.judge_administrator(&client_id, peer, certificate),
+            Some(certificate) => self.judge_administrator(now, &client_id, peer, certificate),
             None => match self.registry.identify(peer) {
                 Ok(identity) => self.judge_process(&client_id, identity),
                 Err(refusal) => match self.examine_client(now, connection, &client_id, peer, refusal, effects) {

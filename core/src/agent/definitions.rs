@@ -19,7 +19,7 @@ use crate::job::finding::{Finding, Findings, Severity, has_errors};
 use crate::limits::DEFINITIONS;
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
-use crate::plugin::settings::flatten;
+use crate::plugin::storage::SettingChange;
 use crate::plugin::supervisor::Supervisor;
 use crate::run::history::{JobPast, Outcome, RunRecord};
 use crate::schedule::zone::Zone;
@@ -31,6 +31,7 @@ impl Agent {
             let message = "The agent root was reported read although the agent is past its start; nothing changed.";
             return self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
         }
+        self.desk.plugin_settings.apply(loaded.settings.into_iter().map(SettingChange::Keep));
         let report = self.load(now, loaded.definitions, effects);
         for past in &loaded.past {
             self.resume(past, now);
@@ -144,7 +145,7 @@ impl Agent {
         match parsed.and_then(|parsed| if full { Err(too_many()) } else { Ok(parsed) }) {
             Ok((plugin, findings)) => {
                 self.refused_plugins.remove(&file.stem);
-                self.desk.plugin_settings.insert(plugin.id.to_string(), flatten(&plugin.settings));
+                self.desk.plugin_settings.define(&plugin);
                 self.insert_plugin(now, Arc::new(plugin), effects);
                 Ok(findings)
             }
@@ -185,7 +186,7 @@ impl Agent {
     fn retire_plugin(&mut self, now: Now, id: &PluginId, effects: &mut Effects) {
         let Some(plugin) = self.plugins.get_mut(id).filter(|plugin| !plugin.retired) else { return };
         plugin.retired = true;
-        self.desk.plugin_settings.remove(id.as_str());
+        self.desk.plugin_settings.retire(id.as_str());
         let component = Component::Plugin(id.clone());
         let mut turn = self.desk.turn(now, effects);
         turn.log_about(Level::Warning, "PluginRemoved", format!("Plugin {id} is out of service."), Some(&component));

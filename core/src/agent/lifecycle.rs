@@ -1,7 +1,7 @@
 //! The agent's own life: loading, running, stopping within its time.
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use serde_json::Map;
 
@@ -32,6 +32,17 @@ pub(super) enum Lifecycle {
     Stopped,
 }
 
+/// Where the agent stands, as its service manager sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The listeners are not open yet.
+    Loading,
+    /// At work.
+    Running,
+    /// Runs and plugins end, then the agent.
+    Stopping,
+}
+
 /// How far the broker's end has come while the agent stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BrokerEnd {
@@ -53,6 +64,27 @@ impl Lifecycle {
 }
 
 impl Agent {
+    /// Where the agent stands.
+    pub const fn phase(&self) -> Phase {
+        match self.phase {
+            Lifecycle::Loading => Phase::Loading,
+            Lifecycle::Running => Phase::Running,
+            Lifecycle::Stopping { .. } | Lifecycle::Stopped => Phase::Stopping,
+        }
+    }
+
+    /// One line for people: jobs, plugins, runs.
+    pub fn status_text(&self) -> String {
+        let jobs = self.catalog.iter().count();
+        let enabled = self.catalog.iter().filter(|job| job.enabled).count();
+        let running = self.plugins.values().filter(|plugin| plugin.is_running()).count();
+        let runs = self.runs.values().filter(|run| run.is_active()).count();
+        let (plugins, phase) = (self.plugins.len(), self.phase());
+        format!(
+            "{phase:?}: {enabled} of {jobs} jobs enabled, {running} of {plugins} plugins running, {runs} runs active."
+        )
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.phase == Lifecycle::Running
     }
@@ -155,6 +187,7 @@ impl Agent {
     fn exit(&mut self, effects: &mut Effects) {
         self.phase = Lifecycle::Stopped;
         self.answer_everybody(effects);
+        self.end_streams(effects);
         effects.push(Effect::Exit);
     }
 }

@@ -8,6 +8,7 @@ use super::Agent;
 use super::answers::Pending;
 use super::requests::respond;
 use crate::api::ApiResponse;
+use crate::certificate::NotChanged;
 use crate::effect::{BrokerOrder, Effects, LostOrder, ProcessOrder};
 use crate::event::{Captured, HttpReport, ProcessReport, StoreReport};
 use crate::id::{Component, RunId, SpawnId, TicketId};
@@ -23,6 +24,7 @@ const AGAIN_MILLIS: u64 = 100;
 pub(super) struct Losses {
     regrants: BTreeSet<Component>,
     revokes: BTreeSet<SpawnId>,
+    certificates: BTreeSet<String>,
     again_at: Option<Monotonic>,
 }
 
@@ -64,6 +66,9 @@ impl Agent {
             LostOrder::ChangeDefinition(ticket) => {
                 self.on_store(now, StoreReport::DefinitionChanged { ticket, result: Err(reason) }, effects);
             }
+            LostOrder::WriteSettings(ticket) => {
+                self.on_store(now, StoreReport::SettingsWritten { ticket, result: Err(reason) }, effects);
+            }
             LostOrder::Send(ticket) => self.on_http(now, HttpReport::Failed { ticket, reason }, effects),
             LostOrder::Regrant(component) => {
                 self.losses.regrants.insert(component);
@@ -72,6 +77,14 @@ impl Agent {
             LostOrder::Revoke(spawn) => {
                 self.losses.revokes.insert(spawn);
                 self.losses.again_at.get_or_insert(now.monotonic.plus_millis(AGAIN_MILLIS));
+            }
+            LostOrder::RevokeCertificate(sha256) => {
+                self.losses.certificates.insert(sha256);
+                self.losses.again_at.get_or_insert(now.monotonic.plus_millis(AGAIN_MILLIS));
+            }
+            LostOrder::ChangeCertificates(ticket) => {
+                let result = Err(NotChanged::Failed(reason));
+                self.on_store(now, StoreReport::CertificatesChanged { ticket, result }, effects);
             }
             LostOrder::Signal(_) | LostOrder::Other => {}
         }
@@ -97,6 +110,9 @@ impl Agent {
         }
         for spawn in core::mem::take(&mut self.losses.revokes) {
             self.desk.turn(now, effects).broker(BrokerOrder::Revoke { spawn });
+        }
+        for sha256 in core::mem::take(&mut self.losses.certificates) {
+            self.desk.turn(now, effects).broker(BrokerOrder::RevokeCertificate { sha256 });
         }
         for component in core::mem::take(&mut self.losses.regrants) {
             let (publish, subscribe, primary) = self.permissions(&component).unwrap_or_default();

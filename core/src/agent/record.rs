@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Agent;
 use crate::acl::{Action, Denial};
+use crate::api::stream::Kind;
 use crate::effect::Effects;
 use crate::id::{Component, JobId};
 use crate::limits::{DENIAL_CHARS, DENIALS};
@@ -126,7 +127,9 @@ impl Agent {
         let denial = cut(denial);
         let Some(count) = self.denials.add(now, &denial, suppressed) else { return };
         if self.denials.has_line(now.monotonic) {
-            self.desk.turn(now, effects).log_denial(&denial, count);
+            let mut turn = self.desk.turn(now, effects);
+            turn.log_denial(&denial, count);
+            turn.tell(Kind::Denial, &self.denials.records.front());
         }
     }
 
@@ -160,7 +163,9 @@ impl Agent {
         let is_worth_a_line = self.denials.add(now, &denial, 0).is_some();
         if (is_worth_a_line && self.denials.has_line(now.monotonic)) || is_due {
             let message = denial.explanation.to_string();
-            self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+            let mut turn = self.desk.turn(now, effects);
+            turn.log_about(Level::Warning, "NotRun", message, Some(&component));
+            turn.tell(Kind::Denial, &self.denials.records.front());
         }
     }
 
@@ -172,7 +177,9 @@ impl Agent {
         let left_out = core::mem::take(&mut self.denials.left_out);
         let message =
             format!("{left_out} more refusals were not written here; GET /api/denials shows the last {DENIALS}.");
-        self.desk.turn(now, effects).log(Level::Warning, "Denied", message);
+        let mut turn = self.desk.turn(now, effects);
+        turn.log(Level::Warning, "Denied", message);
+        turn.tell(Kind::Denial, &serde_json::json!({ "suppressed": left_out }));
     }
 }
 

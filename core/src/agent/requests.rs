@@ -53,6 +53,11 @@ impl Agent {
             );
             return Some(ApiResponse::problem(503, &explanation));
         }
+        if method == Method::Post
+            && let Some(known) = self.first_answer(now, request, caller)
+        {
+            return Some(known);
+        }
         self.dispatch(now, request, &target, caller, resource, method, effects)
     }
 
@@ -66,7 +71,9 @@ impl Agent {
             | Resource::JobRuns(_)
             | Resource::Runs
             | Resource::CancelRun(_)
-            | Resource::Events => false,
+            | Resource::Events
+            | Resource::Revert(_)
+            | Resource::RevertAll => false,
             Resource::Health
             | Resource::Root
             | Resource::SystemStatus
@@ -77,7 +84,9 @@ impl Agent {
             | Resource::PluginAction(..)
             | Resource::Settings(_)
             | Resource::Setting(..)
-            | Resource::Denials => method == Method::Get,
+            | Resource::Denials
+            | Resource::Certificates
+            | Resource::Certificate(_) => method == Method::Get,
         }
     }
 
@@ -104,7 +113,7 @@ impl Agent {
             Resource::Job(id) => match method {
                 Method::Put => self.replace_job(now, request, &id, effects),
                 Method::Delete => self.delete_job(now, request, &id, effects),
-                Method::Get | Method::Post => Some(self.show_job(&id)),
+                Method::Get | Method::Post => Some(api::conditional(request, self.show_job(&id))),
             },
             Resource::Validate => self.validate_job(now, request, effects),
             Resource::Reload => self.reload(now, request, effects),
@@ -113,13 +122,22 @@ impl Agent {
             Resource::Runs => self.list_runs(now, request, target, effects),
             Resource::Run(id) => self.show_run(now, request, &id, effects),
             Resource::CancelRun(id) => self.cancel_run(now, request, caller, &id, effects),
-            Resource::Events => self.fire_event(now, request, caller, effects),
+            Resource::Events if method == Method::Post => self.fire_event(now, request, caller, effects),
+            Resource::Events => self.open_stream(now, request, target, caller, effects),
             Resource::Plugins => Some(self.list_plugins()),
             Resource::Plugin(id) => Some(self.show_plugin(&id)),
             Resource::PluginAction(id, action) => Some(self.act_on_plugin(now, &id, action, effects)),
-            Resource::Settings(id) => Some(self.show_settings(now, request, caller, &id, effects)),
-            Resource::Setting(id, key) => Some(self.show_setting(now, request, caller, &id, &key, effects)),
+            Resource::Settings(id) => Some(self.show_settings(now, request, target, caller, &id, effects)),
+            Resource::Setting(id, key) if method == Method::Put => {
+                self.put_setting(now, request, target, caller, &id, &key, effects)
+            }
+            Resource::Setting(id, key) => Some(self.show_setting(now, request, target, caller, &id, &key, effects)),
+            Resource::Revert(id) => self.revert_settings(now, request, target, caller, Some(&id), effects),
+            Resource::RevertAll => self.revert_settings(now, request, target, caller, None, effects),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
+            Resource::Certificates if method == Method::Post => self.issue_certificate(now, request, caller, effects),
+            Resource::Certificates => Some(self.list_certificates(now)),
+            Resource::Certificate(whose) => self.revoke_certificate(now, request, target, caller, &whose, effects),
         }
     }
 

@@ -12,7 +12,7 @@ use super::callers::Caller;
 use super::requests::{not_found, out_of_service};
 use super::runs::{TriggerRefusal, Waiting};
 use crate::api::route::Target;
-use crate::api::{ApiRequest, ApiResponse};
+use crate::api::{ApiRequest, ApiResponse, Conditions, entity_tag};
 use crate::effect::{Effects, ProcessOrder, StoreOrder};
 use crate::event::DefinitionKind;
 use crate::id::JobId;
@@ -61,6 +61,15 @@ impl Agent {
         })
     }
 
+    /// What keeps a job from being replaced or removed at this moment. What is being written counts already.
+    pub(super) fn not_replaceable(&self, id: &JobId, conditions: &Conditions) -> Option<ApiResponse> {
+        self.no_such_job(id).or_else(|| {
+            let in_service = self.catalog.find(id.as_str()).map(|job| &job.document);
+            let current = self.document_under_way(id).or(in_service).map(|document| entity_tag(document));
+            conditions.refuse_write(current.as_deref())
+        })
+    }
+
     pub(super) fn create_job(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
         let job = match JobDefinition::parse(&request.body, None) {
             Ok((job, _)) => job,
@@ -98,7 +107,7 @@ impl Agent {
             return Some(refusal);
         }
         match JobDefinition::parse(&request.body, Some(id.as_str())) {
-            Ok((job, _)) => self.inspect(now, request, job, Intent::Replace, effects),
+            Ok((job, _)) => self.inspect(now, request, job, Intent::Replace(Conditions::of(request)), effects),
             Err(findings) => Some(invalid_job(&findings)),
         }
     }
@@ -154,8 +163,9 @@ impl Agent {
         id: &JobId,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        if let Some(refusal) = self.no_such_job(id).or_else(|| self.overloaded()) {
-            return Some(refusal);
+        let refusal = self.not_replaceable(id, &Conditions::of(request)).or_else(|| self.overloaded());
+        if refusal.is_some() {
+            return refusal;
         }
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();

@@ -1,4 +1,4 @@
-//! Plugin settings over the API, and the pseudo-plugin `KeeperPrivilegeManager` (contract section 2).
+//! Plugin settings read over the API, and the pseudo-plugin `KeeperPrivilegeManager` (contract section 2).
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -8,56 +8,76 @@ use super::Agent;
 use super::callers::Caller;
 use super::requests::not_found;
 use crate::api::route::Target;
-use crate::api::{ApiRequest, ApiResponse, Tier};
+use crate::api::{ApiRequest, ApiResponse, Tier, conditional};
+use crate::config;
 use crate::effect::Effects;
 use crate::id::{Component, PluginId};
 use crate::log_message::Level;
+use crate::plugin::storage::{Layer, Setting, Settings};
+use crate::run::secret::MASK;
 use crate::time::Now;
 use crate::why::Explanation;
 
 /// The settings of the agent itself, under a plugin's name (seed 001, step 5).
 const AGENT_SETTINGS: &str = "KeeperPrivilegeManager";
 
+/// Whether this is the agent itself under a plugin's name.
+pub(super) fn is_agent(plugin: &PluginId) -> bool {
+    plugin.as_str().eq_ignore_ascii_case(AGENT_SETTINGS)
+}
+
 impl Agent {
     pub(super) fn show_settings(
         &mut self,
         now: Now,
         request: &ApiRequest,
+        target: &Target,
         caller: &Caller,
         plugin: &PluginId,
         effects: &mut Effects,
     ) -> ApiResponse {
-        if let Some(refusal) = self.settings_refusal(now, request, caller, plugin, effects) {
+        if let Some(refusal) = self.settings_refusal(now, request, target, caller, plugin, effects) {
             return refusal;
         }
-        let Some(settings) = self.effective_settings(plugin) else { return no_settings(plugin) };
+        let Some(settings) = self.settings_for(caller, plugin) else { return no_settings(plugin) };
         if let Some(component) = caller.identity.as_ref().map(|identity| &identity.component) {
             let message = format!("A process of {component} read the settings of {plugin}.");
             self.desk.turn(now, effects).log_about(Level::Information, "SettingsRead", message, Some(component));
         }
-        ApiResponse::json(200, &settings)
+        let response = if is_explained(target) {
+            let explained: BTreeMap<&str, &Setting> =
+                settings.values().map(|setting| (setting.key.as_str(), setting)).collect();
+            ApiResponse::json(200, &explained)
+        } else {
+            ApiResponse::json(200, &flat(settings))
+        };
+        conditional(request, response)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each argument is one fact of the request")]
     pub(super) fn show_setting(
         &mut self,
         now: Now,
         request: &ApiRequest,
+        target: &Target,
         caller: &Caller,
         plugin: &PluginId,
         key: &str,
         effects: &mut Effects,
     ) -> ApiResponse {
-        if let Some(refusal) = self.settings_refusal(now, request, caller, plugin, effects) {
+        if let Some(refusal) = self.settings_refusal(now, request, target, caller, plugin, effects) {
             return refusal;
         }
-        let Some(settings) = self.effective_settings(plugin) else { return no_settings(plugin) };
-        match settings.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
-            Some((_, value)) => ApiResponse::json(200, value),
+        let Some(mut settings) = self.settings_for(caller, plugin) else { return no_settings(plugin) };
+        let response = match settings.remove(&key.to_ascii_lowercase()) {
+            Some(setting) if is_explained(target) => ApiResponse::json(200, &setting),
+            Some(setting) => ApiResponse::json(200, &setting.value),
             None => not_found(
                 &format!("{plugin} has no setting '{key}'."),
                 &format!("GET /api/PluginSettings/{plugin} lists them."),
             ),
-        }
+        };
+        conditional(request, response)
     }
 
     /// A plugin reads its own settings and the agent's; a task of a job and a signed program read any; an Admin everything.
@@ -65,48 +85,69 @@ impl Agent {
         &mut self,
         now: Now,
         request: &ApiRequest,
+        target: &Target,
         caller: &Caller,
         plugin: &PluginId,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        if caller.tier == Tier::Admin || plugin.as_str().eq_ignore_ascii_case(AGENT_SETTINGS) {
+        if caller.tier == Tier::Admin || is_agent(plugin) || caller.is_plugin(plugin) {
             return None;
         }
         match &caller.identity.as_ref()?.component {
             Component::Job(_) | Component::Administrator(_) | Component::Program(_) => None,
-            Component::Plugin(own) if own.as_str().eq_ignore_ascii_case(plugin.as_str()) => None,
             Component::Plugin(own) => {
                 let explanation = Explanation::new(
                     format!("Plugin {own} may not read the settings of {plugin}."),
                     "A plugin reads its own settings and those of KeeperPrivilegeManager.",
                     "Use an admin client certificate, or let a task of a job read them.",
                 );
-                let target = Target::parse(&request.target);
-                Some(self.deny_call(now, request, &target, caller, &explanation, Tier::Admin, effects))
+                Some(self.deny_call(now, request, target, caller, &explanation, Tier::Admin, effects))
             }
         }
     }
 
-    fn effective_settings(&self, plugin: &PluginId) -> Option<BTreeMap<String, String>> {
-        if plugin.as_str().eq_ignore_ascii_case(AGENT_SETTINGS) {
+    /// The settings in effect as this caller may see them; `None` where there is no such plugin.
+    pub(super) fn settings_for(&self, caller: &Caller, plugin: &PluginId) -> Option<Settings> {
+        if is_agent(plugin) {
             return Some(self.agent_settings());
         }
-        let named = self.desk.plugin_settings.iter().find(|(id, _)| id.eq_ignore_ascii_case(plugin.as_str()));
-        named.map(|(_, settings)| settings.clone())
+        let mut settings = self.desk.plugin_settings.of(plugin.as_str())?;
+        if !caller.is_plugin(plugin) {
+            for setting in settings.values_mut().filter(|setting| setting.secret) {
+                setting.value = MASK.to_string();
+            }
+        }
+        Some(settings)
     }
 
-    fn agent_settings(&self) -> BTreeMap<String, String> {
-        let mut settings = self.desk.settings.flat();
-        settings.insert("api.baseUrl".to_string(), self.desk.surroundings.api_base_url());
-        settings.insert("broker.host".to_string(), self.desk.settings.mqtt_address.to_string());
-        if let Some(endpoints) = self.desk.surroundings.endpoints {
-            settings.insert("broker.port".to_string(), endpoints.mqtt.to_string());
-        }
+    fn agent_settings(&self) -> Settings {
+        let defaults = config::Settings::default().flat();
+        let by_origin = |(key, value): (String, String)| {
+            let layer = if defaults.get(&key) == Some(&value) { Layer::Default } else { Layer::File };
+            (key.to_ascii_lowercase(), Setting::new(key, value, layer))
+        };
+        let own =
+            |key: &str, value: String| (key.to_ascii_lowercase(), Setting::new(key.to_string(), value, Layer::Agent));
+        let mut settings: Settings = self.desk.settings.flat().into_iter().map(by_origin).collect();
+        settings.extend([
+            own("api.baseUrl", self.desk.surroundings.api_base_url()),
+            own("broker.host", self.desk.settings.mqtt_address.to_string()),
+        ]);
+        settings.extend(self.desk.surroundings.endpoints.map(|ends| own("broker.port", ends.mqtt.to_string())));
         settings
     }
 }
 
-fn no_settings(plugin: &PluginId) -> ApiResponse {
+/// Settings as one flat object, text to text.
+pub(super) fn flat(settings: Settings) -> BTreeMap<String, String> {
+    settings.into_values().map(|setting| (setting.key, setting.value)).collect()
+}
+
+fn is_explained(target: &Target) -> bool {
+    target.parameter("explain").is_some_and(|explain| explain.eq_ignore_ascii_case("true"))
+}
+
+pub(super) fn no_settings(plugin: &PluginId) -> ApiResponse {
     not_found(
         &format!("There is no plugin '{plugin}'."),
         "GET /api/plugins lists them; KeeperPrivilegeManager is the agent itself.",

@@ -10,6 +10,7 @@ use alloc::collections::VecDeque;
 
 use crate::acl::Subject;
 use crate::broker::message::Packet;
+use crate::digest::digest;
 use crate::id::SpawnId;
 use crate::limits::{TAKEN_MESSAGES, TAKEN_SENDERS};
 
@@ -19,7 +20,7 @@ pub(super) struct Taken {
     senders: VecDeque<(SpawnId, VecDeque<Mark>)>,
 }
 
-/// One message; its client and its content as digests.
+/// One message; its client and its content as digests. Whoever finds two messages with one digest only loses a message of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mark {
     client: u64,
@@ -60,14 +61,4 @@ impl Taken {
         let known = self.senders.iter().position(|(sender, _)| *sender == spawn);
         known.and_then(|place| self.senders.remove(place)).map(|(_, marks)| marks).unwrap_or_default()
     }
-}
-
-/// FNV-1a over parts and their lengths. Whoever finds two messages with one digest only loses a message of its own.
-fn digest(parts: &[&[u8]]) -> u64 {
-    let lengths = parts.iter().map(|part| u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
-    let bytes = parts.iter().flat_map(|part| part.iter().copied());
-    lengths
-        .flatten()
-        .chain(bytes)
-        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }

@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::Tier;
 use crate::id::{JobId, PluginId, RunId};
+use crate::plugin::settings::is_key;
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,12 @@ pub(crate) enum Resource {
     PluginAction(PluginId, PluginAction),
     Settings(PluginId),
     Setting(PluginId, String),
+    Revert(PluginId),
+    RevertAll,
     Denials,
+    Certificates,
+    /// One by its name, or by its SHA-256.
+    Certificate(String),
 }
 
 /// What can be done to a plugin.
@@ -135,6 +141,8 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["health"] => Resource::Health,
         ["api", "system", "status"] => Resource::SystemStatus,
         ["api", "denials"] => Resource::Denials,
+        ["api", "admin", "certificates"] => Resource::Certificates,
+        ["api", "admin", "certificates", _] => Resource::Certificate(raw(3).to_string()),
         ["api", "jobs"] => Resource::Jobs,
         ["api", "jobs", "validate"] if method == "POST" => Resource::Validate,
         ["api", "jobs", "reload"] if method == "POST" => Resource::Reload,
@@ -150,6 +158,8 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "plugins", _, "start"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Start),
         ["api", "plugins", _, "stop"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Stop),
         ["api", "plugins", _, "restart"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Restart),
+        ["api", "pluginsettings", "revert-all"] if method == "POST" => Resource::RevertAll,
+        ["api", "pluginsettings", _, "revert"] if method == "POST" => Resource::Revert(plugin(raw(2))?),
         ["api", "pluginsettings", _] => Resource::Settings(plugin(raw(2))?),
         ["api", "pluginsettings", _, _] => Resource::Setting(plugin(raw(2))?, setting(raw(3))?),
         _ => return Err(RouteError::NotFound),
@@ -170,8 +180,7 @@ fn plugin(text: &str) -> Result<PluginId, RouteError> {
 }
 
 fn setting(text: &str) -> Result<String, RouteError> {
-    let plain = !text.is_empty() && text.len() <= 256 && !text.chars().any(|c| c.is_control() || c == '/' || c == '\\');
-    if plain {
+    if is_key(text) {
         Ok(text.to_string())
     } else {
         Err(RouteError::BadRequest(String::from("The setting's name is not one.")))
@@ -189,10 +198,16 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
         | Resource::Run(_)
         | Resource::Plugins
         | Resource::Plugin(_)
-        | Resource::Settings(_)
-        | Resource::Setting(..)
         | Resource::Denials => (&[Method::Get], "GET, HEAD"),
-        Resource::Jobs => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
+        // POST at these two reverts.
+        Resource::Settings(id) if id.as_str().eq_ignore_ascii_case("revert-all") => (&[Method::Get], "GET, HEAD, POST"),
+        Resource::Settings(_) => (&[Method::Get], "GET, HEAD"),
+        Resource::Setting(_, key) if key.eq_ignore_ascii_case("revert") => {
+            (&[Method::Get, Method::Put], "GET, HEAD, POST, PUT")
+        }
+        Resource::Setting(..) => (&[Method::Get, Method::Put], "GET, HEAD, PUT"),
+        Resource::Jobs | Resource::Events | Resource::Certificates => (&[Method::Get, Method::Post], "GET, HEAD, POST"),
+        Resource::Certificate(_) => (&[Method::Delete], "DELETE"),
         // POST at these two is not the job's but the list's own.
         Resource::Job(id) if ["validate", "reload"].iter().any(|name| id.as_str().eq_ignore_ascii_case(name)) => {
             (&[Method::Get, Method::Put, Method::Delete], "GET, HEAD, POST, PUT, DELETE")
@@ -202,8 +217,9 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
         | Resource::Reload
         | Resource::Trigger(_)
         | Resource::CancelRun(_)
-        | Resource::Events
-        | Resource::PluginAction(..) => (&[Method::Post], "POST"),
+        | Resource::PluginAction(..)
+        | Resource::Revert(_)
+        | Resource::RevertAll => (&[Method::Post], "POST"),
     }
 }
 
@@ -211,13 +227,14 @@ fn methods(resource: &Resource) -> (&'static [Method], &'static str) {
 pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
     match (resource, method) {
         (Resource::Health | Resource::Root | Resource::SystemStatus, _) => Tier::Public,
-        (Resource::Jobs | Resource::Job(_), Method::Post | Method::Put | Method::Delete)
+        (Resource::Jobs | Resource::Job(_) | Resource::Events, Method::Post | Method::Put | Method::Delete)
         | (
             Resource::Reload
             | Resource::CancelRun(_)
-            | Resource::Events
             | Resource::PluginAction(..)
-            | Resource::Denials,
+            | Resource::Denials
+            | Resource::Certificates
+            | Resource::Certificate(_),
             _,
         ) => Tier::Admin,
         (
@@ -231,7 +248,10 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::Plugins
             | Resource::Plugin(_)
             | Resource::Settings(_)
-            | Resource::Setting(..),
+            | Resource::Setting(..)
+            | Resource::Revert(_)
+            | Resource::RevertAll
+            | Resource::Events,
             _,
         ) => Tier::Plugin,
     }

@@ -42,7 +42,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 27] = [
+const ROUTES: [(&str, &str); 32] = [
     ("/", "Public Public -      -      -      -      -"),
     ("/health", "Public Public -      -      -      -      -"),
     ("/api/system/status", "Public Public -      -      -      -      -"),
@@ -55,7 +55,9 @@ const ROUTES: [(&str, &str); 27] = [
     ("/api/Jobs/demo/runs", "Plugin Plugin -      -      -      -      -"),
     ("/api/runs", "Plugin Plugin -      -      -      -      -"),
     ("/api/runs/7-1/cancel", "-      -      Admin  -      -      -      -"),
-    ("/api/events", "-      -      Admin  -      -      -      -"),
+    ("/api/events", "Plugin Plugin Admin  -      -      -      -"),
+    ("/api/admin/certificates", "Admin  Admin  Admin  -      -      -      -"),
+    ("/api/admin/certificates/alice", "-      -      -      -      Admin  -      -"),
     ("/api/runs/7-1", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins/bridge", "Plugin Plugin -      -      -      -      -"),
@@ -64,7 +66,10 @@ const ROUTES: [(&str, &str); 27] = [
     ("/api/plugins/bridge/restart", "-      -      Admin  -      -      -      -"),
     ("/api/PluginSettings/bridge", "Plugin Plugin -      -      -      -      -"),
     ("/api/PluginSettings/KeeperPrivilegeManager", "Plugin Plugin -      -      -      -      -"),
-    ("/api/PluginSettings/bridge/a.b", "Plugin Plugin -      -      -      -      -"),
+    ("/api/PluginSettings/bridge/a.b", "Plugin Plugin -      Plugin -      -      -"),
+    ("/api/PluginSettings/bridge/revert", "Plugin Plugin Plugin Plugin -      -      -"),
+    ("/api/PluginSettings/revert-all", "Plugin Plugin Plugin -      -      -      -"),
+    ("/api/PluginSettings/revert-all/revert", "Plugin Plugin Plugin Plugin -      -      -"),
     ("/api/denials", "Admin  Admin  -      -      -      -      -"),
     ("/api", "404    404    404    404    404    404    404"),
     ("/health/", "404    404    404    404    404    404    404"),

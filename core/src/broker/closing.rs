@@ -59,6 +59,7 @@ impl Broker {
         effects: &mut BrokerEffects,
     ) {
         let mut known = self.closing.remove(&connection);
+        self.certificates.remove(&connection);
         if self.held.remove(&connection).is_some() {
             self.timers.clear(Timer::Verdict(connection));
             known = true;
@@ -104,6 +105,17 @@ impl Broker {
         }
         for id in over {
             self.end_session(now, id, effects);
+        }
+    }
+
+    /// A certificate is no longer trusted. There is no grace: its holder may be the reason. One that still waits for its verdict is
+    /// refused by the agent.
+    pub(super) fn on_certificate_revoked(&mut self, now: Monotonic, sha256: &str, effects: &mut BrokerEffects) {
+        let showed = self.certificates.iter().filter(|(_, shown)| *shown == sha256);
+        let sessions: Vec<_> = showed.filter_map(|(connection, _)| self.connections.get(connection).copied()).collect();
+        let note = "The client certificate expired or was revoked.";
+        for id in sessions {
+            self.close_with(now, id, ReasonCode::NotAuthorized, Some(String::from(note)), effects);
         }
     }
 

@@ -73,6 +73,9 @@ impl Broker {
         match self.held.entry(connection) {
             Entry::Vacant(place) => {
                 place.insert(connect);
+                if let Some(certificate) = &certificate {
+                    self.certificates.insert(connection, certificate.sha256.clone());
+                }
                 self.timers.set(Timer::Verdict(connection), now.plus_millis(CONNECT_VERDICT_MILLIS));
                 effects.push(BrokerEffect::from(BrokerReport::ConnectAsked {
                     connection,

@@ -68,6 +68,9 @@ fn plugin(
         report.warning(reader.at("autoRestart"), "auto-restart-unused", message);
     }
     let enabled = reader.boolean("enabled", report);
+    let secret_settings = reader.array("secretSettings", report);
+    let secret_settings = secret_settings.iter().filter_map(|field| field.text(report)).map(ToString::to_string);
+    let secret_settings = secret_settings.collect();
     reader.finish(report);
     let id = id?;
     Some(PluginDefinition {
@@ -88,6 +91,7 @@ fn plugin(
         auto_restart,
         enabled,
         settings: json,
+        secret_settings,
         document: bytes.to_vec(),
     })
 }

@@ -42,6 +42,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
+pub(crate) use launch::query;
+
 use super::PluginDefinition;
 use super::backoff::Backoff;
 use crate::effect::{ProcessOrder, TreeSignal};
@@ -94,6 +96,8 @@ pub(crate) struct Supervisor {
     pub(crate) last_reason: Option<String>,
     /// Its definition is out of service; it leaves with its process.
     pub(crate) retired: bool,
+    /// Status and health as those were told who follow `GET /api/events`.
+    pub(crate) told: Option<(&'static str, &'static str)>,
 }
 
 impl Supervisor {
@@ -111,6 +115,7 @@ impl Supervisor {
             connections: 0,
             last_reason: None,
             retired: false,
+            told: None,
         }
     }
 

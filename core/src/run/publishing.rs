@@ -6,9 +6,11 @@ use alloc::string::{String, ToString};
 use serde::Serialize;
 
 use super::Run;
-use super::history::TaskRecord;
+use super::history::{RunRecord, TaskRecord};
+use crate::api::stream::Kind;
 use crate::effect::BrokerOrder;
 use crate::log_message::Level;
+use crate::time::Now;
 use crate::turn::Turn;
 
 /// Where the agent publishes that a run is over.
@@ -28,10 +30,10 @@ struct Completion<'r> {
     timestamp: String,
 }
 
-/// What is published while it runs.
+/// What is published while it runs, and told on event streams.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Progress<'r> {
+pub(super) struct Progress<'r> {
     event: &'r str,
     job_id: &'r str,
     run_id: &'r str,
@@ -46,6 +48,23 @@ struct TaskEnded<'r> {
     exit_code: Option<i32>,
     id: &'r str,
     outcome: &'r str,
+}
+
+/// What became of a run just now.
+pub(super) fn progress<'r>(
+    record: &'r RunRecord,
+    event: &'r str,
+    task: Option<&'r TaskRecord>,
+    now: Now,
+) -> Progress<'r> {
+    Progress {
+        event,
+        job_id: &record.job_id,
+        run_id: &record.run_id,
+        status: &record.status,
+        task: task.map(|task| TaskEnded { exit_code: task.exit_code, id: &task.task_id, outcome: &task.outcome }),
+        timestamp: now.wall.to_rfc3339(),
+    }
 }
 
 impl Run {
@@ -64,14 +83,8 @@ impl Run {
 
     /// Publishes what happened on the job's event topic.
     pub(super) fn publish_event(&self, kind: &str, task: Option<&TaskRecord>, turn: &mut Turn<'_>) {
-        let event = Progress {
-            event: kind,
-            job_id: &self.record.job_id,
-            run_id: &self.record.run_id,
-            status: &self.record.status,
-            task: task.map(|task| TaskEnded { exit_code: task.exit_code, id: &task.task_id, outcome: &task.outcome }),
-            timestamp: turn.now.wall.to_rfc3339(),
-        };
+        let event = progress(&self.record, kind, task, turn.now);
+        turn.tell(Kind::Run, &event);
         self.publish(self.job.event_topic.clone(), &event, turn);
     }
 

@@ -13,7 +13,7 @@ use super::record::LAST_OUTPUT_CHARACTERS;
 use crate::job::parameter::Parameter;
 
 /// What stands in place of a secret.
-const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 /// Stands where a text was cut.
 const CUT: char = '…';
 /// Characters of one line of a secret, and of a secret that was cut: fewer would hide every other word.

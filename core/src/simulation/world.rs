@@ -19,6 +19,7 @@ use super::{Scenario, Trigger, session};
 use crate::acl::Subject;
 use crate::agent::Agent;
 use crate::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
+use crate::certificate::{AdminCertificate, NotChanged};
 use crate::effect::{
     BrokerOrder, ConnectVerdict, Effect, Effects, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder, TreeSignal,
 };
@@ -73,7 +74,7 @@ struct Tree {
 impl World {
     pub(super) fn new(scenario: Scenario) -> Self {
         let Scenario { mut surroundings, mut settings, definitions, trigger: _, assumptions, at } = scenario;
-        surroundings.admin_certificates.insert(ADMINISTRATOR.to_string(), ADMINISTRATOR.to_string());
+        surroundings.admin_certificates.push(AdminCertificate::without_end(ADMINISTRATOR, ADMINISTRATOR));
         surroundings.started = Now { monotonic: Monotonic::default(), wall: at };
         // A simulation tells every detail.
         settings.log_level = Level::Debug;
@@ -227,7 +228,8 @@ impl World {
                 }
                 Effect::Http(order) => self.on_http(order),
                 Effect::Log(record) => self.on_log(record),
-                Effect::Exit => {}
+                // Nobody follows a simulation.
+                Effect::Stream(_) | Effect::Exit => {}
             }
         }
         self.effects = effects;
@@ -340,7 +342,8 @@ impl World {
                 verdict: ConnectVerdict::Accept(_) | ConnectVerdict::Refuse { .. }, ..
             }
             | BrokerOrder::Regrant { .. }
-            | BrokerOrder::Revoke { .. } => {}
+            | BrokerOrder::Revoke { .. }
+            | BrokerOrder::RevokeCertificate { .. } => {}
             BrokerOrder::Stop => self.ready.push_back(Event::Broker(BrokerReport::Stopped)),
         }
     }
@@ -356,11 +359,16 @@ impl World {
             StoreOrder::ReadRuns { ticket, .. } => {
                 StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }
             }
+            StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result: Ok(()) },
             StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
                 StoreReport::DefinitionChanged { ticket, result: Ok(()) }
             }
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions.clone() }
+            }
+            StoreOrder::ChangeCertificates { ticket, .. } => {
+                let result = Err(NotChanged::Failed(String::from("A simulation has no certificates.")));
+                StoreReport::CertificatesChanged { ticket, result }
             }
         };
         self.ready.push_back(Event::Store(report));

@@ -14,6 +14,7 @@ use crate::event::Endpoints;
 use crate::job::{JobDefinition, OperatingSystem};
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
+use crate::plugin::storage::PluginSettings;
 use crate::surroundings::Surroundings;
 use crate::time::{Monotonic, Now, WallTime};
 
@@ -41,7 +42,7 @@ pub(crate) fn surroundings() -> Surroundings {
         user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::from([("tmp".to_string(), "/tmp".to_string())]),
-        admin_certificates: BTreeMap::new(),
+        admin_certificates: Vec::new(),
         endpoints: Some(Endpoints { http: 1, https: 2, mqtt: 3 }),
     }
 }
@@ -51,8 +52,9 @@ pub(crate) fn desk() -> Desk {
         surroundings: surroundings(),
         settings: Settings::default(),
         counters: Counters::default(),
-        plugin_settings: BTreeMap::new(),
+        plugin_settings: PluginSettings::default(),
         denied: Vec::new(),
+        told: Vec::new(),
     }
 }
 
@@ -111,6 +113,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Http(HttpOrder::Send(call)) => format!("Send {}", call.ticket),
         Effect::Http(HttpOrder::Cancel { ticket }) => format!("Cancel {ticket}"),
         Effect::Respond { request, response } => format!("Respond {request} {}", response.status),
+        Effect::Stream(order) => format!("{order:?}"),
         Effect::Log(record) if record.level > Level::Information => format!("!{}", record.category),
         Effect::Log(_) => return None,
         Effect::Exit => "Exit".to_string(),

@@ -14,9 +14,11 @@
 mod administrators;
 mod api;
 mod broker;
+mod certificates;
 mod documented;
 mod endurance;
 mod http;
+mod idempotency;
 mod jobs;
 mod limits;
 mod plugins;
@@ -24,10 +26,12 @@ mod random;
 mod redelivery;
 mod restart;
 mod runs;
+mod settings;
 // The laws use the same facts; they cannot lend them, as their crate needs this one.
 #[path = "../../../proptests/src/signed.rs"]
 mod signed;
 mod starts;
 mod stop;
 mod strangers;
+mod streams;
 mod world;

@@ -9,9 +9,11 @@ use castellan_core::acl::{Grant, Subject};
 use castellan_core::agent::Agent;
 use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use castellan_core::broker::message::Packet;
+use castellan_core::certificate::{AdminCertificate, CertificateChange, CertificatesChanged, NotChanged, Revocation};
 use castellan_core::config::Settings;
 use castellan_core::effect::{
     BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
+    StreamOrder,
 };
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
@@ -20,6 +22,7 @@ use castellan_core::event::{
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
 use castellan_core::log_message::{Level, LogRecord};
+use castellan_core::plugin::storage::{SettingChange, StoredSetting};
 use castellan_core::run::history::{JobPast, RunQuery, RunRecord};
 use castellan_core::schedule::past::Note;
 use castellan_core::surroundings::Surroundings;
@@ -37,10 +40,14 @@ pub struct World {
     pub logs: Vec<LogRecord>,
     pub spawns: BTreeMap<SpawnId, SpawnRequest>,
     pub responses: BTreeMap<RequestId, ApiResponse>,
+    /// What was sent on open responses after their beginning; `None` once it was ended.
+    pub streams: BTreeMap<RequestId, Option<String>>,
     pub grants: BTreeMap<ConnectionId, Grant>,
     pub published: Vec<(String, Value)>,
     pub files: BTreeMap<(DefinitionKind, String), Vec<u8>>,
     pub history: BTreeMap<String, RunRecord>,
+    /// The unified storage, by plugin and key in lower case.
+    pub settings: BTreeMap<(String, String), StoredSetting>,
     /// Orders to the disk that are not answered yet.
     pub disk: VecDeque<StoreOrder>,
     /// Questions about executables that are not answered yet.
@@ -49,6 +56,8 @@ pub struct World {
     pub aborts: Vec<String>,
     /// What is on record besides runs.
     pub notes: Vec<Note>,
+    /// Admin certificates on disk.
+    pub certificates: Vec<AdminCertificate>,
     /// Requests of Http tasks to others.
     pub calls: Vec<HttpCall>,
     asked: BTreeSet<RequestId>,
@@ -70,7 +79,7 @@ pub fn surroundings() -> Surroundings {
         user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::new(),
-        admin_certificates: BTreeMap::from([(ADMIN.to_owned(), String::from("client"))]),
+        admin_certificates: vec![AdminCertificate::without_end(ADMIN, "client")],
         endpoints: None,
     }
 }
@@ -133,32 +142,59 @@ impl World {
         unfinished: Vec<RunRecord>,
         past: Vec<JobPast>,
     ) -> Self {
+        let mut world = Self::made(settings, surroundings());
+        for (path, document) in files {
+            world.put(path, document);
+        }
+        let definitions = world.definitions();
+        world.tell(Event::Loaded(Loaded { definitions, unfinished, past, ..Loaded::default() }));
+        world
+    }
+
+    /// An agent at work with these certificates.
+    pub fn certified(admin_certificates: Vec<AdminCertificate>) -> Self {
+        let mut world = Self::made("{}", Surroundings { admin_certificates, ..surroundings() });
+        world.tell(Event::Loaded(Loaded::default()));
+        world.tell(Event::Opened(ENDPOINTS));
+        world
+    }
+
+    fn made(settings: &str, surroundings: Surroundings) -> Self {
         let (settings, _) = Settings::parse(Some(settings.as_bytes())).unwrap();
-        let mut world = Self {
-            agent: Agent::new(settings, surroundings()),
+        let certificates = surroundings.admin_certificates.clone();
+        Self {
+            agent: Agent::new(settings, surroundings),
             millis: 0,
             transcript: vec![],
             logs: vec![],
             spawns: BTreeMap::new(),
             responses: BTreeMap::new(),
+            streams: BTreeMap::new(),
             grants: BTreeMap::new(),
             published: vec![],
             files: BTreeMap::new(),
             history: BTreeMap::new(),
+            settings: BTreeMap::new(),
             disk: VecDeque::new(),
             looks: VecDeque::new(),
             aborts: Vec::new(),
             notes: Vec::new(),
+            certificates,
             calls: vec![],
             asked: BTreeSet::new(),
             prepared: BTreeSet::new(),
             exited: false,
-        };
-        for (path, document) in files {
-            world.put(path, document);
         }
-        let definitions = world.definitions();
-        world.tell(Event::Loaded(Loaded { definitions, unfinished, past }));
+    }
+
+    /// The next life of the agent, with the files and settings that are on disk.
+    pub fn reborn(&self) -> Self {
+        let mut world = Self::made("{}", surroundings());
+        (world.files, world.settings) = (self.files.clone(), self.settings.clone());
+        let (definitions, settings) = (world.definitions(), world.settings.values().cloned().collect());
+        world.tell(Event::Loaded(Loaded { definitions, settings, ..Loaded::default() }));
+        world.tell(Event::Opened(ENDPOINTS));
+        world.transcript.clear();
         world
     }
 
@@ -231,6 +267,7 @@ impl World {
                 assert!(former.is_none(), "request {request} is answered twice");
                 line
             }
+            Effect::Stream(order) => self.take_stream(order),
             Effect::Log(record) => {
                 assert!(!record.message.contains('\n'), "{record:?}");
                 let line = (record.level >= Level::Warning).then(|| format!("!{}", record.category));
@@ -244,6 +281,27 @@ impl World {
             }
         };
         self.transcript.push(line);
+    }
+
+    fn take_stream(&mut self, order: StreamOrder) -> String {
+        match order {
+            StreamOrder::Open { request, response } => {
+                let former = self.responses.insert(request, response);
+                assert!(former.is_none() && self.asked.contains(&request), "request {request} is answered twice");
+                self.streams.insert(request, Some(String::new()));
+                format!("open {request}")
+            }
+            StreamOrder::Append { request, bytes } => {
+                let Some(Some(sent)) = self.streams.get_mut(&request) else { panic!("no stream {request} is open") };
+                sent.push_str(std::str::from_utf8(&bytes).unwrap());
+                format!("append {request}")
+            }
+            StreamOrder::Finish { request } => {
+                let former = self.streams.insert(request, None);
+                assert!(matches!(former, Some(Some(_))), "no stream {request} is open");
+                format!("finish {request}")
+            }
+        }
     }
 
     fn take_process(&mut self, order: ProcessOrder) -> String {
@@ -300,6 +358,7 @@ impl World {
                 format!("regrant {component} +{} -{}", publish.len(), subscribe.len())
             }
             BrokerOrder::Revoke { spawn } => format!("revoke {spawn}"),
+            BrokerOrder::RevokeCertificate { sha256 } => format!("revoke certificate {sha256}"),
             BrokerOrder::Stop => "stop broker".into(),
         }
     }
@@ -314,6 +373,8 @@ impl World {
             StoreOrder::WriteDefinition { id, .. } => format!("write {id}"),
             StoreOrder::RemoveDefinition { id, .. } => format!("remove {id}"),
             StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
+            StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
+            StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
         self.disk.push_back(order);
@@ -371,6 +432,16 @@ impl World {
                 }
                 StoreReport::DefinitionChanged { ticket, result }
             }
+            StoreOrder::WriteSettings { ticket, changes } => {
+                for change in changes.into_iter().filter(|_| result.is_ok()) {
+                    self.keep(change);
+                }
+                StoreReport::SettingsWritten { ticket, result }
+            }
+            StoreOrder::ChangeCertificates { ticket, change, at } => {
+                let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
+                StoreReport::CertificatesChanged { ticket, result }
+            }
             StoreOrder::Note(_) => panic!("a note has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }
@@ -378,6 +449,38 @@ impl World {
         };
         self.tell(Event::Store(report));
         true
+    }
+
+    fn keep(&mut self, change: SettingChange) {
+        let place = |plugin: &str, key: &str| (plugin.to_ascii_lowercase(), key.to_ascii_lowercase());
+        match change {
+            SettingChange::Keep(row) => drop(self.settings.insert(place(&row.plugin, &row.key), row)),
+            SettingChange::Forget { plugin, key } => drop(self.settings.remove(&place(&plugin, &key))),
+        }
+    }
+
+    fn change_certificates(&mut self, change: &CertificateChange, at: WallTime) -> CertificatesChanged {
+        let day = 24 * 3600 * 1000;
+        let issued = match change {
+            CertificateChange::Revoke { sha256, by } => {
+                for one in self.certificates.iter_mut().filter(|one| sha256.contains(&one.sha256)) {
+                    one.revoked = Some(Revocation { at, by: by.clone() });
+                }
+                None
+            }
+            CertificateChange::Issue { name, days, .. } => Some((name.as_str(), i64::from(*days))),
+            CertificateChange::Renew => Some(("client", 90)),
+        };
+        let issued = issued.map(|(name, days)| AdminCertificate {
+            sha256: format!("sha256-{}", self.certificates.len()),
+            name: name.into(),
+            not_before: at,
+            not_after: WallTime::from_millis(at.as_millis() + days * day),
+            revoked: None,
+        });
+        self.certificates.extend(issued.clone());
+        let issued = issued.map(|issued| (issued, String::from("PEM")));
+        CertificatesChanged { list: self.certificates.clone(), issued }
     }
 
     /// Every program that is asked for is there, except where `missing` says so.
@@ -487,14 +590,31 @@ impl World {
 
     /// A request with the admin certificate; its number.
     pub fn admin(&mut self, method: &str, target: &str, body: &str) -> RequestId {
-        let certificate = Some(CertificateFacts { sha256: ADMIN.into() });
+        self.with_certificate(ADMIN, method, target, body)
+    }
+
+    /// A request with another certificate.
+    pub fn with_certificate(&mut self, sha256: &str, method: &str, target: &str, body: &str) -> RequestId {
+        let certificate = Some(CertificateFacts { sha256: sha256.into() });
         self.ask(method, target, body, peer(1, 77), certificate, &[])
+    }
+
+    /// The same with further header fields.
+    pub fn admin_with(&mut self, method: &str, target: &str, body: &str, headers: &[(&str, &str)]) -> RequestId {
+        let certificate = Some(CertificateFacts { sha256: ADMIN.into() });
+        self.ask(method, target, body, peer(1, 77), certificate, headers)
     }
 
     /// A request of a process of this spawn.
     pub fn task(&mut self, spawn: u64, method: &str, target: &str, body: &str) -> RequestId {
         let (pid, cgroup) = ids(spawn);
         self.ask(method, target, body, peer(cgroup, pid), None, &[])
+    }
+
+    /// The same with further header fields.
+    pub fn task_with(&mut self, spawn: u64, method: &str, target: &str, headers: &[(&str, &str)]) -> RequestId {
+        let (pid, cgroup) = ids(spawn);
+        self.ask(method, target, "", peer(cgroup, pid), None, headers)
     }
 
     /// A request of somebody the agent did not start.
@@ -532,6 +652,12 @@ impl World {
         id
     }
 
+    /// A header field of an answer.
+    pub fn header(&self, request: RequestId, name: &str) -> Option<&str> {
+        let headers = &self.responses[&request].headers;
+        headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
     pub fn status(&self, request: RequestId) -> Option<u16> {
         self.responses.get(&request).map(|response| response.status)
     }
@@ -546,6 +672,13 @@ impl World {
     pub fn get(&mut self, target: &str) -> Value {
         let request = self.admin("GET", target, "");
         self.disk();
+        self.body(request)
+    }
+
+    /// The same while the disk stands still.
+    #[track_caller]
+    pub fn get_now(&mut self, target: &str) -> Value {
+        let request = self.admin("GET", target, "");
         self.body(request)
     }
 

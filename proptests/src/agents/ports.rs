@@ -1,5 +1,6 @@
 //! What the ports of the fake world owe, and how they answer: well or badly, but once.
 
+use castellan_core::certificate::{CertificatesChanged, NotChanged};
 use castellan_core::effect::{HttpCall, HttpOrder, StoreOrder};
 use castellan_core::event::{
     BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, HttpReport, ProcessReport, StoreReport,
@@ -146,6 +147,7 @@ fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
             StoreReport::RunPersisted { ticket, run, result }
         }
         StoreOrder::ReadRuns { ticket, .. } => StoreReport::RunsRead { ticket, result: result.map(|()| Vec::new()) },
+        StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result },
         StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
             StoreReport::DefinitionChanged { ticket, result }
         }
@@ -155,6 +157,11 @@ fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
                 files.truncate(1);
             }
             StoreReport::DefinitionsRead { ticket, files }
+        }
+        StoreOrder::ChangeCertificates { ticket, .. } => {
+            let list = surroundings::certificates();
+            let result = result.map(|()| CertificatesChanged { list, issued: None }).map_err(NotChanged::Failed);
+            StoreReport::CertificatesChanged { ticket, result }
         }
     })
 }

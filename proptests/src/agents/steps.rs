@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use castellan_core::acl::Subject;
-use castellan_core::event::{BrokerReport, Captured, Event, ExitStatus, ProcessReport, StoreReport};
-use castellan_core::id::{Component, ConnectionId, JobId, PluginId, RunId, SpawnId, TicketId};
+use castellan_core::event::{BrokerReport, Captured, Event, ExitStatus, ProcessReport, StoreReport, StreamEnd};
+use castellan_core::id::{Component, ConnectionId, JobId, PluginId, RequestId, RunId, SpawnId, TicketId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -55,6 +55,8 @@ pub enum Odd {
     Opened,
     /// An order got lost.
     Congested,
+    /// A client of an event stream has left.
+    StreamEnded(u64, StreamEnd),
 }
 
 /// One step.
@@ -134,6 +136,7 @@ fn odd() -> impl Strategy<Value = Odd> {
         id().prop_map(Odd::Changed),
         Just(Odd::Opened),
         Just(Odd::Congested),
+        (0..40_u64, select(&[StreamEnd::Left, StreamEnd::NotRead][..])).prop_map(|(id, why)| Odd::StreamEnded(id, why)),
     ]
 }
 
@@ -164,6 +167,8 @@ fn ask() -> impl Strategy<Value = Ask> {
         ("GET", "/api/PluginSettings/Echo", String::new()),
         ("GET", "/api/PluginSettings/Echo/greeting", String::new()),
         ("GET", "/api/denials", String::new()),
+        ("GET", "/api/events", String::new()),
+        ("GET", "/api/events?kinds=run,plugin", String::new()),
         ("PATCH", "/nowhere/%zz", String::new()),
     ];
     (select(asks), prop::bool::weighted(0.7), option::of(any::<usize>()))
@@ -258,6 +263,10 @@ impl World {
             }
             Odd::Opened => Event::Opened(castellan_core::event::Endpoints { http: 6888, https: 6889, mqtt: 8675 }),
             Odd::Congested => Event::Congested(String::from("odd")),
+            Odd::StreamEnded(request, why) => {
+                self.open.remove(&RequestId(*request));
+                Event::StreamEnded { request: RequestId(*request), why: *why }
+            }
         };
         self.tell(event);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use castellan_core::certificate::AdminCertificate;
 use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::job::OperatingSystem;
 use castellan_core::surroundings::Surroundings;
@@ -67,9 +68,14 @@ pub fn surroundings_of(boot: u64, started: Now) -> Surroundings {
         user_name: String::from("root"),
         has_desktop: false,
         path_variables: BTreeMap::new(),
-        admin_certificates: BTreeMap::from([(String::from("ad"), String::from("client"))]),
+        admin_certificates: certificates(),
         endpoints: None,
     }
+}
+
+/// The one administrator.
+pub(super) fn certificates() -> Vec<AdminCertificate> {
+    vec![AdminCertificate::without_end("ad", "client")]
 }
 
 /// What the kernel says about a connection of a tree's leader.

@@ -80,7 +80,7 @@ fn plugins() -> Vec<Whole> {
         "arguments": "-a", "supportedPlatforms": ["Linux", "macOS"], "startupPriority": 5, "autoStart": true,
         "Subscription": { "Topic": "P", "Qos": 1, "CleanSession": false },
         "metadata": { "mqttRole": [], "mqttTopics": { "publish": ["a"], "subscribe": ["b/#"] } },
-        "executionContext": "Service", "requiresMonitoring": true, "autoRestart": true, "enabled": false
+        "executionContext": "Service", "requiresMonitoring": true, "autoRestart": true, "enabled": false, "secretSettings": ["metadata.token"]
     });
     let places = [
         ("", ""),

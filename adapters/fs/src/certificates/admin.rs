@@ -1,17 +1,20 @@
 //! The admin CA: `state/admin/{ca.pem,ca.key,client.pem,client.key,issued.json}`.
 //!
-//! `issued.json` is the list of certificates that count: the core holds it against every request, so taking a line out
-//! revokes a certificate. It is written before the certificate it names, so a crash never leaves one that does not count.
-//! A client certificate that is not on the list stays as it is: a restart does not undo a revocation.
+//! `issued.json` is the list of what was issued: the core holds it against every request, so a certificate that is marked as
+//! revoked there, or whose line is taken out, counts no more. It is written before the certificate it names, so a crash never
+//! leaves one that does not count. The agent's own is not made anew once it was revoked: a restart does not undo that.
 
-use std::collections::BTreeMap;
-
+use castellan_core::certificate::{
+    AdminCertificate, CertificateChange, CertificatesChanged, DEFAULT_DAYS, NotChanged, OWN_NAME, Revocation,
+};
 use castellan_core::hexadecimal;
 use castellan_core::time::WallTime;
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair};
+use rcgen::{
+    Certificate, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, Issuer, KeyPair,
+    PublicKeyData,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use serde::{Deserialize, Serialize};
 use time::Duration;
 
 use super::{authority, instant, leaf, not_made};
@@ -25,52 +28,20 @@ const CA_KEY: &str = "ca.key";
 const CLIENT: &str = "client.pem";
 const CLIENT_KEY: &str = "client.key";
 const ISSUED: &str = "issued.json";
-/// The name of the certificate that the agent itself makes.
-const OWN_CLIENT: &str = "client";
 /// The CA's subject: what a certificate names as its issuer.
 const CA_NAME: &str = "Castellan admin CA";
 const CA_LIFE: Duration = Duration::days(3650);
-const CLIENT_LIFE: Duration = Duration::days(90);
 /// Bytes of one file: some thousand issued certificates, and far more than a certificate or key.
 const FILE_BYTES: usize = 1 << 20;
 const MODE: u32 = 0o600;
-
-/// A client certificate that counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IssuedCertificate {
-    /// Lower-case hex SHA-256 of the whole DER certificate.
-    pub sha256: String,
-    /// For whom or what it was made.
-    pub name: String,
-    /// RFC 3339, UTC.
-    pub not_before: String,
-    /// RFC 3339, UTC.
-    pub not_after: String,
-}
-
-impl IssuedCertificate {
-    /// Whether it is over. An instant that cannot be read is long over.
-    fn is_expired(&self, now: WallTime) -> bool {
-        WallTime::parse_rfc3339(&self.not_after).is_none_or(|end| end < now)
-    }
-
-    /// Whether two thirds of its life are over.
-    fn is_old(&self, now: WallTime) -> bool {
-        let ends = WallTime::parse_rfc3339(&self.not_before).zip(WallTime::parse_rfc3339(&self.not_after));
-        let Some((start, end)) = ends.map(|(start, end)| (start.as_millis(), end.as_millis())) else { return true };
-        let third = end.saturating_sub(start).checked_div(3).unwrap_or(0);
-        now.as_millis() >= end.saturating_sub(third)
-    }
-}
 
 /// The admin CA as it stands on disk.
 #[derive(Debug, Clone)]
 pub struct AdminAuthority {
     /// What client certificates are verified against.
     pub ca: CertificateDer<'static>,
-    /// The certificates that count, those that are over left out.
-    pub issued: Vec<IssuedCertificate>,
+    /// Every certificate on the list, also those that count no more.
+    pub issued: Vec<AdminCertificate>,
     /// What an administrator should know, such as a client certificate that cannot be renewed.
     pub notices: Vec<String>,
 }
@@ -80,7 +51,7 @@ struct Files {
     ca: Option<Vec<u8>>,
     ca_key: Option<KeyPair>,
     client: Option<Vec<u8>>,
-    issued: Vec<IssuedCertificate>,
+    issued: Vec<AdminCertificate>,
 }
 
 impl AdminAuthority {
@@ -93,29 +64,51 @@ impl AdminAuthority {
         let mut files = Files::read(root)?;
         let ca = ca_certificate(root, &mut files, now)?;
         let mut notices = Vec::new();
-        if let Some(key) = files.ca_key.take() {
+        if files.ca_key.is_some() {
             match client_is_due(root, &files, now)? {
-                Due::Yes => files.issued.push(issue(root, key, &files.issued, now)?),
+                Due::Yes => {
+                    renew(root, &mut files, now)?;
+                }
                 Due::No => {}
                 Due::Never(notice) => notices.push(notice),
             }
         } else {
-            let folder = root.path().join(PLACE);
-            notices
-                .push(format!("{} has no {CA_KEY}: no client certificate can be made or renewed.", folder.display()));
+            notices.push(no_key(root));
         }
-        files.issued.retain(|issued| !issued.is_expired(now));
         Ok(Self { ca, issued: files.issued, notices })
     }
 
-    /// The names of the certificates that count, by the lower-case hex SHA-256 of each.
-    pub fn names(&self) -> BTreeMap<String, String> {
-        self.issued.iter().map(|issued| (issued.sha256.clone(), issued.name.clone())).collect()
-    }
-
-    /// Whether the certificate with this lower-case hex SHA-256 counts.
-    pub fn is_issued(&self, sha256: &str) -> bool {
-        self.issued.iter().any(|issued| issued.sha256 == sha256)
+    /// Changes the list as the core decided, durably, and makes the certificate that belongs to the change. Whoever calls it holds the
+    /// root's lock by having it open.
+    ///
+    /// # Errors
+    /// [`NotChanged`]; then the list on disk is as it was.
+    pub fn change(root: &Root, change: &CertificateChange, now: WallTime) -> Result<CertificatesChanged, NotChanged> {
+        let failed = |error: RootError| NotChanged::Failed(error.to_string());
+        let mut files = Files::read(root).map_err(failed)?;
+        let issued = match change {
+            CertificateChange::Issue { name, days, request } => {
+                let request = CertificateSigningRequestParams::from_pem(request).map_err(|error| {
+                    NotChanged::Request(format!("The certificate signing request is none: {error}."))
+                })?;
+                let issued = sign(root, &files, name, *days, &request.public_key, now).map_err(failed)?;
+                remember(root, &mut files.issued, issued.0.clone(), now).map_err(failed)?;
+                Some((issued.0, issued.1.pem()))
+            }
+            CertificateChange::Revoke { sha256, by } => {
+                for one in files.issued.iter_mut().filter(|one| sha256.contains(&one.sha256)) {
+                    one.revoked.get_or_insert_with(|| Revocation { at: now, by: by.clone() });
+                }
+                write_list(root, &files.issued).map_err(failed)?;
+                None
+            }
+            CertificateChange::Renew => match client_is_due(root, &files, now).map_err(failed)? {
+                Due::Yes => Some(renew(root, &mut files, now).map_err(failed)?),
+                Due::No => None,
+                Due::Never(why) => return Err(NotChanged::Failed(why)),
+            },
+        };
+        Ok(CertificatesChanged { list: files.issued, issued })
     }
 }
 
@@ -197,50 +190,76 @@ fn client_is_due(root: &Root, files: &Files, now: WallTime) -> Result<Due, RootE
     let sha256 = sha256(&certificate(root, CLIENT, pem)?);
     let issued = files.issued.iter().find(|issued| issued.sha256 == sha256);
     Ok(match issued {
-        Some(issued) if key.is_none() || issued.is_old(now) => Due::Yes,
-        Some(_) => Due::No,
-        None => Due::Never(format!(
-            "{} is not in {ISSUED}, so it was revoked or is not the agent's; it counts for nothing. Remove it to have a \
-             new one made at the next start.",
+        Some(issued) if issued.revoked.is_none() && (key.is_none() || now >= issued.renewal()) => Due::Yes,
+        Some(issued) if issued.revoked.is_none() => Due::No,
+        Some(_) | None => Due::Never(format!(
+            "{} is revoked in {ISSUED} or not there at all; it counts for nothing. Remove it to have a new one made at the next \
+             start.",
             path.display()
         )),
     })
 }
 
-/// Makes the agent's own client certificate: the list first, then key and certificate. Others that are over stay on the
-/// list for as long again, so that the certificate in `client.pem` is on it until it is replaced.
-fn issue(
-    root: &Root,
-    ca_key: KeyPair,
-    others: &[IssuedCertificate],
-    now: WallTime,
-) -> Result<IssuedCertificate, RootError> {
+/// Makes the agent's own client certificate: the list first, then key and certificate. The former one counts until its end.
+fn renew(root: &Root, files: &mut Files, now: WallTime) -> Result<(AdminCertificate, String), RootError> {
     let path = root.path().join(PLACE).join(CLIENT);
-    let failed = |error| not_made(&path, &error);
-    let from = instant(now, &path)?;
-    let issuer = Issuer::new(ca_params(now, &path)?, ca_key);
-    let key = KeyPair::generate().map_err(failed)?;
-    let params =
-        leaf("Castellan administrator", ExtendedKeyUsagePurpose::ClientAuth, from, CLIENT_LIFE).map_err(failed)?;
-    let made = params.signed_by(&key, &issuer).map_err(failed)?;
-    let text = |instant: time::OffsetDateTime| {
-        WallTime::from_millis(instant.unix_timestamp().saturating_mul(1000)).to_rfc3339()
-    };
-    let issued = IssuedCertificate {
-        sha256: sha256(made.der()),
-        name: String::from(OWN_CLIENT),
-        not_before: text(params.not_before),
-        not_after: text(params.not_after),
-    };
-    let life = i64::try_from(CLIENT_LIFE.whole_milliseconds()).unwrap_or(i64::MAX);
-    let long_ago = WallTime::from_millis(now.as_millis().saturating_sub(life));
-    let kept = others.iter().filter(|other| !other.is_expired(long_ago));
-    let list: Vec<&IssuedCertificate> = kept.chain([&issued]).collect();
-    let list = serde_json::to_string_pretty(&list).map_err(|error| invalid(root, ISSUED, &error.to_string()))?;
-    root.replace(PLACE, ISSUED, format!("{list}\n").as_bytes(), MODE)?;
+    let key = KeyPair::generate().map_err(|error| not_made(&path, &error))?;
+    let (issued, made) = sign(root, files, OWN_NAME, DEFAULT_DAYS, &key, now)?;
+    remember(root, &mut files.issued, issued.clone(), now)?;
     root.replace(PLACE, CLIENT_KEY, key.serialize_pem().as_bytes(), MODE)?;
     root.replace(PLACE, CLIENT, made.pem().as_bytes(), MODE)?;
-    Ok(issued)
+    Ok((issued, made.pem()))
+}
+
+/// A client certificate for a key; of a signing request nothing else is taken.
+fn sign(
+    root: &Root,
+    files: &Files,
+    name: &str,
+    days: u16,
+    key: &impl PublicKeyData,
+    now: WallTime,
+) -> Result<(AdminCertificate, Certificate), RootError> {
+    let path = root.path().join(PLACE).join(CA);
+    let failed = |error| not_made(&path, &error);
+    let ca_key = files.ca_key.as_ref().ok_or_else(|| RootError::Invalid { path: path.clone(), what: no_key(root) })?;
+    let issuer = Issuer::new(ca_params(now, &path)?, ca_key);
+    let from = instant(now, &path)?;
+    let life = Duration::days(i64::from(days));
+    let params = leaf(name, ExtendedKeyUsagePurpose::ClientAuth, from, life).map_err(failed)?;
+    let made = params.signed_by(key, &issuer).map_err(failed)?;
+    let wall = |at: time::OffsetDateTime| WallTime::from_millis(at.unix_timestamp().saturating_mul(1000));
+    let issued = AdminCertificate {
+        sha256: sha256(made.der()),
+        name: name.to_owned(),
+        not_before: wall(params.not_before),
+        not_after: wall(params.not_after),
+        revoked: None,
+    };
+    Ok((issued, made))
+}
+
+/// Adds one to the list and takes out those that are long over. The one in `client.pem` stays for as long, so that it is known
+/// until it is replaced.
+fn remember(
+    root: &Root,
+    list: &mut Vec<AdminCertificate>,
+    issued: AdminCertificate,
+    now: WallTime,
+) -> Result<(), RootError> {
+    list.retain(|one| !one.is_forgotten(now));
+    list.push(issued);
+    write_list(root, list)
+}
+
+fn write_list(root: &Root, list: &[AdminCertificate]) -> Result<(), RootError> {
+    let text = serde_json::to_string_pretty(list).map_err(|error| invalid(root, ISSUED, &error.to_string()))?;
+    root.replace(PLACE, ISSUED, format!("{text}\n").as_bytes(), MODE)
+}
+
+fn no_key(root: &Root) -> String {
+    let folder = root.path().join(PLACE);
+    format!("{} has no {CA_KEY}: no client certificate can be made or renewed.", folder.display())
 }
 
 fn sha256(certificate: &CertificateDer<'_>) -> String {

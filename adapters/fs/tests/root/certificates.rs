@@ -6,8 +6,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
+use castellan_core::certificate::{AdminCertificate, CertificateChange, NotChanged};
 use castellan_core::time::WallTime;
-use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
+use castellan_fs::certificates::{AdminAuthority, ServerIdentity, SigningRequest};
 use castellan_fs::{Root, RootError};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -26,6 +27,11 @@ impl TimeProvider for At {
         let seconds = u64::try_from(self.0.as_millis() / 1000).unwrap();
         Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
     }
+}
+
+/// The certificates that make administrators so many days later.
+fn counting(authority: &AdminAuthority, days: i64) -> Vec<AdminCertificate> {
+    authority.issued.iter().filter(|one| one.counts(days_later(days))).cloned().collect()
 }
 
 type Identity = (CertificateDer<'static>, PrivateKeyDer<'static>);
@@ -143,8 +149,7 @@ fn the_admin_certificate_passes_a_handshake_and_a_foreign_one_does_not() {
     assert!(shake(own(), days_later(91)).unwrap_err().contains("expired"));
     assert!(shake(Some(admin_identity(foreign_folder.path())), NEW_YEAR).is_err());
     assert!(shake(None, NEW_YEAR).is_err());
-    let other_sha256 = &foreign.issued[0].sha256;
-    assert!(authority.is_issued(&authority.issued[0].sha256) && !authority.is_issued(other_sha256));
+    assert_ne!(authority.issued[0].sha256, foreign.issued[0].sha256);
 }
 
 #[test]
@@ -196,10 +201,10 @@ fn the_client_certificate_is_renewed_after_two_thirds_of_its_life_and_the_old_on
         assert_eq!(handshake(&server, &ca_file, "localhost", Some(identity), Some(&first.ca), days_later(61)), Ok(()));
     }
     let third = AdminAuthority::open(&root, days_later(95)).unwrap();
-    assert_eq!(third.issued, second.issued[1..]);
+    assert_eq!((&third.issued, counting(&third, 95)), (&second.issued, second.issued[1..].to_vec()));
     let after_years = AdminAuthority::open(&root, days_later(700)).unwrap();
-    assert_eq!(after_years.issued.len(), 1, "an expired one is made anew");
-    assert_ne!(after_years.issued, third.issued);
+    assert_eq!(after_years.issued.len(), 1, "an expired one is made anew, and what is long over is forgotten");
+    assert_ne!(after_years.issued, third.issued[1..]);
 }
 
 #[test]
@@ -243,7 +248,7 @@ fn without_the_ca_key_nothing_is_renewed_and_that_is_said() {
     let second = AdminAuthority::open(&root, days_later(61)).unwrap();
     assert_eq!((&second.ca, &second.issued), (&first.ca, &first.issued));
     assert!(second.notices[0].contains("ca.key"));
-    assert!(AdminAuthority::open(&root, days_later(91)).unwrap().issued.is_empty());
+    assert!(counting(&AdminAuthority::open(&root, days_later(91)).unwrap(), 91).is_empty());
 }
 
 /// Spoils one admin file: the start is refused with a sentence that has these words and the file's name.
@@ -282,4 +287,115 @@ fn a_file_of_others_or_of_another_kind_is_refused() {
     AdminAuthority::open(&other, NEW_YEAR).unwrap();
     let other_ca = fs::read(other_folder.path().join("state/admin/ca.pem")).unwrap();
     check("ca.pem", move |path| fs::write(path, other_ca).unwrap(), "does not belong to ca.key");
+}
+
+fn issue(
+    root: &Root,
+    name: &str,
+    days: u16,
+    request: &str,
+    now: WallTime,
+) -> Result<(AdminCertificate, String), NotChanged> {
+    let change = CertificateChange::Issue { name: name.to_owned(), days, request: request.to_owned() };
+    AdminAuthority::change(root, &change, now).map(|changed| changed.issued.unwrap())
+}
+
+#[test]
+fn who_asks_keeps_the_key_and_gets_a_certificate_that_lives_as_long_as_asked() {
+    let (folder, root) = root();
+    let server = ServerIdentity::create(&root, NEW_YEAR).unwrap();
+    let authority = AdminAuthority::open(&root, NEW_YEAR).unwrap();
+    let place = folder.path().join("for-alice");
+    let asked = SigningRequest::create("alice").unwrap();
+    assert!(!asked.pem.contains("PRIVATE"));
+    let key = asked.write_key(&place, "alice").unwrap();
+    let (issued, pem) = issue(&root, "alice", 10, &asked.pem, NEW_YEAR).unwrap();
+    let certificate = SigningRequest::write_certificate(&place, "alice", &pem).unwrap();
+    assert_eq!((mode(&key), mode(&certificate)), (0o600, 0o600));
+    assert_eq!((issued.name.as_str(), issued.not_after), ("alice", days_later(10)));
+    assert_eq!(AdminAuthority::open(&root, NEW_YEAR).unwrap().issued, [authority.issued, vec![issued]].concat());
+    let ca_file = folder.path().join("state/ca.pem");
+    let shake = |days| {
+        let identity =
+            (CertificateDer::from_pem_file(&certificate).unwrap(), PrivateKeyDer::from_pem_file(&key).unwrap());
+        handshake(&server, &ca_file, "localhost", Some(identity), Some(&authority.ca), days_later(days))
+    };
+    assert_eq!(shake(9), Ok(()));
+    assert!(shake(11).unwrap_err().contains("expired"));
+    let error = asked.write_key(&place, "alice").unwrap_err().to_string();
+    assert!(error.contains("alice.key is there already"), "{error}");
+}
+
+#[test]
+fn a_request_that_its_key_did_not_sign_is_none() {
+    let (folder, root) = root();
+    let before = AdminAuthority::open(&root, NEW_YEAR).unwrap().issued;
+    let good = SigningRequest::create("alice").unwrap().pem;
+    let lines: Vec<&str> = good.lines().collect();
+    let inside = lines[1..lines.len() - 1].concat();
+    // The last letters belong to the signature, the first ones to what it signs.
+    let spoiled = |place: usize| {
+        let mut letters: Vec<char> = inside.chars().collect();
+        letters[place] = if letters[place] == 'A' { 'B' } else { 'A' };
+        format!("{}\n{}\n{}\n", lines[0], letters.into_iter().collect::<String>(), lines[lines.len() - 1])
+    };
+    assert!(issue(&root, "control", 1, &spoiled(0).replace(&spoiled(0), &good), NEW_YEAR).is_ok());
+    let others = fs::read_to_string(folder.path().join("state/admin/client.pem")).unwrap();
+    for request in
+        [String::new(), String::from("x"), spoiled(inside.len() - 8), spoiled(60), others, "A".repeat(1 << 19)]
+    {
+        let refused = issue(&root, "alice", 1, &request, NEW_YEAR);
+        assert!(matches!(refused, Err(NotChanged::Request(_))), "{refused:?}");
+    }
+    assert_eq!(AdminAuthority::open(&root, NEW_YEAR).unwrap().issued.len(), before.len() + 1);
+}
+
+#[test]
+fn revoking_is_on_disk_and_no_renewal_undoes_it() {
+    let (_folder, root) = root();
+    let own = AdminAuthority::open(&root, NEW_YEAR).unwrap().issued.remove(0);
+    let sha256 = [own.sha256.clone()].into();
+    let change = CertificateChange::Revoke { sha256, by: String::from("alice") };
+    let changed = AdminAuthority::change(&root, &change, days_later(1)).unwrap();
+    let revoked = changed.list[0].revoked.clone().unwrap();
+    assert_eq!((revoked.by.as_str(), revoked.at), ("alice", days_later(1)));
+    AdminAuthority::change(&root, &change, days_later(2)).unwrap();
+    for day in [3, 61, 80] {
+        let authority = AdminAuthority::open(&root, days_later(day)).unwrap();
+        assert_eq!(authority.issued[0].revoked, Some(revoked.clone()), "the first time stays");
+        assert!(counting(&authority, day).is_empty() && authority.notices[0].contains("Remove it"));
+        let renewed = AdminAuthority::change(&root, &CertificateChange::Renew, days_later(day));
+        assert!(matches!(renewed, Err(NotChanged::Failed(why)) if why.contains("is revoked")));
+    }
+}
+
+#[test]
+fn a_running_agent_renews_what_is_due_and_nothing_else() {
+    let (folder, root) = root();
+    AdminAuthority::open(&root, NEW_YEAR).unwrap();
+    let renew = |days| AdminAuthority::change(&root, &CertificateChange::Renew, days_later(days)).unwrap();
+    let files = admin_files(folder.path());
+    assert_eq!(renew(50).issued, None);
+    assert_eq!(admin_files(folder.path()), files);
+    let (issued, pem) = renew(61).issued.unwrap();
+    assert_eq!((issued.name.as_str(), issued.not_after), ("client", days_later(61 + 90)));
+    assert_eq!(fs::read_to_string(folder.path().join("state/admin/client.pem")).unwrap(), pem);
+    assert_eq!(renew(61).issued, None);
+    fs::remove_file(folder.path().join("state/admin/ca.key")).unwrap();
+    assert!(AdminAuthority::change(&root, &CertificateChange::Renew, days_later(140)).is_err());
+}
+
+#[test]
+fn the_files_of_a_stopped_agent_are_opened_by_one_alone_and_no_start_is_counted() {
+    let (folder, root) = root();
+    assert!(matches!(Root::open_stopped(folder.path()), Err(RootError::Locked { .. })));
+    let boot = fs::read(folder.path().join("state/boot")).unwrap();
+    drop(root);
+    let stopped = Root::open_stopped(folder.path()).unwrap();
+    assert_eq!(fs::read(folder.path().join("state/boot")).unwrap(), boot);
+    assert!(matches!(Root::open(folder.path()), Err(RootError::Locked { .. })));
+    drop(stopped);
+    let nothing = tempfile::tempdir().unwrap();
+    assert!(Root::open_stopped(nothing.path()).unwrap_err().to_string().contains("no agent ever ran"));
+    assert_eq!(names(nothing.path()), Vec::<String>::new(), "nothing is made");
 }

@@ -11,6 +11,7 @@ use castellan_core::id::TicketId;
 use castellan_core::limits::DEFINITIONS;
 use castellan_core::run::history::RunQuery;
 use castellan_fs::history::History;
+use castellan_fs::settings::SettingStore;
 use castellan_fs::{Root, Store};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -187,8 +188,8 @@ fn an_id_that_is_a_path_is_refused() {
 fn the_store_carries_out_orders_in_turn_and_reports_each() {
     let (folder, root) = root();
     let (sender, events) = smol::channel::unbounded();
-    let history = History::open(&root).unwrap();
-    let store = Store::start(root, history, "Plugins".to_owned(), sender).unwrap();
+    let (history, settings) = (History::open(&root).unwrap(), SettingStore::open(&root).unwrap());
+    let store = Store::start(root, history, settings, "Plugins".to_owned(), sender).unwrap();
     let ticket = |number| TicketId(number);
     for order in [
         StoreOrder::WriteDefinition { ticket: ticket(1), kind: JOB, id: "x".to_owned(), document: b"{}".to_vec() },
@@ -218,8 +219,8 @@ fn the_store_carries_out_orders_in_turn_and_reports_each() {
 fn closing_the_store_does_not_wait_for_an_agent_that_reads_no_more() {
     let (folder, root) = root();
     let (sender, events) = smol::channel::bounded(1);
-    let history = History::open(&root).unwrap();
-    let store = Store::start(root, history, "Plugins".to_owned(), sender).unwrap();
+    let (history, settings) = (History::open(&root).unwrap(), SettingStore::open(&root).unwrap());
+    let store = Store::start(root, history, settings, "Plugins".to_owned(), sender).unwrap();
     for number in 0..10 {
         let order = StoreOrder::WriteDefinition {
             ticket: TicketId(number),

@@ -11,6 +11,7 @@ use castellan_core::run::history::{JobPast, Outcome, RunQuery, RunRecord, TaskRe
 use castellan_core::schedule::past::{Happening, Note};
 use castellan_fs::Store;
 use castellan_fs::history::History;
+use castellan_fs::settings::SettingStore;
 use serde_json::{Map, json};
 
 use super::support::{NEW_YEAR, days_later, mode, root};
@@ -128,7 +129,8 @@ fn told_of_a_sync(durable: bool, close: bool) -> bool {
     let (sender, events) = smol::channel::unbounded();
     let history = History::open(&root).unwrap();
     fs::remove_file(folder.path().join("state/history.db-wal")).unwrap();
-    let store = Store::start(root, history, "Plugins".to_owned(), sender).unwrap();
+    let settings = SettingStore::open(&root).unwrap();
+    let store = Store::start(root, history, settings, "Plugins".to_owned(), sender).unwrap();
     let record = Arc::new(running("1-1", "a"));
     store.order(StoreOrder::PersistRun { ticket: TicketId(1), record, durable }).unwrap();
     let first = events.recv_blocking().unwrap();

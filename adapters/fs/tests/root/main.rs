@@ -17,4 +17,5 @@ mod log_file;
 mod messages;
 mod opening;
 mod past;
+mod settings;
 mod support;

@@ -5,6 +5,7 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use castellan_core::api::{CertificateFacts, Listener};
 use castellan_core::trust::Witness;
@@ -93,8 +94,10 @@ impl Connection {
             seen: Arc::clone(&seen),
             slot: self.slot,
             shared: Arc::clone(&self.shared),
+            open: AtomicBool::new(false),
         });
-        let service = service_fn(move |request| answer(Arc::clone(&exchange), request));
+        let asked = Arc::clone(&exchange);
+        let service = service_fn(move |request| answer(Arc::clone(&asked), request));
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(SmolTimer::new())
@@ -117,7 +120,9 @@ impl Connection {
             };
             ended = or(async { Some(Pin::new(&mut connection).await) }, deadline).await;
         }
-        if ended.is_some_and(|ended| ended.is_err_and(|error| is_broken(&error))) {
+        // Leaving in the middle is the only way to leave an open response.
+        let may_leave = exchange.open.load(Ordering::Relaxed);
+        if ended.is_some_and(|ended| ended.is_err_and(|error| is_broken(&error))) && !may_leave {
             shared.count(|counters| bump(&mut counters.broken));
         }
         Ok(())
@@ -147,9 +152,12 @@ async fn linger(mut stream: TcpStream) -> io::Result<()> {
         let mut buffer = [0; 4096];
         let mut left = limits::LINGER_BYTES;
         while left > 0 {
-            match stream.read(&mut buffer).await? {
-                0 => break,
-                read => left = left.saturating_sub(read),
+            match stream.read(&mut buffer).await {
+                Ok(0) => break,
+                Ok(read) => left = left.saturating_sub(read),
+                // It closed before it had read that the connection ends, and is gone.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use castellan_core::event::Event;
@@ -9,7 +10,7 @@ use castellan_core::id::RequestId;
 use castellan_core::limits::DOCUMENT_BYTES;
 use castellan_core::trust::{Claim, Witness};
 use futures_lite::future::or;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Request, Response, StatusCode};
@@ -19,6 +20,7 @@ use smol::channel::{Receiver, TrySendError, bounded};
 use super::head::{Head, SharedSeen, lock};
 use super::problem::Problem;
 use super::slots::Slot;
+use super::stream::{Answer, OpenBody};
 use super::{Shared, bump, limits, next_request};
 
 /// What all requests of one connection share.
@@ -29,28 +31,35 @@ pub(crate) struct Exchange {
     pub(crate) seen: SharedSeen,
     pub(crate) slot: Arc<Slot>,
     pub(crate) shared: Arc<Shared>,
+    /// Whether its last response stays open, so that only its client can end it.
+    pub(crate) open: AtomicBool,
 }
+
+/// The body of a response.
+pub(crate) type Payload = Either<Full<Bytes>, OpenBody>;
 
 /// Answers one request; whatever goes wrong becomes a response.
 pub(crate) async fn answer(
     exchange: Arc<Exchange>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Payload>, Infallible> {
     let busy = exchange.slot.busy();
     let head = lock(&exchange.seen).take_head();
-    let (response, close) = match head {
-        Err(problem) => (exchange.refuse(problem), true),
+    let (answer, close) = match head {
+        Err(problem) => (Answer::Whole(exchange.refuse(problem)), true),
         Ok(head) => {
             let unread = head.chunked || (exchange.listener == Listener::Http && head.has_body());
             match exchange.ask(head, request.into_body()).await {
-                Ok(response) => (response, unread),
-                Err(refusal) => (refusal.problem.response(), unread || refusal.close),
+                Ok(answer) => (answer, unread),
+                Err(refusal) => (Answer::Whole(refusal.problem.response()), unread || refusal.close),
             }
         }
     };
-    let response = exchange.shared.encode(response, close);
-    drop(busy);
-    Ok(response)
+    if let Answer::Open(_, body) = &answer {
+        exchange.open.store(true, Ordering::Relaxed);
+        body.keep_busy(busy);
+    }
+    Ok(exchange.shared.encode(answer, close))
 }
 
 /// A request that did not reach the agent, or got no answer from it.
@@ -67,7 +76,7 @@ impl Exchange {
     }
 
     /// Hands the request over and waits for the answer.
-    async fn ask(&self, head: Head, body: Incoming) -> Result<ApiResponse, Refusal> {
+    async fn ask(&self, head: Head, body: Incoming) -> Result<Answer, Refusal> {
         let body = match self.listener {
             Listener::Http => Vec::new(),
             Listener::Https => read_body(&head, body).await.map_err(|problem| {
@@ -139,7 +148,7 @@ struct Waiter {
 }
 
 impl Waiter {
-    fn register(shared: Arc<Shared>) -> (Self, Receiver<ApiResponse>) {
+    fn register(shared: Arc<Shared>) -> (Self, Receiver<Answer>) {
         let (sender, receiver) = bounded(1);
         let id = next_request(&shared);
         shared.waiting().insert(id, sender);
@@ -155,12 +164,12 @@ impl Drop for Waiter {
 
 impl Shared {
     /// The core's response with its framing. One that is not HTTP is counted and becomes a 500.
-    fn encode(&self, response: ApiResponse, close: bool) -> Response<Full<Bytes>> {
-        let mut encoded = to_http(response).unwrap_or_else(|| {
+    fn encode(&self, answer: Answer, close: bool) -> Response<Payload> {
+        let mut encoded = to_http(answer).unwrap_or_else(|| {
             self.count(|counters| bump(&mut counters.unsendable));
             let problem = Problem::of(StatusCode::INTERNAL_SERVER_ERROR, "The agent's answer could not be sent.");
-            to_http(problem.response()).unwrap_or_else(|| {
-                let mut bare = Response::new(Full::default());
+            to_http(Answer::Whole(problem.response())).unwrap_or_else(|| {
+                let mut bare = Response::new(Either::Left(Full::default()));
                 *bare.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 bare
             })
@@ -173,14 +182,23 @@ impl Shared {
 }
 
 /// `None` where a status or header is not valid, or a header is one of framing, which belongs to the adapter.
-fn to_http(response: ApiResponse) -> Option<Response<Full<Bytes>>> {
-    let mut encoded = Response::new(Full::new(Bytes::from(response.body)));
-    let status = StatusCode::from_u16(response.status).ok()?;
+fn to_http(answer: Answer) -> Option<Response<Payload>> {
+    let (status, headers, body) = match answer {
+        Answer::Whole(ApiResponse { status, headers, body }) => {
+            (status, headers, Either::Left(Full::new(Bytes::from(body))))
+        }
+        Answer::Open(ApiResponse { status, headers, body }, mut open) => {
+            open.begin_with(body);
+            (status, headers, Either::Right(open))
+        }
+    };
+    let mut encoded = Response::new(body);
+    let status = StatusCode::from_u16(status).ok()?;
     if status.is_informational() {
         return None;
     }
     *encoded.status_mut() = status;
-    for (name, value) in response.headers {
+    for (name, value) in headers {
         let name = HeaderName::try_from(name).ok()?;
         if [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
             return None;

@@ -10,6 +10,8 @@ pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
 pub(crate) const HEAD: Duration = Duration::from_secs(5);
 /// For a whole body.
 pub(crate) const BODY: Duration = Duration::from_secs(10);
+/// Chunks that wait for the client of an open response; one more ends it. Some seconds of a busy agent.
+pub(crate) const STREAM_QUEUE: usize = 256;
 /// Without progress in writing: a client that does not read its response must not keep it.
 pub(crate) const STALL: Duration = Duration::from_secs(10);
 /// The API lets a caller wait 3600 s for a run (`timeoutSeconds`); a little more, so that the core's own answer comes first.

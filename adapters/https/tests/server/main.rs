@@ -14,5 +14,6 @@ mod client;
 mod endurance;
 mod exchange;
 mod framing;
+mod streams;
 mod support;
 mod tls;

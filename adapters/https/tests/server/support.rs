@@ -276,6 +276,17 @@ impl Raw {
         Some(reply)
     }
 
+    /// The next chunk of a chunked body; `None` at its end.
+    pub(crate) fn chunk(&self) -> Option<String> {
+        let line =
+            || -> String { std::iter::from_fn(|| self.byte()).take_while(|b| *b != b'\n').map(char::from).collect() };
+        let size = line();
+        let length = usize::from_str_radix(size.trim(), 16).unwrap_or_else(|_| panic!("no size of a chunk: {size:?}"));
+        let body: Vec<u8> = (0..length).map(|_| self.byte().unwrap()).collect();
+        assert_eq!(line(), "\r");
+        (length > 0).then(|| String::from_utf8(body).unwrap())
+    }
+
     /// Sends a request and reads its response.
     pub(crate) fn ask(&self, bytes: impl AsRef<[u8]>) -> Reply {
         self.send(bytes);

@@ -102,7 +102,9 @@ fn a_run_shows_what_its_tasks_wrote_and_ends_as_it_does() {
     let record: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &record["tasks"][1]["exitCode"]), (1, &json!(3)));
 
-    let id = ok(&stage, &["jobs", "trigger", "speak", "-o", "name"]);
+    let keyed = ["jobs", "trigger", "speak", "--idempotency-key", "one-run", "-o", "name"];
+    let id = ok(&stage, &keyed);
+    assert_eq!(ok(&stage, &keyed), id, "the same key is the same run");
     agent.finished(id.trim());
     let history = ok(&stage, &["jobs", "history", "speak", "-o", "name"]);
     assert_eq!(history, format!("{id}1-3\n1-2\n1-1\n"));

@@ -29,7 +29,39 @@ fn plugins_are_listed_stopped_and_started() {
     assert!(fails(command(&stage, &["plugins", "start", "Bridg"]), 3).contains("did you mean 'Bridge'?"));
     assert_eq!(ok(&stage, &["settings", "get", "Bridge", "metadata.greeting"]), "hello\n");
     assert_eq!(document(&stage, &["settings", "get", "Bridge"])["metadata.greeting"], "hello");
+    agent.stop();
+}
+
+#[test]
+fn settings_are_stored_explained_and_reverted() {
+    let stage = Stage::new();
+    let mut bridge = stage.puppet_plugin("Bridge", &[], &[]);
+    bridge["autoStart"] = json!(false);
+    stage.plugin(&bridge);
+    let agent = stage.start();
+    let stored = |stage| ok(stage, &["settings", "get", "bridge", "metadata.greeting"]);
+    assert_eq!(stored(&stage), "hello\n");
+    let set = ["settings", "set", "Bridge", "metadata.greeting"];
+    assert!(ok(&stage, &[&set[..], &["30", "--dry-run"]].concat()).ends_with("(dry run)\n"));
+    assert_eq!(stored(&stage), "hello\n");
+    assert_eq!(ok(&stage, &[&set[..], &["30"]].concat()), "Bridge: metadata.greeting = 30\n");
+    assert_eq!(stored(&stage), "30\n");
+    let explained = document(&stage, &["settings", "explain", "Bridge", "METADATA.greeting"]);
+    let setting = &explained["metadata.greeting"];
+    assert_eq!((&setting["layer"], &setting["writer"]), (&json!("storage"), &json!("admin:client")));
+    let table = ok(&stage, &["settings", "explain", "Bridge"]);
+    let line = table.lines().find(|line| line.starts_with("metadata.greeting ")).unwrap();
+    assert!(line.contains(" storage ") && line.ends_with(" hello"), "{line}");
+    assert!(fails(command(&stage, &["settings", "explain", "Bridge", "nothing"]), 3).contains("'nothing'"));
+
     assert!(fails(command(&stage, &["settings", "revert", "Bridge"]), 2).contains("--yes"));
+    assert!(ok(&stage, &["settings", "revert", "Bridge", "--dry-run"]).ends_with("(dry run)\n"));
+    assert_eq!(stored(&stage), "30\n");
+    ok(&stage, &["settings", "revert", "Bridge", "--yes"]);
+    assert_eq!(stored(&stage), "hello\n");
+    assert!(ok(&stage, &["settings", "revert", "--all", "--yes"]).contains("every plugin"));
+    let error = fails(command(&stage, &["settings", "set", "KeeperPrivilegeManager", "a", "1"]), 1);
+    assert!(error.contains("appsettings.json"), "{error}");
     agent.stop();
 }
 

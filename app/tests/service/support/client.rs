@@ -95,8 +95,8 @@ impl Call {
         if *HAS_CURL { self.by_curl() } else { self.by_own_client() }
     }
 
-    #[track_caller]
-    fn by_curl(self) -> Answer {
+    /// `curl` with everything but the body, which it reads from its stdin.
+    pub(crate) fn curl(&self) -> Command {
         let scheme = if self.tls { "https" } else { "http" };
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--include", "--path-as-is", "--globoff", "--noproxy", "*"]);
@@ -119,6 +119,12 @@ impl Call {
             curl.args(["--data-binary", "@-"]);
         }
         curl.arg(format!("{scheme}://127.0.0.1:{}{}", self.port, self.target));
+        curl
+    }
+
+    #[track_caller]
+    fn by_curl(self) -> Answer {
+        let mut curl = self.curl();
         let mut child = spawn(curl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
         child.stdin.take().unwrap().write_all(&self.body).unwrap();
         let output = child.wait_with_output().unwrap();

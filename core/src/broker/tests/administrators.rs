@@ -1,6 +1,7 @@
 //! An administrator looks on: it gets what is allowed, keeps nothing, and loses everything with its permissions.
 
 use super::*;
+use crate::api::CertificateFacts;
 
 fn administrator(number: u32) -> Grant {
     let component = Component::Administrator(String::from("client"));
@@ -50,12 +51,18 @@ fn an_administrator_takes_nobodys_connection() {
 }
 
 #[test]
-fn a_certificate_that_is_taken_back_ends_what_it_sees() {
+fn a_certificate_that_counts_no_more_closes_its_own_connections_alone() {
     let mut story = quiet();
-    story.admit(1, grant(1, &["a"], &[]), None).admit(2, administrator(2), None).subscribe(2, &["#"]);
-    let (publish, subscribe) = (filters(&[]), filters(&[]));
-    let component = Component::Administrator(String::from("client"));
-    story.order(BrokerOrder::Regrant { component, publish, subscribe, primary: None });
-    assert_eq!(story.denials().len(), 1, "its subscription ends");
-    assert!(story.publish(1, publication("a", "x", ONE)).deliveries().is_empty());
+    for (number, sha256) in [(1, Some("old")), (2, Some("new")), (3, Some("old")), (4, None)] {
+        let grant = if sha256.is_some() { administrator(number) } else { grant(u64::from(number), &["a"], &[]) };
+        let certificate = sha256.map(|sha256| CertificateFacts { sha256: sha256.to_string() });
+        let (connection, peer) = (ConnectionId(u64::from(number)), Box::default());
+        let connect = Box::new(Connect::plain(Version::V5, grant.subject.client_id.clone()));
+        story.tell(BrokerEvent::ConnectReceived { connection, connect, peer, certificate });
+        story.accept(u64::from(number), grant);
+    }
+    story.order(BrokerOrder::RevokeCertificate { sha256: String::from("old") });
+    assert_eq!(story.closed(), [(1, ReasonCode::NotAuthorized), (3, ReasonCode::NotAuthorized)]);
+    story.lose(1).lose(3).order(BrokerOrder::RevokeCertificate { sha256: String::from("old") });
+    assert!(story.closed().is_empty() && story.broker.certificates.len() == 1);
 }

@@ -41,6 +41,11 @@ pub(crate) static PLUGIN: Object = Object {
         Key::flag("requiresMonitoring", false, "Whether the agent watches it."),
         Key::flag("autoRestart", false, "Whether it is started again when it ends; only with requiresMonitoring."),
         Key::flag("enabled", true, "Whether it may run at all."),
+        Key::new(
+            "secretSettings",
+            Shape::List(&Shape::TEXT, LIST),
+            "Settings that nobody but the plugin itself sees, as dotted keys; each covers what is below it.",
+        ),
     ],
     rules: &[Rule::Where("pluginType", "Service", &[], &["executablePath"])],
     others: Others::Kept,

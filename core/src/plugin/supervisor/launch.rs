@@ -10,18 +10,14 @@ use super::Supervisor;
 use crate::effect::{ProgramQuery, SpawnRequest};
 use crate::id::{Component, SpawnId};
 use crate::job::substitution::substitute;
+use crate::plugin::PluginDefinition;
 use crate::surroundings::Surroundings;
 use crate::turn::Turn;
 
 impl Supervisor {
     /// Where the plugin's file may be: a relative path is tried under the agent root, then under the plugin root.
     pub(crate) fn candidates(&self, surroundings: &Surroundings) -> Vec<String> {
-        let path = &self.definition.executable_path;
-        if path.starts_with('/') {
-            Vec::from([path.clone()])
-        } else {
-            roots(surroundings).iter().map(|root| format!("{root}/{path}")).collect()
-        }
+        query(&self.definition, surroundings, &[]).candidates
     }
 
     /// The process to make.
@@ -41,12 +37,7 @@ impl Supervisor {
         Ok(SpawnRequest {
             spawn,
             component: Component::Plugin(self.definition.id.clone()),
-            program: ProgramQuery {
-                candidates: self.candidates(surroundings),
-                roots: roots(surroundings),
-                interpreters: Vec::new(),
-                signers: turn.signers.to_vec(),
-            },
+            program: query(&self.definition, surroundings, turn.signers),
             arguments,
             // A user's program gets its variables when it is known who that is.
             environment: run_as
@@ -57,6 +48,17 @@ impl Supervisor {
             user: run_as.map(|run_as| turn.user_query(run_as)),
         })
     }
+}
+
+/// What to look for to carry out a plugin, signed by one of these where there are any.
+pub(crate) fn query(plugin: &PluginDefinition, surroundings: &Surroundings, signers: &[String]) -> ProgramQuery {
+    let path = &plugin.executable_path;
+    let candidates = if path.starts_with('/') {
+        Vec::from([path.clone()])
+    } else {
+        roots(surroundings).iter().map(|root| format!("{root}/{path}")).collect()
+    };
+    ProgramQuery { candidates, roots: roots(surroundings), interpreters: Vec::new(), signers: signers.to_vec() }
 }
 
 /// What a plugin's file may be below of; no link leads out of the one that it is in.

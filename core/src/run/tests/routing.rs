@@ -77,7 +77,7 @@ fn a_plugin_setting_switches_a_task_off_and_its_context_takes_its_place() {
     for (setting, expect) in [("TRUE", "a:Running"), ("yes", "a:Skipped b:Succeeded"), ("", "a:Skipped b:Succeeded")] {
         let mut desk = desk();
         let settings = [("Scan.On".to_string(), setting.to_string())];
-        desk.plugin_settings.insert("bridge".to_string(), settings.into_iter().collect());
+        desk.plugin_settings.insert("bridge", settings.into_iter().collect(), vec![]);
         let rig = Rig::on(desk, &job(tasks, ""), json!({})).begun();
         assert_eq!(rig.tasks().join(" "), expect);
         if expect.contains("Skipped") {

@@ -1,0 +1,111 @@
+//! `castellan doctor`: the guides' checklists as checks, on the files of a root and, where an agent runs on it, by what that says.
+
+mod running;
+
+use std::collections::BTreeMap;
+
+use castellan_core::config::Settings;
+use castellan_core::doctor::{Check, Examined, Machine, Status, examine};
+use castellan_core::event::DefinitionKind;
+use castellan_core::log_message::escape;
+use castellan_fs::definitions_of;
+use castellan_fs::past::is_running;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::agent::Agent;
+use super::inputs;
+use super::output::Globals;
+use crate::clock::Clock;
+use crate::failure::Failure;
+
+/// What is examined by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A job.
+    Job,
+    /// A plugin.
+    Plugin,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: sudo castellan doctor job secrets-scanner\nExit codes: 0 nothing failed, 1 something failed, 3 no such job or plugin.\n\nWith -o json: {\"ok\",\"subjects\":[{\"kind\",\"id\",\"checks\":[{\"number\",\"name\",\"status\",\"proof\",\"fix\"}]}]}; with -o name: the ids where something failed."
+)]
+pub(crate) struct Options {
+    /// What to examine; every job and plugin where it is left out.
+    #[arg(value_enum, requires = "id")]
+    kind: Option<Kind>,
+    /// Its id.
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+}
+
+/// Examines and tells.
+pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
+    let root = &globals.root;
+    let root = root.canonicalize().map_err(|error| Failure::not_found(format!("{}: {error}.", root.display())))?;
+    let settings = root.join("appsettings.json");
+    let settings = if settings.is_file() { Some(inputs::read(&settings)?) } else { None };
+    let (settings, _) = Settings::parse(settings.as_deref()).map_err(Failure::invalid_file)?;
+    let only = options.kind.zip(options.id.as_deref()).map(|(kind, id)| match kind {
+        Kind::Job => (DefinitionKind::Job, id),
+        Kind::Plugin => (DefinitionKind::Plugin, id),
+    });
+    let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
+    let definitions = definitions_of(&root, &kinds, &settings.plugin_path).map_err(Failure::not_found)?;
+    let meant: Vec<_> =
+        definitions.iter().filter(|file| only.is_none_or(|(kind, id)| file.kind == kind && file.stem == id)).collect();
+    if meant.is_empty() {
+        let root = root.display();
+        return Err(Failure::not_found(match only {
+            Some((kind, id)) => format!("{root} has no {}/{}.json.", kind.folder(), escape(id)),
+            None => format!("{root} has no jobs and no plugins. Name another root with --root."),
+        }));
+    }
+    let running = if is_running(&root) { Some(running::ask(&Agent::find(&root)?, &root, &meant)?) } else { None };
+    let mut surroundings = inputs::surroundings(&root, inputs::System::Linux, None);
+    surroundings.plugin_root = format!("{}/{}", root.display(), settings.plugin_path);
+    let machine = Machine {
+        settings: &settings,
+        surroundings: &surroundings,
+        definitions: &definitions,
+        look: &castellan_process::inspect,
+        running: running.as_ref(),
+        probe: &BTreeMap::new(),
+        now: Clock::start().now().wall,
+    };
+    tell(&examine(&machine, only), globals)
+}
+
+fn tell(examined: &[Examined], globals: &Globals) -> Result<(), Failure> {
+    let count = |status| examined.iter().flat_map(|one| &one.checks).filter(|check| check.status == status).count();
+    let failures = count(Status::Failed);
+    let has_failed = |one: &&Examined| one.checks.iter().any(|check| check.status == Status::Failed);
+    let names: Vec<&str> = examined.iter().filter(has_failed).map(|one| one.id.as_str()).collect();
+    globals.show(&json!({ "ok": failures == 0, "subjects": examined }), &names, || {
+        let mut lines = Vec::new();
+        for one in examined {
+            lines.push(format!("{} {}", one.kind, escape(&one.id)));
+            lines.extend(one.checks.iter().flat_map(shown));
+        }
+        let (well, left_out) = (count(Status::Ok), count(Status::Skipped));
+        lines.push(format!("{well} ok, {failures} failed, {left_out} skipped."));
+        Ok(lines)
+    })?;
+    if failures == 0 {
+        return Ok(());
+    }
+    Err(Failure::failed(format!("{failures} checks failed.")))
+}
+
+fn shown(check: &Check) -> Vec<String> {
+    let status = match check.status {
+        Status::Ok => "ok",
+        Status::Failed => "FAILED",
+        Status::Skipped => "skipped",
+    };
+    let mut lines = vec![format!("  {:>2} {status:<8} {:<16} {}", check.number, check.name, check.proof)];
+    lines.extend(check.fix.iter().map(|fix| format!("{:29}fix: {fix}", "")));
+    lines
+}

@@ -1,0 +1,107 @@
+//! `castellan doctor`: the checklists on the integrator's example root, on a running agent, and on what is broken.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{Stage, binary, log_message, spawn};
+
+/// Exit code, subjects by kind and id, and standard error.
+#[track_caller]
+fn doctor(root: &Path, arguments: &[&str]) -> (i32, Value, String) {
+    let mut command = Command::new(binary());
+    command.arg("doctor").args(arguments).args(["-o", "json", "--root"]).arg(root);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = spawn(&mut command).wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    let document = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code().unwrap(), document, error)
+}
+
+/// The names of a subject's checks with this status.
+fn with(document: &Value, id: &str, status: &str) -> Vec<String> {
+    let subject = document["subjects"].as_array().unwrap().iter().find(|subject| subject["id"] == id).unwrap();
+    let checks = subject["checks"].as_array().unwrap().iter().filter(|check| check["status"] == status);
+    checks.map(|check| check["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+            let mode = if entry.path().extension().is_some() { 0o644 } else { 0o755 };
+            fs::set_permissions(&target, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_example_root_is_healthy_and_each_thing_that_is_broken_is_named() {
+    let stage = Stage::new();
+    let root = stage.folder().join("example");
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/root"), &root);
+    let (code, document, error) = doctor(&root, &[]);
+    assert_eq!((code, &document["ok"]), (0, &json!(true)), "{error} {document:#}");
+    let counts = |id: &str| ["ok", "skipped", "failed"].map(|status| with(&document, id, status).len());
+    assert_eq!((counts("secrets-scanner"), counts("EchoBridge")), ([6, 7, 0], [4, 7, 0]), "{document:#}");
+
+    let scanner = root.join("Jobs/bin/SecretScanner/SecretScanner");
+    fs::set_permissions(&scanner, fs::Permissions::from_mode(0o777)).unwrap();
+    let (code, document, error) = doctor(&root, &["job", "secrets-scanner"]);
+    assert_eq!((code, error.as_str()), (1, "castellan: 1 checks failed.\n"));
+    assert_eq!(with(&document, "secrets-scanner", "failed"), ["binary-exists"]);
+    let check = &document["subjects"][0]["checks"][0];
+    assert!(check["proof"].as_str().unwrap().contains("chmod go-w") && check["number"] == 1, "{check}");
+    assert_eq!(document["subjects"].as_array().unwrap().len(), 1, "only what was asked for");
+
+    assert_eq!(doctor(&root, &["plugin", "secrets-scanner"]).0, 3);
+    assert_eq!(doctor(&root, &["job"]).0, 2);
+    assert_eq!(doctor(stage.folder().join("nothing").as_path(), &[]).0, 3);
+}
+
+#[test]
+fn a_running_agent_adds_what_only_it_knows() {
+    let stage = Stage::new();
+    let mut job = stage.puppet_job("speaker", &["KeeperLogger"], &[]);
+    job["eventTopic"] = json!("Jobs/speaker/events");
+    job["mqttTopics"]["allowedPublications"] = json!(["KeeperLogger", "Jobs/speaker/events"]);
+    stage.job(&job);
+    let agent = stage.start();
+    let names = ["trigger", "client-id", "keeper-logger", "signature"];
+    let (code, document, error) = doctor(&stage.root(), &["job", "speaker"]);
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(with(&document, "speaker", "skipped"), names, "nothing ran yet");
+
+    let run = agent.trigger("speaker");
+    let mut puppet = stage.puppet("speaker");
+    puppet.connect(agent.mqtt);
+    puppet.publish("KeeperLogger", &log_message("hello", 1));
+    puppet.exit(0, "");
+    agent.finished(&run);
+    agent.logged_message("Puppet", "hello");
+    let (code, document, error) = doctor(&stage.root(), &["job", "speaker"]);
+    assert_eq!((code, with(&document, "speaker", "skipped")), (0, vec![String::from("signature")]), "{error}");
+    let proof = |name: &str| {
+        let checks = document["subjects"][0]["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == name).unwrap()["proof"].as_str().unwrap().to_owned()
+    };
+    assert!(proof("client-id").contains("'speaker_Puppet_"), "{}", proof("client-id"));
+    assert!(proof("trigger").contains(&run), "{}", proof("trigger"));
+    assert!(proof("plugin-settings").contains(&format!("127.0.0.1:{}", agent.mqtt)), "{}", proof("plugin-settings"));
+
+    // The file is put beside the running agent, which has not read it.
+    fs::copy(stage.root().join("Jobs/speaker.json"), stage.root().join("Jobs/late.json")).unwrap();
+    let text = fs::read_to_string(stage.root().join("Jobs/late.json")).unwrap();
+    fs::write(stage.root().join("Jobs/late.json"), text.replace("\"speaker\"", "\"late\"")).unwrap();
+    let (code, document, _) = doctor(&stage.root(), &["job", "late"]);
+    assert_eq!((code, with(&document, "late", "failed")), (1, vec![String::from("in-service")]), "{document:#}");
+    agent.stop();
+}
