@@ -9,6 +9,7 @@
 
 mod admin;
 mod agent;
+mod config;
 mod confirm;
 mod doctor;
 mod events;
@@ -43,7 +44,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{demo, sample_scanner, service};
+use crate::{demo, probe, sample_scanner, service};
 use output::Globals;
 
 /// The agent root where none is given.
@@ -128,6 +129,11 @@ enum Command {
         #[command(subcommand)]
         command: trust::Command,
     },
+    /// Look at the settings.
+    Config {
+        #[command(subcommand)]
+        command: config::Command,
+    },
     /// Go through the guides' checklists for jobs and plugins, each check with its proof and its fix.
     Doctor(doctor::Options),
     /// Say who is an administrator: issue, list and revoke admin certificates.
@@ -152,6 +158,9 @@ enum Command {
     /// Write the man pages.
     #[command(hide = true)]
     Manual(reference::Manual),
+    /// The task program of `doctor --live`.
+    #[command(hide = true)]
+    DoctorProbe(probe::Options),
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
@@ -191,6 +200,8 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Trust { command } => trust::run(command, globals),
         Command::Doctor(options) => doctor::run(options, globals),
         Command::Admin { command } => admin::run(command, globals),
+        Command::Config { command } => config::run(command, globals),
+        Command::DoctorProbe(options) => probe::run(options),
         Command::Schema(options) => schema::run(options, globals),
         Command::Completions(options) => reference::completions(options),
         Command::Demo { folder, keep } => demo::run(folder, *keep),

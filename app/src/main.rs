@@ -8,6 +8,7 @@ mod failure;
 mod library_log;
 mod listeners;
 mod perform;
+mod probe;
 mod run_loop;
 mod sample_scanner;
 mod service;

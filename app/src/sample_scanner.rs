@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     writeln!(std::io::stdout(), "{result}").map_err(Failure::failed)
 }
 
-fn variable(name: &str) -> Result<String, Failure> {
+pub(crate) fn variable(name: &str) -> Result<String, Failure> {
     std::env::var(name).map_err(|_| {
         Failure::failed(format!(
             "{name} is not set; this program is started by a job that declares mqttTopics, not by hand"
@@ -68,14 +68,21 @@ fn variable(name: &str) -> Result<String, Failure> {
 }
 
 /// Asks the agent where its broker is.
-fn broker_address(base: &str, tls: &Arc<rustls::ClientConfig>) -> Result<String, Failure> {
+pub(crate) fn broker_address(base: &str, tls: &Arc<rustls::ClientConfig>) -> Result<String, Failure> {
+    let settings = settings_of(base, "KeeperPrivilegeManager", tls)?;
+    let text = |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or_default();
+    Ok(format!("{}:{}", text("broker.host"), text("broker.port")))
+}
+
+/// Plugin Settings of one plugin, as this process may read them.
+pub(crate) fn settings_of(base: &str, plugin: &str, tls: &Arc<rustls::ClientConfig>) -> Result<Value, Failure> {
     let invalid = || Failure::failed(format!("--keeper-api-base '{base}' is not https://127.0.0.1:PORT"));
     let port: u16 = base.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).ok_or_else(invalid)?;
     let response = smol::block_on(request(ClientRequest {
         method: String::from("GET"),
         address: (Ipv4Addr::LOCALHOST, port).into(),
         host: String::from("127.0.0.1"),
-        target: String::from("/api/PluginSettings/KeeperPrivilegeManager"),
+        target: format!("/api/PluginSettings/{plugin}"),
         headers: Vec::new(),
         body: Vec::new(),
         tls: Some(Arc::clone(tls)),
@@ -86,9 +93,7 @@ fn broker_address(base: &str, tls: &Arc<rustls::ClientConfig>) -> Result<String,
     if response.status != 200 {
         return Err(Failure::failed(format!("Plugin Settings answered {}: {body}", response.status)));
     }
-    let settings: Value = serde_json::from_str(&body).map_err(Failure::failed)?;
-    let text = |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or_default();
-    Ok(format!("{}:{}", text("broker.host"), text("broker.port")))
+    serde_json::from_str(&body).map_err(Failure::failed)
 }
 
 /// A `RequestMessage` for `KeeperLogger` (seed 001, step 5).
@@ -111,7 +116,7 @@ fn message(level: u8, text: &str) -> String {
 }
 
 /// TLS to loopback without a CA bundle, as the documented samples do it.
-fn loopback_tls() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
+pub(crate) fn loopback_tls() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?

@@ -3,6 +3,7 @@
 //! What is wrong here stops the start with one sentence; what is unknown is a warning, as the documented product has hundreds of keys.
 
 mod flat;
+mod origin;
 pub(crate) mod parse;
 #[cfg(test)]
 mod tests;
@@ -137,5 +138,10 @@ impl Settings {
     /// and the API's URL, which the agent knows only once its ports are open.
     pub fn flat(&self) -> BTreeMap<String, String> {
         flat::flat(self)
+    }
+
+    /// Where in the file the keys of [`Settings::flat`] stand that it has: JSON pointers as it spells them. The others have their defaults.
+    pub fn origins(&self, file: &[u8]) -> BTreeMap<String, String> {
+        crate::json::Json::parse(file).map(|file| origin::pointers(self, &file)).unwrap_or_default()
     }
 }

@@ -1,16 +1,19 @@
 //! `castellan doctor`: the guides' checklists as checks, on the files of a root and, where an agent runs on it, by what that says.
 
+mod live;
 mod running;
 
 use std::collections::BTreeMap;
 
 use castellan_core::config::Settings;
 use castellan_core::doctor::{Check, Examined, Machine, Status, examine};
-use castellan_core::event::DefinitionKind;
+use castellan_core::event::{DefinitionFile, DefinitionKind};
+use castellan_core::job::JobDefinition;
 use castellan_core::log_message::escape;
 use castellan_fs::definitions_of;
 use castellan_fs::past::is_running;
 use clap::{Args, ValueEnum};
+use live::Wanted;
 use serde_json::json;
 
 use super::agent::Agent;
@@ -39,6 +42,10 @@ pub(crate) struct Options {
     /// Its id.
     #[arg(value_name = "ID")]
     id: Option<String>,
+    /// Also start a probe, as a task of a temporary job: it reads Plugin Settings, connects, publishes and is looked for in the log. A job's own
+    /// topics are used where one job is examined.
+    #[arg(long)]
+    live: bool,
 }
 
 /// Examines and tells.
@@ -63,7 +70,17 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
             None => format!("{root} has no jobs and no plugins. Name another root with --root."),
         }));
     }
-    let running = if is_running(&root) { Some(running::ask(&Agent::find(&root)?, &root, &meant)?) } else { None };
+    let agent = if is_running(&root) { Some(Agent::find(&root)?) } else { None };
+    let probe = match &agent {
+        Some(agent) if options.live => live::probe(agent, &root, &wanted(only, &meant))?,
+        None if options.live => {
+            return Err(Agent::find(&root)
+                .err()
+                .unwrap_or_else(|| Failure::failed("the agent has just started; try again.")));
+        }
+        Some(_) | None => BTreeMap::new(),
+    };
+    let running = agent.as_ref().map(|agent| running::ask(agent, &root, &meant)).transpose()?;
     let mut surroundings = inputs::surroundings(&root, inputs::System::Linux, None);
     surroundings.plugin_root = format!("{}/{}", root.display(), settings.plugin_path);
     let machine = Machine {
@@ -72,10 +89,22 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
         definitions: &definitions,
         look: &castellan_process::inspect,
         running: running.as_ref(),
-        probe: &BTreeMap::new(),
+        probe: &probe,
         now: Clock::start().now().wall,
     };
     tell(&examine(&machine, only), globals)
+}
+
+/// What the probe goes by: the job's declarations, or the plugin's settings.
+fn wanted(only: Option<(DefinitionKind, &str)>, meant: &[&DefinitionFile]) -> Wanted {
+    let (Some((kind, id)), Some(file)) = (only, meant.first()) else { return Wanted::default() };
+    match kind {
+        DefinitionKind::Job => {
+            let job = file.content.as_ref().ok().and_then(|bytes| JobDefinition::parse(bytes, None).ok());
+            Wanted { job: job.map(|(job, _)| job), plugin: None }
+        }
+        DefinitionKind::Plugin => Wanted { job: None, plugin: Some(id.to_owned()) },
+    }
 }
 
 fn tell(examined: &[Examined], globals: &Globals) -> Result<(), Failure> {

@@ -74,6 +74,11 @@ pub(crate) fn range_of(text: &str, pointer: &str) -> Option<Range> {
     find(&tree, pointer).1.then(|| nearest(&tree, pointer))
 }
 
+/// The line of the value at a pointer, from 1; `None` where there is none.
+pub(crate) fn line_of(text: &str, pointer: &str) -> Option<usize> {
+    range_of(text, pointer).map(|range| at(text, range.start).line)
+}
+
 /// The value at a pointer, or what is nearest to it.
 fn nearest(tree: &Value<'_>, pointer: &str) -> Range {
     find(tree, pointer).0

@@ -189,7 +189,7 @@ fn an_expired_certificate_and_one_of_another_authority_fail_the_handshake() {
         let root = Root::open_stopped(&stage.root()).unwrap();
         let request = SigningRequest::create(name).unwrap();
         request.write_key(&safe(stage), name).unwrap();
-        let change = CertificateChange::Issue { name: name.to_owned(), days: 30, request: request.pem.clone() };
+        let change = CertificateChange::Issue { name: name.to_owned(), days: 30, request: request.pem };
         let (_, pem) = AdminAuthority::change(&root, &change, at).unwrap().issued.unwrap();
         SigningRequest::write_certificate(&safe(stage), name, &pem).unwrap();
     };

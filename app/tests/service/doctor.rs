@@ -7,12 +7,17 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Stage, binary, log_message, spawn};
+use crate::support::{Stage, binary, deploy, log_message, spawn};
 
 /// Exit code, subjects by kind and id, and standard error.
 #[track_caller]
 fn doctor(root: &Path, arguments: &[&str]) -> (i32, Value, String) {
-    let mut command = Command::new(binary());
+    doctor_of(&binary(), root, arguments)
+}
+
+#[track_caller]
+fn doctor_of(program: &Path, root: &Path, arguments: &[&str]) -> (i32, Value, String) {
+    let mut command = Command::new(program);
     command.arg("doctor").args(arguments).args(["-o", "json", "--root"]).arg(root);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = spawn(&mut command).wait_with_output().unwrap();
@@ -83,10 +88,10 @@ fn a_running_agent_adds_what_only_it_knows() {
     let run = agent.trigger("speaker");
     let mut puppet = stage.puppet("speaker");
     puppet.connect(agent.mqtt);
-    puppet.publish("KeeperLogger", &log_message("hello", 1));
+    puppet.publish("KeeperLogger", &log_message("hello").to_string());
     puppet.exit(0, "");
     agent.finished(&run);
-    agent.logged_message("Puppet", "hello");
+    agent.logged_message("Test", "hello");
     let (code, document, error) = doctor(&stage.root(), &["job", "speaker"]);
     assert_eq!((code, with(&document, "speaker", "skipped")), (0, vec![String::from("signature")]), "{error}");
     let proof = |name: &str| {
@@ -104,4 +109,62 @@ fn a_running_agent_adds_what_only_it_knows() {
     let (code, document, _) = doctor(&stage.root(), &["job", "late"]);
     assert_eq!((code, with(&document, "late", "failed")), (1, vec![String::from("in-service")]), "{document:#}");
     agent.stop();
+}
+
+#[test]
+fn a_live_probe_goes_the_way_of_a_task_and_leaves_nothing() {
+    let stage = Stage::new();
+    let mut job = stage.puppet_job("speaker", &["KeeperLogger", "speaker/events"], &[]);
+    job["eventTopic"] = json!("speaker/events");
+    stage.job(&job);
+    stage.job(&stage.puppet_job("mute", &["Elsewhere"], &[]));
+    let mut plugin = stage.puppet_plugin("Bridge", &[], &[]);
+    plugin["autoStart"] = json!(false);
+    stage.plugin(&plugin);
+    let agent = stage.start();
+    // The program of a task must be changeable by nobody else; the build folder may be.
+    let program = stage.folder().join("castellan");
+    deploy(|| fs::copy(binary(), &program)).unwrap();
+    let live = |arguments: &[&str]| doctor_of(&program, &stage.root(), &[arguments, &["--live"]].concat());
+    let proof = |document: &Value, name: &str| {
+        let checks = document["subjects"][0]["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == name).unwrap()["proof"].as_str().unwrap().to_owned()
+    };
+
+    let (code, document, error) = live(&["job", "speaker"]);
+    assert_eq!(
+        (code, with(&document, "speaker", "skipped")),
+        (0, vec![String::from("signature")]),
+        "{error} {document:#}"
+    );
+    for (name, text) in [
+        ("trigger", "of the temporary job doctor-probe-"),
+        ("environment", "A task was given KEEPER_JOB_ID=doctor-probe-"),
+        ("plugin-settings", &format!("A task read the broker's address 127.0.0.1:{}", agent.mqtt)),
+        ("client-id", "A task connected over TLS as 'doctor-probe-"),
+        ("keeper-logger", "The log has it."),
+        ("event-topic", "'speaker/events' was acknowledged"),
+    ] {
+        assert!(proof(&document, name).contains(text), "{name}: {}", proof(&document, name));
+    }
+    let (code, document, error) = live(&["plugin", "Bridge"]);
+    assert_eq!(code, 0, "{error} {document:#}");
+    assert!(proof(&document, "own-settings").contains("settings of Bridge"), "{document:#}");
+
+    let (code, document, _) = live(&["job", "mute"]);
+    assert_eq!(
+        (code, with(&document, "mute", "failed")),
+        (1, vec!["publications".into(), "keeper-logger".into()]),
+        "{document:#}"
+    );
+    let jobs = agent.call("GET", "/api/Jobs").send().json();
+    assert_eq!(jobs.as_array().unwrap().len(), 2, "the temporary jobs are gone: {jobs}");
+    let left = fs::read_dir(stage.root().join("Jobs"))
+        .unwrap()
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with("doctor-probe-"));
+    assert!(!left);
+    agent.stop();
+    let (code, _, error) = live(&["job", "speaker"]);
+    assert!(code == 5 && error.contains("no agent runs"), "{error}");
 }

@@ -22,6 +22,7 @@ mod bad_starts;
 mod binaries;
 mod certificates;
 mod cli;
+mod config;
 mod demo;
 mod denials;
 mod doctor;

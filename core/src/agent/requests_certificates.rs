@@ -56,7 +56,6 @@ impl Agent {
         None
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each argument is one fact of the request")]
     pub(super) fn revoke_certificate(
         &mut self,
         now: Now,

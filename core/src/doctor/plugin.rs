@@ -154,6 +154,9 @@ impl Checked<'_> {
         let Some((status, health, _)) = running.plugins.get(self.plugin.id.as_str()) else {
             return skipped("The agent has no such plugin in service.");
         };
+        if status == "Stopped" && health != "Failed" {
+            return skipped("It is stopped: POST /api/plugins/{id}/start starts it.");
+        }
         if health == "Failed" || health == "Unhealthy" {
             let fix = format!("GET /api/plugins/{} and the agent's log say why.", self.plugin.id);
             return failed(format!("It is {status}, health {health}."), fix);

@@ -1,4 +1,5 @@
 //! A healthy root has no failure, and for each check one thing is broken that fails this check and no other.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 use alloc::string::{String, ToString};
 use std::format;
@@ -199,6 +200,15 @@ fn each_check_of_a_plugin_fails_for_its_own_reason_alone() {
             r#""command":"Bridge","executablePath":"/agent/Plugins/bin/Bridge/Bridge""#,
         );
     });
+}
+
+#[test]
+fn a_plugin_that_somebody_stopped_is_no_failure() {
+    let mut root = healthy();
+    let state = ("Stopped".to_string(), "Unhealthy".to_string(), 0);
+    running(&mut root).plugins.insert("Bridge".to_string(), state);
+    assert!(with(&of(&root), Status::Skipped).contains(&"plugin:connected".to_string()));
+    assert_eq!(with(&of(&root), Status::Failed), Vec::<String>::new());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{Scenario, Trigger, session};
 use crate::acl::Subject;
 use crate::agent::Agent;
 use crate::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
-use crate::certificate::{AdminCertificate, NotChanged};
+use crate::certificate::AdminCertificate;
 use crate::effect::{
     BrokerOrder, ConnectVerdict, Effect, Effects, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder, TreeSignal,
 };
@@ -355,7 +355,7 @@ impl World {
                 self.remember(Arc::unwrap_or_clone(record));
                 StoreReport::RunPersisted { ticket, run, result: Ok(()) }
             }
-            StoreOrder::Note(_) => return,
+            StoreOrder::Note(_) | StoreOrder::ChangeCertificates { .. } => return, // Nobody asks for certificates here.
             StoreOrder::ReadRuns { ticket, .. } => {
                 StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }
             }
@@ -365,10 +365,6 @@ impl World {
             }
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions.clone() }
-            }
-            StoreOrder::ChangeCertificates { ticket, .. } => {
-                let result = Err(NotChanged::Failed(String::from("A simulation has no certificates.")));
-                StoreReport::CertificatesChanged { ticket, result }
             }
         };
         self.ready.push_back(Event::Store(report));

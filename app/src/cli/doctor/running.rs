@@ -32,7 +32,7 @@ pub(super) fn ask(agent: &Agent, root: &Path, meant: &[&DefinitionFile]) -> Resu
         running.plugins.insert(member("id"), (member("status"), member("health"), restarts));
     }
     let denials = agent.get("/api/denials")?;
-    running.denials = Vec::deserialize(&denials).unwrap_or_default();
+    running.denials = Vec::deserialize(&denials).map_err(|error| unexpected("/api/denials", &error))?;
     let mut names = vec![AGENT_SETTINGS];
     for file in meant {
         match file.kind {
@@ -42,8 +42,10 @@ pub(super) fn ask(agent: &Agent, root: &Path, meant: &[&DefinitionFile]) -> Resu
         }
     }
     for name in names {
-        let settings = agent.get(&format!("/api/PluginSettings/{name}"))?;
-        running.settings.insert(name.to_owned(), BTreeMap::deserialize(&settings).unwrap_or_default());
+        let target = format!("/api/PluginSettings/{name}");
+        let settings = agent.get(&target)?;
+        let settings = BTreeMap::deserialize(&settings).map_err(|error| unexpected(&target, &error))?;
+        running.settings.insert(name.to_owned(), settings);
     }
     read_log(root, &mut running)?;
     Ok(running)
@@ -65,11 +67,11 @@ fn last_run(agent: &Agent, job: &str, running: &mut Running) -> Result<(), Failu
 /// Who connected and who logged, by the lines of the log.
 fn read_log(root: &Path, running: &mut Running) -> Result<(), Failure> {
     let path = root.join("state/logs/agent.jsonl");
-    let unreadable = |error: std::io::Error| match error.kind() {
-        ErrorKind::PermissionDenied => {
-            Failure::denied(format!("{} may be read by root alone. Use sudo.", path.display()))
+    let unreadable = |error: std::io::Error| {
+        if error.kind() == ErrorKind::PermissionDenied {
+            return Failure::denied(format!("{} may be read by root alone. Use sudo.", path.display()));
         }
-        _ => Failure::failed(format!("{} cannot be read: {error}.", path.display())),
+        Failure::failed(format!("{} cannot be read: {error}.", path.display()))
     };
     let mut file = File::open(&path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
@@ -91,6 +93,10 @@ fn read_log(root: &Path, running: &mut Running) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn unexpected(target: &str, error: &serde_json::Error) -> Failure {
+    Failure::failed(format!("the answer to GET {target} is not what an agent of this version says: {error}."))
 }
 
 fn rows(list: &Value) -> impl Iterator<Item = &Value> {
