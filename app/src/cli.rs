@@ -1,24 +1,43 @@
 //! The command line (contract section 1): what was asked, and the exit code that tells how it went.
+//!
+//! | part | does |
+//! | --- | --- |
+//! | `output`, `table`, `position` | how answers look: forms, columns, places in files |
+//! | `agent`, `names`, `watch` | asking the running agent: its API, ids as people type them, waiting |
+//! | `confirm` | asking people |
+//! | the others | one verb or noun each |
 
 mod admin;
 mod agent;
 mod config;
+mod confirm;
 mod doctor;
+mod events;
 mod history;
 mod inputs;
 mod job_test;
+mod jobs;
 mod lint;
+mod logs;
+mod names;
 mod output;
+mod plugins;
+mod position;
 mod preview;
+mod reference;
+mod runs;
 mod schema;
+mod settings;
 mod sign;
 mod simulate;
+mod status;
+mod table;
 mod topics;
 mod trust;
+mod watch;
 mod why;
 mod why_not;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,6 +45,7 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::{demo, probe, sample_scanner, service};
+use output::Globals;
 
 /// The agent root where none is given.
 const DEFAULT_ROOT: &str = "/opt/castellan";
@@ -34,51 +54,69 @@ const DEFAULT_ROOT: &str = "/opt/castellan";
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 done, 1 the work failed, 2 usage, 3 not found, 4 denied, 5 cannot start, 6 invalid file."
+    after_help = "Commands that ask the running agent need its administrator's certificate in state/admin: say them as the agent's user, for example with sudo.
+
+Exit codes: 0 done, 1 the work or the run failed, 2 usage, 3 not found, 4 denied, 5 no agent answers or it cannot start, 6 invalid file."
 )]
 struct Cli {
+    #[command(flatten)]
+    globals: Globals,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the agent in the foreground until SIGTERM or SIGINT.
-    Run {
-        /// The agent root: appsettings.json, Jobs, Plugins, Policies, state. What is missing is created.
-        #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
-        root: PathBuf,
-    },
-    /// Show a job run on a temporary agent root: a scan of FOLDER for exposed credentials.
-    Demo {
-        /// The folder to scan.
-        #[arg(default_value = ".")]
-        folder: PathBuf,
-        /// Keep the agent root and go on running until Ctrl-C.
-        #[arg(long)]
-        keep: bool,
-    },
-    /// Play a job's run with the agent's own machine in virtual time, and tell every decision; nothing is touched.
-    Simulate(simulate::Options),
-    /// Work on job files.
-    Job {
+    /// Run the agent in the foreground until SIGTERM or SIGINT. What is missing in the root is created.
+    #[command(after_help = "Example: sudo castellan run --root /opt/castellan")]
+    Run,
+    /// Show the running agent on one screen: jobs, plugins, runs, and what was denied lately.
+    Status(status::Options),
+    /// Look at jobs, change them, run them; work on job files.
+    #[command(alias = "job")]
+    Jobs {
         #[command(subcommand)]
-        command: JobCommand,
+        command: jobs::Command,
     },
-    /// Look at schedules.
-    Schedule {
+    /// Look at runs, wait for them, end them.
+    Runs {
         #[command(subcommand)]
-        command: ScheduleCommand,
+        command: runs::Command,
     },
-    /// Print the JSON Schema (draft 2020-12) of jobs, plugins, settings, policies or test cases.
-    Schema(schema::Options),
-    /// Say which guard keeps a job from running.
-    WhyNot(why_not::Options),
+    /// Look at plugins, start and stop them.
+    #[command(alias = "plugin")]
+    Plugins {
+        #[command(subcommand)]
+        command: plugins::Command,
+    },
+    /// Look at the settings of plugins, and change them.
+    #[command(alias = "setting")]
+    Settings {
+        #[command(subcommand)]
+        command: settings::Command,
+    },
+    /// Fire events.
+    #[command(alias = "event")]
+    Events {
+        #[command(subcommand)]
+        command: events::Command,
+    },
+    /// Print the agent's log.
+    Logs(logs::Options),
     /// Ask the running agent why it did what it did.
     Why {
         #[command(subcommand)]
         command: why::Command,
     },
+    /// Say which guard keeps a job from running.
+    WhyNot(why_not::Options),
+    /// Look at schedules.
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
+    /// Play a job's run with the agent's own machine in virtual time, and tell every decision; nothing is touched.
+    Simulate(simulate::Options),
     /// Look at what goes over the broker.
     Topics {
         #[command(subcommand)]
@@ -103,20 +141,29 @@ enum Command {
         #[command(subcommand)]
         command: admin::Command,
     },
+    /// Print the JSON Schema (draft 2020-12) of jobs, plugins, settings, policies or test cases.
+    Schema(schema::Options),
+    /// Print the completions of a shell.
+    Completions(reference::Completions),
+    /// Show a job run on a temporary agent root: a scan of FOLDER for exposed credentials.
+    #[command(after_help = "Example: castellan demo ~/src")]
+    Demo {
+        /// The folder to scan.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Keep the agent root and go on running until Ctrl-C.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Write the man pages.
+    #[command(hide = true)]
+    Manual(reference::Manual),
     /// The task program of `doctor --live`.
     #[command(hide = true)]
     DoctorProbe(probe::Options),
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
-}
-
-#[derive(Debug, Subcommand)]
-enum JobCommand {
-    /// Look for what is wrong or in vain in job and plugin files, each by itself and together. Exit code 6 on errors.
-    Lint(lint::Options),
-    /// Play every test case (*.test.json) of a folder and compare what comes of it. Exit code 1 where one fails.
-    Test(job_test::Options),
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,37 +175,48 @@ enum ScheduleCommand {
 /// Reads the command line and carries it out.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = match cli.command {
-        Command::Run { root } => service::run(&root),
-        Command::Demo { folder, keep } => demo::run(&folder, keep),
-        Command::Simulate(options) => simulate::run(&options),
-        Command::Job { command: JobCommand::Lint(options) } => lint::run(&options),
-        Command::Job { command: JobCommand::Test(options) } => job_test::run(&options),
-        Command::Schedule { command: ScheduleCommand::Preview(options) } => preview::run(&options),
-        Command::Schema(options) => schema::run(&options),
-        Command::WhyNot(options) => why_not::run(&options),
-        Command::Why { command } => why::run(&command),
-        Command::Topics { command } => topics::run(&command),
-        Command::Sign(options) => sign::run(&options),
-        Command::Trust { command } => trust::run(&command),
-        Command::Config { command } => config::run(&command),
-        Command::Doctor(options) => doctor::run(&options),
-        Command::Admin { command } => admin::run(&command),
-        Command::DoctorProbe(options) => probe::run(&options),
-        Command::SampleScanner(options) => sample_scanner::run(&options),
-    };
-    match result {
+    match perform(&cli.command, &cli.globals) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            report(&failure);
-            failure.exit_code()
-        }
+        Err(failure) => report(&failure),
     }
 }
 
-fn report(failure: &Failure) {
-    // Where not even standard error takes the message, the exit code is all that is left to say it.
-    if writeln!(std::io::stderr(), "castellan: {failure}").is_err() {
-        std::process::exit(1);
+fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
+    match command {
+        Command::Run => service::run(&globals.root),
+        Command::Status(options) => status::run(options, globals),
+        Command::Jobs { command } => jobs::run(command, globals),
+        Command::Runs { command } => runs::run(command, globals),
+        Command::Plugins { command } => plugins::run(command, globals),
+        Command::Settings { command } => settings::run(command, globals),
+        Command::Events { command } => events::run(command, globals),
+        Command::Logs(options) => logs::run(options, globals),
+        Command::Why { command } => why::run(command, globals),
+        Command::WhyNot(options) => why_not::run(options, globals),
+        Command::Schedule { command: ScheduleCommand::Preview(options) } => preview::run(options, globals),
+        Command::Simulate(options) => simulate::run(options, globals),
+        Command::Topics { command } => topics::run(command, globals),
+        Command::Sign(options) => sign::run(options, globals),
+        Command::Trust { command } => trust::run(command, globals),
+        Command::Doctor(options) => doctor::run(options, globals),
+        Command::Admin { command } => admin::run(command, globals),
+        Command::Config { command } => config::run(command, globals),
+        Command::DoctorProbe(options) => probe::run(options),
+        Command::Schema(options) => schema::run(options, globals),
+        Command::Completions(options) => reference::completions(options),
+        Command::Demo { folder, keep } => demo::run(folder, *keep),
+        Command::Manual(options) => reference::manual(options, globals),
+        Command::SampleScanner(options) => sample_scanner::run(options),
+    }
+}
+
+/// Says why a command failed; where not even standard error takes it, the exit code is all that is left to say it.
+fn report(failure: &Failure) -> ExitCode {
+    if failure.is_silent() {
+        return failure.exit_code();
+    }
+    match output::warn(&failure.to_string()) {
+        Ok(()) => failure.exit_code(),
+        Err(_) => ExitCode::from(1),
     }
 }

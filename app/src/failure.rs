@@ -14,10 +14,12 @@ pub(crate) enum Kind {
     NotFound,
     /// Whoever asks may not.
     Denied,
-    /// The agent cannot start.
-    CannotStart,
+    /// The agent does not answer, or cannot start.
+    Unreachable,
     /// A file is invalid.
     InvalidFile,
+    /// Whoever read the answer has gone.
+    HungUp,
 }
 
 /// A failed command.
@@ -48,14 +50,30 @@ impl Failure {
         Self { kind: Kind::Denied, message: message.to_string() }
     }
 
+    /// No agent answers: exit code 5.
+    pub(crate) fn unreachable(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Unreachable, message: message.to_string() }
+    }
+
     /// The agent cannot start: exit code 5.
     pub(crate) fn cannot_start(message: impl fmt::Display) -> Self {
-        Self { kind: Kind::CannotStart, message: message.to_string() }
+        Self { kind: Kind::Unreachable, message: message.to_string() }
     }
 
     /// A file is invalid: exit code 6.
     pub(crate) fn invalid_file(message: impl fmt::Display) -> Self {
         Self { kind: Kind::InvalidFile, message: message.to_string() }
+    }
+
+    /// Whoever read the answer has gone (`castellan logs | head`): no message, as there is nobody to tell and nothing to mend; the exit
+    /// code that shells show for SIGPIPE.
+    pub(crate) const fn hung_up() -> Self {
+        Self { kind: Kind::HungUp, message: String::new() }
+    }
+
+    /// Whether there is nobody to tell.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.kind == Kind::HungUp
     }
 
     /// The exit code.
@@ -65,8 +83,9 @@ impl Failure {
             Kind::Usage => ExitCode::from(2),
             Kind::NotFound => ExitCode::from(3),
             Kind::Denied => ExitCode::from(4),
-            Kind::CannotStart => ExitCode::from(5),
+            Kind::Unreachable => ExitCode::from(5),
             Kind::InvalidFile => ExitCode::from(6),
+            Kind::HungUp => ExitCode::from(141),
         }
     }
 }

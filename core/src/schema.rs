@@ -3,7 +3,7 @@
 //! A schema accepts what its parser accepts without error, except for what JSON Schema cannot say simply: keys that are required, or
 //! keys of conditions, in another case than the documented one; and members of Http tasks in other tasks, which the agent only warns
 //! about. It refuses wrong types, bounds, spellings and missing keys. What takes more than one place of a document to see (routes,
-//! duplicate ids) or a grammar (expressions, cron, quoting) only the parser refuses: `castellan job lint`.
+//! duplicate ids) or a grammar (expressions, cron, quoting) only the parser refuses: `castellan jobs lint`.
 
 mod policy;
 #[cfg(test)]
@@ -35,7 +35,7 @@ pub enum Document {
     Settings,
     /// `Policies/*.json`: the documented shape; nothing evaluates policies yet.
     Policy,
-    /// `*.test.json`, the cases of `castellan job test`.
+    /// `*.test.json`, the cases of `castellan jobs test`.
     Test,
 }
 

@@ -151,6 +151,8 @@ impl Service {
                 | Effect::Broker(_)
                 | Effect::Store(_)
                 | Effect::Http(_)
+                | Effect::Stream(_)
+                | Effect::Count(_)
                 | Effect::Log(_)
                 | Effect::Exit => {}
             }

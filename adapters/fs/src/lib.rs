@@ -12,6 +12,7 @@ mod error;
 mod files;
 pub mod history;
 pub mod log_file;
+pub mod log_reader;
 pub mod messages;
 pub mod past;
 mod ports;

@@ -17,6 +17,8 @@ use smol::channel::{Receiver, Sender, bounded};
 
 use crate::error::RootError;
 use crate::root::Root;
+pub(crate) use file::{NAME, OLD_NAME};
+
 use file::LogFile;
 use readable::Terminal;
 

@@ -16,6 +16,7 @@ use futures_lite::future::or;
 use futures_lite::{AsyncRead, AsyncWrite};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{CONNECTION, HOST};
 use hyper::{Request, Response};
 use rustls::pki_types::ServerName;
@@ -112,6 +113,35 @@ pub async fn request(request: ClientRequest) -> Result<ClientResponse, ClientErr
     or(exchange, deadline).await
 }
 
+/// Sends requests one after the other over one connection, that of the first and within its time, and reads the whole responses: what
+/// a handshake costs is paid once.
+///
+/// # Errors
+/// [`ClientError`], also where the server does not keep the connection; responses of any status are none.
+pub async fn requests(requests: Vec<ClientRequest>) -> Result<Vec<ClientResponse>, ClientError> {
+    let Some(first) = requests.first().cloned() else { return Ok(Vec::new()) };
+    let timeout = first.timeout;
+    let exchange = async {
+        let (mut sender, drive) = open(first).await?;
+        let in_turn = async {
+            let mut responses = Vec::new();
+            for request in &requests {
+                let mut encoded = encode(request)?;
+                encoded.headers_mut().remove(CONNECTION);
+                sender.ready().await.map_err(http)?;
+                responses.push(whole(sender.send_request(encoded).await.map_err(http)?).await?);
+            }
+            Ok(responses)
+        };
+        while_driven(in_turn, drive).await
+    };
+    let deadline = async {
+        Timer::after(timeout).await;
+        Err(ClientError::TimedOut(timeout))
+    };
+    or(exchange, deadline).await
+}
+
 /// Moves the bytes of a connection until it ends.
 type Drive = Pin<Box<dyn Future<Output = Result<(), ClientError>> + Send>>;
 
@@ -136,16 +166,21 @@ async fn while_driven<T>(
 /// Sends a request; its response's head, and what moves the rest.
 async fn send(request: ClientRequest) -> Result<(Response<Incoming>, Drive), ClientError> {
     let encoded = encode(&request)?;
+    let (mut sender, mut drive) = open(request).await?;
+    let head = async { sender.send_request(encoded).await.map_err(http) };
+    let response = while_driven(head, drive.as_mut()).await?;
+    Ok((response, drive))
+}
+
+/// A connection that takes requests, and what moves its bytes.
+async fn open(request: ClientRequest) -> Result<(SendRequest<Full<Bytes>>, Drive), ClientError> {
     let stream = dial(request).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+    let (sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_headers(RESPONSE_HEADERS)
         .handshake(FuturesIo::new(stream))
         .await
         .map_err(http)?;
-    let mut drive: Drive = Box::pin(async { connection.await.map_err(http) });
-    let head = async { sender.send_request(encoded).await.map_err(http) };
-    let response = while_driven(head, drive.as_mut()).await?;
-    Ok((response, drive))
+    Ok((sender, Box::pin(async { connection.await.map_err(http) })))
 }
 
 fn http(error: hyper::Error) -> ClientError {

@@ -16,7 +16,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::agent::Agent;
-use super::{DEFAULT_ROOT, output};
+use super::output::Globals;
+use super::table::{Table, items, member, text};
 use crate::clock::Clock;
 use crate::failure::Failure;
 
@@ -29,7 +30,8 @@ pub(crate) enum Command {
     /// Make a key and have a certificate issued for it. The key leaves this command in NAME.key alone.
     Issue(Issue),
     /// List the certificates: name, SHA-256, from, until, state (valid, notYetValid, expired, revoked).
-    List(List),
+    #[command(after_help = "Example: sudo castellan admin list -o wide")]
+    List,
     /// Take certificates back. Open connections of theirs end at once.
     Revoke(Revoke),
 }
@@ -46,14 +48,6 @@ pub(crate) struct Issue {
     /// The folder for NAME.key and NAME.pem; nothing in it is replaced.
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     out: PathBuf,
-    #[command(flatten)]
-    at: Where,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    #[command(flatten)]
-    at: Where,
 }
 
 #[derive(Debug, Args)]
@@ -65,26 +59,15 @@ pub(crate) struct Revoke {
     /// Also where it is the last one of who asks, or of all.
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    at: Where,
-}
-
-#[derive(Debug, Args)]
-struct Where {
-    /// The agent root.
-    #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
-    /// The form of the answer.
-    #[arg(short, long, value_enum, default_value_t = output::Form::Text)]
-    output: output::Form,
 }
 
 /// Carries it out.
-pub(crate) fn run(command: &Command) -> Result<(), Failure> {
+pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
+    let place = Place::find(&globals.root)?;
     match command {
-        Command::Issue(options) => issue(options),
-        Command::List(options) => list(options),
-        Command::Revoke(options) => revoke(options),
+        Command::Issue(options) => issue(options, &place, globals),
+        Command::List => list(&place, globals),
+        Command::Revoke(options) => revoke(options, &place, globals),
     }
 }
 
@@ -109,32 +92,31 @@ impl Place {
     }
 }
 
-fn issue(options: &Issue) -> Result<(), Failure> {
+fn issue(options: &Issue, place: &Place, globals: &Globals) -> Result<(), Failure> {
     let name = &options.name;
-    let place = Place::find(&options.at.root)?;
     // The name becomes that of files.
     decide_issue(&[], now(), name, i64::from(options.days)).map_err(refused)?;
     let asked = SigningRequest::create(name).map_err(Failure::failed)?;
     let key = asked.write_key(&options.out, name).map_err(Failure::failed)?;
-    let issued = issued(&place, options, asked.pem).map_err(|failure| match std::fs::remove_file(&key) {
+    let issued = issued(place, options, asked.pem).map_err(|failure| match std::fs::remove_file(&key) {
         Ok(()) => failure,
         Err(error) => Failure::failed(format!("{failure} And {} could not be removed: {error}.", key.display())),
     })?;
-    let text = |member: &str| issued.get(member).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| issued.get(name).and_then(Value::as_str).unwrap_or_default();
     let certificate = SigningRequest::write_certificate(&options.out, name, text("certificate")).map_err(|error| {
         let fix = "The certificate was issued and is lost; take it back: castellan admin revoke";
         Failure::failed(format!("{error} {fix} {}", text("sha256")))
     })?;
     let (key, certificate) = (key.display().to_string(), certificate.display().to_string());
-    if options.at.output == output::Form::Json {
-        return output::json(&with(with(issued, "keyFile", &key), "certificateFile", &certificate));
-    }
-    output::lines(&[
-        format!("'{name}' is an administrator until {}.", text("notAfter")),
-        format!("  key          {}", escape(&key)),
-        format!("  certificate  {}", escape(&certificate)),
-        format!("  SHA-256      {}", text("sha256")),
-    ])
+    let document = with(with(issued.clone(), "keyFile", &key), "certificateFile", &certificate);
+    globals.show(&document, &[text("sha256")], || {
+        Ok(vec![
+            format!("'{name}' is an administrator until {}.", text("notAfter")),
+            format!("  key          {}", escape(&key)),
+            format!("  certificate  {}", escape(&certificate)),
+            format!("  SHA-256      {}", text("sha256")),
+        ])
+    })
 }
 
 /// The new certificate with its PEM, as the API shows it.
@@ -155,36 +137,27 @@ fn issued(place: &Place, options: &Issue, request: String) -> Result<Value, Fail
     serde_json::to_value(Shown { certificate: Some(pem), ..issued.shown(now()) }).map_err(Failure::failed)
 }
 
-fn list(options: &List) -> Result<(), Failure> {
-    let listed = match Place::find(&options.at.root)? {
+fn list(place: &Place, globals: &Globals) -> Result<(), Failure> {
+    let listed = match place {
         Place::Agent(agent) => agent.get(CERTIFICATES)?,
         Place::Files(root) => {
-            let shown: Vec<Shown> = listed(&root)?.iter().map(|one| one.shown(now())).collect();
+            let shown: Vec<Shown> = listed(root)?.iter().map(|one| one.shown(now())).collect();
             serde_json::to_value(shown).map_err(Failure::failed)?
         }
     };
-    if options.at.output == output::Form::Json {
-        return output::json(&listed);
-    }
-    let rows = listed.as_array().map(Vec::as_slice).unwrap_or_default();
-    let column = |row: &Value, name: &str| escape(row.get(name).and_then(Value::as_str).unwrap_or_default());
-    let width = rows.iter().map(|row| column(row, "name").len()).max().unwrap_or(0).max(4);
-    let mut lines = vec![format!("{:<width$}  {:<11}  {:<24}  {:<24}  SHA-256", "NAME", "STATE", "FROM", "UNTIL")];
-    lines.extend(rows.iter().map(|row| {
-        format!(
-            "{:<width$}  {:<11}  {:<24}  {:<24}  {}",
-            column(row, "name"),
-            column(row, "state"),
-            column(row, "notBefore"),
-            column(row, "notAfter"),
-            column(row, "sha256")
-        )
-    }));
-    output::lines(&lines)
+    let names: Vec<&str> = items(&listed).iter().filter_map(|one| text(one, "sha256")).collect();
+    globals.show(&listed, &names, || {
+        let mut table = Table::new(globals, &["NAME", "STATE", "FROM", "UNTIL", "SHA-256"]);
+        for one in items(&listed) {
+            let (from, until) = (globals.when(text(one, "notBefore")), globals.when(text(one, "notAfter")));
+            table.row(&[&member(one, "name"), &member(one, "state"), &from, &until, &member(one, "sha256")]);
+        }
+        table.lines()
+    })
 }
 
-fn revoke(options: &Revoke) -> Result<(), Failure> {
-    let revoked = match Place::find(&options.at.root)? {
+fn revoke(options: &Revoke, place: &Place, globals: &Globals) -> Result<(), Failure> {
+    let revoked = match place {
         Place::Agent(agent) => {
             let force = if options.force { "?force=true" } else { "" };
             if !is_named(&options.whose) {
@@ -193,16 +166,14 @@ fn revoke(options: &Revoke) -> Result<(), Failure> {
             agent.ask("DELETE", &format!("{CERTIFICATES}/{}{force}", options.whose), None)?
         }
         Place::Files(root) => {
-            let sha256 = decide_revoke(&listed(&root)?, now(), &options.whose, None, options.force).map_err(refused)?;
-            change_files(&root, &CertificateChange::Revoke { sha256: sha256.clone(), by: OFFLINE.to_owned() })?;
+            let sha256 = decide_revoke(&listed(root)?, now(), &options.whose, None, options.force).map_err(refused)?;
+            change_files(root, &CertificateChange::Revoke { sha256: sha256.clone(), by: OFFLINE.to_owned() })?;
             json!({ "revoked": sha256 })
         }
     };
-    if options.at.output == output::Form::Json {
-        return output::json(&revoked);
-    }
-    let gone = revoked.get("revoked").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    output::lines(&gone.iter().filter_map(Value::as_str).map(|one| format!("Revoked: {one}")).collect::<Vec<_>>())
+    let gone: Vec<&str> =
+        revoked.get("revoked").map(items).unwrap_or_default().iter().filter_map(Value::as_str).collect();
+    globals.show(&revoked, &gone, || Ok(gone.iter().map(|one| format!("Revoked: {one}")).collect()))
 }
 
 fn now() -> WallTime {

@@ -9,15 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use castellan_core::acl::client_id;
+use castellan_core::log_message::escape;
 use castellan_fs::past::is_running;
-use castellan_https::client::{ClientRequest, request};
+use castellan_https::client::{ClientRequest, ClientResponse, request, requests};
 use castellan_mqtt::client::{Client, ClientConfig, ClientError};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::position::Mark;
 use crate::failure::Failure;
 
 /// For each exchange with the agent; it answers at once or not at all.
@@ -39,6 +42,7 @@ pub(crate) struct Agent {
 /// `state/ports.json`.
 #[derive(Deserialize)]
 struct Ports {
+    http: u16,
     https: u16,
     mqtt: u16,
 }
@@ -48,7 +52,7 @@ impl Agent {
     pub(crate) fn find(root: &Path) -> Result<Self, Failure> {
         let shown = root.display();
         let absent = || {
-            Failure::not_found(format!(
+            Failure::unreachable(format!(
                 "no agent runs on {shown}. Start one with: castellan run --root {shown}, or name another root with --root."
             ))
         };
@@ -71,32 +75,46 @@ impl Agent {
 
     /// What the API answers to this request with 2xx.
     pub(crate) fn ask(&self, method: &str, target: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        let json = || (String::from("Content-Type"), String::from("application/json"));
-        let answer = smol::block_on(request(ClientRequest {
-            method: method.to_owned(),
+        self.send(method, target, &[], body.map(|body| body.to_string().into_bytes()))?.accepted()
+    }
+
+    /// What the API answers, whatever that is. A body is JSON.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, Failure> {
+        let answer = smol::block_on(request(self.request(method, target, fields, body)));
+        Ok(Answer::new(answer.map_err(|error| self.unreached(&error))?, method, target))
+    }
+
+    /// What the API answers to several GETs with 2xx; they share one connection.
+    pub(crate) fn get_all<const N: usize>(&self, targets: [&str; N]) -> Result<[Value; N], Failure> {
+        let asked = targets.map(|target| self.request("GET", target, &[], None));
+        let answers = smol::block_on(requests(asked.to_vec())).map_err(|error| self.unreached(&error))?;
+        let values: Result<Vec<Value>, Failure> = answers
+            .into_iter()
+            .zip(targets)
+            .map(|(answer, target)| Answer::new(answer, "GET", target).accepted())
+            .collect();
+        values?.try_into().map_err(|_| Failure::failed("an answer of the agent was lost."))
+    }
+
+    fn request(&self, method: &str, target: &str, fields: &[(&str, &str)], body: Option<Vec<u8>>) -> ClientRequest {
+        let json = body.is_some().then_some(("Content-Type", "application/json"));
+        let fields = fields.iter().copied().chain(json);
+        ClientRequest {
+            method: String::from(method),
             address: (Ipv4Addr::LOCALHOST, self.ports.https).into(),
             host: String::from(HOST),
             target: target.to_owned(),
-            headers: body.map(|_| json()).into_iter().collect(),
-            body: body.map(|body| body.to_string().into_bytes()).unwrap_or_default(),
+            headers: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            body: body.unwrap_or_default(),
             tls: Some(Arc::clone(&self.tls)),
             timeout: TIMEOUT,
-        }));
-        let answer = answer.map_err(|error| self.unreached(&error))?;
-        let body: Value = serde_json::from_slice(&answer.body).map_err(|error| {
-            Failure::failed(format!("the agent's answer to {method} {target} is not JSON: {error}."))
-        })?;
-        if (200..300).contains(&answer.status) {
-            return Ok(body);
         }
-        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-        let message =
-            format!("the agent answered {}: {} {} {}", answer.status, text("title"), text("detail"), text("fix"));
-        Err(match answer.status {
-            403 => Failure::denied(message),
-            404 => Failure::not_found(message),
-            _ => Failure::failed(message),
-        })
     }
 
     /// A client of the broker, as this administrator.
@@ -111,13 +129,83 @@ impl Agent {
         })
     }
 
+    /// The ports that the agent listens on: HTTP, HTTPS, MQTT.
+    pub(crate) const fn ports(&self) -> (u16, u16, u16) {
+        (self.ports.http, self.ports.https, self.ports.mqtt)
+    }
+
     fn unreached(&self, error: &dyn std::error::Error) -> Failure {
         let root = self.root.display();
-        Failure::failed(format!(
+        Failure::unreachable(format!(
             "the agent of {root} did not answer: {error}. If it has just been started or stopped, try again; else see that \
              {root}/state/admin/client.pem is on the list of certificates beside it, and the agent's log."
         ))
     }
+}
+
+/// What the API answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    headers: Vec<(String, String)>,
+    asked: String,
+}
+
+impl Answer {
+    fn new(response: ClientResponse, method: &str, target: &str) -> Self {
+        let ClientResponse { status, headers, body } = response;
+        Self { status, body, headers, asked: format!("{method} {target}") }
+    }
+
+    /// A header field, its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body, which is JSON whatever the status.
+    pub(crate) fn value(&self) -> Result<Value, Failure> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Failure::failed(format!("the agent's answer to {} is not JSON: {error}.", self.asked)))
+    }
+
+    /// What a refusal found in a document.
+    pub(crate) fn findings(&self) -> Vec<Mark> {
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(default)]
+            findings: Vec<Mark>,
+        }
+        // A refusal without findings is none of a document.
+        serde_json::from_slice(&self.body).map(|found: Found| found.findings).unwrap_or_default()
+    }
+
+    /// The body of a success; anything else is a failure in the agent's own words.
+    pub(crate) fn accepted(&self) -> Result<Value, Failure> {
+        let body = self.value()?;
+        if (200..300).contains(&self.status) {
+            return Ok(body);
+        }
+        let text = |name: &str| body.get(name).and_then(Value::as_str).map(escape).unwrap_or_default();
+        let mut message =
+            format!("the agent answered {}: {} {} {}", self.status, text("title"), text("detail"), text("fix"));
+        for finding in self.findings() {
+            let place = escape(&finding.path);
+            message.push_str(&format!("\n  {place} {}: {}", escape(&finding.code), escape(&finding.message)));
+        }
+        Err(match self.status {
+            400 => Failure::usage(message),
+            403 => Failure::denied(message),
+            404 => Failure::not_found(message),
+            _ => Failure::failed(message),
+        })
+    }
+}
+
+/// A text as one segment of a path or one value of a query.
+pub(crate) fn encode(text: &str) -> String {
+    /// What RFC 3986 leaves unreserved.
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// Trust in the agent's certificate alone, and the administrator's own to show.

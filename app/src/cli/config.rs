@@ -1,18 +1,16 @@
 //! `castellan config show`: the settings in force, and with `--origin` where each comes from.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use castellan_core::config::Settings;
 use castellan_core::log_message::escape;
 use clap::{Args, Subcommand};
-use jsonc_parser::ast::Value as Node;
-use jsonc_parser::common::Ranged;
-use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::{Value, json};
 
-use super::output::{self, Form};
-use super::{DEFAULT_ROOT, inputs};
+use super::output::Globals;
+use super::table::{Table, member, text as text_of};
+use super::{DEFAULT_ROOT, inputs, position};
 use crate::failure::Failure;
 
 const FILE: &str = "appsettings.json";
@@ -26,24 +24,18 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: castellan config show --origin\nExit code 6 where the agent could not start with the file."
+    after_help = "Example: castellan config show --origin\nExit code 6 where the agent could not start with the file.\n\nWith -o json: {\"root\",\"rootOrigin\",\"settings\":[{\"key\",\"value\",\"origin\",\"file\",\"line\",\"pointer\"}],\"warnings\":[]}"
 )]
 pub(crate) struct Options {
     /// Also say where each comes from: file and line, or the default.
     #[arg(long)]
     origin: bool,
-    /// The agent root.
-    #[arg(long, env = VARIABLE, default_value = DEFAULT_ROOT)]
-    root: PathBuf,
-    /// Text, or json: {"root","rootOrigin","settings":[{"key","value","origin","file","line","pointer"}],"warnings":[]}.
-    #[arg(short, long, value_enum, default_value_t = Form::Text)]
-    output: Form,
 }
 
 /// Reads as a start would, and tells.
-pub(crate) fn run(command: &Command) -> Result<(), Failure> {
+pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
     let Command::Show(options) = command;
-    let path = options.root.join(FILE);
+    let path = globals.root.join(FILE);
     let bytes = if path.is_file() { Some(inputs::read(&path)?) } else { None };
     let (settings, warnings) = Settings::parse(bytes.as_deref()).map_err(Failure::invalid_file)?;
     let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
@@ -54,7 +46,7 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
         .into_iter()
         .map(|(key, value)| match pointers.get(&key) {
             Some(pointer) => {
-                let line = line_of(&text, pointer);
+                let line = position::line_of(&text, pointer);
                 json!({ "key": key, "value": value, "origin": "file", "file": file, "line": line, "pointer": pointer })
             }
             None => {
@@ -63,39 +55,34 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
         })
         .collect();
     let warnings: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
-    if options.output == Form::Json {
-        let (root, origin) = (options.root.display().to_string(), root_origin(&options.root));
-        return output::json(&json!({ "root": root, "rootOrigin": origin, "settings": shown, "warnings": warnings }));
+    let (root, origin) = (globals.root.display().to_string(), root_origin(&globals.root));
+    let document = json!({ "root": root, "rootOrigin": origin, "settings": shown, "warnings": warnings });
+    let names: Vec<&str> = shown.iter().filter_map(|setting| text_of(setting, "key")).collect();
+    globals.show(&document, &names, || {
+        let mut table =
+            Table::new(globals, if options.origin { &["SETTING", "VALUE", "ORIGIN"] } else { &["SETTING", "VALUE"] });
+        let mut row = |key: &str, value: &str, origin: &str| {
+            let cells = [key, value, origin];
+            table.row(cells.get(..if options.origin { 3 } else { 2 }).unwrap_or(&cells));
+        };
+        if options.origin {
+            row("root", &root, origin);
+        }
+        shown.iter().for_each(|setting| row(&member(setting, "key"), &member(setting, "value"), &origin_of(setting)));
+        table.lines()
+    })?;
+    if globals.is_document() {
+        return Ok(());
     }
-    let mut lines: Vec<String> = shown.iter().map(|setting| told(setting, options.origin)).collect();
-    if options.origin {
-        lines.insert(
-            0,
-            format!(
-                "{:<41} {:<28} {}",
-                "root",
-                escape(&options.root.display().to_string()),
-                root_origin(&options.root)
-            ),
-        );
-    }
-    output::lines(&lines)?;
-    warnings.iter().try_for_each(|warning| output::note(&escape(warning)))
+    warnings.iter().try_for_each(|warning| globals.note(&escape(warning)))
 }
 
-fn told(setting: &Value, with_origin: bool) -> String {
-    let text = |name: &str| escape(setting.get(name).and_then(Value::as_str).unwrap_or_default());
-    let line = setting.get("line").and_then(Value::as_u64);
-    let origin = match (text("origin").as_str(), line) {
-        ("file", Some(line)) => format!("{}:{line}", text("file")),
-        ("file", None) => text("file"),
-        _ => String::from("default"),
-    };
-    let (key, value) = (text("key"), text("value"));
-    if with_origin {
-        format!("{key:<41} {value:<28} {origin}")
-    } else {
-        format!("{key:<41} {value}").trim_end().to_owned()
+/// File and line, or the default.
+fn origin_of(setting: &Value) -> String {
+    match (text_of(setting, "file"), setting.get("line").and_then(Value::as_u64)) {
+        (Some(file), Some(line)) => format!("{file}:{line}"),
+        (Some(file), None) => file.to_owned(),
+        (None, _) => String::from("default"),
     }
 }
 
@@ -106,17 +93,4 @@ fn root_origin(root: &Path) -> &'static str {
         None if root == Path::new(DEFAULT_ROOT) => "default",
         Some(_) | None => "--root",
     }
-}
-
-/// The line of a value, from 1.
-fn line_of(text: &str, pointer: &str) -> Option<usize> {
-    let tree = parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default()).ok()?.value?;
-    let mut value = &tree;
-    for piece in pointer.split('/').skip(1) {
-        let name = piece.replace("~1", "/").replace("~0", "~");
-        let Node::Object(object) = value else { return None };
-        value = &object.properties.iter().find(|property| property.name.as_str() == name)?.value;
-    }
-    let before = text.get(..value.range().start)?;
-    Some(before.matches('\n').count().saturating_add(1))
 }

@@ -4,7 +4,6 @@ mod live;
 mod running;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use castellan_core::config::Settings;
 use castellan_core::doctor::{Check, Examined, Machine, Status, examine};
@@ -18,8 +17,8 @@ use live::Wanted;
 use serde_json::json;
 
 use super::agent::Agent;
-use super::output::{self, Form};
-use super::{DEFAULT_ROOT, inputs};
+use super::inputs;
+use super::output::Globals;
 use crate::clock::Clock;
 use crate::failure::Failure;
 
@@ -34,7 +33,7 @@ enum Kind {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: sudo castellan doctor job secrets-scanner\nExit codes: 0 nothing failed, 1 something failed, 3 no such job or plugin."
+    after_help = "Example: sudo castellan doctor job secrets-scanner\nExit codes: 0 nothing failed, 1 something failed, 3 no such job or plugin.\n\nWith -o json: {\"ok\",\"subjects\":[{\"kind\",\"id\",\"checks\":[{\"number\",\"name\",\"status\",\"proof\",\"fix\"}]}]}; with -o name: the ids where something failed."
 )]
 pub(crate) struct Options {
     /// What to examine; every job and plugin where it is left out.
@@ -47,20 +46,12 @@ pub(crate) struct Options {
     /// topics are used where one job is examined.
     #[arg(long)]
     live: bool,
-    /// The agent root.
-    #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
-    /// Text, or json: {"ok","subjects":[{"kind","id","checks":[{"number","name","status","proof","fix"}]}]}.
-    #[arg(short, long, value_enum, default_value_t = Form::Text)]
-    output: Form,
 }
 
 /// Examines and tells.
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let root = options
-        .root
-        .canonicalize()
-        .map_err(|error| Failure::not_found(format!("{}: {error}.", options.root.display())))?;
+pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
+    let root = &globals.root;
+    let root = root.canonicalize().map_err(|error| Failure::not_found(format!("{}: {error}.", root.display())))?;
     let settings = root.join("appsettings.json");
     let settings = if settings.is_file() { Some(inputs::read(&settings)?) } else { None };
     let (settings, _) = Settings::parse(settings.as_deref()).map_err(Failure::invalid_file)?;
@@ -101,7 +92,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         probe: &probe,
         now: Clock::start().now().wall,
     };
-    tell(&examine(&machine, only), options.output)
+    tell(&examine(&machine, only), globals)
 }
 
 /// What the probe goes by: the job's declarations, or the plugin's settings.
@@ -116,22 +107,21 @@ fn wanted(only: Option<(DefinitionKind, &str)>, meant: &[&DefinitionFile]) -> Wa
     }
 }
 
-fn tell(examined: &[Examined], form: Form) -> Result<(), Failure> {
+fn tell(examined: &[Examined], globals: &Globals) -> Result<(), Failure> {
     let count = |status| examined.iter().flat_map(|one| &one.checks).filter(|check| check.status == status).count();
     let failures = count(Status::Failed);
-    match form {
-        Form::Json => output::json(&json!({ "ok": failures == 0, "subjects": examined }))?,
-        Form::Text => {
-            let mut lines = Vec::new();
-            for one in examined {
-                lines.push(format!("{} {}", one.kind, escape(&one.id)));
-                lines.extend(one.checks.iter().flat_map(shown));
-            }
-            let (well, left_out) = (count(Status::Ok), count(Status::Skipped));
-            lines.push(format!("{well} ok, {failures} failed, {left_out} skipped."));
-            output::lines(&lines)?;
+    let has_failed = |one: &&Examined| one.checks.iter().any(|check| check.status == Status::Failed);
+    let names: Vec<&str> = examined.iter().filter(has_failed).map(|one| one.id.as_str()).collect();
+    globals.show(&json!({ "ok": failures == 0, "subjects": examined }), &names, || {
+        let mut lines = Vec::new();
+        for one in examined {
+            lines.push(format!("{} {}", one.kind, escape(&one.id)));
+            lines.extend(one.checks.iter().flat_map(shown));
         }
-    }
+        let (well, left_out) = (count(Status::Ok), count(Status::Skipped));
+        lines.push(format!("{well} ok, {failures} failed, {left_out} skipped."));
+        Ok(lines)
+    })?;
     if failures == 0 {
         return Ok(());
     }

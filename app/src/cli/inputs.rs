@@ -7,11 +7,13 @@ use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::job::finding::Finding;
 use castellan_core::job::{JobDefinition, OperatingSystem};
 use castellan_core::json::Json;
+use castellan_core::log_message::escape;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Now, WallTime};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
+use super::position::{self, Mark};
 use crate::clock::Clock;
 use crate::failure::Failure;
 
@@ -38,6 +40,16 @@ impl From<System> for OperatingSystem {
 pub(crate) struct Found {
     pub(crate) files: Vec<DefinitionFile>,
     pub(crate) job: Option<String>,
+    /// Where the one job stands; `None` in a folder.
+    path: Option<PathBuf>,
+}
+
+impl Found {
+    /// What a file is called in messages: its path where that is known.
+    pub(crate) fn shown(&self, file: &DefinitionFile) -> String {
+        let known = self.path.as_ref().filter(|_| self.job.as_ref() == Some(&file.stem));
+        known.map_or_else(|| file.stem.clone(), |path| path.display().to_string())
+    }
 }
 
 /// The definitions that a command line names: a file, a folder of files, an agent root, or a job's id in the root.
@@ -47,15 +59,16 @@ pub(crate) fn find(name: &str, root: &Path) -> Result<Found, Failure> {
         let files = if path.join("Jobs").is_dir() { of_root(path)? } else { of_folder(path)? };
         let mut jobs = files.iter().filter(|file| file.kind == DefinitionKind::Job);
         let job = jobs.next().filter(|_| jobs.next().is_none()).map(|file| file.stem.clone());
-        return Ok(Found { files, job });
+        return Ok(Found { files, job, path: None });
     }
     if path.is_file() {
         let file = definition(path)?;
         let job = Some(file.stem.clone());
-        return Ok(Found { files: vec![file], job });
+        return Ok(Found { files: vec![file], job, path: Some(path.to_owned()) });
     }
-    if !name.contains('/') && root.join("Jobs").join(format!("{name}.json")).is_file() {
-        return Ok(Found { files: of_root(root)?, job: Some(name.to_owned()) });
+    let path = root.join("Jobs").join(format!("{name}.json"));
+    if !name.contains('/') && path.is_file() {
+        return Ok(Found { files: of_root(root)?, job: Some(name.to_owned()), path: Some(path) });
     }
     let shown = root.display();
     Err(Failure::not_found(format!("'{name}' is no file and no folder, and {shown}/Jobs/{name}.json does not exist.")))
@@ -68,23 +81,18 @@ pub(crate) fn job(found: &Found) -> Result<JobDefinition, Failure> {
         return Err(Failure::usage("There are several jobs; name one file or one job."));
     };
     match &file.content {
-        Ok(bytes) => {
-            JobDefinition::parse(bytes, None).map(|(job, _)| job).map_err(|errors| invalid(&file.stem, &errors))
-        }
+        Ok(bytes) => JobDefinition::parse(bytes, None)
+            .map(|(job, _)| job)
+            .map_err(|errors| invalid(&found.shown(file), bytes, &errors)),
         Err(why) => Err(Failure::not_found(format!("{}: {why}", file.stem))),
     }
 }
 
-/// The failure that lists what is wrong in a file.
-pub(crate) fn invalid(file: &str, findings: &[Finding]) -> Failure {
-    let lines: Vec<String> = findings.iter().map(|finding| format!("\n  {}", shown(file, finding))).collect();
-    Failure::invalid_file(format!("{file} is not a valid definition.{}", lines.concat()))
-}
-
-/// A finding as people read it: `file:pointer severity code: message`.
-pub(crate) fn shown(file: &str, finding: &Finding) -> String {
-    let severity = format!("{:?}", finding.severity).to_lowercase();
-    format!("{file}:{} {severity} {}: {}", finding.path, finding.code, finding.message)
+/// The failure that lists what is wrong in a file, each with its line.
+pub(crate) fn invalid(file: &str, bytes: &[u8], findings: &[Finding]) -> Failure {
+    let marks: Vec<Mark> = findings.iter().map(Mark::from).collect();
+    let lines = position::shown(file, bytes, &marks).join("\n");
+    Failure::invalid_file(format!("{} is not a valid definition.\n{lines}", escape(file)))
 }
 
 fn of_root(root: &Path) -> Result<Vec<DefinitionFile>, Failure> {

@@ -1,4 +1,4 @@
-//! `castellan job test`: the test cases of job authors, each played by the agent's own machine.
+//! `castellan jobs test`: the test cases of job authors, each played by the agent's own machine.
 
 use std::path::{Path, PathBuf};
 
@@ -9,19 +9,19 @@ use clap::Args;
 use serde_json::json;
 
 use super::inputs::{self, System};
-use super::output::{self, Form};
+use super::output::Globals;
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example: castellan jobs test tests/jobs\n\nWith -o json: {\"cases\":[{\"case\",\"passed\",\"differences\":[{\"what\",\"expected\",\"found\"}]}]}"
+)]
 pub(crate) struct Options {
     /// The folder with `*.test.json` files.
     folder: PathBuf,
-    /// Text, or json: {"cases":[{"case","passed","differences":[{"what","expected","found"}]}]}.
-    #[arg(short, long, value_enum, default_value_t = Form::Text)]
-    output: Form,
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let paths = inputs::test_files(&options.folder)?;
     if paths.is_empty() {
         return Err(Failure::not_found(format!("{} has no *.test.json file.", options.folder.display())));
@@ -41,10 +41,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         failed = failed.saturating_add(usize::from(!differences.is_empty()));
         cases.push(json!({ "case": name, "passed": differences.is_empty(), "differences": differences }));
     }
-    match options.output {
-        Form::Json => output::json(&json!({ "cases": cases }))?,
-        Form::Text => output::lines(&lines)?,
-    }
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    globals.show(&json!({ "cases": cases }), &names, || Ok(lines))?;
     if failed == 0 { Ok(()) } else { Err(Failure::failed(format!("{failed} of {} cases failed.", paths.len()))) }
 }
 
@@ -59,7 +58,7 @@ fn play(path: &Path) -> Result<Vec<Difference>, Failure> {
         if let Ok(bytes) = &file.content
             && let Err(findings) = JobDefinition::parse(bytes, None)
         {
-            return Err(inputs::invalid(job, &findings));
+            return Err(inputs::invalid(job, bytes, &findings));
         }
         definitions.push(file);
     }

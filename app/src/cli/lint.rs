@@ -1,4 +1,4 @@
-//! `castellan job lint`: what is wrong or in vain in job and plugin files.
+//! `castellan jobs lint`: what is wrong or in vain in job and plugin files.
 
 use std::path::PathBuf;
 
@@ -8,20 +8,21 @@ use clap::Args;
 use serde_json::json;
 
 use super::inputs;
-use super::output::{self, Form};
+use super::output::Globals;
+use super::position::{self, Mark};
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example: castellan jobs lint /opt/castellan/Jobs new.json\n\nWith -o json: {\"files\":[{\"file\",\"valid\",\"findings\":[{\"path\",\"code\",\"message\",\"severity\"}]}]}; with -o name: the files with errors"
+)]
 pub(crate) struct Options {
     /// Job and plugin files, or folders of them; what they do to each other is looked at too.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Text, or json: {"files":[{"file","valid","findings":[{"path","code","message","severity"}]}]}.
-    #[arg(short, long, value_enum, default_value_t = Form::Text)]
-    output: Form,
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let mut paths = Vec::new();
     for path in &options.files {
         if path.is_dir() { paths.extend(inputs::json_files(path)?) } else { paths.push(path.clone()) }
@@ -33,17 +34,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let documents: Vec<Document<'_>> = files.iter().map(|(file, stem, bytes)| Document { file, stem, bytes }).collect();
     let linted = lint(&documents, OperatingSystem::Linux);
     let invalid = linted.iter().filter(|file| !file.valid).count();
-    match options.output {
-        Form::Json => output::json(&json!({ "files": linted }))?,
-        Form::Text => {
-            let mut lines: Vec<String> = linted
-                .iter()
-                .flat_map(|linted| linted.findings.iter().map(|finding| inputs::shown(&linted.file, finding)))
-                .collect();
-            lines.push(format!("{} files, {} findings, {invalid} files with errors.", linted.len(), lines.len()));
-            output::lines(&lines)?;
+    let text = || {
+        let mut lines = Vec::new();
+        let mut count = 0_usize;
+        for (linted, document) in linted.iter().zip(&documents) {
+            let marks: Vec<Mark> = linted.findings.iter().map(Mark::from).collect();
+            count = count.saturating_add(marks.len());
+            lines.extend(position::shown(&linted.file, document.bytes, &marks));
         }
-    }
+        lines.push(format!("{} files, {count} findings, {invalid} files with errors.", linted.len()));
+        Ok(lines)
+    };
+    let names: Vec<&str> = linted.iter().filter(|file| !file.valid).map(|file| file.file.as_str()).collect();
+    globals.show(&json!({ "files": linted }), &names, text)?;
     if invalid == 0 {
         return Ok(());
     }

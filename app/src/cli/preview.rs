@@ -1,7 +1,5 @@
 //! `castellan schedule preview`: the next instants at which a job is due, or what came of the last ones.
 
-use std::path::PathBuf;
-
 use castellan_core::job::{JobDefinition, ScheduleDefinition};
 use castellan_core::schedule::past::{Actual, compare};
 use castellan_core::schedule::preview;
@@ -10,8 +8,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::inputs::System;
-use super::output::{self, Form};
-use super::{DEFAULT_ROOT, history, inputs};
+use super::output::Globals;
+use super::{history, inputs};
 use crate::clock::Clock;
 use crate::failure::Failure;
 
@@ -23,7 +21,9 @@ const UNITS: [(char, i64); 3] = [('d', 24 * 60 * 60 * 1000), ('h', 60 * 60 * 100
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   castellan schedule preview Jobs/backup.json --next 5 --tz Europe/Vienna
-  castellan schedule preview backup --past 7d --root /opt/castellan")]
+  castellan schedule preview backup --past 7d --root /opt/castellan
+
+With -o json: {\"due\":[RFC 3339 instants]}; with --past {\"job\",\"from\",\"to\",\"planned\":[{\"due\",\"result\",...}]}")]
 pub(crate) struct Options {
     /// A job file, or the id of a job in the root.
     job: String,
@@ -40,19 +40,13 @@ pub(crate) struct Options {
     /// The machine's time zone, for schedules without their own: an IANA name. This machine's where not given.
     #[arg(long)]
     tz: Option<String>,
-    /// The agent root, for a job by its id, and for its history.
-    #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
-    /// Text, or json: {"due":[RFC 3339 instants]}; with --past {"job","from","to","planned":[{"due","result",...}]}.
-    #[arg(short, long, value_enum, default_value_t = Form::Text)]
-    output: Form,
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let job = inputs::job(&inputs::find(&options.job, &options.root)?)?;
+pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
+    let job = inputs::job(&inputs::find(&options.job, &globals.root)?)?;
     let zone = options.tz.clone().unwrap_or_else(crate::surroundings::time_zone);
     if let Some(span) = options.past {
-        return look_back(options, &job, &zone, span);
+        return look_back(globals, &job, &zone, span);
     }
     let from = inputs::instant(options.from.as_deref())?;
     let count = usize::try_from(options.next).map_err(Failure::usage)?;
@@ -61,12 +55,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         None => Vec::new(),
     };
     let due: Vec<String> = due.into_iter().map(WallTime::to_rfc3339).collect();
-    match options.output {
-        Form::Json => output::json(&json!({ "due": due })),
-        Form::Text if due.is_empty() && job.schedule.is_none() => output::lines(&[unscheduled(&job)]),
-        Form::Text if due.is_empty() => output::lines(&[format!("The schedule of '{}' has no instant left.", job.id)]),
-        Form::Text => output::lines(&due),
-    }
+    let names: Vec<&str> = due.iter().map(String::as_str).collect();
+    globals.show(&json!({ "due": due }), &names, || {
+        Ok(match (names.is_empty(), &job.schedule) {
+            (false, _) => due.clone(),
+            (true, None) => vec![unscheduled(&job)],
+            (true, Some(_)) => vec![format!("The schedule of '{}' has no instant left.", job.id)],
+        })
+    })
 }
 
 fn unscheduled(job: &JobDefinition) -> String {
@@ -74,20 +70,23 @@ fn unscheduled(job: &JobDefinition) -> String {
 }
 
 /// `--past`: planned against actual.
-fn look_back(options: &Options, job: &JobDefinition, zone: &str, span: i64) -> Result<(), Failure> {
+fn look_back(globals: &Globals, job: &JobDefinition, zone: &str, span: i64) -> Result<(), Failure> {
     let to = Clock::start().now().wall;
     let from = WallTime::from_millis(to.as_millis().saturating_sub(span));
-    let root = options.root.display();
-    let Some(past) = history::past(&options.root, job, to)? else {
+    let root = globals.root.display();
+    let Some(past) = history::past(&globals.root, job, to)? else {
         let told = format!("There is no history at {root}/state/history.db: name the root of an agent with --root.");
         return Err(Failure::not_found(told));
     };
     let most = usize::try_from(MOST).map_err(Failure::usage)?;
     let planned = compare(job, zone, System::Linux.into(), (from, to), most, &past).map_err(Failure::usage)?;
-    if options.output == Form::Json {
-        let (from, to) = (from.to_rfc3339(), to.to_rfc3339());
-        return output::json(&json!({ "job": job.id, "from": from, "to": to, "planned": planned }));
-    }
+    let document = json!({ "job": job.id, "from": from.to_rfc3339(), "to": to.to_rfc3339(), "planned": planned });
+    let names: Vec<&str> = planned.iter().map(|one| one.due.as_str()).collect();
+    globals.show(&document, &names, || Ok(told(job, &planned, from)))
+}
+
+/// The same for people.
+fn told(job: &JobDefinition, planned: &[Actual], from: WallTime) -> Vec<String> {
     let mut lines: Vec<String> = planned.chunk_by(|one, next| ended(one) == ended(next)).map(shown).collect();
     match &job.schedule {
         None => lines.push(unscheduled(job)),
@@ -102,7 +101,7 @@ fn look_back(options: &Options, job: &JobDefinition, zone: &str, span: i64) -> R
             lines.push(format!("{} instants since {}, {well} ran and succeeded.", planned.len(), from.to_rfc3339()));
         }
     }
-    output::lines(&lines)
+    lines
 }
 
 /// Instants of one fate as people read them: one line, however many there are.
@@ -132,7 +131,7 @@ fn ended(one: &Actual) -> String {
 }
 
 /// Milliseconds of a span such as 7d, 12h or 30m.
-fn span(text: &str) -> Result<i64, String> {
+pub(crate) fn span(text: &str) -> Result<i64, String> {
     let found = UNITS.iter().find_map(|(unit, millis)| {
         let count: u32 = text.strip_suffix(*unit)?.parse().ok()?;
         i64::from(count).checked_mul(*millis).filter(|span| *span > 0)

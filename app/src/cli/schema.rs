@@ -3,7 +3,7 @@
 use castellan_core::schema::Document;
 use clap::{Args, ValueEnum};
 
-use super::output;
+use super::output::Globals;
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
@@ -30,11 +30,11 @@ enum Kind {
     Settings,
     /// Policies/*.json: the documented shape; policies are not evaluated yet.
     Policy,
-    /// *.test.json, the cases of `castellan job test`.
+    /// *.test.json, the cases of `castellan jobs test`.
     Test,
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let document = match options.document {
         Kind::Job => Document::Job,
         Kind::Plugin => Document::Plugin,
@@ -42,5 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Kind::Policy => Document::Policy,
         Kind::Test => Document::Test,
     };
-    output::json(&document.schema())
+    let schema = document.schema();
+    let text = serde_json::to_string_pretty(&schema).map_err(Failure::failed)?;
+    globals.show(&schema, &[], || Ok(vec![text]))
 }

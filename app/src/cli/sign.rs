@@ -10,7 +10,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 
-use super::{inputs, output};
+use super::inputs;
+use super::output::Globals;
 use crate::clock::Clock;
 use crate::failure::Failure;
 
@@ -19,7 +20,7 @@ const MODE: u32 = 0o644;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: castellan sign /usr/local/bin/tool --cert signer.pem --key signer-key.pem\nThe same with OpenSSL: openssl cms -sign -binary -in EXE -signer CERT.pem -inkey KEY.pem -outform DER -out EXE.p7s"
+    after_help = "Example: castellan sign /usr/local/bin/tool --cert signer.pem --key signer-key.pem\nThe same with OpenSSL: openssl cms -sign -binary -in EXE -signer CERT.pem -inkey KEY.pem -outform DER -out EXE.p7s\n\nWith -o json: {\"signature\",\"subject\",\"sha1\",\"sha256\"}"
 )]
 pub(crate) struct Options {
     /// The program. It is not changed; its signature is written to EXE.p7s.
@@ -31,13 +32,10 @@ pub(crate) struct Options {
     /// Its private key (PEM, PKCS #8, not encrypted).
     #[arg(long, value_name = "KEY.pem")]
     key: PathBuf,
-    /// Print one JSON object: {"signature","subject","sha1","sha256"}.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Signs, judges the signature as the agent will, and writes it if it would be trusted.
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let program = open(&options.program)?;
     let certificate = CertificateDer::from_pem_slice(&inputs::read(&options.cert)?)
         .map_err(|error| not_pem(&options.cert, "certificate", &error))?;
@@ -60,14 +58,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let path = program.signature_path();
     castellan_fs::replace_file(&path, &bytes, MODE).map_err(Failure::failed)?;
     let path = path.display().to_string();
-    if options.json {
-        let (subject, sha1, sha256) = (&signer.subject, &signer.sha1, &signer.sha256);
-        return output::json(&json!({ "signature": path, "subject": subject, "sha1": sha1, "sha256": sha256 }));
-    }
-    output::lines(&[
-        format!("{} is signed by '{}'.", escape(&path), escape(&signer.subject)),
-        format!("Settings:AlternativeSignatures needs \"{}\".", signer.sha256),
-    ])
+    let (subject, sha1, sha256) = (&signer.subject, &signer.sha1, &signer.sha256);
+    let document = json!({ "signature": path, "subject": subject, "sha1": sha1, "sha256": sha256 });
+    globals.show(&document, &[&path], || {
+        Ok(vec![
+            format!("{} is signed by '{}'.", escape(&path), escape(subject)),
+            format!("Settings:AlternativeSignatures needs \"{sha256}\"."),
+        ])
+    })
 }
 
 /// A script is nobody's image: its signature counts where the agent itself executes it, as a plugin.

@@ -2,7 +2,7 @@
 
 mod told;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use castellan_core::config::Settings;
 use castellan_core::event::DefinitionKind;
@@ -10,12 +10,17 @@ use castellan_core::job::JobDefinition;
 use castellan_core::simulation::{Assumptions, Scenario, Story, Trigger, simulate};
 use clap::Args;
 
+use super::inputs;
 use super::inputs::{Found, System};
-use super::output::{self, Form};
-use super::{DEFAULT_ROOT, inputs};
+use super::output::Globals;
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  castellan simulate Jobs/scan.json --event Startup --assume find=exit:1
+  castellan simulate scan --context '{\"Path\":\"/etc\"}' --root /opt/castellan
+
+With -o json: the runs as the history has them, what was published, every step.")]
 pub(crate) struct Options {
     /// A job file, a folder of job files, an agent root, or the id of a job in the root.
     job: String,
@@ -35,16 +40,10 @@ pub(crate) struct Options {
     /// The system it runs on.
     #[arg(long, value_enum, default_value_t = System::Linux)]
     os: System,
-    /// The agent root, for a job by its id and for paths.
-    #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
-    /// Text, or json: the runs as the history has them, what was published, every step.
-    #[arg(short, long, value_enum, default_value_t = Form::Text)]
-    output: Form,
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let found = inputs::find(&options.job, &options.root)?;
+pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
+    let found = inputs::find(&options.job, &globals.root)?;
     refuse_invalid(&found)?;
     let context = inputs::context(options.context.as_deref())?;
     let trigger = match (&options.event, &found.job) {
@@ -62,17 +61,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         assumptions.assume(text, &read).map_err(Failure::usage)?;
     }
     let story = simulate(Scenario {
-        surroundings: inputs::surroundings(&options.root, options.os, None),
+        surroundings: inputs::surroundings(&globals.root, options.os, None),
         settings: Settings::default(),
         definitions: found.files,
         trigger,
         assumptions,
         at: inputs::instant(options.at.as_deref())?,
     });
-    match options.output {
-        Form::Json => output::json(&story)?,
-        Form::Text => output::lines(&told::told(&story))?,
-    }
+    let names: Vec<&str> = story.runs.iter().map(|run| run.run_id.as_str()).collect();
+    globals.show(&story, &names, || Ok(told::told(&story)))?;
     if story.is_good() { Ok(()) } else { Err(Failure::failed(verdict(&story))) }
 }
 
@@ -84,7 +81,7 @@ fn refuse_invalid(found: &Found) -> Result<(), Failure> {
             && meant
             && let Err(findings) = JobDefinition::parse(bytes, Some(&file.stem))
         {
-            return Err(inputs::invalid(&file.stem, &findings));
+            return Err(inputs::invalid(&found.shown(file), bytes, &findings));
         }
     }
     Ok(())

@@ -1,7 +1,6 @@
 //! `castellan topics watch`: what goes over the broker, shown to an administrator. Whoever publishes chooses topic and payload, so
 //! nothing of either reaches the terminal as it came.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use castellan_core::acl::topic::TopicFilter;
@@ -13,7 +12,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::agent::Agent;
-use super::{DEFAULT_ROOT, output};
+use super::output::{self, Globals};
 use crate::clock::Clock;
 use crate::failure::Failure;
 
@@ -30,18 +29,12 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: sudo castellan topics watch 'Jobs/+/events' KeeperLogger\nIt ends at Ctrl-C, at --count or at --timeout. Text in payloads and topics is escaped, other payloads are shown in hexadecimal digits."
+    after_help = "Example: sudo castellan topics watch 'Jobs/+/events' KeeperLogger\nIt ends at Ctrl-C, at --count or at --timeout. Text in payloads and topics is escaped, other payloads are shown in hexadecimal digits.\nWith -o json: one JSON object a line, {\"time\",\"topic\",\"qos\",\"retain\",\"payload\"}, or \"payloadHex\" for what is not UTF-8."
 )]
 pub(crate) struct Options {
     /// Topic filters, such as `Jobs/#` or `$SYS/#`; in quotes, or the shell may take them for its own.
     #[arg(required = true, value_name = "FILTER")]
     filters: Vec<String>,
-    /// The agent root.
-    #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
-    /// One JSON object a line: {"time","topic","qos","retain","payload"}, or "payloadHex" for what is not UTF-8.
-    #[arg(long)]
-    json: bool,
     /// End after so many messages.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -51,26 +44,26 @@ pub(crate) struct Options {
 }
 
 /// Connects, subscribes and prints until the end that was asked for.
-pub(crate) fn run(command: &Command) -> Result<(), Failure> {
+pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
     let Command::Watch(options) = command;
     for filter in &options.filters {
         TopicFilter::parse(filter).map_err(|invalid| Failure::usage(escape(&invalid.to_string())))?;
     }
     let clock = Clock::start();
     let end = options.timeout.map(|seconds| clock.now().monotonic.plus_seconds(u64::from(seconds)));
-    let client = Agent::find(&options.root)?.connect()?;
+    let client = Agent::find(&globals.root)?.connect()?;
     for filter in &options.filters {
         let code = client.subscribe(filter).map_err(Failure::failed)?;
         accepted(filter, code)?;
     }
-    output::note(&format!("watching {}; Ctrl-C ends it", escape(&options.filters.join(" "))))?;
+    globals.note(&format!("watching {}; Ctrl-C ends it", escape(&options.filters.join(" "))))?;
     let mut seen = 0_u64;
     while options.count.is_none_or(|count| seen < count) {
         let left = end.map_or(WAIT, |end| Duration::from_millis(end.millis_since(clock.now().monotonic)));
         match client.next_message(left) {
             Ok(message) => {
                 let time = clock.now().wall;
-                output::lines(&[if options.json { object(time, &message) } else { line(time, &message) }])?;
+                output::lines(&[if globals.is_document() { object(time, &message) } else { line(time, &message) }])?;
                 seen = seen.saturating_add(1);
             }
             Err(ClientError::TimedOut { .. }) if end.is_none() => {}

@@ -1,7 +1,6 @@
 //! `castellan trust check`: whether a program would be trusted by its signature, told rule by rule.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
 
 use castellan_core::config::Settings;
 use castellan_core::log_message::escape;
@@ -12,7 +11,8 @@ use castellan_process::Program;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{DEFAULT_ROOT, inputs, output, sign};
+use super::output::Globals;
+use super::{inputs, sign};
 use crate::failure::Failure;
 
 #[derive(Debug, Subcommand)]
@@ -23,34 +23,24 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: castellan trust check /usr/local/bin/tool\nExit codes: 0 trusted, 3 no such program or process, 4 not trusted. What the agent starts itself needs no signature."
+    after_help = "Example: castellan trust check /usr/local/bin/tool\nExit codes: 0 trusted, 3 no such program or process, 4 not trusted. What the agent starts itself needs no signature.\n\nWith -o json: {\"program\",\"uid\",\"trusted\",\"signers\",\"steps\",\"refusal\"}"
 )]
 pub(crate) struct Options {
     /// The program's file, or the id of a process: then the file that it runs and its user are judged.
     #[arg(value_name = "EXE|PID")]
     target: String,
-    /// The agent root, whose appsettings.json has AlternativeSignatures and AllowedNonAdminExecutables.
-    #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
-    /// Print one JSON object: {"program","uid","trusted","signers","steps","refusal"}.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Judges and tells.
-pub(crate) fn run(command: &Command) -> Result<(), Failure> {
+pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
     let Command::Check(options) = command;
-    let settings = options.root.join("appsettings.json");
+    let settings = globals.root.join("appsettings.json");
     let settings = if settings.is_file() { Some(inputs::read(&settings)?) } else { None };
     let (settings, _) = Settings::parse(settings.as_deref()).map_err(Failure::invalid_file)?;
     let policy = SignaturePolicy::of(&settings);
     let facts = program(&options.target)?.facts(policy).map_err(Failure::not_found)?;
     let verdict = sign::judge(&facts, policy);
-    if options.json {
-        output::json(&document(&facts, &verdict))?;
-    } else {
-        output::lines(&story(&facts, &verdict))?;
-    }
+    globals.show(&document(&facts, &verdict), &[&facts.image.path], || Ok(story(&facts, &verdict)))?;
     match verdict.refusal {
         None => Ok(()),
         Some(refusal) => Err(Failure::denied(escape(&refusal.to_string()))),

@@ -1,13 +1,11 @@
 //! `castellan why denied`: what the agent refused, told as a story with the line that would have allowed it.
 
-use std::path::PathBuf;
-
 use castellan_core::log_message::escape;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::agent::Agent;
-use super::{DEFAULT_ROOT, output};
+use super::output::Globals;
 use crate::failure::Failure;
 
 /// The newest refusal, whoever's it was.
@@ -20,7 +18,9 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: sudo castellan why denied job:backup --count 5")]
+#[command(
+    after_help = "Example: sudo castellan why denied job:backup --count 5\n\nWith -o json: the records as GET /api/denials has them; with -o name: whose they are."
+)]
 pub(crate) struct Options {
     /// `last` for the newest refusal, or a client id, a component (job:ID, plugin:ID) or a bare id for its own.
     #[arg(value_name = "last|CLIENT", default_value = LAST)]
@@ -28,30 +28,25 @@ pub(crate) struct Options {
     /// At most so many, newest first.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     count: u16,
-    /// The agent root.
-    #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
-    /// Print the records as `GET /api/denials` has them, as one JSON array.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Asks the agent and tells.
-pub(crate) fn run(command: &Command) -> Result<(), Failure> {
+pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
     let Command::Denied(options) = command;
-    let denials = Agent::find(&options.root)?.get("/api/denials")?;
+    let denials = Agent::find(&globals.root)?.get("/api/denials")?;
     let all = denials.as_array().map(Vec::as_slice).unwrap_or_default();
     let found: Vec<&Value> =
         all.iter().filter(|denial| is_of(denial, &options.whose)).take(usize::from(options.count)).collect();
     if found.is_empty() {
         return Err(Failure::not_found(nothing(&options.whose, all)));
     }
-    if options.json {
-        return output::json(&found);
-    }
-    let root = options.root.display().to_string();
-    let stories: Vec<String> = found.into_iter().map(|denial| story(denial, &root)).collect();
-    output::lines(&[stories.join("\n\n")])
+    let root = globals.root.display().to_string();
+    let names: Vec<&str> =
+        found.iter().filter_map(|denial| text(denial, "component").or_else(|| text(denial, "clientId"))).collect();
+    globals.show(&found, &names, || {
+        let stories: Vec<String> = found.iter().map(|denial| story(denial, &root)).collect();
+        Ok(vec![stories.join("\n\n")])
+    })
 }
 
 fn text<'a>(denial: &'a Value, name: &str) -> Option<&'a str> {
@@ -76,7 +71,7 @@ fn nothing(whose: &str, all: &[Value]) -> String {
 }
 
 /// One refusal in lines. The record has been escaped by the agent; what is printed to a terminal is all the same.
-fn story(denial: &Value, root: &str) -> String {
+pub(crate) fn story(denial: &Value, root: &str) -> String {
     let said = |name: &str| escape(text(denial, name).unwrap_or_default());
     let number = |name: &str| denial.get(name).and_then(Value::as_u64);
     let unknown = || String::from("a process that the agent did not start");

@@ -1,19 +1,19 @@
 //! `castellan why-not`: which guard keeps a job from running.
 
-use std::path::PathBuf;
-
 use castellan_core::config::Settings;
 use castellan_core::simulation::{Assumptions, Scenario, Trigger, why_not};
 use clap::Args;
 use serde_json::json;
 
 use super::inputs::System;
-use super::output::{self, Form};
-use super::{DEFAULT_ROOT, history, inputs};
+use super::output::Globals;
+use super::{history, inputs};
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: castellan why-not backup --at 2026-06-01T02:00:00Z --root /opt/castellan")]
+#[command(
+    after_help = "Example: castellan why-not backup --at 2026-06-01T02:00:00Z --root /opt/castellan\n\nWith -o json: {\"job\",\"at\",\"guards\":[{\"guard\",\"stops\",\"explanation\"}]}; with -o name: the guards that stop it."
+)]
 pub(crate) struct Options {
     /// A job file, or the id of a job in the root.
     job: String,
@@ -29,23 +29,17 @@ pub(crate) struct Options {
     /// The system it is asked about.
     #[arg(long, value_enum, default_value_t = System::Linux)]
     os: System,
-    /// The agent root: for a job by its id, and for the history that tells of agent, overlap and queue.
-    #[arg(long, env = "CASTELLAN_ROOT", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
-    /// Text, or json: {"job","at","guards":[{"guard","stops","explanation"}]}.
-    #[arg(short, long, value_enum, default_value_t = Form::Text)]
-    output: Form,
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let found = inputs::find(&options.job, &options.root)?;
+pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
+    let found = inputs::find(&options.job, &globals.root)?;
     let job = inputs::job(&found)?;
     let at = inputs::instant(options.at.as_deref())?;
     let zone = options.tz.clone().unwrap_or_else(crate::surroundings::time_zone);
     let context = inputs::context(options.context.as_deref())?;
-    let past = history::past(&options.root, &job, at)?;
+    let past = history::past(&globals.root, &job, at)?;
     let scenario = Scenario {
-        surroundings: inputs::surroundings(&options.root, options.os, Some(&zone)),
+        surroundings: inputs::surroundings(&globals.root, options.os, Some(&zone)),
         settings: Settings::default(),
         definitions: found.files,
         trigger: Trigger::Job { id: job.id.to_string(), context },
@@ -53,22 +47,21 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         at,
     };
     let guards = why_not(&job, scenario, past.as_ref()).map_err(Failure::usage)?;
-    match options.output {
-        Form::Json => output::json(&json!({ "job": job.id, "at": at.to_rfc3339(), "guards": guards })),
-        Form::Text => {
-            let line = |stops: bool, guard: &str, why: &str| {
-                format!("{} {guard}: {why}", if stops { "stops" } else { "  ok " })
-            };
-            let mut lines: Vec<String> =
-                guards.iter().map(|guard| line(guard.stops, guard.guard, &guard.explanation)).collect();
-            if past.is_none() {
-                let root = options.root.display();
-                lines.push(format!("     ? agent, overlap, queue: not known without a history in {root}/state; name the root with --root."));
-            }
-            if guards.iter().all(|guard| !guard.stops) {
-                lines.push(format!("Nothing keeps '{}' from running at {}.", job.id, at.to_rfc3339()));
-            }
-            output::lines(&lines)
+    let names: Vec<&str> = guards.iter().filter(|guard| guard.stops).map(|guard| guard.guard).collect();
+    globals.show(&json!({ "job": job.id, "at": at.to_rfc3339(), "guards": guards }), &names, || {
+        let line =
+            |stops: bool, guard: &str, why: &str| format!("{} {guard}: {why}", if stops { "stops" } else { "  ok " });
+        let mut lines: Vec<String> =
+            guards.iter().map(|guard| line(guard.stops, guard.guard, &guard.explanation)).collect();
+        if past.is_none() {
+            let root = globals.root.display();
+            lines.push(format!(
+                "     ? agent, overlap, queue: not known without a history in {root}/state; name the root with --root."
+            ));
         }
-    }
+        if names.is_empty() {
+            lines.push(format!("Nothing keeps '{}' from running at {}.", job.id, at.to_rfc3339()));
+        }
+        Ok(lines)
+    })
 }

@@ -3,29 +3,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Stage, binary, deploy, eventually, is_root, skipped, spawn};
-
-/// The command line on the root of a stage.
-fn command(stage: &Stage, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
-    command.args(arguments).arg("--root").arg(stage.root());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-#[track_caller]
-fn say(mut command: Command) -> (i32, String, String) {
-    ended(spawn(&mut command).wait_with_output().unwrap())
-}
-
-fn ended(output: Output) -> (i32, String, String) {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
+use crate::support::{Agent, Stage, binary, command, deploy, eventually, is_root, say, skipped, spawn};
 
 /// A watch that has its subscriptions; it ends by itself, in the worst case after its own limit.
 struct Watch(Child);
@@ -150,7 +132,7 @@ fn who_has_no_agent_or_no_right_is_told_what_to_do() {
     let commands: [&[&str]; 2] = [&["why", "denied"], &["topics", "watch", "#"]];
     for arguments in commands {
         let (code, _, error) = say(command(&stage, arguments));
-        assert!(code == 3 && error.contains("castellan run --root"), "{error}");
+        assert!(code == 5 && error.contains("castellan run --root"), "{error}");
     }
     let mut agent = stage.start();
     agent.signal(rustix::process::Signal::KILL);
@@ -158,7 +140,7 @@ fn who_has_no_agent_or_no_right_is_told_what_to_do() {
     stage.killed(agent.pid());
     assert!(stage.root().join("state/ports.json").exists(), "it could not tidy up");
     for arguments in commands {
-        assert_eq!(say(command(&stage, arguments)).0, 3, "the ports of a dead agent are nobody's");
+        assert_eq!(say(command(&stage, arguments)).0, 5, "the ports of a dead agent are nobody's");
     }
     if !is_root() {
         return skipped("what an ordinary user is told: the tests do not run as root");
@@ -199,7 +181,7 @@ fn a_certificate_of_another_authority_or_one_taken_back_is_none() {
     }
     for arguments in commands {
         let (code, _, error) = say(command(&stage, arguments));
-        assert!(code == 1 && error.contains("client.pem is on the list"), "{code}: {error}");
+        assert!(code == 5 && error.contains("client.pem is on the list"), "{code}: {error}");
     }
     for (name, bytes) in ["client.pem", "client.key"].iter().zip(mine) {
         fs::write(own.join(name), bytes).unwrap();

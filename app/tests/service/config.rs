@@ -59,5 +59,5 @@ fn every_setting_is_shown_with_the_line_that_says_it() {
     assert!(code == 6 && error.contains("Settings:MaxConcurrentRuns is 0"), "{error}");
     fs::remove_file(&file).unwrap();
     let (code, told, _) = show(&stage, &["--origin"], false);
-    assert!(code == 0 && told.lines().skip(1).all(|line| line.ends_with("default")), "{told}");
+    assert!(code == 0 && told.lines().skip(2).all(|line| line.ends_with("default")), "{told}");
 }

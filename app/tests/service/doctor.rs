@@ -166,5 +166,5 @@ fn a_live_probe_goes_the_way_of_a_task_and_leaves_nothing() {
     assert!(!left);
     agent.stop();
     let (code, _, error) = live(&["job", "speaker"]);
-    assert!(code == 3 && error.contains("no agent runs"), "{error}");
+    assert!(code == 5 && error.contains("no agent runs"), "{error}");
 }

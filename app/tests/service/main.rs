@@ -21,6 +21,7 @@ mod bad_files;
 mod bad_starts;
 mod binaries;
 mod certificates;
+mod cli;
 mod config;
 mod demo;
 mod denials;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod client;
+mod command_line;
 mod puppet;
 mod stage;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use agent::{Agent, binary};
 pub(crate) use client::{Answer, Call};
+pub(crate) use command_line::{command, ended, say, terminal};
 pub(crate) use puppet::{Puppet, accepted, log_message};
 pub(crate) use stage::Stage;
 

@@ -138,7 +138,7 @@ impl Agent {
                     "It would be run {} in a chain of runs that started each other; at most {EVENT_CHAIN_DEPTH} are followed.",
                     origin.chain.depth
                 ),
-                "Break the loop: castellan job lint names the jobs whose events start each other.",
+                "Break the loop: castellan jobs lint names the jobs whose events start each other.",
             )));
         }
         if let Some(refusal) =

@@ -10,8 +10,8 @@ use rustix::fs::{FileType, Mode, OFlags, fchmod, fstat, openat, renameat};
 use crate::error::RootError;
 use crate::root::Root;
 
-const NAME: &str = "agent.jsonl";
-const OLD_NAME: &str = "agent.jsonl.1";
+pub(crate) const NAME: &str = "agent.jsonl";
+pub(crate) const OLD_NAME: &str = "agent.jsonl.1";
 /// Bytes of one file, of which there are two.
 const FILE_BYTES: u64 = 16 << 20;
 /// Bytes gathered before they are written without waiting for a pause.

@@ -18,7 +18,7 @@ impl Names for [Outcome; 6] {
 
 pub(crate) static CASE: Object = Object {
     name: "testCase",
-    doc: "A test case of castellan job test: *.test.json. Keys are case-sensitive, and an unknown one is an error.",
+    doc: "A test case of castellan jobs test: *.test.json. Keys are case-sensitive, and an unknown one is an error.",
     keys: &[
         Key::new("name", Shape::TEXT, "What it shows, for people."),
         Key::required(

@@ -1,0 +1,169 @@
+//! `castellan logs`: the agent's log, filtered and followed. It is read from the files, so it can be read without a running agent.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use castellan_core::log_message::{Level, escape};
+use castellan_core::time::WallTime;
+use castellan_fs::log_reader::LogReader;
+use clap::Args;
+use serde_json::Value;
+
+use super::output::{self, Form, Globals};
+use super::table::{coloured, member, text};
+use super::{preview, watch};
+use crate::clock::Clock;
+use crate::failure::Failure;
+
+/// Between two looks at a file that is followed.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Lines before those to come, where one follows and does not say how many.
+const TAIL: usize = 10;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  castellan logs --follow
+  castellan logs --job backup --level Warning --since 2h
+  castellan logs -o json | jq 'select(.category == \"Denied\")'
+
+With -o json: one JSON object a line, as the log has it.")]
+pub(crate) struct Options {
+    /// What is about this job.
+    #[arg(long, value_name = "ID", conflicts_with = "plugin")]
+    job: Option<String>,
+    /// What is about this plugin.
+    #[arg(long, value_name = "ID")]
+    plugin: Option<String>,
+    #[command(flatten)]
+    range: Range,
+}
+
+/// Which of the lines.
+#[derive(Debug, Args)]
+pub(crate) struct Range {
+    /// At least this much: Trace, Debug, Information, Warning, Error, Critical.
+    #[arg(long, value_parser = level)]
+    level: Option<Level>,
+    /// Not older than this: a span (7d, 12h, 30m) or an instant (RFC 3339).
+    #[arg(long, value_parser = since)]
+    since: Option<Since>,
+    /// The last so many of them.
+    #[arg(short = 'n', long)]
+    lines: Option<usize>,
+    /// Go on with what is logged from now on, until Ctrl-C.
+    #[arg(short, long)]
+    follow: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Since {
+    Span(i64),
+    Instant(WallTime),
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    Level::from_name(text)
+        .ok_or_else(|| format!("'{text}' is no level; write Trace, Debug, Information, Warning, Error or Critical"))
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    match WallTime::parse_rfc3339(text) {
+        Some(instant) => Ok(Since::Instant(instant)),
+        None => preview::span(text).map(Since::Span),
+    }
+}
+
+pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
+    match (&options.job, &options.plugin) {
+        (Some(job), _) => of(&format!("job:{job}"), &options.range, globals),
+        (None, Some(plugin)) => of(&format!("plugin:{plugin}"), &options.range, globals),
+        (None, None) => of("", &options.range, globals),
+    }
+}
+
+/// Prints what is about a component; about everything where none is named.
+pub(crate) fn of(component: &str, range: &Range, globals: &Globals) -> Result<(), Failure> {
+    let root = globals.root.display();
+    let unreadable = |error: std::io::Error| {
+        let folder = format!("{root}/state/logs");
+        if error.kind() == ErrorKind::PermissionDenied {
+            let fix = "Say it again as that user, for example with sudo.";
+            return Failure::denied(format!("{folder} may be read by the agent's own user and root alone. {fix}"));
+        }
+        if error.kind() == ErrorKind::NotFound {
+            let fix = "Name another root with --root.";
+            return Failure::not_found(format!("there is no log in {folder}: no agent ever ran there. {fix}"));
+        }
+        Failure::failed(format!("the log in {folder} cannot be read: {error}."))
+    };
+    let now = Clock::start().now().wall;
+    let from = range.since.map(|since| match since {
+        Since::Span(millis) => WallTime::from_millis(now.as_millis().saturating_sub(millis)),
+        Since::Instant(instant) => instant,
+    });
+    let wanted = |record: &Value| {
+        let level = || text(record, "level").and_then(Level::from_name);
+        let at = || text(record, "timestamp").and_then(WallTime::parse_rfc3339);
+        (component.is_empty() || text(record, "component").is_some_and(|of| of.eq_ignore_ascii_case(component)))
+            && range.level.is_none_or(|least| level().is_some_and(|level| level >= least))
+            && from.is_none_or(|from| at().is_some_and(|at| at >= from))
+    };
+    let mut log = LogReader::open(&globals.root).map_err(unreadable)?;
+    let most = range.lines.or(range.follow.then_some(TAIL)).unwrap_or(usize::MAX);
+    let mut last = VecDeque::new();
+    while let Some(line) = log.next_line().map_err(unreadable)? {
+        if let Some(line) = line_of(&line, &wanted, globals)? {
+            if most == usize::MAX {
+                output::lines(&[line])?;
+            } else {
+                last.push_back(line);
+                if last.len() > most {
+                    last.pop_front();
+                }
+            }
+        }
+    }
+    output::lines(last.make_contiguous())?;
+    if !range.follow {
+        return Ok(());
+    }
+    loop {
+        match log.next_line().map_err(unreadable)? {
+            Some(line) => output::lines(line_of(&line, &wanted, globals)?.as_slice())?,
+            None => watch::pause(PAUSE),
+        }
+    }
+}
+
+/// A line of the file as it is shown, where it is wanted. What is no record (a disk that was full) is shown as it is.
+fn line_of(line: &[u8], wanted: &dyn Fn(&Value) -> bool, globals: &Globals) -> Result<Option<String>, Failure> {
+    let raw = String::from_utf8_lossy(line);
+    let Ok(record) = serde_json::from_str::<Value>(&raw) else { return Ok(Some(escape(&raw))) };
+    if !wanted(&record) {
+        return Ok(None);
+    }
+    Ok(Some(match globals.form() {
+        Form::Json => escape(&raw),
+        Form::Yaml => format!("---\n{}", output::yaml(&record)?),
+        Form::Name => escape(&member(&record, "component")),
+        Form::Text | Form::Wide => shown(&record, globals),
+    }))
+}
+
+/// A record for people: time, level, whose it is, what it is about, the message.
+fn shown(record: &Value, globals: &Globals) -> String {
+    let said = |name: &str| escape(&member(record, name));
+    let level = if globals.has_colours() { coloured(&said("level")) } else { said("level") };
+    let mut line =
+        format!("{} {level} {} {}: {}", said("timestamp"), said("component"), said("category"), said("message"));
+    if globals.is_wide() {
+        for name in ["source", "clientId", "pid", "correlationId", "context"] {
+            let value = said(name);
+            if !value.is_empty() {
+                line.push_str(&format!(" {name}={value}"));
+            }
+        }
+    }
+    line
+}

@@ -1,0 +1,158 @@
+//! `castellan plugins`: the plugins of the running agent, and starting and stopping them.
+
+use castellan_core::log_message::escape;
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::agent::Agent;
+use super::logs;
+use super::names::{self, Kind};
+use super::output::Globals;
+use super::table::{Table, member, text};
+use super::watch::{Limit, Watch};
+use crate::failure::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the plugins with state, health, process and restarts.
+    List(List),
+    /// Show a plugin.
+    Show(One),
+    /// Start plugins.
+    Start(Act),
+    /// Stop plugins; they stay stopped until they are started, or the agent is.
+    Stop(Act),
+    /// Stop plugins and start them again.
+    Restart(Act),
+    /// Print what the agent's log says of a plugin, and what it logged itself.
+    Logs(Logs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: castellan plugins list --watch")]
+pub(crate) struct List {
+    #[command(flatten)]
+    watch: Watch,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: castellan plugins show Scanner -o yaml")]
+pub(crate) struct One {
+    /// The plugin's id, in any case.
+    plugin: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  castellan plugins stop Scanner
+  castellan plugins start Scanner Bridge
+  castellan plugins restart Scanner --wait --timeout 30")]
+pub(crate) struct Act {
+    /// Ids of plugins, in any case.
+    #[arg(required = true, value_name = "PLUGIN")]
+    plugins: Vec<String>,
+    /// Wait until it runs and is healthy, or has stopped; exit code 1 where it fails.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    limit: Limit,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: castellan plugins logs Scanner --follow")]
+pub(crate) struct Logs {
+    /// The plugin's id.
+    plugin: String,
+    #[command(flatten)]
+    range: logs::Range,
+}
+
+pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
+    // The log is read from the files, whether an agent runs or not.
+    let agent = || Agent::find(&globals.root);
+    match command {
+        Command::List(options) => {
+            let agent = agent()?;
+            options.watch.list(globals, "id", || agent.get("/api/plugins"), |plugins| table(plugins, globals))
+        }
+        Command::Show(options) => show(&options.plugin, &agent()?, globals),
+        Command::Start(options) => act(options, "start", &agent()?, globals),
+        Command::Stop(options) => act(options, "stop", &agent()?, globals),
+        Command::Restart(options) => act(options, "restart", &agent()?, globals),
+        Command::Logs(options) => logs::of(&format!("plugin:{}", options.plugin), &options.range, globals),
+    }
+}
+
+fn show(given: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
+    let plugin = agent.get(&path(agent, given)?)?;
+    let id = member(&plugin, "id");
+    globals.show(&plugin, &[&id], || {
+        let names = ["id", "name", "status", "health", "processId", "lastStartTime", "restarts", "reason"];
+        Ok(names.iter().map(|name| format!("{name}: {}", escape(&member(&plugin, name)))).collect())
+    })
+}
+
+fn path(agent: &Agent, given: &str) -> Result<String, Failure> {
+    Ok(format!("{}/{}", Kind::Plugin.path(), names::id(agent, Kind::Plugin, given)?))
+}
+
+/// Plugins, one a line.
+pub(crate) fn table(plugins: &[Value], globals: &Globals) -> Result<Vec<String>, Failure> {
+    let mut heading = vec!["PLUGIN", "STATE", "HEALTH", "PID", "STARTED", "RESTARTS"];
+    if globals.is_wide() {
+        heading.extend(["NAME", "REASON"]);
+    }
+    let mut table = Table::new(globals, &heading);
+    for plugin in plugins {
+        let said = |name: &str| member(plugin, name);
+        let (id, status, health, pid) = (said("id"), said("status"), said("health"), said("processId"));
+        let (restarts, name, reason) = (said("restarts"), said("name"), said("reason"));
+        let started = globals.when(text(plugin, "lastStartTime"));
+        let mut cells = vec![&*id, &*status, &*health, &*pid, &*started, &*restarts];
+        if globals.is_wide() {
+            cells.extend([&*name, &*reason]);
+        }
+        table.row(&cells);
+    }
+    if table.is_empty() { Ok(vec![String::from("No plugins.")]) } else { table.lines() }
+}
+
+fn act(options: &Act, action: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
+    let mut states = Vec::new();
+    for given in &options.plugins {
+        let path = path(agent, given)?;
+        let mut state = agent.ask("POST", &format!("{path}/{action}"), None)?;
+        if options.wait {
+            state = settled(&path, action, options, agent, globals)?;
+        }
+        states.push(state);
+    }
+    let names: Vec<&str> = states.iter().filter_map(|state| text(state, "id")).collect();
+    if globals.is_document() {
+        return globals.show(&states, &names, || Ok(Vec::new()));
+    }
+    states.iter().try_for_each(|state| {
+        let said = |name: &str| escape(&member(state, name));
+        globals.done(&format!("{}: {}, {}", said("id"), said("status"), said("health")))
+    })
+}
+
+/// Waits until a plugin is where it was sent.
+fn settled(path: &str, action: &str, options: &Act, agent: &Agent, globals: &Globals) -> Result<Value, Failure> {
+    let found = options.limit.wait(|_| {
+        let plugin = agent.get(path)?;
+        let said = |name: &str| escape(&member(&plugin, name));
+        globals.progress(&format!("{}: {}", said("id"), said("status")))?;
+        match (action, text(&plugin, "health")) {
+            (_, Some("Failed")) => {
+                let (id, reason) = (said("id"), said("reason"));
+                Err(Failure::failed(format!("plugin {id} failed. {reason} See: castellan plugins logs {id}")))
+            }
+            ("stop", _) => Ok((plugin.get("processId") == Some(&Value::Null)).then_some(plugin)),
+            (_, Some("Healthy")) => Ok(Some(plugin)),
+            _ => Ok(None),
+        }
+    });
+    globals.progress("")?;
+    found?.ok_or_else(|| Failure::failed(format!("{path} is not there after {}.", options.limit.shown())))
+}
