@@ -127,7 +127,7 @@ impl Inside<'_> {
                 td { (job.name) }
                 td { (if job.enabled { "yes" } else { "no" }) }
                 td { (time(job.next_run.as_deref())) }
-                td { (time(job.last_run.as_deref())) }
+                td { (time(job.last_run)) }
                 td { @if let Some(last) = job.last_outcome { (outcome(last)) } @else { "–" } }
             }))
             (table("runs", "Active and last runs", &["Run", "Job", "Status", "Started", "Finished", "Trigger", "Reason"], &self.runs, |run| html! {

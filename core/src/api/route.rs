@@ -236,13 +236,10 @@ fn methods(resource: &Resource) -> Vec<Method> {
 fn allow(resource: &Resource, methods: &[Method]) -> String {
     let mut methods = methods.to_vec();
     let is = |text: &str, names: &[&str]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
-    let acts = match resource {
-        Resource::Job(id) => is(id.as_str(), &["validate", "reload"]),
-        Resource::Settings(id) => is(id.as_str(), &["revert-all"]),
-        Resource::Setting(_, key) => is(key, &["revert"]),
-        _ => false,
-    };
-    if acts {
+    if matches!(resource, Resource::Job(id) if is(id.as_str(), &["validate", "reload"]))
+        || matches!(resource, Resource::Settings(id) if is(id.as_str(), &["revert-all"]))
+        || matches!(resource, Resource::Setting(_, key) if is(key, &["revert"]))
+    {
         methods.push(Method::Post);
     }
     methods.sort_unstable();

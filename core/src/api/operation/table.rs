@@ -103,7 +103,6 @@ const NO_PLUGIN: Answer =
 const WRONG_JOB: Answer = Answer::problem(400, "The document is not a valid job; findings say why.");
 const BEING_REMOVED: Answer = Answer::problem(409, "The job is just being removed.");
 
-#[expect(clippy::needless_update, reason = "this row has every field that the others leave out")]
 const TRIGGER: Operation = operation!(
     Post, "triggerJob", "Runs a job. The body is the context of the run: values of parameters, by name.",
     { query: &WAIT, body: VALUES },
