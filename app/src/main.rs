@@ -7,12 +7,12 @@ mod demo;
 mod failure;
 mod library_log;
 mod listeners;
+mod notify;
 mod perform;
 mod probe;
 mod run_loop;
 mod sample_scanner;
 mod service;
-mod service_manager;
 mod signals;
 mod surroundings;
 

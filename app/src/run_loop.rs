@@ -15,8 +15,8 @@ use smol::channel::Receiver;
 
 use crate::chores::Chores;
 use crate::clock::Clock;
+use crate::notify::Notifier;
 use crate::perform::{Performed, Ports};
-use crate::service_manager::ServiceManager;
 
 /// The longest sleep: a wall clock that was set is noticed within it, and chores are done.
 const LONGEST_WAIT_SECONDS: u64 = 60;
@@ -31,13 +31,13 @@ pub(crate) fn run(
     ports: &Ports,
 ) {
     let mut effects = Effects::new();
-    let mut manager = ServiceManager::from_environment(clock.now());
+    let mut notifier = Notifier::from_environment(clock.now());
     loop {
         let event = match first.pop_front() {
             Some(event) => event,
             None => {
                 let deadline = agent.next_deadline(clock.now()).map(|deadline| deadline.at);
-                let first = deadline.into_iter().chain(chores.next_deadline()).chain(manager.next_deadline()).min();
+                let first = deadline.into_iter().chain(chores.next_deadline()).chain(notifier.next_deadline()).min();
                 next(events, first, clock)
             }
         };
@@ -47,10 +47,10 @@ pub(crate) fn run(
         chores.look_after(ports, clock.now());
         if !matches!(event, Event::DeadlineReached) {
             chores.note_activity(clock.now());
-            manager.note_activity();
+            notifier.note_activity();
         }
         agent.handle(clock.now(), event, &mut effects);
-        manager.look_after(clock.now(), agent);
+        notifier.look_after(clock.now(), agent);
         for effect in effects.drain(..) {
             match ports.perform(effect) {
                 Performed::Done => {}

@@ -37,7 +37,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: sudo castellan admin issue alice --days 30 --out /home/alice")]
+#[command(after_help = "Example: sudo castellan admin issue alice --days 30 --out /srv/alice")]
 pub(crate) struct Issue {
     /// For whom: 1 to 64 letters, digits and . - _ @
     #[arg(value_name = "NAME")]

@@ -354,7 +354,7 @@ fn a_request_that_its_key_did_not_sign_is_none() {
 fn revoking_is_on_disk_and_no_renewal_undoes_it() {
     let (_folder, root) = root();
     let own = AdminAuthority::open(&root, NEW_YEAR).unwrap().issued.remove(0);
-    let sha256 = [own.sha256.clone()].into();
+    let sha256 = [own.sha256].into();
     let change = CertificateChange::Revoke { sha256, by: String::from("alice") };
     let changed = AdminAuthority::change(&root, &change, days_later(1)).unwrap();
     let revoked = changed.list[0].revoked.clone().unwrap();

@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::support::{PATIENCE, Stage};
 
 /// What the agent sent so far, line by line.
-struct Manager {
+struct Heard {
     socket: UnixDatagram,
     lines: Vec<String>,
 }
 
-impl Manager {
+impl Heard {
     fn new(socket: UnixDatagram) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { socket, lines: Vec::new() }
@@ -43,20 +43,20 @@ fn it_is_told_ready_status_signs_of_life_and_the_stop() {
     stage.job(&json!({ "id": "look", "tasks": [ { "id": "t", "command": "Surroundings" } ] }));
     stage.job(&json!({ "id": "off", "enabled": false, "tasks": [ { "id": "t", "command": "echo" } ] }));
     let path = stage.folder().join("notify");
-    let mut manager = Manager::new(UnixDatagram::bind(&path).unwrap());
+    let mut heard = Heard::new(UnixDatagram::bind(&path).unwrap());
     let mut agent = crate::support::Agent::start_with(&stage, |command| {
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "150000").env("WATCHDOG_PID", "")
     });
-    manager.expect("READY=1", 1);
-    let status = manager.expect("STATUS=", 1);
+    heard.expect("READY=1", 1);
+    let status = heard.expect("STATUS=", 1);
     assert_eq!(status, "STATUS=Running: 1 of 2 jobs enabled, 0 of 0 plugins running, 0 runs active.");
-    manager.expect("WATCHDOG=1", 5);
+    heard.expect("WATCHDOG=1", 5);
     let run = agent.run("look");
     let environment = run["tasks"][0]["stdout"].as_str().unwrap();
     assert!(environment.contains("PATH=") && !environment.contains("NOTIFY") && !environment.contains("WATCHDOG"));
-    assert!(!manager.lines.iter().any(|line| line == "READY=1" || line == "STOPPING=1"), "{:?}", manager.lines);
+    assert!(!heard.lines.iter().any(|line| line == "READY=1" || line == "STOPPING=1"), "{:?}", heard.lines);
     agent.signal(Signal::TERM);
-    manager.expect("STOPPING=1", 1);
+    heard.expect("STOPPING=1", 1);
     assert_eq!(agent.exited().code(), Some(0));
     agent.assert_nothing_left();
 }
@@ -66,14 +66,14 @@ fn it_is_ready_once_the_listeners_answer_and_a_name_in_the_abstract_works_too() 
     let stage = Stage::new();
     let name = format!("castellan-test-{}", stage.folder().file_name().unwrap().to_str().unwrap());
     let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-    let mut manager = Manager::new(socket);
+    let mut heard = Heard::new(socket);
     let agent = crate::support::Agent::start_with(&stage, |command| {
         // A watchdog that is meant for another process is not fed.
         command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1")
     });
-    manager.expect("READY=1", 1);
+    heard.expect("READY=1", 1);
     assert_eq!(agent.call("GET", "/api/system/status").send().status, 200);
-    assert!(!manager.lines.iter().any(|line| line == "WATCHDOG=1"), "{:?}", manager.lines);
+    assert!(!heard.lines.iter().any(|line| line == "WATCHDOG=1"), "{:?}", heard.lines);
     agent.stop();
 }
 

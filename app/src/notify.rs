@@ -16,7 +16,7 @@ const PULSES: u64 = 3;
 
 /// The service manager's socket, and what it was told.
 #[derive(Debug)]
-pub(crate) struct ServiceManager {
+pub(crate) struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// Between two signs of life, where the manager wants some.
     pulse_millis: Option<u64>,
@@ -30,7 +30,7 @@ pub(crate) struct ServiceManager {
     has_failed: bool,
 }
 
-impl ServiceManager {
+impl Notifier {
     /// As the environment says. Children get an environment of their own, so they do not learn of the socket.
     pub(crate) fn from_environment(now: Now) -> Self {
         let variable = |name: &str| std::env::var_os(name);
