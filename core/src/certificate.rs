@@ -233,13 +233,13 @@ pub fn decide_issue(list: &[AdminCertificate], now: WallTime, name: &str, days: 
         let fix = format!("Ask for {} to {} days; {DEFAULT_DAYS} are usual.", DAYS.start(), DAYS.end());
         return Err(Refusal::Invalid(Explanation::new(what, "Its life is bounded, so that none is forgotten.", fix)));
     };
-    if let Some(other) = list.iter().find(|other| other.name == name && other.counts(now)) {
-        let what = format!("'{name}' has a certificate.");
+    if let Some(other) = list.iter().find(|other| other.name.eq_ignore_ascii_case(name) && other.counts(now)) {
+        let what = format!("'{}' has a certificate.", other.name);
         let why = format!(
-            "It counts until {}. Two of one name could not be told apart in the log.",
+            "It counts until {}. Two of one name, in whatever case, could not be told apart in the log.",
             other.not_after.to_rfc3339()
         );
-        let fix = format!("Use another name, or revoke that one first: castellan admin revoke {name}");
+        let fix = format!("Use another name, or revoke that one first: castellan admin revoke {}", other.name);
         return Err(Refusal::Conflict(Explanation::new(what, why, fix)));
     }
     if list.len() >= ADMIN_CERTIFICATES {
@@ -297,10 +297,10 @@ pub fn decide_revoke(
 
 /// Names stand in the log, in file names and on command lines.
 fn check_name(name: &str) -> Result<(), String> {
-    if name == OWN_NAME {
+    if name.eq_ignore_ascii_case(OWN_NAME) {
         return Err(format!("'{OWN_NAME}' is the agent's own, which it makes and renews by itself."));
     }
-    if name == "root" {
+    if name.eq_ignore_ascii_case("root") {
         return Err(String::from("So is called who comes as root without a certificate."));
     }
     if name.is_empty() || name.len() > ID_LENGTH {

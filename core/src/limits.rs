@@ -52,6 +52,8 @@ pub const RUN_WARNINGS: usize = 100;
 pub const STREAMS: usize = 32;
 /// How many of them tasks and plugins may hold, so that they cannot lock administrators out.
 pub const PLUGIN_STREAMS: usize = 16;
+/// And how many of these one job or plugin, so that it cannot lock the others out.
+pub const STREAMS_OF_ONE: usize = 4;
 /// Events that are kept for clients which come back with `Last-Event-ID`; some minutes of a busy agent.
 pub const STREAM_EVENTS: usize = 1024;
 /// Bytes of these events together.

@@ -108,8 +108,7 @@ impl Agent {
 
     /// Whether a certificate of this name is being made right now.
     pub(super) fn issue_under_way(&self, wanted: &str) -> bool {
-        let is_it =
-            |pending: &Pending| matches!(pending, Pending::Certificates(Asked::Issue { name, .. }) if name == wanted);
+        let is_it = |pending: &Pending| matches!(pending, Pending::Certificates(Asked::Issue { name, .. }) if name.eq_ignore_ascii_case(wanted));
         self.pending.values().any(is_it)
     }
 

@@ -143,7 +143,8 @@ impl Agent {
         let parsed = readable(file).and_then(|bytes| PluginDefinition::parse(bytes, Some(&file.stem), here));
         let known = self.plugins.keys().any(|id| id.as_str() == file.stem);
         let full = self.plugins.len() >= DEFINITIONS && !known;
-        match parsed.and_then(|parsed| if full { Err(too_many()) } else { Ok(parsed) }) {
+        let allowed = parsed.and_then(|parsed| if full { Err(too_many()) } else { Ok(parsed) });
+        match allowed.and_then(|parsed| self.twin(&parsed.0.id).map_or(Ok(parsed), |twin| Err(id_taken(twin)))) {
             Ok((plugin, findings)) => {
                 self.refused_plugins.remove(&file.stem);
                 self.desk.plugin_settings.define(&plugin);
@@ -159,6 +160,16 @@ impl Agent {
                 Err(findings)
             }
         }
+    }
+
+    /// The plugin in service whose id differs by case alone. Settings, and who may read their secrets, are looked up without regard to
+    /// case, so there is one of a name.
+    fn twin(&self, id: &PluginId) -> Option<&PluginId> {
+        let is_twin = |other: &&Supervisor| {
+            let known = &other.definition.id;
+            !other.retired && known != id && known.as_str().eq_ignore_ascii_case(id.as_str())
+        };
+        self.plugins.values().find(is_twin).map(|other| &other.definition.id)
     }
 
     /// Puts a plugin into service; one that comes while the agent runs is started as at start-up.
@@ -287,6 +298,12 @@ impl Agent {
             self.desk.turn(now, effects).broker(BrokerOrder::Regrant { component, publish, subscribe, primary: None });
         }
     }
+}
+
+fn id_taken(twin: &PluginId) -> Findings {
+    let message =
+        format!("The plugin {twin} is called the same but for upper and lower case; give one of them another id.");
+    vec![Finding { path: "/id".to_string(), code: "id-taken", message, severity: Severity::Error }]
 }
 
 fn too_many() -> Findings {

@@ -13,18 +13,11 @@ use crate::config;
 use crate::effect::Effects;
 use crate::id::{Component, PluginId};
 use crate::log_message::Level;
+use crate::plugin::settings::is_agent;
 use crate::plugin::storage::{Layer, Setting, Settings};
 use crate::run::secret::MASK;
 use crate::time::Now;
 use crate::why::Explanation;
-
-/// The settings of the agent itself, under a plugin's name (seed 001, step 5).
-const AGENT_SETTINGS: &str = "KeeperPrivilegeManager";
-
-/// Whether this is the agent itself under a plugin's name.
-pub(super) fn is_agent(plugin: &PluginId) -> bool {
-    plugin.as_str().eq_ignore_ascii_case(AGENT_SETTINGS)
-}
 
 impl Agent {
     pub(super) fn show_settings(
@@ -112,11 +105,7 @@ impl Agent {
             return Some(self.agent_settings());
         }
         let mut settings = self.desk.plugin_settings.of(plugin.as_str())?;
-        if !caller.is_plugin(plugin) {
-            for setting in settings.values_mut().filter(|setting| setting.secret) {
-                setting.value = MASK.to_string();
-            }
-        }
+        mask_secrets(&mut settings, caller, plugin);
         Some(settings)
     }
 
@@ -135,6 +124,15 @@ impl Agent {
         ]);
         settings.extend(self.desk.surroundings.endpoints.map(|ends| own("broker.port", ends.mqtt.to_string())));
         settings
+    }
+}
+
+/// Secrets are for their own plugin alone.
+pub(super) fn mask_secrets(settings: &mut Settings, caller: &Caller, plugin: &PluginId) {
+    if !caller.is_plugin(plugin) {
+        for setting in settings.values_mut().filter(|setting| setting.secret) {
+            setting.value = MASK.to_string();
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::Agent;
 use super::answers::{Pending, not_on_disk};
 use super::callers::Caller;
 use super::requests::respond;
-use super::requests_settings::{flat, is_agent, no_settings};
+use super::requests_settings::{flat, mask_secrets, no_settings};
 use crate::api::route::Target;
 use crate::api::{ApiRequest, ApiResponse, Conditions, Tier, entity_tag};
 use crate::effect::{Effects, StoreOrder};
@@ -19,6 +19,7 @@ use crate::id::{PluginId, RequestId};
 use crate::json::Json;
 use crate::limits::{SETTING_BYTES, SETTING_KEY_BYTES, STORED_SETTINGS, STORED_SETTINGS_IN_ALL};
 use crate::log_message::Level;
+use crate::plugin::settings::is_agent;
 use crate::plugin::storage::{Rows, SettingChange, Unstorable, change_rows, plugin_of};
 use crate::time::Now;
 use crate::why::Explanation;
@@ -64,9 +65,12 @@ impl Agent {
             }
         };
         let rows = self.rows_ahead(plugin);
-        let Some(current) = self.desk.plugin_settings.layered(plugin.as_str(), &rows) else {
+        let Some(mut current) = self.desk.plugin_settings.layered(plugin.as_str(), &rows) else {
             return Some(no_settings(plugin));
         };
+        // A tag tells what it is the tag of: nobody gets one of a secret that it may not read.
+        mask_secrets(&mut current, caller, plugin);
+        let is_hidden = !caller.is_plugin(plugin) && self.desk.plugin_settings.is_secret(plugin.as_str(), key);
         let (writer, time) = (caller.component().to_string(), now.wall.to_rfc3339());
         let stamp = (writer.as_str(), time.as_str());
         let changes = match self.desk.plugin_settings.put(plugin.as_str(), &rows, (key, value), stamp) {
@@ -80,10 +84,11 @@ impl Agent {
         }
         // A validator answers a PUT only where nothing was made of its content (RFC 9110 9.3.4).
         let sent = entity_tag(&request.body);
-        let as_sent = changes.iter().any(|change| {
-            matches!(change, SettingChange::Keep(row)
+        let as_sent = !is_hidden
+            && changes.iter().any(|change| {
+                matches!(change, SettingChange::Keep(row)
                 if row.key.eq_ignore_ascii_case(key) && row.value.as_deref().map(tag_of).as_deref() == Some(&sent))
-        });
+            });
         let done = format!("{writer} set '{key}' of plugin {plugin}.");
         self.write_settings(now, request, caller, Some(plugin), changes, as_sent.then_some(sent), done, effects)
     }

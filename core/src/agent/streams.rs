@@ -16,13 +16,13 @@ use serde::Serialize;
 use super::Agent;
 use super::callers::Caller;
 use crate::api::route::Target;
-use crate::api::stream::{EventId, Kind, Told, gap};
+use crate::api::stream::{self, EventId, Kind, Told, gap};
 use crate::api::view::PluginLine;
 use crate::api::{ApiRequest, ApiResponse, Tier};
 use crate::effect::{Effect, Effects, StreamOrder};
 use crate::event::StreamEnd;
-use crate::id::{RequestId, SpawnId};
-use crate::limits::{PLUGIN_STREAMS, STREAM_EVENT_BYTES, STREAM_EVENTS, STREAMS};
+use crate::id::{Component, RequestId, SpawnId};
+use crate::limits::{PLUGIN_STREAMS, STREAM_EVENT_BYTES, STREAM_EVENTS, STREAMS, STREAMS_OF_ONE};
 use crate::log_message::Level;
 use crate::time::{Deadline, Monotonic, Now};
 use crate::why::Explanation;
@@ -61,6 +61,7 @@ impl fmt::Debug for Streams {
 struct Follower {
     kinds: BTreeSet<Kind>,
     tier: Tier,
+    component: Component,
     authority: Authority,
 }
 
@@ -124,10 +125,12 @@ impl Streams {
         body
     }
 
-    /// Whether one more of this tier may be opened: what the agent started cannot lock administrators out.
-    fn has_room(&self, tier: Tier) -> bool {
-        let of_plugins = self.open.values().filter(|follower| follower.tier < Tier::Admin).count();
-        self.open.len() < STREAMS && (tier >= Tier::Admin || of_plugins < PLUGIN_STREAMS)
+    /// Whether one more may be opened: what the agent started locks neither administrators out nor each other.
+    fn has_room(&self, caller: &Caller) -> bool {
+        let of_plugins = || self.open.values().filter(|follower| follower.tier < Tier::Admin);
+        let own = of_plugins().filter(|follower| follower.component == caller.component()).count();
+        let has_share = own < STREAMS_OF_ONE && of_plugins().count() < PLUGIN_STREAMS;
+        self.open.len() < STREAMS && (caller.tier >= Tier::Admin || has_share)
     }
 }
 
@@ -153,7 +156,7 @@ impl Agent {
             return Some(self.forbid(now, request, target, caller, Tier::Admin, effects));
         }
         let mut response = ApiResponse { status: 200, headers: Vec::new(), body: Vec::new() };
-        response.set_header("content-type", "text/event-stream");
+        response.set_header("content-type", stream::MEDIA_TYPE);
         response.set_header("cache-control", "no-store");
         if request.method == "HEAD" {
             return Some(response);
@@ -163,8 +166,10 @@ impl Agent {
             let fix = "Ask GET /api/runs/{id} or GET /api/plugins/{id} for what is wanted.";
             return Some(ApiResponse::problem(400, &Explanation::new("No stream was opened.", why, fix)));
         }
-        if !self.streams.has_room(caller.tier) {
-            let why = format!("{STREAMS} streams may be open, {PLUGIN_STREAMS} of them by tasks and plugins.");
+        if !self.streams.has_room(caller) {
+            let why = format!(
+                "{STREAMS} streams may be open, {PLUGIN_STREAMS} of them by tasks and plugins, {STREAMS_OF_ONE} by one job or plugin."
+            );
             let explanation = Explanation::new("No stream was opened.", why, "Close one, or come back later.");
             let mut response = ApiResponse::problem(503, &explanation);
             response.set_header("retry-after", "10");
@@ -173,7 +178,8 @@ impl Agent {
         // What was told in this turn has no number yet and comes after the opening.
         response.body = self.streams.opening(self.desk.surroundings.boot, request.header("last-event-id"), &kinds);
         let authority = self.authority(now, request, caller);
-        self.streams.open.insert(request.id, Follower { kinds, tier: caller.tier, authority });
+        let follower = Follower { kinds, tier: caller.tier, component: caller.component(), authority };
+        self.streams.open.insert(request.id, follower);
         self.streams.beat_at.get_or_insert(now.monotonic.plus_seconds(BEAT_SECONDS));
         effects.push(Effect::Stream(StreamOrder::Open { request: request.id, response }));
         None

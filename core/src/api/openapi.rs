@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::operation::{Answer, Body, Content, Operation, PATHS, Path, RUN_ID};
 use super::route::{self, Method};
-use super::{Problem, Tier};
+use super::{Problem, Tier, stream};
 use crate::job::parse::keys::ID;
 use crate::limits::{DOCUMENT_BYTES, ID_LENGTH, IDEMPOTENCY_KEY_CHARS, SETTING_KEY_BYTES};
 use crate::schema::{self, Document};
@@ -196,6 +196,8 @@ impl Printer {
                 Content::Document(document) => {
                     ("application/json", json!({ "$ref": format!("#{SCHEMAS}/{}", document.as_str()) }))
                 }
+                // Before OpenAPI 3.2, the schema of a stream is that of each event.
+                Content::Events(schema) => (stream::MEDIA_TYPE, Value::from(schema(&mut self.generator))),
                 Content::Problem => {
                     ("application/problem+json", Value::from(self.generator.subschema_for::<Problem<'_>>()))
                 }

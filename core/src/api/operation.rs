@@ -70,6 +70,8 @@ pub(crate) enum Content {
     Document(Document),
     /// A problem (RFC 9457).
     Problem,
+    /// Server-sent events, each of them of a type.
+    Events(fn(&mut SchemaGenerator) -> Schema),
     /// Text of another media type.
     Text(&'static str),
 }

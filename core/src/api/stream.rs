@@ -6,8 +6,31 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::Tier;
 use crate::job::finding::quote;
+
+/// The media type.
+pub(crate) const MEDIA_TYPE: &str = "text/event-stream";
+
+/// What a client makes of one block of the stream.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StreamEvent {
+    /// `run`, `plugin`, `denial`, or `gap`: what came meanwhile and can no longer be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
+    /// One JSON object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    /// What to send as `Last-Event-ID`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// Milliseconds after which to come back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<u64>,
+}
 
 /// What an event is about; its name stands in the field `event`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

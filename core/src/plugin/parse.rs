@@ -15,6 +15,7 @@ use crate::job::finding::{Findings, Report, has_errors, quote};
 use crate::job::parse::{arguments, document, id, topics};
 use crate::json::Json;
 use crate::json::read::{Field, ObjectReader};
+use crate::plugin::settings::is_agent;
 use crate::user::RunAs;
 
 const PLUGIN_TYPES: [(&str, bool); 2] = [("Executable", false), ("Service", true)];
@@ -49,6 +50,10 @@ fn plugin(
 ) -> Option<PluginDefinition> {
     let reader = Field { pointer: String::new(), value: &json }.object(&keys::PLUGIN, report)?;
     let id = id(&reader, expected_id, PluginId::parse, report);
+    if id.as_ref().is_some_and(is_agent) {
+        let message = "under this name the agent shows its own settings; give the plugin another id.";
+        report.error(reader.at("id"), "id-reserved", message);
+    }
     let name = reader.text("name", report).map(ToString::to_string);
     reader.text("description", report);
     let version = reader.text("version", report).unwrap_or_default().to_string();

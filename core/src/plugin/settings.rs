@@ -5,9 +5,18 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use super::parse::keys::{METADATA, PLUGIN, SUBSCRIPTION};
+use crate::id::PluginId;
 use crate::json::Json;
 use crate::limits::SETTING_KEY_BYTES;
 use crate::shape::{Literal, Object};
+
+/// The settings of the agent itself, under a plugin's name (seed 001, step 5).
+const AGENT: &str = "KeeperPrivilegeManager";
+
+/// Whether this is the agent itself under a plugin's name.
+pub(crate) fn is_agent(plugin: &PluginId) -> bool {
+    plugin.as_str().eq_ignore_ascii_case(AGENT)
+}
 
 /// Flattens a document: nested keys dotted, arrays and empty objects as compact JSON, texts bare, `null` empty, the rest as text.
 ///

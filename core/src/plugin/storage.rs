@@ -220,7 +220,7 @@ impl PluginSettings {
         let mut changes = Vec::new();
         for (key, value) in settings::flatten_at(key, value) {
             let known = before.get(&key.to_ascii_lowercase());
-            let is_secret = self.source(plugin).is_some_and(|source| source.is_secret(&key));
+            let is_secret = self.is_secret(plugin, &key);
             if !settings::is_key(&key) {
                 return Err(Unstorable::Key);
             }
@@ -268,6 +268,11 @@ impl PluginSettings {
             })),
         });
         reverted.collect()
+    }
+
+    /// Whether a setting is one that only its own plugin may read.
+    pub(crate) fn is_secret(&self, plugin: &str, key: &str) -> bool {
+        self.source(plugin).is_some_and(|source| source.is_secret(key))
     }
 
     fn source(&self, plugin: &str) -> Option<&Source> {

@@ -253,6 +253,44 @@ fn a_secret_is_its_own_plugins_alone() {
     assert!(!format!("{:?}", world.logs).contains("s3cret"));
 }
 
+/// An entity tag is a digest that anybody can make of a guess.
+#[test]
+fn the_entity_tag_of_a_secret_is_its_own_plugins_alone() {
+    let mut world = staffed();
+    let own = world.task(1, "GET", TOKEN, "");
+    let secret = world.header(own, "etag").unwrap().to_owned();
+    let guess = world.admin_with("PUT", TOKEN, r#""x""#, &[("if-match", "\"guess\"")]);
+    assert_eq!(world.status(guess), Some(412));
+    let shown = world.header(guess, "etag").unwrap().to_owned();
+    assert_ne!(shown, secret);
+    assert!(!format!("{:?}", world.body(guess)).contains(&secret));
+    let get = world.admin("GET", TOKEN, "");
+    assert_eq!(world.header(get, "etag"), Some(&*shown));
+    let put = world.admin_with("PUT", TOKEN, r#""x""#, &[("if-match", &shown)]);
+    done(&mut world, put, 200);
+    assert_eq!(world.header(put, "etag"), None, "the writer reads a mask from now on");
+}
+
+/// What is stored and who may read it are looked up without regard to case: there is one of a name.
+#[test]
+fn a_plugin_named_as_another_in_other_letters_gets_none_of_its_secrets() {
+    let twin = PLUGIN.replace(r#""id": "EchoBridge""#, r#""id": "echobridge""#);
+    let agents = PLUGIN.replace(r#""id": "EchoBridge""#, r#""id": "keeperPrivilegeManager""#);
+    let mut world = World::new(&[
+        ("Plugins/EchoBridge", &*secretive()),
+        ("Plugins/echobridge", &twin),
+        ("Plugins/keeperPrivilegeManager", &agents),
+    ]);
+    let plugins = world.get("/api/plugins");
+    assert_eq!(plugins.as_array().unwrap().len(), 1, "{plugins}");
+    for (id, code) in [("echobridge", "id-taken"), ("keeperPrivilegeManager", "id-reserved")] {
+        let refused = world.admin("GET", &format!("/api/plugins/{id}"), "");
+        assert_eq!(world.status(refused), Some(404));
+        assert_eq!(world.body(refused)["findings"][0]["code"], code, "{id}");
+    }
+    assert_eq!(world.get(&TOKEN.replace("EchoBridge", "echobridge")), "***");
+}
+
 #[test]
 fn a_task_is_skipped_by_what_is_stored() {
     let job = r#"{"id":"j","tasks":[{"id":"t","command":"echo","arguments":"x","skipWhenPluginSettingFalse":"echobridge:Metadata.On"}]}"#;

@@ -145,23 +145,37 @@ fn signs_of_life_tell_where_a_client_stands() {
 }
 
 #[test]
-fn streams_are_bounded_and_what_the_agent_started_cannot_lock_administrators_out() {
-    let mut world = World::new(&[("Plugins/p", &plugin("p", ""))]);
-    world.started(1);
-    let ask = |world: &mut World, admin: bool| {
-        let stream =
-            if admin { world.admin("GET", "/api/events", "") } else { world.task(1, "GET", "/api/events", "") };
+fn streams_are_bounded_and_nobody_locks_others_out() {
+    let tasks = |id: &str| format!(r#"{{"id":"{id}","overlap":"parallel","tasks":[{{"id":"t","command":"tool"}}]}}"#);
+    let jobs = ["a", "b", "c", "d", "e"].map(|id| (format!("Jobs/{id}"), tasks(id)));
+    let files: Vec<(&str, &str)> = jobs.iter().map(|(path, text)| (&**path, &**text)).collect();
+    let mut world = World::new(&files);
+    // Two runs of `a`, one of each other.
+    for (spawn, id) in (1..).zip(["a", "b", "c", "d", "e", "a"]) {
+        world.admin("POST", &format!("/api/Jobs/{id}/trigger"), "");
+        world.disk();
+        world.started(spawn);
+    }
+    let ask = |world: &mut World, spawn: Option<u64>| {
+        let stream = match spawn {
+            None => world.admin("GET", "/api/events", ""),
+            Some(spawn) => world.task(spawn, "GET", "/api/events", ""),
+        };
         (stream, world.status(stream).unwrap())
     };
-    let of_plugins: Vec<_> = (0..17).map(|_| ask(&mut world, false)).collect();
-    assert!(of_plugins[..16].iter().all(|(_, status)| *status == 200));
-    assert_eq!(of_plugins[16].1, 503);
-    let of_admins: Vec<_> = (0..17).map(|_| ask(&mut world, true).1).collect();
+    let of_one: Vec<_> = (0..5).map(|_| ask(&mut world, Some(1))).collect();
+    assert_eq!(of_one.iter().map(|(_, status)| *status).collect::<Vec<_>>(), [200, 200, 200, 200, 503]);
+    assert_eq!(ask(&mut world, Some(6)).1, 503, "another run of it");
+    for spawn in [2, 3, 4] {
+        assert!((0..4).all(|_| ask(&mut world, Some(spawn)).1 == 200), "the others have their own: {spawn}");
+    }
+    assert_eq!(ask(&mut world, Some(5)).1, 503, "there are 16");
+    let of_admins: Vec<_> = (0..17).map(|_| ask(&mut world, None).1).collect();
     assert_eq!((&of_admins[..16], of_admins[16]), (&[200; 16][..], 503));
-    world.tell(Event::StreamEnded { request: of_plugins[0].0, why: StreamEnd::NotRead });
+    world.tell(Event::StreamEnded { request: of_one[0].0, why: StreamEnd::NotRead });
     assert_eq!(world.logged("StreamNotRead").len(), 1);
-    assert_eq!(ask(&mut world, false).1, 200, "its place is free");
-    world.tell(Event::StreamEnded { request: of_plugins[0].0, why: StreamEnd::NotRead });
+    assert_eq!(ask(&mut world, Some(6)).1, 200, "its place is free");
+    world.tell(Event::StreamEnded { request: of_one[0].0, why: StreamEnd::NotRead });
     assert_eq!(world.logged("StreamNotRead").len(), 1, "told twice is told once");
 }
 

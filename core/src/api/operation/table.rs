@@ -4,11 +4,13 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
 use super::{Answer, Body, Content, Operation, Path, json};
 use crate::agent::DenialRecord;
 use crate::api::route::Method;
+use crate::api::stream::StreamEvent;
 use crate::api::view::{
     Deleted, Fired, Health, JobLine, LoadReport, PluginLine, Revoked, RunLine, Service, SystemStatus, Triggered,
     Validation,
@@ -68,7 +70,13 @@ const IF_MATCH: Key = Key::new("If-Match", TAGS, "Only where its entity tag is a
 const IF_NONE_MATCH: Key = Key::new("If-None-Match", TAGS, "Only where its entity tag is not among these.");
 static READS: [Key; 2] = [IF_NONE_MATCH, IF_MATCH];
 static WRITES: [Key; 2] = [IF_MATCH, IF_NONE_MATCH];
-static LAST_EVENT: [Key; 1] = [Key::new("Last-Event-ID", TAGS, "The id of the last event that the client has.")];
+static LAST_EVENT: [Key; 1] = [Key::new(
+    "Last-Event-ID",
+    LAST,
+    "The id of the last event that the client has; with any other text, all that is kept comes.",
+)];
+/// Whatever a client kept: what is no id of this start is answered with an event `gap`.
+const LAST: Shape = Shape::Text(Text::like("^[ -~]*$"));
 const KNOWN: Answer = Answer {
     status: 304,
     when: "The caller has it already.",
@@ -312,7 +320,7 @@ pub(crate) static PATHS: [Path; 28] = [
             operation!(
                 Get, "followEvents", "What happens, as it happens: runs, plugins and, for administrators, refusals.",
                 { query: &KINDS, heeds: &LAST_EVENT },
-                [answer!(200, "Server-sent events, until the client leaves.", Content::Text("text/event-stream"))]
+                [answer!(200, "Server-sent events, until the client leaves.", Content::Events(SchemaGenerator::subschema_for::<StreamEvent>))]
             ),
             operation!(
                 Post, "fireEvent", "Fires an event, as a message on EventMessages does: eventName, context and messageId.",

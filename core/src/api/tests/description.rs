@@ -50,6 +50,9 @@ fn the_document_is_whole() {
     assert_eq!(trigger["post"]["parameters"][1]["schema"]["maximum"], 3600);
     let job = "#/components/schemas/job";
     assert_eq!(paths["/api/Jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"], job);
+    let events = &paths["/api/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]["schema"]["$ref"];
+    let event = document.pointer(&events.as_str().unwrap()[1..]).unwrap();
+    assert!(event["properties"]["data"].is_object() && event["required"].is_null(), "{event}");
     let problem = &document["components"]["schemas"]["Problem"];
     assert_eq!(problem["required"], json!(["type", "title", "status", "detail"]));
     assert!(problem["properties"]["findings"].is_object() && problem["properties"]["tierNeeded"].is_object());
