@@ -83,6 +83,7 @@ impl Ports {
                 ("overloaded", http.overloaded),
                 ("unanswered", http.unanswered),
                 ("unclaimed", http.unclaimed),
+                ("not_read", http.not_read),
                 ("unsendable", http.unsendable),
                 ("broken", http.broken),
                 ("accept", http.accept_failed),

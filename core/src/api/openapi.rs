@@ -98,13 +98,7 @@ fn problem_name(status: u16) -> String {
 
 /// The tier that the router gives to an operation.
 pub(super) fn tier(path: &Path, operation: &Operation) -> Option<Tier> {
-    let method = match operation.method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-    };
-    let (resource, method) = route::route(method, &example(path.template)).ok()?;
+    let (resource, method) = route::route(operation.method.as_str(), &example(path.template)).ok()?;
     Some(route::tier(&resource, method))
 }
 
@@ -126,13 +120,7 @@ impl Printer {
             item.insert("parameters".into(), parameters.into());
         }
         for operation in path.operations {
-            let method = match operation.method {
-                Method::Get => "get",
-                Method::Post => "post",
-                Method::Put => "put",
-                Method::Delete => "delete",
-            };
-            item.insert(method.into(), self.operation(path, operation));
+            item.insert(operation.method.as_str().to_ascii_lowercase(), self.operation(path, operation));
         }
         Value::Object(item)
     }

@@ -59,6 +59,18 @@ pub(crate) enum Method {
     Delete,
 }
 
+impl Method {
+    /// As it is sent.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
 /// Why there is no such thing to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RouteError {
@@ -243,12 +255,7 @@ fn allow(resource: &Resource, methods: &[Method]) -> String {
         methods.push(Method::Post);
     }
     methods.sort_unstable();
-    let names = methods.iter().map(|method| match method {
-        Method::Get => "GET, HEAD",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-    });
+    let names = methods.iter().map(|method| if *method == Method::Get { "GET, HEAD" } else { method.as_str() });
     names.collect::<Vec<_>>().join(", ")
 }
 

@@ -400,6 +400,7 @@ pub(crate) static PATHS: [Path; 28] = [
                     NO_SETTINGS,
                     Answer::problem(409, "The file alone says this one, or as many are stored as there may be."),
                     CHANGED,
+                    Answer::problem(413, "The body has more than 1 MiB, or the value more than 16 KiB."),
                 ]
             ),
         ],
