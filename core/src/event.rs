@@ -1,5 +1,7 @@
 //! All that the shell can tell the [`Agent`](crate::agent::Agent), grouped by port. Events are facts in the past tense.
 
+mod store;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -8,9 +10,8 @@ use alloc::vec::Vec;
 use crate::acl::{Denial, Subject};
 use crate::api::{ApiRequest, CertificateFacts};
 use crate::broker::message::Packet;
-use crate::certificate::{CertificatesChanged, NotChanged};
 use crate::effect::LostOrder;
-use crate::id::{ConnectionId, RequestId, RunId, SpawnId, TicketId};
+use crate::id::{ConnectionId, RequestId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
 use crate::plugin::storage::StoredSetting;
 use crate::run::history::{JobPast, RunRecord};
@@ -18,6 +19,7 @@ use crate::trust::signature::SignatureFacts;
 use crate::trust::{Examination, PeerFacts};
 use crate::user::UserFacts;
 use crate::why::Explanation;
+pub use store::StoreReport;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -356,53 +358,4 @@ pub enum BrokerReport {
     },
     /// The broker's sessions are closed and its listener is gone.
     Stopped,
-}
-
-/// What the store reports.
-#[derive(Debug, Clone)]
-pub enum StoreReport {
-    /// Answers `PersistRun`.
-    RunPersisted {
-        /// Which question.
-        ticket: TicketId,
-        /// The run.
-        run: RunId,
-        /// Whether it is on disk, else why not.
-        result: Result<(), String>,
-    },
-    /// Answers `ReadRuns`, newest first.
-    RunsRead {
-        /// Which question.
-        ticket: TicketId,
-        /// The runs, else why they could not be read.
-        result: Result<Vec<RunRecord>, String>,
-    },
-    /// Answers `WriteDefinition` and `RemoveDefinition`.
-    DefinitionChanged {
-        /// Which question.
-        ticket: TicketId,
-        /// Whether the change is on disk, else why not.
-        result: Result<(), String>,
-    },
-    /// Answers `ReadDefinitions`.
-    DefinitionsRead {
-        /// Which question.
-        ticket: TicketId,
-        /// All files found.
-        files: Vec<DefinitionFile>,
-    },
-    /// Answers `WriteSettings`.
-    SettingsWritten {
-        /// Which question.
-        ticket: TicketId,
-        /// Whether all changes are on disk, else why none is.
-        result: Result<(), String>,
-    },
-    /// Answers `ChangeCertificates`.
-    CertificatesChanged {
-        /// Which question.
-        ticket: TicketId,
-        /// What is on disk now, else why nothing changed.
-        result: Result<CertificatesChanged, NotChanged>,
-    },
 }

@@ -13,7 +13,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::operation::{Answer, Body, Content, Operation, PATHS, Path, RUN_ID};
+use super::operation::{Answer, Body, Content, Operation, Path, RUN_ID, paths};
 use super::route::{self, Method};
 use super::{Problem, Tier, stream};
 use crate::job::parse::keys::ID;
@@ -70,7 +70,7 @@ pub(crate) fn document(version: &str, https: u16) -> Vec<u8> {
         settings.meta_schema = None;
     });
     let mut printer = Printer { generator: settings.for_serialize().into_generator() };
-    let paths: Map<String, Value> = PATHS.iter().map(|path| (path.template.to_string(), printer.path(path))).collect();
+    let paths: Map<String, Value> = paths().map(|path| (path.template.to_string(), printer.path(path))).collect();
     let responses: Map<String, Value> =
         EVERYWHERE.iter().map(|(status, when)| (problem_name(*status), printer.problem(when))).collect();
     let mut schemas = printer.generator.take_definitions(true);

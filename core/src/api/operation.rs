@@ -8,7 +8,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::route::Method;
 use crate::schema::Document;
 use crate::shape::Key;
-pub(super) use table::PATHS;
 pub(crate) use table::{RUN_ID, WAIT_SECONDS, WAIT_SECONDS_MAX};
 
 /// A path and what can be done there.
@@ -88,7 +87,12 @@ impl Answer {
     }
 }
 
+/// Every row.
+pub(crate) fn paths() -> impl Iterator<Item = &'static Path> {
+    table::PATHS.iter().chain(&table::ADMINISTRATION)
+}
+
 /// The row of a path.
 pub(crate) fn path(template: &str) -> Option<&'static Path> {
-    PATHS.iter().find(|path| path.template == template)
+    paths().find(|path| path.template == template)
 }

@@ -114,7 +114,7 @@ fn how_to_see_more() -> Markup {
         section {
             h2 { "More is for administrators" }
             p { "Jobs, runs, plugins and refusals are shown to who holds an admin certificate. Make one for the browser, import it and open this page again:" }
-            pre tabindex="0" id="how" { "openssl pkcs12 -export -in state/admin/client.pem -inkey state/admin/client.key -out client.p12" }
+            pre tabindex="0" id="how" { "sudo castellan admin issue browser && sudo openssl pkcs12 -export -in browser.pem -inkey browser.key -out browser.p12" }
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The world of a simulation: it answers every order of the agent, in virtual time.
 
 mod http;
+mod store;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -21,16 +21,15 @@ use crate::agent::Agent;
 use crate::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use crate::certificate::AdminCertificate;
 use crate::effect::{
-    BrokerOrder, ConnectVerdict, Effect, Effects, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder, TreeSignal,
+    BrokerOrder, ConnectVerdict, Effect, Effects, ProcessOrder, ProgramQuery, SpawnRequest, TreeSignal,
 };
 use crate::event::{
     BrokerReport, Captured, DefinitionFile, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded, Opening,
-    ProcessReport, StoreReport,
+    ProcessReport,
 };
-use crate::id::{Component, PluginId, RequestId, RunId, SpawnId};
+use crate::id::{Component, PluginId, RequestId, SpawnId};
 use crate::limits::SIMULATED_EVENTS;
 use crate::log_message::{Level, LogRecord};
-use crate::run::history::RunRecord;
 use crate::time::{Monotonic, Now, WallTime};
 use crate::trust::{Examination, PeerFacts};
 
@@ -345,35 +344,6 @@ impl World {
             | BrokerOrder::Revoke { .. }
             | BrokerOrder::RevokeCertificate { .. } => {}
             BrokerOrder::Stop => self.ready.push_back(Event::Broker(BrokerReport::Stopped)),
-        }
-    }
-
-    fn on_store(&mut self, order: StoreOrder) {
-        let report = match order {
-            StoreOrder::PersistRun { ticket, record, .. } => {
-                let Some(run) = RunId::from_text(&record.run_id) else { return };
-                self.remember(Arc::unwrap_or_clone(record));
-                StoreReport::RunPersisted { ticket, run, result: Ok(()) }
-            }
-            StoreOrder::Note(_) | StoreOrder::ChangeCertificates { .. } => return, // Nobody asks for certificates here.
-            StoreOrder::ReadRuns { ticket, .. } => {
-                StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }
-            }
-            StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result: Ok(()) },
-            StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
-                StoreReport::DefinitionChanged { ticket, result: Ok(()) }
-            }
-            StoreOrder::ReadDefinitions { ticket } => {
-                StoreReport::DefinitionsRead { ticket, files: self.definitions.clone() }
-            }
-        };
-        self.ready.push_back(Event::Store(report));
-    }
-
-    fn remember(&mut self, record: RunRecord) {
-        match self.story.runs.iter_mut().rev().find(|known| known.run_id == record.run_id) {
-            Some(known) => *known = record,
-            None => self.story.runs.push(record),
         }
     }
 

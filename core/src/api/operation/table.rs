@@ -1,6 +1,5 @@
-//! The table of the API's paths and operations (contract section 2).
+//! The table of the API's paths and operations: the agent itself, jobs, runs and events (contract section 2).
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -12,13 +11,10 @@ use crate::agent::DenialRecord;
 use crate::api::route::Method;
 use crate::api::stream::StreamEvent;
 use crate::api::view::{
-    Deleted, Fired, Health, JobLine, LoadReport, PluginLine, Revoked, RunLine, Service, SystemStatus, Triggered,
-    Validation,
+    Deleted, Fired, Health, JobLine, LoadReport, RunLine, Service, SystemStatus, Triggered, Validation,
 };
-use crate::certificate::Shown;
 use crate::job::parse::keys::ID;
 use crate::limits::RUNS_PER_PAGE;
-use crate::plugin::storage::Setting;
 use crate::run::history::RunRecord;
 use crate::schema::Document;
 use crate::shape::{Key, Shape, Text};
@@ -56,6 +52,10 @@ macro_rules! operation {
     };
 }
 
+mod administration;
+
+pub(super) use administration::PATHS as ADMINISTRATION;
+
 static PAGE: [Key; 4] = [
     Key::new("job", ID, "Of this job alone."),
     Key::new("status", Shape::Choice(&STATUSES), "With this status alone."),
@@ -88,14 +88,11 @@ const CHANGED: Answer = Answer {
     ..Answer::problem(412, "Its entity tag is another than the request says.")
 };
 
-static EXPLAIN: [Key; 1] =
-    [Key::flag("explain", false, "Whether each setting comes with its layer, writer, time and former value.")];
 static KINDS: [Key; 1] = [Key::new(
     "kinds",
     Shape::Text(Text::like("^(run|plugin|denial)(,(run|plugin|denial))*$")),
     "Which kinds of events, with commas.",
 )];
-static FORCE: [Key; 1] = [Key::flag("force", false, "Also where it is the last one of who asks, or of all.")];
 
 const NOTHING: Operation =
     Operation { method: Method::Get, id: "", summary: "", query: &[], heeds: &[], body: None, answers: &[] };
@@ -103,11 +100,6 @@ const JOB: Option<Body> = Some(Body { required: true, content: Content::Document
 const VALUES: Option<Body> = Some(Body { required: false, content: json::<Map<String, Value>>() });
 const EVENT: Option<Body> = Some(Body { required: true, content: json::<Map<String, Value>>() });
 const NO_JOB: Answer = Answer::problem(404, "There is no such job, or its file is out of service; then with findings.");
-const NO_SETTINGS: Answer = Answer::problem(404, "There is no such plugin.");
-const VALUE: Option<Body> = Some(Body { required: true, content: json::<Value>() });
-const SIGNING: Option<Body> = Some(Body { required: true, content: json::<Map<String, Value>>() });
-const NO_PLUGIN: Answer =
-    Answer::problem(404, "There is no such plugin, or its file is out of service; then with findings.");
 const WRONG_JOB: Answer = Answer::problem(400, "The document is not a valid job; findings say why.");
 const BEING_REMOVED: Answer = Answer::problem(409, "The job is just being removed.");
 
@@ -128,20 +120,8 @@ const TRIGGER: Operation = operation!(
     ]
 );
 
-const START: Operation = operation!(
-    Post,
-    "startPlugin",
-    "Starts a plugin.",
-    {},
-    [
-        answer!(200, "The plugin's new state.", json::<PluginLine>()),
-        NO_PLUGIN,
-        Answer::problem(409, "The plugin cannot be started or stopped on this machine."),
-    ]
-);
-
-/// Every path of the API.
-pub(crate) static PATHS: [Path; 28] = [
+/// What is about the agent itself, jobs, runs and events.
+pub(super) static PATHS: [Path; 17] = [
     Path {
         template: "/",
         operations: &[operation!(
@@ -331,138 +311,5 @@ pub(crate) static PATHS: [Path; 28] = [
                 ]
             ),
         ],
-    },
-    Path {
-        template: "/api/plugins",
-        operations: &[operation!(
-            Get,
-            "listPlugins",
-            "The plugins.",
-            {},
-            [answer!(200, "One line for each.", json::<Vec<PluginLine>>()),]
-        )],
-    },
-    Path {
-        template: "/api/plugins/{pluginId}",
-        operations: &[operation!(
-            Get,
-            "showPlugin",
-            "A plugin's state.",
-            {},
-            [answer!(200, "The state.", json::<PluginLine>()), NO_PLUGIN,]
-        )],
-    },
-    Path { template: "/api/plugins/{pluginId}/start", operations: &[START] },
-    Path {
-        template: "/api/plugins/{pluginId}/stop",
-        operations: &[Operation { id: "stopPlugin", summary: "Stops a plugin; it stays stopped.", ..START }],
-    },
-    Path {
-        template: "/api/plugins/{pluginId}/restart",
-        operations: &[Operation { id: "restartPlugin", summary: "Stops a plugin and starts it again.", ..START }],
-    },
-    Path {
-        template: "/api/PluginSettings/{pluginId}",
-        operations: &[operation!(
-            Get,
-            "showSettings",
-            "The settings of a plugin, or of the agent itself (KeeperPrivilegeManager), flattened.",
-            { query: &EXPLAIN, heeds: &READS },
-            [
-                tagged!(
-                    200,
-                    "Names and values; with explain, where each comes from.",
-                    json::<BTreeMap<String, String>>(),
-                    json::<BTreeMap<String, Setting>>()
-                ),
-                KNOWN,
-                NO_SETTINGS,
-                CHANGED,
-            ]
-        )],
-    },
-    Path {
-        template: "/api/PluginSettings/{pluginId}/{key}",
-        operations: &[
-            operation!(Get, "showSetting", "One setting.", { query: &EXPLAIN, heeds: &READS }, [
-                tagged!(200, "Its value; with explain, where it comes from.", json::<String>(), json::<Setting>()),
-                KNOWN,
-                Answer::problem(404, "There is no such plugin, or it has no such setting."),
-                CHANGED,
-            ]),
-            operation!(
-                Put,
-                "putSetting",
-                "Stores a setting, over what the plugin's file says. The body is its value, or {\"value\": …}.",
-                { heeds: &WRITES, body: VALUE },
-                [
-                    tagged!(200, "The settings in effect.", json::<BTreeMap<String, String>>()),
-                    NO_SETTINGS,
-                    Answer::problem(409, "The file alone says this one, or as many are stored as there may be."),
-                    CHANGED,
-                    Answer::problem(413, "The body has more than 1 MiB, or the value more than 16 KiB."),
-                ]
-            ),
-        ],
-    },
-    Path {
-        template: "/api/PluginSettings/{pluginId}/revert",
-        operations: &[operation!(
-            Post,
-            "revertSettings",
-            "Drops what is stored of a plugin's settings.",
-            {},
-            [
-                answer!(200, "The settings in effect.", json::<BTreeMap<String, String>>()),
-                NO_SETTINGS,
-                Answer::problem(409, "The agent's own settings stand in appsettings.json alone."),
-            ]
-        )],
-    },
-    Path {
-        template: "/api/PluginSettings/revert-all",
-        operations: &[operation!(
-            Post,
-            "revertAllSettings",
-            "Drops what is stored of all plugins' settings; for a plugin, of its own.",
-            {},
-            [answer!(200, "The settings in effect, by plugin.", json::<BTreeMap<String, BTreeMap<String, String>>>())]
-        )],
-    },
-    Path {
-        template: "/api/admin/certificates",
-        operations: &[
-            operation!(
-                Get,
-                "listCertificates",
-                "The admin certificates, also those that count no more.",
-                {},
-                [answer!(200, "One line for each.", json::<Vec<Shown>>()),]
-            ),
-            operation!(
-                Post,
-                "issueCertificate",
-                "Issues an admin certificate for the key of a signing request (PKCS #10 in PEM).",
-                { body: SIGNING },
-                [
-                    answer!(201, "The certificate.", json::<Shown>()),
-                    Answer::problem(409, "The name has a certificate that counts, or there are as many as there may be."),
-                ]
-            ),
-        ],
-    },
-    Path {
-        template: "/api/admin/certificates/{certificate}",
-        operations: &[operation!(
-            Delete,
-            "revokeCertificate",
-            "Takes certificates back: all of a name, or one by its SHA-256. What they opened ends at once.",
-            { query: &FORCE },
-            [
-                answer!(200, "Which ones count no more.", json::<Revoked<'_>>()),
-                Answer::problem(404, "No certificate that counts has this name or SHA-256."),
-                Answer::problem(409, "It is the last one of who asks, or of all; force=true takes it all the same."),
-            ]
-        )],
     },
 ];

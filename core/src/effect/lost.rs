@@ -1,0 +1,90 @@
+//! Orders that a port did not take, named by what would have answered them.
+
+use alloc::string::String;
+
+use super::{BrokerOrder, Effect, HttpOrder, ProcessOrder, StoreOrder};
+use crate::id::{Component, SpawnId, TicketId};
+
+/// An order that a port did not take, as far as the agent needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LostOrder {
+    /// `Spawn`.
+    Spawn(SpawnId),
+    /// `Release`.
+    Release(SpawnId),
+    /// `Abort`.
+    Abort(SpawnId),
+    /// `Signal`.
+    Signal(SpawnId),
+    /// `Collect`.
+    Collect(SpawnId),
+    /// `Discard`.
+    Discard(SpawnId),
+    /// `Inspect`.
+    Inspect(TicketId),
+    /// `Examine`.
+    Examine(TicketId),
+    /// `PersistRun`, with the run's id as it stands in the record.
+    PersistRun(TicketId, String),
+    /// `ReadRuns`.
+    ReadRuns(TicketId),
+    /// `WriteDefinition` or `RemoveDefinition`.
+    ChangeDefinition(TicketId),
+    /// `ReadDefinitions`.
+    ReadDefinitions(TicketId),
+    /// `WriteSettings`.
+    WriteSettings(TicketId),
+    /// `ChangeCertificates`.
+    ChangeCertificates(TicketId),
+    /// `Send`.
+    Send(TicketId),
+    /// `Regrant`.
+    Regrant(Component),
+    /// `Revoke`.
+    Revoke(SpawnId),
+    /// `RevokeCertificate`, with the SHA-256.
+    RevokeCertificate(String),
+    /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
+    /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, and everything outside the four ports.
+    Other,
+}
+
+impl LostOrder {
+    /// What would be lost with an effect.
+    pub fn of(effect: &Effect) -> Self {
+        match effect {
+            Effect::Process(order) => match order {
+                ProcessOrder::Spawn(request) => Self::Spawn(request.spawn),
+                ProcessOrder::Release { spawn, .. } => Self::Release(*spawn),
+                ProcessOrder::Abort { spawn, .. } => Self::Abort(*spawn),
+                ProcessOrder::Signal { spawn, .. } => Self::Signal(*spawn),
+                ProcessOrder::Collect { spawn } => Self::Collect(*spawn),
+                ProcessOrder::Discard { spawn } => Self::Discard(*spawn),
+                ProcessOrder::Inspect { ticket, .. } => Self::Inspect(*ticket),
+                ProcessOrder::Examine { ticket, .. } => Self::Examine(*ticket),
+            },
+            Effect::Store(order) => match order {
+                StoreOrder::PersistRun { ticket, record, .. } => Self::PersistRun(*ticket, record.run_id.clone()),
+                StoreOrder::Note(_) => Self::Other,
+                StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
+                StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
+                    Self::ChangeDefinition(*ticket)
+                }
+                StoreOrder::ReadDefinitions { ticket } => Self::ReadDefinitions(*ticket),
+                StoreOrder::WriteSettings { ticket, .. } => Self::WriteSettings(*ticket),
+                StoreOrder::ChangeCertificates { ticket, .. } => Self::ChangeCertificates(*ticket),
+            },
+            Effect::Http(HttpOrder::Send(call)) => Self::Send(call.ticket),
+            Effect::Broker(BrokerOrder::Regrant { component, .. }) => Self::Regrant(component.clone()),
+            Effect::Broker(BrokerOrder::Revoke { spawn }) => Self::Revoke(*spawn),
+            Effect::Broker(BrokerOrder::RevokeCertificate { sha256 }) => Self::RevokeCertificate(sha256.clone()),
+            Effect::Broker(BrokerOrder::AnswerConnect { .. } | BrokerOrder::Publish { .. } | BrokerOrder::Stop)
+            | Effect::Http(HttpOrder::Cancel { .. })
+            | Effect::Respond { .. }
+            | Effect::Stream(_)
+            | Effect::Count(_)
+            | Effect::Log(_)
+            | Effect::Exit => Self::Other,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the store tells the agent.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::DefinitionFile;
+use crate::certificate::{CertificatesChanged, NotChanged};
+use crate::id::{RunId, TicketId};
+use crate::run::history::RunRecord;
+
+/// What the store reports.
+#[derive(Debug, Clone)]
+pub enum StoreReport {
+    /// Answers `PersistRun`.
+    RunPersisted {
+        /// Which question.
+        ticket: TicketId,
+        /// The run.
+        run: RunId,
+        /// Whether it is on disk, else why not.
+        result: Result<(), String>,
+    },
+    /// Answers `ReadRuns`, newest first.
+    RunsRead {
+        /// Which question.
+        ticket: TicketId,
+        /// The runs, else why they could not be read.
+        result: Result<Vec<RunRecord>, String>,
+    },
+    /// Answers `WriteDefinition` and `RemoveDefinition`.
+    DefinitionChanged {
+        /// Which question.
+        ticket: TicketId,
+        /// Whether the change is on disk, else why not.
+        result: Result<(), String>,
+    },
+    /// Answers `ReadDefinitions`.
+    DefinitionsRead {
+        /// Which question.
+        ticket: TicketId,
+        /// All files found.
+        files: Vec<DefinitionFile>,
+    },
+    /// Answers `WriteSettings`.
+    SettingsWritten {
+        /// Which question.
+        ticket: TicketId,
+        /// Whether all changes are on disk, else why none is.
+        result: Result<(), String>,
+    },
+    /// Answers `ChangeCertificates`.
+    CertificatesChanged {
+        /// Which question.
+        ticket: TicketId,
+        /// What is on disk now, else why nothing changed.
+        result: Result<CertificatesChanged, NotChanged>,
+    },
+}

@@ -1,0 +1,40 @@
+//! What the store of a simulated world answers: everything is kept at once.
+
+use alloc::sync::Arc;
+
+use super::World;
+use crate::effect::StoreOrder;
+use crate::event::{Event, StoreReport};
+use crate::id::RunId;
+use crate::run::history::RunRecord;
+
+impl World {
+    pub(super) fn on_store(&mut self, order: StoreOrder) {
+        let report = match order {
+            StoreOrder::PersistRun { ticket, record, .. } => {
+                let Some(run) = RunId::from_text(&record.run_id) else { return };
+                self.remember(Arc::unwrap_or_clone(record));
+                StoreReport::RunPersisted { ticket, run, result: Ok(()) }
+            }
+            StoreOrder::Note(_) | StoreOrder::ChangeCertificates { .. } => return, // Nobody asks for certificates here.
+            StoreOrder::ReadRuns { ticket, .. } => {
+                StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }
+            }
+            StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result: Ok(()) },
+            StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
+                StoreReport::DefinitionChanged { ticket, result: Ok(()) }
+            }
+            StoreOrder::ReadDefinitions { ticket } => {
+                StoreReport::DefinitionsRead { ticket, files: self.definitions.clone() }
+            }
+        };
+        self.ready.push_back(Event::Store(report));
+    }
+
+    fn remember(&mut self, record: RunRecord) {
+        match self.story.runs.iter_mut().rev().find(|known| known.run_id == record.run_id) {
+            Some(known) => *known = record,
+            None => self.story.runs.push(record),
+        }
+    }
+}
