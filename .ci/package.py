@@ -6,6 +6,7 @@
 The last line is `N passed, M failed`.
 """
 import argparse
+import gzip
 import os
 import pathlib
 import shutil
@@ -14,6 +15,12 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 PASSED, FAILED = [], []
+# Each shell's completions below /usr/share, with what makes them work there.
+COMPLETIONS = {
+    "bash-completion/completions/castellan": "complete -F _castellan",
+    "zsh/vendor-completions/_castellan": "#compdef castellan",
+    "fish/vendor_completions.d/castellan.fish": "complete -c castellan",
+}
 
 
 def check(what, is_so, told=""):
@@ -36,6 +43,11 @@ def content(package):
         ("/usr/share/doc/castellan/copyright", "-rw-r--r--"),
         ("/usr/share/doc/castellan/operations.md", "-rw-r--r--"),
         ("/usr/share/doc/castellan/LICENSE", "-rw-r--r--"),
+        ("/usr/share/man/man1/castellan.1.gz", "-rw-r--r--"),
+        ("/usr/share/man/man1/castellan-jobs-apply.1.gz", "-rw-r--r--"),
+        ("/usr/share/bash-completion/completions/castellan", "-rw-r--r--"),
+        ("/usr/share/zsh/vendor-completions/_castellan", "-rw-r--r--"),
+        ("/usr/share/fish/vendor_completions.d/castellan.fish", "-rw-r--r--"),
     ]:
         check(f"{path} is in it, {mode}, root's", files.get(path) == [mode, "root/root"], files.get(path))
     check("nothing of it is below /opt", not any(path.startswith("/opt") for path in files))
@@ -61,6 +73,10 @@ def life(packages, root):
     check("the agent root is made, closed to others' changes", agent.is_dir() and agent.stat().st_mode & 0o777 == 0o755)
     code, told = run(root / "usr/bin/castellan", "--version")
     check("its binary runs", code == 0 and told.startswith("castellan "), told)
+    with gzip.open(root / "usr/share/man/man1/castellan-jobs-apply.1.gz", "rt") as page:
+        check("its man pages are manuals", "castellan jobs apply" in page.read().replace("\\-", "-"))
+    for path, word in COMPLETIONS.items():
+        check(f"{path} completes", word in (root / "usr/share" / path).read_text())
     for path in ["Jobs/mine.json", "state/admin/ca.key", "state/history.db", "ca.pem", "Plugins/bin/empty"]:
         (agent / path).parent.mkdir(parents=True, exist_ok=True)
         (agent / path).mkdir() if path.endswith("empty") else (agent / path).write_text("{}")

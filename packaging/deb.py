@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Builds the .deb from `package.metadata.deb` of app/Cargo.toml, the form that cargo-deb reads, with nothing but dpkg-deb.
+"""Builds the .deb from `package.metadata.deb` of app/Cargo.toml, the form that cargo-deb reads, with nothing but dpkg-deb. Man pages and
+completions are written by the binary itself.
 
+    cargo deb        # an alias: builds the binary, then this, into target/deb
     packaging/deb.py --binary target/release/castellan --out target/deb [--revision 1]
 
 Prints the path of the package.
 """
 import argparse
+import gzip
 import json
 import pathlib
 import re
@@ -16,6 +19,12 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 APP = HERE.parent / "app"
 SCRIPTS = ["postinst", "prerm", "postrm"]
+# Below /usr/share, where each shell looks.
+COMPLETIONS = {
+    "bash": "bash-completion/completions/castellan",
+    "zsh": "zsh/vendor-completions/_castellan",
+    "fish": "fish/vendor_completions.d/castellan.fish",
+}
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -42,6 +51,23 @@ def copy(source, target, mode):
     target.chmod(mode)
 
 
+def written_by(binary, man, completions):
+    """What the binary says about itself: a page for each command (Debian Policy 12.1 and 12.3: compressed, reproducibly), completions."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([binary.resolve(), "manual", folder], check=True, capture_output=True)
+        man.mkdir(parents=True)
+        for page in pathlib.Path(folder).iterdir():
+            target = man / f"{page.name}.gz"
+            target.write_bytes(gzip.compress(page.read_bytes(), mtime=0))
+            target.chmod(0o644)
+    for shell, name in COMPLETIONS.items():
+        script = subprocess.run([binary.resolve(), "completions", shell], check=True, capture_output=True).stdout
+        target = completions / name
+        target.parent.mkdir(parents=True)
+        target.write_bytes(script)
+        target.chmod(0o644)
+
+
 def build(binary, out, revision):
     package = metadata()
     deb = package["metadata"]["deb"]
@@ -53,6 +79,7 @@ def build(binary, out, revision):
             source = binary if source == "target/release/castellan" else APP / source
             target = tree / target
             copy(source, target / source.name if str(target).endswith("/") or target.is_dir() else target, int(mode, 8))
+        written_by(binary, tree / "usr/share/man/man1", tree / "usr/share")
         copy(HERE / "debian/copyright", tree / "usr/share/doc/castellan/copyright", 0o644)
         control = tree / "DEBIAN"
         for script in SCRIPTS:

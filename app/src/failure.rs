@@ -71,6 +71,11 @@ impl Failure {
         Self { kind: Kind::HungUp, message: String::new() }
     }
 
+    /// Whether no agent answers.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.kind == Kind::Unreachable
+    }
+
     /// Whether there is nobody to tell.
     pub(crate) fn is_silent(&self) -> bool {
         self.kind == Kind::HungUp

@@ -1,6 +1,7 @@
 //! `castellan admin`: who is an administrator. A running agent is asked, so that what it takes back ends at once; on the files of
 //! one that does not run, root does the same by the same rules.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use castellan_core::certificate::{
@@ -16,6 +17,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::agent::Agent;
+use super::inputs;
 use super::output::Globals;
 use super::table::{Table, items, member, text};
 use crate::clock::Clock;
@@ -84,6 +86,12 @@ impl Place {
         if is_running(root) {
             return Agent::find(root).map(|agent| Self::Agent(Box::new(agent)));
         }
+        // Who may not look into state/ cannot know whether an agent ever ran there.
+        if let Err(error) = std::fs::metadata(root.join("state/boot"))
+            && error.kind() == ErrorKind::PermissionDenied
+        {
+            return Err(inputs::unreadable(&root.join("state"), &error));
+        }
         match Root::open_stopped(root) {
             Ok(root) => Ok(Self::Files(root)),
             Err(error @ RootError::Invalid { .. }) => Err(Failure::not_found(error)),
@@ -97,6 +105,12 @@ fn issue(options: &Issue, place: &Place, globals: &Globals) -> Result<(), Failur
     // The name becomes that of files.
     decide_issue(&[], now(), name, i64::from(options.days)).map_err(refused)?;
     let asked = SigningRequest::create(name).map_err(Failure::failed)?;
+    // Before anything is issued that would then have no place.
+    let certificate = options.out.join(format!("{name}.pem"));
+    if certificate.symlink_metadata().is_ok() {
+        let (shown, fix) = (certificate.display(), "Move it away, or name another folder or another holder.");
+        return Err(Failure::failed(format!("{shown} is there already. {fix}")));
+    }
     let key = asked.write_key(&options.out, name).map_err(Failure::failed)?;
     let issued = issued(place, options, asked.pem).map_err(|failure| match std::fs::remove_file(&key) {
         Ok(()) => failure,

@@ -11,7 +11,6 @@ use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::job::JobDefinition;
 use castellan_core::log_message::escape;
 use castellan_fs::definitions_of;
-use castellan_fs::past::is_running;
 use clap::{Args, ValueEnum};
 use live::Wanted;
 use serde_json::json;
@@ -51,7 +50,7 @@ pub(crate) struct Options {
 /// Examines and tells.
 pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let root = &globals.root;
-    let root = root.canonicalize().map_err(|error| Failure::not_found(format!("{}: {error}.", root.display())))?;
+    let root = root.canonicalize().map_err(|error| inputs::unreadable(root, &error))?;
     let settings = root.join("appsettings.json");
     let settings = if settings.is_file() { Some(inputs::read(&settings)?) } else { None };
     let (settings, _) = Settings::parse(settings.as_deref()).map_err(Failure::invalid_file)?;
@@ -70,14 +69,14 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
             None => format!("{root} has no jobs and no plugins. Name another root with --root."),
         }));
     }
-    let agent = if is_running(&root) { Some(Agent::find(&root)?) } else { None };
+    let agent = match Agent::find(&root) {
+        Ok(agent) => Some(agent),
+        // The files can be examined without it. Who may not ask it is told so.
+        Err(failure) if failure.is_unreachable() && !options.live => None,
+        Err(failure) => return Err(failure),
+    };
     let probe = match &agent {
         Some(agent) if options.live => live::probe(agent, &root, &wanted(only, &meant))?,
-        None if options.live => {
-            return Err(Agent::find(&root)
-                .err()
-                .unwrap_or_else(|| Failure::failed("the agent has just started; try again.")));
-        }
         Some(_) | None => BTreeMap::new(),
     };
     let running = agent.as_ref().map(|agent| running::ask(agent, &root, &meant)).transpose()?;

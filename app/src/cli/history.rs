@@ -14,7 +14,13 @@ use crate::failure::Failure;
 
 /// The job's past, with what stood in the queue at `at`; `None` where no agent ever ran on the root.
 pub(crate) fn past(root: &Path, job: &JobDefinition, at: WallTime) -> Result<Option<Past>, Failure> {
-    let Some(reader) = PastReader::open(root).map_err(Failure::failed)? else { return Ok(None) };
+    let reader = PastReader::open(root).map_err(|error| match std::fs::metadata(root.join("state/history.db")) {
+        Err(denied) if denied.kind() == std::io::ErrorKind::PermissionDenied => {
+            Failure::denied(format!("{error} Say it again as that user, for example with sudo."))
+        }
+        Ok(_) | Err(_) => Failure::failed(error),
+    })?;
+    let Some(reader) = reader else { return Ok(None) };
     let settings = root.join("appsettings.json");
     let settings = if settings.is_file() { Some(inputs::read(&settings)?) } else { None };
     let (settings, _) = Settings::parse(settings.as_deref()).map_err(Failure::invalid_file)?;

@@ -1,6 +1,7 @@
 //! What commands for job authors read: job files, folders, agent roots, contexts, instants; and the machine they imagine.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use castellan_core::event::{DefinitionFile, DefinitionKind};
@@ -148,8 +149,14 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| unreadable(path, &error))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::not_found(format!("{} cannot be read: {error}.", path.display()))
+pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let path = path.display();
+    if error.kind() == ErrorKind::PermissionDenied {
+        return Failure::denied(format!(
+            "{path} may not be read by this user. Say it again as one who may, for example with sudo."
+        ));
+    }
+    Failure::not_found(format!("{path} cannot be read: {error}."))
 }
 
 /// The file name without `.json`.

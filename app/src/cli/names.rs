@@ -33,8 +33,17 @@ impl Kind {
 
 /// The id as its definition spells it. One that is out of service has no other spelling than its file's.
 pub(crate) fn id(agent: &Agent, kind: Kind, given: &str) -> Result<String, Failure> {
+    one_of(agent, kind, &agent.get(kind.path())?, given)
+}
+
+/// The same of several; the list is asked for once.
+pub(crate) fn ids(agent: &Agent, kind: Kind, given: &[String]) -> Result<Vec<String>, Failure> {
     let list = agent.get(kind.path())?;
-    let ids: Vec<&str> = items(&list).iter().filter_map(|item| text(item, "id")).collect();
+    given.iter().map(|given| one_of(agent, kind, &list, given)).collect()
+}
+
+fn one_of(agent: &Agent, kind: Kind, list: &Value, given: &str) -> Result<String, Failure> {
+    let ids: Vec<&str> = items(list).iter().filter_map(|item| text(item, "id")).collect();
     if let Some(found) = ids.iter().find(|id| id.eq_ignore_ascii_case(given)) {
         return Ok((*found).to_owned());
     }

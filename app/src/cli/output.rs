@@ -6,9 +6,11 @@
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 
+use castellan_core::log_message::escape;
 use castellan_core::time::WallTime;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use serde_json::json;
 
 use super::DEFAULT_ROOT;
 use crate::clock::Clock;
@@ -64,6 +66,11 @@ impl Globals {
         matches!(self.form(), Form::Json | Form::Yaml)
     }
 
+    /// Whether the answer is for programs: a document, or ids.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.is_document() || self.form() == Form::Name
+    }
+
     /// Whether tables have all their columns.
     pub(crate) fn is_wide(&self) -> bool {
         self.form() == Form::Wide
@@ -88,11 +95,22 @@ impl Globals {
         text: impl FnOnce() -> Result<Vec<String>, Failure>,
     ) -> Result<(), Failure> {
         match self.form() {
-            Form::Json => json(document),
+            Form::Json => lines(&[json(document)?]),
             Form::Yaml => lines(&[yaml(document)?]),
-            Form::Name => lines(names),
+            Form::Name => lines(&names.iter().map(|name| escape(name)).collect::<Vec<_>>()),
             Form::Text | Form::Wide => lines(&text()?),
         }
+    }
+
+    /// Says what was done: what it was done to, and the past participle.
+    pub(crate) fn written(&self, done: &[(String, String)], dry_run: bool) -> Result<(), Failure> {
+        if self.is_for_programs() {
+            let names: Vec<&str> = done.iter().map(|(name, _)| name.as_str()).collect();
+            let list = done.iter().map(|(name, what)| json!({ "name": name, "result": what, "dryRun": dry_run }));
+            return self.show(&list.collect::<Vec<_>>(), &names, || Ok(Vec::new()));
+        }
+        let would = if dry_run { " (dry run)" } else { "" };
+        done.iter().try_for_each(|(name, what)| self.done(&format!("{} {}{would}", escape(name), escape(what))))
     }
 
     /// Says that a write worked.
@@ -154,15 +172,17 @@ pub(crate) fn duration(millis: u64) -> String {
     }
 }
 
-/// Prints a value as JSON.
-pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    lines(&[serde_json::to_string_pretty(value).map_err(Failure::failed)?])
+/// A value as JSON. What JSON leaves as it is and a terminal would obey is escaped too; JSON reads that back.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
+    Ok(text.lines().map(escape).collect::<Vec<_>>().join("\n"))
 }
 
-/// A value in YAML.
+/// A value in YAML; as JSON, which is YAML too, where plain YAML would show what a terminal obeys as it is.
 pub(crate) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     let text = yaml_serde::to_string(value).map_err(Failure::failed)?;
-    Ok(text.trim_end().to_owned())
+    let text = text.trim_end();
+    if text.lines().all(|line| escape(line) == line) { Ok(text.to_owned()) } else { json(value) }
 }
 
 /// Says on standard error what must be heard, also where notes are not wanted.

@@ -12,6 +12,9 @@ const SHOWN: usize = 100;
 /// Of them, how many stand before the place.
 const BEFORE: usize = 60;
 
+/// The code of a document that is no JSON.
+const MALFORMED: &str = "malformed-json";
+
 /// A place in a text, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -49,9 +52,9 @@ pub(crate) fn shown(file: &str, bytes: &[u8], findings: &[Mark]) -> Vec<String> 
     let mut lines = Vec::new();
     for finding in findings {
         let place = match &tree {
-            // Where the document is no JSON, the finding itself says the line.
-            Some(tree) => at(&text, nearest(tree, &finding.path).start),
-            None => said_in(&finding.message).unwrap_or(Position { line: 1, column: 1 }),
+            // Where the document is no JSON, the finding itself says the line; the tree is of what is nearly JSON, too.
+            Some(tree) if finding.code != MALFORMED => at(&text, nearest(tree, &finding.path).start),
+            Some(_) | None => said_in(&finding.message).unwrap_or(Position { line: 1, column: 1 }),
         };
         let pointer = if finding.path.is_empty() { String::new() } else { format!(" ({})", escape(&finding.path)) };
         lines.push(format!(

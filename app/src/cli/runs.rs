@@ -89,7 +89,9 @@ pub(crate) struct Cancel {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: castellan runs watch 7-12 --timeout 600 && echo done")]
+#[command(after_help = "Example: castellan runs watch 7-12 --timeout 600 && echo done
+
+Ctrl-C ends the wait, not the run: castellan runs cancel RUN ends that.")]
 pub(crate) struct Follow {
     #[command(flatten)]
     one: One,
@@ -251,7 +253,7 @@ pub(crate) fn verdict(record: &Value) -> Result<(), Failure> {
 
 fn logs(options: &Logs, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     let record = names::run(agent, &options.one.run)?;
-    if globals.is_document() {
+    if globals.is_for_programs() {
         return show(&record, globals);
     }
     let mut found = false;
@@ -287,10 +289,16 @@ pub(crate) fn print(task: &Value, named: bool) -> Result<(), Failure> {
 fn cancel(options: &Cancel, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     let record = names::run(agent, &options.one.run)?;
     let id = id_of(&record);
-    agent.ask("POST", &format!("/api/runs/{id}/cancel"), None)?;
+    let answer = agent.ask("POST", &format!("/api/runs/{id}/cancel"), None)?;
     if !options.wait {
+        if globals.is_for_programs() {
+            return globals.show(&answer, &[id], || Ok(Vec::new()));
+        }
         return globals.done(&format!("run {id} is being canceled"));
     }
     let record = follow(agent, globals, id, &options.limit, &mut |_| Ok(()))?;
+    if globals.is_for_programs() {
+        return globals.show(&record, &[id], || Ok(Vec::new()));
+    }
     globals.done(&format!("run {id} ended: {}", escape(&member(&record, "status"))))
 }

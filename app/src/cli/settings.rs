@@ -110,15 +110,25 @@ fn plain(value: &Value) -> String {
 fn set(options: &Set, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     let json = if options.text { None } else { serde_json::from_str::<Value>(&options.value).ok() };
     let value = json.unwrap_or_else(|| Value::from(options.value.clone()));
-    let (plugin, key) = (escape(&options.plugin), escape(&options.key));
     if options.dry_run {
         // What may not be read or is not there is said now, not at the write.
         agent.get(&path(&options.plugin))?;
-        return globals.done(&format!("{plugin}: {key} = {} (dry run)", escape(&value.to_string())));
+        return stored(options, &value, globals);
     }
     let target = format!("{}/{}", path(&options.plugin), encode(&options.key));
     agent.ask("PUT", &target, Some(&json!({ "value": value })))?;
-    globals.done(&format!("{plugin}: {key} = {}", escape(&value.to_string())))
+    stored(options, &value, globals)
+}
+
+/// Says what was stored, or would be.
+fn stored(options: &Set, value: &Value, globals: &Globals) -> Result<(), Failure> {
+    let (plugin, key) = (&options.plugin, &options.key);
+    if globals.is_for_programs() {
+        let document = json!({ "plugin": plugin, "key": key, "value": value, "dryRun": options.dry_run });
+        return globals.show(&document, &[key], || Ok(Vec::new()));
+    }
+    let would = if options.dry_run { " (dry run)" } else { "" };
+    globals.done(&format!("{}: {} = {}{would}", escape(plugin), escape(key), escape(&value.to_string())))
 }
 
 /// The members of an explained setting, as the API names them, and the headings of their columns.
@@ -155,16 +165,20 @@ fn explain(options: &Get, agent: &Agent, globals: &Globals) -> Result<(), Failur
 
 fn revert(options: &Revert, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     let (target, what) = match &options.plugin {
-        Some(plugin) => (format!("{}/revert", path(plugin)), format!("of {}", escape(plugin))),
+        Some(plugin) => (format!("{}/revert", path(plugin)), format!("of {plugin}")),
         None => (String::from("/api/PluginSettings/revert-all"), String::from("of every plugin")),
     };
+    let done = [(format!("stored settings {what}"), String::from("dropped"))];
     if options.dry_run {
-        return globals.done(&format!("stored settings {what} dropped (dry run)"));
+        if let Some(plugin) = &options.plugin {
+            agent.get(&path(plugin))?;
+        }
+        return globals.written(&done, true);
     }
-    options.confirmation.ask(&format!("Drop the stored settings {what}?"))?;
+    options.confirmation.ask(&format!("Drop the stored settings {}?", escape(&what)))?;
     let effective = agent.ask("POST", &target, None)?;
     if globals.is_document() {
         return globals.show(&effective, &keys(&effective), || Ok(Vec::new()));
     }
-    globals.done(&format!("stored settings {what} dropped"))
+    globals.written(&done, false)
 }

@@ -69,7 +69,9 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
             Err(ClientError::TimedOut { .. }) if end.is_none() => {}
             Err(ClientError::TimedOut { .. }) => break,
             Err(error) => {
-                return Err(Failure::failed(format!("{error}. Watch less, or see the agent's log, and say it again.")));
+                return Err(Failure::unreachable(format!(
+                    "{error}. Where the agent still runs: watch less, or see its log, and say it again."
+                )));
             }
         }
     }

@@ -52,8 +52,8 @@ impl Watch {
         if !self.watch {
             return output::lines(&look()?);
         }
-        if globals.is_document() {
-            return Err(Failure::usage("--watch shows text; ask again and again for documents."));
+        if globals.is_for_programs() {
+            return Err(Failure::usage("--watch shows text; ask again and again for documents and ids."));
         }
         let mut before: Vec<String> = Vec::new();
         loop {

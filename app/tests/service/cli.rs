@@ -1,11 +1,13 @@
 //! The operator at the command line: one story file for each noun, and what all commands have in common.
 
 mod frame;
+mod hostile;
 mod jobs;
 mod logs;
 mod plugins;
 mod reference;
 mod runs;
+mod writes;
 
 use std::process::Command;
 

@@ -118,6 +118,10 @@ fn a_live_probe_goes_the_way_of_a_task_and_leaves_nothing() {
     job["eventTopic"] = json!("speaker/events");
     stage.job(&job);
     stage.job(&stage.puppet_job("mute", &["Elsewhere"], &[]));
+    // Left by a doctor that was killed; a process with its id lives, as this one does, and is none.
+    stage.job(
+        &json!({ "id": format!("doctor-probe-{}", std::process::id()), "tasks": [{ "id": "t", "command": "echo" }] }),
+    );
     let mut plugin = stage.puppet_plugin("Bridge", &[], &[]);
     plugin["autoStart"] = json!(false);
     stage.plugin(&plugin);

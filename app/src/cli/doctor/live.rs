@@ -58,7 +58,13 @@ fn remove_leftovers(agent: &Agent) -> Result<(), Failure> {
     let jobs = agent.get("/api/Jobs")?;
     for job in jobs.as_array().into_iter().flatten() {
         let id = job.get("id").and_then(Value::as_str).unwrap_or_default();
-        let is_over = |pid: &str| pid.parse::<u32>().is_ok_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        // Its process is gone, not reaped yet (no command line), or another one has its id.
+        let is_doctor = |pid: u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let has = |word: &[u8]| line.split(|byte| *byte == 0).any(|argument| argument == word);
+            has(b"doctor") && has(b"--live")
+        };
+        let is_over = |pid: &str| pid.parse::<u32>().is_ok_and(|pid| !is_doctor(pid));
         if id.strip_prefix(PROBE).is_some_and(is_over) {
             agent.ask("DELETE", &format!("/api/Jobs/{id}"), None)?;
         }

@@ -8,7 +8,6 @@ use castellan_core::json::Json;
 use castellan_core::limits::DOCUMENT_BYTES;
 use castellan_core::log_message::escape;
 use clap::Args;
-use serde_json::json;
 
 use crate::cli::agent::{Agent, Answer};
 use crate::cli::inputs;
@@ -45,10 +44,10 @@ pub(crate) fn run(options: &Options, agent: &Agent, globals: &Globals) -> Result
     let mut done = Vec::new();
     let outcome = each(&options.files, |file, bytes| {
         let (id, what) = apply(file, bytes, options.dry_run, agent)?;
-        done.push((id, what));
+        done.push((id, what.to_owned()));
         Ok(())
     });
-    report(&done, options.dry_run, globals)?;
+    globals.written(&done, options.dry_run)?;
     outcome
 }
 
@@ -57,23 +56,11 @@ pub(crate) fn validate(options: &Validate, agent: &Agent, globals: &Globals) -> 
     let mut done = Vec::new();
     let outcome = each(&options.files, |file, bytes| {
         judge(file, bytes, agent)?;
-        done.push((file.to_owned(), "valid"));
+        done.push((file.to_owned(), String::from("valid")));
         Ok(())
     });
-    report(&done, false, globals)?;
+    globals.written(&done, false)?;
     outcome
-}
-
-/// What was done, of each job or file.
-fn report(done: &[(String, &'static str)], dry_run: bool, globals: &Globals) -> Result<(), Failure> {
-    let names: Vec<&str> = done.iter().map(|(name, _)| name.as_str()).collect();
-    let list: Vec<_> =
-        done.iter().map(|(name, what)| json!({ "name": name, "result": what, "dryRun": dry_run })).collect();
-    if globals.is_document() || globals.form() == output::Form::Name {
-        return globals.show(&list, &names, || Ok(Vec::new()));
-    }
-    let would = if dry_run { " (dry run)" } else { "" };
-    done.iter().try_for_each(|(name, what)| globals.done(&format!("{} {what}{would}", escape(name))))
 }
 
 /// Goes through files. Where several fail, each is told, and the first failure is the command's.
@@ -95,7 +82,15 @@ fn each(files: &[PathBuf], mut act: impl FnMut(&str, &[u8]) -> Result<(), Failur
 fn expanded(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut paths = Vec::new();
     for path in files {
-        if path.is_dir() { paths.extend(inputs::json_files(path)?) } else { paths.push(path.clone()) }
+        if !path.is_dir() {
+            paths.push(path.clone());
+            continue;
+        }
+        let found = inputs::json_files(path)?;
+        if found.is_empty() {
+            return Err(Failure::not_found(format!("{} has no *.json file.", path.display())));
+        }
+        paths.extend(found);
     }
     Ok(paths)
 }
@@ -159,5 +154,8 @@ pub(super) fn refused(file: &str, bytes: &[u8], answer: &Answer) -> Result<(), F
             escape(file)
         )));
     }
-    answer.accepted().map(|_| ())
+    match answer.accepted() {
+        Err(failure) if answer.status == 413 => Err(Failure::invalid_file(format!("{}: {failure}", escape(file)))),
+        answered => answered.map(|_| ()),
+    }
 }

@@ -38,46 +38,47 @@ pub(crate) struct Switch {
     dry_run: bool,
 }
 
-fn ids(given: &[String], agent: &Agent) -> Result<Vec<String>, Failure> {
-    given.iter().map(|given| names::id(agent, Kind::Job, given)).collect()
-}
-
 pub(crate) fn delete(options: &Delete, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
-    let ids = ids(&options.jobs, agent)?;
+    let ids = names::ids(agent, Kind::Job, &options.jobs)?;
+    let deleted = |id: &String| (id.clone(), String::from("deleted"));
     if options.dry_run {
-        return ids.iter().try_for_each(|id| globals.done(&format!("{} deleted (dry run)", escape(id))));
+        return globals.written(&ids.iter().map(deleted).collect::<Vec<_>>(), true);
     }
     options.confirmation.ask(&format!("Delete {}, with the file?", escape(&ids.join(", "))))?;
-    for id in &ids {
+    let mut done = Vec::new();
+    let outcome = ids.iter().try_for_each(|id| {
         agent.ask("DELETE", &format!("/api/Jobs/{id}"), None)?;
-        globals.done(&format!("{} deleted", escape(id)))?;
-    }
-    Ok(())
+        done.push(deleted(id));
+        Ok(())
+    });
+    globals.written(&done, false)?;
+    outcome
+}
+
+pub(crate) fn switch(options: &Switch, enabled: bool, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
+    let mut done = Vec::new();
+    let outcome = names::ids(agent, Kind::Job, &options.jobs)?.into_iter().try_for_each(|id| {
+        let what = set_enabled(&id, enabled, options.dry_run, agent)?;
+        done.push((id, what.to_owned()));
+        Ok(())
+    });
+    globals.written(&done, options.dry_run)?;
+    outcome
 }
 
 /// Sets `enabled` and leaves every other byte of the document as it is. Who changed the job meanwhile is not overwritten.
-pub(crate) fn switch(options: &Switch, enabled: bool, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
-    let done = if enabled { "enabled" } else { "disabled" };
-    for id in ids(&options.jobs, agent)? {
-        let target = format!("/api/Jobs/{id}");
-        let current = agent.send("GET", &target, &[], None)?;
-        current.accepted()?;
-        let text = String::from_utf8(current.body.clone()).map_err(Failure::failed)?;
-        let shown = escape(&id);
-        let Some(changed) = with_enabled(&text, enabled) else {
-            globals.done(&format!("{shown} unchanged"))?;
-            continue;
-        };
-        if options.dry_run {
-            globals.done(&format!("{shown} {done} (dry run)"))?;
-            continue;
-        }
+fn set_enabled(id: &str, enabled: bool, dry_run: bool, agent: &Agent) -> Result<&'static str, Failure> {
+    let target = format!("/api/Jobs/{id}");
+    let current = agent.send("GET", &target, &[], None)?;
+    current.accepted()?;
+    let text = String::from_utf8(current.body.clone()).map_err(Failure::failed)?;
+    let Some(changed) = with_enabled(&text, enabled) else { return Ok("unchanged") };
+    if !dry_run {
         let tag: Vec<(&str, &str)> = current.header("etag").map(|tag| ("If-Match", tag)).into_iter().collect();
         let answer = agent.send("PUT", &target, &tag, Some(changed.clone().into_bytes()))?;
-        refused(&id, changed.as_bytes(), &answer)?;
-        globals.done(&format!("{shown} {done}"))?;
+        refused(id, changed.as_bytes(), &answer)?;
     }
-    Ok(())
+    Ok(if enabled { "enabled" } else { "disabled" })
 }
 
 /// The document with this value of `enabled`; `None` where it has it already (a job is enabled where it does not say).

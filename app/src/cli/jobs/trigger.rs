@@ -29,7 +29,9 @@ pub(crate) struct What {
 #[command(after_help = "Examples:
   castellan jobs run backup
   castellan jobs run scan --context '{\"Path\":\"/etc\"}' --timeout 600
-  castellan jobs run scan -o json | jq .context")]
+  castellan jobs run scan -o json | jq .context
+
+Ctrl-C ends the wait, not the run: castellan runs cancel RUN ends that.")]
 pub(crate) struct Run {
     #[command(flatten)]
     what: What,
@@ -44,7 +46,7 @@ pub(crate) struct Run {
 pub(crate) struct Trigger {
     #[command(flatten)]
     what: What,
-    /// Wait for the run's end; exit code 1 where it failed.
+    /// Wait for the run's end; exit code 1 where it failed. Ctrl-C ends the wait, not the run.
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
@@ -64,9 +66,9 @@ pub(crate) fn run(options: &Run, agent: &Agent, globals: &Globals) -> Result<(),
     let begun = begin(&options.what, agent)?;
     let id = text(&begun, "runId").unwrap_or_default();
     globals.note(&format!("run {} of job {}", escape(id), escape(&options.what.job)))?;
-    let mut each = |task: &Value| if globals.is_document() { Ok(()) } else { runs::print(task, false) };
+    let mut each = |task: &Value| if globals.is_for_programs() { Ok(()) } else { runs::print(task, false) };
     let record = runs::follow(agent, globals, id, &options.limit, &mut each)?;
-    if globals.is_document() {
+    if globals.is_for_programs() {
         globals.show(&record, &[id], || Ok(Vec::new()))?;
     }
     runs::verdict(&record)

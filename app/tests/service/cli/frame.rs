@@ -32,6 +32,7 @@ fn without_an_agent_the_exit_code_is_5_and_without_the_right_4() {
     if !is_root() {
         return skipped("what an ordinary user is told: the tests do not run as root");
     }
+    stage.job(&json!({ "id": "scan", "tasks": [{ "id": "t", "command": "echo" }] }));
     let agent = stage.start();
     let place = tempfile::tempdir().unwrap();
     let program = place.path().join("castellan");
@@ -39,7 +40,14 @@ fn without_an_agent_the_exit_code_is_5_and_without_the_right_4() {
     for folder in [place.path(), stage.folder()] {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    for arguments in ASKING.iter().chain([&["logs"] as &[&str]].iter()) {
+    let reading: [&[&str]; 5] = [
+        &["logs"],
+        &["admin", "list"],
+        &["doctor"],
+        &["why-not", "scan"],
+        &["schedule", "preview", "scan", "--past", "1d"],
+    ];
+    for arguments in ASKING.iter().chain(&reading) {
         let mut other = command(&stage, arguments);
         let mut own = Command::new(&program);
         own.args(other.get_args()).uid(65534).gid(65534).stderr(std::process::Stdio::piped());

@@ -42,12 +42,12 @@ pub(crate) static SETTINGS: Object = Object {
                 }),
                 ANY,
             ),
-            "Thumbprints of code-signing certificates: 40 (SHA-1) or 64 (SHA-256) hexadecimal digits. Asked by `castellan trust check` alone yet.",
+            "Thumbprints of signers' certificates: 40 (SHA-1) or 64 (SHA-256) hexadecimal digits. What one of them signed may connect although the agent did not start it, and plugins' files have to be signed by one.",
         ),
         Key::new(
             "AllowedNonAdminExecutables",
             Shape::List(&Shape::Text(Text::like(r"^[^/\\]+$").such_as("MyTool")), ANY),
-            "Base names of executables that users other than root may run as trusted, if signed. Asked by `castellan trust check` alone yet.",
+            "Base names of executables that users other than root may run as trusted, if one of AlternativeSignatures signed them.",
         ),
         Key::new(
             "SessionUser",
