@@ -201,8 +201,8 @@ pub(crate) static PATHS: [Path; 28] = [
                 Get,
                 "listJobs",
                 "The jobs in service.",
-                {},
-                [answer!(200, "One line for each.", json::<Vec<JobLine<'_>>>()),]
+                { heeds: &READS },
+                [tagged!(200, "One line for each.", json::<Vec<JobLine<'_>>>()), KNOWN, CHANGED]
             ),
             operation!(Post, "createJob", "Adds a job.", { body: JOB }, [
                 Answer {
