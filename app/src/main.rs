@@ -5,6 +5,7 @@ mod cli;
 mod clock;
 mod demo;
 mod failure;
+mod heartbeat;
 mod library_log;
 mod listeners;
 mod notify;

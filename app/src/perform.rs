@@ -74,6 +74,7 @@ impl Ports {
             messages_sent,
             log_records_lost: self.log.lost(),
             http_connections: http.accepted,
+            http_answered_at_once: http.answered_at_once,
             http_failures: vec![
                 ("evicted", http.evicted),
                 ("turned_away", http.turned_away),

@@ -15,6 +15,7 @@ use smol::channel::Receiver;
 
 use crate::chores::Chores;
 use crate::clock::Clock;
+use crate::heartbeat::Heartbeat;
 use crate::notify::Notifier;
 use crate::perform::{Performed, Ports};
 
@@ -29,6 +30,7 @@ pub(crate) fn run(
     mut first: VecDeque<Event>,
     events: &Receiver<Event>,
     ports: &Ports,
+    heartbeat: &Heartbeat,
 ) {
     let mut effects = Effects::new();
     let mut notifier = Notifier::from_environment(clock.now());
@@ -38,7 +40,10 @@ pub(crate) fn run(
             None => {
                 let deadline = agent.next_deadline(clock.now()).map(|deadline| deadline.at);
                 let first = deadline.into_iter().chain(chores.next_deadline()).chain(notifier.next_deadline()).min();
-                next(events, first, clock)
+                heartbeat.waits();
+                let event = next(events, first, clock);
+                heartbeat.works(clock.now().monotonic);
+                event
             }
         };
         if let Event::Broker(report) = &event {
@@ -56,7 +61,7 @@ pub(crate) fn run(
                 Performed::Done => {}
                 Performed::Lost(order, why) => first.push_back(Event::Lost { order, why }),
                 Performed::Answered(event) => first.push_back(*event),
-                Performed::Exit => return,
+                Performed::Exit => return heartbeat.ends(),
             }
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_io::Timer;
 use castellan_core::agent::Agent;
+use castellan_core::api::AtOnce;
 use castellan_core::broker::BrokerSettings;
 use castellan_core::config::Settings;
 use castellan_core::event::{DefinitionKind, Endpoints, Event, Loaded};
@@ -21,7 +22,7 @@ use castellan_fs::messages::MessageStore;
 use castellan_fs::settings::SettingStore;
 use castellan_fs::{PortsFile, Root, Store};
 use castellan_https::calls::Calls;
-use castellan_https::{ServerConfig, tls_config};
+use castellan_https::{AnswerAtOnce, ServerConfig, tls_config};
 use castellan_mqtt::BrokerConfig;
 use castellan_process::{Launcher, ProcessConfig, Processes};
 use smol::channel::{Receiver, Sender, bounded};
@@ -29,6 +30,7 @@ use smol::channel::{Receiver, Sender, bounded};
 use crate::chores::Chores;
 use crate::clock::Clock;
 use crate::failure::Failure;
+use crate::heartbeat::Heartbeat;
 use crate::listeners::Listeners;
 use crate::perform::Ports;
 use crate::surroundings::{self, Facts};
@@ -53,6 +55,7 @@ pub(crate) struct Service {
     events: Receiver<Event>,
     ports: Ports,
     executor: ExecutorThread,
+    heartbeat: Heartbeat,
 }
 
 /// `castellan run`.
@@ -97,12 +100,15 @@ impl Service {
             admin_certificates: certificates.admin.issued.clone(),
         });
         let notices = certificates.admin.notices.clone();
-        let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor };
+        let heartbeat = Heartbeat::new();
+        let (at_once, beats) = (AtOnce::new(surroundings.version.clone(), endpoints), heartbeat.clone());
+        let at_once: AnswerAtOnce = Arc::new(move |request| at_once.answer(clock.now(), beats.pulse(), request));
+        let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor, at_once };
         let ports = start.ports(listeners, certificates, (history, storage), log).map_err(Failure::cannot_start)?;
         note_start(&ports, clock, &warnings, &notices);
         let chores = Chores::new(settings.run_history_days, clock.now());
         let agent = Agent::new(settings, surroundings);
-        Ok(Self { root, clock, agent, chores, endpoints, first, sender, events, ports, executor })
+        Ok(Self { root, clock, agent, chores, endpoints, first, sender, events, ports, executor, heartbeat })
     }
 
     /// For whoever wants to stop the agent.
@@ -119,7 +125,8 @@ impl Service {
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         let pid = std::process::id();
         let ports_file = PortsFile::write(&self.root, self.endpoints, pid).map_err(Failure::cannot_start)?;
-        run_loop::run(&mut self.agent, self.clock, &mut self.chores, self.first, &self.events, &self.ports);
+        let (chores, heartbeat) = (&mut self.chores, &self.heartbeat);
+        run_loop::run(&mut self.agent, self.clock, chores, self.first, &self.events, &self.ports, heartbeat);
         let Ports { processes, broker, store, server, calls, log } = self.ports;
         server.close();
         let late = async {
@@ -170,6 +177,7 @@ struct Start<'a> {
     clock: Clock,
     sender: &'a Sender<Event>,
     executor: &'a ExecutorThread,
+    at_once: AnswerAtOnce,
 }
 
 impl Start<'_> {
@@ -213,6 +221,7 @@ impl Start<'_> {
             tls: tls_config(chain, key, Some(certificates.admin.ca))?,
             observe: processes.arrival_observer(),
             executor: Arc::clone(&self.executor.executor),
+            at_once: self.at_once.clone(),
             events: self.sender.clone(),
         })?;
         let plugin_path = self.settings.plugin_path.clone();

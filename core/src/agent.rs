@@ -29,6 +29,7 @@ mod connections;
 mod definitions;
 mod event_starts;
 mod idempotency;
+mod job_list;
 mod lifecycle;
 mod losses;
 mod messages;
@@ -101,6 +102,7 @@ pub struct Agent {
     losses: losses::Losses,
     meter: meter::Meter,
     phase: lifecycle::Lifecycle,
+    job_list: job_list::JobList,
     /// What `GET /openapi.json` answers, once somebody asked.
     description: Option<Vec<u8>>,
 }
@@ -143,6 +145,7 @@ impl Agent {
             losses: losses::Losses::default(),
             meter: meter::Meter::default(),
             phase: lifecycle::Lifecycle::Loading,
+            job_list: job_list::JobList::default(),
             description: None,
         }
     }

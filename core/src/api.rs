@@ -1,6 +1,7 @@
 //! The API: request facts in, a route, a tier and a command out; response bodies (contract section 2).
 
 mod accept;
+mod at_once;
 mod conditions;
 pub(crate) mod exposition;
 mod guard;
@@ -25,7 +26,9 @@ use crate::job::finding::Finding;
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
 pub(crate) use accept::prefers_html;
-pub(crate) use conditions::{Conditions, conditional, entity_tag};
+pub(crate) use at_once::health;
+pub use at_once::{AtOnce, Pulse};
+pub(crate) use conditions::{Conditions, conditional, entity_tag, tagged};
 pub(crate) use guard::{Refused, refuse};
 pub(crate) use openapi::document as openapi;
 

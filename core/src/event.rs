@@ -100,6 +100,8 @@ pub struct Counts {
     pub log_records_lost: u64,
     /// Connections that the HTTP servers took.
     pub http_connections: u64,
+    /// Requests that the agent's thread was not asked for ([`crate::api::AtOnce`]).
+    pub http_answered_at_once: u64,
     /// What the HTTP servers could not serve, by reason in snake case.
     pub http_failures: Vec<(&'static str, u64)>,
 }

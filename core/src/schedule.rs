@@ -34,6 +34,10 @@ const MINUTE: u64 = 60_000;
 /// Lateness that makes an instant a missed one: more than the resolution, so that a busy machine misses nothing.
 const LATE_MILLIS: i64 = 60_000;
 
+/// How far the instant of an interval, as people read it, may be off: the two clocks differ by a millisecond from look to look, and
+/// what is read must not change by itself.
+const SHOWN_PRECISION: u64 = 1000;
+
 /// What a schedule led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Tick {
@@ -53,6 +57,10 @@ pub(crate) struct Timetable {
     instants: BTreeSet<(WallTime, JobId)>,
     /// The latest wall time seen, to notice a clock that was set back.
     seen: WallTime,
+    /// Milliseconds from the monotonic clock to the wall clock, as they were when one of them was set last.
+    offset: Option<i64>,
+    /// See [`Timetable::version`].
+    version: u64,
 }
 
 #[derive(Debug)]
@@ -102,6 +110,15 @@ impl Rule {
 }
 
 impl Timetable {
+    /// Another one, whenever [`Timetable::next_run`] of any job changed since.
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    const fn note_change(&mut self) {
+        self.version = self.version.saturating_add(1);
+    }
+
     /// Begins a job's schedule now, in place of the one it had. An instant in the past is never due.
     ///
     /// # Errors
@@ -134,6 +151,7 @@ impl Timetable {
         let Some(Schedule::Instants { rule, zone, missed, next, last_run }) = self.schedules.get_mut(id) else {
             return;
         };
+        self.version = self.version.saturating_add(1);
         let after = match missed {
             MissedRuns::Skip => served.max(now.wall),
             MissedRuns::RunOnce => served,
@@ -150,6 +168,7 @@ impl Timetable {
 
     /// Ends a job's schedule.
     pub(crate) fn remove(&mut self, id: &JobId) {
+        self.note_change();
         match self.schedules.remove(id) {
             Some(Schedule::Interval { next, .. }) => {
                 self.intervals.remove(&(next, id.clone()));
@@ -162,6 +181,7 @@ impl Timetable {
     }
 
     fn put(&mut self, id: &JobId, schedule: Schedule) {
+        self.note_change();
         match &schedule {
             Schedule::Interval { next, .. } => {
                 self.intervals.insert((*next, id.clone()));
@@ -189,8 +209,9 @@ impl Timetable {
     pub(crate) fn next_run(&self, id: &JobId, now: Now) -> Option<WallTime> {
         match self.schedules.get(id)? {
             Schedule::Interval { next, .. } => {
-                let ahead = i64::try_from(next.millis_since(now.monotonic)).unwrap_or(i64::MAX);
-                Some(WallTime::from_millis(now.wall.as_millis().saturating_add(ahead)))
+                let offset = self.offset.unwrap_or_else(|| offset(now));
+                let next = i64::try_from(next.as_millis()).unwrap_or(i64::MAX);
+                Some(WallTime::from_millis(next.saturating_add(offset)))
             }
             Schedule::Instants { next, .. } => *next,
         }
@@ -198,7 +219,7 @@ impl Timetable {
 
     /// What is due now; each schedule moves on past every instant that is over.
     pub(crate) fn take_due(&mut self, now: Now) -> Vec<(JobId, Tick)> {
-        self.heed_clock(now);
+        self.heed_clocks(now);
         let mut due = Vec::new();
         while let Some((at, id)) = self.intervals.first().filter(|(at, _)| *at <= now.monotonic).cloned() {
             self.intervals.remove(&(at, id.clone()));
@@ -227,16 +248,25 @@ impl Timetable {
             }
             due.push((id, tick));
         }
+        if !due.is_empty() {
+            self.note_change();
+        }
         due
     }
 
     /// A wall clock that was set back makes instants future again; those that ran do not run twice.
-    fn heed_clock(&mut self, now: Now) {
+    pub(crate) fn heed_clocks(&mut self, now: Now) {
+        let offset = offset(now);
+        if self.offset.is_none_or(|known| known.abs_diff(offset) >= SHOWN_PRECISION) {
+            self.offset = Some(offset);
+            self.note_change();
+        }
         let back = self.seen.as_millis().saturating_sub(now.wall.as_millis()) > LATE_MILLIS;
         self.seen = if back { now.wall } else { self.seen.max(now.wall) };
         if !back {
             return;
         }
+        self.note_change();
         self.instants.clear();
         for (id, schedule) in &mut self.schedules {
             let Schedule::Instants { rule, zone, next, last_run, .. } = schedule else { continue };
@@ -247,4 +277,9 @@ impl Timetable {
             }
         }
     }
+}
+
+/// Milliseconds from the monotonic clock to the wall clock.
+fn offset(now: Now) -> i64 {
+    now.wall.as_millis().saturating_sub(i64::try_from(now.monotonic.as_millis()).unwrap_or(i64::MAX))
 }

@@ -8,7 +8,7 @@
 )]
 
 use castellan_core::agent::Agent;
-use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
+use castellan_core::api::{ApiRequest, ApiResponse, AtOnce, CertificateFacts, Listener, Pulse};
 use castellan_core::config::Settings;
 use castellan_core::effect::{Effect, Effects, ProcessOrder, StoreOrder};
 use castellan_core::event::{DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, Loaded, ProcessReport};
@@ -21,6 +21,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const NOW: Now = Now { monotonic: Monotonic::from_millis(1000), wall: WallTime::from_millis(1_700_000_000_000) };
+const ENDPOINTS: Endpoints = Endpoints { http: 80, https: 443, mqtt: 8883 };
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
 /// Every path, with an id of the job in service where one stands.
 const PATHS: [&str; 20] = [
@@ -57,7 +58,7 @@ fn agent(id: &str) -> Agent {
     let loaded = Loaded { definitions, ..Loaded::default() };
     let mut effects = Effects::new();
     agent.handle(NOW, Event::Loaded(loaded), &mut effects);
-    agent.handle(NOW, Event::Opened(Endpoints { http: 80, https: 443, mqtt: 8883 }), &mut effects);
+    agent.handle(NOW, Event::Opened(ENDPOINTS), &mut effects);
     agent
 }
 
@@ -230,5 +231,35 @@ proptest! {
             prop_assert_eq!(&spelled.1, &plain.1, "{} {}", method, PATHS[path]);
         }
         prop_assert_eq!(spelled.0, plain.0, "{} {}", method, PATHS[path]);
+    }
+
+    #[test]
+    fn what_is_answered_at_once_is_what_the_agent_answers_and_no_more(
+        path in prop_oneof![2 => Just(1), 1 => 0..PATHS.len()], method in 0..3_usize, dice in vec(0..2_u8, 0..8), plain in any::<bool>(),
+        host in prop_oneof![4 => Just("127.0.0.1"), 1 => Just("evil.example")],
+        field in prop_oneof![4 => Just("accept"), 1 => Just("origin"), 1 => Just("via")],
+    ) {
+        let (listener, port) = if plain { (Listener::Http, 80) } else { (Listener::Https, 443) };
+        let mut agent = agent("one");
+        let request = ApiRequest {
+            id: RequestId(1),
+            listener,
+            peer: facts_of_a_stranger(),
+            certificate: None,
+            method: METHODS[method].to_owned(),
+            target: respelled(PATHS[path], &dice),
+            headers: vec![("host".into(), format!("{host}:{port}")), (field.into(), "*/*".into())],
+            body: Vec::new(),
+        };
+        let version = surroundings_of(7, NOW).version;
+        let at_once = AtOnce::new(version, ENDPOINTS).answer(NOW, Pulse::Waiting, &request);
+        let is_plain_question = path == 1 && method < 2 && host != "evil.example" && field == "accept";
+        let mut effects = Effects::new();
+        agent.handle(NOW, Event::Api(request), &mut effects);
+        if let Some(response) = at_once {
+            prop_assert_eq!(effects, vec![Effect::Respond { request: RequestId(1), response }]);
+        } else {
+            prop_assert!(!is_plain_question, "nothing was answered at once");
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+use std::iter;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionKind, Event, StoreReport};
 use castellan_core::id::{RunId, TicketId};
+use castellan_core::run::history::RunRecord;
 use castellan_core::time::WallTime;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 use smol::future::or;
@@ -27,6 +30,10 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// So many orders at most are carried out before that, so that it happens within a second however they come.
 const UNSYNCED_ORDERS: u32 = 8;
+
+/// Records of runs that wait together are written together, so many at most: one more would keep the first ones waiting for longer
+/// than bringing them to disk takes.
+const TOGETHER: usize = 64;
 
 /// The store's queue is full or closed; the order of this ticket (a note has none) was not taken and will have no report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +165,7 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout)
             };
             match next {
-                Ok(work) => self.carry_out(work),
+                Ok(first) => self.carry_out_all(iter::once(first).chain(work.try_iter().take(TOGETHER - 1))),
                 Err(RecvTimeoutError::Timeout) => self.sync(),
                 Err(RecvTimeoutError::Disconnected) => return self.sync(),
             }
@@ -168,6 +175,40 @@ impl Worker {
     fn sync(&self) {
         if let Err(reason) = self.history.sync() {
             self.report(Event::Congested(format!("store: {reason}")));
+        }
+    }
+
+    /// In their order; records of runs that follow each other are written together.
+    fn carry_out_all(&self, works: impl Iterator<Item = Work>) {
+        let mut records = Vec::new();
+        for work in works {
+            match work {
+                Work::Order(order) => match *order {
+                    StoreOrder::PersistRun { ticket, record, durable } => records.push((ticket, record, durable)),
+                    other => {
+                        self.persist(&mut records);
+                        self.carry_out(Work::Order(Box::new(other)));
+                    }
+                },
+                Work::Prune { .. } => {
+                    self.persist(&mut records);
+                    self.carry_out(work);
+                }
+            }
+        }
+        self.persist(&mut records);
+    }
+
+    fn persist(&self, records: &mut Vec<(TicketId, Arc<RunRecord>, bool)>) {
+        let written: Vec<(&RunRecord, bool)> =
+            records.iter().map(|(_, record, durable)| (record.as_ref(), *durable)).collect();
+        let results = self.history.insert_or_replace_all(&written);
+        for ((ticket, record, _), result) in records.drain(..).zip(results) {
+            // The core made the id, so it is one; the ticket says which order this was in any case.
+            let run = RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0));
+            // The agent may change it again without a copy.
+            drop(record);
+            self.report(Event::Store(StoreReport::RunPersisted { ticket, run, result }));
         }
     }
 
@@ -194,12 +235,10 @@ impl Worker {
                 }
                 return None;
             }
-            StoreOrder::PersistRun { ticket, record, durable } => StoreReport::RunPersisted {
-                ticket,
-                result: self.history.insert_or_replace(&record, durable),
-                // The core made the id, so it is one; the ticket says which order this was in any case.
-                run: RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0)),
-            },
+            StoreOrder::PersistRun { ticket, record, durable } => {
+                self.persist(&mut vec![(ticket, record, durable)]);
+                return None;
+            }
             StoreOrder::ReadRuns { ticket, query } => {
                 StoreReport::RunsRead { ticket, result: self.history.runs(&query) }
             }

@@ -32,6 +32,8 @@ const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(1500);
 /// Jobs in service.
 const JOBS: usize = 1000;
+/// How often `castellan status` is called.
+const STATUS: usize = 51;
 /// More than any place there is, where the machine lets one process have so many.
 const IDLE: usize = 10_000;
 
@@ -54,6 +56,9 @@ fn main() -> ExitCode {
     alone(&ours, "GET", "/api/Jobs", 1);
     alone(&ours, "GET", "/api/Jobs", 8);
     alone(&ours, "GET", "/api/Jobs/job0", 8);
+    let mut status: Vec<Duration> = (0..STATUS).map(|_| agent.status()).collect();
+    status.sort();
+    println!("castellan status, {STATUS} times: p50 {:.1?}, slowest {:.1?}", status[STATUS / 2], status[STATUS - 1]);
     crowd(&ours);
     // Last, as runs go on for a while.
     alone(&ours, "POST", "/api/Jobs/job0/trigger", 1);

@@ -190,6 +190,8 @@ fn http(error: hyper::Error) -> ClientError {
 async fn dial(request: ClientRequest) -> Result<Box<dyn Duplex>, ClientError> {
     let stream =
         TcpStream::connect(request.address).await.map_err(|error| ClientError::Connect(request.address, error))?;
+    // A request must not wait for the acknowledgement of the handshake's last flight.
+    stream.set_nodelay(true).map_err(|error| ClientError::Connect(request.address, error))?;
     let Some(config) = request.tls else {
         return Ok(Box::new(stream));
     };

@@ -2,6 +2,7 @@
 //!
 //! What it never does: decide who may do what, follow a client's word on who it is, wait without a bound.
 
+mod alarm;
 mod connection;
 mod exchange;
 mod head;
@@ -18,7 +19,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use castellan_core::api::{ApiResponse, Listener};
+use castellan_core::api::{ApiRequest, ApiResponse, Listener};
 use castellan_core::effect::StreamOrder;
 use castellan_core::event::Event;
 use castellan_core::id::RequestId;
@@ -34,6 +35,9 @@ use stream::{Answer, Streams};
 /// Called with a connection right after it was accepted: what the kernel knows about its other end now, and who looks again later.
 pub type Observe = Arc<dyn Fn(&std::net::TcpStream) -> io::Result<(Option<SocketFacts>, Witness)> + Send + Sync>;
 
+/// The answer to a request of which nothing is known about the peer, where that is enough and the agent's thread need not be asked.
+pub type AnswerAtOnce = Arc<dyn Fn(&ApiRequest) -> Option<ApiResponse> + Send + Sync>;
+
 /// What the servers are made of.
 pub struct ServerConfig {
     /// The bound HTTP listener.
@@ -46,6 +50,8 @@ pub struct ServerConfig {
     pub observe: Observe,
     /// Runs all connections.
     pub executor: Arc<smol::Executor<'static>>,
+    /// Asked first, for each request.
+    pub at_once: AnswerAtOnce,
     /// Takes [`Event::Api`]; each is answered by [`Server::respond`] or [`Server::stream`].
     pub events: Sender<Event>,
 }
@@ -66,6 +72,8 @@ impl fmt::Debug for ServerConfig {
 pub struct Counters {
     /// Connections taken.
     pub accepted: u64,
+    /// Requests that [`ServerConfig::at_once`] answered.
+    pub answered_at_once: u64,
     /// Connections closed without a request in progress, to make room for a new one.
     pub evicted: u64,
     /// Connections closed at once because every place was busy.
@@ -97,6 +105,7 @@ pub struct Counters {
 /// What all connections share.
 pub(crate) struct Shared {
     events: Sender<Event>,
+    at_once: AnswerAtOnce,
     waiting: Mutex<BTreeMap<RequestId, Sender<Answer>>>,
     streams: Mutex<Streams>,
     next_request: AtomicU64,
@@ -187,6 +196,7 @@ pub fn start(config: ServerConfig) -> io::Result<Server> {
     let (alive, ended) = bounded(1);
     let shared = Arc::new(Shared {
         events: config.events,
+        at_once: config.at_once,
         waiting: Mutex::default(),
         streams: Mutex::default(),
         next_request: AtomicU64::new(1),

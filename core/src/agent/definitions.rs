@@ -45,9 +45,9 @@ impl Agent {
 
     /// What a job did in a former life of the agent counts: no due instant is run for twice, and missed ones are made up for.
     fn resume(&mut self, past: &JobPast, now: Now) {
-        let Some(job) = self.catalog.find(&past.job_id) else { return };
+        let Some(job) = self.catalog.find(&past.job_id).cloned() else { return };
         let last = LastRun { started_at: past.started_at.clone(), outcome: past.outcome.map(Outcome::as_str) };
-        self.last_runs.insert(job.id.clone(), last);
+        self.note_last_run(job.id.clone(), last);
         let Some((due, started)) = &past.due else { return };
         // One run stands for all instants that were missed until it started.
         let served = [due, started].into_iter().filter_map(|at| WallTime::parse_rfc3339(at)).max();
@@ -75,9 +75,9 @@ impl Agent {
         );
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::PersistRun { ticket, record: Arc::new(record.clone()), durable: true });
-        if let Some(job) = self.catalog.find(&record.job_id) {
+        if let Some(job) = self.catalog.find(&record.job_id).cloned() {
             let last = LastRun { started_at: record.started_at, outcome: Some(Outcome::Lost.as_str()) };
-            self.last_runs.insert(job.id.clone(), last);
+            self.note_last_run(job.id.clone(), last);
         }
     }
 
@@ -253,6 +253,7 @@ impl Agent {
             return;
         }
         let job = self.catalog.insert(job);
+        self.job_list.forget();
         self.regrant_job(now, &id, job.allowed_publications.clone(), job.allowed_subscriptions.clone(), effects);
         for run in self.runs.values_mut().filter(|run| run.job.id == id) {
             run.on_redefined(&job, &mut self.desk.turn(now, effects));
@@ -276,6 +277,7 @@ impl Agent {
         let Some(job) = self.catalog.remove(id) else { return };
         self.timetable.remove(&job.id);
         self.last_runs.remove(&job.id);
+        self.job_list.forget();
         self.event_starts.forget(&job.id);
         self.regrant_job(now, &job.id, vec![], vec![], effects);
         for run in self.runs.values_mut().filter(|run| run.job.id == job.id && !run.is_active()) {

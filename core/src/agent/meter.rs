@@ -8,6 +8,7 @@ use super::answers::Pending;
 use super::requests::respond;
 use crate::acl::{Action, Denial};
 use crate::api::exposition::{Exposition, Kind, MEDIA_TYPE};
+use crate::api::route::Resource;
 use crate::api::{ApiRequest, ApiResponse};
 use crate::effect::{Effect, Effects, StreamOrder};
 use crate::event::{BrokerReport, Counts};
@@ -109,7 +110,8 @@ impl Meter {
         }
     }
 
-    fn print(&self, text: &mut Exposition) {
+    /// With what was answered at once, all of it good health.
+    fn print(&self, answered_at_once: u64, text: &mut Exposition) {
         text.family("castellan_runs_total", Kind::Counter, "Runs that ended, by outcome.");
         for outcome in Outcome::ALL.map(Outcome::as_str) {
             let count = self.outcomes.get(outcome).copied().unwrap_or_default();
@@ -135,7 +137,10 @@ impl Meter {
         text.single("castellan_mqtt_connections", Kind::Gauge, help, self.connections);
         let help = "Requests answered, by route and status; also those of Http tasks to the agent itself.";
         text.family("castellan_http_requests_total", Kind::Counter, help);
-        for ((route, status), count) in &self.requests {
+        let mut requests = self.requests.clone();
+        let health = requests.entry((Resource::Health.template(), 200)).or_default();
+        *health = health.saturating_add(answered_at_once);
+        for ((route, status), count) in &requests {
             text.sample("castellan_http_requests_total", &[("route", route), ("status", &status.to_string())], count);
         }
     }
@@ -195,7 +200,7 @@ impl Agent {
                 text.sample("castellan_plugin_state", &labels, u8::from(plugin.status() == state));
             }
         }
-        self.meter.print(&mut text);
+        self.meter.print(counts.http_answered_at_once, &mut text);
         counts.print(&mut text);
         text.into_text()
     }

@@ -112,11 +112,11 @@ impl Agent {
             Resource::Root => self.service(now, request, caller, effects),
             Resource::SystemStatus => Some(self.system_status(now)),
             Resource::Jobs if method == Method::Post => self.create_job(now, request, effects),
-            Resource::Jobs => Some(self.list_jobs(now)),
+            Resource::Jobs => Some(self.list_jobs(now, request)),
             Resource::Job(id) => match method {
                 Method::Put => self.replace_job(now, request, &id, effects),
                 Method::Delete => self.delete_job(now, request, &id, effects),
-                Method::Get | Method::Post => Some(api::conditional(request, self.show_job(&id))),
+                Method::Get | Method::Post => Some(api::tagged(request, self.show_job(&id))),
             },
             Resource::Validate => self.validate_job(now, request, effects),
             Resource::Reload => self.reload(now, request, effects),

@@ -8,7 +8,7 @@ use super::Agent;
 use super::callers::Caller;
 use super::requests::not_found;
 use crate::api::route::Target;
-use crate::api::{ApiRequest, ApiResponse, Tier, conditional};
+use crate::api::{ApiRequest, ApiResponse, Tier, tagged};
 use crate::config;
 use crate::effect::Effects;
 use crate::id::{Component, PluginId};
@@ -44,7 +44,7 @@ impl Agent {
         } else {
             ApiResponse::json(200, &flat(settings))
         };
-        conditional(request, response)
+        tagged(request, response)
     }
 
     #[expect(clippy::too_many_arguments, reason = "each argument is one fact of the request")]
@@ -70,7 +70,7 @@ impl Agent {
                 &format!("GET /api/PluginSettings/{plugin} lists them."),
             ),
         };
-        conditional(request, response)
+        tagged(request, response)
     }
 
     /// A plugin reads its own settings and the agent's; a task of a job and a signed program read any; an Admin everything.

@@ -1,12 +1,10 @@
 //! What tells about the agent as a whole: health, figures, its description for programs, and its page for people.
 
-use alloc::vec::Vec;
-
 use super::Agent;
 use super::callers::Caller;
 use super::requests_runs::WantedRuns;
 use crate::api::page::{Inside, Page};
-use crate::api::view::{Health, JobLine, PluginLine, RunLine, Service, SystemStatus};
+use crate::api::view::{PluginLine, RunLine, Service, SystemStatus};
 use crate::api::{self, ApiRequest, ApiResponse, Tier};
 use crate::effect::Effects;
 use crate::run::history::{RunQuery, RunRecord};
@@ -17,8 +15,7 @@ const RUNS_SHOWN: usize = 20;
 
 impl Agent {
     pub(super) fn health(&self, now: Now) -> ApiResponse {
-        let version = &self.desk.surroundings.version;
-        ApiResponse::json(200, &Health { status: "healthy", timestamp: now.wall.to_rfc3339(), version })
+        api::health(now.wall, &self.desk.surroundings.version)
     }
 
     /// JSON for programs; the page for whom that is better.
@@ -77,22 +74,6 @@ impl Agent {
                 runs_active: self.runs.values().filter(|run| run.is_active()).count(),
             },
         )
-    }
-
-    pub(super) fn list_jobs(&self, now: Now) -> ApiResponse {
-        ApiResponse::json(200, &self.job_lines(now).collect::<Vec<_>>())
-    }
-
-    fn job_lines(&self, now: Now) -> impl Iterator<Item = JobLine<'_>> {
-        self.catalog.iter().map(move |job| {
-            let mut line = JobLine::new(job);
-            line.next_run = self.timetable.next_run(&job.id, now).map(|at| at.to_rfc3339());
-            if let Some(last) = self.last_runs.get(&job.id) {
-                line.last_run = Some(&last.started_at);
-                line.last_outcome = last.outcome;
-            }
-            line
-        })
     }
 
     /// Made once and kept: anybody may ask for it as often as it likes.

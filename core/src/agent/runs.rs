@@ -156,9 +156,16 @@ impl Agent {
         let admitted = Admitted::new(Arc::clone(job), origin, values).map_err(TriggerRefusal::Invalid)?;
         let id = self.desk.counters.run(self.desk.surroundings.boot);
         let run = Run::begin(id.clone(), admitted, &mut self.desk.turn(now, effects));
-        self.last_runs.insert(job.id.clone(), LastRun { started_at: run.record().started_at.clone(), outcome: None });
+        let last = LastRun { started_at: run.record().started_at.clone(), outcome: None };
+        self.note_last_run(job.id.clone(), last);
         self.runs.insert(id.clone(), Box::new(run));
         Ok(id)
+    }
+
+    /// What the list of jobs shows of a job's past.
+    pub(super) fn note_last_run(&mut self, job: JobId, last: LastRun) {
+        self.last_runs.insert(job, last);
+        self.job_list.forget();
     }
 
     /// Triggers what its schedule says is due.
@@ -269,7 +276,7 @@ impl Agent {
         self.meter.ended(record, now);
         let outcome = record.outcome.map(Outcome::as_str);
         if self.catalog.find(run.job.id.as_str()).is_some() {
-            self.last_runs.insert(run.job.id.clone(), LastRun { started_at: record.started_at.clone(), outcome });
+            self.note_last_run(run.job.id.clone(), LastRun { started_at: record.started_at.clone(), outcome });
         }
         let (answered, waiting) =
             core::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.run == *id);

@@ -64,18 +64,23 @@ impl Conditions {
 }
 
 /// A representation with its entity tag; 304 without it where the caller has it already.
-pub(crate) fn conditional(request: &ApiRequest, mut response: ApiResponse) -> ApiResponse {
+pub(crate) fn tagged(request: &ApiRequest, response: ApiResponse) -> ApiResponse {
     if response.status != 200 {
         return response;
     }
     let tag = entity_tag(&response.body);
+    conditional(request, response, &tag)
+}
+
+/// The same of one whose entity tag is known.
+pub(crate) fn conditional(request: &ApiRequest, mut response: ApiResponse, tag: &str) -> ApiResponse {
     let conditions = Conditions::of(request);
-    if !conditions.matches(Some(&tag)) {
-        return conditions.refuse_write(Some(&tag)).unwrap_or(response);
+    if !conditions.matches(Some(tag)) {
+        return conditions.refuse_write(Some(tag)).unwrap_or(response);
     }
-    if conditions.is_known(Some(&tag)) {
+    if conditions.is_known(Some(tag)) {
         response = ApiResponse { status: 304, headers: Vec::new(), body: Vec::new() };
     }
-    response.set_header("etag", &tag);
+    response.set_header("etag", tag);
     response
 }

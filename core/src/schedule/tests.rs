@@ -203,3 +203,32 @@ fn schedules_come_in_their_order_and_go_when_removed() {
     assert_eq!(due, [(job("j2"), Tick::Due(at("2026-11-21T00:02:00Z")))]);
     assert!(timetable.insert(&job("x"), &cron("0 0 * * *", "Mars/Base"), MissedRuns::Skip, Zone::UTC, start).is_err());
 }
+
+#[test]
+fn the_instant_of_an_interval_is_read_the_same_until_a_clock_is_set() {
+    let start = 1_700_000_000_000;
+    let hourly = ScheduleDefinition::Interval { minutes: 60 };
+    let mut timetable = with(&hourly, MissedRuns::Skip, now(1000, start));
+    timetable.heed_clocks(now(1000, start));
+    let shown =
+        |timetable: &Timetable, now| (timetable.version(), timetable.next_run(&job("a"), now).unwrap().as_millis());
+    let (version, due) = shown(&timetable, now(1000, start));
+    assert_eq!(due, start + 3_600_000);
+    // Both clocks are cut to milliseconds, each at another moment, and a wall clock may be drawn nearer to the right time.
+    for (monotonic, wall) in [(2000, start + 1001), (2001, start + 999), (3000, start + 2999)] {
+        let later = now(monotonic, wall);
+        assert!(timetable.take_due(later).is_empty());
+        assert_eq!(shown(&timetable, later), (version, due), "{later:?}");
+    }
+    // Set, or the machine slept: an interval counts on.
+    let set = now(4000, start + 3000 + 60_000);
+    timetable.heed_clocks(set);
+    let (changed, moved) = shown(&timetable, set);
+    assert!(changed > version);
+    assert_eq!(moved, due + 60_000);
+    let after = now(3_601_000, start + 3_660_000);
+    assert_eq!(timetable.take_due(after), [(job("a"), Tick::Elapsed)]);
+    let (ticked, next) = shown(&timetable, after);
+    assert!(ticked > changed);
+    assert_eq!(next, moved + 3_600_000);
+}

@@ -285,3 +285,63 @@ fn a_missing_look_at_a_binary_is_no_consent() {
     assert_eq!((world.status(request), file(&world, "a")), (Some(503), None));
     world.quiet();
 }
+
+/// The list, and its entity tag.
+fn list(world: &mut World) -> (Value, String) {
+    let asked = world.admin("GET", "/api/Jobs", "");
+    (world.body(asked), world.header(asked, "etag").unwrap().to_owned())
+}
+
+#[test]
+fn the_list_of_jobs_is_another_one_after_each_change_and_the_same_until_then() {
+    let tool = r#"{"id":"a","tasks":[{"id":"t","command":"tool"}]}"#;
+    let hourly = r#"{"id":"b","schedule":{"intervalMinutes":60},"tasks":[{"id":"t","command":"echo"}]}"#;
+    let mut world = World::new(&[("Jobs/a", tool), ("Jobs/b", hourly)]);
+    let mut seen = vec![list(&mut world)];
+    world.wait(1000);
+    assert_eq!(list(&mut world), seen[0], "time alone changes nothing");
+    let known = world.admin_with("GET", "/api/Jobs", "", &[("if-none-match", &seen[0].1)]);
+    assert_eq!((world.status(known), world.responses[&known].body.len()), (Some(304), 0));
+    let mut changed = |world: &mut World, what: &str| {
+        let now = list(world);
+        assert!(!seen.contains(&now), "{what}: {now:?}");
+        assert!(seen.iter().all(|(_, tag)| *tag != now.1), "{what}");
+        let stale = world.admin_with("GET", "/api/Jobs", "", &[("if-none-match", &seen[seen.len() - 1].1)]);
+        assert_eq!(world.status(stale), Some(200), "{what}");
+        seen.push(now.clone());
+        now.0
+    };
+    world.admin("POST", "/api/Jobs/a/trigger", "");
+    world.disk();
+    assert_eq!(changed(&mut world, "a run")[0]["lastOutcome"], Value::Null);
+    world.prepared(1);
+    world.lives(1, "");
+    assert_eq!(changed(&mut world, "its end")[0]["lastOutcome"], "Succeeded");
+    let next = list(&mut world).0[1]["nextRun"].as_str().map(str::to_owned);
+    world.wait(60 * 60 * 1000);
+    world.disk();
+    let ticked = changed(&mut world, "a schedule's turn");
+    assert!(ticked[1]["nextRun"].as_str() > next.as_deref(), "{ticked}");
+    assert_eq!(ticked[1]["lastOutcome"], "Succeeded");
+    for (method, target, body) in [
+        ("POST", "/api/Jobs", r#"{"id":"c","tasks":[{"id":"t","command":"echo"}]}"#),
+        ("PUT", "/api/Jobs/c", r#"{"id":"c","enabled":false,"tasks":[{"id":"t","command":"echo"}]}"#),
+        ("DELETE", "/api/Jobs/c", ""),
+    ] {
+        world.admin(method, target, body);
+        if method != "DELETE" {
+            world.look("");
+        }
+        world.disk();
+        let now = list(&mut world);
+        let lines = now.0.as_array().unwrap().len();
+        assert_eq!(lines, if method == "DELETE" { 2 } else { 3 }, "{method}: {}", now.0);
+        if method == "PUT" {
+            assert_eq!(now.0[2]["enabled"], false);
+        }
+    }
+    world.put("Jobs/a", &tool.replace("\"id\":\"a\"", "\"id\":\"a\",\"name\":\"Another\""));
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    assert_eq!(list(&mut world).0[0]["name"], "Another");
+}

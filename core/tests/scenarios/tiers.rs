@@ -118,7 +118,9 @@ fn metrics_are_answered_once_the_ports_have_told_their_counts() {
     let asked = world.admin("GET", "/metrics", "");
     assert_eq!(world.status(asked), None);
     let ticket = world.transcript.iter().find_map(|line| line.strip_prefix("count ")).unwrap().parse().unwrap();
-    let counts = Counts { messages_received: 7, http_failures: vec![("refused", 3)], ..Counts::default() };
+    let http_failures = vec![("refused", 3)];
+    let counts = Counts { messages_received: 7, http_answered_at_once: 5, http_failures, ..Counts::default() };
+    world.stranger("GET", "/health", "");
     world.tell(Event::Counted { ticket: TicketId(ticket), counts: counts.clone() });
     let text = String::from_utf8(world.responses[&asked].body.clone()).unwrap();
     for line in [
@@ -127,6 +129,7 @@ fn metrics_are_answered_once_the_ports_have_told_their_counts() {
         "castellan_mqtt_messages_total{direction=\"received\"} 7",
         "castellan_http_failures_total{reason=\"refused\"} 3",
         "castellan_http_requests_total{route=\"/api/Jobs/{jobId}/trigger\",status=\"202\"} 1",
+        "castellan_http_requests_total{route=\"/health\",status=\"200\"} 6",
     ] {
         assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
     }

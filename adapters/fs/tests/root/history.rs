@@ -58,6 +58,14 @@ fn finished(run: &str, job: &str, day: i64) -> RunRecord {
     }
 }
 
+/// A database that fails at these runs, as a full disk would.
+fn failing(folder: &std::path::Path, when: &str, how: &str) {
+    let connection = rusqlite::Connection::open(folder.join("state/history.db")).unwrap();
+    let trigger =
+        format!("CREATE TRIGGER t BEFORE INSERT ON run WHEN {when} BEGIN SELECT RAISE({how}, 'no room'); END");
+    connection.execute(&trigger, []).unwrap();
+}
+
 fn newest(history: &History, limit: usize) -> Result<Vec<RunRecord>, String> {
     history.runs(&RunQuery { limit, ..RunQuery::default() })
 }
@@ -277,4 +285,79 @@ fn a_damaged_foreign_or_linked_database_is_refused_and_left_alone() {
     symlink(&victim, &path).unwrap();
     assert!(History::open(&root).is_err());
     assert_eq!(fs::read(&victim).unwrap(), b"");
+}
+
+#[test]
+fn runs_that_are_written_together_come_back_each_by_itself() {
+    let (_folder, root) = root();
+    let history = History::open(&root).unwrap();
+    let (first, second) = (running("1-1", "a"), finished("1-2", "b", 0));
+    let together = [(&first, false), (&second, true), (&second, false)];
+    assert_eq!(history.insert_or_replace_all(&together), [Ok(()), Ok(()), Ok(())]);
+    assert!(history.is_synced(), "one of them had to be durable");
+    assert_eq!(newest(&history, 9).unwrap(), [second, first.clone()]);
+    assert_eq!(history.insert_or_replace_all(&[(&first, false), (&first, false)]), [Ok(()), Ok(())]);
+    assert!(!history.is_synced());
+    assert_eq!(history.insert_or_replace_all(&[]), []);
+}
+
+#[test]
+fn of_runs_that_are_written_together_one_that_fails_takes_no_other_along() {
+    let (folder, root) = root();
+    let history = History::open(&root).unwrap();
+    failing(folder.path(), "NEW.job_id = 'bad'", "ABORT");
+    let runs = [running("1-1", "a"), running("1-2", "bad"), running("1-3", "a")];
+    let together: Vec<(&RunRecord, bool)> = runs.iter().map(|run| (run, true)).collect();
+    let results = history.insert_or_replace_all(&together);
+    assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
+    let error = results[1].clone().unwrap_err();
+    assert!(error.contains("run 1-2 was not written to") && error.contains("no room"), "{error}");
+    assert_eq!(ids(&newest(&history, 9).unwrap()), ["1-3", "1-1"]);
+}
+
+#[test]
+fn runs_whose_transaction_is_gone_were_all_not_written() {
+    let (folder, root) = root();
+    let history = History::open(&root).unwrap();
+    failing(folder.path(), "NEW.job_id = 'bad'", "ROLLBACK");
+    let runs = [running("1-1", "a"), running("1-2", "bad"), running("1-3", "a")];
+    let together: Vec<(&RunRecord, bool)> = runs.iter().map(|run| (run, true)).collect();
+    let results = history.insert_or_replace_all(&together);
+    assert!(results.iter().all(Result::is_err), "{results:?}");
+    assert_eq!(newest(&history, 9).unwrap(), []);
+    history.insert_or_replace(&runs[0], true).unwrap();
+}
+
+#[test]
+fn orders_that_wait_together_are_answered_in_their_order_with_what_stands_between_them() {
+    let (_folder, root) = root();
+    let (sender, events) = smol::channel::bounded(400);
+    let (history, settings) = (History::open(&root).unwrap(), SettingStore::open(&root).unwrap());
+    let store = Store::start(root, history, settings, "Plugins".to_owned(), sender).unwrap();
+    // A batch has an end, and a question in the middle of it sees what was ordered before.
+    for number in 1..=300_u64 {
+        let record = Arc::new(running(&format!("1-{number}"), "a"));
+        store.order(StoreOrder::PersistRun { ticket: TicketId(number), record, durable: number % 7 == 0 }).unwrap();
+        if number == 100 {
+            let query = RunQuery { limit: 1000, ..RunQuery::default() };
+            store.order(StoreOrder::ReadRuns { ticket: TicketId(1000), query }).unwrap();
+        }
+    }
+    store.close().unwrap();
+    let mut reports = Vec::new();
+    while let Ok(Event::Store(report)) = events.try_recv() {
+        match report {
+            StoreReport::RunPersisted { ticket, run, result } => {
+                assert_eq!((run, result), (RunId::new(1, ticket.0), Ok(())));
+                reports.push(ticket.0);
+            }
+            StoreReport::RunsRead { ticket, result } => {
+                assert_eq!(result.unwrap().len(), 100);
+                reports.push(ticket.0);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let expected: Vec<u64> = (1..=100).chain([1000]).chain(101..=300).collect();
+    assert_eq!(reports, expected);
 }

@@ -71,14 +71,18 @@ impl Drop for Started {
     }
 }
 
+/// The binary that was built beside the bench.
+fn castellan() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("castellan")
+}
+
 /// The whole agent.
 pub(crate) struct Agent(Started, u16);
 
 impl Agent {
     /// With so many jobs of one built-in task, each with a schedule.
     pub(crate) fn start(jobs: usize) -> Self {
-        let bench = std::env::current_exe().unwrap();
-        let binary = bench.parent().unwrap().parent().unwrap().join("castellan");
+        let binary = castellan();
         assert!(binary.exists(), "build {} first: cargo build --release -p castellan", binary.display());
         let mut started = Started::new("agent", |folder| {
             let write = |name: &str, text: &str| {
@@ -100,6 +104,17 @@ impl Agent {
         });
         let port = started.port("root/state/ports.json");
         Self(started, port)
+    }
+
+    /// How long `castellan status` takes, from its start to its end.
+    pub(crate) fn status(&self) -> Duration {
+        let mut status = Command::new(castellan());
+        status.arg("status").arg("--root").arg(self.0.folder.join("root")).stdin(Stdio::null());
+        let began = Instant::now();
+        let output = status.output().unwrap();
+        let took = began.elapsed();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        took
     }
 
     /// As an administrator.

@@ -15,8 +15,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use smol::Timer;
 use smol::net::TcpStream;
-use smol_hyper::rt::{FuturesIo, SmolTimer};
+use smol_hyper::rt::FuturesIo;
 
+use super::alarm::Alarm;
 use super::exchange::{Exchange, answer};
 use super::head::SharedSeen;
 use super::slots::Slot;
@@ -87,6 +88,7 @@ impl Connection {
     {
         let seen = SharedSeen::default();
         let shared = Arc::clone(&self.shared);
+        let alarm = Alarm::default();
         let exchange = Arc::new(Exchange {
             listener: self.listener,
             certificate,
@@ -95,12 +97,13 @@ impl Connection {
             slot: self.slot,
             shared: Arc::clone(&self.shared),
             open: AtomicBool::new(false),
+            alarm: alarm.clone(),
         });
         let asked = Arc::clone(&exchange);
         let service = service_fn(move |request| answer(Arc::clone(&asked), request));
         let mut connection = pin!(
             http1::Builder::new()
-                .timer(SmolTimer::new())
+                .timer(alarm)
                 .header_read_timeout(limits::HEAD)
                 .max_headers(limits::HEADERS)
                 .max_header_size(limits::HEAD_BYTES)

@@ -8,7 +8,7 @@ use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use castellan_core::event::Event;
 use castellan_core::id::RequestId;
 use castellan_core::limits::DOCUMENT_BYTES;
-use castellan_core::trust::{Claim, Witness};
+use castellan_core::trust::{Claim, PeerFacts, Witness};
 use futures_lite::future::or;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -17,6 +17,7 @@ use hyper::{Request, Response, StatusCode};
 use smol::Timer;
 use smol::channel::{Receiver, TrySendError, bounded};
 
+use super::alarm::Alarm;
 use super::head::{Head, SharedSeen, lock};
 use super::problem::Problem;
 use super::slots::Slot;
@@ -33,6 +34,8 @@ pub(crate) struct Exchange {
     pub(crate) shared: Arc<Shared>,
     /// Whether its last response stays open, so that only its client can end it.
     pub(crate) open: AtomicBool,
+    /// For the waits of its task.
+    pub(crate) alarm: Alarm,
 }
 
 /// The body of a response.
@@ -84,18 +87,25 @@ impl Exchange {
                 Refusal { problem, close: true }
             })?,
         };
-        let (waiter, response) = Waiter::register(Arc::clone(&self.shared));
-        let event = Event::Api(ApiRequest {
-            id: waiter.id,
+        let mut request = ApiRequest {
+            id: RequestId(0),
             listener: self.listener,
-            // Last, so that the facts are those of the moment in which the core decides.
-            peer: (self.witness)(Claim::default()),
+            peer: PeerFacts::default(),
             certificate: self.certificate.clone(),
             method: head.method,
             target: head.target,
             headers: head.headers,
             body,
-        });
+        };
+        if let Some(response) = (self.shared.at_once)(&request) {
+            self.shared.count(|counters| bump(&mut counters.answered_at_once));
+            return Ok(Answer::Whole(response));
+        }
+        let (waiter, response) = Waiter::register(Arc::clone(&self.shared));
+        request.id = waiter.id;
+        // Last, so that the facts are those of the moment in which the core decides.
+        request.peer = (self.witness)(Claim::default());
+        let event = Event::Api(request);
         match self.shared.events.try_send(event) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
@@ -111,7 +121,7 @@ impl Exchange {
         }
         let answer = async { response.recv().await.ok() };
         let deadline = async {
-            Timer::after(limits::ANSWER).await;
+            self.alarm.after(limits::ANSWER).await;
             None
         };
         or(answer, deadline).await.ok_or_else(|| {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use castellan_core::api::{ApiResponse, Listener};
 
-use super::support::{World, text};
+use super::support::{AT_ONCE, World, text};
 
 #[test]
 fn a_request_reaches_the_agent_as_it_was_sent() {
@@ -32,6 +32,20 @@ fn the_peer_is_looked_at_anew_for_every_request_of_a_connection() {
     }
     let ids: Vec<u64> = world.requests().iter().map(|request| request.id.0).collect();
     assert_eq!(ids, [1, 2, 3]);
+}
+
+#[test]
+fn what_can_be_answered_at_once_needs_neither_the_agent_nor_a_look_at_the_peer() {
+    let world = World::echoing();
+    let raw = world.https();
+    for _ in 0..2 {
+        let reply = raw.ask(format!("GET {AT_ONCE} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert_eq!((reply.status, reply.body.as_str()), (200, "at once"));
+    }
+    assert_eq!(raw.ask("GET /x HTTP/1.1\r\nHost: h\r\n\r\n").body, "GET /x []");
+    assert_eq!((world.asked.load(Ordering::SeqCst), world.server.counters().answered_at_once), (1, 2));
+    let targets: Vec<String> = world.requests().into_iter().map(|request| request.target).collect();
+    assert_eq!(targets, ["/x"]);
 }
 
 #[test]

@@ -20,6 +20,9 @@ use smol::channel::{Receiver, Sender, bounded};
 /// Longer than any limit of the server: reaching it means that the server did not do its part.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// The one target that is answered without the agent.
+pub(crate) const AT_ONCE: &str = "/at-once";
+
 /// A certificate authority for tests.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -100,6 +103,7 @@ impl World {
             tls,
             observe: observe(&asked, leaving),
             executor: Arc::clone(&executor),
+            at_once: Arc::new(|request| (request.target == AT_ONCE).then(|| text(200, "at once"))),
             events: sender,
         };
         let server = Arc::new(start(config).unwrap());

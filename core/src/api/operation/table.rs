@@ -189,8 +189,8 @@ pub(super) static PATHS: [Path; 17] = [
                 Get,
                 "listJobs",
                 "The jobs in service.",
-                {},
-                [answer!(200, "One line for each.", json::<Vec<JobLine<'_>>>()),]
+                { heeds: &READS },
+                [tagged!(200, "One line for each.", json::<Vec<JobLine<'_>>>()), KNOWN, CHANGED]
             ),
             operation!(Post, "createJob", "Adds a job.", { body: JOB }, [
                 Answer {
