@@ -1,5 +1,6 @@
 //! All that the shell can tell the [`Agent`](crate::agent::Agent), grouped by port. Events are facts in the past tense.
 
+mod counts;
 mod store;
 
 use alloc::boxed::Box;
@@ -19,6 +20,7 @@ use crate::trust::signature::SignatureFacts;
 use crate::trust::{Examination, PeerFacts};
 use crate::user::UserFacts;
 use crate::why::Explanation;
+pub use counts::Counts;
 pub use store::StoreReport;
 
 /// Something that happened.
@@ -87,23 +89,6 @@ pub struct Loaded {
     pub past: Vec<JobPast>,
     /// The unified storage of plugin settings.
     pub settings: Vec<StoredSetting>,
-}
-
-/// What the ports counted since the start.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Messages that clients published.
-    pub messages_received: u64,
-    /// Messages that were sent to clients.
-    pub messages_sent: u64,
-    /// Log records that could not be written.
-    pub log_records_lost: u64,
-    /// Connections that the HTTP servers took.
-    pub http_connections: u64,
-    /// Requests that the agent's thread was not asked for ([`crate::api::AtOnce`]).
-    pub http_answered_at_once: u64,
-    /// What the HTTP servers could not serve, by reason in snake case.
-    pub http_failures: Vec<(&'static str, u64)>,
 }
 
 /// Jobs or plugins.

@@ -257,7 +257,10 @@ proptest! {
         let mut effects = Effects::new();
         agent.handle(NOW, Event::Api(request), &mut effects);
         if let Some(response) = at_once {
-            prop_assert_eq!(effects, vec![Effect::Respond { request: RequestId(1), response }]);
+            let [Effect::Respond { request, response: given }] = &effects[..] else {
+                return Err(TestCaseError::fail(format!("more than an answer: {effects:?}")));
+            };
+            prop_assert_eq!((*request, given), (RequestId(1), &response));
         } else {
             prop_assert!(!is_plain_question, "nothing was answered at once");
         }

@@ -182,19 +182,18 @@ impl Worker {
     fn carry_out_all(&self, works: impl Iterator<Item = Work>) {
         let mut records = Vec::new();
         for work in works {
-            match work {
-                Work::Order(order) => match *order {
-                    StoreOrder::PersistRun { ticket, record, durable } => records.push((ticket, record, durable)),
-                    other => {
-                        self.persist(&mut records);
-                        self.carry_out(Work::Order(Box::new(other)));
+            let work = match work {
+                Work::Prune { .. } => work,
+                Work::Order(order) => {
+                    if let StoreOrder::PersistRun { ticket, record, durable } = *order {
+                        records.push((ticket, record, durable));
+                        continue;
                     }
-                },
-                Work::Prune { .. } => {
-                    self.persist(&mut records);
-                    self.carry_out(work);
+                    Work::Order(order)
                 }
-            }
+            };
+            self.persist(&mut records);
+            self.carry_out(work);
         }
         self.persist(&mut records);
     }

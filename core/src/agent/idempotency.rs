@@ -152,12 +152,13 @@ impl Agent {
     }
 }
 
-/// Who has used a key: a certificate, a plugin, a run of a job, a process of a signed program.
+/// Who has used a key: the holder of a certificate, a plugin, a run of a job, a process of a signed program.
 fn account(request: &ApiRequest, caller: &Caller) -> String {
-    if let Some(certificate) = request.certificate.as_ref().filter(|_| caller.tier == Tier::Admin) {
-        return format!("certificate {}", certificate.sha256);
-    }
     let component = caller.component();
+    // A plugin's own process sees more with the certificate than its other holders do.
+    if let Some(certificate) = request.certificate.as_ref().filter(|_| caller.tier == Tier::Admin) {
+        return format!("{component} certificate {}", certificate.sha256);
+    }
     match &caller.identity {
         Some(Identity { run: Some(run), .. }) => format!("{component} {run}"),
         // Programs of two users may have one name.

@@ -24,7 +24,9 @@ pub(crate) struct Until {
 impl Alarm {
     /// A wait that begins now.
     pub(crate) fn after(&self, time: Duration) -> Until {
-        self.until(hyper::rt::Timer::now(self) + time)
+        let now = hyper::rt::Timer::now(self);
+        // Beyond the clock's range, which no wait comes near, it is over at once.
+        self.until(now.checked_add(time).unwrap_or(now))
     }
 
     fn until(&self, deadline: Instant) -> Until {
