@@ -173,7 +173,11 @@ fn of_broken(count: usize, at: usize, found: Finding) -> Vec<Finding> {
 /// The errors of a document in one sentence.
 fn errors(file: &str, findings: &Findings) -> String {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
-    let told: Vec<String> = errors.map(|finding| format!("{}: {}", finding.path, finding.message)).collect();
+    // What is no JSON at all has no path.
+    let told: Vec<String> = errors
+        .map(|finding| [finding.path.as_str(), finding.message.as_str()])
+        .map(|[path, message]| if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") })
+        .collect();
     format!("{file} is no valid definition: {}", told.join(" "))
 }
 

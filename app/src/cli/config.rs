@@ -1,7 +1,6 @@
 //! `castellan config show`: the settings in force, and with `--origin` where each comes from.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use castellan_core::config::Settings;
@@ -37,10 +36,7 @@ pub(crate) struct Options {
 pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
     let Command::Show(options) = command;
     let path = globals.root.join(FILE);
-    let bytes = match path.metadata() {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Ok(_) | Err(_) => Some(inputs::read(&path)?),
-    };
+    let bytes = inputs::settings(&globals.root)?;
     let (settings, warnings) = Settings::parse(bytes.as_deref()).map_err(Failure::invalid_file)?;
     let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
     let pointers = bytes.as_deref().map_or_else(BTreeMap::new, |bytes| settings.origins(bytes));

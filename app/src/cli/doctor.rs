@@ -51,9 +51,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let root = &globals.root;
     let root = root.canonicalize().map_err(|error| inputs::unreadable(root, &error))?;
-    let settings = root.join("appsettings.json");
-    let settings = if settings.is_file() { Some(inputs::read(&settings)?) } else { None };
-    let (settings, _) = Settings::parse(settings.as_deref()).map_err(Failure::invalid_file)?;
+    let (settings, _) = Settings::parse(inputs::settings(&root)?.as_deref()).map_err(Failure::invalid_file)?;
     let only = options.kind.zip(options.id.as_deref()).map(|(kind, id)| match kind {
         Kind::Job => (DefinitionKind::Job, id),
         Kind::Plugin => (DefinitionKind::Plugin, id),

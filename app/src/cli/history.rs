@@ -21,9 +21,7 @@ pub(crate) fn past(root: &Path, job: &JobDefinition, at: WallTime) -> Result<Opt
         Ok(_) | Err(_) => Failure::failed(error),
     })?;
     let Some(reader) = reader else { return Ok(None) };
-    let settings = root.join("appsettings.json");
-    let settings = if settings.is_file() { Some(inputs::read(&settings)?) } else { None };
-    let (settings, _) = Settings::parse(settings.as_deref()).map_err(Failure::invalid_file)?;
+    let (settings, _) = Settings::parse(inputs::settings(root)?.as_deref()).map_err(Failure::invalid_file)?;
     let id = job.id.as_str();
     // Before the lives are read: an agent that stops in between has then left its note.
     let is_running = is_running(root);

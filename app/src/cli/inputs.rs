@@ -144,6 +144,15 @@ fn files(folder: &Path, wanted: fn(&str) -> bool) -> Result<Vec<PathBuf>, Failur
     Ok(files)
 }
 
+/// The bytes of a root's `appsettings.json`; `None` where there is none.
+pub(crate) fn settings(root: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let path = root.join("appsettings.json");
+    match path.metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Ok(_) | Err(_) => read(&path).map(Some),
+    }
+}
+
 /// The content of a file that the command line names.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| unreadable(path, &error))

@@ -172,3 +172,17 @@ fn a_live_probe_goes_the_way_of_a_task_and_leaves_nothing() {
     let (code, _, error) = live(&["job", "speaker"]);
     assert!(code == 5 && error.contains("no agent runs"), "{error}");
 }
+
+#[test]
+fn what_no_agent_could_read_is_not_called_healthy() {
+    let stage = Stage::new();
+    stage.file("Jobs/torn.json", "{");
+    let (code, document, _) = doctor(&stage.root(), &["job", "torn"]);
+    let proof = document["subjects"][0]["checks"][1]["proof"].as_str().unwrap();
+    assert!(code == 1 && proof.contains("no valid definition: line 1, column"), "{code}: {proof}");
+    let settings = stage.root().join("appsettings.json");
+    fs::remove_file(&settings).unwrap();
+    fs::create_dir(&settings).unwrap();
+    let (code, _, error) = doctor(&stage.root(), &["job", "torn"]);
+    assert!(code == 3 && error.contains("appsettings.json cannot be read"), "{code}: {error}");
+}
