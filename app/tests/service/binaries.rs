@@ -84,11 +84,11 @@ fn a_plugin_runs_from_inside_its_root_or_from_an_absolute_path_elsewhere() {
     absolute["executablePath"] = json!(elsewhere.join("Absolute"));
     stage.plugin(&absolute);
     // The file, or the folder that it is in, is a link out of the root.
-    let (file, binary) = deploy("File");
-    move_to(&binary, &elsewhere.join("File"));
+    let (file, binary) = deploy("FileLink");
+    move_to(&binary, &elsewhere.join("FileLink"));
     stage.plugin(&file);
-    let (folder, binary) = deploy("Folder");
-    move_to(binary.parent().unwrap(), &elsewhere.join("Folder"));
+    let (folder, binary) = deploy("FolderLink");
+    move_to(binary.parent().unwrap(), &elsewhere.join("FolderLink"));
     stage.plugin(&folder);
     let (mut named, binary) = deploy("Named");
     move_to(&binary, &elsewhere.join("Named"));
@@ -103,7 +103,7 @@ fn a_plugin_runs_from_inside_its_root_or_from_an_absolute_path_elsewhere() {
     let agent = stage.start();
     stage.puppet("Inner").connect_plugin(agent.mqtt);
     stage.puppet("Absolute").connect_plugin(agent.mqtt);
-    for name in ["File", "Folder", "Named"] {
+    for name in ["FileLink", "FolderLink", "Named"] {
         refused(
             &agent,
             name,
