@@ -24,8 +24,8 @@ pub(crate) const CLOSE: Duration = Duration::from_secs(3);
 /// How long a closed connection is still read and discarded, so that a client which is still sending can read the answer
 /// before the kernel resets the connection (RFC 9112 section 9.6).
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
-/// How many bytes are discarded that way: a few times the largest body.
-pub(crate) const LINGER_BYTES: usize = 8 << 20;
+/// How many bytes are discarded that way: many times the largest body, since most clients read no answer before they have sent it all.
+pub(crate) const LINGER_BYTES: usize = 32 << 20;
 /// After a failed `accept` (descriptors used up): long enough not to spin, short enough not to be noticed.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Header fields of a request.
