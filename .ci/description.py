@@ -4,18 +4,14 @@
 Needs curl on the PATH, and prometheus-client and schemathesis in the Python that runs this. Prints one line for each check and,
 last, `N passed, M failed`; exit code 0 only where nothing failed.
 """
-import argparse
 import json
 import pathlib
 import subprocess
 import sys
-import tempfile
-import time
-import traceback
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from interoperability import Agent, writable_copy
+from interoperability import arguments, tell
 
 # Seconds that one run of the tester may take, and after which it is taken to hang: enough for every operation on a slow machine.
 BUDGET, HANGS = 40, 120
@@ -89,37 +85,7 @@ class Story:
 
 
 def main():
-    args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("--agent", required=True, type=pathlib.Path, help="the binary under test")
-    args.add_argument("--example", required=True, type=pathlib.Path, help="the integrator's agent root")
-    args = args.parse_args()
-    passed = failed = 0
-    with tempfile.TemporaryDirectory(prefix="castellan-description-") as folder:
-        folder = pathlib.Path(folder).resolve()
-        root, scanned = folder / "root", folder / "scanned"
-        writable_copy(args.example, root)
-        scanned.mkdir()
-        settings = {"Settings": {"KestrelHttpPort": 0, "KestrelHttpsPort": 0}, "MqttBrokerSettings": {"Port": 0}}
-        (root / "appsettings.json").write_text(json.dumps(settings))
-        agent = Agent(args.agent.resolve(), root)
-        try:
-            agent.start()
-            story = Story(agent, scanned)
-            for name in [name for name in vars(Story) if not name.startswith("_")]:
-                began = time.monotonic()
-                try:
-                    getattr(story, name)()
-                except Exception:
-                    failed += 1
-                    traceback.print_exc(file=sys.stdout)
-                    print(f"FAILED {name.replace('_', ' ')}", flush=True)
-                else:
-                    passed += 1
-                    print(f"ok     {name.replace('_', ' ')} ({time.monotonic() - began:.1f} s)", flush=True)
-        finally:
-            agent.end()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+    return tell(arguments(__doc__).parse_args(), Story)
 
 
 if __name__ == "__main__":

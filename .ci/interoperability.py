@@ -347,14 +347,18 @@ def writable_copy(source, target):
         path.chmod((path.stat().st_mode | 0o200) & 0o755)
 
 
-def main():
-    args = argparse.ArgumentParser(description=__doc__)
-    args.add_argument("--agent", required=True, type=pathlib.Path, help="the binary under test")
-    args.add_argument("--example", required=True, type=pathlib.Path, help="the integrator's agent root")
-    args.add_argument("--mqtt-js", type=pathlib.Path, help="where npm has installed MQTT.js; without it its story is left out")
-    args = args.parse_args()
+def arguments(description):
+    """What every story is told on the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--agent", required=True, type=pathlib.Path, help="the binary under test")
+    parser.add_argument("--example", required=True, type=pathlib.Path, help="the integrator's agent root")
+    return parser
+
+
+def tell(args, story_of):
+    """Tells a story, check by check, on an agent with a copy of the example; the exit code."""
     passed = failed = 0
-    with tempfile.TemporaryDirectory(prefix="castellan-interoperability-") as folder:
+    with tempfile.TemporaryDirectory(prefix="castellan-story-") as folder:
         folder = pathlib.Path(folder).resolve()
         root, scanned = folder / "root", folder / "scanned"
         writable_copy(args.example, root)
@@ -364,8 +368,8 @@ def main():
         agent = Agent(args.agent.resolve(), root)
         try:
             agent.start()
-            story = Story(agent, scanned, args.mqtt_js and args.mqtt_js.resolve())
-            for name in [name for name in vars(Story) if not name.startswith("_")]:
+            story = story_of(agent, scanned)
+            for name in [name for name in vars(type(story)) if not name.startswith("_")]:
                 began = time.monotonic()
                 try:
                     getattr(story, name)()
@@ -384,6 +388,13 @@ def main():
             agent.end()
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
+
+
+def main():
+    args = arguments(__doc__)
+    args.add_argument("--mqtt-js", type=pathlib.Path, help="where npm has installed MQTT.js; without it its story is left out")
+    args = args.parse_args()
+    return tell(args, lambda agent, scanned: Story(agent, scanned, args.mqtt_js and args.mqtt_js.resolve()))
 
 
 if __name__ == "__main__":

@@ -72,23 +72,15 @@ impl Chores {
 
     /// One line a minute at most, and only where something failed since the last one.
     pub(crate) fn tell_failures(&mut self, counters: Counters) {
-        let failures = [
-            ("connections evicted", self.told.evicted, counters.evicted),
-            ("connections turned away", self.told.turned_away, counters.turned_away),
-            ("connections of unknown origin", self.told.unobserved, counters.unobserved),
-            ("failed handshakes", self.told.handshakes_failed, counters.handshakes_failed),
-            ("requests refused for their framing, size or time", self.told.refused, counters.refused),
-            ("requests answered with 503", self.told.overloaded, counters.overloaded),
-            ("requests without an answer in time", self.told.unanswered, counters.unanswered),
-            ("event streams that were not read", self.told.not_read, counters.not_read),
-            ("responses that could not be sent as they were", self.told.unsendable, counters.unsendable),
-            ("broken connections", self.told.broken, counters.broken),
-            ("failed accepts", self.told.accept_failed, counters.accept_failed),
-        ];
-        let changed: Vec<String> = failures
+        let changed: Vec<String> = self
+            .told
+            .failures()
             .into_iter()
-            .filter_map(|(name, before, now)| Some((name, now.checked_sub(before).filter(|more| *more > 0)?)))
-            .map(|(name, more)| format!("{more} {name}"))
+            .zip(counters.failures())
+            .filter_map(|(before, now)| {
+                Some((now.said?, now.count.checked_sub(before.count).filter(|more| *more > 0)?))
+            })
+            .map(|(said, more)| format!("{more} {said}"))
             .collect();
         if !changed.is_empty() {
             let last = counters.last_error.as_ref().map_or_else(String::new, |error| format!(" Last error: {error}."));

@@ -75,20 +75,7 @@ impl Ports {
             log_records_lost: self.log.lost(),
             http_connections: http.accepted,
             http_answered_at_once: http.answered_at_once,
-            http_failures: vec![
-                ("evicted", http.evicted),
-                ("turned_away", http.turned_away),
-                ("unobserved", http.unobserved),
-                ("handshake", http.handshakes_failed),
-                ("refused", http.refused),
-                ("overloaded", http.overloaded),
-                ("unanswered", http.unanswered),
-                ("unclaimed", http.unclaimed),
-                ("not_read", http.not_read),
-                ("unsendable", http.unsendable),
-                ("broken", http.broken),
-                ("accept", http.accept_failed),
-            ],
+            http_failures: http.failures().map(|failure| (failure.name, failure.count)).to_vec(),
         }
     }
 }

@@ -49,9 +49,10 @@ pub(crate) fn run(
         if let Event::Broker(report) = &event {
             ports.broker.taken(report);
         }
-        chores.look_after(ports, clock.now());
+        let now = clock.now();
+        chores.look_after(ports, now);
         if !matches!(event, Event::DeadlineReached) {
-            chores.note_activity(clock.now());
+            chores.note_activity(now);
             notifier.note_activity();
         }
         agent.handle(clock.now(), event, &mut effects);

@@ -8,5 +8,5 @@ pub mod client;
 mod server;
 mod tls;
 
-pub use server::{AnswerAtOnce, Counters, Observe, Server, ServerConfig, start};
+pub use server::{AnswerAtOnce, Counters, Failure, Observe, Server, ServerConfig, start};
 pub use tls::{certificate_sha256, tls_config};

@@ -102,6 +102,40 @@ pub struct Counters {
     pub last_error: Option<String>,
 }
 
+/// Something that the servers could not do for a client, or a client not with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// In snake case, for counters.
+    pub name: &'static str,
+    /// For the log, in the plural; `None` where it is ordinary.
+    pub said: Option<&'static str>,
+    /// How often since the start.
+    pub count: u64,
+}
+
+impl Counters {
+    /// Everything that failed, always in this order.
+    pub const fn failures(&self) -> [Failure; 12] {
+        const fn failure(name: &'static str, said: Option<&'static str>, count: u64) -> Failure {
+            Failure { name, said, count }
+        }
+        [
+            failure("evicted", Some("connections evicted"), self.evicted),
+            failure("turned_away", Some("connections turned away"), self.turned_away),
+            failure("unobserved", Some("connections of unknown origin"), self.unobserved),
+            failure("handshake", Some("failed handshakes"), self.handshakes_failed),
+            failure("refused", Some("requests refused for their framing, size or time"), self.refused),
+            failure("overloaded", Some("requests answered with 503"), self.overloaded),
+            failure("unanswered", Some("requests without an answer in time"), self.unanswered),
+            failure("unclaimed", None, self.unclaimed),
+            failure("not_read", Some("event streams that were not read"), self.not_read),
+            failure("unsendable", Some("responses that could not be sent as they were"), self.unsendable),
+            failure("broken", Some("broken connections"), self.broken),
+            failure("accept", Some("failed accepts"), self.accept_failed),
+        ]
+    }
+}
+
 /// What all connections share.
 pub(crate) struct Shared {
     events: Sender<Event>,
