@@ -154,6 +154,24 @@ impl Agent {
         self.pending.insert(ticket, pending);
     }
 
+    /// Orders something of the store whose report answers a request; 503 at once where too many wait.
+    pub(super) fn ask_store(
+        &mut self,
+        now: Now,
+        order: impl FnOnce(TicketId) -> StoreOrder,
+        pending: Pending,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        if let Some(refusal) = self.overloaded() {
+            return Some(refusal);
+        }
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        turn.store(order(ticket));
+        self.expect_answer(ticket, pending);
+        None
+    }
+
     /// 503 where more requests wait for the disk than the agent keeps.
     pub(super) fn overloaded(&self) -> Option<ApiResponse> {
         let waiting = self.pending.len().saturating_add(self.unanswered_triggers.len());

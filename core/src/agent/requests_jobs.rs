@@ -160,26 +160,16 @@ impl Agent {
         id: &JobId,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        let refusal = self.not_replaceable(id, &Conditions::of(request)).or_else(|| self.overloaded());
-        if refusal.is_some() {
-            return refusal;
+        if let Some(refusal) = self.not_replaceable(id, &Conditions::of(request)) {
+            return Some(refusal);
         }
-        let mut turn = self.desk.turn(now, effects);
-        let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::RemoveDefinition { ticket, kind: DefinitionKind::Job, id: id.to_string() });
-        self.expect_answer(ticket, Pending::Removal { request: request.id, job: id.clone() });
-        None
+        let order = |ticket| StoreOrder::RemoveDefinition { ticket, kind: DefinitionKind::Job, id: id.to_string() };
+        self.ask_store(now, order, Pending::Removal { request: request.id, job: id.clone() }, effects)
     }
 
     pub(super) fn reload(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
-        if let Some(refusal) = self.overloaded() {
-            return Some(refusal);
-        }
-        let mut turn = self.desk.turn(now, effects);
-        let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::ReadDefinitions { ticket });
-        self.expect_answer(ticket, Pending::Reload { request: request.id });
-        None
+        let order = |ticket| StoreOrder::ReadDefinitions { ticket };
+        self.ask_store(now, order, Pending::Reload { request: request.id }, effects)
     }
 
     pub(super) fn trigger_job(

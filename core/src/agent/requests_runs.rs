@@ -149,14 +149,8 @@ impl Agent {
         wanted: WantedRuns,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        if let Some(refusal) = self.overloaded() {
-            return Some(refusal);
-        }
-        let mut turn = self.desk.turn(now, effects);
-        let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::ReadRuns { ticket, query });
-        self.expect_answer(ticket, Pending::Runs { request: request.id, wanted });
-        None
+        let order = |ticket| StoreOrder::ReadRuns { ticket, query };
+        self.ask_store(now, order, Pending::Runs { request: request.id, wanted }, effects)
     }
 
     /// Runs of the history; an active one is shown as it stands now.

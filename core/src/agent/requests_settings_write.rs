@@ -153,14 +153,9 @@ impl Agent {
         if write.changes.is_empty() {
             return Some(self.settings_after(&write));
         }
-        if let Some(refusal) = self.overloaded() {
-            return Some(refusal);
-        }
-        let mut turn = self.desk.turn(now, effects);
-        let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::WriteSettings { ticket, changes: write.changes.clone() });
-        self.expect_answer(ticket, Pending::Settings(Box::new(write)));
-        None
+        let changes = write.changes.clone();
+        let order = |ticket| StoreOrder::WriteSettings { ticket, changes };
+        self.ask_store(now, order, Pending::Settings(Box::new(write)), effects)
     }
 
     pub(super) fn on_settings_written(
