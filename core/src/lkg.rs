@@ -20,6 +20,10 @@ use core::fmt;
 
 use crate::event::DefinitionKind;
 
+pub mod brake;
+pub mod diff;
+pub mod judge;
+
 /// The bytes of a definition, shared by all who hold them.
 pub type Document = Arc<[u8]>;
 
@@ -123,6 +127,10 @@ pub struct Survey {
     pub doubt: Option<String>,
     /// Folders that are not the ones that were opened at start, with a sentence each; nothing is written through them.
     pub folders: Vec<(DefinitionKind, String)>,
+    /// Folders of which the kernel does not tell when something changes, with a sentence each; only the sweep looks at them.
+    pub unwatched: Vec<(DefinitionKind, String)>,
+    /// Stray files beyond the bound of one survey, to be found by the next one.
+    pub left_out: usize,
 }
 
 /// A file that is not as blessed.

@@ -14,8 +14,8 @@ use crate::files::{self, Privacy, Unread};
 use crate::root::{Root, folder_below};
 
 /// Rights of a definition: the agent writes, everybody may read.
-const MODE: u32 = 0o644;
-const EXTENSION: &str = ".json";
+pub(crate) const MODE: u32 = 0o644;
+pub(crate) const EXTENSION: &str = ".json";
 
 /// The names of one folder, smallest first, and how many were left out.
 struct Names {
@@ -111,7 +111,8 @@ fn read_folder(kind: DefinitionKind, place: &str, folder: Result<OwnedFd, RootEr
     found
 }
 
-fn place(kind: DefinitionKind, plugin_path: &str) -> &str {
+/// The folder of these definitions, relative to the root.
+pub(crate) fn place(kind: DefinitionKind, plugin_path: &str) -> &str {
     match kind {
         DefinitionKind::Job => kind.folder(),
         DefinitionKind::Plugin => plugin_path,

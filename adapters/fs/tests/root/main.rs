@@ -12,6 +12,7 @@
 
 mod certificates;
 mod definitions;
+mod drift;
 mod history;
 mod log_file;
 mod messages;
