@@ -31,6 +31,8 @@ const KEPT_BYTES: u64 = 256 << 20;
 const COPIED_BYTES: u64 = 16 << 20;
 /// Letters of an item's name in a name here, so that the whole is one that every file system takes.
 const STEM_LETTERS: usize = 64;
+/// One byte more than a definition may have.
+const READ_BYTES: u64 = DOCUMENT_BYTES as u64 + 1;
 /// Nesting of folders that are deleted here, so that it ends.
 const DEPTH: u32 = 64;
 
@@ -168,7 +170,7 @@ impl Quarantine {
         }
         let file = openat(&self.folder, name, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
         let mut bytes = Vec::new();
-        File::from(file).take(DOCUMENT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        File::from(file).take(READ_BYTES).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() > DOCUMENT_BYTES {
             return Err(format!("{PLACE}/{name} has more than the {DOCUMENT_BYTES} bytes of a definition."));
         }

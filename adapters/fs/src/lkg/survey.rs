@@ -199,10 +199,15 @@ impl Surveyor {
 impl Folder {
     /// The folder that stands there now, if it is the one of the start.
     fn open(&mut self, root: &Root) -> Result<OwnedFd, Unusable> {
-        let folder = root.folder(&self.place).map_err(|error| match error {
-            RootError::Failed { error, .. } if error.kind() == std::io::ErrorKind::NotFound => Unusable::Missing,
-            error => Unusable::NotOurs(format!("cannot be opened: {error}. Put the agent's own folder back.")),
-        })?;
+        let folder = match root.folder(&self.place) {
+            Ok(folder) => folder,
+            Err(RootError::Failed { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Unusable::Missing);
+            }
+            Err(error) => {
+                return Err(Unusable::NotOurs(format!("cannot be opened: {error}. Put the agent's own folder back.")));
+            }
+        };
         let stat = fstat(&folder).map_err(|error| Unusable::NotOurs(format!("cannot be looked at: {error}")))?;
         match &self.held {
             Some(held) if (held.device, held.inode) == (stat.st_dev, stat.st_ino) => Ok(folder),

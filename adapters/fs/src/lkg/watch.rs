@@ -171,10 +171,7 @@ impl<Tell: Fn() -> bool> Watch<Tell> {
                     self.watch_folders(false);
                 }
             }
-            let rest = match self.hand_over() {
-                None => continue,
-                Some(rest) => rest,
-            };
+            let Some(rest) = self.hand_over() else { continue };
             if self.wait(Some(rest), false) == Woken::Stop {
                 return;
             }
