@@ -12,6 +12,10 @@
 //! Kept              what the references say            restored; with AuditOnly reported
 //! Unusable          nothing                            stay as they are; writes are refused
 //! ```
+//!
+//! [`vault`] keeps the references.
+
+pub mod vault;
 
 use alloc::string::String;
 use alloc::sync::Arc;
