@@ -12,6 +12,12 @@
 //! Kept              what the references say            restored; with AuditOnly reported
 //! Unusable          nothing                            stay as they are; writes are refused
 //! ```
+//!
+//! [`vault`] keeps the references.
+
+pub mod vault;
+
+pub use vault::Checked;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -125,15 +131,6 @@ impl fmt::Display for NotWritten {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.reason)
     }
-}
-
-/// What a look at the references found.
-#[derive(Debug, Clone, Default)]
-pub struct Checked {
-    /// Items that are out of service from now on, or in service again with this content.
-    pub changed: Vec<Reference>,
-    /// Why no reference on disk can be relied on: what was loaded stays in force, and nothing is written.
-    pub doubt: Option<String>,
 }
 
 /// What a comparison of the disk with what is blessed saw.
