@@ -90,6 +90,11 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         self.manifest.counter
     }
 
+    /// The name of the key in use.
+    pub fn key_id(&self) -> Option<KeyId> {
+        self.key
+    }
+
     /// What could not be tidied up since the last call, as sentences; nothing that counts depends on it.
     pub fn take_notices(&mut self) -> Vec<String> {
         core::mem::take(&mut self.notices)

@@ -17,5 +17,6 @@ mod log_file;
 mod messages;
 mod opening;
 mod past;
+mod references;
 mod settings;
 mod support;

@@ -85,7 +85,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         }
         let key = match self.seal.keys().first() {
             Some(key) => *key,
-            None => self.seal.create()?,
+            None => self.seal.create(None)?,
         };
         self.commit(key, Manifest::default())?;
         Ok(key)
@@ -191,7 +191,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             return Err(NotWritten::because("There is no key of references to replace: none were kept yet."));
         }
         let before = self.key;
-        let key = self.seal.create()?;
+        let key = self.seal.create(before)?;
         let mut written = Vec::new();
         let sealed = self.seal_again(key, &mut written).and_then(|next| self.commit(key, next));
         if let Err(failed) = sealed {

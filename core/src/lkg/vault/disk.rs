@@ -63,11 +63,11 @@ pub trait Seal {
     /// The keys that are there: one, and a second one while the first is being replaced; none before the first change.
     fn keys(&self) -> Vec<KeyId>;
 
-    /// Takes another key than those in use, on disk when it returns.
+    /// Takes another key than the one in use, on disk when it returns.
     ///
     /// # Errors
-    /// [`NotWritten`]; the keys are as before.
-    fn create(&mut self) -> Result<KeyId, NotWritten>;
+    /// [`NotWritten`]; the key in use is still there.
+    fn create(&mut self, in_use: Option<KeyId>) -> Result<KeyId, NotWritten>;
 
     /// Removes every other key.
     ///
