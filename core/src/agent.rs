@@ -7,7 +7,7 @@
 //! Opened            agent/lifecycle               plugins start in order; the event Startup fires
 //! Process           agent/processes               registry first, then the run or plugin that owns the tree
 //! Broker            agent/connections, /messages  CONNECT judged (/strangers: by its signature); KeeperLogger, EventMessages, JobService read
-//! Store             agent/answers                 the run or request that asked goes on
+//! Store             agent/answers, /drift         the run or request that asked goes on; files are restored
 //! Http              agent/calls                   the run that asked goes on
 //! Api               agent/requests                answered at once, or once its question is answered
 //! StreamEnded       agent/streams                 its client is told nothing more
@@ -27,10 +27,12 @@ mod calls;
 mod certificates;
 mod connections;
 mod definitions;
+mod drift;
 mod event_starts;
 mod idempotency;
 mod job_list;
 mod lifecycle;
+mod lkg;
 mod losses;
 mod messages;
 mod meter;
@@ -100,6 +102,7 @@ pub struct Agent {
     taken: taken::Taken,
     denials: record::Denials,
     losses: losses::Losses,
+    lkg: lkg::Lkg,
     meter: meter::Meter,
     phase: lifecycle::Lifecycle,
     job_list: job_list::JobList,
@@ -143,6 +146,7 @@ impl Agent {
             taken: taken::Taken::default(),
             denials: record::Denials::default(),
             losses: losses::Losses::default(),
+            lkg: lkg::Lkg::default(),
             meter: meter::Meter::default(),
             phase: lifecycle::Lifecycle::Loading,
             job_list: job_list::JobList::default(),
@@ -192,6 +196,7 @@ impl Agent {
             self.phase.next_deadline(),
             self.denials.next_deadline(),
             self.losses.next_deadline(),
+            self.lkg.next_deadline().filter(|_| self.is_running()),
             self.streams.next_deadline(),
             self.certificates.next_deadline(now, self.is_running()),
             schedules,
@@ -212,6 +217,7 @@ impl Agent {
         self.drop_retired_plugins();
         self.look_after_certificates(now, effects);
         self.order_again(now, effects);
+        self.sweep_when_due(now, effects);
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);
         self.settle_runs(now, effects);

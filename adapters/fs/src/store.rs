@@ -11,7 +11,7 @@ use std::time::Duration;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionKind, Event, StoreReport};
 use castellan_core::id::{RunId, TicketId};
-use castellan_core::lkg::{DefinitionChange, NotWritten};
+use castellan_core::lkg::{Checked, DefinitionChange, NotWritten, Survey};
 use castellan_core::run::history::RunRecord;
 use castellan_core::time::WallTime;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
@@ -52,13 +52,20 @@ impl fmt::Display for QueueFull {
 
 impl std::error::Error for QueueFull {}
 
+/// What is answered where Last Known Good is off.
+const NO_REFERENCES: &str = "no references are kept: ConfigurationLkg:Enabled is false.";
+
 const fn ticket(order: &StoreOrder) -> Option<TicketId> {
     match order {
-        StoreOrder::Note(_) => None,
+        StoreOrder::Note(_) | StoreOrder::SettleHeld => None,
         StoreOrder::PersistRun { ticket, .. }
         | StoreOrder::ReadRuns { ticket, .. }
         | StoreOrder::ChangeDefinitions { ticket, .. }
         | StoreOrder::ReadDefinitions { ticket }
+        | StoreOrder::Survey { ticket, .. }
+        | StoreOrder::Restore { ticket, .. }
+        | StoreOrder::ReadReferences { ticket, .. }
+        | StoreOrder::Rekey { ticket }
         | StoreOrder::WriteSettings { ticket, .. }
         | StoreOrder::ChangeCertificates { ticket, .. } => Some(*ticket),
     }
@@ -244,6 +251,21 @@ impl Worker {
             StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
                 StoreReport::DefinitionsChanged { ticket, result: self.change(&changes) }
             }
+            StoreOrder::Survey { ticket, .. } => StoreReport::Surveyed {
+                ticket: Some(ticket),
+                survey: Survey { whole: true, ..Survey::default() },
+                checked: Checked::default(),
+            },
+            StoreOrder::Restore { ticket, item, .. } => {
+                StoreReport::Restored { ticket, item, result: Err(String::from(NO_REFERENCES)) }
+            }
+            StoreOrder::ReadReferences { ticket, .. } => {
+                StoreReport::ReferencesRead { ticket, result: Err(String::from(NO_REFERENCES)) }
+            }
+            StoreOrder::Rekey { ticket } => {
+                StoreReport::Rekeyed { ticket, result: Err(NotWritten::because(NO_REFERENCES)) }
+            }
+            StoreOrder::SettleHeld => return None,
             StoreOrder::WriteSettings { ticket, changes } => {
                 StoreReport::SettingsWritten { ticket, result: self.settings.write(&changes) }
             }

@@ -36,8 +36,14 @@ pub(super) enum Pending {
     Write { request: RequestId, job: Box<JobDefinition>, created: bool },
     /// A job that is being removed.
     Removal { request: RequestId, job: JobId },
-    /// All definitions are being read.
+    /// All definitions are being read, or compared with what is blessed.
     Reload { request: RequestId },
+    /// All definitions are being read, as somebody changed files.
+    Touched,
+    /// What is in service becomes the reference.
+    Adoption,
+    /// Every file is being compared.
+    Sweep,
     /// Settings of plugins that are being written.
     Settings(Box<SettingsWrite>),
     /// Runs of the history.
@@ -73,18 +79,24 @@ impl Agent {
                 }
                 other => self.unasked(now, ticket, other, effects),
             },
-            StoreReport::DefinitionsChanged { ticket, result } => match self.pending.remove(&ticket) {
-                Some(Pending::Write { request, job, created }) => {
-                    self.on_written(now, request, *job, created, result, effects)
-                }
-                Some(Pending::Removal { request, job }) => self.on_removed(now, request, &job, result, effects),
-                other => self.unasked(now, ticket, other, effects),
-            },
+            StoreReport::DefinitionsChanged { ticket, result } => {
+                self.on_blessed(ticket, result.as_deref().ok());
+                self.on_definitions_changed(now, ticket, result, effects);
+            }
+            StoreReport::Surveyed { ticket, survey, checked } => {
+                self.on_surveyed(now, ticket, survey, checked, effects)
+            }
+            StoreReport::Restored { ticket, item, result } => self.on_restored(now, ticket, item, result, effects),
+            StoreReport::ReferencesRead { ticket, .. } | StoreReport::Rekeyed { ticket, .. } => {
+                self.unasked(now, ticket, None, effects)
+            }
+            StoreReport::DefinitionsTouched => self.on_touched(now, effects),
             StoreReport::DefinitionsRead { ticket, files } => match self.pending.remove(&ticket) {
                 Some(Pending::Reload { request }) => {
                     let report = self.load(now, files, effects);
                     respond(request, ApiResponse::json(200, &report), effects);
                 }
+                Some(Pending::Touched) => drop(self.load(now, files, effects)),
                 other => self.unasked(now, ticket, other, effects),
             },
             StoreReport::SettingsWritten { ticket, result } => match self.pending.remove(&ticket) {
@@ -94,6 +106,23 @@ impl Agent {
             StoreReport::CertificatesChanged { ticket, result } => {
                 self.on_certificates_changed(now, ticket, result, effects)
             }
+        }
+    }
+
+    fn on_definitions_changed(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        result: Result<Vec<u64>, NotWritten>,
+        effects: &mut Effects,
+    ) {
+        match self.pending.remove(&ticket) {
+            Some(Pending::Write { request, job, created }) => {
+                self.on_written(now, request, *job, created, result, effects)
+            }
+            Some(Pending::Removal { request, job }) => self.on_removed(now, request, &job, result, effects),
+            Some(Pending::Adoption) => self.on_adopted(now, result, effects),
+            other => self.unasked(now, ticket, other, effects),
         }
     }
 
@@ -141,7 +170,10 @@ impl Agent {
                     (request.id, "The caller's program was being looked at.")
                 }
                 // The broker stopped before, and answered those who waited.
-                Pending::Examination(Question::Connect { .. }) => continue,
+                Pending::Examination(Question::Connect { .. })
+                | Pending::Touched
+                | Pending::Adoption
+                | Pending::Sweep => continue,
                 Pending::Certificates(asked) => match asked.waits() {
                     Some(waits) => waits,
                     None => continue,
@@ -252,12 +284,9 @@ impl Agent {
         (writer, created): (String, bool),
         effects: &mut Effects,
     ) {
-        let mut turn = self.desk.turn(now, effects);
-        let ticket = turn.counters.ticket();
         let item = Item::new(DefinitionKind::Job, job.id.as_str());
         let changes = vec![DefinitionChange { item, document: Some(job.document.clone()) }];
-        turn.store(StoreOrder::ChangeDefinitions { ticket, changes, writer, at: now.wall });
-        self.expect_answer(ticket, Pending::Write { request, job, created });
+        self.bless(now, changes, writer, Pending::Write { request, job, created }, effects);
     }
 
     /// Whether a job of this id is being written right now.

@@ -21,7 +21,7 @@ use castellan_core::event::{
 };
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
-use castellan_core::lkg::{DefinitionChange, NotWritten};
+use castellan_core::lkg::{Checked, DefinitionChange, NotWritten, Survey};
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::plugin::storage::{SettingChange, StoredSetting};
 use castellan_core::run::history::{JobPast, RunQuery, RunRecord};
@@ -380,6 +380,11 @@ impl World {
                 changes.iter().map(said).collect::<Vec<_>>().join(", ")
             }
             StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
+            StoreOrder::Survey { .. } => "survey".into(),
+            StoreOrder::Restore { item, .. } => format!("restore {item}"),
+            StoreOrder::ReadReferences { query, .. } => format!("references {query:?}"),
+            StoreOrder::Rekey { .. } => "rekey".into(),
+            StoreOrder::SettleHeld => "settle held".into(),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
             StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
@@ -448,6 +453,16 @@ impl World {
                 let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
                 StoreReport::CertificatesChanged { ticket, result }
             }
+            StoreOrder::Survey { ticket, .. } => StoreReport::Surveyed {
+                ticket: Some(ticket),
+                survey: Survey { whole: true, ..Survey::default() },
+                checked: Checked::default(),
+            },
+            StoreOrder::Restore { ticket, item, .. } => {
+                StoreReport::Restored { ticket, item, result: result.map(|()| None) }
+            }
+            StoreOrder::ReadReferences { .. } | StoreOrder::Rekey { .. } => panic!("answered by its own story"),
+            StoreOrder::SettleHeld => panic!("it has no answer"),
             StoreOrder::Note(_) => panic!("a note has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }

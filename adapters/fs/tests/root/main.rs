@@ -18,5 +18,6 @@ mod log_file;
 mod messages;
 mod opening;
 mod past;
+mod references;
 mod settings;
 mod support;
