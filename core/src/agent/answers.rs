@@ -86,7 +86,7 @@ impl Agent {
             StoreReport::Surveyed { ticket, survey, checked } => {
                 self.on_surveyed(now, ticket, survey, checked, effects)
             }
-            StoreReport::Restored { ticket, item, result } => self.on_restored(now, ticket, item, result, effects),
+            StoreReport::Restored { ticket, item, result } => self.on_restored(now, ticket, &item, result, effects),
             StoreReport::ReferencesRead { ticket, .. } | StoreReport::Rekeyed { ticket, .. } => {
                 self.unasked(now, ticket, None, effects)
             }
