@@ -9,12 +9,14 @@
 //! | [`quarantine`] | keeps what was moved away |
 
 mod blessed;
+mod compare;
 mod disk;
 mod key;
 pub mod quarantine;
 mod seal;
 pub mod survey;
 pub mod watch;
+mod writers;
 
 use std::path::PathBuf;
 
