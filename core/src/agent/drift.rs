@@ -167,21 +167,16 @@ impl Agent {
     fn judge(&mut self, now: Now, item: Item, found: Found, effects: &mut Effects) -> bool {
         let is_held = self.lkg.is_held;
         let kept = self.lkg.items.entry(item.clone()).or_insert_with(|| Kept { held: is_held, ..Kept::default() });
-        if kept.fault.is_some() {
-            // Nothing can be put there; that its reference proves nothing is told already.
-            return false;
-        }
-        let leaves = self.desk.settings.configuration_lkg.audit_only || kept.held;
-        let mode = if leaves { Mode::AuditOnly } else { Mode::Restore };
+        let mode = kept.mode(self.desk.settings.configuration_lkg.audit_only);
         let restores = match judge::judge(mode, kept.blessed(), &found) {
-            Verdict::Leave | Verdict::Load => return false,
+            Verdict::Leave => return false,
             Verdict::Report => false,
-            Verdict::Restore | Verdict::MoveAway => true,
+            Verdict::Restore => true,
         };
         let digest = digest_of(&found);
         let is_told = kept.drift.as_ref().is_some_and(|drift| drift.digest == digest && drift.done == Done::Left);
         let done = if restores { Done::Ordered } else { Done::Left };
-        let what = judge::explain(&item, kept.blessed(), &found, judge::Done::Reported).what;
+        let what = judge::explain(&item, kept.blessed(), &found, judge::Done::Left(mode)).what;
         kept.drift = Some(Drift { at: now.wall, what, done, found, digest });
         if !restores {
             if !is_told {
@@ -251,8 +246,9 @@ impl Agent {
         let Some(drift) = &kept.drift else { return };
         let (level, done) = match &drift.done {
             Done::Ordered => return,
-            Done::Left if kept.held => (Level::Warning, judge::Done::Held),
-            Done::Left => (Level::Warning, judge::Done::Reported),
+            Done::Left => {
+                (Level::Warning, judge::Done::Left(kept.mode(self.desk.settings.configuration_lkg.audit_only)))
+            }
             Done::Restored(name) => (Level::Warning, judge::Done::Restored(name.as_deref())),
             Done::Failed(why) => (Level::Error, judge::Done::Failed(why)),
         };
@@ -285,6 +281,15 @@ impl Agent {
 }
 
 impl Kept {
+    const fn mode(&self, audit_only: bool) -> Mode {
+        match (&self.fault, self.held, audit_only) {
+            (Some(_), ..) => Mode::Unproven,
+            (None, true, _) => Mode::Held,
+            (None, false, true) => Mode::AuditOnly,
+            (None, false, false) => Mode::Restore,
+        }
+    }
+
     fn blessed(&self) -> Blessed<'_> {
         match &self.document {
             Some(document) => Blessed::Document(document),

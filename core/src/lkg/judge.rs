@@ -8,15 +8,17 @@ use crate::event::DefinitionKind;
 use crate::log_message::escape;
 use crate::why::Explanation;
 
-/// How the agent meets files that differ.
+/// What may be done about files that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// They are restored.
     Restore,
     /// They are reported and stay (`ConfigurationLkg:AuditOnly`).
     AuditOnly,
-    /// They count (`ConfigurationLkg:Enabled` is false).
-    Off,
+    /// They may have been changed by intent while Last Known Good was off: somebody has to say which one counts.
+    Held,
+    /// The reference proves nothing, so there is nothing that could be restored.
+    Unproven,
 }
 
 /// What is blessed of an item, by the agent's memory.
@@ -35,14 +37,10 @@ pub enum Blessed<'a> {
 pub enum Verdict {
     /// Nothing: memory knows already what the disk has.
     Leave,
-    /// The document is written again; what stood there goes into quarantine.
+    /// What stands there goes into quarantine, and what is blessed takes its place: the document, or nothing.
     Restore,
-    /// What stands there goes into quarantine, and nothing takes its place.
-    MoveAway,
     /// It is told, and stays.
     Report,
-    /// The file counts: it is read.
-    Load,
 }
 
 /// What is done about a difference. The survey may be older than the agent's memory, never younger.
@@ -53,12 +51,10 @@ pub fn judge(mode: Mode, blessed: Blessed<'_>, found: &Found) -> Verdict {
         (Blessed::Removed | Blessed::Never, Found::Missing) => false,
         (Blessed::Removed | Blessed::Never, Found::Bytes { .. } | Found::Rights { .. } | Found::Other { .. }) => true,
     };
-    match (mode, differs, blessed) {
-        (_, false, _) => Verdict::Leave,
-        (Mode::Off, true, _) => Verdict::Load,
-        (Mode::AuditOnly, true, _) => Verdict::Report,
-        (Mode::Restore, true, Blessed::Document(_)) => Verdict::Restore,
-        (Mode::Restore, true, Blessed::Removed | Blessed::Never) => Verdict::MoveAway,
+    match mode {
+        _ if !differs => Verdict::Leave,
+        Mode::Restore => Verdict::Restore,
+        Mode::AuditOnly | Mode::Held | Mode::Unproven => Verdict::Report,
     }
 }
 
@@ -67,10 +63,8 @@ pub fn judge(mode: Mode, blessed: Blessed<'_>, found: &Found) -> Verdict {
 pub enum Done<'a> {
     /// It is as blessed again; what stood there has this name in quarantine.
     Restored(Option<&'a str>),
-    /// It stays, by [`Mode::AuditOnly`].
-    Reported,
-    /// It stays, as it was changed while Last Known Good was off, until somebody says which one counts.
-    Held,
+    /// It stays, because of this mode.
+    Left(Mode),
     /// It could not be put right, for this reason; it is tried again.
     Failed(&'a str),
 }
@@ -89,18 +83,21 @@ pub fn explain(item: &Item, blessed: Blessed<'_>, found: &Found, done: Done<'_>)
     };
     let what = match done {
         Done::Restored(_) if matches!(blessed, Blessed::Document(_)) => format!("{file}; it was restored."),
-        Done::Restored(_) => format!("{file}; it was moved away and did not count for a moment."),
-        Done::Reported => format!("{file}; it stays so, as AuditOnly is set, and the agent runs what was blessed."),
-        Done::Held => format!(
-            "{file} while Last Known Good was off; it stays so until somebody says what counts, and the agent runs what was blessed."
-        ),
+        Done::Restored(_) => format!("{file}; it was moved away and never counted."),
+        Done::Left(Mode::Restore | Mode::AuditOnly) => {
+            format!("{file}; it stays so, as AuditOnly is set, and the agent runs what was blessed.")
+        }
+        Done::Left(Mode::Held) => {
+            format!("{file} since Last Known Good was off; it stays so until somebody says which one counts.")
+        }
+        Done::Left(Mode::Unproven) => format!("{file}; it stays so, as its reference proves nothing."),
         Done::Failed(_) => format!("{file}; it could not be put right, and the agent runs what was blessed."),
     };
     let mut why = who(found);
     match done {
         Done::Restored(Some(copy)) => why.push_str(&format!(" What stood there is state/quarantine/{}.", escape(copy))),
         Done::Failed(reason) => why = format!("{why} {}", escape(reason)),
-        Done::Restored(None) | Done::Reported | Done::Held => {}
+        Done::Restored(None) | Done::Left(_) => {}
     }
     Explanation::new(what, why, properly(item, found))
 }

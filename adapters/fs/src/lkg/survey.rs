@@ -155,31 +155,25 @@ impl Surveyor {
         Ok(Some((quarantine.read(copy)?.into(), format!("{PLACE}/{copy}"))))
     }
 
-    /// Puts an item right: moves away what stands there, unless only its rights are wrong, and writes the document, or leaves the
-    /// place empty. Does nothing where it stands there as it should.
+    /// Puts an item right: moves away what stands there, unless only its rights are wrong, and writes what is blessed, if anything is.
+    /// Does nothing where it stands there as it should.
     ///
     /// # Errors
     /// A sentence; what stood there may have been moved away already.
-    pub fn restore(
-        &mut self,
-        quarantine: &mut Quarantine,
-        item: &Item,
-        document: Option<&Document>,
-        at: WallTime,
-    ) -> Result<Moved, String> {
-        let folder = match document {
-            Some(_) => self.folder(item.kind).map_err(|error| error.to_string())?,
-            None => {
-                let root = self.root.clone();
-                match self.folder_mut(item.kind).open(&root) {
-                    Ok(folder) => folder,
-                    Err(Unusable::Missing) => return Ok(Moved::default()),
-                    Err(Unusable::NotOurs(why)) => return Err(format!("{item}: the folder {why}")),
-                }
+    pub fn restore(&mut self, quarantine: &mut Quarantine, item: &Item, at: WallTime) -> Result<Moved, String> {
+        let root = self.root.clone();
+        let document = self.folder_mut(item.kind).blessed.get(&item.id).cloned();
+        let folder = if document.is_some() {
+            self.folder(item.kind).map_err(|error| error.to_string())?
+        } else {
+            match self.folder_mut(item.kind).open(&root) {
+                Ok(folder) => folder,
+                Err(Unusable::Missing) => return Ok(Moved::default()),
+                Err(Unusable::NotOurs(why)) => return Err(format!("The folder of {item} {why}")),
             }
         };
         let name = file_name(folder.as_fd(), &item.id);
-        let Some(found) = difference(folder.as_fd(), &name, document, &mut self.buffer) else {
+        let Some(found) = difference(folder.as_fd(), &name, document.as_ref(), &mut self.buffer) else {
             return Ok(Moved::default());
         };
         let moved = match found {
@@ -187,10 +181,10 @@ impl Surveyor {
             Found::Bytes { .. } | Found::Other { .. } => quarantine.take(folder.as_fd(), &name, item, at)?,
         };
         if let Some(document) = document {
-            durable::replace(folder.as_fd(), &format!("{}{EXTENSION}", item.id), document, Mode::from_raw_mode(MODE))
-                .map_err(|error| {
-                    format!("{item} cannot be written: {error}. It is tried again with each sweep; make room, or look at the disk.")
-                })?;
+            let name = format!("{}{EXTENSION}", item.id);
+            durable::replace(folder.as_fd(), &name, &document, Mode::from_raw_mode(MODE)).map_err(|error| {
+                format!("{item} cannot be written: {error}. Make room, or look at the disk; it is tried again with each sweep.")
+            })?;
         }
         Ok(moved)
     }

@@ -4,7 +4,7 @@ use std::format;
 use std::string::ToString;
 use std::vec::Vec;
 
-use super::{Blessed, Done, Mode, Verdict, explain, explain_folder, judge};
+use super::{Blessed, Done, Mode, explain, explain_folder, judge};
 use crate::event::DefinitionKind;
 use crate::lkg::{Found, Item, Trace};
 
@@ -27,29 +27,28 @@ fn every_verdict() {
         [("document", Blessed::Document(b"{}")), ("removed", Blessed::Removed), ("never", Blessed::Never)]
     {
         for (found_name, found) in founds() {
-            let row =
-                [Mode::Restore, Mode::AuditOnly, Mode::Off].map(|mode| format!("{:?}", judge(mode, blessed, &found)));
+            let row = [Mode::Restore, Mode::AuditOnly, Mode::Held, Mode::Unproven]
+                .map(|mode| format!("{:?}", judge(mode, blessed, &found)));
             table.push(format!("{name} {found_name}: {}", row.join(" ")));
         }
     }
     let expect = "\
-document missing: Restore Report Load
-document same: Leave Leave Leave
-document bytes: Restore Report Load
-document rights: Restore Report Load
-document other: Restore Report Load
-removed missing: Leave Leave Leave
-removed same: MoveAway Report Load
-removed bytes: MoveAway Report Load
-removed rights: MoveAway Report Load
-removed other: MoveAway Report Load
-never missing: Leave Leave Leave
-never same: MoveAway Report Load
-never bytes: MoveAway Report Load
-never rights: MoveAway Report Load
-never other: MoveAway Report Load";
+document missing: Restore Report Report Report
+document same: Leave Leave Leave Leave
+document bytes: Restore Report Report Report
+document rights: Restore Report Report Report
+document other: Restore Report Report Report
+removed missing: Leave Leave Leave Leave
+removed same: Restore Report Report Report
+removed bytes: Restore Report Report Report
+removed rights: Restore Report Report Report
+removed other: Restore Report Report Report
+never missing: Leave Leave Leave Leave
+never same: Restore Report Report Report
+never bytes: Restore Report Report Report
+never rights: Restore Report Report Report
+never other: Restore Report Report Report";
     assert_eq!(table.join("\n"), expect);
-    assert_eq!(judge(Mode::Restore, Blessed::Document(b"{}"), &Found::Missing), Verdict::Restore);
 }
 
 #[test]
@@ -68,18 +67,23 @@ fn each_difference_says_what_who_and_how_to_do_it_properly() {
     for item in [scan, Item::new(DefinitionKind::Plugin, "a\u{1b}b")] {
         for blessed in [Blessed::Document(b"{}"), Blessed::Removed, Blessed::Never] {
             for (_, found) in founds() {
-                for done in [Done::Restored(None), Done::Reported, Done::Failed("no room\n")] {
+                for done in [
+                    Done::Restored(None),
+                    Done::Left(Mode::AuditOnly),
+                    Done::Left(Mode::Held),
+                    Done::Failed("no room\n"),
+                ] {
                     let text = explain(&item, blessed, &found, done).to_string();
                     assert!(!text.contains(['\u{1b}', '\n']), "{text}");
                     assert!(matches!(done, Done::Failed(_)) == text.contains("no room"), "{text}");
-                    assert!(matches!(done, Done::Reported) == text.contains("AuditOnly"), "{text}");
+                    assert!((done == Done::Left(Mode::AuditOnly)) == text.contains("AuditOnly"), "{text}");
                 }
             }
         }
     }
     let seen = Trace { writer: Some("pid 7 (/usr/bin/vim, user 0)".to_string()), ..Trace::default() };
     let found = Found::Bytes { content: Vec::new(), trace: seen };
-    let explained = explain(&Item::new(DefinitionKind::Job, "x"), Blessed::Never, &found, Done::Reported);
+    let explained = explain(&Item::new(DefinitionKind::Job, "x"), Blessed::Never, &found, Done::Left(Mode::AuditOnly));
     assert_eq!(explained.why, "It was written by pid 7 (/usr/bin/vim, user 0).");
     assert!(explain_folder(DefinitionKind::Job, "x").to_string().contains("nothing is written through it"));
 }
