@@ -10,6 +10,7 @@
 //! | [`Guard`] | all of it, as the store's thread orders it |
 
 mod blessed;
+mod compare;
 mod disk;
 pub(crate) mod guard;
 mod key;
@@ -17,6 +18,7 @@ pub mod quarantine;
 mod seal;
 pub mod survey;
 pub mod watch;
+mod writers;
 
 use std::path::PathBuf;
 

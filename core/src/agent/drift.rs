@@ -167,7 +167,12 @@ impl Agent {
     fn judge(&mut self, now: Now, item: Item, found: Found, effects: &mut Effects) -> bool {
         let is_held = self.lkg.is_held;
         let kept = self.lkg.items.entry(item.clone()).or_insert_with(|| Kept { held: is_held, ..Kept::default() });
-        let mode = kept.mode(self.desk.settings.configuration_lkg.audit_only);
+        if kept.fault.is_some() || kept.restoring.is_some() {
+            // Nothing can be put there, and that its reference proves nothing is told already; or it was seen before what is under way.
+            return false;
+        }
+        let leaves = self.desk.settings.configuration_lkg.audit_only || kept.held;
+        let mode = if leaves { Mode::Report } else { Mode::Restore };
         let restores = match judge::judge(mode, kept.blessed(), &found) {
             Verdict::Leave => return false,
             Verdict::Report => false,
@@ -176,7 +181,7 @@ impl Agent {
         let digest = digest_of(&found);
         let is_told = kept.drift.as_ref().is_some_and(|drift| drift.digest == digest && drift.done == Done::Left);
         let done = if restores { Done::Ordered } else { Done::Left };
-        let what = judge::explain(&item, kept.blessed(), &found, judge::Done::Left(mode)).what;
+        let what = judge::explain(&item, kept.blessed(), &found, judge::Done::Reported).what;
         kept.drift = Some(Drift { at: now.wall, what, done, found, digest });
         if !restores {
             if !is_told {
@@ -246,9 +251,8 @@ impl Agent {
         let Some(drift) = &kept.drift else { return };
         let (level, done) = match &drift.done {
             Done::Ordered => return,
-            Done::Left => {
-                (Level::Warning, judge::Done::Left(kept.mode(self.desk.settings.configuration_lkg.audit_only)))
-            }
+            Done::Left if kept.held => (Level::Warning, judge::Done::Held),
+            Done::Left => (Level::Warning, judge::Done::Reported),
             Done::Restored(name) => (Level::Warning, judge::Done::Restored(name.as_deref())),
             Done::Failed(why) => (Level::Error, judge::Done::Failed(why)),
         };
@@ -281,15 +285,6 @@ impl Agent {
 }
 
 impl Kept {
-    const fn mode(&self, audit_only: bool) -> Mode {
-        match (&self.fault, self.held, audit_only) {
-            (Some(_), ..) => Mode::Unproven,
-            (None, true, _) => Mode::Held,
-            (None, false, true) => Mode::AuditOnly,
-            (None, false, false) => Mode::Restore,
-        }
-    }
-
     fn blessed(&self) -> Blessed<'_> {
         match &self.document {
             Some(document) => Blessed::Document(document),

@@ -13,12 +13,8 @@ use crate::why::Explanation;
 pub enum Mode {
     /// They are restored.
     Restore,
-    /// They are reported and stay (`ConfigurationLkg:AuditOnly`).
-    AuditOnly,
-    /// They may have been changed by intent while Last Known Good was off: somebody has to say which one counts.
-    Held,
-    /// The reference proves nothing, so there is nothing that could be restored.
-    Unproven,
+    /// They are reported and stay (`ConfigurationLkg:AuditOnly`, or held since Last Known Good was off).
+    Report,
 }
 
 /// What is blessed of an item, by the agent's memory.
@@ -51,10 +47,10 @@ pub fn judge(mode: Mode, blessed: Blessed<'_>, found: &Found) -> Verdict {
         (Blessed::Removed | Blessed::Never, Found::Missing) => false,
         (Blessed::Removed | Blessed::Never, Found::Bytes { .. } | Found::Rights { .. } | Found::Other { .. }) => true,
     };
-    match mode {
-        _ if !differs => Verdict::Leave,
-        Mode::Restore => Verdict::Restore,
-        Mode::AuditOnly | Mode::Held | Mode::Unproven => Verdict::Report,
+    match (differs, mode) {
+        (false, _) => Verdict::Leave,
+        (true, Mode::Restore) => Verdict::Restore,
+        (true, Mode::Report) => Verdict::Report,
     }
 }
 
@@ -63,8 +59,10 @@ pub fn judge(mode: Mode, blessed: Blessed<'_>, found: &Found) -> Verdict {
 pub enum Done<'a> {
     /// It is as blessed again; what stood there has this name in quarantine.
     Restored(Option<&'a str>),
-    /// It stays, because of this mode.
-    Left(Mode),
+    /// It stays, by `ConfigurationLkg:AuditOnly`.
+    Reported,
+    /// It stays, as it was changed while Last Known Good was off, until somebody says which one counts.
+    Held,
     /// It could not be put right, for this reason; it is tried again.
     Failed(&'a str),
 }
@@ -84,20 +82,17 @@ pub fn explain(item: &Item, blessed: Blessed<'_>, found: &Found, done: Done<'_>)
     let what = match done {
         Done::Restored(_) if matches!(blessed, Blessed::Document(_)) => format!("{file}; it was restored."),
         Done::Restored(_) => format!("{file}; it was moved away and never counted."),
-        Done::Left(Mode::Restore | Mode::AuditOnly) => {
-            format!("{file}; it stays so, as AuditOnly is set, and the agent runs what was blessed.")
-        }
-        Done::Left(Mode::Held) => {
-            format!("{file} since Last Known Good was off; it stays so until somebody says which one counts.")
-        }
-        Done::Left(Mode::Unproven) => format!("{file}; it stays so, as its reference proves nothing."),
+        Done::Reported => format!("{file}; it stays so, as AuditOnly is set, and the agent runs what was blessed."),
+        Done::Held => format!(
+            "{file} while Last Known Good was off; it stays so until somebody says what counts, and the agent runs what was blessed."
+        ),
         Done::Failed(_) => format!("{file}; it could not be put right, and the agent runs what was blessed."),
     };
     let mut why = who(found);
     match done {
         Done::Restored(Some(copy)) => why.push_str(&format!(" What stood there is state/quarantine/{}.", escape(copy))),
         Done::Failed(reason) => why = format!("{why} {}", escape(reason)),
-        Done::Restored(None) | Done::Left(_) => {}
+        Done::Restored(None) | Done::Reported | Done::Held => {}
     }
     Explanation::new(what, why, properly(item, found))
 }

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -41,7 +42,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let (folder, root) = root();
-        let mut surveyor = Surveyor::new(&root, "Plugins").unwrap();
+        let mut surveyor = Surveyor::new(&root, "Plugins", Arc::default()).unwrap();
         let quarantine = Quarantine::open(&root).unwrap();
         surveyor.bless(&scan(), Some(Document::from(BLESSED)));
         let mut scene = Self { folder, root, surveyor, quarantine };
@@ -341,6 +342,43 @@ fn the_watcher_names_what_changed() {
     fs::write(folder.path().join("Plugins/P.json"), "{}").unwrap();
     wanted(&looks, &told, &Where::At(BTreeSet::from([(DefinitionKind::Plugin, "P.json".into())])));
     assert_eq!(looks.unwatched(), []);
+}
+
+#[test]
+fn who_wrote_a_file_is_told_where_the_kernel_tells() {
+    let (folder, root) = root();
+    let looks = Arc::new(Looks::default());
+    let mut surveyor = Surveyor::new(&root, "Plugins", Arc::clone(&looks)).unwrap();
+    let (tell, told) = channel();
+    let _watcher = Watcher::start(&root, "Plugins", Arc::clone(&looks), move || tell.send(()).is_ok()).unwrap();
+    wanted(&looks, &told, &Where::Everywhere);
+    let job = folder.path().join("Jobs/scan.json");
+    // The shell lives until its input ends, so it can be looked at.
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg("echo '{}' > \"$0\"; read -r _").arg(&job).stdin(Stdio::piped());
+    let mut shell = shell.spawn().unwrap();
+    wanted(&looks, &told, &at("scan.json"));
+    let mut survey = surveyor.look(&at("scan.json"));
+    if survey
+        .differences
+        .iter()
+        .any(|difference| matches!(&difference.found, Found::Bytes { content, .. } if content.is_empty()))
+    {
+        // Seen between its creation and its content.
+        wanted(&looks, &told, &at("scan.json"));
+        survey = surveyor.look(&at("scan.json"));
+    }
+    let Found::Bytes { trace, .. } = &survey.differences[0].found else { panic!("{survey:?}") };
+    assert_eq!(trace.owner, Some(rustix::process::geteuid().as_raw()));
+    match &trace.writer {
+        Some(writer) => {
+            assert!(writer.starts_with(&format!("pid {} (/", shell.id())), "{writer}");
+            assert!(writer.ends_with(&format!(", user {})", rustix::process::geteuid().as_raw())), "{writer}");
+        }
+        None => eprintln!("SKIPPED: who wrote a file: the kernel does not tell (fanotify needs CAP_SYS_ADMIN)"),
+    }
+    drop(shell.stdin.take());
+    shell.wait().unwrap();
 }
 
 #[test]

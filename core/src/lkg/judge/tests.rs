@@ -27,27 +27,26 @@ fn every_verdict() {
         [("document", Blessed::Document(b"{}")), ("removed", Blessed::Removed), ("never", Blessed::Never)]
     {
         for (found_name, found) in founds() {
-            let row = [Mode::Restore, Mode::AuditOnly, Mode::Held, Mode::Unproven]
-                .map(|mode| format!("{:?}", judge(mode, blessed, &found)));
+            let row = [Mode::Restore, Mode::Report].map(|mode| format!("{:?}", judge(mode, blessed, &found)));
             table.push(format!("{name} {found_name}: {}", row.join(" ")));
         }
     }
     let expect = "\
-document missing: Restore Report Report Report
-document same: Leave Leave Leave Leave
-document bytes: Restore Report Report Report
-document rights: Restore Report Report Report
-document other: Restore Report Report Report
-removed missing: Leave Leave Leave Leave
-removed same: Restore Report Report Report
-removed bytes: Restore Report Report Report
-removed rights: Restore Report Report Report
-removed other: Restore Report Report Report
-never missing: Leave Leave Leave Leave
-never same: Restore Report Report Report
-never bytes: Restore Report Report Report
-never rights: Restore Report Report Report
-never other: Restore Report Report Report";
+document missing: Restore Report
+document same: Leave Leave
+document bytes: Restore Report
+document rights: Restore Report
+document other: Restore Report
+removed missing: Leave Leave
+removed same: Restore Report
+removed bytes: Restore Report
+removed rights: Restore Report
+removed other: Restore Report
+never missing: Leave Leave
+never same: Restore Report
+never bytes: Restore Report
+never rights: Restore Report
+never other: Restore Report";
     assert_eq!(table.join("\n"), expect);
 }
 
@@ -67,23 +66,18 @@ fn each_difference_says_what_who_and_how_to_do_it_properly() {
     for item in [scan, Item::new(DefinitionKind::Plugin, "a\u{1b}b")] {
         for blessed in [Blessed::Document(b"{}"), Blessed::Removed, Blessed::Never] {
             for (_, found) in founds() {
-                for done in [
-                    Done::Restored(None),
-                    Done::Left(Mode::AuditOnly),
-                    Done::Left(Mode::Held),
-                    Done::Failed("no room\n"),
-                ] {
+                for done in [Done::Restored(None), Done::Reported, Done::Held, Done::Failed("no room\n")] {
                     let text = explain(&item, blessed, &found, done).to_string();
                     assert!(!text.contains(['\u{1b}', '\n']), "{text}");
                     assert!(matches!(done, Done::Failed(_)) == text.contains("no room"), "{text}");
-                    assert!((done == Done::Left(Mode::AuditOnly)) == text.contains("AuditOnly"), "{text}");
+                    assert!(matches!(done, Done::Reported) == text.contains("AuditOnly"), "{text}");
                 }
             }
         }
     }
     let seen = Trace { writer: Some("pid 7 (/usr/bin/vim, user 0)".to_string()), ..Trace::default() };
     let found = Found::Bytes { content: Vec::new(), trace: seen };
-    let explained = explain(&Item::new(DefinitionKind::Job, "x"), Blessed::Never, &found, Done::Left(Mode::AuditOnly));
+    let explained = explain(&Item::new(DefinitionKind::Job, "x"), Blessed::Never, &found, Done::Reported);
     assert_eq!(explained.why, "It was written by pid 7 (/usr/bin/vim, user 0).");
     assert!(explain_folder(DefinitionKind::Job, "x").to_string().contains("nothing is written through it"));
 }
