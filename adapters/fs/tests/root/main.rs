@@ -11,6 +11,7 @@
 )]
 
 mod certificates;
+mod crash;
 mod definitions;
 mod history;
 mod log_file;
