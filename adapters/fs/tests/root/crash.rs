@@ -37,9 +37,15 @@ fn parts(story: &str) -> (&str, usize) {
     (verb, count.parse().unwrap())
 }
 
+/// In memory where the machine has such a place: a killed process loses nothing that it wrote, wherever that is, and a hundred roots
+/// are made here.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// A root with `count` blessed jobs, as the agent leaves it.
 fn template(count: usize) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let root = Root::open(folder.path()).unwrap();
     if count > 0 {
         let old: Vec<_> = (0..count).map(|number| put(job(number), &"old".repeat(number + 1))).collect();
@@ -50,7 +56,7 @@ fn template(count: usize) -> TempDir {
 }
 
 fn copy(template: &TempDir) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let copied = Command::new("cp").arg("-a").arg(template.path().join(".")).arg(folder.path()).status().unwrap();
     assert!(copied.success());
     folder
@@ -124,15 +130,19 @@ fn recovered(folder: &Path) -> State {
         other => panic!("{other:?}"),
     };
     let mut blessed = State::new();
+    let found = files(folder);
     for reference in &items {
         let Item { kind, id } = &reference.item;
-        match reference.content.as_ref().unwrap() {
-            Some(document) => {
-                blessed.insert(id.clone(), String::from_utf8(document.to_vec()).unwrap());
-                root.write_definition(*kind, "Plugins", id, document).unwrap();
+        let document = reference.content.as_ref().unwrap().as_ref();
+        let text = document.map(|document| String::from_utf8(document.to_vec()).unwrap());
+        match document.filter(|_| found.get(id) != text.as_ref()) {
+            Some(document) => root.write_definition(*kind, "Plugins", id, document).unwrap(),
+            None if document.is_none() && found.contains_key(id) => {
+                root.remove_definition(*kind, "Plugins", id).unwrap()
             }
-            None => root.remove_definition(*kind, "Plugins", id).unwrap(),
+            None => {}
         }
+        blessed.extend(text.map(|text| (id.clone(), text)));
     }
     assert_eq!(files(folder), blessed);
     for place in ["Jobs", "state/lkg", "state/keys"] {
