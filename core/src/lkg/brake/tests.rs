@@ -8,7 +8,7 @@ use crate::lkg::Item;
 use crate::time::Monotonic;
 
 fn at(millis: u64) -> Monotonic {
-    Monotonic::from_millis(1_000_000 + millis)
+    Monotonic::from_millis(1_000_000).plus_millis(millis)
 }
 
 fn item(id: &str) -> Item {
