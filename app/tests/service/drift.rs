@@ -1,9 +1,11 @@
 //! Files of jobs and plugins that somebody changes by hand (security.md section 8, L01 to L08, L21): they never run, and are put right.
 
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
 use crate::support::{Agent, Stage, eventually, is_root, skipped};
@@ -15,7 +17,24 @@ fn blessed(id: &str) -> Value {
 
 /// The same as somebody would like it to be.
 fn edited(id: &str) -> String {
-    blessed(id).to_string().replace("blessed", "edited")
+    blessed(id).to_string().replace("blessed", "altered")
+}
+
+/// Writes into a file as it stands, in one step, so that nobody sees half of it.
+fn write(path: &Path, text: &str) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+fn append(path: &Path, text: &str) {
+    fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// Puts something else in the place of a file, in one step, before anybody can restore it.
+fn instead(path: &Path, make: &dyn Fn(&Path)) {
+    let other = path.with_extension("other");
+    make(&other);
+    renameat_with(CWD, &other, CWD, path, RenameFlags::EXCHANGE).unwrap();
+    fs::remove_file(other).unwrap();
 }
 
 fn file(stage: &Stage, id: &str) -> PathBuf {
@@ -28,7 +47,12 @@ fn start<'s>(stage: &'s Stage, ids: &[&str]) -> Agent<'s> {
         stage.job(&blessed(id));
     }
     let agent = stage.start();
-    eventually("the first references", || stage.root().join("state/lkg/manifest").exists().then_some(()));
+    // The files are written, too, once no draft of them is left.
+    let is_draft = |entry: fs::DirEntry| entry.path().extension().is_some_and(|extension| extension == "new");
+    let drafts = || fs::read_dir(stage.root().join("Jobs")).unwrap().map(Result::unwrap).any(is_draft);
+    eventually("the first references", || {
+        (stage.root().join("state/lkg/manifest").exists() && !drafts()).then_some(())
+    });
     agent
 }
 
@@ -63,50 +87,20 @@ fn whatever_is_done_to_a_file_by_hand_is_undone_and_told_once() {
     let stage = Stage::new();
     let victim = stage.folder().join("victim");
     fs::write(&victim, "victim").unwrap();
-    let instead = |path: &Path| fs::remove_file(path).unwrap();
+    let folder = |path: &Path| {
+        fs::create_dir(path).unwrap();
+        fs::write(path.join("content"), "kept").unwrap();
+    };
     let damages: [Damage<'_>; 9] = [
-        ("space", &|path| fs::write(path, fs::read_to_string(path).unwrap() + " ").unwrap(), "written differently"),
-        (
-            "edited",
-            &|path| fs::write(path, edited("edited")).unwrap(),
-            r#"~ /tasks/0/arguments: "blessed" -> "edited""#,
-        ),
+        ("space", &|path| append(path, " "), "written differently"),
+        ("edited", &|path| write(path, &edited("edited")), r#"~ /tasks/0/arguments: "blessed" -> "altered""#),
         ("truncated", &|path| fs::write(path, "").unwrap(), "no JSON"),
-        (
-            "renamed-over",
-            &|path| {
-                fs::write(path.with_extension("tmp"), "{}").unwrap();
-                fs::rename(path.with_extension("tmp"), path).unwrap();
-            },
-            "- /id",
-        ),
-        ("deleted", &instead, "was deleted"),
+        ("renamed-over", &|path| instead(path, &|other| fs::write(other, "{}").unwrap()), "- /id"),
+        ("deleted", &|path| fs::remove_file(path).unwrap(), "was deleted"),
         ("open-to-all", &|path| fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap(), "mode 0666"),
-        (
-            "linked",
-            &|path| {
-                instead(path);
-                symlink(&victim, path).unwrap();
-            },
-            "symbolic link",
-        ),
-        (
-            "hard-linked",
-            &|path| {
-                instead(path);
-                fs::hard_link(&victim, path).unwrap();
-            },
-            "2 hard links",
-        ),
-        (
-            "folder",
-            &|path| {
-                instead(path);
-                fs::create_dir(path).unwrap();
-                fs::write(path.join("content"), "kept").unwrap();
-            },
-            "is a directory",
-        ),
+        ("linked", &|path| instead(path, &|other| symlink(&victim, other).unwrap()), "symbolic link"),
+        ("hard-linked", &|path| instead(path, &|other| fs::hard_link(&victim, other).unwrap()), "2 hard links"),
+        ("folder", &|path| instead(path, &folder), "is a directory"),
     ];
     let mut ids: Vec<&str> = damages.iter().map(|(id, ..)| *id).collect();
     ids.push("given-away");
@@ -159,7 +153,7 @@ fn an_edit_never_runs_not_even_at_once() {
     let stage = Stage::new();
     let agent = start(&stage, &["scan"]);
     for _ in 0..5 {
-        fs::write(file(&stage, "scan"), edited("scan")).unwrap();
+        write(&file(&stage, "scan"), &edited("scan"));
         assert_eq!(says(&agent, "scan"), "blessed");
         restored(&stage, "scan");
     }
@@ -172,11 +166,11 @@ fn a_fight_over_a_file_is_braked_and_never_given_up() {
     let agent = start(&stage, &["scan", "other"]);
     let fights = || agent.log().iter().filter(|record| record["category"] == "LkgFight").count();
     while fights() == 0 {
-        fs::write(file(&stage, "scan"), edited("scan")).unwrap();
+        write(&file(&stage, "scan"), &edited("scan"));
         restored(&stage, "scan");
     }
     for _ in 0..3 {
-        fs::write(file(&stage, "scan"), edited("scan")).unwrap();
+        write(&file(&stage, "scan"), &edited("scan"));
         assert_eq!(says(&agent, "scan"), "blessed");
         restored(&stage, "scan");
     }
@@ -193,7 +187,7 @@ fn with_audit_only_a_drift_is_told_and_stays() {
     let stage = Stage::new();
     stage.settings(json!({ "ConfigurationLkg": { "AuditOnly": true, "SweepSeconds": 1 } }));
     let agent = start(&stage, &["scan"]);
-    fs::write(file(&stage, "scan"), edited("scan")).unwrap();
+    write(&file(&stage, "scan"), &edited("scan"));
     agent.logged_message("Drift", "as AuditOnly is set");
     assert_eq!(says(&agent, "scan"), "blessed");
     // Sweeps find it again, and tell nothing new.
@@ -221,7 +215,7 @@ fn a_folder_that_is_replaced_is_told_and_not_written_through() {
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
     fs::remove_file(&jobs).unwrap();
     fs::rename(&kept, &jobs).unwrap();
-    fs::write(file(&stage, "scan"), edited("scan")).unwrap();
+    write(&file(&stage, "scan"), &edited("scan"));
     restored(&stage, "scan");
     agent.stop();
 }
@@ -258,7 +252,7 @@ fn a_folder_that_is_mounted_over_is_told_and_not_written_through() {
     assert!(refused.status >= 500, "{refused:?}");
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
     drop(mount);
-    fs::write(file(&stage, "scan"), edited("scan")).unwrap();
+    write(&file(&stage, "scan"), &edited("scan"));
     restored(&stage, "scan");
     agent.stop();
 }

@@ -120,9 +120,11 @@ impl Agent {
             self.settle_held(now, &survey.differences, effects);
         }
         let mut restored = Vec::new();
+        // Seen before it was written: the store reports in the order of its work.
+        let under_way = self.lkg.under_way();
         for Difference { item, found } in survey.differences {
             let name = format!("{item}.json");
-            if self.lkg.state == State::Kept && self.judge(now, item, found, effects) {
+            if self.lkg.state == State::Kept && !under_way.contains(&item) && self.judge(now, item, found, effects) {
                 restored.push(name);
             }
         }

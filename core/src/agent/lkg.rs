@@ -74,6 +74,11 @@ impl Lkg {
         Deadline::earlier(sweep, brake)
     }
 
+    /// Items of blessed writes that the store has not answered.
+    pub(super) fn under_way(&self) -> BTreeSet<Item> {
+        self.ordered.values().flatten().map(|change| change.item.clone()).collect()
+    }
+
     /// Writes are on disk.
     fn note_blessed(&mut self, changes: Vec<DefinitionChange>, versions: &[u64]) {
         if self.state == State::Off {
