@@ -101,7 +101,7 @@ impl Store {
     pub fn start(guard: Guard, history: History, settings: SettingStore, events: Sender<Event>) -> io::Result<Self> {
         let (queue, work) = sync_channel(QUEUE);
         let (closing, closed) = bounded(1);
-        let looks = Arc::new(Looks::default());
+        let looks = guard.looks();
         let (teller, root, plugin_path) = (queue.clone(), guard.root().clone(), guard.plugin_path().to_owned());
         let worker = Worker { guard, history, settings, looks: Arc::clone(&looks), has_looked: false, events, closed };
         let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || worker.work(&work))?;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::sync::Arc;
 
-use castellan_core::event::DefinitionFile;
-use castellan_core::event::DefinitionKind;
+use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::lkg::{
     Checked, DefinitionChange, Item, NotWritten, Reference, ReferenceQuery, References, ReferencesFound, Survey,
 };
@@ -12,6 +12,7 @@ use castellan_core::time::WallTime;
 
 use super::quarantine::{Moved, Quarantine};
 use super::survey::{Surveyor, Where};
+use super::watch::Looks;
 use super::{Changed, ReferenceStore, change, remove_drafts};
 use crate::error::RootError;
 use crate::history::History;
@@ -26,6 +27,7 @@ pub struct Guard {
     root: Root,
     plugin_path: String,
     kept: Option<Kept>,
+    looks: Arc<Looks>,
     notices: Vec<String>,
 }
 
@@ -52,14 +54,19 @@ impl Guard {
     ) -> Result<(Self, References), RootError> {
         remove_drafts(root, plugin_path)?;
         let anchor = history.anchor().map_err(|what| RootError::Invalid { path: root.path().join("state"), what })?;
-        let mut guard =
-            Self { root: root.clone(), plugin_path: plugin_path.to_owned(), kept: None, notices: Vec::new() };
+        let mut guard = Self {
+            root: root.clone(),
+            plugin_path: plugin_path.to_owned(),
+            kept: None,
+            looks: Arc::default(),
+            notices: Vec::new(),
+        };
         if !enabled {
             guard.leave(anchor);
             return Ok((guard, References::Off));
         }
         let (references, found) = ReferenceStore::open(root, anchor)?;
-        let mut surveyor = Surveyor::new(root, plugin_path)?;
+        let mut surveyor = Surveyor::new(root, plugin_path, Arc::clone(&guard.looks))?;
         if let References::Kept { items, .. } = &found {
             for Reference { item, content, .. } in items {
                 surveyor.bless(item, content.clone().ok().flatten());
@@ -96,6 +103,11 @@ impl Guard {
 
     pub(crate) fn plugin_path(&self) -> &str {
         &self.plugin_path
+    }
+
+    /// Where the watcher says to look.
+    pub(crate) fn looks(&self) -> Arc<Looks> {
+        Arc::clone(&self.looks)
     }
 
     pub(crate) const fn root(&self) -> &Root {
