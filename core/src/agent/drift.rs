@@ -45,6 +45,9 @@ impl Agent {
         effects: &mut Effects,
     ) {
         let asked = ticket.and_then(|ticket| self.pending.remove(&ticket));
+        if let Some(Pending::Lkg(asked)) = &asked {
+            self.verified(asked, &survey, &checked, effects);
+        }
         self.on_checked(now, checked, effects);
         let restored = self.judge_survey(now, survey, effects);
         match (asked, ticket) {
@@ -52,7 +55,7 @@ impl Agent {
                 let report = LoadReport { restored, ..self.in_service() };
                 respond(request, ApiResponse::json(200, &report), effects);
             }
-            (Some(Pending::Sweep), _) | (None, None) => {}
+            (Some(Pending::Sweep | Pending::Lkg(_)), _) | (None, None) => {}
             (other, Some(ticket)) => self.unasked(now, ticket, other, effects),
             (Some(_), None) => {}
         }
@@ -96,10 +99,8 @@ pub(super) enum Done {
 /// The last time that a file was not as blessed.
 #[derive(Debug, Clone)]
 pub(super) struct Drift {
-    #[expect(dead_code, reason = "the API shows it")]
     pub(super) at: WallTime,
     /// What was found, as a sentence.
-    #[expect(dead_code, reason = "the API shows it")]
     pub(super) what: String,
     pub(super) done: Done,
 }

@@ -23,7 +23,6 @@ use crate::time::{Deadline, Monotonic, Now, WallTime};
 pub(super) struct Lkg {
     pub(super) state: State,
     pub(super) counter: u64,
-    #[expect(dead_code, reason = "the API shows it")]
     pub(super) key_id: String,
     pub(super) items: BTreeMap<Item, Kept>,
     /// Blessed writes that the store has not answered.
@@ -52,7 +51,6 @@ pub(super) enum State {
 pub(super) struct Kept {
     /// 0 where nothing was ever blessed.
     pub(super) version: u64,
-    #[expect(dead_code, reason = "the API shows it")]
     pub(super) document: Option<Document>,
     /// Why its reference proves nothing.
     pub(super) fault: Option<String>,

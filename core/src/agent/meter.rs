@@ -200,6 +200,11 @@ impl Agent {
                 text.sample("castellan_plugin_state", &labels, u8::from(plugin.status() == state));
             }
         }
+        let lkg = self.lkg_line();
+        let help = "Items that Last Known Good has a reference of.";
+        text.single("castellan_lkg_items", Kind::Gauge, help, lkg.items);
+        let help = "How many of them are out of service.";
+        text.single("castellan_lkg_out_of_service", Kind::Gauge, help, lkg.out_of_service);
         self.meter.print(counts.http_answered_at_once, &mut text);
         counts.print(&mut text);
         text.into_text()
