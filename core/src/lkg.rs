@@ -12,6 +12,12 @@
 //! Kept              what the references say            restored; with AuditOnly reported
 //! Unusable          nothing                            stay as they are; writes are refused
 //! ```
+//!
+//! [`vault`] keeps the references.
+
+pub mod vault;
+
+pub use vault::Checked;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -20,7 +26,10 @@ use core::fmt;
 
 use crate::event::DefinitionKind;
 use crate::log_message::escape;
-use crate::time::WallTime;
+
+pub mod brake;
+pub mod diff;
+pub mod judge;
 
 /// The bytes of a definition, shared by all who hold them.
 pub type Document = Arc<[u8]>;
@@ -128,121 +137,67 @@ impl fmt::Display for NotWritten {
     }
 }
 
-/// What a look at the references found.
+/// What a comparison of the disk with what is blessed saw.
 #[derive(Debug, Clone, Default)]
-pub struct Checked {
-    /// Items that are out of service from now on, or in service again with this content.
-    pub changed: Vec<Reference>,
-    /// Why no reference on disk can be relied on: what was loaded stays in force, and nothing is written.
-    pub doubt: Option<String>,
-}
-
-/// What was found on disk that is not as it was blessed. Nothing in it means that all is well in what was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
-    /// What was looked at.
-    pub looked: Looked,
-    /// One for each item, in no order.
+    /// Whether every file was compared, or just those that the watcher named.
+    pub whole: bool,
+    /// Files that are not as blessed.
     pub differences: Vec<Difference>,
-    /// What could not be looked at.
-    pub troubles: Vec<Trouble>,
-    /// Files without a reference that were found beyond the bound of one survey; the next one has them.
+    /// Folders that are not the ones that were opened at start, with a sentence each; nothing is written through them.
+    pub folders: Vec<(DefinitionKind, String)>,
+    /// Folders of which the kernel does not tell when something changes, with a sentence each; only the sweep looks at them.
+    pub unwatched: Vec<(DefinitionKind, String)>,
+    /// Stray files beyond the bound of one survey, to be found by the next one.
     pub left_out: usize,
 }
 
-impl Survey {
-    /// All is well everywhere.
-    pub const CLEAN: Self =
-        Self { looked: Looked::Everywhere, differences: Vec::new(), troubles: Vec::new(), left_out: 0 };
-}
-
-/// What a survey looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Looked {
-    /// Both folders.
-    Everywhere,
-    /// These items only.
-    At(Vec<Item>),
-}
-
-/// One item that is not on disk as it was blessed.
+/// A file that is not as blessed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// Which.
     pub item: Item,
-    /// What stands there.
+    /// What is there.
     pub found: Found,
-    /// What is known of who put it there.
-    pub trace: Trace,
 }
 
-/// What stands in the place of an item.
+/// What is in an item's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// Nothing.
     Missing,
-    /// A file with other bytes.
+    /// A regular file with other bytes, or where nothing is blessed.
     Bytes {
-        /// How many.
-        size: u64,
-        /// All of them; `None` beyond [`DOCUMENT_BYTES`](crate::limits::DOCUMENT_BYTES), or where too much differed at one time.
-        bytes: Option<Arc<[u8]>>,
+        /// They.
+        content: Vec<u8>,
+        /// Who has to do with it, as far as the kernel tells.
+        trace: Trace,
     },
-    /// The blessed bytes with other rights or another owner than the agent gives them.
+    /// The blessed bytes, with other rights or another owner; a phrase that follows the name.
     Rights {
-        /// As in chmod(2).
-        mode: u32,
-        /// The user id.
-        owner: u32,
+        /// What is different.
+        what: String,
+        /// Who has to do with it, as far as the kernel tells.
+        trace: Trace,
     },
-    /// A file that has other names as well, under which it can be changed unseen: how many in all.
-    Links(u64),
-    /// No file: "a symbolic link to '/etc/passwd'", "a directory".
-    Other(String),
-    /// The system refused to tell; its reason.
-    Unreadable(String),
+    /// Something else than a plain file of one name, or one that is not read; a phrase that follows the name.
+    Other {
+        /// What it is.
+        what: String,
+        /// Who has to do with it, as far as the kernel tells.
+        trace: Trace,
+    },
 }
 
-/// What is known of who wrote a file. The kernel tells the process only to root, and only where fanotify is there.
+/// Who has to do with a file, as far as the kernel tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trace {
-    /// The process that wrote it last, as far as it was seen.
-    pub writer: Option<Writer>,
-    /// Whose the file is.
+    /// The user whom it belongs to.
     pub owner: Option<u32>,
-    /// When its content, name or rights were changed last.
-    pub changed: Option<WallTime>,
-}
-
-/// A process that wrote a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Writer {
-    /// Its number at that time.
-    pub pid: u32,
-    /// Its program, where it still ran when it was looked at.
-    pub program: Option<String>,
-    /// Its user, likewise.
-    pub user: Option<u32>,
-}
-
-/// Why part of the disk is not looked at, or not written to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
-    /// The folder is another one than at the start (replaced, a link, mounted over) or cannot be opened: nothing of it is read, and
-    /// nothing is written through it.
-    Folder {
-        /// Of these definitions.
-        kind: DefinitionKind,
-        /// A sentence.
-        why: String,
-    },
-    /// The kernel does not tell of changes in the folder, so only the sweep finds them.
-    Watch {
-        /// Of these definitions.
-        kind: DefinitionKind,
-        /// A sentence.
-        why: String,
-    },
+    /// When its content changed last, in RFC 3339.
+    pub modified: Option<String>,
+    /// The process that was seen to write it, as `pid 4711 (/usr/bin/vim, user 1000)`.
+    pub writer: Option<String>,
 }
 
 /// A question about references and what was moved away.

@@ -251,9 +251,11 @@ impl Worker {
             StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
                 StoreReport::DefinitionsChanged { ticket, result: self.change(&changes) }
             }
-            StoreOrder::Survey { ticket, .. } => {
-                StoreReport::Surveyed { ticket: Some(ticket), survey: Survey::CLEAN, checked: Checked::default() }
-            }
+            StoreOrder::Survey { ticket, .. } => StoreReport::Surveyed {
+                ticket: Some(ticket),
+                survey: Survey { whole: true, ..Survey::default() },
+                checked: Checked::default(),
+            },
             StoreOrder::Restore { ticket, item, .. } => {
                 StoreReport::Restored { ticket, item, result: Err(String::from(NO_REFERENCES)) }
             }

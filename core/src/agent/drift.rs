@@ -13,7 +13,7 @@ use crate::api::view::LoadReport;
 use crate::effect::{Effects, StoreOrder};
 use crate::event::DefinitionFile;
 use crate::id::TicketId;
-use crate::lkg::{Checked, Difference, Item, Looked, Reference, Survey, Trouble};
+use crate::lkg::{Checked, Difference, Item, Reference, Survey};
 use crate::log_message::Level;
 use crate::time::{Now, WallTime};
 
@@ -108,11 +108,10 @@ pub(super) struct Drift {
 impl Agent {
     /// Decides about each difference; the names of what is restored.
     fn judge_survey(&mut self, now: Now, survey: Survey, effects: &mut Effects) -> Vec<String> {
-        for trouble in &survey.troubles {
-            let (Trouble::Folder { why, .. } | Trouble::Watch { why, .. }) = trouble;
+        for (_, why) in survey.folders.iter().chain(&survey.unwatched) {
             self.desk.turn(now, effects).log(Level::Error, "LkgTrouble", why.as_str());
         }
-        if survey.looked == Looked::Everywhere {
+        if survey.whole {
             self.lkg.last_sweep = Some(now.wall);
             self.settle_held(now, &survey.differences, effects);
         }

@@ -453,9 +453,11 @@ impl World {
                 let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
                 StoreReport::CertificatesChanged { ticket, result }
             }
-            StoreOrder::Survey { ticket, .. } => {
-                StoreReport::Surveyed { ticket: Some(ticket), survey: Survey::CLEAN, checked: Checked::default() }
-            }
+            StoreOrder::Survey { ticket, .. } => StoreReport::Surveyed {
+                ticket: Some(ticket),
+                survey: Survey { whole: true, ..Survey::default() },
+                checked: Checked::default(),
+            },
             StoreOrder::Restore { ticket, item, .. } => {
                 StoreReport::Restored { ticket, item, result: result.map(|()| None) }
             }

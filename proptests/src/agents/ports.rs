@@ -154,9 +154,11 @@ fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
             let result = result.map(|()| versions).map_err(|reason| NotWritten { full: true, reason });
             StoreReport::DefinitionsChanged { ticket, result }
         }
-        StoreOrder::Survey { ticket, .. } => {
-            StoreReport::Surveyed { ticket: Some(ticket), survey: Survey::CLEAN, checked: Checked::default() }
-        }
+        StoreOrder::Survey { ticket, .. } => StoreReport::Surveyed {
+            ticket: Some(ticket),
+            survey: Survey { whole: true, ..Survey::default() },
+            checked: Checked::default(),
+        },
         StoreOrder::Restore { ticket, item, .. } => {
             StoreReport::Restored { ticket, item, result: result.map(|()| None) }
         }

@@ -12,10 +12,12 @@
 
 mod certificates;
 mod definitions;
+mod drift;
 mod history;
 mod log_file;
 mod messages;
 mod opening;
 mod past;
+mod references;
 mod settings;
 mod support;

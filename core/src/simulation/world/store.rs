@@ -27,9 +27,11 @@ impl World {
                 StoreReport::DefinitionsChanged { ticket, result: Ok(vec![0; changes.len()]) }
             }
             // Nobody touches the files of a simulated world.
-            StoreOrder::Survey { ticket, .. } => {
-                StoreReport::Surveyed { ticket: Some(ticket), survey: Survey::CLEAN, checked: Checked::default() }
-            }
+            StoreOrder::Survey { ticket, .. } => StoreReport::Surveyed {
+                ticket: Some(ticket),
+                survey: Survey { whole: true, ..Survey::default() },
+                checked: Checked::default(),
+            },
             StoreOrder::Restore { .. }
             | StoreOrder::ReadReferences { .. }
             | StoreOrder::Rekey { .. }
