@@ -23,7 +23,9 @@ use crate::event::{DefinitionFile, DefinitionKind};
 use crate::id::{RequestId, TicketId};
 use crate::job::JobDefinition;
 use crate::job::finding::{Findings, quote};
-use crate::lkg::{Checked, DefinitionChange, Document, Item, NotWritten, ReferenceQuery, ReferencesFound, Survey};
+use crate::lkg::{
+    Checked, DefinitionChange, Document, Item, NotWritten, ReferenceQuery, ReferencesFound, Survey, diff,
+};
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
 use crate::time::Now;
@@ -292,7 +294,7 @@ impl Agent {
 
 /// Two documents, key by key.
 fn difference((from, from_name): Side, (to, to_name): (Document, String)) -> ApiResponse {
-    let changes = Vec::new();
+    let changes = diff::lines(from.as_deref(), Some(&to));
     let differs = from.as_deref() != Some(&*to);
     ApiResponse::json(200, &LkgDiff { from: from_name, to: to_name, differs, changes })
 }

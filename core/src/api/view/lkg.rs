@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::lkg::{Checked, Found, Quarantined, ReferenceVersion, Survey, Trouble};
+use crate::lkg::{Checked, Found, Quarantined, ReferenceVersion, Survey};
 use crate::why::Explanation;
 
 /// `GET /api/lkg`.
@@ -135,12 +135,10 @@ impl LkgVerified {
             let why = reference.content.as_ref().err()?;
             Some((reference.item.to_string(), format!("its reference proves nothing: {why}")))
         });
-        let troubles = survey.troubles.iter().map(|trouble| {
-            let (Trouble::Folder { kind, why } | Trouble::Watch { kind, why }) = trouble;
-            (kind.folder().to_string(), why.clone())
-        });
+        let folders = survey.folders.iter().chain(&survey.unwatched);
+        let folders = folders.map(|(kind, why)| (kind.folder().to_string(), why.clone()));
         let doubt = checked.doubt.iter().map(|why| ("references".to_string(), why.clone()));
-        let all = differs.chain(faults).chain(troubles).chain(doubt);
+        let all = differs.chain(faults).chain(folders).chain(doubt);
         let differences: Vec<LkgDifference> = all.map(|(item, what)| LkgDifference { item, what }).collect();
         Self { ok: differences.is_empty(), references, differences }
     }
@@ -150,11 +148,8 @@ impl LkgVerified {
 fn phrase(found: &Found) -> String {
     match found {
         Found::Missing => "is missing".to_string(),
-        Found::Bytes { size, .. } => format!("has other content, {size} bytes"),
-        Found::Rights { mode, owner } => format!("has mode {mode:04o} and belongs to user {owner}"),
-        Found::Links(count) => format!("has {count} names"),
-        Found::Other(what) => format!("is {what}"),
-        Found::Unreadable(why) => format!("cannot be looked at: {why}"),
+        Found::Bytes { content, .. } => format!("has other content, {} bytes", content.len()),
+        Found::Rights { what, .. } | Found::Other { what, .. } => what.clone(),
     }
 }
 
