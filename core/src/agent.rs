@@ -219,6 +219,7 @@ impl Agent {
         self.look_after_certificates(now, effects);
         self.order_again(now, effects);
         self.sweep_when_due(now, effects);
+        self.restore_when_due(now, effects);
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);
         self.settle_runs(now, effects);

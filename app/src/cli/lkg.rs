@@ -2,8 +2,11 @@
 
 mod change;
 
+use std::path::Path;
+
 use castellan_core::json::read::hint;
 use castellan_core::log_message::escape;
+use castellan_core::simulation::Guard;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -179,6 +182,39 @@ fn table(all: &[Value], globals: &Globals) -> Result<Vec<String>, Failure> {
         table.row(&cells.iter().map(String::as_str).collect::<Vec<_>>());
     }
     if table.is_empty() { Ok(vec![String::from("No items.")]) } else { table.lines() }
+}
+
+/// What Last Known Good of the running agent has to do with a job; nothing where no agent runs, or where all is as it should be.
+pub(crate) fn guard(root: &Path, job: &str) -> Result<Option<Guard>, Failure> {
+    let status = match Agent::find(root).and_then(|agent| agent.get(LKG)) {
+        Err(failure) if failure.is_unreachable() => return Ok(None),
+        other => other?,
+    };
+    if status.get("enabled") != Some(&Value::Bool(true)) {
+        return Ok(None);
+    }
+    let is_it = |item: &&Value| text(item, "kind") == Some("Jobs") && text(item, "id") == Some(job);
+    let found = status.get("items").map(items).unwrap_or_default().iter().find(is_it);
+    let said = |name: &str| found.map(|item| escape(&member(item, name))).unwrap_or_default();
+    let drift = found.and_then(|item| item.get("lastDrift")).filter(|drift| drift.is_object());
+    let (stops, explanation) = match found.and_then(|item| text(item, "state")) {
+        None => (
+            true,
+            format!(
+                "Nothing of Jobs/{job} was ever blessed. Say castellan jobs apply FILE, or castellan lkg accept Jobs/{job}."
+            ),
+        ),
+        Some("Tombstone") => (
+            true,
+            format!("Jobs/{job} was removed. Say castellan jobs apply FILE, or castellan lkg accept Jobs/{job}."),
+        ),
+        Some("OutOfService" | "Refused") => (true, format!("{} {}", said("why"), said("fix"))),
+        Some(_) => match drift {
+            Some(drift) => (false, format!("{} ({})", shown(drift, "what"), shown(drift, "time"))),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(Guard { guard: "lastKnownGood", stops, explanation }))
 }
 
 fn history(options: &One, agent: &Agent, globals: &Globals) -> Result<(), Failure> {

@@ -89,7 +89,7 @@ impl Agent {
             StoreReport::Surveyed { ticket, survey, checked } => {
                 self.on_surveyed(now, ticket, survey, checked, effects)
             }
-            StoreReport::Restored { ticket, item, result } => self.on_restored(now, ticket, item, result, effects),
+            StoreReport::Restored { ticket, item, result } => self.on_restored(now, ticket, &item, result, effects),
             StoreReport::ReferencesRead { ticket, result } => self.on_references_read(now, ticket, result, effects),
             StoreReport::Rekeyed { ticket, result } => self.on_rekeyed(now, ticket, result, effects),
             StoreReport::DefinitionsTouched => self.on_touched(now, effects),

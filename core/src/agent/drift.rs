@@ -1,7 +1,8 @@
 //! Files that are not as blessed: what a survey saw, what is done about it, and how it went (contract section 8).
 
+use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Agent;
@@ -9,11 +10,16 @@ use super::answers::Pending;
 use super::lkg::{Kept, State};
 use super::requests::respond;
 use crate::api::ApiResponse;
+use crate::api::stream::Kind;
 use crate::api::view::LoadReport;
+use crate::api::view::lkg::{DriftOutcome, DriftTold};
+use crate::digest::digest;
 use crate::effect::{Effects, StoreOrder};
 use crate::event::DefinitionFile;
 use crate::id::TicketId;
-use crate::lkg::{Checked, Difference, Item, Reference, Survey};
+use crate::lkg::brake::Pace;
+use crate::lkg::judge::{self, Blessed, Mode, Verdict};
+use crate::lkg::{Checked, Difference, Found, Item, Reference, Survey, diff};
 use crate::log_message::Level;
 use crate::time::{Now, WallTime};
 
@@ -96,6 +102,17 @@ pub(super) enum Done {
     Failed(String),
 }
 
+impl Done {
+    /// For programs.
+    pub(super) const fn outcome(&self) -> DriftOutcome {
+        match self {
+            Self::Restored(_) => DriftOutcome::Restored,
+            Self::Ordered | Self::Left => DriftOutcome::Reported,
+            Self::Failed(_) => DriftOutcome::Failed,
+        }
+    }
+}
+
 /// The last time that a file was not as blessed.
 #[derive(Debug, Clone)]
 pub(super) struct Drift {
@@ -103,87 +120,172 @@ pub(super) struct Drift {
     /// What was found, as a sentence.
     pub(super) what: String,
     pub(super) done: Done,
+    /// What was found and is told once it is restored.
+    found: Found,
+    /// Of what was found: the same is told once.
+    digest: u64,
 }
 
 impl Agent {
     /// Decides about each difference; the names of what is restored.
     fn judge_survey(&mut self, now: Now, survey: Survey, effects: &mut Effects) -> Vec<String> {
-        for (_, why) in survey.folders.iter().chain(&survey.unwatched) {
-            self.desk.turn(now, effects).log(Level::Error, "LkgTrouble", why.as_str());
-        }
+        self.note_folders(now, &survey, effects);
         if survey.whole {
             self.lkg.last_sweep = Some(now.wall);
             self.settle_held(now, &survey.differences, effects);
         }
         let mut restored = Vec::new();
-        for difference in survey.differences {
-            let name = format!("{}.json", difference.item);
-            if self.judge(now, difference, effects) {
+        for Difference { item, found } in survey.differences {
+            let name = format!("{item}.json");
+            if self.lkg.state == State::Kept && self.judge(now, item, found, effects) {
                 restored.push(name);
             }
         }
         restored
     }
 
-    /// Once nothing differs that was held, a later difference is drift as any other.
+    /// Folders that are not the agent's, or not watched, are told once for each reason.
+    fn note_folders(&mut self, now: Now, survey: &Survey, effects: &mut Effects) {
+        let foreign = survey.folders.iter().map(|(kind, why)| (why, judge::explain_folder(*kind, why).to_string()));
+        let unwatched = survey.unwatched.iter().map(|(kind, why)| (why, format!("{}: {why}", kind.folder())));
+        let mut troubles = BTreeSet::new();
+        for (why, message) in foreign.chain(unwatched) {
+            troubles.insert(why.clone());
+            if !self.lkg.troubles.contains(why) {
+                self.desk.turn(now, effects).log(Level::Critical, "LkgFolder", message);
+            }
+        }
+        if survey.whole {
+            self.lkg.troubles = troubles;
+        } else {
+            self.lkg.troubles.append(&mut troubles);
+        }
+    }
+
+    /// Once nothing differs that was held, a later difference is drift as any other. What nobody blessed and is gone is forgotten.
     fn settle_held(&mut self, now: Now, differences: &[Difference], effects: &mut Effects) {
+        let differing: BTreeSet<&Item> = differences.iter().map(|difference| &difference.item).collect();
+        self.lkg.items.retain(|item, kept| kept.version > 0 || kept.restoring.is_some() || differing.contains(item));
         let mut any = false;
         for (item, kept) in self.lkg.items.iter_mut().filter(|(_, kept)| kept.held) {
-            kept.held = differences.iter().any(|difference| difference.item == *item);
+            kept.held = differing.contains(item);
             any |= kept.held;
         }
-        if core::mem::replace(&mut self.lkg.is_held, any) && !any {
+        any |= differing.iter().any(|item| !self.lkg.items.contains_key(*item));
+        if self.lkg.is_held && !any {
+            self.lkg.is_held = false;
             self.desk.turn(now, effects).store(StoreOrder::SettleHeld);
         }
     }
 
-    /// Whether the item is restored.
-    fn judge(&mut self, now: Now, difference: Difference, effects: &mut Effects) -> bool {
-        let audit = self.desk.settings.configuration_lkg.audit_only;
-        let may = self.lkg.state == State::Kept && !audit;
+    /// Whether the item is restored, now or when its turn comes.
+    fn judge(&mut self, now: Now, item: Item, found: Found, effects: &mut Effects) -> bool {
         let is_held = self.lkg.is_held;
-        let kept =
-            self.lkg.items.entry(difference.item.clone()).or_insert_with(|| Kept { held: is_held, ..Kept::default() });
-        let restores = may && !kept.held && kept.fault.is_none() && kept.restoring.is_none();
-        let what = format!("{}.json is not as blessed: {:?}", difference.item, difference.found);
-        kept.drift =
-            Some(Drift { at: now.wall, what: what.clone(), done: if restores { Done::Ordered } else { Done::Left } });
-        let mut turn = self.desk.turn(now, effects);
-        turn.log(Level::Warning, "Drift", what);
-        if restores {
-            let ticket = turn.counters.ticket();
-            kept.restoring = Some(ticket);
-            turn.store(StoreOrder::Restore { ticket, item: difference.item, at: now.wall });
+        let kept = self.lkg.items.entry(item.clone()).or_insert_with(|| Kept { held: is_held, ..Kept::default() });
+        if kept.fault.is_some() {
+            // Nothing can be put there; that its reference proves nothing is told already.
+            return false;
         }
-        restores
+        let leaves = self.desk.settings.configuration_lkg.audit_only || kept.held;
+        let mode = if leaves { Mode::AuditOnly } else { Mode::Restore };
+        let restores = match judge::judge(mode, kept.blessed(), &found) {
+            Verdict::Leave | Verdict::Load => return false,
+            Verdict::Report => false,
+            Verdict::Restore | Verdict::MoveAway => true,
+        };
+        let digest = digest_of(&found);
+        let is_told = kept.drift.as_ref().is_some_and(|drift| drift.digest == digest && drift.done == Done::Left);
+        let done = if restores { Done::Ordered } else { Done::Left };
+        let what = judge::explain(&item, kept.blessed(), &found, judge::Done::Reported).what;
+        kept.drift = Some(Drift { at: now.wall, what, done, found, digest });
+        if !restores {
+            if !is_told {
+                self.tell_drift(now, &item, effects);
+            }
+            return false;
+        }
+        match self.lkg.brake.drifted(now.monotonic, &item) {
+            Pace::AtOnce => self.restore(now, item, effects),
+            Pace::Alarm => {
+                let message = format!(
+                    "Somebody changes {item}.json again and again. It is restored at least once a second from now on, and the agent \
+                     runs what is blessed all the time. Find out who writes it (its last writer stands in the line before), and stop that."
+                );
+                self.desk.turn(now, effects).log(Level::Critical, "LkgFight", message);
+                self.restore(now, item, effects);
+            }
+            Pace::Held => {}
+        }
+        true
+    }
+
+    /// Items that were fought over and whose turn has come, and alarms that are over.
+    pub(super) fn restore_when_due(&mut self, now: Now, effects: &mut Effects) {
+        let due = self.lkg.brake.due(now.monotonic);
+        for item in due.restore {
+            self.restore(now, item, effects);
+        }
+        for item in due.over {
+            let message = format!("Nobody changed {item}.json for a minute; the alarm about it is over.");
+            self.desk.turn(now, effects).log(Level::Information, "LkgFightOver", message);
+        }
+    }
+
+    fn restore(&mut self, now: Now, item: Item, effects: &mut Effects) {
+        let Some(kept) = self.lkg.items.get_mut(&item).filter(|kept| kept.restoring.is_none()) else { return };
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        kept.restoring = Some(ticket);
+        turn.store(StoreOrder::Restore { ticket, item, at: now.wall });
     }
 
     pub(super) fn on_restored(
         &mut self,
         now: Now,
         ticket: TicketId,
-        item: Item,
+        item: &Item,
         result: Result<Option<String>, String>,
         effects: &mut Effects,
     ) {
-        let kept = self.lkg.items.get_mut(&item).filter(|kept| kept.restoring == Some(ticket));
+        let kept = self.lkg.items.get_mut(item).filter(|kept| kept.restoring == Some(ticket));
         let Some(kept) = kept else { return self.unasked(now, ticket, None, effects) };
         kept.restoring = None;
-        let mut turn = self.desk.turn(now, effects);
-        match &result {
-            Ok(None) => turn.log(Level::Warning, "Restored", format!("{item}.json is as blessed again.")),
-            Ok(Some(name)) => turn.log(
-                Level::Warning,
-                "Restored",
-                format!("{item}.json is as blessed again; what was there is in state/quarantine/{name}."),
-            ),
-            Err(why) => turn.log(Level::Error, "NotRestored", format!("{item}.json is not restored: {why}")),
-        }
         if let Some(drift) = &mut kept.drift {
             drift.done = match result {
                 Ok(name) => Done::Restored(name),
                 Err(why) => Done::Failed(why),
             };
+        }
+        self.tell_drift(now, item, effects);
+    }
+
+    /// The one line of a drift: what, who, what was done, how to do it properly, and which keys differ.
+    fn tell_drift(&mut self, now: Now, item: &Item, effects: &mut Effects) {
+        let Some(kept) = self.lkg.items.get_mut(item) else { return };
+        let blessed = kept.blessed();
+        let Some(drift) = &kept.drift else { return };
+        let (level, done) = match &drift.done {
+            Done::Ordered => return,
+            Done::Left if kept.held => (Level::Warning, judge::Done::Held),
+            Done::Left => (Level::Warning, judge::Done::Reported),
+            Done::Restored(name) => (Level::Warning, judge::Done::Restored(name.as_deref())),
+            Done::Failed(why) => (Level::Error, judge::Done::Failed(why)),
+        };
+        let explanation = judge::explain(item, blessed, &drift.found, done);
+        let keys = match &drift.found {
+            Found::Bytes { content, .. } => diff::lines(kept.document.as_deref(), Some(content)),
+            Found::Missing | Found::Rights { .. } | Found::Other { .. } => Vec::new(),
+        };
+        let shown = if keys.is_empty() { String::new() } else { format!(" Keys: {}.", keys.join("; ")) };
+        let mut turn = self.desk.turn(now, effects);
+        turn.log(level, "Drift", format!("{explanation}{shown}"));
+        let outcome = drift.done.outcome();
+        turn.tell(Kind::Drift, &DriftTold::new(drift.at, item, outcome, &explanation, &keys));
+        self.meter.drifted(item.kind, outcome);
+        if let Some(drift) = &mut kept.drift {
+            drift.what = explanation.what;
+            // It was told; its bytes are of no more use.
+            drift.found = Found::Missing;
         }
     }
 
@@ -197,5 +299,23 @@ impl Agent {
             }
             None => self.unasked(now, ticket, None, effects),
         }
+    }
+}
+
+impl Kept {
+    fn blessed(&self) -> Blessed<'_> {
+        match &self.document {
+            Some(document) => Blessed::Document(document),
+            None if self.version > 0 => Blessed::Removed,
+            None => Blessed::Never,
+        }
+    }
+}
+
+fn digest_of(found: &Found) -> u64 {
+    match found {
+        Found::Missing => 0,
+        Found::Bytes { content, .. } => digest(&[content]),
+        Found::Rights { what, .. } | Found::Other { what, .. } => digest(&[what.as_bytes()]),
     }
 }

@@ -3,7 +3,7 @@
 //! Blessed writes all go through [`Agent::bless`], and count here once the store has them; what the disk does in between is
 //! [`super::drift`]'s.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -14,6 +14,7 @@ use super::drift::Drift;
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionFile, DefinitionKind};
 use crate::id::TicketId;
+use crate::lkg::brake::Brake;
 use crate::lkg::{DefinitionChange, Document, Item, NotWritten, Reference, References};
 use crate::log_message::Level;
 use crate::time::{Deadline, Monotonic, Now, WallTime};
@@ -27,6 +28,10 @@ pub(super) struct Lkg {
     pub(super) items: BTreeMap<Item, Kept>,
     /// Blessed writes that the store has not answered.
     ordered: BTreeMap<TicketId, Vec<DefinitionChange>>,
+    /// How often items are restored.
+    pub(super) brake: Brake,
+    /// What keeps folders from being compared or watched, and was told.
+    pub(super) troubles: BTreeSet<String>,
     /// Whether any item is held.
     pub(super) is_held: bool,
     pub(super) last_sweep: Option<WallTime>,
@@ -63,7 +68,9 @@ pub(super) struct Kept {
 
 impl Lkg {
     pub(super) fn next_deadline(&self) -> Option<Deadline> {
-        self.next_sweep.map(|at| Deadline { at, reason: "the sweep of Last Known Good" })
+        let sweep = self.next_sweep.map(|at| Deadline { at, reason: "the sweep of Last Known Good" });
+        let brake = self.brake.next_deadline().map(|at| Deadline { at, reason: "a file that is fought over" });
+        Deadline::earlier(sweep, brake)
     }
 
     /// Writes are on disk.

@@ -95,7 +95,7 @@ impl Agent {
         let version = |name| version(target, name);
         let writer = caller.component().to_string();
         let (query, wants) = match asked {
-            Lkg::Status => return Some(ApiResponse::json(200, &self.lkg_status())),
+            Lkg::Status => return Some(ApiResponse::json(200, &self.lkg_status(now))),
             Lkg::Verify => {
                 let order = |ticket| StoreOrder::Survey { ticket, thorough: true };
                 return self.ask_about(now, request, order, Wants::Verify, effects);
@@ -208,11 +208,11 @@ impl Agent {
         self.load_one(now, file, effects);
         let message = format!("What `castellan lkg` named became the blessed {item}.");
         self.desk.turn(now, effects).log(Level::Information, "LkgAccepted", message);
-        respond(request, self.item_response(&item), effects);
+        respond(request, self.item_response(now, &item), effects);
     }
 
-    fn item_response(&self, item: &Item) -> ApiResponse {
-        self.lkg_item_of(item).map_or_else(|| nothing_there(item), |shown| ApiResponse::json(200, &shown))
+    fn item_response(&self, now: Now, item: &Item) -> ApiResponse {
+        self.lkg_item_of(now, item).map_or_else(|| nothing_there(item), |shown| ApiResponse::json(200, &shown))
     }
 
     /// What a comparison of everything found, for the request that asked for it.
@@ -261,7 +261,8 @@ impl Agent {
             (Err(why), _) => Some(not_on_disk("The references could not be read.", &why)),
             (Ok(ReferencesFound::History(versions)), Wants::History(item)) => {
                 let history = versions.into_iter().map(LkgVersion::from).collect();
-                let shown = self.lkg_item_of(&item).map(|item| ApiResponse::json(200, &LkgHistory { item, history }));
+                let shown =
+                    self.lkg_item_of(now, &item).map(|item| ApiResponse::json(200, &LkgHistory { item, history }));
                 Some(shown.unwrap_or_else(|| nothing_there(&item)))
             }
             (Ok(ReferencesFound::Quarantine(moved)), Wants::Quarantine) => {

@@ -165,3 +165,6 @@ fn drift(verified: Option<&VerifiedLine>) -> Finding {
         "Look at castellan lkg status -o wide and castellan lkg diff; change definitions by castellan jobs apply or a policy.",
     )
 }
+
+#[cfg(test)]
+mod tests;

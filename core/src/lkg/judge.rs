@@ -69,6 +69,8 @@ pub enum Done<'a> {
     Restored(Option<&'a str>),
     /// It stays, by [`Mode::AuditOnly`].
     Reported,
+    /// It stays, as it was changed while Last Known Good was off, until somebody says which one counts.
+    Held,
     /// It could not be put right, for this reason; it is tried again.
     Failed(&'a str),
 }
@@ -89,13 +91,16 @@ pub fn explain(item: &Item, blessed: Blessed<'_>, found: &Found, done: Done<'_>)
         Done::Restored(_) if matches!(blessed, Blessed::Document(_)) => format!("{file}; it was restored."),
         Done::Restored(_) => format!("{file}; it was moved away and did not count for a moment."),
         Done::Reported => format!("{file}; it stays so, as AuditOnly is set, and the agent runs what was blessed."),
+        Done::Held => format!(
+            "{file} while Last Known Good was off; it stays so until somebody says what counts, and the agent runs what was blessed."
+        ),
         Done::Failed(_) => format!("{file}; it could not be put right, and the agent runs what was blessed."),
     };
     let mut why = who(found);
     match done {
         Done::Restored(Some(copy)) => why.push_str(&format!(" What stood there is state/quarantine/{}.", escape(copy))),
         Done::Failed(reason) => why = format!("{why} {}", escape(reason)),
-        Done::Restored(None) | Done::Reported => {}
+        Done::Restored(None) | Done::Reported | Done::Held => {}
     }
     Explanation::new(what, why, properly(item, found))
 }

@@ -1,11 +1,11 @@
 //! Last Known Good over the API: how it stands, what differs, and what becomes blessed. The store answers as each story tells.
 
 use castellan_core::effect::StoreOrder;
-use castellan_core::event::{Event, StoreReport};
-use castellan_core::id::RequestId;
+use castellan_core::event::{Counts, Event, StoreReport};
+use castellan_core::id::{RequestId, TicketId};
 use castellan_core::lkg::{
     Checked, Difference, Document, Found, NotWritten, Quarantined, ReferenceQuery, ReferenceVersion, References,
-    ReferencesFound, Survey,
+    ReferencesFound, Survey, Trace,
 };
 use serde_json::{Value, json};
 
@@ -206,7 +206,7 @@ fn a_verification_opens_every_reference_and_is_a_sweep_too() {
     let mut world = world();
     let mut verify = |survey: Survey, checked: Checked| {
         let asked = world.admin("POST", "/api/lkg/verify", "");
-        let Some(StoreOrder::Survey { ticket, thorough: true }) = world.disk.pop_front() else { panic!("no survey") };
+        let Some(StoreOrder::Survey { ticket, thorough: true }) = world.disk.pop_back() else { panic!("no survey") };
         world.tell(Event::Store(StoreReport::Surveyed { ticket: Some(ticket), survey, checked }));
         answered(&mut world, asked, 200)
     };
@@ -216,14 +216,52 @@ fn a_verification_opens_every_reference_and_is_a_sweep_too() {
     );
     let difference = Difference { item: item("Jobs/scan"), found: Found::Missing };
     let survey = Survey { whole: true, differences: vec![difference], ..Survey::default() };
-    let found = verify(survey, Checked { changed: vec![], doubt: Some("The manifest is older.".into()) });
-    let told = json!([{ "item": "Jobs/scan", "what": "is missing" }, { "item": "references", "what": "The manifest is older." }]);
-    assert_eq!((&found["ok"], &found["differences"]), (&json!(false), &told));
-    let status = world.get_now("/api/lkg");
-    assert_eq!(status["items"][1]["lastDrift"]["restored"], false);
-    assert_eq!(status["alarms"][0]["why"], "The manifest is older.");
+    let told = json!([{ "item": "Jobs/scan", "what": "is missing" }]);
+    assert_eq!(
+        verify(survey.clone(), Checked::default()),
+        json!({ "ok": false, "references": 3, "differences": told })
+    );
+    let doubted = verify(survey, Checked { changed: vec![], doubt: Some("The manifest is older.".into()) });
+    assert_eq!(doubted["differences"][1], json!({ "item": "references", "what": "The manifest is older." }));
+    assert_eq!(world.get_now("/api/lkg")["alarms"][0]["why"], "The manifest is older.");
     let asked = world.admin("POST", "/api/lkg/verify", "");
     assert_eq!(answered(&mut world, asked, 409)["detail"], "The manifest is older.");
+}
+
+#[test]
+fn a_drift_is_told_as_an_event_in_the_state_and_in_the_metrics() {
+    let mut world = world();
+    let stream = world.admin("GET", "/api/events?kinds=drift", "");
+    let content = OTHER.replace("Other", "By hand").into_bytes();
+    let difference = Difference { item: item("Jobs/scan"), found: Found::Bytes { content, trace: Trace::default() } };
+    let survey = Survey { differences: vec![difference], ..Survey::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+    let Some(StoreOrder::Restore { ticket, item, .. }) = world.disk.pop_front() else { panic!("nothing is restored") };
+    world.tell(Event::Store(StoreReport::Restored { ticket, item, result: Ok(Some("copy".into())) }));
+
+    let sent = world.streams[&stream].clone().unwrap();
+    let data = sent.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let told: Value = serde_json::from_str(data).unwrap();
+    assert_eq!((&told["item"], &told["outcome"]), (&json!("Jobs/scan"), &json!("restored")));
+    assert_eq!(told["changes"], json!(["~ /name: \"Blessed\" -> \"By hand\""]));
+    assert!(told["why"].as_str().unwrap().contains("state/quarantine/copy"), "{told}");
+    let status = world.get_now("/api/lkg");
+    let scan = &status["items"][1];
+    assert_eq!((&scan["lastDrift"]["outcome"], &scan["restoresLastMinute"]), (&json!("restored"), &json!(1)));
+    assert_eq!(scan["lastDrift"]["what"], told["what"]);
+
+    let metrics = world.admin("GET", "/metrics", "");
+    let ticket = world.transcript.iter().find_map(|line| line.strip_prefix("count ")).unwrap().parse().unwrap();
+    world.tell(Event::Counted { ticket: TicketId(ticket), counts: Counts::default() });
+    let text = String::from_utf8(world.responses[&metrics].body.clone()).unwrap();
+    for line in [
+        "castellan_lkg_items 3",
+        "castellan_lkg_out_of_service 1",
+        "castellan_restores_total{kind=\"Jobs\",outcome=\"restored\"} 1",
+        "castellan_restores_total{kind=\"Plugins\",outcome=\"restored\"} 0",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
+    }
 }
 
 #[test]

@@ -6,23 +6,30 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::agent::Agent;
-use crate::agent::drift::{Done, Drift};
+use crate::agent::drift::Drift;
 use crate::agent::lkg::{Kept, State};
 use crate::api::view::lkg::{LkgDrift, LkgItem, LkgStatus};
 use crate::api::{ApiResponse, page};
 use crate::event::DefinitionKind;
 use crate::job::finding::{Findings, Severity};
 use crate::lkg::Item;
-use crate::time::WallTime;
+use crate::time::{Now, WallTime};
 use crate::why::Explanation;
+
+/// Files that are fought over and told of at a time; where there are more, one cause has them all.
+const ALARMS: usize = 20;
 
 impl Agent {
     /// Everything.
-    pub(super) fn lkg_status(&self) -> LkgStatus {
+    pub(super) fn lkg_status(&self, now: Now) -> LkgStatus {
         let settings = self.desk.settings.configuration_lkg;
         let refused = self.refused_documents();
-        let items: Vec<LkgItem> =
-            self.lkg.items.iter().map(|(item, kept)| self.lkg_item(item, kept, refused.get(item).copied())).collect();
+        let items: Vec<LkgItem> = self
+            .lkg
+            .items
+            .iter()
+            .map(|(item, kept)| self.lkg_item(now, item, kept, refused.get(item).copied()))
+            .collect();
         let kept = self.lkg.state == State::Kept;
         LkgStatus {
             enabled: settings.enabled,
@@ -63,16 +70,25 @@ impl Agent {
                 "No write is taken until docs/operations.md, \"Last Known Good\", is followed.",
             ));
         }
+        alarms.extend(self.lkg.troubles.iter().map(|why| {
+            let fix = "Put back the folder that was there, or start the agent again if the new one is meant.";
+            Explanation::new("A folder is not compared as it should be.", why.clone(), fix)
+        }));
+        alarms.extend(self.lkg.brake.alarms().take(ALARMS).map(|item| {
+            let why = "It was restored more than ten times in a minute, and is restored once a second now.";
+            let fix = format!("Find out who writes it: the log's category Drift, GET /api/lkg/{item}; then stop that.");
+            Explanation::new(format!("Somebody changes {item}.json again and again."), why, fix)
+        }));
         alarms
     }
 
     /// One item, where Last Known Good knows it.
-    pub(super) fn lkg_item_of(&self, item: &Item) -> Option<LkgItem> {
+    pub(super) fn lkg_item_of(&self, now: Now, item: &Item) -> Option<LkgItem> {
         let kept = self.lkg.items.get(item)?;
-        Some(self.lkg_item(item, kept, self.refused_documents().get(item).copied()))
+        Some(self.lkg_item(now, item, kept, self.refused_documents().get(item).copied()))
     }
 
-    fn lkg_item(&self, item: &Item, kept: &Kept, refused: Option<&Findings>) -> LkgItem {
+    fn lkg_item(&self, now: Now, item: &Item, kept: &Kept, refused: Option<&Findings>) -> LkgItem {
         let accept = format!(
             "castellan lkg diff {item}, then castellan lkg accept {item} or castellan lkg rollback {item} VERSION."
         );
@@ -104,7 +120,7 @@ impl Agent {
             why,
             fix,
             last_drift: kept.drift.as_ref().map(shown_drift),
-            restores_last_minute: 0,
+            restores_last_minute: self.lkg.brake.restores(now.monotonic, item),
         }
     }
 
@@ -136,9 +152,5 @@ impl Agent {
 }
 
 fn shown_drift(drift: &Drift) -> LkgDrift {
-    LkgDrift {
-        time: drift.at.to_rfc3339(),
-        what: drift.what.clone(),
-        restored: matches!(drift.done, Done::Restored(_)),
-    }
+    LkgDrift { time: drift.at.to_rfc3339(), what: drift.what.clone(), outcome: drift.done.outcome() }
 }

@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::lkg::{Checked, Found, Quarantined, ReferenceVersion, Survey};
+use crate::lkg::{Checked, Found, Item, Quarantined, ReferenceVersion, Survey};
+use crate::time::WallTime;
 use crate::why::Explanation;
 
 /// `GET /api/lkg`.
@@ -62,7 +63,57 @@ pub(crate) struct LkgDrift {
     #[schemars(extend("format" = "date-time"))]
     pub(crate) time: String,
     pub(crate) what: String,
-    pub(crate) restored: bool,
+    pub(crate) outcome: DriftOutcome,
+}
+
+/// What was done about a file that was not as blessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum DriftOutcome {
+    /// It is as blessed again.
+    Restored,
+    /// It was told, and stays as it is for now.
+    Reported,
+    /// It could not be restored.
+    Failed,
+}
+
+impl DriftOutcome {
+    /// Every one.
+    pub(crate) const ALL: [Self; 3] = [Self::Restored, Self::Reported, Self::Failed];
+
+    /// As it is serialized.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Restored => "restored",
+            Self::Reported => "reported",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The data of an event `drift`.
+#[derive(Debug, Serialize)]
+pub(crate) struct DriftTold<'a> {
+    timestamp: String,
+    item: String,
+    outcome: DriftOutcome,
+    #[serde(flatten)]
+    explanation: &'a Explanation,
+    changes: &'a [String],
+}
+
+impl<'a> DriftTold<'a> {
+    /// The file of an item was not as blessed at that time; with the keys that differed.
+    pub(crate) fn new(
+        at: WallTime,
+        item: &Item,
+        outcome: DriftOutcome,
+        explanation: &'a Explanation,
+        changes: &'a [String],
+    ) -> Self {
+        Self { timestamp: at.to_rfc3339(), item: item.to_string(), outcome, explanation, changes }
+    }
 }
 
 /// `GET /api/lkg/{kind}/{id}`.
