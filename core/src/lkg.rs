@@ -13,8 +13,12 @@
 //! Unusable          nothing                            stay as they are; writes are refused
 //! ```
 //!
-//! [`vault`] keeps the references.
+//! [`vault`] keeps the references, [`judge`] says what is done about a file that differs, [`brake`] how often, [`diff`] what people see
+//! of it.
 
+pub mod brake;
+pub mod diff;
+pub mod judge;
 pub mod vault;
 
 pub use vault::Checked;
@@ -26,10 +30,6 @@ use core::fmt;
 
 use crate::event::DefinitionKind;
 use crate::log_message::escape;
-
-pub mod brake;
-pub mod diff;
-pub mod judge;
 
 /// The bytes of a definition, shared by all who hold them.
 pub type Document = Arc<[u8]>;

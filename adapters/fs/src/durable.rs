@@ -20,33 +20,26 @@ fn not_plain() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a plain file name")
 }
 
-/// So many files are brought to disk one by one; more of them with all that their file system has, which then is the shorter way.
-const ONE_BY_ONE: usize = 16;
+/// So many files of one change are brought to disk one by one, which takes milliseconds each; the rest with all that their file system
+/// has to write, of others too, which then is the shorter way.
+const ONE_BY_ONE: usize = 64;
 
-/// Files that were written and are not on disk yet.
+/// Files that were written and may not be on disk yet.
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced {
-    files: Vec<File>,
-    more: bool,
+    written: usize,
 }
 
 impl Unsynced {
-    fn add(&mut self, file: File) {
-        // Their number is that of the definitions in one order; so many descriptors there are not.
-        if self.files.len() < ONE_BY_ONE {
-            self.files.push(file);
-        } else {
-            self.more = true;
-        }
+    fn add(&mut self, file: &File) -> io::Result<()> {
+        self.written = self.written.saturating_add(1);
+        if self.written <= ONE_BY_ONE { file.sync_all() } else { Ok(()) }
     }
 
     /// Brings their contents to disk; `folder` is on the same file system. Tried once: what failed is not remembered.
     pub(crate) fn sync(&mut self, folder: BorrowedFd<'_>) -> io::Result<()> {
-        let Self { files, more } = std::mem::take(self);
-        if more {
-            return Ok(syncfs(folder)?);
-        }
-        files.iter().try_for_each(File::sync_all)
+        let Self { written } = std::mem::take(self);
+        if written > ONE_BY_ONE { Ok(syncfs(folder)?) } else { Ok(()) }
     }
 }
 
@@ -70,7 +63,7 @@ pub(crate) fn drafted(draft: &str) -> Option<&str> {
     draft.strip_prefix('.')?.strip_suffix(".new")
 }
 
-/// Writes what is to become `name`; not on disk yet.
+/// Writes what is to become `name`; on disk once `unsynced` is.
 pub(crate) fn write_draft(
     folder: BorrowedFd<'_>,
     name: &str,
@@ -119,7 +112,7 @@ pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), RootErro
         .map_err(failed)
 }
 
-/// Writes a new file in place of whatever has the name; not on disk yet.
+/// Writes a new file in place of whatever has the name; its content is on disk once `unsynced` is.
 pub(crate) fn write_new(
     folder: BorrowedFd<'_>,
     name: &str,
@@ -134,8 +127,7 @@ pub(crate) fn write_new(
     file.write_all(bytes)?;
     // Beyond the owner's rights only once it is whole; and whatever the umask says.
     fchmod(&file, mode)?;
-    unsynced.add(file);
-    Ok(())
+    unsynced.add(&file)
 }
 
 /// Removes `name` from `folder` and returns once that is on disk. One that is not there is removed already.

@@ -7,14 +7,18 @@
 //! | [`watch`] | asks the kernel what changes, and says where to look |
 //! | [`survey`] | holds what is blessed beside what stands in the folders, and puts it right |
 //! | [`quarantine`] | keeps what was moved away |
+//! | [`Guard`] | all of it, as the store's thread orders it |
 
 mod blessed;
+mod compare;
 mod disk;
+pub(crate) mod guard;
 mod key;
 pub mod quarantine;
 mod seal;
 pub mod survey;
 pub mod watch;
+mod writers;
 
 use std::path::PathBuf;
 
@@ -28,6 +32,7 @@ use crate::error::RootError;
 use crate::root::Root;
 
 pub use blessed::{Changed, change, remove_drafts};
+pub use guard::Guard;
 
 /// The open references. Whoever opens them holds the root's lock.
 #[derive(Debug)]
@@ -68,6 +73,11 @@ impl ReferenceStore {
     /// As [`Vault::check`].
     pub fn check(&mut self) -> Checked {
         self.0.check()
+    }
+
+    /// As [`Vault::check_thoroughly`].
+    pub fn check_thoroughly(&mut self) -> Checked {
+        self.0.check_thoroughly()
     }
 
     /// As [`Vault::history`].

@@ -182,16 +182,16 @@ impl Agent {
     fn judge(&mut self, now: Now, item: Item, found: Found, effects: &mut Effects) -> bool {
         let is_held = self.lkg.is_held;
         let kept = self.lkg.items.entry(item.clone()).or_insert_with(|| Kept { held: is_held, ..Kept::default() });
-        if kept.fault.is_some() {
-            // Nothing can be put there; that its reference proves nothing is told already.
+        if kept.fault.is_some() || kept.restoring.is_some() {
+            // Nothing can be put there, and that its reference proves nothing is told already; or it was seen before what is under way.
             return false;
         }
         let leaves = self.desk.settings.configuration_lkg.audit_only || kept.held;
-        let mode = if leaves { Mode::AuditOnly } else { Mode::Restore };
+        let mode = if leaves { Mode::Report } else { Mode::Restore };
         let restores = match judge::judge(mode, kept.blessed(), &found) {
-            Verdict::Leave | Verdict::Load => return false,
+            Verdict::Leave => return false,
             Verdict::Report => false,
-            Verdict::Restore | Verdict::MoveAway => true,
+            Verdict::Restore => true,
         };
         let digest = digest_of(&found);
         let is_told = kept.drift.as_ref().is_some_and(|drift| drift.digest == digest && drift.done == Done::Left);

@@ -146,6 +146,8 @@ fn collect(value: &Json, place: Place, secrets: &BTreeSet<String>, leaves: &mut 
                 collect(item, Place { pointer, ..place.clone() }, secrets, leaves);
             }
         }
+        // An empty document has no keys; that it is one is seen from those that are gone.
+        Json::Object(_) | Json::Array(_) if place.pointer.is_empty() => {}
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) | Json::Array(_) => {
             leaves.insert(place.pointer, Leaf { text: value.to_string(), secret: place.secret });
         }

@@ -8,15 +8,13 @@ use crate::event::DefinitionKind;
 use crate::log_message::escape;
 use crate::why::Explanation;
 
-/// How the agent meets files that differ.
+/// What may be done about files that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// They are restored.
     Restore,
-    /// They are reported and stay (`ConfigurationLkg:AuditOnly`).
-    AuditOnly,
-    /// They count (`ConfigurationLkg:Enabled` is false).
-    Off,
+    /// They are reported and stay (`ConfigurationLkg:AuditOnly`, or held since Last Known Good was off).
+    Report,
 }
 
 /// What is blessed of an item, by the agent's memory.
@@ -35,14 +33,10 @@ pub enum Blessed<'a> {
 pub enum Verdict {
     /// Nothing: memory knows already what the disk has.
     Leave,
-    /// The document is written again; what stood there goes into quarantine.
+    /// What stands there goes into quarantine, and what is blessed takes its place: the document, or nothing.
     Restore,
-    /// What stands there goes into quarantine, and nothing takes its place.
-    MoveAway,
     /// It is told, and stays.
     Report,
-    /// The file counts: it is read.
-    Load,
 }
 
 /// What is done about a difference. The survey may be older than the agent's memory, never younger.
@@ -53,12 +47,10 @@ pub fn judge(mode: Mode, blessed: Blessed<'_>, found: &Found) -> Verdict {
         (Blessed::Removed | Blessed::Never, Found::Missing) => false,
         (Blessed::Removed | Blessed::Never, Found::Bytes { .. } | Found::Rights { .. } | Found::Other { .. }) => true,
     };
-    match (mode, differs, blessed) {
-        (_, false, _) => Verdict::Leave,
-        (Mode::Off, true, _) => Verdict::Load,
-        (Mode::AuditOnly, true, _) => Verdict::Report,
-        (Mode::Restore, true, Blessed::Document(_)) => Verdict::Restore,
-        (Mode::Restore, true, Blessed::Removed | Blessed::Never) => Verdict::MoveAway,
+    match (differs, mode) {
+        (false, _) => Verdict::Leave,
+        (true, Mode::Restore) => Verdict::Restore,
+        (true, Mode::Report) => Verdict::Report,
     }
 }
 
@@ -67,7 +59,7 @@ pub fn judge(mode: Mode, blessed: Blessed<'_>, found: &Found) -> Verdict {
 pub enum Done<'a> {
     /// It is as blessed again; what stood there has this name in quarantine.
     Restored(Option<&'a str>),
-    /// It stays, by [`Mode::AuditOnly`].
+    /// It stays, by `ConfigurationLkg:AuditOnly`.
     Reported,
     /// It stays, as it was changed while Last Known Good was off, until somebody says which one counts.
     Held,
@@ -89,7 +81,7 @@ pub fn explain(item: &Item, blessed: Blessed<'_>, found: &Found, done: Done<'_>)
     };
     let what = match done {
         Done::Restored(_) if matches!(blessed, Blessed::Document(_)) => format!("{file}; it was restored."),
-        Done::Restored(_) => format!("{file}; it was moved away and did not count for a moment."),
+        Done::Restored(_) => format!("{file}; it was moved away and never counted."),
         Done::Reported => format!("{file}; it stays so, as AuditOnly is set, and the agent runs what was blessed."),
         Done::Held => format!(
             "{file} while Last Known Good was off; it stays so until somebody says what counts, and the agent runs what was blessed."

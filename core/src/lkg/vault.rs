@@ -129,11 +129,17 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         Ok(References::Kept { counter, key_id: key.to_string(), items, was_off })
     }
 
-    fn nothing_kept(&self, found: &BTreeMap<String, Stamp>, anchor: Option<u64>) -> Result<References, String> {
+    fn nothing_kept(&mut self, found: &BTreeMap<String, Stamp>, anchor: Option<u64>) -> Result<References, String> {
+        // A crash before the first manifest leaves its draft and nothing else.
+        let (drafts, versions): (Vec<String>, Vec<String>) =
+            found.keys().cloned().partition(|name| name.starts_with('.'));
         let known = match anchor {
             Some(anchor) => format!("the history knows that they were changed {anchor} times"),
-            None if found.is_empty() => return Ok(References::First),
-            None => format!("{} of their files are there", found.len()),
+            None if versions.is_empty() => {
+                self.discard(drafts);
+                return Ok(References::First);
+            }
+            None => format!("{} of their files are there", versions.len()),
         };
         Err(format!(
             "state/lkg/manifest is gone, though references were kept: {known}. Put it back, or begin anew with `castellan lkg rekey`."
@@ -196,6 +202,12 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             Err(why) => self.damaged.insert(item.clone(), why.clone()),
         };
         Reference { item, version: entry.version, content }
+    }
+
+    /// The same of every file, whether it looks different or not.
+    pub fn check_thoroughly(&mut self) -> Checked {
+        self.stamps.clear();
+        self.check()
     }
 
     /// Looks whether the files are still those that were opened; cheap enough for each sweep, as only files that look different are

@@ -13,6 +13,7 @@ use castellan_core::time::WallTime;
 use rustix::fs::{Dir, Mode, fsync};
 
 use super::ReferenceStore;
+use super::survey::Surveyor;
 use crate::definitions::{MODE, file_name, place};
 use crate::durable::{self, Unsynced};
 use crate::error::RootError;
@@ -27,7 +28,8 @@ pub struct Changed {
     pub unwritten: Vec<String>,
 }
 
-/// Makes these changes of references, where there is a store of them, and of the definition files; on disk when it returns.
+/// Makes these changes of references, where they are kept, and of the definition files, in the folders that the surveyor holds; on disk
+/// when it returns.
 ///
 /// # Errors
 /// [`NotWritten`]; references and files are as they were. Without a store a file that cannot be replaced is an error too; the files of
@@ -35,6 +37,7 @@ pub struct Changed {
 pub fn change(
     root: &Root,
     store: Option<&mut ReferenceStore>,
+    mut surveyor: Option<&mut Surveyor>,
     plugin_path: &str,
     changes: &[DefinitionChange],
     writer: &str,
@@ -42,7 +45,12 @@ pub fn change(
 ) -> Result<Changed, NotWritten> {
     // One that is named twice gets its last document.
     let last: BTreeMap<&Item, &DefinitionChange> = changes.iter().map(|change| (&change.item, change)).collect();
-    let files = Files { folders: Folder::open_all(root, plugin_path, &last)?, changes: last.into_values().collect() };
+    let open = |kind| match &mut surveyor {
+        Some(surveyor) => surveyor.folder(kind),
+        None => root.folder(place(kind, plugin_path)),
+    };
+    let folders = Folder::open_all(root, plugin_path, &last, open)?;
+    let files = Files { folders, changes: last.into_values().collect() };
     let versions = files.draft().and_then(|()| match store {
         Some(store) => store.change(changes, writer, at).map(Some),
         None => Ok(None),
@@ -57,6 +65,11 @@ pub fn change(
         }
     };
     let unwritten = files.publish();
+    if let (Some(surveyor), Some(_)) = (surveyor, &versions) {
+        for DefinitionChange { item, document } in &files.changes {
+            surveyor.bless(item, document.clone());
+        }
+    }
     match versions {
         Some(versions) => Ok(Changed { versions, unwritten }),
         None if unwritten.is_empty() => Ok(Changed { versions: vec![0; changes.len()], unwritten }),
@@ -95,13 +108,11 @@ impl Folder {
         root: &Root,
         plugin_path: &str,
         changes: &BTreeMap<&Item, &DefinitionChange>,
+        mut open: impl FnMut(DefinitionKind) -> Result<OwnedFd, RootError>,
     ) -> Result<Vec<Self>, RootError> {
         let kinds: BTreeSet<DefinitionKind> = changes.keys().map(|item| item.kind).collect();
-        let open = |kind| {
-            let place = place(kind, plugin_path);
-            Ok(Self { kind, folder: root.folder(place)?, path: root.path().join(place) })
-        };
-        kinds.into_iter().map(open).collect()
+        let made = |kind| Ok(Self { kind, folder: open(kind)?, path: root.path().join(place(kind, plugin_path)) });
+        kinds.into_iter().map(made).collect()
     }
 
     fn failed<E: Into<io::Error>>(&self, doing: &'static str, name: &str) -> impl FnOnce(E) -> RootError + use<E> {

@@ -1,19 +1,20 @@
-//! Holds the blessed documents beside the files, and puts files right. Bytes are compared, never times: those can be set.
+//! Holds the blessed documents beside the files, and puts files right.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::mem::take;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
 
 use castellan_core::event::DefinitionKind;
-use castellan_core::limits::DOCUMENT_BYTES;
-use castellan_core::lkg::{Difference, Document, Found, Item, Survey, Trace};
+use castellan_core::lkg::{Difference, Document, Found, Item, Survey};
 use castellan_core::time::WallTime;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, readlinkat, statat};
-use rustix::io::Errno;
+use rustix::fs::{Dir, Mode, Stat, fstat, mkdirat};
 
+use super::compare::Comparer;
 use super::quarantine::{Moved, PLACE, Quarantine};
+use super::watch::Looks;
 use crate::definitions::{EXTENSION, MODE, place};
 use crate::durable;
 use crate::error::RootError;
@@ -39,8 +40,7 @@ pub enum Where {
 pub struct Surveyor {
     root: Root,
     folders: [Folder; 2],
-    /// For one file and a byte more; allocated once.
-    buffer: Vec<u8>,
+    comparer: Comparer,
 }
 
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Surveyor {
     ///
     /// # Errors
     /// [`RootError`] where one is there and is no folder, or others may change it.
-    pub fn new(root: &Root, plugin_path: &str) -> Result<Self, RootError> {
+    pub fn new(root: &Root, plugin_path: &str, looks: Arc<Looks>) -> Result<Self, RootError> {
         let folder = |kind| {
             let mut folder =
                 Folder { kind, place: place(kind, plugin_path).to_owned(), held: None, blessed: BTreeMap::new() };
@@ -82,7 +82,7 @@ impl Surveyor {
             }
         };
         let folders = [folder(DefinitionKind::Job)?, folder(DefinitionKind::Plugin)?];
-        Ok(Self { root: root.clone(), folders, buffer: vec![0; DOCUMENT_BYTES + 1] })
+        Ok(Self { root: root.clone(), folders, comparer: Comparer::new(looks) })
     }
 
     /// From now on this is how the item has to stand on disk; `None`: not at all.
@@ -129,7 +129,7 @@ impl Surveyor {
                     Some(names)
                 }
             };
-            folder.look(&self.root, names, &mut self.buffer, &mut room, &mut survey);
+            folder.look(&self.root, names, &mut self.comparer, &mut room, &mut survey);
         }
         survey
     }
@@ -146,8 +146,7 @@ impl Surveyor {
         let document = folder.blessed.get(&item.id).cloned();
         if let Ok(open) = folder.open(&root)
             && let name = file_name(open.as_fd(), &item.id)
-            && let Some(Found::Bytes { content, .. }) =
-                difference(open.as_fd(), &name, document.as_ref(), &mut self.buffer)
+            && let Some(Found::Bytes { content, .. }) = self.comparer.difference(open.as_fd(), &name, document.as_ref())
         {
             return Ok(Some((content.into(), format!("{item}{EXTENSION}"))));
         }
@@ -155,31 +154,25 @@ impl Surveyor {
         Ok(Some((quarantine.read(copy)?.into(), format!("{PLACE}/{copy}"))))
     }
 
-    /// Puts an item right: moves away what stands there, unless only its rights are wrong, and writes the document, or leaves the
-    /// place empty. Does nothing where it stands there as it should.
+    /// Puts an item right: moves away what stands there, unless only its rights are wrong, and writes what is blessed, if anything is.
+    /// Does nothing where it stands there as it should.
     ///
     /// # Errors
     /// A sentence; what stood there may have been moved away already.
-    pub fn restore(
-        &mut self,
-        quarantine: &mut Quarantine,
-        item: &Item,
-        document: Option<&Document>,
-        at: WallTime,
-    ) -> Result<Moved, String> {
-        let folder = match document {
-            Some(_) => self.folder(item.kind).map_err(|error| error.to_string())?,
-            None => {
-                let root = self.root.clone();
-                match self.folder_mut(item.kind).open(&root) {
-                    Ok(folder) => folder,
-                    Err(Unusable::Missing) => return Ok(Moved::default()),
-                    Err(Unusable::NotOurs(why)) => return Err(format!("{item}: the folder {why}")),
-                }
+    pub fn restore(&mut self, quarantine: &mut Quarantine, item: &Item, at: WallTime) -> Result<Moved, String> {
+        let root = self.root.clone();
+        let document = self.folder_mut(item.kind).blessed.get(&item.id).cloned();
+        let folder = if document.is_some() {
+            self.folder(item.kind).map_err(|error| error.to_string())?
+        } else {
+            match self.folder_mut(item.kind).open(&root) {
+                Ok(folder) => folder,
+                Err(Unusable::Missing) => return Ok(Moved::default()),
+                Err(Unusable::NotOurs(why)) => return Err(format!("The folder of {item} {why}")),
             }
         };
         let name = file_name(folder.as_fd(), &item.id);
-        let Some(found) = difference(folder.as_fd(), &name, document, &mut self.buffer) else {
+        let Some(found) = self.comparer.difference(folder.as_fd(), &name, document.as_ref()) else {
             return Ok(Moved::default());
         };
         let moved = match found {
@@ -187,10 +180,10 @@ impl Surveyor {
             Found::Bytes { .. } | Found::Other { .. } => quarantine.take(folder.as_fd(), &name, item, at)?,
         };
         if let Some(document) = document {
-            durable::replace(folder.as_fd(), &format!("{}{EXTENSION}", item.id), document, Mode::from_raw_mode(MODE))
-                .map_err(|error| {
-                    format!("{item} cannot be written: {error}. It is tried again with each sweep; make room, or look at the disk.")
-                })?;
+            let name = format!("{}{EXTENSION}", item.id);
+            durable::replace(folder.as_fd(), &name, &document, Mode::from_raw_mode(MODE)).map_err(|error| {
+                format!("{item} cannot be written: {error}. Make room, or look at the disk; it is tried again with each sweep.")
+            })?;
         }
         Ok(moved)
     }
@@ -251,7 +244,7 @@ impl Folder {
         &mut self,
         root: &Root,
         names: Option<Vec<OsString>>,
-        buffer: &mut [u8],
+        comparer: &mut Comparer,
         room: &mut usize,
         survey: &mut Survey,
     ) {
@@ -272,7 +265,7 @@ impl Folder {
             }
         };
         let mut see = |item: Item, name: &OsStr, document: Option<&Document>| {
-            let Some(mut found) = difference(folder.as_fd(), name, document, buffer) else { return };
+            let Some(mut found) = comparer.difference(folder.as_fd(), name, document) else { return };
             if let Found::Bytes { content, trace } = &mut found {
                 match room.checked_sub(content.len()) {
                     Some(left) => *room = left,
@@ -350,84 +343,4 @@ fn strays(
         }
     }
     Ok((strays, left_out))
-}
-
-/// What stands there instead of the document; `None` where it is the document, as the agent writes it.
-fn difference(folder: BorrowedFd<'_>, name: &OsStr, document: Option<&Document>, buffer: &mut [u8]) -> Option<Found> {
-    let missing = || document.map(|_| Found::Missing);
-    let unreadable = |error: Errno, trace| Some(Found::Other { what: format!("cannot be read: {error}"), trace });
-    // Looked at before it is opened, because opening alone has effects on a device.
-    let stat = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat,
-        Err(Errno::NOENT) => return missing(),
-        Err(error) => return unreadable(error, Trace::default()),
-    };
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Some(Found::Other { what: what(folder, name, &stat), trace: trace(&stat) });
-    }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match openat(folder, name, flags, Mode::empty()) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return missing(),
-        Err(error) => return unreadable(error, trace(&stat)),
-    };
-    // Looked at again: this is what was opened.
-    let (length, stat) = match fstat(&file).and_then(|stat| Ok((read(file.as_fd(), &stat, buffer)?, stat))) {
-        Ok(found) => found,
-        Err(error) => return unreadable(error, trace(&stat)),
-    };
-    let other = |what| Some(Found::Other { what, trace: trace(&stat) });
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return other(what(folder, name, &stat));
-    }
-    if stat.st_nlink > 1 {
-        return other(format!("has {} hard links, so that it can be changed under another name", stat.st_nlink));
-    }
-    if length > DOCUMENT_BYTES {
-        return other(format!("has {} bytes; at most {DOCUMENT_BYTES} are read", stat.st_size));
-    }
-    let bytes = buffer.get(..length).unwrap_or_default();
-    if document.is_none_or(|document| **document != *bytes) {
-        return Some(Found::Bytes { content: bytes.to_vec(), trace: trace(&stat) });
-    }
-    let mode = Mode::from_raw_mode(stat.st_mode).bits() & 0o7777;
-    let own = rustix::process::geteuid().as_raw();
-    if (mode, stat.st_uid) == (MODE, own) {
-        return None;
-    }
-    let what = format!("has mode {mode:04o} and owner {}, not {MODE:04o} and {own}", stat.st_uid);
-    Some(Found::Rights { what, trace: trace(&stat) })
-}
-
-/// Reads a file into the buffer, which has room for one byte more than a document may have: how many bytes came.
-fn read(file: BorrowedFd<'_>, stat: &Stat, buffer: &mut [u8]) -> rustix::io::Result<usize> {
-    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-    let mut length = 0_usize;
-    while let Some(room) = buffer.get_mut(length..).filter(|room| !room.is_empty()) {
-        let more = rustix::io::read(file, room)?;
-        length = length.saturating_add(more);
-        // What is appended after this look is told by an event of its own.
-        if more == 0 || length == size {
-            break;
-        }
-    }
-    Ok(length)
-}
-
-fn trace(stat: &Stat) -> Trace {
-    let millis = i64::try_from(stat.st_mtime_nsec / 1_000_000).unwrap_or(0);
-    let modified = WallTime::from_millis(stat.st_mtime.saturating_mul(1000).saturating_add(millis));
-    Trace { owner: Some(stat.st_uid), modified: Some(modified.to_rfc3339()), writer: None }
-}
-
-/// What an entry that is no file is, as a phrase that follows its name; a link with where it leads.
-fn what(folder: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> String {
-    let kind = files::kind(stat);
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        return format!("is {kind}");
-    }
-    match readlinkat(folder, name, Vec::new()) {
-        Ok(target) => format!("is {kind} to '{}'", String::from_utf8_lossy(target.to_bytes())),
-        Err(error) => format!("is {kind} that cannot be read: {error}"),
-    }
 }

@@ -20,6 +20,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
 use super::survey::Where;
+use super::writers::{Sightings, Writers};
 use crate::definitions::{EXTENSION, place};
 use crate::root::Root;
 
@@ -41,7 +42,11 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// Where the store has to look next; the watcher adds, the store takes all of it.
 #[derive(Debug, Default)]
-pub struct Looks(Mutex<Pending>);
+pub struct Looks {
+    pending: Mutex<Pending>,
+    /// Who wrote what is looked at.
+    pub(super) writers: Writers,
+}
 
 #[derive(Debug, Default)]
 struct Pending {
@@ -56,7 +61,7 @@ struct Pending {
 impl Looks {
     fn pending(&self) -> MutexGuard<'_, Pending> {
         // Each change of it is whole by itself.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what is to be looked at.
@@ -104,7 +109,8 @@ impl Watcher {
                 return Ok(Self { stop, thread: None });
             }
         };
-        let watch = Watch { events, stop: Arc::clone(&stop), folders: kinds.map(watched), looks, tell };
+        let sightings = Sightings::start();
+        let watch = Watch { events, sightings, stop: Arc::clone(&stop), folders: kinds.map(watched), looks, tell };
         let thread = std::thread::Builder::new().name(String::from("watcher")).spawn(move || watch.run())?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -129,6 +135,7 @@ fn unwatched(reason: &str) -> String {
 
 struct Watch<Tell> {
     events: OwnedFd,
+    sightings: Option<Sightings>,
     stop: Arc<OwnedFd>,
     folders: [Watched; 2],
     looks: Arc<Looks>,
@@ -167,6 +174,9 @@ impl<Tell: Fn() -> bool> Watch<Tell> {
                     if self.wait(Some(SETTLE), false) == Woken::Stop {
                         return;
                     }
+                    if let Some(sightings) = &self.sightings {
+                        sightings.read(&self.looks.writers);
+                    }
                     self.read(&mut buffer);
                     self.watch_folders(false);
                 }
@@ -183,6 +193,8 @@ impl<Tell: Fn() -> bool> Watch<Tell> {
         let mut waits = vec![PollFd::new(&self.stop, PollFlags::IN)];
         if events {
             waits.push(PollFd::new(&self.events, PollFlags::IN));
+            waits
+                .extend(self.sightings.iter().map(|sightings| PollFd::from_borrowed_fd(sightings.fd(), PollFlags::IN)));
         }
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         match poll(&mut waits, limit.as_ref()) {
@@ -273,6 +285,11 @@ impl<Tell: Fn() -> bool> Watch<Tell> {
                     folder.watch = Some(watch);
                     // What happened before it was watched.
                     pending.everywhere = true;
+                    let unmarked = self.sightings.as_ref().and_then(|sightings| sightings.mark(&folder.path).err());
+                    if unmarked.is_some() {
+                        // A file system without it: writers stay unknown, which every line that could name one says.
+                        self.sightings = None;
+                    }
                 }
                 Err(error) => {
                     // A folder that is missing or none is the survey's to tell.

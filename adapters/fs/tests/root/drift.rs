@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -41,11 +42,11 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let (folder, root) = root();
-        let mut surveyor = Surveyor::new(&root, "Plugins").unwrap();
+        let mut surveyor = Surveyor::new(&root, "Plugins", Arc::default()).unwrap();
         let quarantine = Quarantine::open(&root).unwrap();
         surveyor.bless(&scan(), Some(Document::from(BLESSED)));
         let mut scene = Self { folder, root, surveyor, quarantine };
-        scene.restore(&scan(), Some(BLESSED)).unwrap();
+        scene.restore(&scan()).unwrap();
         scene
     }
 
@@ -69,9 +70,8 @@ impl Scene {
         (difference.item, difference.found)
     }
 
-    fn restore(&mut self, item: &Item, document: Option<&[u8]>) -> Result<Moved, String> {
-        let document = document.map(Document::from);
-        self.surveyor.restore(&mut self.quarantine, item, document.as_ref(), NEW_YEAR)
+    fn restore(&mut self, item: &Item) -> Result<Moved, String> {
+        self.surveyor.restore(&mut self.quarantine, item, NEW_YEAR)
     }
 
     #[track_caller]
@@ -98,7 +98,7 @@ fn check(damage: impl FnOnce(&Path), words: &str) -> (Scene, Option<PathBuf>) {
     let (item, found) = scene.found();
     assert_eq!(item, scan());
     assert!(format!("{found:?}").contains(words), "{found:?}");
-    let moved = scene.restore(&item, Some(BLESSED)).unwrap();
+    let moved = scene.restore(&item).unwrap();
     scene.is_as_blessed();
     let kept = moved.name.map(|name| scene.path("state/quarantine").join(name));
     (scene, kept)
@@ -169,7 +169,7 @@ fn files_that_nobody_blessed_are_moved_away_and_other_names_stay() {
         fs::write(scene.path("Jobs").join(name), "{}").unwrap();
         let (item, found) = scene.found();
         assert!(matches!(found, Found::Bytes { .. }), "{found:?}");
-        let moved = scene.restore(&item, None).unwrap().name.unwrap();
+        let moved = scene.restore(&item).unwrap().name.unwrap();
         assert_eq!(fs::read(scene.path("state/quarantine").join(&moved)).unwrap(), b"{}");
         assert_eq!(scene.look().differences, [], "{moved}");
     }
@@ -185,7 +185,7 @@ fn files_that_nobody_blessed_are_moved_away_and_other_names_stay() {
     // A removed job that is copied back is one, too.
     fs::copy(scene.job(), scene.path("keep")).unwrap();
     scene.surveyor.bless(&scan(), None);
-    assert!(scene.restore(&scan(), None).unwrap().name.is_some());
+    assert!(scene.restore(&scan()).unwrap().name.is_some());
     fs::copy(scene.path("keep"), scene.job()).unwrap();
     assert_eq!(scene.found().0, scan());
 }
@@ -199,8 +199,7 @@ fn what_could_be_accepted_is_the_file_or_else_the_newest_copy() {
     let (document, from) = candidate(&mut scene).unwrap();
     assert_eq!((&*document, from.as_str()), (b"{\"new\":1}".as_slice(), "Jobs/scan.json"));
     let later = |scene: &mut Scene, day| {
-        let document = Document::from(BLESSED);
-        scene.surveyor.restore(&mut scene.quarantine, &scan(), Some(&document), days_later(day)).unwrap();
+        scene.surveyor.restore(&mut scene.quarantine, &scan(), days_later(day)).unwrap();
     };
     later(&mut scene, 1);
     fs::write(scene.job(), "{\"new\":2}").unwrap();
@@ -219,9 +218,9 @@ fn a_folder_that_is_not_the_agents_is_told_and_not_written_through() {
         put(&jobs);
         let survey = scene.look();
         assert_eq!((survey.differences.len(), survey.folders.len()), (0, 1), "{survey:?}");
-        let refused = scene.restore(&scan(), Some(BLESSED)).unwrap_err();
+        let refused = scene.restore(&scan()).unwrap_err();
         assert!(refused.contains("Jobs"), "{refused}");
-        assert!(scene.restore(&Item::new(JOB, "stray"), None).is_err());
+        assert!(scene.restore(&Item::new(JOB, "stray")).is_err());
         let other = fs::canonicalize(&jobs).unwrap();
         assert_eq!(names(&other), ["stray.json"]);
         assert_eq!(fs::read(other.join("stray.json")).unwrap(), b"{}");
@@ -245,7 +244,7 @@ fn a_deleted_folder_comes_back_with_its_files() {
     fs::remove_dir_all(scene.path("Jobs")).unwrap();
     let (item, found) = scene.found();
     assert_eq!((item, found), (scan(), Found::Missing));
-    scene.restore(&scan(), Some(BLESSED)).unwrap();
+    scene.restore(&scan()).unwrap();
     assert_eq!(fs::read(scene.job()).unwrap(), BLESSED);
     assert_eq!(scene.look().differences, []);
 }
@@ -267,7 +266,7 @@ fn the_quarantine_is_bounded_by_count_and_bytes_and_never_leaves_itself() {
             fs::write(path, "{}").unwrap();
         }
         let at = WallTime::from_millis(NEW_YEAR.as_millis() + index);
-        let moved = scene.surveyor.restore(&mut scene.quarantine, &stray, None, at).unwrap();
+        let moved = scene.surveyor.restore(&mut scene.quarantine, &stray, at).unwrap();
         notes += usize::from(moved.note.is_some());
     }
     assert_eq!((scene.quarantine.copies(&stray).count(), notes), (1000, 3));
@@ -275,7 +274,7 @@ fn the_quarantine_is_bounded_by_count_and_bytes_and_never_leaves_itself() {
     assert_eq!(names(elsewhere.path()), ["victim"]);
     for _ in 0..2 {
         fs::File::create(scene.path("Jobs/stray.json")).unwrap().set_len(200 << 20).unwrap();
-        scene.surveyor.restore(&mut scene.quarantine, &stray, None, days_later(1)).unwrap();
+        scene.surveyor.restore(&mut scene.quarantine, &stray, days_later(1)).unwrap();
     }
     let listed = scene.quarantine.list();
     assert_eq!(listed.iter().map(|entry| entry.bytes).collect::<Vec<_>>(), [200 << 20]);
@@ -343,6 +342,43 @@ fn the_watcher_names_what_changed() {
     fs::write(folder.path().join("Plugins/P.json"), "{}").unwrap();
     wanted(&looks, &told, &Where::At(BTreeSet::from([(DefinitionKind::Plugin, "P.json".into())])));
     assert_eq!(looks.unwatched(), []);
+}
+
+#[test]
+fn who_wrote_a_file_is_told_where_the_kernel_tells() {
+    let (folder, root) = root();
+    let looks = Arc::new(Looks::default());
+    let mut surveyor = Surveyor::new(&root, "Plugins", Arc::clone(&looks)).unwrap();
+    let (tell, told) = channel();
+    let _watcher = Watcher::start(&root, "Plugins", Arc::clone(&looks), move || tell.send(()).is_ok()).unwrap();
+    wanted(&looks, &told, &Where::Everywhere);
+    let job = folder.path().join("Jobs/scan.json");
+    // The shell lives until its input ends, so it can be looked at.
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg("echo '{}' > \"$0\"; read -r _").arg(&job).stdin(Stdio::piped());
+    let mut shell = shell.spawn().unwrap();
+    wanted(&looks, &told, &at("scan.json"));
+    let mut survey = surveyor.look(&at("scan.json"));
+    if survey
+        .differences
+        .iter()
+        .any(|difference| matches!(&difference.found, Found::Bytes { content, .. } if content.is_empty()))
+    {
+        // Seen between its creation and its content.
+        wanted(&looks, &told, &at("scan.json"));
+        survey = surveyor.look(&at("scan.json"));
+    }
+    let Found::Bytes { trace, .. } = &survey.differences[0].found else { panic!("{survey:?}") };
+    assert_eq!(trace.owner, Some(rustix::process::geteuid().as_raw()));
+    match &trace.writer {
+        Some(writer) => {
+            assert!(writer.starts_with(&format!("pid {} (/", shell.id())), "{writer}");
+            assert!(writer.ends_with(&format!(", user {})", rustix::process::geteuid().as_raw())), "{writer}");
+        }
+        None => eprintln!("SKIPPED: who wrote a file: the kernel does not tell (fanotify needs CAP_SYS_ADMIN)"),
+    }
+    drop(shell.stdin.take());
+    shell.wait().unwrap();
 }
 
 #[test]

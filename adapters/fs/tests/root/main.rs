@@ -11,6 +11,7 @@
 )]
 
 mod certificates;
+mod crash;
 mod definitions;
 mod drift;
 mod history;

@@ -416,18 +416,18 @@ fn a_blessed_write_changes_references_and_files_of_many_items_as_one() {
     let mut changes: Vec<DefinitionChange> =
         (0..40).map(|number| put(Item::new(DefinitionKind::Job, format!("j{number}")), "{}")).collect();
     changes.push(put(bridge(), "B"));
-    let changed = lkg::change(&root, Some(&mut store), "Plugins", &changes, "root", NEW_YEAR).unwrap();
+    let changed = lkg::change(&root, Some(&mut store), None, "Plugins", &changes, "root", NEW_YEAR).unwrap();
     assert_eq!((changed.versions, changed.unwritten.len()), (vec![1; 41], 0));
     assert_eq!(names(&root.path().join("Jobs")).len(), 41);
     assert_eq!(fs::read(root.path().join("Plugins/Bridge.json")).unwrap(), b"B");
     assert_eq!(mode(&root.path().join("Jobs/j7.json")), 0o644);
     let changes = [remove(bridge()), put(Item::new(DefinitionKind::Job, "j1"), "{ }")];
-    let changed = lkg::change(&root, Some(&mut store), "Plugins", &changes, "root", NEW_YEAR).unwrap();
+    let changed = lkg::change(&root, Some(&mut store), None, "Plugins", &changes, "root", NEW_YEAR).unwrap();
     assert_eq!((changed.versions, changed.unwritten.len()), (vec![2, 2], 0));
     assert!(!root.path().join("Plugins/Bridge.json").exists());
     // Without references, the files alone.
     let changes = [put(bridge(), "B"), put(bridge(), "C")];
-    assert_eq!(lkg::change(&root, None, "Plugins", &changes, "root", NEW_YEAR).unwrap().versions, [0, 0]);
+    assert_eq!(lkg::change(&root, None, None, "Plugins", &changes, "root", NEW_YEAR).unwrap().versions, [0, 0]);
     assert_eq!(fs::read(root.path().join("Plugins/Bridge.json")).unwrap(), b"C");
     assert_eq!(names(&root.path().join("Plugins")), ["Bridge.json", "bin"]);
 }
@@ -437,16 +437,17 @@ fn a_file_that_cannot_be_replaced_is_named_and_its_reference_counts() {
     let (_folder, root) = root();
     let (mut store, _) = open(&root, None);
     fs::create_dir_all(root.path().join("Jobs/scan.json/inside")).unwrap();
-    let changed = lkg::change(&root, Some(&mut store), "Plugins", &[put(scan(), "one")], "root", NEW_YEAR).unwrap();
+    let changed =
+        lkg::change(&root, Some(&mut store), None, "Plugins", &[put(scan(), "one")], "root", NEW_YEAR).unwrap();
     assert_eq!(changed.versions, [1]);
     assert!(changed.unwritten.len() == 1 && changed.unwritten[0].contains("Jobs/scan.json"), "{changed:?}");
     assert_eq!(found(&open(&root, None).1), ["Jobs/scan 1 one"]);
     assert_eq!(names(&root.path().join("Jobs")), ["bin", "scan.json"]);
-    let refused = lkg::change(&root, None, "Plugins", &[put(scan(), "two")], "root", NEW_YEAR).unwrap_err();
+    let refused = lkg::change(&root, None, None, "Plugins", &[put(scan(), "two")], "root", NEW_YEAR).unwrap_err();
     assert!(refused.reason.contains("Jobs/scan.json"), "{refused:?}");
     // An id that is a path changes nothing at all.
     let changes = [put(bridge(), "B"), put(Item::new(DefinitionKind::Job, "../x"), "{}")];
-    let refused = lkg::change(&root, Some(&mut store), "Plugins", &changes, "root", NEW_YEAR).unwrap_err();
+    let refused = lkg::change(&root, Some(&mut store), None, "Plugins", &changes, "root", NEW_YEAR).unwrap_err();
     assert!(refused.reason.contains("not a plain name"), "{refused:?}");
     assert_eq!(found(&open(&root, None).1), ["Jobs/scan 1 one"]);
     assert_eq!(names(&root.path().join("Plugins")), ["bin"]);

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use castellan_core::time::WallTime;
 use castellan_fs::Root;
+use castellan_fs::history::History;
+use castellan_fs::lkg::Guard;
 use tempfile::TempDir;
 
 /// 2026-01-01T00:00:00Z.
@@ -35,4 +37,9 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// What a store carries orders out by, without references.
+pub(crate) fn guard(root: &Root, history: &History) -> Guard {
+    Guard::open(root, "Plugins", false, history).unwrap().0
 }

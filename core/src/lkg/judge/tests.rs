@@ -4,7 +4,7 @@ use std::format;
 use std::string::ToString;
 use std::vec::Vec;
 
-use super::{Blessed, Done, Mode, Verdict, explain, explain_folder, judge};
+use super::{Blessed, Done, Mode, explain, explain_folder, judge};
 use crate::event::DefinitionKind;
 use crate::lkg::{Found, Item, Trace};
 
@@ -27,29 +27,27 @@ fn every_verdict() {
         [("document", Blessed::Document(b"{}")), ("removed", Blessed::Removed), ("never", Blessed::Never)]
     {
         for (found_name, found) in founds() {
-            let row =
-                [Mode::Restore, Mode::AuditOnly, Mode::Off].map(|mode| format!("{:?}", judge(mode, blessed, &found)));
+            let row = [Mode::Restore, Mode::Report].map(|mode| format!("{:?}", judge(mode, blessed, &found)));
             table.push(format!("{name} {found_name}: {}", row.join(" ")));
         }
     }
     let expect = "\
-document missing: Restore Report Load
-document same: Leave Leave Leave
-document bytes: Restore Report Load
-document rights: Restore Report Load
-document other: Restore Report Load
-removed missing: Leave Leave Leave
-removed same: MoveAway Report Load
-removed bytes: MoveAway Report Load
-removed rights: MoveAway Report Load
-removed other: MoveAway Report Load
-never missing: Leave Leave Leave
-never same: MoveAway Report Load
-never bytes: MoveAway Report Load
-never rights: MoveAway Report Load
-never other: MoveAway Report Load";
+document missing: Restore Report
+document same: Leave Leave
+document bytes: Restore Report
+document rights: Restore Report
+document other: Restore Report
+removed missing: Leave Leave
+removed same: Restore Report
+removed bytes: Restore Report
+removed rights: Restore Report
+removed other: Restore Report
+never missing: Leave Leave
+never same: Restore Report
+never bytes: Restore Report
+never rights: Restore Report
+never other: Restore Report";
     assert_eq!(table.join("\n"), expect);
-    assert_eq!(judge(Mode::Restore, Blessed::Document(b"{}"), &Found::Missing), Verdict::Restore);
 }
 
 #[test]
@@ -68,7 +66,7 @@ fn each_difference_says_what_who_and_how_to_do_it_properly() {
     for item in [scan, Item::new(DefinitionKind::Plugin, "a\u{1b}b")] {
         for blessed in [Blessed::Document(b"{}"), Blessed::Removed, Blessed::Never] {
             for (_, found) in founds() {
-                for done in [Done::Restored(None), Done::Reported, Done::Failed("no room\n")] {
+                for done in [Done::Restored(None), Done::Reported, Done::Held, Done::Failed("no room\n")] {
                     let text = explain(&item, blessed, &found, done).to_string();
                     assert!(!text.contains(['\u{1b}', '\n']), "{text}");
                     assert!(matches!(done, Done::Failed(_)) == text.contains("no room"), "{text}");

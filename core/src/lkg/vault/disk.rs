@@ -21,7 +21,7 @@ pub struct Stamp {
 /// The folder of references. Only what [`sync`](Self::sync) or [`replace`](Self::replace) returned for survives a crash for sure;
 /// of everything else a crash may leave all, a part, or nothing, in any order.
 pub trait Disk {
-    /// Every name in the folder.
+    /// Every name in the folder; what a crash left of [`replace`](Self::replace) has a name that begins with a dot.
     ///
     /// # Errors
     /// A sentence with the folder and the reason.
