@@ -42,6 +42,7 @@ mod record;
 mod requests;
 mod requests_certificates;
 mod requests_jobs;
+mod requests_lkg;
 mod requests_runs;
 mod requests_settings;
 mod requests_settings_write;

@@ -10,6 +10,7 @@ use super::Agent;
 use super::certificates::Asked;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
+use super::requests_lkg;
 use super::requests_runs::WantedRuns;
 use super::requests_settings_write::SettingsWrite;
 use super::strangers::Question;
@@ -44,6 +45,8 @@ pub(super) enum Pending {
     Adoption,
     /// Every file is being compared.
     Sweep,
+    /// What a request wants of Last Known Good.
+    Lkg(requests_lkg::Asked),
     /// Settings of plugins that are being written.
     Settings(Box<SettingsWrite>),
     /// Runs of the history.
@@ -87,9 +90,8 @@ impl Agent {
                 self.on_surveyed(now, ticket, survey, checked, effects)
             }
             StoreReport::Restored { ticket, item, result } => self.on_restored(now, ticket, &item, result, effects),
-            StoreReport::ReferencesRead { ticket, .. } | StoreReport::Rekeyed { ticket, .. } => {
-                self.unasked(now, ticket, None, effects)
-            }
+            StoreReport::ReferencesRead { ticket, result } => self.on_references_read(now, ticket, result, effects),
+            StoreReport::Rekeyed { ticket, result } => self.on_rekeyed(now, ticket, result, effects),
             StoreReport::DefinitionsTouched => self.on_touched(now, effects),
             StoreReport::DefinitionsRead { ticket, files } => match self.pending.remove(&ticket) {
                 Some(Pending::Reload { request }) => {
@@ -122,6 +124,7 @@ impl Agent {
             }
             Some(Pending::Removal { request, job }) => self.on_removed(now, request, &job, result, effects),
             Some(Pending::Adoption) => self.on_adopted(now, result, effects),
+            Some(Pending::Lkg(asked)) => self.on_accepted(now, asked, result, effects),
             other => self.unasked(now, ticket, other, effects),
         }
     }
@@ -163,6 +166,7 @@ impl Agent {
                 Pending::Write { request, .. } => (request, "The job was being written."),
                 Pending::Removal { request, .. } => (request, "The job was being removed."),
                 Pending::Reload { request } => (request, "The definitions were being read."),
+                Pending::Lkg(asked) => (asked.request, asked.under_way()),
                 Pending::Settings(write) => (write.request, "The settings were being written."),
                 Pending::Metrics { request } => (request, "The counts were being gathered."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),

@@ -24,7 +24,6 @@ use crate::time::{Deadline, Monotonic, Now, WallTime};
 pub(super) struct Lkg {
     pub(super) state: State,
     pub(super) counter: u64,
-    #[expect(dead_code, reason = "the API shows it")]
     pub(super) key_id: String,
     pub(super) items: BTreeMap<Item, Kept>,
     /// Blessed writes that the store has not answered.
