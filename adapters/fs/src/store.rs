@@ -11,6 +11,7 @@ use std::time::Duration;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionKind, Event, StoreReport};
 use castellan_core::id::{RunId, TicketId};
+use castellan_core::lkg::{DefinitionChange, NotWritten};
 use castellan_core::run::history::RunRecord;
 use castellan_core::time::WallTime;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
@@ -56,8 +57,7 @@ const fn ticket(order: &StoreOrder) -> Option<TicketId> {
         StoreOrder::Note(_) => None,
         StoreOrder::PersistRun { ticket, .. }
         | StoreOrder::ReadRuns { ticket, .. }
-        | StoreOrder::WriteDefinition { ticket, .. }
-        | StoreOrder::RemoveDefinition { ticket, .. }
+        | StoreOrder::ChangeDefinitions { ticket, .. }
         | StoreOrder::ReadDefinitions { ticket }
         | StoreOrder::WriteSettings { ticket, .. }
         | StoreOrder::ChangeCertificates { ticket, .. } => Some(*ticket),
@@ -241,17 +241,9 @@ impl Worker {
             StoreOrder::ReadRuns { ticket, query } => {
                 StoreReport::RunsRead { ticket, result: self.history.runs(&query) }
             }
-            StoreOrder::WriteDefinition { ticket, kind, id, document } => StoreReport::DefinitionChanged {
-                ticket,
-                result: self
-                    .root
-                    .write_definition(kind, &self.plugin_path, &id, &document)
-                    .map_err(|error| error.to_string()),
-            },
-            StoreOrder::RemoveDefinition { ticket, kind, id } => StoreReport::DefinitionChanged {
-                ticket,
-                result: self.root.remove_definition(kind, &self.plugin_path, &id).map_err(|error| error.to_string()),
-            },
+            StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
+                StoreReport::DefinitionsChanged { ticket, result: self.change(&changes) }
+            }
             StoreOrder::WriteSettings { ticket, changes } => {
                 StoreReport::SettingsWritten { ticket, result: self.settings.write(&changes) }
             }
@@ -263,6 +255,17 @@ impl Worker {
                 StoreReport::CertificatesChanged { ticket, result: AdminAuthority::change(&self.root, &change, at) }
             }
         })
+    }
+
+    fn change(&self, changes: &[DefinitionChange]) -> Result<Vec<u64>, NotWritten> {
+        for DefinitionChange { item, document } in changes {
+            let changed = match document {
+                Some(document) => self.root.write_definition(item.kind, &self.plugin_path, &item.id, document),
+                None => self.root.remove_definition(item.kind, &self.plugin_path, &item.id),
+            };
+            changed.map_err(|error| NotWritten::because(error.to_string()))?;
+        }
+        Ok(vec![0; changes.len()])
     }
 
     /// Waits for room in the agent's queue for as long as the store is open.

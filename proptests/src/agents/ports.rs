@@ -6,6 +6,7 @@ use castellan_core::event::{
     BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, HttpReport, ProcessReport, StoreReport,
 };
 use castellan_core::id::{RunId, SpawnId, TicketId};
+use castellan_core::lkg::NotWritten;
 
 use castellan_core::trust::{Examination, PeerFacts};
 
@@ -148,8 +149,10 @@ fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
         }
         StoreOrder::ReadRuns { ticket, .. } => StoreReport::RunsRead { ticket, result: result.map(|()| Vec::new()) },
         StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result },
-        StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
-            StoreReport::DefinitionChanged { ticket, result }
+        StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
+            let versions = vec![0; changes.len()];
+            let result = result.map(|()| versions).map_err(|reason| NotWritten { full: true, reason });
+            StoreReport::DefinitionsChanged { ticket, result }
         }
         StoreOrder::ReadDefinitions { ticket } => {
             let mut files = surroundings::definitions();

@@ -1,6 +1,7 @@
 //! What the store of a simulated world answers: everything is kept at once.
 
 use alloc::sync::Arc;
+use alloc::vec;
 
 use super::World;
 use crate::effect::StoreOrder;
@@ -21,8 +22,8 @@ impl World {
                 StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }
             }
             StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result: Ok(()) },
-            StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
-                StoreReport::DefinitionChanged { ticket, result: Ok(()) }
+            StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
+                StoreReport::DefinitionsChanged { ticket, result: Ok(vec![0; changes.len()]) }
             }
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions.clone() }
