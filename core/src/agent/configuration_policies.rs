@@ -12,35 +12,31 @@
 //! A policy file is a unit of its own; a bundle is one unit. Where the agent dies between two steps, the policy is not on record, so the
 //! next start applies it again; what it had written by then is as it wants it.
 
-use alloc::boxed::Box;
+mod telling;
+mod unit;
+
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Agent;
-use super::answers::{Pending, binary_finding};
 use crate::configuration_policy::parse::parse;
-use crate::configuration_policy::plan::{InService, Plan, Planned, Standing};
+use crate::configuration_policy::plan::{InService, Plan, Standing};
 use crate::configuration_policy::record::{PolicyLine, PolicyResult, Records};
 use crate::configuration_policy::signature::refusal;
-use crate::configuration_policy::{AppliedPolicy, Configuration, Policy, PolicyChange, PolicyFile, PolicyKey, PolicyLayer};
-use crate::effect::{BrokerOrder, Effects, ProcessOrder, StoreOrder};
-use crate::event::{DefinitionFile, DefinitionKind, ExecutableFacts};
+use crate::configuration_policy::{
+    AppliedPolicy, Configuration, Policy, PolicyChange, PolicyFile, PolicyKey, PolicyLayer,
+};
+use crate::effect::{Effects, ProcessOrder};
+use crate::event::DefinitionKind;
 use crate::id::{JobId, PluginId, RequestId, TicketId};
 use crate::job::finding::{Finding, Findings};
 use crate::limits::{POLICIES, POLICY_DELIVERIES};
-use crate::lkg::{Item, NotWritten};
-use crate::log_message::Level;
-use crate::plugin::storage::PolicySettings;
+use crate::lkg::Item;
 use crate::run::secret::MASK;
 use crate::time::Now;
 use crate::why::Explanation;
-
-/// Where the agent tells what became of a policy.
-const TOPIC: &str = "EventMessages";
-/// QoS of that.
-const QOS: u8 = 1;
 
 /// What is known of policies, and what is being done with them.
 #[derive(Debug, Default)]
@@ -143,7 +139,7 @@ impl Agent {
     ///
     /// # Errors
     /// Too many deliveries wait; nothing happens then.
-    pub(super) fn apply_policies(
+    pub fn apply_policies(
         &mut self,
         now: Now,
         source: &str,
@@ -152,15 +148,6 @@ impl Agent {
     ) -> Result<(), Explanation> {
         files.sort_by(|left, right| left.name.cmp(&right.name));
         self.deliver(now, Delivery::new(source, Vec::from([files]), Asker::Bundle), effects)
-    }
-
-    /// What became of a bundle.
-    fn on_bundle_settled(&mut self, now: Now, source: &str, result: Result<(), &Explanation>, effects: &mut Effects) {
-        let mut turn = self.desk.turn(now, effects);
-        match result {
-            Ok(()) => turn.log(Level::Information, "BundleApplied", format!("The bundle of {source} is in force.")),
-            Err(why) => turn.log(Level::Error, "BundleRefused", format!("The bundle of {source} is refused. {why}")),
-        }
     }
 
     /// What was applied in former lives counts from the start.
@@ -236,8 +223,14 @@ impl Agent {
         let source = delivery.source.clone();
         let forget = if delivery.is_complete && !delivery.is_dry_run { self.gone(&source, &unit) } else { Vec::new() };
         let ticket = TicketId(0);
-        let mut underway =
-            Underway { ticket, step: Step::Writing, ready: Vec::new(), idle: Vec::new(), forget, plan: Plan::default() };
+        let mut underway = Underway {
+            ticket,
+            step: Step::Writing,
+            ready: Vec::new(),
+            idle: Vec::new(),
+            forget,
+            plan: Plan::default(),
+        };
         for file in unit {
             if let Err((line, refusal)) = self.judge(now, &source, file, &mut underway) {
                 let lines = underway.ready.into_iter().map(|ready| ready.line).collect();
@@ -336,262 +329,6 @@ impl Agent {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn on_policy_binaries(&mut self, now: Now, facts: &[ExecutableFacts], effects: &mut Effects) {
-        let Some(underway) = self.policies.underway.take() else { return self.continue_policies(now, effects) };
-        let Step::Inspecting(places) = &underway.step else {
-            self.policies.underway = Some(underway);
-            return;
-        };
-        let mut wrong: Vec<(JobId, Finding)> = Vec::new();
-        if facts.len() != places.len() {
-            let why = format!("{} of {} binaries were looked at.", facts.len(), places.len());
-            return self.fail_unit(now, underway, 503, "The binaries could not be looked at.", &why, effects);
-        }
-        for ((id, task), facts) in places.iter().zip(facts) {
-            let job = underway.plan.jobs_written().find(|job| job.id == *id);
-            let found = job.and_then(|job| binary_finding(job, *task, facts));
-            wrong.extend(found.map(|found| (id.clone(), found)));
-        }
-        let Some((id, _)) = wrong.first().cloned() else { return self.write_unit(now, underway, effects) };
-        let findings: Findings = wrong
-            .into_iter()
-            .filter(|(job, _)| *job == id)
-            .map(|(_, found)| Finding { path: format!("/Extension/JobJson{}", found.path), ..found })
-            .collect();
-        let mut lines: Vec<PolicyLine> = underway.ready.into_iter().map(|ready| ready.line).collect();
-        let item = Item::new(DefinitionKind::Job, id.as_str()).to_string();
-        let place = lines.iter().rposition(|line| line.changes.iter().any(|change| change.starts_with(&item)));
-        let mut line = lines.remove(place.unwrap_or_default());
-        line.findings.clone_from(&findings);
-        let what = format!("The policy {} was refused; nothing was changed.", line.name);
-        let explanation = Explanation::new(what, told(&findings), "Mend what the findings name.");
-        self.refuse_unit(now, line, lines, Refusal { status: 400, explanation, findings }, effects);
-    }
-
-    /// Plans once more, as others may have changed something since, and orders what the plan changes.
-    fn write_unit(&mut self, now: Now, mut underway: Underway, effects: &mut Effects) {
-        let mut plan = Plan::default();
-        for index in 0..underway.ready.len() {
-            let Some(ready) = underway.ready.get_mut(index) else { break };
-            match plan.add(&ready.policy, &Present(self)) {
-                Ok(step) => (ready.line.changes, ready.layer) = (step.changes, step.layer),
-                Err(finding) => {
-                    let why = told(core::slice::from_ref(&finding));
-                    return self.fail_unit(now, underway, 409, "Something changed in between.", &why, effects);
-                }
-            }
-        }
-        underway.plan = plan;
-        if self.policies.deliveries.front().is_some_and(|delivery| delivery.is_dry_run) {
-            for ready in &mut underway.ready {
-                ready.line.result = PolicyResult::Valid;
-            }
-            let lines = underway.ready.into_iter().map(|ready| ready.line).chain(underway.idle);
-            self.policies.deliveries.front_mut().map_or((), |delivery| delivery.lines.extend(lines));
-            return self.continue_policies(now, effects);
-        }
-        let changes = underway.plan.changes();
-        if changes.is_empty() {
-            return self.reload_for_unit(now, underway, effects);
-        }
-        let writer = match underway.ready.as_slice() {
-            [one] => format!("policy:{}", one.line.name),
-            _ => format!("policy:{}", self.policies.deliveries.front().map_or("", |delivery| &delivery.source)),
-        };
-        underway.step = Step::Writing;
-        underway.ticket = self.desk.counters.ticket();
-        let order = StoreOrder::ChangeDefinitions { ticket: underway.ticket, changes, writer, at: now.wall };
-        self.desk.turn(now, effects).store(order);
-        self.expect_policy(underway);
-    }
-
-    pub(super) fn on_policy_written(
-        &mut self,
-        now: Now,
-        result: Result<Vec<u64>, NotWritten>,
-        effects: &mut Effects,
-    ) {
-        let Some(underway) = self.policies.underway.take() else { return self.continue_policies(now, effects) };
-        if let Err(error) = result {
-            let status = if error.full { 507 } else { 500 };
-            let what = "What it changes could not be written; what was there before still counts.";
-            return self.fail_unit(now, underway, status, what, &error.reason, effects);
-        }
-        for (item, planned) in &underway.plan.definitions {
-            match planned {
-                Planned::Job(job) => self.insert_job(now, job.clone(), effects),
-                Planned::Removed => self.remove_job(now, &item.id, effects),
-                Planned::Plugin(plugin) => {
-                    let (stem, content) = (item.id.clone(), Ok(plugin.document.clone()));
-                    self.load_file(now, &DefinitionFile { kind: item.kind, stem, content }, effects);
-                }
-            }
-        }
-        self.reload_for_unit(now, underway, effects);
-    }
-
-    fn reload_for_unit(&mut self, now: Now, mut underway: Underway, effects: &mut Effects) {
-        if !underway.plan.reload {
-            return self.keep_unit(now, underway, effects);
-        }
-        underway.step = Step::Reloading;
-        underway.ticket = self.desk.counters.ticket();
-        self.desk.turn(now, effects).store(StoreOrder::ReadDefinitions { ticket: underway.ticket });
-        self.expect_policy(underway);
-    }
-
-    pub(super) fn on_policy_reloaded(&mut self, now: Now, files: Vec<DefinitionFile>, effects: &mut Effects) {
-        let Some(underway) = self.policies.underway.take() else { return self.continue_policies(now, effects) };
-        self.load(now, files, effects);
-        self.keep_unit(now, underway, effects);
-    }
-
-    fn keep_unit(&mut self, now: Now, mut underway: Underway, effects: &mut Effects) {
-        let changes = underway.record();
-        if changes.is_empty() {
-            return self.finish_unit(now, underway, effects);
-        }
-        underway.step = Step::Keeping;
-        underway.ticket = self.desk.counters.ticket();
-        self.desk.turn(now, effects).store(StoreOrder::KeepPolicies { ticket: underway.ticket, changes });
-        self.expect_policy(underway);
-    }
-
-    pub(super) fn on_policies_kept(&mut self, now: Now, result: Result<(), String>, effects: &mut Effects) {
-        let Some(underway) = self.policies.underway.take() else { return self.continue_policies(now, effects) };
-        match result {
-            Ok(()) => self.finish_unit(now, underway, effects),
-            Err(why) => {
-                let what = "It could not be put on record, so it is applied again at the next start or reload.";
-                self.fail_unit(now, underway, 500, what, &why, effects);
-            }
-        }
-    }
-
-    fn finish_unit(&mut self, now: Now, underway: Underway, effects: &mut Effects) {
-        self.policies.records.apply(underway.record());
-        self.put_layers_in_force();
-        let lines = underway.ready.into_iter().map(|ready| ready.line).chain(underway.idle);
-        for line in lines {
-            self.note_policy(now, line, effects);
-        }
-        self.continue_policies(now, effects);
-    }
-
-    /// A unit that came as far as an order, which failed.
-    fn fail_unit(
-        &mut self,
-        now: Now,
-        underway: Underway,
-        status: u16,
-        what: &str,
-        why: &str,
-        effects: &mut Effects,
-    ) {
-        let mut lines: Vec<PolicyLine> = underway.ready.into_iter().map(|ready| ready.line).collect();
-        lines.extend(underway.idle);
-        let explanation = Explanation::new(what, why, "POST /api/policies/reload, or apply it again.");
-        let refusal = Refusal { status, explanation, findings: Findings::new() };
-        if lines.is_empty() {
-            let message = format!("Policies that are gone could not be forgotten. {}", refusal.explanation);
-            self.desk.turn(now, effects).log(Level::Error, "PolicyRefused", message);
-            return self.continue_policies(now, effects);
-        }
-        let line = lines.remove(0);
-        self.refuse_unit(now, line, lines, refusal, effects);
-    }
-
-    /// One policy is refused, and with it the others of its unit.
-    fn refuse_unit(
-        &mut self,
-        now: Now,
-        line: PolicyLine,
-        others: Vec<PolicyLine>,
-        refusal: Refusal,
-        effects: &mut Effects,
-    ) {
-        let why = format!("{} {} {}", refusal.explanation.what, refusal.explanation.why, refusal.explanation.fix);
-        for other in others.into_iter().filter(|other| other.result == PolicyResult::Applied) {
-            let why = Some(format!("The policy {} of the same delivery was refused.", line.name));
-            self.note_policy(now, PolicyLine { result: PolicyResult::Refused, changes: Vec::new(), why, ..other }, effects);
-        }
-        let line = PolicyLine { result: PolicyResult::Refused, changes: Vec::new(), why: Some(why), ..line };
-        self.note_policy(now, line, effects);
-        if let Some(delivery) = self.policies.deliveries.front_mut() {
-            delivery.refused = Some(refusal);
-        }
-        self.continue_policies(now, effects);
-    }
-
-    /// Says what became of a policy: to the log, on the broker, in the list; and to whoever asked.
-    fn note_policy(&mut self, now: Now, line: PolicyLine, effects: &mut Effects) {
-        let is_dry_run = self.policies.deliveries.front().is_some_and(|delivery| delivery.is_dry_run);
-        if let Some(delivery) = self.policies.deliveries.front_mut() {
-            delivery.lines.push(line.clone());
-        }
-        if is_dry_run {
-            return;
-        }
-        let mut turn = self.desk.turn(now, effects);
-        match line.result {
-            PolicyResult::Applied => {
-                let done = if line.changes.is_empty() { String::from("nothing to change") } else { line.changes.join(", ") };
-                let message = format!("The policy {} of {} was applied: {done}.", line.name, line.source);
-                turn.log(Level::Information, "PolicyApplied", message);
-            }
-            PolicyResult::Refused => {
-                let why = line.why.as_deref().unwrap_or_default();
-                turn.log(Level::Error, "PolicyRefused", format!("The policy {} of {}: {why}", line.name, line.source));
-            }
-            PolicyResult::Idle => {
-                let why = line.why.as_deref().unwrap_or_default();
-                turn.log(Level::Debug, "PolicyIdle", format!("The policy {} of {}: {why}", line.name, line.source));
-            }
-            PolicyResult::Unchanged | PolicyResult::Valid => {
-                return self.policies.records.note_unchanged(&line.key());
-            }
-        }
-        if line.result != PolicyResult::Idle {
-            let event = serde_json::json!({ "eventName": format!("ConfigurationPolicy{:?}", line.result), "context": line });
-            let (topic, payload) = (TOPIC.to_string(), event.to_string().into_bytes());
-            turn.broker(BrokerOrder::Publish { topic, payload, qos: QOS, retain: false });
-        }
-        self.policies.records.note(line);
-    }
-
-    fn settle_delivery(&mut self, now: Now, effects: &mut Effects) {
-        let Some(delivery) = self.policies.deliveries.pop_front() else { return };
-        match delivery.asker {
-            Asker::Nobody => {}
-            Asker::Bundle => {
-                let result = delivery.refused.as_ref().map_or(Ok(()), |refusal| Err(&refusal.explanation));
-                self.on_bundle_settled(now, &delivery.source, result, effects);
-            }
-            Asker::Document(_) | Asker::Folder(_) => self.answer_about_policies(delivery, effects),
-        }
-    }
-
-    fn put_layers_in_force(&mut self) {
-        let layers = self.policies.records.layers().map(|(policy, layer)| PolicySettings {
-            plugin: layer.plugin.clone(),
-            values: layer.values.clone(),
-            writer: format!("policy:{}", policy.key.name),
-            time: policy.time.clone(),
-        });
-        self.desk.plugin_settings.set_policies(layers.collect());
-    }
-
-    fn expect_policy(&mut self, underway: Underway) {
-        self.expect_answer(underway.ticket, Pending::Policies);
-        self.policies.underway = Some(underway);
-    }
-
-    /// The answer that a unit waits for will not come.
-    pub(super) fn give_up_policy(&mut self, now: Now, why: &str, effects: &mut Effects) {
-        let Some(underway) = self.policies.underway.take() else { return };
-        self.fail_unit(now, underway, 503, "The agent has too much to do.", why, effects);
     }
 }
 

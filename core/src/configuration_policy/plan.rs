@@ -171,7 +171,8 @@ impl Plan {
             Some(Planned::Removed) => Standing::Absent,
             None => match present.standing(item) {
                 Standing::Changing => {
-                    let message = format!("{item} is being changed by somebody else right now; apply the policy again.");
+                    let message =
+                        format!("{item} is being changed by somebody else right now; apply the policy again.");
                     return Err(refused("/Extension", "busy", message));
                 }
                 standing => standing,
@@ -191,7 +192,8 @@ impl Plan {
 }
 
 fn no_plugin(path: &str, id: &str) -> Finding {
-    let message = format!("no plugin '{id}' is in service; install it first: a policy changes plugins, and makes none.");
+    let message =
+        format!("no plugin '{id}' is in service; install it first: a policy changes plugins, and makes none.");
     refused(path, "plugin-missing", message)
 }
 

@@ -14,8 +14,10 @@ use crate::limits::POLICIES;
 /// What became of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) enum PolicyResult {
-    /// It was applied, now or before.
+    /// It was applied.
     Applied,
+    /// The same content was applied before; nothing was done.
+    Unchanged,
     /// It was not applied; what was in force before still is.
     Refused,
     /// It is not for the agent to apply: by its type, or by its `Status`.
@@ -50,6 +52,21 @@ pub(crate) struct PolicyLine {
 }
 
 impl PolicyLine {
+    /// A policy that was just met, as applied.
+    pub(crate) fn new(key: &PolicyKey, time: String) -> Self {
+        Self {
+            name: key.name.clone(),
+            source: key.source.clone(),
+            policy_type: String::new(),
+            sha256: String::new(),
+            time,
+            result: PolicyResult::Applied,
+            why: None,
+            changes: Vec::new(),
+            findings: Findings::new(),
+        }
+    }
+
     /// Which policy it is about.
     pub(crate) fn key(&self) -> PolicyKey {
         PolicyKey { name: self.name.clone(), source: self.source.clone() }
@@ -128,23 +145,9 @@ impl Records {
     pub(crate) fn lines(&self) -> impl Iterator<Item = &PolicyLine> {
         self.lines.values()
     }
-
-    /// What became of one.
-    pub(crate) fn line(&self, key: &PolicyKey) -> Option<&PolicyLine> {
-        self.lines.get(key)
-    }
 }
 
 fn applied_before(policy: &AppliedPolicy) -> PolicyLine {
-    PolicyLine {
-        name: policy.key.name.clone(),
-        source: policy.key.source.clone(),
-        policy_type: policy.policy_type.clone(),
-        sha256: policy.sha256.clone(),
-        time: policy.time.clone(),
-        result: PolicyResult::Applied,
-        why: None,
-        changes: Vec::new(),
-        findings: Findings::new(),
-    }
+    let (policy_type, sha256) = (policy.policy_type.clone(), policy.sha256.clone());
+    PolicyLine { policy_type, sha256, ..PolicyLine::new(&policy.key, policy.time.clone()) }
 }

@@ -218,7 +218,9 @@ impl PluginSettings {
                 settings.insert(lower.clone(), Setting::new(key, value.clone(), Layer::Storage));
             }
             // Who reverted it says nothing of a value that a policy sets.
-            let Some(setting) = settings.get_mut(lower).filter(|setting| setting.layer != Layer::Policy) else { continue };
+            let Some(setting) = settings.get_mut(lower).filter(|setting| setting.layer != Layer::Policy) else {
+                continue;
+            };
             setting.writer = Some(row.writer.clone());
             setting.time = Some(row.time.clone());
             setting.former.clone_from(&row.former);
