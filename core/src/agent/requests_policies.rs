@@ -110,7 +110,8 @@ impl Agent {
     pub(super) fn apply_folder(&mut self, now: Now, files: Vec<PolicyFile>, asker: Asker, effects: &mut Effects) {
         // A folder that cannot be read tells nothing of what is gone.
         let is_complete = files.iter().all(|file| file.name != "*");
-        let units = files.into_iter().map(|file| Vec::from([file])).collect();
+        // The last unit forgets what is gone, whatever became of the files.
+        let units = files.into_iter().map(|file| Vec::from([file])).chain(is_complete.then(Vec::new)).collect();
         self.deliver_or_say(now, Delivery { is_complete, ..Delivery::new(FOLDER, units, asker) }, effects);
     }
 
