@@ -62,6 +62,17 @@ impl Agent {
         self.ask_store(now, order, Pending::PoliciesRead(wanted), effects)
     }
 
+    /// The folder changed: it is read again.
+    pub(super) fn look_at_policies(&mut self, now: Now, effects: &mut Effects) {
+        if self.is_stopping() {
+            return;
+        }
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        turn.store(StoreOrder::ReadPolicies { ticket, document: None });
+        self.expect_answer(ticket, Pending::PoliciesRead(PoliciesWanted::Folder(Asker::Nobody)));
+    }
+
     /// Applies the policy that a request brings, or only judges it.
     pub(super) fn apply_policy(
         &mut self,

@@ -2,7 +2,7 @@
 
 use castellan_core::configuration_policy::PolicyFile;
 use castellan_core::effect::LostOrder;
-use castellan_core::event::{DefinitionKind, Event};
+use castellan_core::event::{DefinitionKind, Event, StoreReport};
 use serde_json::{Value, json};
 
 use crate::world::{World, policy};
@@ -87,9 +87,11 @@ fn policies_of_the_folder_are_applied_in_the_order_of_their_names_once_per_conte
     assert_eq!((argument(&world).as_deref(), world.published.len()), (Some("3"), 0));
     assert_eq!(results(&world.get("/api/policies")), [line("10-add", "Applied"), line("20-update", "Applied")]);
 
-    // Other content is applied; what is taken away undoes nothing.
+    // Other content is applied once the watcher has told; what is taken away undoes nothing.
     put(&mut world, &[("20-update", &update("Update", &OTHER.replace('2', "4")))]);
-    assert_eq!(reload(&mut world), [line("20-update", "Applied")]);
+    world.tell(Event::Store(StoreReport::PoliciesChanged));
+    world.disk();
+    assert_eq!(results(&world.get("/api/policies")), [line("20-update", "Applied")]);
     assert_eq!(argument(&world).as_deref(), Some("4"));
     put(&mut world, &[("30-delete", &delete())]);
     assert_eq!(reload(&mut world), [line("30-delete", "Applied")]);
@@ -133,6 +135,11 @@ fn a_policy_that_is_not_sound_changes_nothing_and_says_where() {
     }
     assert!(world.disk.is_empty() && world.applied.is_empty() && argument(&world).as_deref() == Some("1"));
     assert_eq!(results(&world.get("/api/policies")), [line("x", "Refused")]);
+    let told = (world.published.len(), world.logged("PolicyRefused").len());
+    let again = world.published.last().unwrap().1["context"]["sha256"].clone();
+    apply(&mut world, "?name=x", r#"{"PolicyType":"SettingsUpdate","Extension":{"PluginId":"Bridge"}}"#);
+    assert_eq!(world.published.last().unwrap().1["context"]["sha256"], again);
+    assert_eq!((world.published.len(), world.logged("PolicyRefused").len()), told, "the same is told once");
     assert_eq!(world.published.last().unwrap().1["eventName"], "ConfigurationPolicyRefused");
     // No name, or one that no file may have.
     for target in ["/api/policies", "/api/policies?name=..%2Fx"] {
