@@ -61,6 +61,7 @@ impl Agent {
                 let report = LoadReport { restored, ..self.in_service() };
                 respond(request, ApiResponse::json(200, &report), effects);
             }
+            (Some(Pending::Policies), _) => self.on_policy_reloaded(now, None, effects),
             (Some(Pending::Sweep | Pending::Lkg(_)), _) | (None, None) => {}
             (other, Some(ticket)) => self.unasked(now, ticket, other, effects),
             (Some(_), None) => {}

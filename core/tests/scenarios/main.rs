@@ -23,6 +23,7 @@ mod jobs;
 mod limits;
 mod lkg;
 mod plugins;
+mod policies;
 mod random;
 mod redelivery;
 mod restart;
