@@ -131,8 +131,9 @@ fn main() {
     });
     restore("restored after a delete", &jobs, 2 * CHANGES..3 * CHANGES, |path| fs::remove_file(path).unwrap());
     restore("restored after a link in its place", &jobs, 3 * CHANGES..4 * CHANGES, |path| {
-        fs::remove_file(path).unwrap();
-        symlink("/etc/passwd", path).unwrap();
+        let other = path.with_extension("tmp");
+        symlink("/etc/passwd", &other).unwrap();
+        fs::rename(other, path).unwrap();
     });
 
     sleep(Duration::from_secs(25));

@@ -18,10 +18,12 @@ mod inputs;
 mod job_test;
 mod jobs;
 mod lint;
+mod lkg;
 mod logs;
 mod names;
 mod output;
 mod plugins;
+mod policies;
 mod position;
 mod preview;
 mod reference;
@@ -95,6 +97,12 @@ enum Command {
         #[command(subcommand)]
         command: settings::Command,
     },
+    /// Apply configuration policies, and list what became of them.
+    #[command(alias = "policies")]
+    Policy {
+        #[command(subcommand)]
+        command: policies::Command,
+    },
     /// Fire events.
     #[command(alias = "event")]
     Events {
@@ -136,6 +144,11 @@ enum Command {
     },
     /// Go through the guides' checklists for jobs and plugins, each check with its proof and its fix.
     Doctor(doctor::Options),
+    /// Look at Last Known Good: what is blessed, what differs from it; accept a change, go back to a version.
+    Lkg {
+        #[command(subcommand)]
+        command: lkg::Command,
+    },
     /// Say who is an administrator: issue, list and revoke admin certificates.
     Admin {
         #[command(subcommand)]
@@ -189,6 +202,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Runs { command } => runs::run(command, globals),
         Command::Plugins { command } => plugins::run(command, globals),
         Command::Settings { command } => settings::run(command, globals),
+        Command::Policy { command } => policies::run(command, globals),
         Command::Events { command } => events::run(command, globals),
         Command::Logs(options) => logs::run(options, globals),
         Command::Why { command } => why::run(command, globals),
@@ -199,6 +213,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Sign(options) => sign::run(options, globals),
         Command::Trust { command } => trust::run(command, globals),
         Command::Doctor(options) => doctor::run(options, globals),
+        Command::Lkg { command } => lkg::run(command, globals),
         Command::Admin { command } => admin::run(command, globals),
         Command::Config { command } => config::run(command, globals),
         Command::DoctorProbe(options) => probe::run(options),

@@ -16,17 +16,19 @@ use castellan_core::event::{Endpoints, Event, Loaded};
 use castellan_core::job::finding::Finding;
 use castellan_core::lkg::References;
 use castellan_core::log_message::{Level, LogRecord};
+use castellan_core::trust::signature::SignaturePolicy;
 use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
 use castellan_fs::history::History;
 use castellan_fs::lkg::Guard;
 use castellan_fs::log_file::{LogOutput, LogWriter};
 use castellan_fs::messages::MessageStore;
+use castellan_fs::policies::PolicyReader;
 use castellan_fs::settings::SettingStore;
 use castellan_fs::{PortsFile, Root, Store};
 use castellan_https::calls::Calls;
 use castellan_https::{AnswerAtOnce, ServerConfig, tls_config};
 use castellan_mqtt::BrokerConfig;
-use castellan_process::{Launcher, ProcessConfig, Processes};
+use castellan_process::{Launcher, ProcessConfig, Processes, document_facts};
 use smol::channel::{Receiver, Sender, bounded};
 
 use crate::chores::Chores;
@@ -91,12 +93,16 @@ impl Service {
             Guard::open(&root, &settings.plugin_path, lkg, &history).map_err(Failure::cannot_start)?;
         // Where references are kept, these count.
         let definitions = if matches!(references, References::Kept { .. }) { Vec::new() } else { guard.read() };
-        let loaded = Loaded { definitions, references, unfinished, past, settings: stored };
+        let reader = policy_reader(&settings);
+        let applied_policies = storage.policies().map_err(Failure::cannot_start)?;
+        let policies = reader.read(&root);
+        let loaded = Loaded { definitions, references, unfinished, past, settings: stored, policies, applied_policies };
         let first = VecDeque::from([Event::Loaded(loaded), Event::Opened(endpoints)]);
 
         let (sender, events) = bounded(EVENT_QUEUE);
         let executor = ExecutorThread::start().map_err(Failure::cannot_start)?;
         signals::watch(&executor.executor, sender.clone()).map_err(Failure::cannot_start)?;
+        executor.executor.spawn(castellan_fs::policies::watch(root.clone(), sender.clone())).detach();
         let surroundings = surroundings::gather(Facts {
             root: root.path(),
             plugin_path: &settings.plugin_path,
@@ -109,8 +115,9 @@ impl Service {
         let (at_once, beats) = (AtOnce::new(surroundings.version.clone(), endpoints), heartbeat.clone());
         let at_once: AnswerAtOnce = Arc::new(move |request| at_once.answer(clock.now(), beats.pulse(), request));
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor, at_once };
-        let ports =
-            start.ports(listeners, certificates, (guard, history, storage), log).map_err(Failure::cannot_start)?;
+        let ports = start
+            .ports(listeners, certificates, (guard, history, storage, reader), log)
+            .map_err(Failure::cannot_start)?;
         note_start(&ports, clock, &warnings, &notices);
         let chores = Chores::new(settings.run_history_days, clock.now());
         let agent = Agent::new(settings, surroundings);
@@ -176,6 +183,14 @@ fn read_settings(root: &Root) -> Result<(Settings, Vec<Finding>), Failure> {
     Settings::parse(bytes.as_deref()).map_err(Failure::invalid_file)
 }
 
+/// Reads policies; their signatures are looked into as those of programs are.
+fn policy_reader(settings: &Settings) -> PolicyReader {
+    let pins = settings.alternative_signatures.clone();
+    PolicyReader::new(Box::new(move |path, document, beside| {
+        document_facts(path, document, beside, SignaturePolicy { pins: &pins, non_admin: &[] })
+    }))
+}
+
 /// What the ports are started with.
 struct Start<'a> {
     root: &'a Root,
@@ -191,7 +206,7 @@ impl Start<'_> {
         &self,
         listeners: Listeners,
         certificates: Certificates,
-        (guard, history, storage): (Guard, History, SettingStore),
+        (guard, history, storage, reader): (Guard, History, SettingStore, PolicyReader),
         log: LogWriter,
     ) -> Result<Ports, Box<dyn std::error::Error>> {
         let processes = Processes::start(ProcessConfig {
@@ -230,7 +245,7 @@ impl Start<'_> {
             at_once: self.at_once.clone(),
             events: self.sender.clone(),
         })?;
-        let store = Store::start(guard, history, storage, self.sender.clone())?;
+        let store = Store::start(guard, history, storage, reader, self.sender.clone())?;
         let calls = Calls::new(Arc::clone(&self.executor.executor), self.sender.clone());
         Ok(Ports { processes, broker, store, server, calls, log })
     }

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use crate::acl::Grant;
 use crate::api::ApiResponse;
 use crate::certificate::CertificateChange;
+use crate::configuration_policy::{PolicyChange, PolicyDocument};
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
 use crate::lkg::{DefinitionChange, Item, ReferenceQuery};
@@ -342,6 +343,20 @@ pub enum StoreOrder {
         ticket: TicketId,
         /// In order.
         changes: Vec<SettingChange>,
+    },
+    /// Look at policies: those of the folder `Policies/`, or one that somebody brought. Answered by `PoliciesRead`.
+    ReadPolicies {
+        /// The number of the question.
+        ticket: TicketId,
+        /// The one that somebody brought; `None` means the folder.
+        document: Option<PolicyDocument>,
+    },
+    /// Keep which policies were applied durably, all changes or none. Answered by `PoliciesKept`.
+    KeepPolicies {
+        /// The number of the order.
+        ticket: TicketId,
+        /// In order.
+        changes: Vec<PolicyChange>,
     },
     /// Change the list of admin certificates durably. Answered by `CertificatesChanged`.
     ChangeCertificates {

@@ -27,7 +27,7 @@ fn main() {
     let (mut store, _) = ReferenceStore::open_with(&root, None, None).unwrap();
     // In a trace this says where the write begins, and the answer where it ends.
     writeln!(stdout(), "begin").unwrap();
-    match lkg::change(&root, Some(&mut store), "Plugins", &changes, "root", WallTime::from_millis(0)) {
+    match lkg::change(&root, Some(&mut store), None, "Plugins", &changes, "root", WallTime::from_millis(0)) {
         Ok(changed) => writeln!(stdout(), "changed {}", changed.unwritten.join(" ")).unwrap(),
         Err(failed) => writeln!(stdout(), "full={} {}", failed.full, failed.reason).unwrap(),
     }

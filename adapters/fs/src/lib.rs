@@ -16,6 +16,7 @@ pub mod log_file;
 pub mod log_reader;
 pub mod messages;
 pub mod past;
+pub mod policies;
 mod ports;
 mod root;
 pub mod settings;

@@ -1,4 +1,4 @@
-//! The unified storage of plugin settings: `state/settings.db`, an SQLite database that an administrator can read while the agent runs.
+//! The unified storage of plugin settings, and which policies were applied: `state/settings.db`, an SQLite database that an administrator can read while the agent runs.
 
 use std::path::PathBuf;
 
@@ -20,14 +20,25 @@ const SCHEMA: &str = "
         former TEXT,
         PRIMARY KEY (plugin, key)
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS policy (
+        name     TEXT NOT NULL,
+        source   TEXT NOT NULL,
+        type     TEXT NOT NULL,
+        sha256   TEXT NOT NULL,
+        time     TEXT NOT NULL,
+        plugin   TEXT,
+        settings TEXT,
+        PRIMARY KEY (name, source)
+    ) STRICT;
 ";
-const KIND: Kind = Kind { name: "settings.db", purpose: "the storage of plugin settings", layout: 1, schema: SCHEMA };
+pub(crate) const KIND: Kind =
+    Kind { name: "settings.db", purpose: "the storage of plugin settings", layout: 1, schema: SCHEMA };
 
 /// The open storage.
 #[derive(Debug)]
 pub struct SettingStore {
-    connection: Connection,
-    path: PathBuf,
+    pub(crate) connection: Connection,
+    pub(crate) path: PathBuf,
 }
 
 impl SettingStore {

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use castellan_core::configuration_policy::PolicyDocument;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{Event, StoreReport};
 use castellan_core::id::{RunId, TicketId};
@@ -23,6 +24,7 @@ use crate::lkg::Guard;
 use crate::lkg::guard::is_nothing;
 use crate::lkg::survey::Where;
 use crate::lkg::watch::{Looks, Watcher};
+use crate::policies::PolicyReader;
 use crate::settings::SettingStore;
 
 /// Orders that wait. Each run needs a handful, and the core admits a few hundred runs; beyond it the disk has stopped.
@@ -67,6 +69,8 @@ const fn ticket(order: &StoreOrder) -> Option<TicketId> {
         | StoreOrder::ReadReferences { ticket, .. }
         | StoreOrder::Rekey { ticket }
         | StoreOrder::WriteSettings { ticket, .. }
+        | StoreOrder::ReadPolicies { ticket, .. }
+        | StoreOrder::KeepPolicies { ticket, .. }
         | StoreOrder::ChangeCertificates { ticket, .. } => Some(*ticket),
     }
 }
@@ -98,12 +102,19 @@ impl Store {
     ///
     /// # Errors
     /// Where the system gives no thread.
-    pub fn start(guard: Guard, history: History, settings: SettingStore, events: Sender<Event>) -> io::Result<Self> {
+    pub fn start(
+        guard: Guard,
+        history: History,
+        settings: SettingStore,
+        policies: PolicyReader,
+        events: Sender<Event>,
+    ) -> io::Result<Self> {
         let (queue, work) = sync_channel(QUEUE);
         let (closing, closed) = bounded(1);
         let looks = guard.looks();
         let (teller, root, plugin_path) = (queue.clone(), guard.root().clone(), guard.plugin_path().to_owned());
-        let worker = Worker { guard, history, settings, looks: Arc::clone(&looks), has_looked: false, events, closed };
+        let worker =
+            Worker { guard, history, settings, policies, looks: Arc::clone(&looks), has_looked: false, events, closed };
         let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || worker.work(&work))?;
         let watcher = Watcher::start(&root, &plugin_path, looks, move || teller.try_send(Work::Look).is_ok())?;
         Ok(Self { queue: Some(queue), watcher: Some(watcher), closing, thread: Some(thread) })
@@ -160,6 +171,7 @@ struct Worker {
     settings: SettingStore,
     looks: Arc<Looks>,
     has_looked: bool,
+    policies: PolicyReader,
     events: Sender<Event>,
     closed: Receiver<()>,
 }
@@ -287,6 +299,15 @@ impl Worker {
             }
             StoreOrder::WriteSettings { ticket, changes } => {
                 StoreReport::SettingsWritten { ticket, result: self.settings.write(&changes) }
+            }
+            StoreOrder::ReadPolicies { ticket, document: None } => {
+                StoreReport::PoliciesRead { ticket, files: self.policies.read(self.guard.root()) }
+            }
+            StoreOrder::ReadPolicies { ticket, document: Some(PolicyDocument { name, document }) } => {
+                StoreReport::PoliciesRead { ticket, files: vec![self.policies.brought(&name, document)] }
+            }
+            StoreOrder::KeepPolicies { ticket, changes } => {
+                StoreReport::PoliciesKept { ticket, result: self.settings.keep_policies(&changes) }
             }
             StoreOrder::ReadDefinitions { ticket } => StoreReport::DefinitionsRead { ticket, files: self.guard.read() },
             StoreOrder::ChangeCertificates { ticket, change, at } => StoreReport::CertificatesChanged {

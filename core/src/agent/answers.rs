@@ -10,6 +10,8 @@ use super::Agent;
 use super::certificates::Asked;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
+use super::requests_lkg;
+use super::requests_policies::PoliciesWanted;
 use super::requests_runs::WantedRuns;
 use super::requests_settings_write::SettingsWrite;
 use super::strangers::Question;
@@ -44,6 +46,12 @@ pub(super) enum Pending {
     Adoption,
     /// Every file is being compared.
     Sweep,
+    /// What a request wants of Last Known Good.
+    Lkg(requests_lkg::Asked),
+    /// What the policy that is being applied waits for.
+    Policies,
+    /// Policies are being read.
+    PoliciesRead(PoliciesWanted),
     /// Settings of plugins that are being written.
     Settings(Box<SettingsWrite>),
     /// Runs of the history.
@@ -87,9 +95,8 @@ impl Agent {
                 self.on_surveyed(now, ticket, survey, checked, effects)
             }
             StoreReport::Restored { ticket, item, result } => self.on_restored(now, ticket, &item, result, effects),
-            StoreReport::ReferencesRead { ticket, .. } | StoreReport::Rekeyed { ticket, .. } => {
-                self.unasked(now, ticket, None, effects)
-            }
+            StoreReport::ReferencesRead { ticket, result } => self.on_references_read(now, ticket, result, effects),
+            StoreReport::Rekeyed { ticket, result } => self.on_rekeyed(now, ticket, result, effects),
             StoreReport::DefinitionsTouched => self.on_touched(now, effects),
             StoreReport::DefinitionsRead { ticket, files } => match self.pending.remove(&ticket) {
                 Some(Pending::Reload { request }) => {
@@ -97,6 +104,16 @@ impl Agent {
                     respond(request, ApiResponse::json(200, &report), effects);
                 }
                 Some(Pending::Touched) => drop(self.load(now, files, effects)),
+                Some(Pending::Policies) => self.on_policy_reloaded(now, Some(files), effects),
+                other => self.unasked(now, ticket, other, effects),
+            },
+            StoreReport::PoliciesRead { ticket, files } => match self.pending.remove(&ticket) {
+                Some(Pending::PoliciesRead(wanted)) => self.on_policies_read(now, wanted, files, effects),
+                other => self.unasked(now, ticket, other, effects),
+            },
+            StoreReport::PoliciesChanged => self.look_at_policies(now, effects),
+            StoreReport::PoliciesKept { ticket, result } => match self.pending.remove(&ticket) {
+                Some(Pending::Policies) => self.on_policies_kept(now, result, effects),
                 other => self.unasked(now, ticket, other, effects),
             },
             StoreReport::SettingsWritten { ticket, result } => match self.pending.remove(&ticket) {
@@ -122,6 +139,8 @@ impl Agent {
             }
             Some(Pending::Removal { request, job }) => self.on_removed(now, request, &job, result, effects),
             Some(Pending::Adoption) => self.on_adopted(now, result, effects),
+            Some(Pending::Policies) => self.on_policy_written(now, result, effects),
+            Some(Pending::Lkg(asked)) => self.on_accepted(now, asked, result, effects),
             other => self.unasked(now, ticket, other, effects),
         }
     }
@@ -163,9 +182,16 @@ impl Agent {
                 Pending::Write { request, .. } => (request, "The job was being written."),
                 Pending::Removal { request, .. } => (request, "The job was being removed."),
                 Pending::Reload { request } => (request, "The definitions were being read."),
+                Pending::Lkg(asked) => (asked.request, asked.under_way()),
                 Pending::Settings(write) => (write.request, "The settings were being written."),
                 Pending::Metrics { request } => (request, "The counts were being gathered."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),
+                Pending::PoliciesRead(wanted) => match wanted.request() {
+                    Some(request) => (request, "The policies were being read."),
+                    None => continue,
+                },
+                // Those who wait for it are answered below.
+                Pending::Policies => continue,
                 Pending::Examination(Question::Call(request, _)) => {
                     (request.id, "The caller's program was being looked at.")
                 }
@@ -180,6 +206,9 @@ impl Agent {
                 },
             };
             respond(request, stopped(what), effects);
+        }
+        for request in self.forsake_policies() {
+            respond(request, stopped("The policies were being applied."), effects);
         }
     }
 
@@ -245,6 +274,7 @@ impl Agent {
     ) {
         let (request, job, places, intent) = match self.pending.remove(&ticket) {
             Some(Pending::Inspection { request, job, places, intent }) => (request, job, places, intent),
+            Some(Pending::Policies) => return self.on_policy_binaries(now, executables, effects),
             other => return self.unasked(now, ticket, other, effects),
         };
         if executables.len() != places.len() {
@@ -291,7 +321,8 @@ impl Agent {
 
     /// Whether a job of this id is being written right now.
     pub(super) fn write_under_way(&self, id: &JobId) -> bool {
-        self.pending.values().any(|pending| matches!(pending, Pending::Write { job, .. } if job.id == *id))
+        let is_written = |pending: &Pending| matches!(pending, Pending::Write { job, .. } if job.id == *id);
+        self.pending.values().any(is_written) || self.policy_changes(id)
     }
 
     /// The document that was ordered last for the job of this id and is not on disk yet.
@@ -304,6 +335,12 @@ impl Agent {
     /// Whether the job of this id is being removed right now.
     pub(super) fn removal_under_way(&self, id: &JobId) -> bool {
         self.pending.values().any(|pending| matches!(pending, Pending::Removal { job, .. } if job == id))
+    }
+
+    /// Whether a request is changing the job of this id right now.
+    pub(super) fn is_changing(&self, id: &JobId) -> bool {
+        let is_written = |pending: &Pending| matches!(pending, Pending::Write { job, .. } if job.id == *id);
+        self.pending.values().any(is_written) || self.removal_under_way(id)
     }
 
     fn on_written(
@@ -365,7 +402,7 @@ impl Agent {
     }
 }
 
-fn binary_finding(job: &JobDefinition, index: usize, facts: &ExecutableFacts) -> Option<Finding> {
+pub(super) fn binary_finding(job: &JobDefinition, index: usize, facts: &ExecutableFacts) -> Option<Finding> {
     let Unfit { code, why } = program::of_task(job.tasks.get(index)?, facts).err()?;
     Some(Finding { path: format!("/tasks/{index}/command"), code, message: why, severity: Severity::Error })
 }

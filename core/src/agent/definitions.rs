@@ -8,6 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::answers::Pending;
+use super::configuration_policies::Asker;
 use super::lkg::State;
 use super::{Agent, LastRun};
 use crate::acl::FilterSet;
@@ -35,6 +36,7 @@ impl Agent {
             return self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
         }
         self.desk.plugin_settings.apply(loaded.settings.into_iter().map(SettingChange::Keep));
+        self.recall_policies(loaded.applied_policies);
         let is_first = matches!(loaded.references, References::First);
         let files = self.begin_lkg(now, loaded.definitions, loaded.references, effects);
         let report = self.load(now, files, effects);
@@ -52,6 +54,7 @@ impl Agent {
         }
         let message = format!("{} definitions loaded, {} refused.", report.loaded.len(), report.refused.len());
         self.desk.turn(now, effects).log(Level::Information, "Loaded", message);
+        self.apply_folder(now, loaded.policies, Asker::Nobody, effects);
     }
 
     /// What a job did in a former life of the agent counts: no due instant is run for twice, and missed ones are made up for.

@@ -10,7 +10,9 @@ use super::answers::Pending;
 use super::lkg::{Kept, State};
 use super::requests::respond;
 use crate::api::ApiResponse;
+use crate::api::stream::Kind;
 use crate::api::view::LoadReport;
+use crate::api::view::lkg::{DriftOutcome, DriftTold};
 use crate::digest::digest;
 use crate::effect::{Effects, StoreOrder};
 use crate::event::DefinitionFile;
@@ -49,6 +51,9 @@ impl Agent {
         effects: &mut Effects,
     ) {
         let asked = ticket.and_then(|ticket| self.pending.remove(&ticket));
+        if let Some(Pending::Lkg(asked)) = &asked {
+            self.verified(asked, &survey, &checked, effects);
+        }
         self.on_checked(now, checked, effects);
         let restored = self.judge_survey(now, survey, effects);
         match (asked, ticket) {
@@ -56,7 +61,8 @@ impl Agent {
                 let report = LoadReport { restored, ..self.in_service() };
                 respond(request, ApiResponse::json(200, &report), effects);
             }
-            (Some(Pending::Sweep), _) | (None, None) => {}
+            (Some(Pending::Policies), _) => self.on_policy_reloaded(now, None, effects),
+            (Some(Pending::Sweep | Pending::Lkg(_)), _) | (None, None) => {}
             (other, Some(ticket)) => self.unasked(now, ticket, other, effects),
             (Some(_), None) => {}
         }
@@ -97,10 +103,20 @@ pub(super) enum Done {
     Failed(String),
 }
 
+impl Done {
+    /// For programs.
+    pub(super) const fn outcome(&self) -> DriftOutcome {
+        match self {
+            Self::Restored(_) => DriftOutcome::Restored,
+            Self::Ordered | Self::Left => DriftOutcome::Reported,
+            Self::Failed(_) => DriftOutcome::Failed,
+        }
+    }
+}
+
 /// The last time that a file was not as blessed.
 #[derive(Debug, Clone)]
 pub(super) struct Drift {
-    #[expect(dead_code, reason = "the API shows it")]
     pub(super) at: WallTime,
     /// What was found, as a sentence.
     pub(super) what: String,
@@ -266,6 +282,9 @@ impl Agent {
         let shown = if keys.is_empty() { String::new() } else { format!(" Keys: {}.", keys.join("; ")) };
         let mut turn = self.desk.turn(now, effects);
         turn.log(level, "Drift", format!("{explanation}{shown}"));
+        let outcome = drift.done.outcome();
+        turn.tell(Kind::Drift, &DriftTold::new(drift.at, item, outcome, &explanation, &keys));
+        self.meter.drifted(item.kind, outcome);
         if let Some(drift) = &mut kept.drift {
             drift.what = explanation.what;
             // It was told; its bytes are of no more use.

@@ -24,7 +24,6 @@ use crate::time::{Deadline, Monotonic, Now, WallTime};
 pub(super) struct Lkg {
     pub(super) state: State,
     pub(super) counter: u64,
-    #[expect(dead_code, reason = "the API shows it")]
     pub(super) key_id: String,
     pub(super) items: BTreeMap<Item, Kept>,
     /// Blessed writes that the store has not answered.
@@ -163,12 +162,13 @@ impl Agent {
         writer: String,
         pending: Pending,
         effects: &mut Effects,
-    ) {
+    ) -> TicketId {
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::ChangeDefinitions { ticket, changes: changes.clone(), writer, at: now.wall });
         self.lkg.ordered.insert(ticket, changes);
         self.expect_answer(ticket, pending);
+        ticket
     }
 
     /// The store answered a blessed write, well (with versions) or not.

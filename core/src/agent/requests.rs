@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::callers::Caller;
+use crate::api::route::lkg::Lkg;
 use crate::api::route::{self, Method, PluginAction, Resource, RouteError, Target};
 use crate::api::view::PluginLine;
 use crate::api::{self, ApiRequest, ApiResponse};
@@ -74,7 +75,9 @@ impl Agent {
             | Resource::CancelRun(_)
             | Resource::Events
             | Resource::Revert(_)
-            | Resource::RevertAll => false,
+            | Resource::RevertAll
+            | Resource::PoliciesReload => false,
+            Resource::Lkg(asked) => *asked == Lkg::Status,
             Resource::Health
             | Resource::Root
             | Resource::SystemStatus
@@ -87,6 +90,7 @@ impl Agent {
             | Resource::Setting(..)
             | Resource::Description
             | Resource::Metrics
+            | Resource::Policies
             | Resource::Denials
             | Resource::Certificates
             | Resource::Certificate(_) => method == Method::Get,
@@ -137,11 +141,15 @@ impl Agent {
             Resource::Setting(id, key) => Some(self.show_setting(now, request, target, caller, &id, &key, effects)),
             Resource::Revert(id) => self.revert_settings(now, request, target, caller, Some(&id), effects),
             Resource::RevertAll => self.revert_settings(now, request, target, caller, None, effects),
+            Resource::Policies if method == Method::Post => self.apply_policy(now, request, target, effects),
+            Resource::Policies => Some(self.list_policies()),
+            Resource::PoliciesReload => self.reload_policies(now, request, effects),
             Resource::Description => Some(self.description()),
             Resource::Metrics => self.metrics(now, request, effects),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
             Resource::Certificates if method == Method::Post => self.issue_certificate(now, request, caller, effects),
             Resource::Certificates => Some(self.list_certificates(now)),
+            Resource::Lkg(asked) => self.answer_lkg(now, request, target, caller, asked, effects),
             Resource::Certificate(whose) => self.revoke_certificate(now, request, target, caller, &whose, effects),
         }
     }

@@ -1,5 +1,7 @@
 //! From method and path to what is asked, with the tier it needs (contract section 2).
 
+pub(crate) mod lkg;
+
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -34,10 +36,13 @@ pub(crate) enum Resource {
     Setting(PluginId, String),
     Revert(PluginId),
     RevertAll,
+    Policies,
+    PoliciesReload,
     Denials,
     Certificates,
     /// One by its name, or by its SHA-256.
     Certificate(String),
+    Lkg(lkg::Lkg),
     Description,
     Metrics,
 }
@@ -159,6 +164,7 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "denials"] => Resource::Denials,
         ["api", "admin", "certificates"] => Resource::Certificates,
         ["api", "admin", "certificates", _] => Resource::Certificate(raw(3).to_string()),
+        ["api", "lkg", rest @ ..] => Resource::Lkg(lkg::Lkg::parse(rest, raw(3))?),
         ["api", "jobs"] => Resource::Jobs,
         ["api", "jobs", "validate"] if method == "POST" => Resource::Validate,
         ["api", "jobs", "reload"] if method == "POST" => Resource::Reload,
@@ -174,6 +180,8 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "plugins", _, "start"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Start),
         ["api", "plugins", _, "stop"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Stop),
         ["api", "plugins", _, "restart"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Restart),
+        ["api", "policies"] => Resource::Policies,
+        ["api", "policies", "reload"] => Resource::PoliciesReload,
         ["api", "pluginsettings", "revert-all"] if method == "POST" => Resource::RevertAll,
         ["api", "pluginsettings", _, "revert"] if method == "POST" => Resource::Revert(plugin(raw(2))?),
         ["api", "pluginsettings", _] => Resource::Settings(plugin(raw(2))?),
@@ -231,9 +239,12 @@ impl Resource {
             Self::Setting(..) => "/api/PluginSettings/{pluginId}/{key}",
             Self::Revert(_) => "/api/PluginSettings/{pluginId}/revert",
             Self::RevertAll => "/api/PluginSettings/revert-all",
+            Self::Policies => "/api/policies",
+            Self::PoliciesReload => "/api/policies/reload",
             Self::Denials => "/api/denials",
             Self::Certificates => "/api/admin/certificates",
             Self::Certificate(_) => "/api/admin/certificates/{certificate}",
+            Self::Lkg(lkg) => lkg.template(),
         }
     }
 }
@@ -268,9 +279,12 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             Resource::Reload
             | Resource::CancelRun(_)
             | Resource::PluginAction(..)
+            | Resource::Policies
+            | Resource::PoliciesReload
             | Resource::Denials
             | Resource::Certificates
-            | Resource::Certificate(_),
+            | Resource::Certificate(_)
+            | Resource::Lkg(_),
             _,
         ) => Tier::Admin,
         (

@@ -49,7 +49,8 @@ fn template(count: usize) -> TempDir {
     let root = Root::open(folder.path()).unwrap();
     if count > 0 {
         let old: Vec<_> = (0..count).map(|number| put(job(number), &"old".repeat(number + 1))).collect();
-        let changed = lkg::change(&root, Some(&mut open(&root, None).0), "Plugins", &old, "root", NEW_YEAR).unwrap();
+        let changed =
+            lkg::change(&root, Some(&mut open(&root, None).0), None, "Plugins", &old, "root", NEW_YEAR).unwrap();
         assert!(changed.unwritten.is_empty());
     }
     folder

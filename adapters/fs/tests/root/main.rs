@@ -19,6 +19,7 @@ mod log_file;
 mod messages;
 mod opening;
 mod past;
+mod policies;
 mod references;
 mod settings;
 mod support;

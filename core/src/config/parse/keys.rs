@@ -77,6 +77,11 @@ pub(crate) static SETTINGS: Object = Object {
             false,
             "Whether root counts as Admin without a client certificate.",
         ),
+        Key::flag(
+            "RequireSignedPolicies",
+            false,
+            "Whether only policies that one of AlternativeSignatures signed are applied.",
+        ),
         Key::new("ConfigurationLkg", Shape::Object(&LKG), "Last Known Good."),
         Key::new("PluginMonitoring", Shape::Object(&MONITORING), "How plugins are watched and started again."),
         Key::number("MaxConcurrentRuns", (1, MOST_RUNS), 16, "Runs at one time; further ones wait."),

@@ -18,7 +18,9 @@ impl World {
                 self.remember(Arc::unwrap_or_clone(record));
                 StoreReport::RunPersisted { ticket, run, result: Ok(()) }
             }
-            StoreOrder::Note(_) | StoreOrder::ChangeCertificates { .. } => return, // Nobody asks for certificates here.
+            // Nobody asks for these here.
+            StoreOrder::Note(_) | StoreOrder::ChangeCertificates { .. } | StoreOrder::ReadPolicies { .. } => return,
+            StoreOrder::KeepPolicies { ticket, .. } => StoreReport::PoliciesKept { ticket, result: Ok(()) },
             StoreOrder::ReadRuns { ticket, .. } => {
                 StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }
             }
