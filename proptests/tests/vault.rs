@@ -89,6 +89,28 @@ fn fault() -> impl Strategy<Value = (u32, Fault, u64)> {
     (0..24_u32, prop_oneof![Just(Fault::Crash), Just(Fault::Full)], any::<u64>())
 }
 
+/// A new key that could not quite take over is the one in use, and the next new key does not take its place.
+#[test]
+fn two_new_keys_in_a_row_lose_nothing_wherever_the_first_is_disturbed() {
+    for (calls, fault) in (0..24).flat_map(|calls| [(calls, Fault::Crash), (calls, Fault::Full)]) {
+        for dice in 0..6 {
+            let machine = Handle::default();
+            let (mut vault, _) = open(&machine, None);
+            let changes = changes(&[(0, Some(1)), (1, Some(2)), (2, Some(3))]);
+            vault.change(&changes, "law", AT).unwrap();
+            machine.break_after(calls, fault, dice);
+            for _ in 0..2 {
+                if vault.rekey().is_err() || machine.is_stopped() {
+                    machine.restart();
+                    vault = open(&machine, None).0;
+                }
+            }
+            machine.restart();
+            assert_eq!(blessed(&open(&machine, None).1), apply(&Blessed::new(), &changes), "{calls} {fault:?} {dice}");
+        }
+    }
+}
+
 proptest! {
     /// After any crash and any failure everything is as before the change or as after it, and what was answered stays.
     #[test]

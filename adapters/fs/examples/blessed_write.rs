@@ -1,9 +1,8 @@
 //! A writer for the tests to kill: `blessed_write ROOT VERB COUNT` blesses, as one write, so many jobs or their removal.
 //! A program of its own with one thread, so that its system calls can be counted.
 
-#![allow(clippy::unwrap_used, reason = "a writer that cannot go on says why and dies, which the test sees")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a writer that says what it did, or dies and says why")]
 
-use std::io::{Write, stdout};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use castellan_fs::lkg::{self, ReferenceStore};
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, path, verb, count] = arguments.as_slice() else {
-        return writeln!(stdout(), "usage: blessed_write ROOT create|update|delete COUNT").unwrap();
+        return println!("usage: blessed_write ROOT create|update|delete COUNT");
     };
     let change = |number: usize| DefinitionChange {
         item: Item::new(DefinitionKind::Job, format!("j{number}")),
@@ -26,9 +25,9 @@ fn main() {
     let root = Root::open(Path::new(path)).unwrap();
     let (mut store, _) = ReferenceStore::open_with(&root, None, None).unwrap();
     // In a trace this says where the write begins, and the answer where it ends.
-    writeln!(stdout(), "begin").unwrap();
+    println!("begin");
     match lkg::change(&root, Some(&mut store), None, "Plugins", &changes, "root", WallTime::from_millis(0)) {
-        Ok(changed) => writeln!(stdout(), "changed {}", changed.unwritten.join(" ")).unwrap(),
-        Err(failed) => writeln!(stdout(), "full={} {}", failed.full, failed.reason).unwrap(),
+        Ok(changed) => println!("changed {}", changed.unwritten.join(" ")),
+        Err(failed) => println!("full={} {}", failed.full, failed.reason),
     }
 }

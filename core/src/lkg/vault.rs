@@ -30,6 +30,9 @@ use super::{Item, Reference, References};
 pub use disk::{Disk, Seal, Stamp};
 pub use record::{KeyId, Purpose};
 
+/// Sentences about what could not be tidied up that wait to be taken; so many at once have one reason.
+const NOTICES: usize = 100;
+
 /// The references on a disk.
 #[derive(Debug)]
 pub struct Vault<D, S> {
@@ -50,6 +53,8 @@ pub struct Vault<D, S> {
     stamps: BTreeMap<String, Stamp>,
     /// Items that are out of service, and why.
     damaged: BTreeMap<Item, String>,
+    /// Strays that could not be removed, each told once.
+    stuck: BTreeSet<String>,
     notices: Vec<String>,
 }
 
@@ -76,6 +81,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             floor: anchor.unwrap_or(0),
             stamps: BTreeMap::new(),
             damaged: BTreeMap::new(),
+            stuck: BTreeSet::new(),
             notices: Vec::new(),
         };
         let references = vault.load(anchor).unwrap_or_else(|why| {
@@ -100,6 +106,12 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         core::mem::take(&mut self.notices)
     }
 
+    fn tell(&mut self, what: String) {
+        if self.notices.len() < NOTICES {
+            self.notices.push(what);
+        }
+    }
+
     fn load(&mut self, anchor: Option<u64>) -> Result<References, String> {
         let found = self.disk.list()?;
         let Some(stamp) = found.get(manifest::NAME) else {
@@ -117,7 +129,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         self.stamps.insert(manifest::NAME.to_string(), *stamp);
         (self.key, self.tag, self.manifest) = (Some(key), Some(tag), manifest);
         if let Err(failed) = self.seal.keep(key) {
-            self.notices.push(failed.reason);
+            self.tell(failed.reason);
         }
         self.remove_strays(&found);
         if self.manifest.counter == 0 {
@@ -275,6 +287,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
     /// Removes what neither is the manifest nor stands in it.
     fn remove_strays(&mut self, found: &BTreeMap<String, Stamp>) {
         let Some(key) = self.key else { return };
+        self.stuck.retain(|name| found.contains_key(name));
         let named: BTreeSet<String> =
             self.manifest.versions().map(|(item, version)| record::name(item, version, key)).collect();
         let strays = found.keys().filter(|name| *name != manifest::NAME && !named.contains(*name));
@@ -284,10 +297,12 @@ impl<D: Disk, S: Seal> Vault<D, S> {
     /// Removes files that do not count; what stays is a stray at the next look.
     fn discard(&mut self, names: Vec<String>) {
         for name in names {
-            if let Err(failed) = self.disk.remove(&name) {
-                self.notices.push(failed.reason);
-            }
             self.stamps.remove(&name);
+            if let Err(failed) = self.disk.remove(&name)
+                && self.stuck.insert(name)
+            {
+                self.tell(failed.reason);
+            }
         }
     }
 }

@@ -7,7 +7,9 @@
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     clippy::wildcard_enum_match_arm,
-    reason = "a test may fail by panicking, and makes the files it needs"
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking, makes the files it needs, and says what it left out"
 )]
 
 mod certificates;

@@ -200,6 +200,23 @@ fn a_reference_that_was_touched_puts_its_item_out_of_service() {
 }
 
 #[test]
+fn a_former_version_is_itself_or_none() {
+    let (_folder, root) = kept();
+    let (mut store, _) = open(&root, None);
+    let former = file(&root, "Jobs.scan.1.");
+    let sealed = fs::read(&former).unwrap();
+    for other in ["Jobs.scan.2.", "Plugins.Bridge.1."] {
+        fs::copy(file(&root, other), &former).unwrap();
+        let why = store.version(&scan(), 1).unwrap_err();
+        assert!(why.contains("was changed and does not open"), "{why}");
+        let versions: Vec<u64> = store.history(&scan()).unwrap().iter().map(|one| one.version).collect();
+        assert_eq!((versions, store.take_notices()), (vec![2], vec![why]));
+    }
+    fs::write(&former, sealed).unwrap();
+    assert_eq!(store.version(&scan(), 1).unwrap().as_deref(), Some(b"one".as_slice()));
+}
+
+#[test]
 fn swapped_references_put_both_items_out_of_service_and_back_where_they_belong_they_count_again() {
     let (_folder, root) = kept();
     let (mut running, _) = open(&root, None);
@@ -405,6 +422,8 @@ fn what_a_crash_left_in_the_folder_is_removed_and_what_cannot_be_is_named() {
     assert_eq!(names(&root.path().join("state/keys")), ["lkg.key"]);
     let notices = store.take_notices();
     assert!(notices.len() == 1 && notices[0].contains("cannot remove") && notices[0].contains("odd"), "{notices:?}");
+    assert!(store.check().doubt.is_none());
+    assert_eq!(store.take_notices(), Vec::<String>::new(), "told once");
     assert_eq!(store.change(&[put(scan(), "three")], "root", NEW_YEAR).unwrap(), [3]);
     assert_eq!(found(&open(&root, None).1)[0], "Jobs/scan 3 three");
 }

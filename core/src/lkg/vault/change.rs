@@ -191,6 +191,10 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             return Err(NotWritten::because("There is no key of references to replace: none were kept yet."));
         }
         let before = self.key;
+        if let Some(before) = before {
+            // An older key may still be there where removing it failed; the new one must not take the place of the one in use.
+            self.seal.keep(before)?;
+        }
         let key = self.seal.create(before)?;
         let mut written = Vec::new();
         let sealed = self.seal_again(key, &mut written).and_then(|next| self.commit(key, next));
@@ -198,7 +202,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             if self.doubt.is_none() {
                 self.discard(written);
                 if let Some(Err(left)) = before.map(|before| self.seal.keep(before)) {
-                    self.notices.push(left.reason);
+                    self.tell(left.reason);
                 }
             }
             return Err(failed);
@@ -207,11 +211,11 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         self.stamps.clear();
         self.damaged.clear();
         if let Err(left) = self.seal.keep(key) {
-            self.notices.push(left.reason);
+            self.tell(left.reason);
         }
         match self.disk.list() {
             Ok(found) => self.remove_strays(&found),
-            Err(why) => self.notices.push(why),
+            Err(why) => self.tell(why),
         }
         Ok(written.len())
     }
@@ -226,7 +230,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             let record = match self.read_record(&item, version, tag.as_deref()) {
                 Ok(record) => record,
                 Err(why) => {
-                    self.notices.push(why);
+                    self.tell(why);
                     continue;
                 }
             };

@@ -19,7 +19,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         for version in (entry.first..=entry.version).rev() {
             match self.facts(item, &entry, version) {
                 Ok(facts) => versions.push(facts),
-                Err(why) => self.notices.push(why),
+                Err(why) => self.tell(why),
             }
         }
         Ok(versions)
