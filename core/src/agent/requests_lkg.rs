@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use super::Agent;
 use super::answers::{Pending, not_on_disk, not_written};
 use super::callers::Caller;
+use super::lkg::State;
 use super::requests::respond;
 use crate::api::route::Target;
 use crate::api::route::lkg::Lkg;
@@ -88,8 +89,7 @@ impl Agent {
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
         let request = request.id;
-        // How it stands, and what was moved away, is told in every state.
-        if let Some(refusal) = self.not_kept().filter(|_| !matches!(asked, Lkg::Status | Lkg::Quarantine)) {
+        if let Some(refusal) = self.not_kept(&asked) {
             return Some(refusal);
         }
         let version = |name| version(target, name);
@@ -105,6 +105,7 @@ impl Agent {
                 return self.ask_about(now, request, order, Wants::Rekey, effects);
             }
             Lkg::Quarantine => (ReferenceQuery::Quarantine, Wants::Quarantine),
+            Lkg::Item(item) if !self.lkg.items.contains_key(&item) => return Some(nothing_there(&item)),
             Lkg::Item(item) => (ReferenceQuery::History(item.clone()), Wants::History(item)),
             Lkg::Diff(item) => match (version("from"), version("to")) {
                 (Err(why), _) | (_, Err(why)) => return Some(bad_version(&why)),
@@ -211,6 +212,16 @@ impl Agent {
         respond(request, self.item_response(now, &item), effects);
     }
 
+    /// References that proved nothing are whole again under a new key. Where none could be read, every file waits until it is accepted.
+    fn begin_anew(&mut self, now: Now, effects: &mut Effects) {
+        if self.lkg.state == State::Kept {
+            return;
+        }
+        self.lkg.state = State::Kept;
+        self.lkg.is_held |= self.lkg.items.is_empty();
+        self.survey(now, Pending::Sweep, effects);
+    }
+
     fn item_response(&self, now: Now, item: &Item) -> ApiResponse {
         self.lkg_item_of(now, item).map_or_else(|| nothing_there(item), |shown| ApiResponse::json(200, &shown))
     }
@@ -237,6 +248,7 @@ impl Agent {
                 let message = format!("Every reference is sealed with the new key {key_id}.");
                 self.desk.turn(now, effects).log(Level::Information, "LkgRekeyed", message);
                 self.lkg.key_id.clone_from(&key_id);
+                self.begin_anew(now, effects);
                 ApiResponse::json(200, &LkgRekeyed { key_id })
             }
             Err(error) => not_written("The references are sealed with the key that they had.", &error),

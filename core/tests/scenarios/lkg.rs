@@ -275,7 +275,6 @@ fn without_references_that_count_nothing_is_blessed_and_the_alarm_is_heard_every
             ("POST", "Jobs/scan/accept"),
             ("POST", "Jobs/scan/rollback?version=1"),
             ("POST", "verify"),
-            ("POST", "rekey"),
         ] {
             let asked = world.admin(method, &format!("/api/lkg/{path}"), "");
             answered(&mut world, asked, 409);
@@ -289,6 +288,28 @@ fn without_references_that_count_nothing_is_blessed_and_the_alarm_is_heard_every
         assert_eq!(page.contains("The key is missing."), alarm.is_some(), "{page}");
         assert!(world.disk.is_empty());
     }
+}
+
+#[test]
+fn where_references_prove_nothing_a_new_key_begins_anew_and_every_file_waits_until_it_is_accepted() {
+    let mut world = World::referring("{}", References::Unusable("The key is missing.".into()));
+    let asked = world.admin("POST", "/api/lkg/rekey", "");
+    let Some(StoreOrder::Rekey { ticket }) = world.disk.pop_front() else { panic!("no new key is asked for") };
+    world.tell(Event::Store(StoreReport::Rekeyed { ticket, result: Ok("11bb".into()) }));
+    answered(&mut world, asked, 200);
+    let Some(StoreOrder::Survey { ticket, .. }) = world.disk.pop_front() else { panic!("nothing is compared") };
+    let found = Found::Bytes { content: SCAN.into(), trace: Trace::default() };
+    let differences = vec![Difference { item: item("Jobs/scan"), found }];
+    let survey = Survey { whole: true, differences, ..Survey::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: Some(ticket), survey, checked: Checked::default() }));
+    assert!(world.disk.is_empty(), "it is not moved away");
+    let status = world.get_now("/api/lkg");
+    assert_eq!((&status["alarms"], items(&status)), (&json!([]), vec!["Jobs/scan null OutOfService".to_owned()]));
+    let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), document(SCAN, "Jobs/scan.json"));
+    write(&mut world, Ok(vec![1]));
+    assert_eq!(answered(&mut world, asked, 200)["state"], "InService");
+    assert_eq!(world.get_now("/api/Jobs/scan")["name"], "Blessed");
 }
 
 #[test]

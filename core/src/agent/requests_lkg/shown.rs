@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::agent::Agent;
 use crate::agent::drift::Drift;
 use crate::agent::lkg::{Kept, State};
+use crate::api::route::lkg::Lkg;
 use crate::api::view::lkg::{LkgDrift, LkgItem, LkgStatus};
 use crate::api::{ApiResponse, page};
 use crate::event::DefinitionKind;
@@ -47,7 +48,8 @@ impl Agent {
     pub(in crate::agent) fn lkg_line(&self) -> page::Lkg {
         let settings = self.desk.settings.configuration_lkg;
         let refused = self.refused_documents();
-        let is_out = |(item, kept): &(&Item, &Kept)| kept.fault.is_some() || refused.contains_key(*item);
+        let is_out =
+            |(item, kept): &(&Item, &Kept)| kept.fault.is_some() || refused.contains_key(*item) || kept.version == 0;
         page::Lkg {
             mode: match (settings.enabled, settings.audit_only) {
                 (false, _) => "off",
@@ -67,7 +69,7 @@ impl Agent {
             alarms.push(Explanation::new(
                 "The references of Last Known Good prove nothing.",
                 why.clone(),
-                "No write is taken until docs/operations.md, \"Last Known Good\", is followed.",
+                "Put key and references back from one backup; or begin anew: castellan lkg rekey, then castellan lkg accept ITEM.",
             ));
         }
         alarms.extend(self.lkg.troubles.iter().map(|why| {
@@ -132,10 +134,13 @@ impl Agent {
             .collect()
     }
 
-    /// 409 where nothing is blessed: without references, or with such as prove nothing.
-    pub(super) fn not_kept(&self) -> Option<ApiResponse> {
+    /// 409 where nothing is blessed: without references, or with such as prove nothing. How it stands is told all the same, and a new
+    /// key is the way back.
+    pub(super) fn not_kept(&self, asked: &Lkg) -> Option<ApiResponse> {
         let explanation = match &self.lkg.state {
+            _ if matches!(asked, Lkg::Status | Lkg::Quarantine) => return None,
             State::Kept => return None,
+            State::Unusable(_) if *asked == Lkg::Rekey => return None,
             State::Off => Explanation::new(
                 "Last Known Good is off.",
                 "Settings:ConfigurationLkg:Enabled is false, so no references are kept and the files count.",

@@ -25,18 +25,15 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         Ok(versions)
     }
 
-    /// The document of one version; `None` where it says that the item was deleted.
+    /// The document of one version; `None` where it says that the item was deleted, and where it is not kept.
     ///
     /// # Errors
-    /// A sentence where that version is not kept or cannot be read.
+    /// A sentence where that version cannot be read.
     pub fn version(&mut self, item: &Item, number: u64) -> Result<Option<Document>, String> {
-        let entry = self.entry(item)?;
-        if !(entry.first..=entry.version).contains(&number) {
-            return Err(format!(
-                "Version {number} of {item} is not kept; {} to {} are. `castellan lkg history {item}` lists them.",
-                entry.first, entry.version
-            ));
-        }
+        let entry = self.manifest.items.get(item).cloned();
+        let Some(entry) = entry.filter(|entry| (entry.first..=entry.version).contains(&number)) else {
+            return Ok(None);
+        };
         self.read_record(item, number, entry.tag_of(number)).map(|record| record.document)
     }
 

@@ -54,7 +54,7 @@ pub(in crate::api::operation) static PATHS: [Path; 8] = [
         operations: &[operation!(
             Post,
             "rekeyLkg",
-            "Makes a new key and seals every reference with it.",
+            "Makes a new key and seals every reference with it; where none can be read, nothing is blessed any more.",
             {},
             [answer!(200, "The new key's id.", json::<LkgRekeyed>()), OFF, FULL]
         )],
