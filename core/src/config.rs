@@ -5,6 +5,7 @@
 mod flat;
 mod origin;
 pub(crate) mod parse;
+mod policy_source;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use core::net::Ipv4Addr;
 
 use crate::job::finding::Finding;
 use crate::log_message::Level;
+pub use policy_source::{PolicyPlace, PolicySource, PolicyTopic, TlsFiles};
 
 /// Settings in force, every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Settings {
     pub allow_elevated_without_certificate: bool,
     /// `Settings:ConfigurationLkg`.
     pub configuration_lkg: ConfigurationLkg,
+    /// `Settings:PolicySource`: from where configuration policies come besides `Policies/`.
+    pub policy_source: Option<PolicySource>,
     /// `Settings:PluginMonitoring`.
     pub monitoring: Monitoring,
     /// `Settings:MaxConcurrentRuns`, 16.
@@ -110,6 +114,7 @@ impl Default for Settings {
             log_level: Level::Information,
             allow_elevated_without_certificate: false,
             configuration_lkg: ConfigurationLkg { enabled: true, sweep_seconds: 60 },
+            policy_source: None,
             monitoring: Monitoring {
                 interval_seconds: 5,
                 restart_delay_seconds: 1,

@@ -104,3 +104,7 @@ pub const KEPT_ANSWERS: usize = 1000;
 pub const KEPT_ANSWER_BYTES: usize = 8 << 20;
 /// Characters of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// Bytes of a bundle of configuration policies: one document and its signature.
+pub const BUNDLE_BYTES: usize = DOCUMENT_BYTES + (64 << 10);
+/// Bytes of an entity tag that is kept; a longer one is not sent again.
+pub const ETAG_BYTES: usize = 256;
