@@ -14,6 +14,7 @@ use castellan_core::broker::BrokerSettings;
 use castellan_core::config::Settings;
 use castellan_core::event::{DefinitionKind, Endpoints, Event, Loaded};
 use castellan_core::job::finding::Finding;
+use castellan_core::lkg::References;
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
 use castellan_fs::history::History;
@@ -86,7 +87,7 @@ impl Service {
         library_log::install(log.queue(), clock);
         let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
         let definitions = root.read_definitions(&kinds, &settings.plugin_path);
-        let loaded = Loaded { definitions, unfinished, past, settings: stored };
+        let loaded = Loaded { definitions, references: References::Off, unfinished, past, settings: stored };
         let first = VecDeque::from([Event::Loaded(loaded), Event::Opened(endpoints)]);
 
         let (sender, events) = bounded(EVENT_QUEUE);

@@ -67,6 +67,8 @@ pub struct Settings {
 pub struct ConfigurationLkg {
     /// `Enabled`, true.
     pub enabled: bool,
+    /// `AuditOnly`, false: whether a changed file is reported only, and stays as it is.
+    pub audit_only: bool,
     /// `SweepSeconds`, 60: how often all files are compared beyond what the watcher reports.
     pub sweep_seconds: u64,
 }
@@ -113,7 +115,7 @@ impl Default for Settings {
             plugin_path: String::from("Plugins"),
             log_level: Level::Information,
             allow_elevated_without_certificate: false,
-            configuration_lkg: ConfigurationLkg { enabled: true, sweep_seconds: 60 },
+            configuration_lkg: ConfigurationLkg { enabled: true, audit_only: false, sweep_seconds: 60 },
             policy_source: None,
             monitoring: Monitoring {
                 interval_seconds: 5,

@@ -11,10 +11,10 @@ use alloc::vec::Vec;
 use crate::acl::Grant;
 use crate::api::ApiResponse;
 use crate::certificate::CertificateChange;
-use crate::event::DefinitionKind;
 use crate::fleet::KeptBundle;
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
+use crate::lkg::DefinitionChange;
 use crate::log_message::LogRecord;
 use crate::plugin::storage::SettingChange;
 use crate::run::history::{RunQuery, RunRecord};
@@ -302,25 +302,16 @@ pub enum StoreOrder {
         /// Which ones.
         query: RunQuery,
     },
-    /// Write a definition durably, replacing what is there. Answered by `DefinitionChanged`.
-    WriteDefinition {
+    /// Change definitions durably, all or none: references first, where they are kept, then the files. Answered by `DefinitionsChanged`.
+    ChangeDefinitions {
         /// The number of the order.
         ticket: TicketId,
-        /// Job or plugin.
-        kind: DefinitionKind,
-        /// The id, which is the file name without `.json`.
-        id: String,
-        /// The document, byte for byte.
-        document: Vec<u8>,
-    },
-    /// Remove a definition durably. Answered by `DefinitionChanged`.
-    RemoveDefinition {
-        /// The number of the order.
-        ticket: TicketId,
-        /// Job or plugin.
-        kind: DefinitionKind,
-        /// The id.
-        id: String,
+        /// What changes.
+        changes: Vec<DefinitionChange>,
+        /// Who wants it: `admin:{name}`, `root`, `policy:{name}`, `agent`.
+        writer: String,
+        /// The time of the order.
+        at: WallTime,
     },
     /// Read all definitions again. Answered by `DefinitionsRead`.
     ReadDefinitions {

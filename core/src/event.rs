@@ -15,6 +15,7 @@ use crate::broker::message::Packet;
 use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RequestId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
+use crate::lkg::{Document, References};
 use crate::plugin::storage::StoredSetting;
 use crate::run::history::{JobPast, RunRecord};
 use crate::trust::signature::SignatureFacts;
@@ -85,8 +86,10 @@ pub enum StreamEnd {
 /// The state of the agent root at start.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
-    /// `Jobs/*.json` and `Plugins/*.json`.
+    /// `Jobs/*.json` and `Plugins/*.json` as they are on disk; where references are kept, these count instead.
     pub definitions: Vec<DefinitionFile>,
+    /// What Last Known Good has of them.
+    pub references: References,
     /// Runs that have no outcome in the history: the agent died while they ran.
     pub unfinished: Vec<RunRecord>,
     /// What the history knows of each job.
@@ -122,7 +125,7 @@ pub struct DefinitionFile {
     /// File name without `.json`.
     pub stem: String,
     /// The bytes, or why they could not be read.
-    pub content: Result<Vec<u8>, String>,
+    pub content: Result<Document, String>,
 }
 
 /// The ports in force; all on 127.0.0.1.

@@ -26,6 +26,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 pub use bundle::{Bundle, POLICIES};
 
 use crate::config::{PolicySource, Settings};
@@ -56,20 +59,31 @@ pub struct KeptBundle {
 }
 
 /// What people are shown of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Standing {
     /// The source.
     pub(crate) source: String,
     /// `waiting`, `asking` or `listening`.
     pub(crate) state: &'static str,
-    /// Name, sequence and time of what is in force.
-    pub(crate) in_force: Option<(String, u64, String)>,
+    /// What is in force.
+    pub(crate) bundle: Option<BundleLine>,
     /// Why the last answer did not count, or there was none.
     pub(crate) problem: Option<String>,
     /// Bundles refused since the start.
     pub(crate) refused: u64,
     /// Questions without an answer since the start.
     pub(crate) failed: u64,
+}
+
+/// A bundle in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BundleLine {
+    pub(crate) name: String,
+    pub(crate) sequence: u64,
+    #[schemars(extend("format" = "date-time"))]
+    pub(crate) accepted_at: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +231,11 @@ impl Fleet {
 
     /// What people are shown; `None` where there is no source.
     pub(crate) fn standing(&self) -> Option<Standing> {
-        let shown = |found: &InForce| (found.name.clone(), found.sequence, found.at.to_rfc3339());
+        let shown = |found: &InForce| BundleLine {
+            name: found.name.clone(),
+            sequence: found.sequence,
+            accepted_at: found.at.to_rfc3339(),
+        };
         Some(Standing {
             source: self.source.as_ref()?.to_string(),
             state: match self.state {
@@ -225,7 +243,7 @@ impl Fleet {
                 State::Asking { .. } => "asking",
                 State::Listening { .. } => "listening",
             },
-            in_force: self.in_force.as_ref().map(shown),
+            bundle: self.in_force.as_ref().map(shown),
             problem: self.problem.clone(),
             refused: self.refused,
             failed: self.failed,
@@ -245,10 +263,8 @@ impl Fleet {
             Ok(bundle) => {
                 let (name, sequence, content) = (bundle.name.clone(), bundle.sequence, bundle.digest());
                 let KeptBundle { source, etag, at, .. } = kept;
-                self.offered = Some(Offered {
-                    in_force: InForce { name, sequence, content, source, etag, at },
-                    document: None,
-                });
+                self.offered =
+                    Some(Offered { in_force: InForce { name, sequence, content, source, etag, at }, document: None });
                 Some(bundle)
             }
             Err(why) => {

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::acl::topic::TopicFilter;
 use crate::id::JobId;
+use crate::lkg::Document;
 use condition::Condition;
 use finding::Findings;
 use parameter::Parameter;
@@ -139,7 +140,7 @@ pub struct JobDefinition {
     /// `missedRuns`.
     pub missed_runs: MissedRuns,
     /// The document as it came, byte for byte.
-    pub document: Vec<u8>,
+    pub document: Document,
 }
 
 impl JobDefinition {

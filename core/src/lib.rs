@@ -28,6 +28,7 @@ pub mod id;
 pub mod job;
 pub mod json;
 pub mod limits;
+pub mod lkg;
 pub mod log_message;
 pub mod plugin;
 mod program;

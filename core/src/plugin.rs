@@ -17,6 +17,7 @@ use crate::id::PluginId;
 use crate::job::OperatingSystem;
 use crate::job::finding::Findings;
 use crate::json::Json;
+use crate::lkg::Document;
 use crate::user::RunAs;
 
 /// A valid plugin.
@@ -59,7 +60,7 @@ pub struct PluginDefinition {
     /// `secretSettings`: settings that only the plugin itself sees, each with what is below it.
     pub secret_settings: Vec<String>,
     /// The document as it came, byte for byte.
-    pub document: Vec<u8>,
+    pub document: Document,
 }
 
 impl PluginDefinition {

@@ -65,7 +65,7 @@ fn document(number: usize) -> Vec<u8> {
 }
 
 fn file(stem: &str, content: Vec<u8>) -> DefinitionFile {
-    DefinitionFile { kind: DefinitionKind::Job, stem: stem.to_owned(), content: Ok(content) }
+    DefinitionFile { kind: DefinitionKind::Job, stem: stem.to_owned(), content: Ok(content.into()) }
 }
 
 /// A job whose tasks are carried out one after the other, each as `task` says with its number.

@@ -204,7 +204,7 @@ impl<'t> World<'t> {
         let definitions = self.jobs.iter().map(|job| DefinitionFile {
             kind: DefinitionKind::Job,
             stem: job.id.clone(),
-            content: Ok(job.document()),
+            content: Ok(job.document().into()),
         });
         let definitions = definitions.chain([plugins::definition()]).collect();
         let past = self.ledger.past(&self.jobs);

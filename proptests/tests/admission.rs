@@ -98,7 +98,11 @@ impl Service {
             let id = format!("j{number}");
             let tasks = json!([{ "id": "t", "command": "x", "arguments": "{RunId}" }]);
             let document = json!({ "id": id, "priority": priority, "overlap": overlap, "tasks": tasks });
-            DefinitionFile { kind: DefinitionKind::Job, stem: id, content: Ok(document.to_string().into_bytes()) }
+            DefinitionFile {
+                kind: DefinitionKind::Job,
+                stem: id,
+                content: Ok(document.to_string().into_bytes().into()),
+            }
         };
         let definitions = jobs.iter().enumerate().map(file).collect();
         service.tell(Event::Loaded(Loaded { definitions, ..Loaded::default() }));

@@ -60,7 +60,7 @@ impl Service {
         let mut service = Self { agent, seconds: 0, runs: BTreeMap::new() };
         let job =
             json!({ "id": "b", "events": ["E"], "overlap": "parallel", "tasks": [{ "id": "t", "command": "x" }] });
-        let content = Ok(job.to_string().into_bytes());
+        let content = Ok(job.to_string().into_bytes().into());
         let definitions = vec![DefinitionFile { kind: DefinitionKind::Job, stem: String::from("b"), content }];
         service.tell(Event::Loaded(Loaded { definitions, ..Loaded::default() }));
         service.tell(Event::Opened(Endpoints { http: 1, https: 2, mqtt: 3 }));

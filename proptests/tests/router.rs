@@ -54,7 +54,8 @@ fn job(id: &str) -> Vec<u8> {
 /// An agent with a job of this id, at work.
 fn agent(id: &str) -> Agent {
     let mut agent = Agent::new(Settings::default(), surroundings_of(7, NOW));
-    let definitions = vec![DefinitionFile { kind: DefinitionKind::Job, stem: id.to_owned(), content: Ok(job(id)) }];
+    let definitions =
+        vec![DefinitionFile { kind: DefinitionKind::Job, stem: id.to_owned(), content: Ok(job(id).into()) }];
     let loaded = Loaded { definitions, ..Loaded::default() };
     let mut effects = Effects::new();
     agent.handle(NOW, Event::Loaded(loaded), &mut effects);
@@ -168,8 +169,9 @@ proptest! {
         }
         for effect in &effects {
             match effect {
-                Effect::Store(StoreOrder::WriteDefinition { id, .. } | StoreOrder::RemoveDefinition { id, .. }) => {
-                    prop_assert!(names_a_job(id), "{target} leads to {id:?}");
+                Effect::Store(StoreOrder::ChangeDefinitions { changes, .. }) => {
+                    let bad = changes.iter().find(|change| !names_a_job(&change.item.id));
+                    prop_assert!(bad.is_none(), "{target} leads to {bad:?}");
                 }
                 Effect::Store(StoreOrder::ReadRuns { query, .. }) => {
                     prop_assert!(query.job.as_ref().is_none_or(|job| names_a_job(job.as_str())), "{target}");

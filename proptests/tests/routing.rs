@@ -31,7 +31,7 @@ proptest! {
         }
         let at = WallTime::from_millis(1_700_000_000_000);
         let definition =
-            DefinitionFile { kind: DefinitionKind::Job, stem: job.id.clone(), content: Ok(job.document()) };
+            DefinitionFile { kind: DefinitionKind::Job, stem: job.id.clone(), content: Ok(job.document().into()) };
         let story = simulate(Scenario {
             surroundings: surroundings_of(1, Now { monotonic: Monotonic::from_millis(0), wall: at }),
             settings: Settings::default(),

@@ -108,7 +108,7 @@ impl Service {
         let file = |(id, document): (&&str, &Value)| DefinitionFile {
             kind: DefinitionKind::Plugin,
             stem: (*id).to_owned(),
-            content: Ok(document.to_string().into_bytes()),
+            content: Ok(document.to_string().into_bytes().into()),
         };
         PLUGINS.iter().zip(&self.files).map(file).collect()
     }

@@ -61,7 +61,7 @@ impl World {
         let agent = Agent::new(Settings::default(), surroundings_of(9, now));
         let (open, last_id, starting) = (None, None, None);
         let mut world = Self { agent, millis: 0, requests: 0, open, last_id, seen: Vec::new(), starting };
-        let content = Ok(PLUGIN.as_bytes().to_vec());
+        let content = Ok(PLUGIN.as_bytes().into());
         let definitions = vec![DefinitionFile { kind: DefinitionKind::Plugin, stem: String::from("p"), content }];
         world.tell(Event::Loaded(Loaded { definitions, ..Loaded::default() }));
         world.tell(Event::Opened(Endpoints { http: 1, https: 2, mqtt: 3 }));

@@ -100,7 +100,7 @@ fn read_folder(kind: DefinitionKind, place: &str, folder: Result<OwnedFd, RootEr
     let mut found: Vec<DefinitionFile> = names
         .kept
         .iter()
-        .map(|stem| DefinitionFile { kind, stem: stem.clone(), content: read(folder.as_fd(), stem) })
+        .map(|stem| DefinitionFile { kind, stem: stem.clone(), content: read(folder.as_fd(), stem).map(Into::into) })
         .collect();
     if names.left_out > 0 {
         found.extend(failed(format!(

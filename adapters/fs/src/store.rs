@@ -11,6 +11,7 @@ use std::time::Duration;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionKind, Event, StoreReport};
 use castellan_core::id::{RunId, TicketId};
+use castellan_core::lkg::{DefinitionChange, NotWritten};
 use castellan_core::run::history::RunRecord;
 use castellan_core::time::WallTime;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
@@ -35,13 +36,13 @@ const UNSYNCED_ORDERS: u32 = 8;
 /// than bringing them to disk takes.
 const TOGETHER: usize = 64;
 
-/// The store's queue is full or closed; the order of this ticket (a note has none) was not taken and will have no report.
+/// The store's queue is full or closed; the order of this ticket (notes and bundles have none) was not taken and will have no report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueFull(pub Option<TicketId>);
 
 impl fmt::Display for QueueFull {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = self.0.map_or_else(|| String::from("a note"), |ticket| format!("order {ticket}"));
+        let order = self.0.map_or_else(|| String::from("a note or bundle"), |ticket| format!("order {ticket}"));
         write!(
             formatter,
             "the store did not take {order}: it is closed, or the disk is so slow that {QUEUE} orders wait"
@@ -53,11 +54,10 @@ impl std::error::Error for QueueFull {}
 
 const fn ticket(order: &StoreOrder) -> Option<TicketId> {
     match order {
-        StoreOrder::Note(_) => None,
+        StoreOrder::Note(_) | StoreOrder::KeepBundle(_) => None,
         StoreOrder::PersistRun { ticket, .. }
         | StoreOrder::ReadRuns { ticket, .. }
-        | StoreOrder::WriteDefinition { ticket, .. }
-        | StoreOrder::RemoveDefinition { ticket, .. }
+        | StoreOrder::ChangeDefinitions { ticket, .. }
         | StoreOrder::ReadDefinitions { ticket }
         | StoreOrder::WriteSettings { ticket, .. }
         | StoreOrder::ChangeCertificates { ticket, .. } => Some(*ticket),
@@ -234,6 +234,12 @@ impl Worker {
                 }
                 return None;
             }
+            StoreOrder::KeepBundle(bundle) => {
+                if let Err(reason) = self.settings.keep_bundle(&bundle) {
+                    self.report(Event::Congested(format!("store: {reason}")));
+                }
+                return None;
+            }
             StoreOrder::PersistRun { ticket, record, durable } => {
                 self.persist(&mut vec![(ticket, record, durable)]);
                 return None;
@@ -241,17 +247,9 @@ impl Worker {
             StoreOrder::ReadRuns { ticket, query } => {
                 StoreReport::RunsRead { ticket, result: self.history.runs(&query) }
             }
-            StoreOrder::WriteDefinition { ticket, kind, id, document } => StoreReport::DefinitionChanged {
-                ticket,
-                result: self
-                    .root
-                    .write_definition(kind, &self.plugin_path, &id, &document)
-                    .map_err(|error| error.to_string()),
-            },
-            StoreOrder::RemoveDefinition { ticket, kind, id } => StoreReport::DefinitionChanged {
-                ticket,
-                result: self.root.remove_definition(kind, &self.plugin_path, &id).map_err(|error| error.to_string()),
-            },
+            StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
+                StoreReport::DefinitionsChanged { ticket, result: self.change(&changes) }
+            }
             StoreOrder::WriteSettings { ticket, changes } => {
                 StoreReport::SettingsWritten { ticket, result: self.settings.write(&changes) }
             }
@@ -263,6 +261,17 @@ impl Worker {
                 StoreReport::CertificatesChanged { ticket, result: AdminAuthority::change(&self.root, &change, at) }
             }
         })
+    }
+
+    fn change(&self, changes: &[DefinitionChange]) -> Result<Vec<u64>, NotWritten> {
+        for DefinitionChange { item, document } in changes {
+            let changed = match document {
+                Some(document) => self.root.write_definition(item.kind, &self.plugin_path, &item.id, document),
+                None => self.root.remove_definition(item.kind, &self.plugin_path, &item.id),
+            };
+            changed.map_err(|error| NotWritten::because(error.to_string()))?;
+        }
+        Ok(vec![0; changes.len()])
     }
 
     /// Waits for room in the agent's queue for as long as the store is open.

@@ -101,7 +101,7 @@ fn of_root(root: &Path) -> Result<Vec<DefinitionFile>, Failure> {
     for kind in [DefinitionKind::Job, DefinitionKind::Plugin] {
         let folder = root.join(kind.folder());
         for path in if folder.is_dir() { json_files(&folder)? } else { Vec::new() } {
-            files.push(DefinitionFile { kind, stem: stem(&path), content: Ok(read(&path)?) });
+            files.push(DefinitionFile { kind, stem: stem(&path), content: Ok(read(&path)?.into()) });
         }
     }
     Ok(files)
@@ -118,7 +118,7 @@ pub(crate) fn definition(path: &Path) -> Result<DefinitionFile, Failure> {
     let inner = |name: &str| json.as_ref().and_then(|json| json.lookup(&[name]));
     let kind = if inner("pluginType").is_some() { DefinitionKind::Plugin } else { DefinitionKind::Job };
     let stem = inner("id").and_then(Json::as_str).map_or_else(|| stem(path), str::to_owned);
-    Ok(DefinitionFile { kind, stem, content: Ok(bytes) })
+    Ok(DefinitionFile { kind, stem, content: Ok(bytes.into()) })
 }
 
 /// The `*.json` files of a folder by name, without test cases.

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Agent;
@@ -20,6 +21,7 @@ use crate::id::{JobId, RequestId, RunId, TicketId};
 use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Findings, Severity};
 use crate::limits::PENDING_REQUESTS;
+use crate::lkg::{DefinitionChange, Document, Item, NotWritten};
 use crate::log_message::Level;
 use crate::program::{self, Unfit};
 use crate::time::Now;
@@ -53,10 +55,10 @@ pub(super) enum Pending {
 pub(super) enum Intent {
     /// Only to know; with the findings so far.
     Validate(Findings),
-    /// To add it.
-    Create,
-    /// To put it in place of the one with its id, where these hold when it is written.
-    Replace(Conditions),
+    /// To add it; who wants that.
+    Create(String),
+    /// To put it in place of the one with its id, where these hold when it is written; who wants that.
+    Replace(String, Conditions),
 }
 
 impl Agent {
@@ -71,7 +73,7 @@ impl Agent {
                 }
                 other => self.unasked(now, ticket, other, effects),
             },
-            StoreReport::DefinitionChanged { ticket, result } => match self.pending.remove(&ticket) {
+            StoreReport::DefinitionsChanged { ticket, result } => match self.pending.remove(&ticket) {
                 Some(Pending::Write { request, job, created }) => {
                     self.on_written(now, request, *job, created, result, effects)
                 }
@@ -228,25 +230,33 @@ impl Agent {
                 let body = Validation { valid, findings: &known };
                 respond(request, ApiResponse::json(if valid { 200 } else { 400 }, &body), effects);
             }
-            Intent::Create | Intent::Replace(_) if !findings.is_empty() => {
+            Intent::Create(_) | Intent::Replace(..) if !findings.is_empty() => {
                 respond(request, invalid_job(&findings), effects)
             }
-            Intent::Create => match self.id_conflict(&job.id) {
+            Intent::Create(writer) => match self.id_conflict(&job.id) {
                 Some(conflict) => respond(request, conflict, effects),
-                None => self.write(now, request, job, true, effects),
+                None => self.write(now, request, job, (writer, true), effects),
             },
-            Intent::Replace(conditions) => match self.not_replaceable(&job.id, &conditions) {
+            Intent::Replace(writer, conditions) => match self.not_replaceable(&job.id, &conditions) {
                 Some(refusal) => respond(request, refusal, effects),
-                None => self.write(now, request, job, false, effects),
+                None => self.write(now, request, job, (writer, false), effects),
             },
         }
     }
 
-    fn write(&mut self, now: Now, request: RequestId, job: Box<JobDefinition>, created: bool, effects: &mut Effects) {
+    fn write(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        job: Box<JobDefinition>,
+        (writer, created): (String, bool),
+        effects: &mut Effects,
+    ) {
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
-        let (id, document) = (job.id.to_string(), job.document.clone());
-        turn.store(StoreOrder::WriteDefinition { ticket, kind: DefinitionKind::Job, id, document });
+        let item = Item::new(DefinitionKind::Job, job.id.as_str());
+        let changes = vec![DefinitionChange { item, document: Some(job.document.clone()) }];
+        turn.store(StoreOrder::ChangeDefinitions { ticket, changes, writer, at: now.wall });
         self.expect_answer(ticket, Pending::Write { request, job, created });
     }
 
@@ -256,7 +266,7 @@ impl Agent {
     }
 
     /// The document that was ordered last for the job of this id and is not on disk yet.
-    pub(super) fn document_under_way(&self, id: &JobId) -> Option<&Vec<u8>> {
+    pub(super) fn document_under_way(&self, id: &JobId) -> Option<&Document> {
         self.pending.values().rev().find_map(|pending| {
             if let Pending::Write { job, .. } = pending { (job.id == *id).then_some(&job.document) } else { None }
         })
@@ -273,15 +283,12 @@ impl Agent {
         request: RequestId,
         job: JobDefinition,
         created: bool,
-        result: Result<(), String>,
+        result: Result<Vec<u64>, NotWritten>,
         effects: &mut Effects,
     ) {
         if let Err(error) = result {
-            return respond(
-                request,
-                not_on_disk("The job was not written; what was there before still counts.", &error),
-                effects,
-            );
+            let what = "The job was not written; what was there before still counts.";
+            return respond(request, not_written(what, &error), effects);
         }
         let (id, document) = (job.id.clone(), job.document.clone());
         self.insert_job(now, job, effects);
@@ -292,7 +299,7 @@ impl Agent {
             format!("Job {id} was {verb} through the API."),
         );
         let tag = entity_tag(&document);
-        let mut response = ApiResponse::document(if created { 201 } else { 200 }, document);
+        let mut response = ApiResponse::document(if created { 201 } else { 200 }, document.to_vec());
         response.set_header("etag", &tag);
         if created {
             response.set_header("location", &format!("/api/Jobs/{id}"));
@@ -305,11 +312,11 @@ impl Agent {
         now: Now,
         request: RequestId,
         id: &JobId,
-        result: Result<(), String>,
+        result: Result<Vec<u64>, NotWritten>,
         effects: &mut Effects,
     ) {
         if let Err(error) = result {
-            return respond(request, not_on_disk("The job was not removed.", &error), effects);
+            return respond(request, not_written("The job was not removed.", &error), effects);
         }
         self.remove_job(now, id.as_str(), effects);
         self.desk.turn(now, effects).log(
@@ -343,4 +350,13 @@ pub(super) fn stopped(what: &str) -> ApiResponse {
 pub(super) fn not_on_disk(what: &str, error: &str) -> ApiResponse {
     let fix = "Look at the disk that holds the agent root, then send the request again.";
     ApiResponse::problem(500, &Explanation::new(what, error.to_string(), fix))
+}
+
+/// 507 where the disk is full, 500 for every other reason.
+pub(super) fn not_written(what: &str, error: &NotWritten) -> ApiResponse {
+    if !error.full {
+        return not_on_disk(what, &error.reason);
+    }
+    let fix = "Make room on the disk that holds the agent root, then send the request again.";
+    ApiResponse::problem(507, &Explanation::new(what, error.reason.clone(), fix))
 }

@@ -12,6 +12,7 @@ use crate::certificate::NotChanged;
 use crate::effect::{BrokerOrder, Effects, LostOrder, ProcessOrder};
 use crate::event::{Captured, HttpReport, ProcessReport, StoreReport};
 use crate::id::{Component, RunId, SpawnId, TicketId};
+use crate::lkg::NotWritten;
 use crate::log_message::Level;
 use crate::time::{Deadline, Monotonic, Now};
 use crate::why::Explanation;
@@ -63,8 +64,9 @@ impl Agent {
             LostOrder::ReadRuns(ticket) => {
                 self.on_store(now, StoreReport::RunsRead { ticket, result: Err(reason) }, effects);
             }
-            LostOrder::ChangeDefinition(ticket) => {
-                self.on_store(now, StoreReport::DefinitionChanged { ticket, result: Err(reason) }, effects);
+            LostOrder::ChangeDefinitions(ticket) => {
+                let result = Err(NotWritten::because(reason));
+                self.on_store(now, StoreReport::DefinitionsChanged { ticket, result }, effects);
             }
             LostOrder::WriteSettings(ticket) => {
                 self.on_store(now, StoreReport::SettingsWritten { ticket, result: Err(reason) }, effects);

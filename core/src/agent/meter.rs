@@ -200,6 +200,7 @@ impl Agent {
                 text.sample("castellan_plugin_state", &labels, u8::from(plugin.status() == state));
             }
         }
+        self.print_policy_source(&mut text);
         self.meter.print(counts.http_answered_at_once, &mut text);
         counts.print(&mut text);
         text.into_text()

@@ -110,12 +110,12 @@ impl Agent {
         match resource {
             Resource::Health => Some(self.health(now)),
             Resource::Root => self.service(now, request, caller, effects),
-            Resource::SystemStatus => Some(self.system_status(now)),
-            Resource::Jobs if method == Method::Post => self.create_job(now, request, effects),
+            Resource::SystemStatus => Some(self.system_status(now, caller.tier)),
+            Resource::Jobs if method == Method::Post => self.create_job(now, request, caller, effects),
             Resource::Jobs => Some(self.list_jobs(now, request)),
             Resource::Job(id) => match method {
-                Method::Put => self.replace_job(now, request, &id, effects),
-                Method::Delete => self.delete_job(now, request, &id, effects),
+                Method::Put => self.replace_job(now, request, caller, &id, effects),
+                Method::Delete => self.delete_job(now, request, caller, &id, effects),
                 Method::Get | Method::Post => Some(api::tagged(request, self.show_job(&id))),
             },
             Resource::Validate => self.validate_job(now, request, effects),

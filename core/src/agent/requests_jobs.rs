@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use serde_json::{Map, Value};
@@ -23,6 +24,7 @@ use crate::job::finding::{Finding, Severity, quote};
 use crate::job::task::{BUILT_IN_COMMANDS, ExecutionType};
 use crate::json::Json;
 use crate::limits::{DEFINITIONS, WAITING_REQUESTS};
+use crate::lkg::{DefinitionChange, Item};
 use crate::run::{self, Origin};
 use crate::time::Now;
 use crate::why::Explanation;
@@ -30,7 +32,7 @@ use crate::why::Explanation;
 impl Agent {
     pub(super) fn show_job(&self, id: &JobId) -> ApiResponse {
         match self.catalog.find(id.as_str()) {
-            Some(job) => ApiResponse::document(200, job.document.clone()),
+            Some(job) => ApiResponse::document(200, job.document.to_vec()),
             None => self.no_job(id),
         }
     }
@@ -67,7 +69,13 @@ impl Agent {
         })
     }
 
-    pub(super) fn create_job(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
+    pub(super) fn create_job(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        caller: &Caller,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
         let job = match JobDefinition::parse(&request.body, None) {
             Ok((job, _)) => job,
             Err(findings) => return Some(invalid_job(&findings)),
@@ -82,7 +90,7 @@ impl Agent {
                 &Explanation::new("The job was not created.", why, "Delete one first."),
             ));
         }
-        self.inspect(now, request, job, Intent::Create, effects)
+        self.inspect(now, request, job, Intent::Create(caller.component().to_string()), effects)
     }
 
     /// 409 where the id is taken, by a job in service, a file out of service, or a write under way.
@@ -97,6 +105,7 @@ impl Agent {
         &mut self,
         now: Now,
         request: &ApiRequest,
+        caller: &Caller,
         id: &JobId,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
@@ -104,7 +113,10 @@ impl Agent {
             return Some(refusal);
         }
         match JobDefinition::parse(&request.body, Some(id.as_str())) {
-            Ok((job, _)) => self.inspect(now, request, job, Intent::Replace(Conditions::of(request)), effects),
+            Ok((job, _)) => {
+                let intent = Intent::Replace(caller.component().to_string(), Conditions::of(request));
+                self.inspect(now, request, job, intent, effects)
+            }
             Err(findings) => Some(invalid_job(&findings)),
         }
     }
@@ -157,13 +169,16 @@ impl Agent {
         &mut self,
         now: Now,
         request: &ApiRequest,
+        caller: &Caller,
         id: &JobId,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
         if let Some(refusal) = self.not_replaceable(id, &Conditions::of(request)) {
             return Some(refusal);
         }
-        let order = |ticket| StoreOrder::RemoveDefinition { ticket, kind: DefinitionKind::Job, id: id.to_string() };
+        let changes = vec![DefinitionChange { item: Item::new(DefinitionKind::Job, id.as_str()), document: None }];
+        let writer = caller.component().to_string();
+        let order = |ticket| StoreOrder::ChangeDefinitions { ticket, changes, writer, at: now.wall };
         self.ask_store(now, order, Pending::Removal { request: request.id, job: id.clone() }, effects)
     }
 

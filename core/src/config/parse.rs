@@ -107,8 +107,9 @@ fn general(section: &Section<'_>, settings: &mut Settings, unknown: &mut Report)
     log_level(section, &mut settings.log_level, unknown)?;
     section.boolean("AllowElevatedWithoutCertificate", &mut settings.allow_elevated_without_certificate)?;
     if let Some(lkg) = section.section("ConfigurationLkg", &keys::LKG)? {
-        let ConfigurationLkg { enabled, sweep_seconds } = &mut settings.configuration_lkg;
+        let ConfigurationLkg { enabled, audit_only, sweep_seconds } = &mut settings.configuration_lkg;
         lkg.boolean("Enabled", enabled)?;
+        lkg.boolean("AuditOnly", audit_only)?;
         lkg.number("SweepSeconds", sweep_seconds)?;
         lkg.finish(unknown);
     }

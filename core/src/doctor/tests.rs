@@ -25,7 +25,7 @@ struct Root {
 }
 
 fn file(kind: DefinitionKind, stem: &str, text: &str) -> DefinitionFile {
-    DefinitionFile { kind, stem: stem.to_string(), content: Ok(text.as_bytes().to_vec()) }
+    DefinitionFile { kind, stem: stem.to_string(), content: Ok(text.as_bytes().into()) }
 }
 
 fn healthy() -> Root {
@@ -90,9 +90,9 @@ fn check(expected: &str, break_it: impl FnOnce(&mut Root)) {
 }
 
 fn rewrite(root: &mut Root, place: usize, from: &str, to: &str) {
-    let text = String::from_utf8(root.files[place].content.clone().unwrap()).unwrap();
+    let text = String::from_utf8(root.files[place].content.clone().unwrap().to_vec()).unwrap();
     assert!(text.contains(from), "{from}");
-    root.files[place].content = Ok(text.replace(from, to).into_bytes());
+    root.files[place].content = Ok(text.replace(from, to).into_bytes().into());
 }
 
 fn running(root: &mut Root) -> &mut Running {

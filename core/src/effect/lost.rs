@@ -28,8 +28,8 @@ pub enum LostOrder {
     PersistRun(TicketId, String),
     /// `ReadRuns`.
     ReadRuns(TicketId),
-    /// `WriteDefinition` or `RemoveDefinition`.
-    ChangeDefinition(TicketId),
+    /// `ChangeDefinitions`.
+    ChangeDefinitions(TicketId),
     /// `ReadDefinitions`.
     ReadDefinitions(TicketId),
     /// `WriteSettings`.
@@ -67,9 +67,7 @@ impl LostOrder {
                 StoreOrder::PersistRun { ticket, record, .. } => Self::PersistRun(*ticket, record.run_id.clone()),
                 StoreOrder::Note(_) | StoreOrder::KeepBundle(_) => Self::Other,
                 StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
-                StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
-                    Self::ChangeDefinition(*ticket)
-                }
+                StoreOrder::ChangeDefinitions { ticket, .. } => Self::ChangeDefinitions(*ticket),
                 StoreOrder::ReadDefinitions { ticket } => Self::ReadDefinitions(*ticket),
                 StoreOrder::WriteSettings { ticket, .. } => Self::WriteSettings(*ticket),
                 StoreOrder::ChangeCertificates { ticket, .. } => Self::ChangeCertificates(*ticket),

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::DefinitionFile;
 use crate::certificate::{CertificatesChanged, NotChanged};
 use crate::id::{RunId, TicketId};
+use crate::lkg::NotWritten;
 use crate::run::history::RunRecord;
 
 /// What the store reports.
@@ -27,12 +28,12 @@ pub enum StoreReport {
         /// The runs, else why they could not be read.
         result: Result<Vec<RunRecord>, String>,
     },
-    /// Answers `WriteDefinition` and `RemoveDefinition`.
-    DefinitionChanged {
+    /// Answers `ChangeDefinitions`.
+    DefinitionsChanged {
         /// Which question.
         ticket: TicketId,
-        /// Whether the change is on disk, else why not.
-        result: Result<(), String>,
+        /// The version of each item that is on disk now (0 where no references are kept), else why nothing changed.
+        result: Result<Vec<u64>, NotWritten>,
     },
     /// Answers `ReadDefinitions`.
     DefinitionsRead {

@@ -33,7 +33,8 @@ impl Bundle {
         let Json::Object(members) = &json else {
             return Err(format!("it is {}, not an object with bundle, sequence and policies.", json.kind()));
         };
-        let member = |name: &str| members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let member =
+            |name: &str| members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
         let name = member("bundle").and_then(Json::as_str).filter(|name| is_name(name)).ok_or_else(|| {
             format!("its member 'bundle' is no name of 1 to {ID_LENGTH} of A-Z a-z 0-9 . - _, first a letter or digit.")
         })?;

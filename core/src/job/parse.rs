@@ -127,7 +127,7 @@ fn job(json: &Json, bytes: &[u8], expected_id: Option<&str>, report: &mut Report
         allowed_subscriptions,
         overlap,
         missed_runs,
-        document: bytes.to_vec(),
+        document: bytes.into(),
     };
     compact(&mut job);
     Some(job)

@@ -57,7 +57,7 @@ fn the_documented_job() {
     assert_eq!(task.arguments, ["--scan", "--keeper-api-base={KeeperApiBaseUrl}"]);
     assert_eq!((task.execution_type, task.script_type), (ExecutionType::Service, ScriptType::Auto));
     assert!(task.executable_path.as_deref().unwrap().starts_with("C:\\Program Files\\"));
-    assert_eq!(job.document, SEED_JOB.as_bytes());
+    assert_eq!(&*job.document, SEED_JOB.as_bytes());
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn plugin(
         enabled,
         settings: json,
         secret_settings,
-        document: bytes.to_vec(),
+        document: bytes.into(),
     })
 }
 

@@ -46,7 +46,7 @@ fn the_documented_plugin() {
     assert_eq!(topics(&plugin.subscribe), ["MyBridge/Commands/+"]);
     assert_eq!(plugin.startup_priority, 60);
     assert!(plugin.auto_start && plugin.requires_monitoring && plugin.auto_restart && plugin.enabled);
-    assert_eq!(plugin.document, SEED_PLUGIN.as_bytes());
+    assert_eq!(&*plugin.document, SEED_PLUGIN.as_bytes());
 }
 
 #[test]

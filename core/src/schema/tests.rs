@@ -104,7 +104,7 @@ fn a_default_is_what_counts_where_nothing_is_given() {
     let (job, places) = whole_job();
     let parse = |bytes: Vec<u8>| {
         let (job, _) = JobDefinition::parse(&bytes, None).unwrap();
-        format!("{:?}", JobDefinition { document: Vec::new(), ..job })
+        format!("{:?}", JobDefinition { document: Vec::new().into(), ..job })
     };
     let plain = parse(job.to_string().into_bytes());
     let mut seen = 0;
@@ -121,7 +121,7 @@ fn a_default_is_what_counts_where_nothing_is_given() {
         "Subscription": { "Topic": "P" }, "metadata": { "mqttTopics": { "publish": [], "subscribe": [] } } });
     let parse = |bytes: Vec<u8>| {
         let (plugin, _) = PluginDefinition::parse(&bytes, None, OperatingSystem::Linux).unwrap();
-        format!("{:?}", PluginDefinition { document: Vec::new(), settings: crate::json::Json::Null, ..plugin })
+        format!("{:?}", PluginDefinition { document: Vec::new().into(), settings: crate::json::Json::Null, ..plugin })
     };
     for (name, place) in [("plugin", ""), ("subscription", "/Subscription")] {
         for key in tables_of(Document::Plugin)[name].keys {

@@ -23,7 +23,7 @@ fn scenario(jobs: &[Value], trigger: Trigger, assume: &[&str]) -> Scenario {
     let file = |job: &Value| DefinitionFile {
         kind: DefinitionKind::Job,
         stem: job["id"].as_str().unwrap().to_string(),
-        content: Ok(job.to_string().into_bytes()),
+        content: Ok(job.to_string().into_bytes().into()),
     };
     Scenario {
         surroundings: fixtures::surroundings(),

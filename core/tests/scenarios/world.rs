@@ -21,6 +21,7 @@ use castellan_core::event::{
 };
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
+use castellan_core::lkg::{DefinitionChange, NotWritten};
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::plugin::storage::{SettingChange, StoredSetting};
 use castellan_core::run::history::{JobPast, RunQuery, RunRecord};
@@ -221,7 +222,7 @@ impl World {
         let file = |((kind, stem), document): (&(DefinitionKind, String), &Vec<u8>)| DefinitionFile {
             kind: *kind,
             stem: stem.clone(),
-            content: Ok(document.clone()),
+            content: Ok(document.as_slice().into()),
         };
         self.files.iter().map(file).collect()
     }
@@ -371,8 +372,13 @@ impl World {
                 format!("persist {} {}", record.run_id, record.status)
             }
             StoreOrder::ReadRuns { .. } => "read runs".into(),
-            StoreOrder::WriteDefinition { id, .. } => format!("write {id}"),
-            StoreOrder::RemoveDefinition { id, .. } => format!("remove {id}"),
+            StoreOrder::ChangeDefinitions { changes, .. } => {
+                let said = |change: &DefinitionChange| {
+                    let verb = if change.document.is_some() { "write" } else { "remove" };
+                    format!("{verb} {}", change.item.id)
+                };
+                changes.iter().map(said).collect::<Vec<_>>().join(", ")
+            }
             StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
             StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
@@ -421,17 +427,16 @@ impl World {
                 let runs = self.history.values().rev().filter(wanted).take(limit).cloned().collect();
                 StoreReport::RunsRead { ticket, result: result.map(|()| runs) }
             }
-            StoreOrder::WriteDefinition { ticket, kind, id, document } => {
-                if result.is_ok() {
-                    self.files.insert((kind, id), document);
+            StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
+                let versions = vec![0; changes.len()];
+                for DefinitionChange { item, document } in changes.into_iter().filter(|_| result.is_ok()) {
+                    match document {
+                        Some(document) => drop(self.files.insert((item.kind, item.id), document.to_vec())),
+                        None => drop(self.files.remove(&(item.kind, item.id))),
+                    }
                 }
-                StoreReport::DefinitionChanged { ticket, result }
-            }
-            StoreOrder::RemoveDefinition { ticket, kind, id } => {
-                if result.is_ok() {
-                    self.files.remove(&(kind, id));
-                }
-                StoreReport::DefinitionChanged { ticket, result }
+                let result = result.map(|()| versions).map_err(NotWritten::because);
+                StoreReport::DefinitionsChanged { ticket, result }
             }
             StoreOrder::WriteSettings { ticket, changes } => {
                 for change in changes.into_iter().filter(|_| result.is_ok()) {

@@ -6,6 +6,7 @@ use castellan_core::event::{
     BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, HttpReport, ProcessReport, StoreReport,
 };
 use castellan_core::id::{RunId, SpawnId, TicketId};
+use castellan_core::lkg::NotWritten;
 
 use castellan_core::trust::{Examination, PeerFacts};
 
@@ -141,15 +142,17 @@ pub(super) fn executable(safe: bool) -> ExecutableFacts {
 fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
     let result = if well { Ok(()) } else { Err(String::from("the disk is full")) };
     Some(match order {
-        StoreOrder::Note(_) => return None,
+        StoreOrder::Note(_) | StoreOrder::KeepBundle(_) => return None,
         StoreOrder::PersistRun { ticket, record, .. } => {
             let run = RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0));
             StoreReport::RunPersisted { ticket, run, result }
         }
         StoreOrder::ReadRuns { ticket, .. } => StoreReport::RunsRead { ticket, result: result.map(|()| Vec::new()) },
         StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result },
-        StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
-            StoreReport::DefinitionChanged { ticket, result }
+        StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
+            let versions = vec![0; changes.len()];
+            let result = result.map(|()| versions).map_err(|reason| NotWritten { full: true, reason });
+            StoreReport::DefinitionsChanged { ticket, result }
         }
         StoreOrder::ReadDefinitions { ticket } => {
             let mut files = surroundings::definitions();

@@ -263,7 +263,7 @@ impl World {
                 Event::Store(StoreReport::RunsRead { ticket: TicketId(*ticket), result: Ok(Vec::new()) })
             }
             Odd::Changed(ticket) => {
-                Event::Store(StoreReport::DefinitionChanged { ticket: TicketId(*ticket), result: Ok(()) })
+                Event::Store(StoreReport::DefinitionsChanged { ticket: TicketId(*ticket), result: Ok(vec![1]) })
             }
             Odd::Opened => Event::Opened(castellan_core::event::Endpoints { http: 6888, https: 6889, mqtt: 8675 }),
             Odd::Congested => Event::Congested(String::from("odd")),

@@ -38,8 +38,11 @@ fn plugin(id: &str, priority: u8, supervised: bool) -> String {
 }
 
 pub(super) fn definitions() -> Vec<DefinitionFile> {
-    let file =
-        |kind, stem: &str, text: String| DefinitionFile { kind, stem: stem.to_owned(), content: Ok(text.into_bytes()) };
+    let file = |kind, stem: &str, text: String| DefinitionFile {
+        kind,
+        stem: stem.to_owned(),
+        content: Ok(text.into_bytes().into()),
+    };
     vec![
         file(DefinitionKind::Job, "scan", SCAN.to_owned()),
         file(DefinitionKind::Job, "chain", CHAIN.to_owned()),

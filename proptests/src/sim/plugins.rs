@@ -13,7 +13,7 @@ pub(super) fn definition() -> DefinitionFile {
         "metadata":{"mqttTopics":{"publish":[],"subscribe":[]}},"startupPriority":1,"autoStart":true,
         "executionContext":"Service","requiresMonitoring":true,"autoRestart":true}"#;
     let (kind, stem) = (DefinitionKind::Plugin, String::from("Echo"));
-    DefinitionFile { kind, stem, content: Ok(document.as_bytes().to_vec()) }
+    DefinitionFile { kind, stem, content: Ok(document.as_bytes().into()) }
 }
 
 impl World<'_> {

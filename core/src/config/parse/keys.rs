@@ -78,7 +78,7 @@ pub(crate) static SETTINGS: Object = Object {
             false,
             "Whether root counts as Admin without a client certificate.",
         ),
-        Key::new("ConfigurationLkg", Shape::Object(&LKG), "Last Known Good. Not in effect yet."),
+        Key::new("ConfigurationLkg", Shape::Object(&LKG), "Last Known Good."),
         Key::new(
             "PolicySource",
             Shape::Object(&POLICY_SOURCE),
@@ -115,9 +115,10 @@ pub(crate) static LOGGING: Object = Object {
 
 pub(crate) static LKG: Object = Object {
     name: "configurationLkg",
-    doc: "Last Known Good. Not in effect yet.",
+    doc: "Last Known Good.",
     keys: &[
         Key::flag("Enabled", true, "Whether files of jobs and plugins are restored from their reference copies."),
+        Key::flag("AuditOnly", false, "Whether a changed file is reported only, and stays as it is."),
         Key::number("SweepSeconds", SECONDS, 60, "How often all files are compared, beyond what is watched."),
     ],
     rules: &[],

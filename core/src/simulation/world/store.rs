@@ -1,6 +1,7 @@
 //! What the store of a simulated world answers: everything is kept at once.
 
 use alloc::sync::Arc;
+use alloc::vec;
 
 use super::World;
 use crate::effect::StoreOrder;
@@ -16,13 +17,14 @@ impl World {
                 self.remember(Arc::unwrap_or_clone(record));
                 StoreReport::RunPersisted { ticket, run, result: Ok(()) }
             }
-            StoreOrder::Note(_) | StoreOrder::ChangeCertificates { .. } => return, // Nobody asks for certificates here.
+            // Nobody asks for certificates here, and there is no fleet.
+            StoreOrder::Note(_) | StoreOrder::KeepBundle(_) | StoreOrder::ChangeCertificates { .. } => return,
             StoreOrder::ReadRuns { ticket, .. } => {
                 StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }
             }
             StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result: Ok(()) },
-            StoreOrder::WriteDefinition { ticket, .. } | StoreOrder::RemoveDefinition { ticket, .. } => {
-                StoreReport::DefinitionChanged { ticket, result: Ok(()) }
+            StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
+                StoreReport::DefinitionsChanged { ticket, result: Ok(vec![0; changes.len()]) }
             }
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions.clone() }

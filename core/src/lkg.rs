@@ -1,0 +1,226 @@
+//! Last Known Good: what of `Jobs/*.json` and `Plugins/*.json` is blessed, and what the disk may not do about it (contract section 8,
+//! security.md section 5).
+//!
+//! The agent runs from memory. Memory is filled from the references at start and changed by blessed writes alone: the reference first,
+//! then the file. The disk is only compared with it.
+//!
+//! ```text
+//! the start found   in service                         files that differ
+//! ----------------  ---------------------------------  ------------------------------------------
+//! Off               what the files say                 count at reload, and when they are seen
+//! First             what is valid, which is blessed    are not there yet
+//! Kept              what the references say            restored; with AuditOnly reported
+//! Unusable          nothing                            stay as they are; writes are refused
+//! ```
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::event::DefinitionKind;
+
+/// The bytes of a definition, shared by all who hold them.
+pub type Document = Arc<[u8]>;
+
+/// One definition file, whether it exists or not; shown as `Jobs/scan`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Item {
+    /// Job or plugin.
+    pub kind: DefinitionKind,
+    /// The id, which is the file name without `.json`; of a stray file its name without it.
+    pub id: String,
+}
+
+impl Item {
+    /// The item of this kind and id.
+    pub fn new(kind: DefinitionKind, id: impl Into<String>) -> Self {
+        Self { kind, id: id.into() }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.kind.folder(), self.id)
+    }
+}
+
+/// A blessed write of one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinitionChange {
+    /// What changes.
+    pub item: Item,
+    /// Its new document, byte for byte; `None` removes it.
+    pub document: Option<Document>,
+}
+
+/// What the start found of references.
+#[derive(Debug, Clone, Default)]
+pub enum References {
+    /// `ConfigurationLkg:Enabled` is false: none are kept.
+    #[default]
+    Off,
+    /// There never were any on this root: neither key, nor references, nor a counter that remembers them.
+    First,
+    /// They are there.
+    Kept {
+        /// Of the manifest: grows with each blessed write.
+        counter: u64,
+        /// The key's public name, 16 hex digits.
+        key_id: String,
+        /// Every item the manifest names, tombstones included.
+        items: Vec<Reference>,
+        /// Files may have changed by intent since: Last Known Good was off.
+        was_off: bool,
+    },
+    /// They are there and prove nothing; why, and what to do, as sentences.
+    Unusable(String),
+}
+
+/// One item as the references have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Which.
+    pub item: Item,
+    /// Its version, from 1.
+    pub version: u64,
+    /// Its document, `None` where it was removed; or the sentence why it cannot be trusted.
+    pub content: Result<Option<Document>, String>,
+}
+
+/// Why a blessed write did not happen; file and reference are as they were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotWritten {
+    /// Whether the disk, or the user's share of it, is full.
+    pub full: bool,
+    /// A sentence with the file or call concerned.
+    pub reason: String,
+}
+
+impl NotWritten {
+    /// For any other reason than a full disk.
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self { full: false, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for NotWritten {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.reason)
+    }
+}
+
+/// What a comparison of the disk with what is blessed saw.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// Whether every file was compared, or just those that the watcher named.
+    pub whole: bool,
+    /// Files that are not as blessed.
+    pub differences: Vec<Difference>,
+    /// References that cannot be trusted any more, each with a sentence.
+    pub faults: Vec<(Item, String)>,
+    /// Why the references as a whole prove nothing any more.
+    pub doubt: Option<String>,
+    /// Folders that are not the ones that were opened at start, with a sentence each; nothing is written through them.
+    pub folders: Vec<(DefinitionKind, String)>,
+}
+
+/// A file that is not as blessed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which.
+    pub item: Item,
+    /// What is there.
+    pub found: Found,
+}
+
+/// What is in an item's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Missing,
+    /// A regular file with other bytes, or where nothing is blessed.
+    Bytes {
+        /// They.
+        content: Vec<u8>,
+        /// Who has to do with it, as far as the kernel tells.
+        trace: Trace,
+    },
+    /// The blessed bytes, with other rights or another owner; a phrase that follows the name.
+    Rights {
+        /// What is different.
+        what: String,
+        /// Who has to do with it, as far as the kernel tells.
+        trace: Trace,
+    },
+    /// Something else than a plain file of one name, or one that is not read; a phrase that follows the name.
+    Other {
+        /// What it is.
+        what: String,
+        /// Who has to do with it, as far as the kernel tells.
+        trace: Trace,
+    },
+}
+
+/// Who has to do with a file, as far as the kernel tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trace {
+    /// The user whom it belongs to.
+    pub owner: Option<u32>,
+    /// When its content changed last, in RFC 3339.
+    pub modified: Option<String>,
+    /// The process that was seen to write it, as `pid 4711 (/usr/bin/vim, user 1000)`.
+    pub writer: Option<String>,
+}
+
+/// A question about references and what was moved away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReferenceQuery {
+    /// The versions of an item.
+    History(Item),
+    /// The document of one version.
+    Version(Item, u64),
+    /// What could be accepted of an item: its file if that is not as blessed, else the newest copy in `state/quarantine/`.
+    Candidate(Item),
+    /// Everything in `state/quarantine/`.
+    Quarantine,
+}
+
+/// The answer to a [`ReferenceQuery`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReferencesFound {
+    /// Newest first.
+    History(Vec<ReferenceVersion>),
+    /// A document, and where it is from as a phrase (`version 3`, `Jobs/scan.json`, `state/quarantine/…`); `None` where there is none.
+    Document(Option<(Document, String)>),
+    /// Newest first.
+    Quarantine(Vec<Quarantined>),
+}
+
+/// One version of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferenceVersion {
+    /// Its number, from 1.
+    pub version: u64,
+    /// When it was blessed, in RFC 3339.
+    pub time: String,
+    /// By whom: `admin:{name}`, `root`, `policy:{name}`, `agent`.
+    pub writer: String,
+    /// Bytes of the document; `None` where the item was removed.
+    pub bytes: Option<u64>,
+    /// Lower-case hex SHA-256 of the document.
+    pub sha256: Option<String>,
+}
+
+/// Something that was moved away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its name in `state/quarantine/`.
+    pub name: String,
+    /// Where it was found.
+    pub item: Item,
+    /// When it was moved, in RFC 3339.
+    pub time: String,
+    /// Its bytes.
+    pub bytes: u64,
+}
