@@ -20,7 +20,9 @@ pub fn open_document(name: &str, bytes: &[u8], policy: SignaturePolicy<'_>) -> R
         return Ok(Opened { content: bytes.to_vec(), signature: None });
     }
     let failed = |why: &dyn std::fmt::Display| {
-        format!("{name} is no CMS with content in DER: {why}. Sign it: openssl cms -sign -nodetach -binary -outform DER.")
+        format!(
+            "{name} is no CMS with content in DER: {why}. Sign it: openssl cms -sign -nodetach -binary -outform DER."
+        )
     };
     let (content, detached) = cms::split(bytes).map_err(|why| failed(&why))?;
     let file = if detached.len() as u64 > SIGNATURE_BYTES {
