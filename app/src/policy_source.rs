@@ -8,13 +8,14 @@ use std::time::Duration;
 use castellan_core::config::{PolicyPlace, PolicySource, PolicyTopic, Settings, TlsFiles};
 use castellan_core::effect::FleetOrder;
 use castellan_core::event::{Event, FleetReport, Opened, Received};
-use castellan_core::fleet::KeptBundle;
+use castellan_core::fleet::{Bundle, KeptBundle};
 use castellan_core::job::url::HttpUrl;
 use castellan_core::limits::BUNDLE_BYTES;
 use castellan_core::trust::signature::SignaturePolicy;
 use castellan_fs::policy_source::{read_bundle, read_certificates, read_secret};
 use castellan_https::{calls, client_tls};
 use castellan_mqtt::client::{Client, ClientConfig, Login};
+use castellan_process::{document_sha256, open_document};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use smol::channel::Sender;
@@ -85,7 +86,9 @@ pub(crate) fn kept(bundle: KeptBundle, signers: &[String]) -> Event {
 }
 
 fn open(document: &[u8], signers: &[String]) -> Result<Opened, String> {
-    castellan_process::open_document("the bundle", document, SignaturePolicy { pins: signers, non_admin: &[] })
+    let policy = SignaturePolicy { pins: signers, non_admin: &[] };
+    let (content, signature) = open_document("the bundle", document, policy)?;
+    Ok(Opened { bundle: Bundle::parse(&content, document_sha256), signature })
 }
 
 async fn report(events: &Sender<Event>, report: FleetReport) {

@@ -16,16 +16,18 @@ use castellan_core::event::{DefinitionKind, Endpoints, Event, Loaded};
 use castellan_core::job::finding::Finding;
 use castellan_core::lkg::References;
 use castellan_core::log_message::{Level, LogRecord};
+use castellan_core::trust::signature::SignaturePolicy;
 use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
 use castellan_fs::history::History;
 use castellan_fs::log_file::{LogOutput, LogWriter};
 use castellan_fs::messages::MessageStore;
+use castellan_fs::policies::PolicyReader;
 use castellan_fs::settings::SettingStore;
 use castellan_fs::{PortsFile, Root, Store};
 use castellan_https::calls::Calls;
 use castellan_https::{AnswerAtOnce, ServerConfig, tls_config};
 use castellan_mqtt::BrokerConfig;
-use castellan_process::{Launcher, ProcessConfig, Processes};
+use castellan_process::{Launcher, ProcessConfig, Processes, document_facts};
 use smol::channel::{Receiver, Sender, bounded};
 
 use crate::chores::Chores;
@@ -88,7 +90,11 @@ impl Service {
         library_log::install(log.queue(), clock);
         let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
         let definitions = root.read_definitions(&kinds, &settings.plugin_path);
-        let loaded = Loaded { definitions, references: References::Off, unfinished, past, settings: stored };
+        let reader = policy_reader(&settings);
+        let applied_policies = storage.policies().map_err(Failure::cannot_start)?;
+        let policies = reader.read(&root);
+        let references = References::Off;
+        let loaded = Loaded { definitions, references, unfinished, past, settings: stored, policies, applied_policies };
         let bundle = storage.read_bundle().map_err(Failure::cannot_start)?;
         let bundle = bundle.map(|bundle| policy_source::kept(bundle, &settings.alternative_signatures));
         let first = [Event::Loaded(loaded)].into_iter().chain(bundle).chain([Event::Opened(endpoints)]).collect();
@@ -108,7 +114,8 @@ impl Service {
         let (at_once, beats) = (AtOnce::new(surroundings.version.clone(), endpoints), heartbeat.clone());
         let at_once: AnswerAtOnce = Arc::new(move |request| at_once.answer(clock.now(), beats.pulse(), request));
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor, at_once };
-        let ports = start.ports(listeners, certificates, (history, storage), log).map_err(Failure::cannot_start)?;
+        let ports =
+            start.ports(listeners, certificates, (history, storage, reader), log).map_err(Failure::cannot_start)?;
         note_start(&ports, clock, &warnings, &notices);
         let chores = Chores::new(settings.run_history_days, clock.now());
         let agent = Agent::new(settings, surroundings);
@@ -174,6 +181,14 @@ fn read_settings(root: &Root) -> Result<(Settings, Vec<Finding>), Failure> {
     Settings::parse(bytes.as_deref()).map_err(Failure::invalid_file)
 }
 
+/// Reads policies; their signatures are looked into as those of programs are.
+fn policy_reader(settings: &Settings) -> PolicyReader {
+    let pins = settings.alternative_signatures.clone();
+    PolicyReader::new(Box::new(move |path, document, beside| {
+        document_facts(path, document, beside, SignaturePolicy { pins: &pins, non_admin: &[] })
+    }))
+}
+
 /// What the ports are started with.
 struct Start<'a> {
     root: &'a Root,
@@ -189,7 +204,7 @@ impl Start<'_> {
         &self,
         listeners: Listeners,
         certificates: Certificates,
-        (history, storage): (History, SettingStore),
+        (history, storage, reader): (History, SettingStore, PolicyReader),
         log: LogWriter,
     ) -> Result<Ports, Box<dyn std::error::Error>> {
         let processes = Processes::start(ProcessConfig {
@@ -232,7 +247,7 @@ impl Start<'_> {
             events: self.sender.clone(),
         })?;
         let plugin_path = self.settings.plugin_path.clone();
-        let store = Store::start(self.root.clone(), history, storage, plugin_path, self.sender.clone())?;
+        let store = Store::start(self.root.clone(), history, storage, reader, plugin_path, self.sender.clone())?;
         let calls = Calls::new(Arc::clone(&self.executor.executor), self.sender.clone());
         Ok(Ports { processes, broker, store, server, calls, policies, log })
     }

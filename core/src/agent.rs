@@ -7,7 +7,7 @@
 //! Opened            agent/lifecycle               plugins start in order; the event Startup fires
 //! Process           agent/processes               registry first, then the run or plugin that owns the tree
 //! Broker            agent/connections, /messages  CONNECT judged (/strangers: by its signature); KeeperLogger, EventMessages, JobService read
-//! Store             agent/answers                 the run or request that asked goes on
+//! Store             agent/answers                 the run, request or policy (/configuration_policies) that asked goes on
 //! Http              agent/calls                   the run that asked goes on
 //! Fleet             agent/fleet                   a bundle of policies is judged and applied, or refused whole
 //! Api               agent/requests                answered at once, or once its question is answered
@@ -26,6 +26,7 @@ mod answers;
 mod callers;
 mod calls;
 mod certificates;
+mod configuration_policies;
 mod connections;
 mod definitions;
 mod event_starts;
@@ -42,6 +43,7 @@ mod record;
 mod requests;
 mod requests_certificates;
 mod requests_jobs;
+mod requests_policies;
 mod requests_runs;
 mod requests_settings;
 mod requests_settings_write;
@@ -96,6 +98,7 @@ pub struct Agent {
     waiting: Vec<runs::Waiting>,
     unanswered_triggers: Vec<(RunId, RequestId)>,
     own_calls: calls::OwnCalls,
+    policies: configuration_policies::Policies,
     idempotency: idempotency::Idempotency,
     /// Runs that ended lately, with what they hand down.
     ended: VecDeque<(RunId, Chain)>,
@@ -145,6 +148,7 @@ impl Agent {
             waiting: Vec::new(),
             unanswered_triggers: Vec::new(),
             own_calls: calls::OwnCalls::default(),
+            policies: configuration_policies::Policies::default(),
             idempotency: idempotency::Idempotency::default(),
             ended: VecDeque::new(),
             event_starts: event_starts::EventStarts::default(),

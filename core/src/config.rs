@@ -44,6 +44,8 @@ pub struct Settings {
     pub log_level: Level,
     /// `Settings:AllowElevatedWithoutCertificate`, false.
     pub allow_elevated_without_certificate: bool,
+    /// `Settings:RequireSignedPolicies`, false: whether only signed policies are applied.
+    pub require_signed_policies: bool,
     /// `Settings:ConfigurationLkg`.
     pub configuration_lkg: ConfigurationLkg,
     /// `Settings:PolicySource`: from where configuration policies come besides `Policies/`.
@@ -115,6 +117,7 @@ impl Default for Settings {
             plugin_path: String::from("Plugins"),
             log_level: Level::Information,
             allow_elevated_without_certificate: false,
+            require_signed_policies: false,
             configuration_lkg: ConfigurationLkg { enabled: true, audit_only: false, sweep_seconds: 60 },
             policy_source: None,
             monitoring: Monitoring {

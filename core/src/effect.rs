@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use crate::acl::Grant;
 use crate::api::ApiResponse;
 use crate::certificate::CertificateChange;
+use crate::configuration_policy::{PolicyChange, PolicyDocument};
 use crate::fleet::KeptBundle;
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
@@ -324,6 +325,20 @@ pub enum StoreOrder {
         ticket: TicketId,
         /// In order.
         changes: Vec<SettingChange>,
+    },
+    /// Look at policies: those of the folder `Policies/`, or one that somebody brought. Answered by `PoliciesRead`.
+    ReadPolicies {
+        /// The number of the question.
+        ticket: TicketId,
+        /// The one that somebody brought; `None` means the folder.
+        document: Option<PolicyDocument>,
+    },
+    /// Keep which policies were applied durably, all changes or none. Answered by `PoliciesKept`.
+    KeepPolicies {
+        /// The number of the order.
+        ticket: TicketId,
+        /// In order.
+        changes: Vec<PolicyChange>,
     },
     /// Keep the bundle that is in force durably, instead of the former one. Answered by nothing: one that cannot be written is told as
     /// `Congested`, and asked for again after the next start.

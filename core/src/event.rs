@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use crate::acl::{Denial, Subject};
 use crate::api::{ApiRequest, CertificateFacts};
 use crate::broker::message::Packet;
+use crate::configuration_policy::{AppliedPolicy, PolicyFile};
 use crate::effect::LostOrder;
 use crate::id::{ConnectionId, RequestId, SpawnId, TicketId};
 use crate::limits::OUTPUT_HALF_BYTES;
@@ -96,6 +97,10 @@ pub struct Loaded {
     pub past: Vec<JobPast>,
     /// The unified storage of plugin settings.
     pub settings: Vec<StoredSetting>,
+    /// `Policies/*.json`.
+    pub policies: Vec<PolicyFile>,
+    /// Policies that were applied before.
+    pub applied_policies: Vec<AppliedPolicy>,
 }
 
 /// Jobs or plugins.

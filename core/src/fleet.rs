@@ -29,7 +29,7 @@ use alloc::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use bundle::{Bundle, POLICIES};
+pub use bundle::Bundle;
 
 use crate::config::{PolicySource, Settings};
 use crate::digest::digest;
@@ -116,6 +116,7 @@ struct Offered {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     source: Option<PolicySource>,
+    needs_signature: bool,
     pace: Pace,
     state: State,
     in_force: Option<InForce>,
@@ -135,6 +136,7 @@ impl Fleet {
         let source = settings.policy_source.clone();
         Self {
             pace: Pace::new(source.as_ref(), digest(seed)),
+            needs_signature: settings.require_signed_policies || source.as_ref().is_some_and(PolicySource::is_remote),
             source,
             state: State::Off,
             in_force: None,
@@ -314,7 +316,7 @@ impl Fleet {
 
     /// Signature, form and name.
     fn verified(&self, opened: Result<Opened, String>, at: WallTime, signers: &[String]) -> Result<Bundle, String> {
-        let Opened { content, signature } = opened?;
+        let Opened { bundle, signature } = opened?;
         match signature {
             Some(facts) => {
                 let policy = SignaturePolicy { pins: signers, non_admin: &[] };
@@ -322,14 +324,14 @@ impl Fleet {
                     return Err(format!("{} {}", refusal.why, refusal.fix));
                 }
             }
-            None if self.source.as_ref().is_some_and(PolicySource::is_remote) => {
+            None if self.needs_signature => {
                 return Err(String::from(
-                    "it is not signed, as everything that comes over a network must be. Sign it: openssl cms -sign -nodetach -binary -outform DER.",
+                    "it is not signed, as everything must be that comes over a network or where Settings:RequireSignedPolicies is true. Sign it: openssl cms -sign -nodetach -binary -outform DER.",
                 ));
             }
             None => {}
         }
-        let bundle = Bundle::parse(&content)?;
+        let bundle = bundle?;
         let wanted = self.source.as_ref().and_then(|source| source.bundle.as_deref());
         match wanted.or(self.in_force.as_ref().map(|former| former.name.as_str())) {
             Some(wanted) if wanted != bundle.name => Err(format!(

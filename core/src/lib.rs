@@ -18,6 +18,7 @@ pub mod api;
 pub mod broker;
 pub mod certificate;
 pub mod config;
+pub mod configuration_policy;
 mod digest;
 pub mod doctor;
 pub mod effect;

@@ -104,6 +104,10 @@ pub const KEPT_ANSWERS: usize = 1000;
 pub const KEPT_ANSWER_BYTES: usize = 8 << 20;
 /// Characters of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// Policies of all sources that are read and remembered; the rest is left out with that reason.
+pub const POLICIES: usize = 1000;
+/// Deliveries of policies that wait to be applied; one more is told to come again.
+pub const POLICY_DELIVERIES: usize = 16;
 /// Bytes of a bundle of configuration policies: one document and its signature.
 pub const BUNDLE_BYTES: usize = DOCUMENT_BYTES + (64 << 10);
 /// Bytes of an entity tag that is kept; a longer one is not sent again.

@@ -5,7 +5,7 @@
 //! about. It refuses wrong types, bounds, spellings and missing keys. What takes more than one place of a document to see (routes,
 //! duplicate ids) or a grammar (expressions, cron, quoting) only the parser refuses: `castellan jobs lint`.
 
-mod policy;
+pub(crate) mod policy;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +33,7 @@ pub enum Document {
     Plugin,
     /// `appsettings.json`.
     Settings,
-    /// `Policies/*.json`: the documented shape; nothing evaluates policies yet.
+    /// `Policies/*.json`: configuration policies, and those that this version does not evaluate yet.
     Policy,
     /// `*.test.json`, the cases of `castellan jobs test`.
     Test,

@@ -15,6 +15,7 @@ pub mod log_file;
 pub mod log_reader;
 pub mod messages;
 pub mod past;
+pub mod policies;
 pub mod policy_source;
 mod ports;
 mod root;

@@ -1,4 +1,5 @@
-//! The unified storage of plugin settings, and the bundle of policies in force: `state/settings.db`, an SQLite database that an administrator can read while the agent runs.
+//! The unified storage of plugin settings, which policies were applied, and their bundle: `state/settings.db`, an SQLite database that an
+//! administrator can read while the agent runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +24,16 @@ const SCHEMA: &str = "
         former TEXT,
         PRIMARY KEY (plugin, key)
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS policy (
+        name     TEXT NOT NULL,
+        source   TEXT NOT NULL,
+        type     TEXT NOT NULL,
+        sha256   TEXT NOT NULL,
+        time     TEXT NOT NULL,
+        plugin   TEXT,
+        settings TEXT,
+        PRIMARY KEY (name, source)
+    ) STRICT;
     CREATE TABLE IF NOT EXISTS bundle (
         place    INTEGER PRIMARY KEY CHECK (place = 1),
         source   TEXT NOT NULL,
@@ -31,13 +42,14 @@ const SCHEMA: &str = "
         time     INTEGER NOT NULL
     ) STRICT;
 ";
-const KIND: Kind = Kind { name: "settings.db", purpose: "the storage of plugin settings", layout: 1, schema: SCHEMA };
+pub(crate) const KIND: Kind =
+    Kind { name: "settings.db", purpose: "the storage of plugin settings", layout: 1, schema: SCHEMA };
 
 /// The open storage.
 #[derive(Debug)]
 pub struct SettingStore {
-    connection: Connection,
-    path: PathBuf,
+    pub(crate) connection: Connection,
+    pub(crate) path: PathBuf,
 }
 
 impl SettingStore {

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use castellan_core::configuration_policy::PolicyDocument;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionKind, Event, StoreReport};
 use castellan_core::id::{RunId, TicketId};
@@ -19,6 +20,7 @@ use smol::future::or;
 
 use crate::certificates::AdminAuthority;
 use crate::history::History;
+use crate::policies::PolicyReader;
 use crate::root::Root;
 use crate::settings::SettingStore;
 
@@ -60,6 +62,8 @@ const fn ticket(order: &StoreOrder) -> Option<TicketId> {
         | StoreOrder::ChangeDefinitions { ticket, .. }
         | StoreOrder::ReadDefinitions { ticket }
         | StoreOrder::WriteSettings { ticket, .. }
+        | StoreOrder::ReadPolicies { ticket, .. }
+        | StoreOrder::KeepPolicies { ticket, .. }
         | StoreOrder::ChangeCertificates { ticket, .. } => Some(*ticket),
     }
 }
@@ -88,12 +92,13 @@ impl Store {
         root: Root,
         history: History,
         settings: SettingStore,
+        policies: PolicyReader,
         plugin_path: String,
         events: Sender<Event>,
     ) -> io::Result<Self> {
         let (queue, work) = sync_channel(QUEUE);
         let (closing, closed) = bounded(1);
-        let worker = Worker { root, history, settings, plugin_path, events, closed };
+        let worker = Worker { root, history, settings, policies, plugin_path, events, closed };
         let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || worker.work(&work))?;
         Ok(Self { queue: Some(queue), closing, thread: Some(thread) })
     }
@@ -146,6 +151,7 @@ struct Worker {
     root: Root,
     history: History,
     settings: SettingStore,
+    policies: PolicyReader,
     plugin_path: String,
     events: Sender<Event>,
     closed: Receiver<()>,
@@ -252,6 +258,15 @@ impl Worker {
             }
             StoreOrder::WriteSettings { ticket, changes } => {
                 StoreReport::SettingsWritten { ticket, result: self.settings.write(&changes) }
+            }
+            StoreOrder::ReadPolicies { ticket, document: None } => {
+                StoreReport::PoliciesRead { ticket, files: self.policies.read(&self.root) }
+            }
+            StoreOrder::ReadPolicies { ticket, document: Some(PolicyDocument { name, document }) } => {
+                StoreReport::PoliciesRead { ticket, files: vec![self.policies.brought(&name, document)] }
+            }
+            StoreOrder::KeepPolicies { ticket, changes } => {
+                StoreReport::PoliciesKept { ticket, result: self.settings.keep_policies(&changes) }
             }
             StoreOrder::ReadDefinitions { ticket } => StoreReport::DefinitionsRead {
                 ticket,

@@ -31,7 +31,7 @@ use rustix::io::Errno;
 
 use crate::{observer, procfs, signal};
 pub(crate) use digests::Digests;
-pub use enclosed::open_document;
+pub use enclosed::{document_sha256, open_document};
 
 /// What is put behind a program's path to find its signature.
 const SUFFIX: &str = ".p7s";
@@ -198,6 +198,29 @@ impl Process {
         }
         Ok(())
     }
+}
+
+/// The facts about a document's signature: `path` is the document's, `beside` the bytes of the signature or why there are none.
+pub fn document_facts(
+    path: &str,
+    document: &[u8],
+    beside: Result<Vec<u8>, SignatureFile>,
+    policy: SignaturePolicy<'_>,
+) -> SignatureFacts {
+    let shown = format!("{path}{SUFFIX}");
+    let file = match beside {
+        Ok(bytes) => {
+            let hash = |algorithm| Ok(digest::digest(algorithm, document));
+            match cms::read(Path::new(&shown), &bytes, policy, hash) {
+                Ok(found) => SignatureFile::Read(found),
+                Err(why) => SignatureFile::NotDer(format!("{shown}: {why}")),
+            }
+        }
+        Err(unread) => unread,
+    };
+    let bytes = document.len() as u64;
+    let image = ImageFacts { path: path.to_owned(), is_regular: true, is_deleted: false, is_binary: false, bytes };
+    SignatureFacts { image, file, uid: None }
 }
 
 /// A new signature could not be made.

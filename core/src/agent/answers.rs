@@ -10,6 +10,7 @@ use super::Agent;
 use super::certificates::Asked;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
+use super::requests_policies::PoliciesWanted;
 use super::requests_runs::WantedRuns;
 use super::requests_settings_write::SettingsWrite;
 use super::strangers::Question;
@@ -38,6 +39,10 @@ pub(super) enum Pending {
     Removal { request: RequestId, job: JobId },
     /// All definitions are being read.
     Reload { request: RequestId },
+    /// What the policy that is being applied waits for.
+    Policies,
+    /// Policies are being read.
+    PoliciesRead(PoliciesWanted),
     /// Settings of plugins that are being written.
     Settings(Box<SettingsWrite>),
     /// Runs of the history.
@@ -78,6 +83,7 @@ impl Agent {
                     self.on_written(now, request, *job, created, result, effects)
                 }
                 Some(Pending::Removal { request, job }) => self.on_removed(now, request, &job, result, effects),
+                Some(Pending::Policies) => self.on_policy_written(now, result, effects),
                 other => self.unasked(now, ticket, other, effects),
             },
             StoreReport::DefinitionsRead { ticket, files } => match self.pending.remove(&ticket) {
@@ -85,6 +91,15 @@ impl Agent {
                     let report = self.load(now, files, effects);
                     respond(request, ApiResponse::json(200, &report), effects);
                 }
+                Some(Pending::Policies) => self.on_policy_reloaded(now, files, effects),
+                other => self.unasked(now, ticket, other, effects),
+            },
+            StoreReport::PoliciesRead { ticket, files } => match self.pending.remove(&ticket) {
+                Some(Pending::PoliciesRead(wanted)) => self.on_policies_read(now, wanted, files, effects),
+                other => self.unasked(now, ticket, other, effects),
+            },
+            StoreReport::PoliciesKept { ticket, result } => match self.pending.remove(&ticket) {
+                Some(Pending::Policies) => self.on_policies_kept(now, result, effects),
                 other => self.unasked(now, ticket, other, effects),
             },
             StoreReport::SettingsWritten { ticket, result } => match self.pending.remove(&ticket) {
@@ -137,6 +152,12 @@ impl Agent {
                 Pending::Settings(write) => (write.request, "The settings were being written."),
                 Pending::Metrics { request } => (request, "The counts were being gathered."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),
+                Pending::PoliciesRead(wanted) => match wanted.request() {
+                    Some(request) => (request, "The policies were being read."),
+                    None => continue,
+                },
+                // Those who wait for it are answered below.
+                Pending::Policies => continue,
                 Pending::Examination(Question::Call(request, _)) => {
                     (request.id, "The caller's program was being looked at.")
                 }
@@ -148,6 +169,9 @@ impl Agent {
                 },
             };
             respond(request, stopped(what), effects);
+        }
+        for request in self.forsake_policies() {
+            respond(request, stopped("The policies were being applied."), effects);
         }
     }
 
@@ -213,6 +237,7 @@ impl Agent {
     ) {
         let (request, job, places, intent) = match self.pending.remove(&ticket) {
             Some(Pending::Inspection { request, job, places, intent }) => (request, job, places, intent),
+            Some(Pending::Policies) => return self.on_policy_binaries(now, executables, effects),
             other => return self.unasked(now, ticket, other, effects),
         };
         if executables.len() != places.len() {
@@ -262,7 +287,8 @@ impl Agent {
 
     /// Whether a job of this id is being written right now.
     pub(super) fn write_under_way(&self, id: &JobId) -> bool {
-        self.pending.values().any(|pending| matches!(pending, Pending::Write { job, .. } if job.id == *id))
+        let is_written = |pending: &Pending| matches!(pending, Pending::Write { job, .. } if job.id == *id);
+        self.pending.values().any(is_written) || self.policy_changes(id)
     }
 
     /// The document that was ordered last for the job of this id and is not on disk yet.
@@ -275,6 +301,12 @@ impl Agent {
     /// Whether the job of this id is being removed right now.
     pub(super) fn removal_under_way(&self, id: &JobId) -> bool {
         self.pending.values().any(|pending| matches!(pending, Pending::Removal { job, .. } if job == id))
+    }
+
+    /// Whether a request is changing the job of this id right now.
+    pub(super) fn is_changing(&self, id: &JobId) -> bool {
+        let is_written = |pending: &Pending| matches!(pending, Pending::Write { job, .. } if job.id == *id);
+        self.pending.values().any(is_written) || self.removal_under_way(id)
     }
 
     fn on_written(
@@ -336,7 +368,7 @@ impl Agent {
     }
 }
 
-fn binary_finding(job: &JobDefinition, index: usize, facts: &ExecutableFacts) -> Option<Finding> {
+pub(super) fn binary_finding(job: &JobDefinition, index: usize, facts: &ExecutableFacts) -> Option<Finding> {
     let Unfit { code, why } = program::of_task(job.tasks.get(index)?, facts).err()?;
     Some(Finding { path: format!("/tasks/{index}/command"), code, message: why, severity: Severity::Error })
 }

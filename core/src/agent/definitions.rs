@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::configuration_policies::Asker;
 use super::{Agent, LastRun};
 use crate::acl::FilterSet;
 use crate::acl::topic::TopicFilter;
@@ -32,6 +33,7 @@ impl Agent {
             return self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
         }
         self.desk.plugin_settings.apply(loaded.settings.into_iter().map(SettingChange::Keep));
+        self.recall_policies(loaded.applied_policies);
         let report = self.load(now, loaded.definitions, effects);
         for past in &loaded.past {
             self.resume(past, now);
@@ -41,6 +43,7 @@ impl Agent {
         }
         let message = format!("{} definitions loaded, {} refused.", report.loaded.len(), report.refused.len());
         self.desk.turn(now, effects).log(Level::Information, "Loaded", message);
+        self.apply_folder(now, loaded.policies, Asker::Nobody, effects);
     }
 
     /// What a job did in a former life of the agent counts: no due instant is run for twice, and missed ones are made up for.
@@ -103,22 +106,24 @@ impl Agent {
         }
         for file in files {
             let name = format!("{}/{}.json", file.kind.folder(), file.stem);
-            let result = match file.kind {
-                DefinitionKind::Job => self.load_job(now, &file, effects),
-                DefinitionKind::Plugin => self.load_plugin(now, &file, effects),
-            };
-            match result {
-                Ok(findings) => {
-                    self.log_findings(now, &name, &findings, effects);
-                    report.loaded.push(name);
-                }
-                Err(findings) => {
-                    self.log_findings(now, &name, &findings, effects);
-                    report.refused.push(RefusedFile { file: name, findings });
-                }
+            match self.load_file(now, &file, effects) {
+                Ok(()) => report.loaded.push(name),
+                Err(findings) => report.refused.push(RefusedFile { file: name, findings }),
             }
         }
         report
+    }
+
+    /// Brings one file into service, or says why it is out of service now.
+    pub(super) fn load_file(&mut self, now: Now, file: &DefinitionFile, effects: &mut Effects) -> Result<(), Findings> {
+        let name = format!("{}/{}.json", file.kind.folder(), file.stem);
+        let result = match file.kind {
+            DefinitionKind::Job => self.load_job(now, file, effects),
+            DefinitionKind::Plugin => self.load_plugin(now, file, effects),
+        };
+        let (Ok(findings) | Err(findings)) = &result;
+        self.log_findings(now, &name, findings, effects);
+        result.map(|_| ())
     }
 
     fn load_job(&mut self, now: Now, file: &DefinitionFile, effects: &mut Effects) -> Result<Findings, Findings> {

@@ -1,6 +1,6 @@
 //! The policy source's part in the agent: its bundles go to the policies, and what became of them goes back.
 
-use alloc::string::String;
+use alloc::string::ToString;
 
 use super::Agent;
 use crate::api::exposition::{Exposition, Kind};
@@ -8,11 +8,17 @@ use crate::effect::Effects;
 use crate::event::FleetReport;
 use crate::fleet::Bundle;
 use crate::time::Now;
+use crate::why::Explanation;
+
+/// The source of its policies on record, wherever it is: what the former one had is replaced.
+const SOURCE: &str = "PolicySource";
 
 impl Agent {
     pub(super) fn on_fleet(&mut self, now: Now, report: FleetReport, effects: &mut Effects) {
         let bundle = self.fleet.on_report(report, &mut self.desk.turn(now, effects));
-        self.judge_bundles(now, bundle, effects);
+        if let Some(bundle) = bundle {
+            self.apply_bundle(now, bundle, effects);
+        }
     }
 
     pub(super) fn print_policy_source(&self, text: &mut Exposition) {
@@ -26,15 +32,18 @@ impl Agent {
         text.single("castellan_policy_source_failures_total", Kind::Counter, help, standing.failed);
     }
 
-    fn judge_bundles(&mut self, now: Now, mut bundle: Option<Bundle>, effects: &mut Effects) {
-        while let Some(judged) = bundle {
-            let result = self.apply_bundle(now, judged, effects);
-            bundle = self.fleet.on_judged(result, &mut self.desk.turn(now, effects));
+    /// All policies of a bundle are applied, or none; whatever the source had before and has not any more is forgotten.
+    fn apply_bundle(&mut self, now: Now, bundle: Bundle, effects: &mut Effects) {
+        if let Err(busy) = self.apply_policies(now, SOURCE, bundle.policies, effects) {
+            self.on_bundle_settled(now, Err(&busy), effects);
         }
     }
 
-    /// All policies of a bundle, or none.
-    fn apply_bundle(&mut self, _now: Now, _bundle: Bundle, _effects: &mut Effects) -> Result<(), String> {
-        Ok(())
+    /// What became of the bundle that was applied last.
+    pub(super) fn on_bundle_settled(&mut self, now: Now, result: Result<(), &Explanation>, effects: &mut Effects) {
+        let result = result.map_err(ToString::to_string);
+        if let Some(next) = self.fleet.on_judged(result, &mut self.desk.turn(now, effects)) {
+            self.apply_bundle(now, next, effects);
+        }
     }
 }

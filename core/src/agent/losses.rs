@@ -53,8 +53,12 @@ impl Agent {
                 self.on_process(now, ProcessReport::Collected { spawn, stdout, stderr }, effects);
             }
             LostOrder::Discard(spawn) => self.on_process(now, ProcessReport::Discarded { spawn }, effects),
-            LostOrder::Inspect(ticket) | LostOrder::Examine(ticket) | LostOrder::ReadDefinitions(ticket) => {
-                self.give_up(now, ticket, &why, effects)
+            LostOrder::Inspect(ticket)
+            | LostOrder::Examine(ticket)
+            | LostOrder::ReadDefinitions(ticket)
+            | LostOrder::ReadPolicies(ticket) => self.give_up(now, ticket, &why, effects),
+            LostOrder::KeepPolicies(ticket) => {
+                self.on_store(now, StoreReport::PoliciesKept { ticket, result: Err(reason) }, effects);
             }
             LostOrder::PersistRun(ticket, run) => {
                 // The agent made the id, so it is one.
@@ -100,6 +104,8 @@ impl Agent {
                 let explanation = Explanation::new("The agent has too much to do; nothing was changed.", why, fix);
                 respond(request, ApiResponse::problem(503, &explanation), effects);
             }
+            Some(Pending::Policies) => self.give_up_policy(now, why, effects),
+            Some(Pending::PoliciesRead(wanted)) => self.give_up_reading(&wanted, why, effects),
             Some(Pending::Examination(question)) => self.give_up_examination(now, question, why, effects),
             other => self.unasked(now, ticket, other, effects),
         }

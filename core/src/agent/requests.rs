@@ -74,7 +74,8 @@ impl Agent {
             | Resource::CancelRun(_)
             | Resource::Events
             | Resource::Revert(_)
-            | Resource::RevertAll => false,
+            | Resource::RevertAll
+            | Resource::PoliciesReload => false,
             Resource::Health
             | Resource::Root
             | Resource::SystemStatus
@@ -87,6 +88,7 @@ impl Agent {
             | Resource::Setting(..)
             | Resource::Description
             | Resource::Metrics
+            | Resource::Policies
             | Resource::Denials
             | Resource::Certificates
             | Resource::Certificate(_) => method == Method::Get,
@@ -137,6 +139,9 @@ impl Agent {
             Resource::Setting(id, key) => Some(self.show_setting(now, request, target, caller, &id, &key, effects)),
             Resource::Revert(id) => self.revert_settings(now, request, target, caller, Some(&id), effects),
             Resource::RevertAll => self.revert_settings(now, request, target, caller, None, effects),
+            Resource::Policies if method == Method::Post => self.apply_policy(now, request, target, effects),
+            Resource::Policies => Some(self.list_policies()),
+            Resource::PoliciesReload => self.reload_policies(now, request, effects),
             Resource::Description => Some(self.description()),
             Resource::Metrics => self.metrics(now, request, effects),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),

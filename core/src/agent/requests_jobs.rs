@@ -16,7 +16,7 @@ use crate::api::operation::{WAIT_SECONDS, WAIT_SECONDS_MAX};
 use crate::api::route::Target;
 use crate::api::view::Validation;
 use crate::api::{ApiRequest, ApiResponse, Conditions, entity_tag};
-use crate::effect::{Effects, ProcessOrder, StoreOrder};
+use crate::effect::{Effects, ProcessOrder, ProgramQuery, StoreOrder};
 use crate::event::DefinitionKind;
 use crate::id::JobId;
 use crate::job::JobDefinition;
@@ -145,24 +145,26 @@ impl Agent {
         if let Some(refusal) = self.overloaded() {
             return Some(refusal);
         }
-        let here = self.desk.surroundings.here;
-        let mut places = Vec::new();
-        let mut queries = Vec::new();
-        for (index, task) in job.tasks.iter().enumerate().filter(|_| job.runs_here(here)) {
-            let runs_here = task.os_filter.is_none_or(|filter| filter.includes(here));
-            let built_in =
-                task.execution_type == ExecutionType::Service && BUILT_IN_COMMANDS.contains(&task.command.as_str());
-            if runs_here && !built_in && task.execution_type != ExecutionType::Http {
-                places.push(index);
-                queries.push(run::query(task, &self.desk.surroundings));
-            }
-        }
+        let (places, queries) = self.binaries(&job).into_iter().unzip();
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
         turn.process(ProcessOrder::Inspect { ticket, queries });
         let job = alloc::boxed::Box::new(job);
         self.expect_answer(ticket, Pending::Inspection { request: request.id, job, places, intent });
         None
+    }
+
+    /// What to look for before a job is accepted: the binaries of the tasks that run here, by the number of the task.
+    pub(super) fn binaries(&self, job: &JobDefinition) -> Vec<(usize, ProgramQuery)> {
+        let here = self.desk.surroundings.here;
+        let tasks = job.tasks.iter().enumerate().filter(|_| job.runs_here(here));
+        let started = tasks.filter(|(_, task)| {
+            let built_in =
+                task.execution_type == ExecutionType::Service && BUILT_IN_COMMANDS.contains(&task.command.as_str());
+            let runs_here = task.os_filter.is_none_or(|filter| filter.includes(here));
+            runs_here && !built_in && task.execution_type != ExecutionType::Http
+        });
+        started.map(|(index, task)| (index, run::query(task, &self.desk.surroundings))).collect()
     }
 
     pub(super) fn delete_job(

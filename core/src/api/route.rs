@@ -34,6 +34,8 @@ pub(crate) enum Resource {
     Setting(PluginId, String),
     Revert(PluginId),
     RevertAll,
+    Policies,
+    PoliciesReload,
     Denials,
     Certificates,
     /// One by its name, or by its SHA-256.
@@ -174,6 +176,8 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "plugins", _, "start"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Start),
         ["api", "plugins", _, "stop"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Stop),
         ["api", "plugins", _, "restart"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Restart),
+        ["api", "policies"] => Resource::Policies,
+        ["api", "policies", "reload"] => Resource::PoliciesReload,
         ["api", "pluginsettings", "revert-all"] if method == "POST" => Resource::RevertAll,
         ["api", "pluginsettings", _, "revert"] if method == "POST" => Resource::Revert(plugin(raw(2))?),
         ["api", "pluginsettings", _] => Resource::Settings(plugin(raw(2))?),
@@ -231,6 +235,8 @@ impl Resource {
             Self::Setting(..) => "/api/PluginSettings/{pluginId}/{key}",
             Self::Revert(_) => "/api/PluginSettings/{pluginId}/revert",
             Self::RevertAll => "/api/PluginSettings/revert-all",
+            Self::Policies => "/api/policies",
+            Self::PoliciesReload => "/api/policies/reload",
             Self::Denials => "/api/denials",
             Self::Certificates => "/api/admin/certificates",
             Self::Certificate(_) => "/api/admin/certificates/{certificate}",
@@ -268,6 +274,8 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             Resource::Reload
             | Resource::CancelRun(_)
             | Resource::PluginAction(..)
+            | Resource::Policies
+            | Resource::PoliciesReload
             | Resource::Denials
             | Resource::Certificates
             | Resource::Certificate(_),

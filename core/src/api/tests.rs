@@ -46,7 +46,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 34] = [
+const ROUTES: [(&str, &str); 36] = [
     ("/metrics", "Plugin Plugin -      -      -      -      -"),
     ("/openapi.json", "Public Public -      -      -      -      -"),
     ("/", "Public Public -      -      -      -      -"),
@@ -76,6 +76,8 @@ const ROUTES: [(&str, &str); 34] = [
     ("/api/PluginSettings/bridge/revert", "Plugin Plugin Plugin Plugin -      -      -"),
     ("/api/PluginSettings/revert-all", "Plugin Plugin Plugin -      -      -      -"),
     ("/api/PluginSettings/revert-all/revert", "Plugin Plugin Plugin Plugin -      -      -"),
+    ("/api/policies", "Admin  Admin  Admin  -      -      -      -"),
+    ("/api/policies/reload", "-      -      Admin  -      -      -      -"),
     ("/api/denials", "Admin  Admin  -      -      -      -      -"),
     ("/api", "404    404    404    404    404    404    404"),
     ("/health/", "404    404    404    404    404    404    404"),

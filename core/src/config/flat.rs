@@ -11,7 +11,7 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
     let denial = if settings.visible_denials { "Visible" } else { "Silent" };
     let monitoring = settings.monitoring;
     let lkg = settings.configuration_lkg;
-    let entries: [(&str, String); 23] = [
+    let entries: [(&str, String); 24] = [
         ("KestrelHttpPort", settings.http_port.to_string()),
         ("KestrelHttpsPort", settings.https_port.to_string()),
         ("AlternativeSignatures", list(&settings.alternative_signatures)),
@@ -21,6 +21,7 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
         ("PluginPath", settings.plugin_path.clone()),
         ("system.logging.level", settings.log_level.as_str().to_string()),
         ("AllowElevatedWithoutCertificate", settings.allow_elevated_without_certificate.to_string()),
+        ("RequireSignedPolicies", settings.require_signed_policies.to_string()),
         ("ConfigurationLkg.Enabled", lkg.enabled.to_string()),
         ("ConfigurationLkg.AuditOnly", lkg.audit_only.to_string()),
         ("ConfigurationLkg.SweepSeconds", lkg.sweep_seconds.to_string()),

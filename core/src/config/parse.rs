@@ -106,6 +106,7 @@ fn general(section: &Section<'_>, settings: &mut Settings, unknown: &mut Report)
     session(section, settings)?;
     log_level(section, &mut settings.log_level, unknown)?;
     section.boolean("AllowElevatedWithoutCertificate", &mut settings.allow_elevated_without_certificate)?;
+    section.boolean("RequireSignedPolicies", &mut settings.require_signed_policies)?;
     if let Some(lkg) = section.section("ConfigurationLkg", &keys::LKG)? {
         let ConfigurationLkg { enabled, audit_only, sweep_seconds } = &mut settings.configuration_lkg;
         lkg.boolean("Enabled", enabled)?;

@@ -34,6 +34,10 @@ pub enum LostOrder {
     ReadDefinitions(TicketId),
     /// `WriteSettings`.
     WriteSettings(TicketId),
+    /// `ReadPolicies`.
+    ReadPolicies(TicketId),
+    /// `KeepPolicies`.
+    KeepPolicies(TicketId),
     /// `ChangeCertificates`.
     ChangeCertificates(TicketId),
     /// `Send`.
@@ -70,6 +74,8 @@ impl LostOrder {
                 StoreOrder::ChangeDefinitions { ticket, .. } => Self::ChangeDefinitions(*ticket),
                 StoreOrder::ReadDefinitions { ticket } => Self::ReadDefinitions(*ticket),
                 StoreOrder::WriteSettings { ticket, .. } => Self::WriteSettings(*ticket),
+                StoreOrder::ReadPolicies { ticket, .. } => Self::ReadPolicies(*ticket),
+                StoreOrder::KeepPolicies { ticket, .. } => Self::KeepPolicies(*ticket),
                 StoreOrder::ChangeCertificates { ticket, .. } => Self::ChangeCertificates(*ticket),
             },
             Effect::Http(HttpOrder::Send(call)) => Self::Send(call.ticket),

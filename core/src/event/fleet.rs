@@ -3,9 +3,8 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use crate::fleet::KeptBundle;
+use crate::fleet::{Bundle, KeptBundle};
 use crate::trust::signature::SignatureFacts;
 
 /// What the policy source reports.
@@ -39,11 +38,11 @@ pub struct Received {
     pub opened: Result<Opened, String>,
 }
 
-/// What is in a bundle that may be signed.
+/// What is in a document that may be signed.
 #[derive(Debug, Clone)]
 pub struct Opened {
-    /// The content without the signature.
-    pub content: Vec<u8>,
+    /// The bundle, else what is wrong with its form.
+    pub bundle: Result<Bundle, String>,
     /// Facts about the signature; `None` where it has none.
     pub signature: Option<SignatureFacts>,
 }

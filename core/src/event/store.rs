@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::DefinitionFile;
 use crate::certificate::{CertificatesChanged, NotChanged};
+use crate::configuration_policy::PolicyFile;
 use crate::id::{RunId, TicketId};
 use crate::lkg::NotWritten;
 use crate::run::history::RunRecord;
@@ -44,6 +45,20 @@ pub enum StoreReport {
     },
     /// Answers `WriteSettings`.
     SettingsWritten {
+        /// Which question.
+        ticket: TicketId,
+        /// Whether all changes are on disk, else why none is.
+        result: Result<(), String>,
+    },
+    /// Answers `ReadPolicies`, in the order of their names.
+    PoliciesRead {
+        /// Which question.
+        ticket: TicketId,
+        /// What was found; a folder that cannot be read is a file of the name `*`.
+        files: Vec<PolicyFile>,
+    },
+    /// Answers `KeepPolicies`.
+    PoliciesKept {
         /// Which question.
         ticket: TicketId,
         /// Whether all changes are on disk, else why none is.

@@ -4,31 +4,32 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::configuration_policy::{PolicyContent, PolicyFile};
 use crate::digest::digest;
 use crate::job::finding::quote;
 use crate::json::Json;
 use crate::limits::ID_LENGTH;
 
 /// Policies of one bundle: each may cost a durable write, and all are applied as one.
-pub const POLICIES: usize = 256;
+const MOST: usize = 256;
 
 /// The content of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Bundle {
     /// Whose it is: a machine takes bundles of one name.
     pub name: String,
     /// From 1; only a higher one takes its place.
     pub sequence: u64,
-    /// Names and documents, in the order of the bundle.
-    pub policies: Vec<(String, Vec<u8>)>,
+    /// In the order of the bundle; none has a signature of its own.
+    pub policies: Vec<PolicyFile>,
 }
 
 impl Bundle {
-    /// Reads a bundle; keys in any case.
+    /// Reads a bundle; keys in any case. `sha256` gives the hex digits of a document's digest.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8], sha256: impl Fn(&[u8]) -> String) -> Result<Self, String> {
         let json = Json::parse(bytes).map_err(|error| format!("it is no JSON document: {error}."))?;
         let Json::Object(members) = &json else {
             return Err(format!("it is {}, not an object with bundle, sequence and policies.", json.kind()));
@@ -45,21 +46,28 @@ impl Bundle {
         let Some(Json::Object(found)) = member("policies") else {
             return Err(String::from("its member 'policies' is no object of policies by name."));
         };
-        if found.len() > POLICIES {
-            return Err(format!("it has {} policies; at most {POLICIES} are taken.", found.len()));
+        if found.len() > MOST {
+            return Err(format!("it has {} policies; at most {MOST} are taken.", found.len()));
         }
         if let Some((wrong, _)) = found.iter().find(|(name, _)| !is_name(name)) {
             return Err(format!("{} is no name for a policy.", quote(wrong)));
         }
-        let policies = found.iter().map(|(name, policy)| (name.clone(), policy.to_string().into_bytes())).collect();
-        Ok(Self { name: name.to_string(), sequence, policies })
+        let policy = |(name, policy): &(String, Json)| {
+            let document = policy.to_string().into_bytes();
+            let sha256 = sha256(&document);
+            let content = PolicyContent { document: document.into(), sha256, signature: None };
+            PolicyFile { name: name.clone(), content: Ok(content) }
+        };
+        Ok(Self { name: name.to_string(), sequence, policies: found.iter().map(policy).collect() })
     }
 
     /// Tells it from another one with the same number.
     pub(super) fn digest(&self) -> u64 {
-        let parts: Vec<&[u8]> =
-            self.policies.iter().flat_map(|(name, policy)| [name.as_bytes(), policy.as_slice()]).collect();
-        digest(&parts)
+        let parts = self.policies.iter().flat_map(|PolicyFile { name, content }| {
+            let document = content.as_ref().map(|content| &*content.document).unwrap_or_default();
+            [name.as_bytes(), document]
+        });
+        digest(&parts.collect::<Vec<&[u8]>>())
     }
 }
 

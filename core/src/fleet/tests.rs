@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::{Bundle, Fleet, KeptBundle};
 use crate::config::Settings;
+use crate::configuration_policy::PolicyFile;
 use crate::effect::{Effect, FleetOrder, StoreOrder};
 use crate::event::{FleetReport, Opened, Received};
 use crate::limits::BUNDLE_BYTES;
@@ -95,8 +96,12 @@ fn document(name: &str, sequence: u64, policy: &str) -> String {
     format!(r#"{{"bundle":"{name}","sequence":{sequence},"policies":{{"one":{policy}}}}}"#)
 }
 
+fn opened(document: &str) -> Opened {
+    Opened { bundle: Bundle::parse(document.as_bytes(), |_| "0".repeat(64)), signature: None }
+}
+
 fn received(document: &str) -> FleetReport {
-    let opened = Ok(Opened { content: document.as_bytes().to_vec(), signature: None });
+    let opened = Ok(opened(document));
     let etag = Some(format!("\"{}\"", document.len()));
     FleetReport::Received(Box::new(Received { document: Arc::from(document.as_bytes()), etag, opened }))
 }
@@ -232,7 +237,7 @@ fn the_last_good_one_is_in_force_from_the_start_and_guards_its_number() {
             document: Arc::from(document.as_bytes()),
             at: WallTime::from_millis(5),
         },
-        opened: Ok(Opened { content: document.as_bytes().to_vec(), signature: None }),
+        opened: Ok(opened(&document)),
     };
     let mut scene = Scene::new(FOLDER);
     scene.told(kept("/srv/policies"));
@@ -252,10 +257,11 @@ fn the_last_good_one_is_in_force_from_the_start_and_guards_its_number() {
 
 #[test]
 fn a_bundle_is_read_with_keys_in_any_case_and_its_policies_come_as_documents() {
-    let bundle =
-        Bundle::parse(br#"{"Bundle":"b.1","SEQUENCE":2,"policies":{"a":{"X": 1.50},"b":[]},"note":1}"#).unwrap();
+    let document = r#"{"Bundle":"b.1","SEQUENCE":2,"policies":{"a":{"X": 1.50},"b":[]},"note":1}"#;
+    let bundle = opened(document).bundle.unwrap();
     assert_eq!((bundle.name.as_str(), bundle.sequence), ("b.1", 2));
-    let shown: Vec<(&str, &str)> =
-        bundle.policies.iter().map(|(name, bytes)| (name.as_str(), core::str::from_utf8(bytes).unwrap())).collect();
-    assert_eq!(shown, [("a", r#"{"X":1.5}"#), ("b", "[]")]);
+    let document = |policy: &PolicyFile| policy.content.as_ref().unwrap().document.to_vec();
+    let shown: Vec<(&str, Vec<u8>)> =
+        bundle.policies.iter().map(|policy| (policy.name.as_str(), document(policy))).collect();
+    assert_eq!(shown, [("a", br#"{"X":1.5}"#.to_vec()), ("b", b"[]".to_vec())]);
 }

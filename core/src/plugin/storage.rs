@@ -1,5 +1,5 @@
-//! The settings of all plugins in their layers: unified storage over the plugin's file over what the agent takes by default
-//! (contract section 7). Ids and keys are compared without regard to case.
+//! The settings of all plugins in their layers: unified storage over what policies set over the plugin's file over what the agent takes
+//! by default (contract section 7). Ids and keys are compared without regard to case.
 //!
 //! The storage never changes what a plugin *is*: its program, its topics, its place in the order of starts stand in its file alone
 //! (`settings::is_definition`), so nobody gains a right by a setting.
@@ -60,6 +60,8 @@ pub(crate) enum Layer {
     Agent,
     /// Unified storage.
     Storage,
+    /// A configuration policy.
+    Policy,
     /// `Plugins/{id}.json`, or `appsettings.json`.
     File,
     /// Compiled in.
@@ -113,6 +115,21 @@ pub(crate) struct PluginSettings {
     files: BTreeMap<String, Source>,
     /// By lower-case plugin id.
     stored: BTreeMap<String, Rows>,
+    /// What policies set, the later over the former.
+    policies: Vec<PolicySettings>,
+}
+
+/// What one policy sets.
+#[derive(Debug)]
+pub(crate) struct PolicySettings {
+    /// The plugin's id.
+    pub(crate) plugin: String,
+    /// Values by dotted key.
+    pub(crate) values: BTreeMap<String, String>,
+    /// `policy:{name}`.
+    pub(crate) writer: String,
+    /// When it was applied, in RFC 3339.
+    pub(crate) time: String,
 }
 
 /// What a file says.
@@ -145,6 +162,11 @@ impl PluginSettings {
     /// The plugin is out of service. What is stored of it stays for the day it comes back.
     pub(crate) fn retire(&mut self, plugin: &str) {
         self.files.remove(plugin);
+    }
+
+    /// Takes what policies set, replacing what they set before.
+    pub(crate) fn set_policies(&mut self, policies: Vec<PolicySettings>) {
+        self.policies = policies;
     }
 
     /// The plugins that are in service or have something stored; those that are gone by their lower-case id.
@@ -181,12 +203,24 @@ impl PluginSettings {
         let source = self.source(plugin)?;
         let mut settings: Settings = defaults().map(|(key, value)| entry(key, value, Layer::Default)).collect();
         settings.extend(source.values.iter().map(|(key, value)| entry(key.clone(), value.clone(), Layer::File)));
+        for policy in self.policies.iter().filter(|policy| policy.plugin.eq_ignore_ascii_case(plugin)) {
+            for (key, value) in &policy.values {
+                let lower = key.to_ascii_lowercase();
+                let key = settings.get(&lower).map_or_else(|| key.clone(), |known| known.key.clone());
+                let (writer, time) = (Some(policy.writer.clone()), Some(policy.time.clone()));
+                let setting = Setting { writer, time, ..Setting::new(key, value.clone(), Layer::Policy) };
+                settings.insert(lower, setting);
+            }
+        }
         for (lower, row) in rows {
             if let Some(value) = &row.value {
                 let key = settings.get(lower).map_or_else(|| row.key.clone(), |known| known.key.clone());
                 settings.insert(lower.clone(), Setting::new(key, value.clone(), Layer::Storage));
             }
-            let Some(setting) = settings.get_mut(lower) else { continue };
+            // Who reverted it says nothing of a value that a policy sets.
+            let Some(setting) = settings.get_mut(lower).filter(|setting| setting.layer != Layer::Policy) else {
+                continue;
+            };
             setting.writer = Some(row.writer.clone());
             setting.time = Some(row.time.clone());
             setting.former.clone_from(&row.former);

@@ -1,4 +1,5 @@
-//! The keys of a policy in the shapes that occur (privilege flow, section 1). Nothing reads policies yet; what will, reads by this table.
+//! The keys of a policy in the shapes that occur (privilege flow, section 1; contract section 8). Configuration policies are read by this
+//! table; nothing evaluates the others yet.
 
 use crate::job::parse::keys::{LIST, SOME};
 use crate::shape::{Key, Object, Others, Shape, Text};
@@ -17,6 +18,8 @@ const TYPES: [&str; 7] = [
 const OPERATORS: [&str; 2] = ["And", "Or"];
 const ACTIONS: [&str; 3] = ["Add", "Update", "Delete"];
 
+/// A document inside the policy.
+const DOCUMENT: Shape = Shape::AnyOf(&[Shape::Map("", &Shape::Any), Shape::TEXT]);
 const TEXTS: Shape = Shape::List(&Shape::TEXT, LIST);
 const CONTROL_LIST: Shape = Shape::List(&Shape::Choice(&CONTROLS), LIST);
 const DATE: Shape =
@@ -26,9 +29,9 @@ const TIME: Shape = Shape::AnyOf(&[
     Shape::Integer(0, 24),
 ]);
 
-pub(super) static POLICY: Object = Object {
+pub(crate) static POLICY: Object = Object {
     name: "policy",
-    doc: "A policy: Policies/*.json. This version does not evaluate policies yet; the schema is the documented shape. Keys may be written in any case.",
+    doc: "A policy: Policies/*.json. JobUpdate, SettingsUpdate and UpdateSettings are applied; this version does not evaluate the others yet, their shape is the documented one. Keys may be written in any case.",
     keys: &[
         Key::new("PolicyId", Shape::TEXT, "Stable identifier."),
         Key::new("PolicyName", Shape::TEXT, "What people call it."),
@@ -40,7 +43,7 @@ pub(super) static POLICY: Object = Object {
         Key::new(
             "Status",
             Shape::Choice(&STATUSES),
-            "off, disabled: not evaluated. monitor: audit alone. monitor_and_notify: audit and a notice. enforce, enabled: acts.",
+            "off, disabled: not evaluated. monitor: audit alone. monitor_and_notify: audit and a notice. enforce, enabled: acts. Of policies that configure, these two are applied, as is one without Status.",
         ),
         Key::new("Actions", Shape::Object(&ACTIONS_TABLE), "What follows where it matches, and where not."),
         Key::new("OnSuccess", Shape::Object(&ON_SUCCESS), "The same as Actions.OnSuccess."),
@@ -187,7 +190,7 @@ static APPLICATIONS: Object = Object {
     others: Others::Kept,
 };
 
-static EXTENSION: Object = Object {
+pub(crate) static EXTENSION: Object = Object {
     name: "extension",
     doc: "What only some types of policies have.",
     keys: &[
@@ -195,8 +198,27 @@ static EXTENSION: Object = Object {
         Key::new("AllowCommands", TEXTS, "Of CommandLine: the commands that match."),
         Key::new("Approvers", Shape::Object(&APPROVERS), "Who may approve."),
         Key::new("Action", Shape::Choice(&ACTIONS), "Of JobUpdate: what is done with the job."),
-        Key::new("JobId", Shape::TEXT, "Of JobUpdate: the job."),
-        Key::new("SettingsJson", Shape::Any, "Of SettingsUpdate: replaces the plugin's file."),
+        Key::new("JobId", Shape::TEXT, "Of JobUpdate: the job; Delete needs it, else it is the id in JobJson."),
+        Key::new(
+            "JobJson",
+            DOCUMENT,
+            "Of JobUpdate, for Add and Update: the job, as an object or as a text that holds one.",
+        ),
+        Key::new(
+            "PluginId",
+            Shape::TEXT,
+            "Of SettingsUpdate: the plugin; Settings needs it, else it is the id in SettingsJson.",
+        ),
+        Key::new(
+            "SettingsJson",
+            DOCUMENT,
+            "Of SettingsUpdate: replaces the plugin's whole file; an object, or a text that holds one.",
+        ),
+        Key::new(
+            "Settings",
+            Shape::Map("", &Shape::Any),
+            "Of SettingsUpdate, instead of SettingsJson: values that count over the plugin's file and under what is stored.",
+        ),
     ],
     rules: &[],
     others: Others::Kept,

@@ -84,6 +84,8 @@ const TABLE: &str = "\
 /api/plugins/{pluginId}/restart 405 admin 405 405 405
 /api/plugins/{pluginId}/start 405 admin 405 405 405
 /api/plugins/{pluginId}/stop 405 admin 405 405 405
+/api/policies admin admin 405 405 405
+/api/policies/reload 405 admin 405 405 405
 /api/runs task+admin 405 405 405 405
 /api/runs/{runId} task+admin 405 405 405 405
 /api/runs/{runId}/cancel 405 admin 405 405 405

@@ -11,6 +11,9 @@ use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
 use castellan_core::broker::message::Packet;
 use castellan_core::certificate::{AdminCertificate, CertificateChange, CertificatesChanged, NotChanged, Revocation};
 use castellan_core::config::Settings;
+use castellan_core::configuration_policy::{
+    AppliedPolicy, PolicyChange, PolicyContent, PolicyDocument, PolicyFile, PolicyKey,
+};
 use castellan_core::effect::{
     BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
     StreamOrder,
@@ -28,6 +31,7 @@ use castellan_core::run::history::{JobPast, RunQuery, RunRecord};
 use castellan_core::schedule::past::Note;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Monotonic, Now, WallTime};
+use castellan_core::trust::signature::{ImageFacts, SignatureFacts, SignatureFile};
 use castellan_core::trust::{PeerFacts, ProcessFacts, SocketFacts};
 use serde_json::Value;
 
@@ -49,6 +53,10 @@ pub struct World {
     pub history: BTreeMap<String, RunRecord>,
     /// The unified storage, by plugin and key in lower case.
     pub settings: BTreeMap<(String, String), StoredSetting>,
+    /// `Policies/`.
+    pub policies: Vec<PolicyFile>,
+    /// Policies that were applied.
+    pub applied: BTreeMap<PolicyKey, AppliedPolicy>,
     /// Orders to the disk that are not answered yet.
     pub disk: VecDeque<StoreOrder>,
     /// Questions about executables that are not answered yet.
@@ -88,6 +96,24 @@ pub fn surroundings() -> Surroundings {
 fn now(millis: u64) -> Now {
     let wall = WallTime::from_millis(1_700_000_000_000 + i64::try_from(millis).unwrap());
     Now { monotonic: Monotonic::from_millis(millis), wall }
+}
+
+/// A policy as a disk would tell of it, not signed; its digest is told by its bytes.
+pub fn policy(name: &str, document: &[u8]) -> PolicyFile {
+    let image = ImageFacts {
+        path: format!("Policies/{name}.json"),
+        is_regular: true,
+        is_deleted: false,
+        is_binary: false,
+        bytes: document.len() as u64,
+    };
+    let signature = SignatureFacts { image, file: SignatureFile::Missing(format!("{name}.json.p7s")), uid: None };
+    let content = PolicyContent {
+        document: document.into(),
+        sha256: castellan_core::hexadecimal(document),
+        signature: Some(signature),
+    };
+    PolicyFile { name: name.into(), content: Ok(content) }
 }
 
 /// A file that may be run.
@@ -176,6 +202,8 @@ impl World {
             files: BTreeMap::new(),
             history: BTreeMap::new(),
             settings: BTreeMap::new(),
+            policies: vec![],
+            applied: BTreeMap::new(),
             disk: VecDeque::new(),
             looks: VecDeque::new(),
             aborts: Vec::new(),
@@ -192,8 +220,11 @@ impl World {
     pub fn reborn(&self) -> Self {
         let mut world = Self::made("{}", surroundings());
         (world.files, world.settings) = (self.files.clone(), self.settings.clone());
+        (world.policies, world.applied) = (self.policies.clone(), self.applied.clone());
         let (definitions, settings) = (world.definitions(), world.settings.values().cloned().collect());
-        world.tell(Event::Loaded(Loaded { definitions, settings, ..Loaded::default() }));
+        let (policies, applied_policies) = (world.policies.clone(), world.applied.values().cloned().collect());
+        let loaded = Loaded { definitions, settings, policies, applied_policies, ..Loaded::default() };
+        world.tell(Event::Loaded(loaded));
         world.tell(Event::Opened(ENDPOINTS));
         world.transcript.clear();
         world
@@ -380,6 +411,8 @@ impl World {
                 changes.iter().map(said).collect::<Vec<_>>().join(", ")
             }
             StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
+            StoreOrder::ReadPolicies { .. } => "read policies".into(),
+            StoreOrder::KeepPolicies { changes, .. } => format!("keep {} policies", changes.len()),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
             StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
@@ -443,6 +476,21 @@ impl World {
                     self.keep(change);
                 }
                 StoreReport::SettingsWritten { ticket, result }
+            }
+            StoreOrder::ReadPolicies { ticket, document: None } => {
+                StoreReport::PoliciesRead { ticket, files: self.policies.clone() }
+            }
+            StoreOrder::ReadPolicies { ticket, document: Some(PolicyDocument { name, document }) } => {
+                StoreReport::PoliciesRead { ticket, files: vec![policy(&name, &document)] }
+            }
+            StoreOrder::KeepPolicies { ticket, changes } => {
+                for change in changes.into_iter().filter(|_| result.is_ok()) {
+                    match change {
+                        PolicyChange::Keep(policy) => drop(self.applied.insert(policy.key.clone(), policy)),
+                        PolicyChange::Forget(key) => drop(self.applied.remove(&key)),
+                    }
+                }
+                StoreReport::PoliciesKept { ticket, result }
             }
             StoreOrder::ChangeCertificates { ticket, change, at } => {
                 let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));

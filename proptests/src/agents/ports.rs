@@ -149,6 +149,8 @@ fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
         }
         StoreOrder::ReadRuns { ticket, .. } => StoreReport::RunsRead { ticket, result: result.map(|()| Vec::new()) },
         StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result },
+        StoreOrder::ReadPolicies { ticket, .. } => StoreReport::PoliciesRead { ticket, files: Vec::new() },
+        StoreOrder::KeepPolicies { ticket, .. } => StoreReport::PoliciesKept { ticket, result },
         StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
             let versions = vec![0; changes.len()];
             let result = result.map(|()| versions).map_err(|reason| NotWritten { full: true, reason });

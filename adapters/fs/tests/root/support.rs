@@ -5,7 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use castellan_core::time::WallTime;
+use castellan_core::trust::signature::{ImageFacts, SignatureFacts, SignatureFile};
 use castellan_fs::Root;
+use castellan_fs::policies::PolicyReader;
 use tempfile::TempDir;
 
 /// 2026-01-01T00:00:00Z.
@@ -19,6 +21,16 @@ pub(crate) fn root() -> (TempDir, Root) {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::open(folder.path()).unwrap();
     (folder, root)
+}
+
+/// A reader of policies that tells of each signature just whether it could be read: bytes are told as `NotDer`.
+pub(crate) fn policies() -> PolicyReader {
+    PolicyReader::new(Box::new(|path, document, beside| {
+        let file = beside.map_or_else(|unread| unread, |bytes| SignatureFile::NotDer(format!("{} bytes", bytes.len())));
+        let bytes = document.len() as u64;
+        let image = ImageFacts { path: path.to_owned(), is_regular: true, is_deleted: false, is_binary: false, bytes };
+        SignatureFacts { image, file, uid: None }
+    }))
 }
 
 pub(crate) fn mode(path: &Path) -> u32 {

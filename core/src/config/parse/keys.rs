@@ -78,6 +78,11 @@ pub(crate) static SETTINGS: Object = Object {
             false,
             "Whether root counts as Admin without a client certificate.",
         ),
+        Key::flag(
+            "RequireSignedPolicies",
+            false,
+            "Whether only policies that one of AlternativeSignatures signed are applied.",
+        ),
         Key::new("ConfigurationLkg", Shape::Object(&LKG), "Last Known Good."),
         Key::new(
             "PolicySource",

@@ -6,20 +6,27 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value};
 
-use super::{Answer, Body, CHANGED, KNOWN, Method, NOTHING, Operation, Path, READS, WRITES, json};
+use super::{Answer, Body, CHANGED, Content, KNOWN, Method, NOTHING, Operation, Path, READS, WRITES, json};
 use crate::api::view::{PluginLine, Revoked};
 use crate::certificate::Shown;
+use crate::configuration_policy::record::PolicyLine;
 use crate::plugin::storage::Setting;
-use crate::shape::Key;
+use crate::schema::Document;
+use crate::shape::{Key, Shape};
 
 static EXPLAIN: [Key; 1] =
     [Key::flag("explain", false, "Whether each setting comes with its layer, writer, time and former value.")];
+static POLICY: [Key; 2] = [
+    Key::new("name", Shape::NAME, "The policy's name; else its PolicyId or PolicyName."),
+    Key::flag("dryRun", false, "Whether it is only judged."),
+];
 static FORCE: [Key; 1] = [Key::flag("force", false, "Also where it is the last one of who asks, or of all.")];
 
 const NO_SETTINGS: Answer = Answer::problem(404, "There is no such plugin.");
 const NO_PLUGIN: Answer =
     Answer::problem(404, "There is no such plugin, or its file is out of service; then with findings.");
 const VALUE: Option<Body> = Some(Body { required: true, content: json::<Value>() });
+const APPLIED: Option<Body> = Some(Body { required: true, content: Content::Document(Document::Policy) });
 const SIGNING: Option<Body> = Some(Body { required: true, content: json::<Map<String, Value>>() });
 
 const START: Operation = operation!(
@@ -35,7 +42,7 @@ const START: Operation = operation!(
 );
 
 /// Every such path.
-pub(in crate::api::operation) static PATHS: [Path; 11] = [
+pub(in crate::api::operation) static PATHS: [Path; 13] = [
     Path {
         template: "/api/plugins",
         operations: &[operation!(
@@ -131,6 +138,38 @@ pub(in crate::api::operation) static PATHS: [Path; 11] = [
             "Drops what is stored of all plugins' settings; for a plugin, of its own.",
             {},
             [answer!(200, "The settings in effect, by plugin.", json::<BTreeMap<String, BTreeMap<String, String>>>())]
+        )],
+    },
+    Path {
+        template: "/api/policies",
+        operations: &[
+            operation!(
+                Get,
+                "listPolicies",
+                "What became of each configuration policy.",
+                {},
+                [answer!(200, "One line for each.", json::<Vec<PolicyLine>>())]
+            ),
+            operation!(
+                Post,
+                "applyPolicy",
+                "Applies a configuration policy, all of it or nothing, once per content.",
+                { query: &POLICY, body: APPLIED },
+                [
+                    answer!(200, "What became of it.", json::<PolicyLine>()),
+                    Answer::problem(409, "Something changed while it was being applied; nothing was changed."),
+                ]
+            ),
+        ],
+    },
+    Path {
+        template: "/api/policies/reload",
+        operations: &[operation!(
+            Post,
+            "reloadPolicies",
+            "Reads Policies/ again and applies what is new there.",
+            {},
+            [answer!(200, "What became of each policy of the folder.", json::<Vec<PolicyLine>>())]
         )],
     },
     Path {

@@ -1,0 +1,177 @@
+//! Policies: `Policies/*.json` with the signatures beside them, and which were applied (`state/settings.db`).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use castellan_core::configuration_policy::{
+    AppliedPolicy, FOLDER, PolicyChange, PolicyContent, PolicyFile, PolicyKey, PolicyLayer,
+};
+use castellan_core::hexadecimal;
+use castellan_core::limits::{DOCUMENT_BYTES, POLICIES};
+use castellan_core::trust::signature::{SIGNATURE_BYTES, SignatureFacts, SignatureFile};
+use ring::digest;
+use rusqlite::types::Type;
+use rusqlite::{Row, Transaction, params};
+use rustix::fs::{Dir, fstat};
+
+use crate::error::RootError;
+use crate::files::{self, Privacy, Unread};
+use crate::root::Root;
+use crate::settings::{KIND, SettingStore};
+
+const EXTENSION: &str = ".json";
+/// What is put behind a policy's file name to find its signature.
+const SIGNATURE: &str = ".p7s";
+
+/// Looks into the signature of a document: the document's path, its bytes, and the bytes of the signature beside it or why there are none.
+pub type LookIntoSignature = Box<dyn Fn(&str, &[u8], Result<Vec<u8>, SignatureFile>) -> SignatureFacts + Send>;
+
+/// Reads policies.
+pub struct PolicyReader {
+    look: LookIntoSignature,
+}
+
+impl fmt::Debug for PolicyReader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PolicyReader").finish_non_exhaustive()
+    }
+}
+
+impl PolicyReader {
+    /// A reader that has signatures looked into by `look`.
+    pub fn new(look: LookIntoSignature) -> Self {
+        Self { look }
+    }
+
+    /// All `Policies/*.json`, by name. A file that is not a plain regular file of the agent's own, or that cannot be read, is an entry
+    /// with the reason; so is the folder, under the name `*`. Never blocks.
+    pub fn read(&self, root: &Root) -> Vec<PolicyFile> {
+        let failed = |reason| vec![PolicyFile { name: String::from("*"), content: Err(reason) }];
+        let folder = match root.folder(FOLDER) {
+            Ok(folder) => folder,
+            Err(error) => return failed(error.to_string()),
+        };
+        let guarded = fstat(&folder).map(|stat| files::unsafe_because(&stat, Privacy::Guarded));
+        if let Some(reason) = guarded.unwrap_or_else(|error| Some(format!("cannot be looked at: {error}"))) {
+            return failed(format!("the folder {FOLDER} {reason}"));
+        }
+        let names = match names(folder.as_fd()) {
+            Ok(names) => names,
+            Err(error) => return failed(format!("the folder {FOLDER} cannot be listed: {error}")),
+        };
+        let file = |name: &String| PolicyFile { name: name.clone(), content: self.content(root, folder.as_fd(), name) };
+        let mut found: Vec<PolicyFile> = names.iter().take(POLICIES).map(file).collect();
+        if names.len() > POLICIES {
+            found.extend(failed(format!("the folder {FOLDER} has more than the {POLICIES} files that are read.")));
+        }
+        found
+    }
+
+    /// A policy that somebody brought, without a signature beside it.
+    pub fn brought(&self, name: &str, document: Arc<[u8]>) -> PolicyFile {
+        let content = self.looked_into(name, document, Err(SignatureFile::Missing(format!("{name}{SIGNATURE}"))));
+        PolicyFile { name: name.to_owned(), content: Ok(content) }
+    }
+
+    fn content(&self, root: &Root, folder: BorrowedFd<'_>, name: &str) -> Result<PolicyContent, String> {
+        let file = format!("{name}{EXTENSION}");
+        let document = files::read(folder, &file, DOCUMENT_BYTES, Privacy::Guarded).map_err(|unread| match unread {
+            Unread::Missing => format!("{file} was there and is not any more, or its name is not UTF-8."),
+            Unread::Refused(reason) => format!("{file} {reason}"),
+            Unread::Failed(error) => format!("{file} cannot be read: {error}"),
+        })?;
+        let limit = usize::try_from(SIGNATURE_BYTES).unwrap_or(usize::MAX);
+        let path = root.path().join(FOLDER).join(&file).display().to_string();
+        let shown = format!("{path}{SIGNATURE}");
+        let beside =
+            files::read(folder, &format!("{file}{SIGNATURE}"), limit, Privacy::Guarded).map_err(
+                |unread| match unread {
+                    Unread::Missing => SignatureFile::Missing(shown),
+                    Unread::Refused(reason) => SignatureFile::Unreadable(format!("{shown} {reason}")),
+                    Unread::Failed(error) => SignatureFile::Unreadable(format!("{shown}: {error}")),
+                },
+            );
+        Ok(self.looked_into(&path, document.into(), beside))
+    }
+
+    fn looked_into(&self, path: &str, document: Arc<[u8]>, beside: Result<Vec<u8>, SignatureFile>) -> PolicyContent {
+        let sha256 = hexadecimal(digest::digest(&digest::SHA256, &document).as_ref());
+        let signature = Some((self.look)(path, &document, beside));
+        PolicyContent { document, sha256, signature }
+    }
+}
+
+/// The names of the files, without `.json`, one more than are read at most.
+fn names(folder: BorrowedFd<'_>) -> rustix::io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in Dir::read_from(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Some(stem) = name.strip_suffix(EXTENSION) else { continue };
+        names.insert(stem.to_owned());
+        if names.len() > POLICIES.saturating_add(1) {
+            names.pop_last();
+        }
+    }
+    Ok(names)
+}
+
+impl SettingStore {
+    /// Which policies were applied, by name.
+    ///
+    /// # Errors
+    /// [`RootError`] where it cannot be read.
+    pub fn policies(&self) -> Result<Vec<AppliedPolicy>, RootError> {
+        let query = "SELECT name, source, type, sha256, time, plugin, settings FROM policy ORDER BY name, source";
+        let rows = self
+            .connection
+            .prepare(query)
+            .and_then(|mut statement| statement.query_map([], applied)?.collect::<rusqlite::Result<Vec<_>>>());
+        rows.map_err(|error| KIND.unusable(&self.path, &error))
+    }
+
+    /// Carries out all changes, which are on disk when this returns.
+    ///
+    /// # Errors
+    /// A sentence with the reason; nothing is changed then.
+    pub fn keep_policies(&self, changes: &[PolicyChange]) -> Result<(), String> {
+        let written = self.connection.unchecked_transaction().and_then(|transaction| {
+            changes.iter().try_for_each(|change| keep(&transaction, change))?;
+            transaction.commit()
+        });
+        written.map_err(|error| format!("{} was not written: {error}", self.path.display()))
+    }
+}
+
+fn applied(row: &Row<'_>) -> rusqlite::Result<AppliedPolicy> {
+    let (plugin, settings): (Option<String>, Option<String>) = (row.get(5)?, row.get(6)?);
+    let layer = match plugin.zip(settings) {
+        None => None,
+        Some((plugin, settings)) => {
+            let values = serde_json::from_str(&settings)
+                .map_err(|error| rusqlite::Error::FromSqlConversionFailure(6, Type::Text, Box::new(error)))?;
+            Some(PolicyLayer { plugin, values })
+        }
+    };
+    let key = PolicyKey { name: row.get(0)?, source: row.get(1)? };
+    Ok(AppliedPolicy { key, policy_type: row.get(2)?, sha256: row.get(3)?, time: row.get(4)?, layer })
+}
+
+fn keep(transaction: &Transaction<'_>, change: &PolicyChange) -> rusqlite::Result<()> {
+    let done = match change {
+        PolicyChange::Keep(AppliedPolicy { key, policy_type, sha256, time, layer }) => {
+            let settings = layer.as_ref().map(|layer| serde_json::to_string(&layer.values)).transpose();
+            let settings = settings.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+            let plugin = layer.as_ref().map(|layer| &layer.plugin);
+            transaction.execute(
+                "INSERT OR REPLACE INTO policy VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![key.name, key.source, policy_type, sha256, time, plugin, settings],
+            )
+        }
+        PolicyChange::Forget(key) => {
+            transaction.execute("DELETE FROM policy WHERE name = ?1 AND source = ?2", params![key.name, key.source])
+        }
+    };
+    done.map(|_| ())
+}

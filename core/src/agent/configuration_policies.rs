@@ -1,0 +1,374 @@
+//! Configuration policies are applied: one delivery after the other, in it one unit after the other, all of a unit or nothing.
+//!
+//! ```text
+//! step        ordered             then
+//! ----------  ------------------  ------------------------------------------------------------
+//! (planned)                       refused, unchanged or idle: the next unit
+//! Inspecting  Inspect             the binaries of its jobs may be run: planned again, as time has passed
+//! Writing     ChangeDefinitions   in service
+//! Reloading   ReadDefinitions     in service (UpdateSettings)
+//! Keeping     KeepPolicies        on record, its settings in force, published: the next unit
+//! ```
+//! A policy file is a unit of its own; a bundle is one unit. Where the agent dies between two steps, the policy is not on record, so the
+//! next start applies it again; what it had written by then is as it wants it.
+
+mod telling;
+mod unit;
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Agent;
+use crate::configuration_policy::parse::parse;
+use crate::configuration_policy::plan::{InService, Plan, Standing};
+use crate::configuration_policy::record::{PolicyLine, PolicyResult, Records};
+use crate::configuration_policy::signature::refusal;
+use crate::configuration_policy::{
+    AppliedPolicy, Configuration, Policy, PolicyChange, PolicyFile, PolicyKey, PolicyLayer,
+};
+use crate::effect::{Effects, ProcessOrder};
+use crate::event::DefinitionKind;
+use crate::id::{JobId, PluginId, RequestId, TicketId};
+use crate::job::finding::{Finding, Findings};
+use crate::limits::{POLICIES, POLICY_DELIVERIES};
+use crate::lkg::Item;
+use crate::run::secret::MASK;
+use crate::time::Now;
+use crate::why::Explanation;
+
+/// What is known of policies, and what is being done with them.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    records: Records,
+    deliveries: VecDeque<Delivery>,
+    underway: Option<Underway>,
+}
+
+/// Policies that came together.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) source: String,
+    /// Each is applied as a whole.
+    pub(super) units: VecDeque<Vec<PolicyFile>>,
+    /// Whether it is all that the source has: what it had before is forgotten.
+    pub(super) is_complete: bool,
+    pub(super) is_dry_run: bool,
+    pub(super) asker: Asker,
+    /// What became of its policies so far.
+    pub(super) lines: Vec<PolicyLine>,
+    /// Why the last unit was refused.
+    pub(super) refused: Option<Refusal>,
+}
+
+/// Who wants to know what became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// Nobody: the agent started, or the folder changed.
+    Nobody,
+    /// Who sent one policy.
+    Document(RequestId),
+    /// Who asked for the folder to be read.
+    Folder(RequestId),
+    /// The source of bundles.
+    Bundle,
+}
+
+/// Why a policy is not applied.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    /// Of the answer to whoever asked.
+    pub(super) status: u16,
+    pub(super) explanation: Explanation,
+    pub(super) findings: Findings,
+}
+
+/// The unit that is being applied.
+#[derive(Debug)]
+struct Underway {
+    ticket: TicketId,
+    step: Step,
+    ready: Vec<Ready>,
+    idle: Vec<PolicyLine>,
+    forget: Vec<PolicyKey>,
+    plan: Plan,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// Job and task of each binary that is looked at.
+    Inspecting(Vec<(JobId, usize)>),
+    Writing,
+    Reloading,
+    Keeping,
+}
+
+/// A policy that is sound so far.
+#[derive(Debug)]
+struct Ready {
+    policy: Configuration,
+    line: PolicyLine,
+    layer: Option<PolicyLayer>,
+}
+
+/// What the plan rests on: the agent at this moment.
+struct Present<'a>(&'a Agent);
+
+impl InService for Present<'_> {
+    fn standing(&self, item: &Item) -> Standing {
+        match item.kind {
+            DefinitionKind::Job => self.0.standing_of_job(&item.id),
+            DefinitionKind::Plugin => self.0.standing_of_plugin(&item.id),
+        }
+    }
+
+    fn jobs(&self) -> usize {
+        self.0.catalog.len()
+    }
+
+    fn is_masked(&self, plugin: &str, key: &str, value: &str) -> bool {
+        value == MASK && self.0.desk.plugin_settings.is_secret(plugin, key)
+    }
+}
+
+impl Agent {
+    /// Applies a bundle: all of its policies or none, in the order of their names, each once per content. `files` are all that the
+    /// source has: what it had before and has not any more is forgotten, and the settings that it set end. A bundle whose signature
+    /// was verified as a whole has no signatures in its files. What came of it is told to `on_bundle_settled`.
+    ///
+    /// # Errors
+    /// Too many deliveries wait; nothing happens then.
+    pub fn apply_policies(
+        &mut self,
+        now: Now,
+        source: &str,
+        mut files: Vec<PolicyFile>,
+        effects: &mut Effects,
+    ) -> Result<(), Explanation> {
+        files.sort_by(|left, right| left.name.cmp(&right.name));
+        self.deliver(now, Delivery::new(source, Vec::from([files]), Asker::Bundle), effects)
+    }
+
+    /// What was applied in former lives counts from the start.
+    pub(super) fn recall_policies(&mut self, applied: Vec<AppliedPolicy>) {
+        self.policies.records = Records::new(applied);
+        self.put_layers_in_force();
+    }
+
+    /// Takes policies to be applied.
+    pub(super) fn deliver(&mut self, now: Now, delivery: Delivery, effects: &mut Effects) -> Result<(), Explanation> {
+        if self.policies.deliveries.len() >= POLICY_DELIVERIES {
+            let why = format!("{POLICY_DELIVERIES} deliveries wait to be applied already.");
+            return Err(Explanation::new("The policies were not applied.", why, "Send them again later."));
+        }
+        self.policies.deliveries.push_back(delivery);
+        self.continue_policies(now, effects);
+        Ok(())
+    }
+
+    /// What became of each policy.
+    pub(super) fn policy_lines(&self) -> impl Iterator<Item = &PolicyLine> {
+        self.policies.records.lines()
+    }
+
+    /// Whether a policy is just changing the job of this id.
+    pub(super) fn policy_changes(&self, id: &JobId) -> bool {
+        let item = Item::new(DefinitionKind::Job, id.as_str());
+        self.policies.underway.as_ref().is_some_and(|underway| underway.plan.definitions.contains_key(&item))
+    }
+
+    /// Whoever waits for a delivery, with a word about it; they wait no more.
+    pub(super) fn forsake_policies(&mut self) -> Vec<RequestId> {
+        let deliveries = core::mem::take(&mut self.policies.deliveries);
+        let asker = |delivery: Delivery| match delivery.asker {
+            Asker::Document(request) | Asker::Folder(request) => Some(request),
+            Asker::Nobody | Asker::Bundle => None,
+        };
+        deliveries.into_iter().filter_map(asker).collect()
+    }
+
+    fn standing_of_job(&self, id: &str) -> Standing {
+        let is_changing = JobId::parse(id).is_ok_and(|id| self.is_changing(&id));
+        match self.catalog.find(id) {
+            _ if is_changing => Standing::Changing,
+            Some(job) => Standing::InService(job.document.clone()),
+            None if self.catalog.refused().any(|(stem, _)| stem == id) => Standing::OutOfService,
+            None => Standing::Absent,
+        }
+    }
+
+    fn standing_of_plugin(&self, id: &str) -> Standing {
+        let plugin = PluginId::parse(id).ok().and_then(|id| self.plugins.get(&id)).filter(|plugin| !plugin.retired);
+        match plugin {
+            Some(plugin) => Standing::InService(plugin.definition.document.clone()),
+            None if self.refused_plugins.contains_key(id) => Standing::OutOfService,
+            None => Standing::Absent,
+        }
+    }
+
+    /// Begins units for as long as none waits for an answer.
+    fn continue_policies(&mut self, now: Now, effects: &mut Effects) {
+        while self.policies.underway.is_none() && !self.is_stopping() {
+            let Some(delivery) = self.policies.deliveries.front_mut() else { return };
+            match delivery.units.pop_front() {
+                Some(unit) => self.begin_unit(now, unit, effects),
+                None => self.settle_delivery(now, effects),
+            }
+        }
+    }
+
+    fn begin_unit(&mut self, now: Now, unit: Vec<PolicyFile>, effects: &mut Effects) {
+        let Some(delivery) = self.policies.deliveries.front() else { return };
+        let source = delivery.source.clone();
+        let forget = if delivery.is_complete && !delivery.is_dry_run { self.gone(&source, &unit) } else { Vec::new() };
+        let ticket = TicketId(0);
+        let mut underway = Underway {
+            ticket,
+            step: Step::Writing,
+            ready: Vec::new(),
+            idle: Vec::new(),
+            forget,
+            plan: Plan::default(),
+        };
+        for file in unit {
+            if let Err((line, refusal)) = self.judge(now, &source, file, &mut underway) {
+                let lines = underway.ready.into_iter().map(|ready| ready.line).collect();
+                return self.refuse_unit(now, line, lines, refusal, effects);
+            }
+        }
+        let mut queries = Vec::new();
+        let mut places = Vec::new();
+        for job in underway.plan.jobs_written() {
+            for (index, query) in self.binaries(job) {
+                places.push((job.id.clone(), index));
+                queries.push(query);
+            }
+        }
+        if queries.is_empty() {
+            return self.write_unit(now, underway, effects);
+        }
+        underway.step = Step::Inspecting(places);
+        let order = |ticket| ProcessOrder::Inspect { ticket, queries };
+        underway.ticket = self.desk.counters.ticket();
+        self.desk.turn(now, effects).process(order(underway.ticket));
+        self.expect_policy(underway);
+    }
+
+    /// The policies that a complete delivery forgets with its last unit.
+    fn gone(&self, source: &str, unit: &[PolicyFile]) -> Vec<PolicyKey> {
+        let Some(delivery) = self.policies.deliveries.front().filter(|delivery| delivery.units.is_empty()) else {
+            return Vec::new();
+        };
+        let is_here = |name: &str| {
+            unit.iter().any(|file| file.name == name) || delivery.lines.iter().any(|line| line.name == name)
+        };
+        self.policies.records.others(source, is_here)
+    }
+
+    /// Takes one policy into the unit; else what is told of it, and why.
+    fn judge(
+        &mut self,
+        now: Now,
+        source: &str,
+        file: PolicyFile,
+        underway: &mut Underway,
+    ) -> Result<(), (PolicyLine, Refusal)> {
+        let key = PolicyKey { name: file.name, source: source.to_string() };
+        let mut line = PolicyLine::new(&key, now.wall.to_rfc3339());
+        let refused = |line: &PolicyLine, why: String, fix: &str, findings: Findings| {
+            let what = format!("The policy {} was refused; nothing was changed.", line.name);
+            (line.clone(), Refusal { status: 400, explanation: Explanation::new(what, why, fix), findings })
+        };
+        let content = match file.content {
+            Ok(content) => content,
+            Err(why) => return Err(refused(&line, why, "Make it a file that the agent may read.", Findings::new())),
+        };
+        line.sha256.clone_from(&content.sha256);
+        if let Some(applied) = self.policies.records.applied(&key).filter(|applied| applied.sha256 == content.sha256) {
+            line.policy_type.clone_from(&applied.policy_type);
+            line.time.clone_from(&applied.time);
+            line.result = PolicyResult::Unchanged;
+            underway.idle.push(line);
+            return Ok(());
+        }
+        if !self.policies.records.has_room(&key) {
+            let why = format!("{POLICIES} policies are known, which is the most there may be.");
+            return Err(refused(&line, why, "Take some away.", Findings::new()));
+        }
+        if let Some(explanation) = refusal(&key.name, &content, &self.desk.settings, now.wall) {
+            return Err((line, Refusal { status: 403, explanation, findings: Findings::new() }));
+        }
+        let (policy, findings) = match parse(&content.document, self.desk.surroundings.here) {
+            Ok(parsed) => parsed,
+            Err(findings) => {
+                line.findings.clone_from(&findings);
+                return Err(refused(&line, told(&findings), "Mend what the findings name.", findings));
+            }
+        };
+        line.findings = findings;
+        match policy {
+            Policy::Idle { policy_type, why } => {
+                (line.policy_type, line.why, line.result) = (policy_type, Some(why), PolicyResult::Idle);
+                underway.forget.extend(self.policies.records.applied(&key).map(|applied| applied.key.clone()));
+                underway.idle.push(line);
+            }
+            Policy::Configuration(policy) => {
+                line.policy_type = policy.policy_type.to_string();
+                match underway.plan.add(&policy, &Present(self)) {
+                    Ok(step) => {
+                        line.changes = step.changes;
+                        underway.ready.push(Ready { policy, line, layer: step.layer });
+                    }
+                    Err(finding) => {
+                        line.findings.push(finding.clone());
+                        let findings = Vec::from([finding]);
+                        return Err(refused(&line, told(&findings), "Mend what the findings name.", findings));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Underway {
+    /// What is kept of it.
+    fn record(&self) -> Vec<PolicyChange> {
+        let forget = self.forget.iter().cloned().map(PolicyChange::Forget);
+        let keep = self.ready.iter().map(|Ready { line, layer, .. }| {
+            PolicyChange::Keep(AppliedPolicy {
+                key: line.key(),
+                policy_type: line.policy_type.clone(),
+                sha256: line.sha256.clone(),
+                time: line.time.clone(),
+                layer: layer.clone(),
+            })
+        });
+        forget.chain(keep).collect()
+    }
+}
+
+impl Delivery {
+    /// Units of a source that are all that it has.
+    pub(super) fn new(source: &str, units: Vec<Vec<PolicyFile>>, asker: Asker) -> Self {
+        Self {
+            source: source.to_string(),
+            units: units.into(),
+            is_complete: true,
+            is_dry_run: false,
+            asker,
+            lines: Vec::new(),
+            refused: None,
+        }
+    }
+}
+
+/// The errors in a sentence.
+fn told(findings: &[Finding]) -> String {
+    let errors = findings.iter().filter(|found| found.severity == crate::job::finding::Severity::Error);
+    let errors: Vec<String> = errors.map(|found| format!("at {}: {}", found.path, found.message)).collect();
+    let more = errors.len().saturating_sub(1);
+    let first = errors.into_iter().next().unwrap_or_default();
+    if more == 0 { first } else { format!("{first} ({more} more)") }
+}

@@ -1,0 +1,140 @@
+//! What became of policies: on record, in the log, on the broker, and told to whoever asked.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{Asker, PolicyLine, PolicyResult, Refusal, Underway};
+use crate::agent::Agent;
+use crate::effect::{BrokerOrder, Effects};
+use crate::job::finding::Findings;
+use crate::log_message::Level;
+use crate::plugin::storage::PolicySettings;
+use crate::time::Now;
+use crate::why::Explanation;
+
+/// Where the agent tells what became of a policy.
+const TOPIC: &str = "EventMessages";
+/// QoS of that.
+const QOS: u8 = 1;
+
+impl Agent {
+    pub(super) fn finish_unit(&mut self, now: Now, underway: Underway, effects: &mut Effects) {
+        self.policies.records.apply(underway.record());
+        self.put_layers_in_force();
+        let lines = underway.ready.into_iter().map(|ready| ready.line).chain(underway.idle);
+        for line in lines {
+            self.note_policy(now, line, effects);
+        }
+        self.continue_policies(now, effects);
+    }
+
+    /// A unit that came as far as an order, which failed.
+    pub(super) fn fail_unit(
+        &mut self,
+        now: Now,
+        underway: Underway,
+        status: u16,
+        what: &str,
+        why: &str,
+        effects: &mut Effects,
+    ) {
+        let mut lines: Vec<PolicyLine> = underway.ready.into_iter().map(|ready| ready.line).collect();
+        lines.extend(underway.idle);
+        let explanation = Explanation::new(what, why, "POST /api/policies/reload, or apply it again.");
+        let refusal = Refusal { status, explanation, findings: Findings::new() };
+        if lines.is_empty() {
+            let message = format!("Policies that are gone could not be forgotten. {}", refusal.explanation);
+            self.desk.turn(now, effects).log(Level::Error, "PolicyRefused", message);
+            return self.continue_policies(now, effects);
+        }
+        let line = lines.remove(0);
+        self.refuse_unit(now, line, lines, refusal, effects);
+    }
+
+    /// One policy is refused, and with it the others of its unit.
+    pub(super) fn refuse_unit(
+        &mut self,
+        now: Now,
+        line: PolicyLine,
+        others: Vec<PolicyLine>,
+        refusal: Refusal,
+        effects: &mut Effects,
+    ) {
+        let why = format!("{} {} {}", refusal.explanation.what, refusal.explanation.why, refusal.explanation.fix);
+        for other in others.into_iter().filter(|other| other.result == PolicyResult::Applied) {
+            let why = Some(format!("The policy {} of the same delivery was refused.", line.name));
+            self.note_policy(
+                now,
+                PolicyLine { result: PolicyResult::Refused, changes: Vec::new(), why, ..other },
+                effects,
+            );
+        }
+        let line = PolicyLine { result: PolicyResult::Refused, changes: Vec::new(), why: Some(why), ..line };
+        self.note_policy(now, line, effects);
+        if let Some(delivery) = self.policies.deliveries.front_mut() {
+            delivery.refused = Some(refusal);
+        }
+        self.continue_policies(now, effects);
+    }
+
+    /// Says what became of a policy: to the log, on the broker, in the list; and to whoever asked.
+    pub(super) fn note_policy(&mut self, now: Now, line: PolicyLine, effects: &mut Effects) {
+        let is_dry_run = self.policies.deliveries.front().is_some_and(|delivery| delivery.is_dry_run);
+        if let Some(delivery) = self.policies.deliveries.front_mut() {
+            delivery.lines.push(line.clone());
+        }
+        if is_dry_run {
+            return;
+        }
+        let mut turn = self.desk.turn(now, effects);
+        match line.result {
+            PolicyResult::Applied => {
+                let done =
+                    if line.changes.is_empty() { String::from("nothing to change") } else { line.changes.join(", ") };
+                let message = format!("The policy {} of {} was applied: {done}.", line.name, line.source);
+                turn.log(Level::Information, "PolicyApplied", message);
+            }
+            PolicyResult::Refused => {
+                let why = line.why.as_deref().unwrap_or_default();
+                turn.log(Level::Error, "PolicyRefused", format!("The policy {} of {}: {why}", line.name, line.source));
+            }
+            PolicyResult::Idle => {
+                let why = line.why.as_deref().unwrap_or_default();
+                turn.log(Level::Debug, "PolicyIdle", format!("The policy {} of {}: {why}", line.name, line.source));
+            }
+            PolicyResult::Unchanged | PolicyResult::Valid => {
+                return self.policies.records.note_unchanged(&line.key());
+            }
+        }
+        if line.result != PolicyResult::Idle {
+            let event =
+                serde_json::json!({ "eventName": format!("ConfigurationPolicy{:?}", line.result), "context": line });
+            let (topic, payload) = (TOPIC.to_string(), event.to_string().into_bytes());
+            turn.broker(BrokerOrder::Publish { topic, payload, qos: QOS, retain: false });
+        }
+        self.policies.records.note(line);
+    }
+
+    pub(super) fn settle_delivery(&mut self, now: Now, effects: &mut Effects) {
+        let Some(delivery) = self.policies.deliveries.pop_front() else { return };
+        match delivery.asker {
+            Asker::Nobody => {}
+            Asker::Bundle => {
+                let result = delivery.refused.as_ref().map_or(Ok(()), |refusal| Err(&refusal.explanation));
+                self.on_bundle_settled(now, result, effects);
+            }
+            Asker::Document(_) | Asker::Folder(_) => self.answer_about_policies(delivery, effects),
+        }
+    }
+
+    pub(super) fn put_layers_in_force(&mut self) {
+        let layers = self.policies.records.layers().map(|(policy, layer)| PolicySettings {
+            plugin: layer.plugin.clone(),
+            values: layer.values.clone(),
+            writer: format!("policy:{}", policy.key.name),
+            time: policy.time.clone(),
+        });
+        self.desk.plugin_settings.set_policies(layers.collect());
+    }
+}

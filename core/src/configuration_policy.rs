@@ -1,0 +1,155 @@
+//! Configuration policies: documents that change jobs, plugins' files and plugins' settings (contract section 8).
+//!
+//! A policy is applied once per content. What it wants is planned against what is in service, and ordered only where the whole plan is
+//! sound; so a policy that fails changes nothing, and says why.
+//!
+//! ```text
+//! PolicyType      Extension                          what it does
+//! --------------  ---------------------------------  ----------------------------------------------------
+//! JobUpdate       Action, JobId, JobJson             adds, replaces or deletes a job
+//! SettingsUpdate  PluginId, SettingsJson             replaces the file of a plugin that is there
+//! SettingsUpdate  PluginId, Settings                 sets a layer of the plugin's settings: over its file, under what is stored
+//! UpdateSettings                                     reads all definitions again
+//! any other                                          is left alone
+//! ```
+//!
+//! | part | does |
+//! | --- | --- |
+//! | [`parse`] | a document to a [`Policy`], with findings |
+//! | [`plan`] | what several policies together change, or why not |
+//! | [`record`] | what was applied, and what became of each policy |
+//! | [`signature`] | whether a policy is signed as the settings want it |
+//!
+//! What is applied is never undone by taking the policy away, but for a layer of settings, which lasts as long as its policy.
+
+pub(crate) mod parse;
+pub(crate) mod plan;
+pub(crate) mod record;
+pub(crate) mod signature;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+use crate::id::{JobId, PluginId};
+use crate::job::JobDefinition;
+use crate::lkg::Document;
+use crate::plugin::PluginDefinition;
+use crate::trust::signature::SignatureFacts;
+
+/// The source of the policies in the folder `Policies/` of the agent root.
+pub const FOLDER: &str = "Policies";
+/// The source of policies that came over the API.
+pub const API: &str = "api";
+
+/// A policy as it was found, not looked into yet.
+#[derive(Debug, Clone)]
+pub struct PolicyFile {
+    /// Its name: that of its file without `.json`.
+    pub name: String,
+    /// What is there, or a sentence why it could not be read.
+    pub content: Result<PolicyContent, String>,
+}
+
+/// What is in a policy's file.
+#[derive(Debug, Clone)]
+pub struct PolicyContent {
+    /// The bytes.
+    pub document: Document,
+    /// Their SHA-256, 64 lower-case hex digits.
+    pub sha256: String,
+    /// What is known of a signature of its own; `None` where the whole delivery is signed instead, and was verified.
+    pub signature: Option<SignatureFacts>,
+}
+
+/// A policy to be read for somebody who brought it.
+#[derive(Debug, Clone)]
+pub struct PolicyDocument {
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub document: Document,
+}
+
+/// Which policy: names are in the order in which policies are applied, whatever their source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyKey {
+    /// That of its file without `.json`.
+    pub name: String,
+    /// Where it is from: [`FOLDER`], [`API`], or a source of bundles.
+    pub source: String,
+}
+
+/// What is kept of a policy that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedPolicy {
+    /// Which.
+    pub key: PolicyKey,
+    /// Its `PolicyType`.
+    pub policy_type: String,
+    /// SHA-256 of its content, 64 lower-case hex digits.
+    pub sha256: String,
+    /// When, in RFC 3339.
+    pub time: String,
+    /// The settings that it sets, if it does.
+    pub layer: Option<PolicyLayer>,
+}
+
+/// Settings that a policy sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyLayer {
+    /// The plugin.
+    pub plugin: String,
+    /// Values by dotted key.
+    pub values: BTreeMap<String, String>,
+}
+
+/// One change of what is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyChange {
+    /// Insert or replace.
+    Keep(AppliedPolicy),
+    /// Remove.
+    Forget(PolicyKey),
+}
+
+/// A document that was understood.
+#[derive(Debug, Clone)]
+pub(crate) enum Policy {
+    /// It configures.
+    Configuration(Configuration),
+    /// It is of this type, which is not applied here; or its `Status` keeps it from that. A sentence says which.
+    Idle {
+        /// `PolicyType`.
+        policy_type: String,
+        /// Why nothing is done.
+        why: String,
+    },
+}
+
+/// A configuration policy.
+#[derive(Debug, Clone)]
+pub(crate) struct Configuration {
+    /// `PolicyType` as it is documented.
+    pub(crate) policy_type: &'static str,
+    /// What it does.
+    pub(crate) action: Action,
+}
+
+/// What a policy does.
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    /// Adds a job.
+    AddJob(JobDefinition),
+    /// Replaces a job.
+    UpdateJob(JobDefinition),
+    /// Deletes a job.
+    DeleteJob(JobId),
+    /// Replaces a plugin's file.
+    ReplacePlugin(PluginDefinition),
+    /// Sets some of a plugin's settings.
+    SetSettings(PluginId, BTreeMap<String, String>),
+    /// Reads all definitions again.
+    Reload,
+}

@@ -1,0 +1,153 @@
+//! What was applied, and what became of each policy that was seen.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{AppliedPolicy, PolicyChange, PolicyKey, PolicyLayer};
+use crate::job::finding::Findings;
+use crate::limits::POLICIES;
+
+/// What became of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) enum PolicyResult {
+    /// It was applied.
+    Applied,
+    /// The same content was applied before; nothing was done.
+    Unchanged,
+    /// It was not applied; what was in force before still is.
+    Refused,
+    /// It is not for the agent to apply: by its type, or by its `Status`.
+    Idle,
+    /// It would be applied (`?dryRun=true`).
+    Valid,
+}
+
+/// A policy as `GET /api/policies` shows it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PolicyLine {
+    /// Its name: that of its file without `.json`.
+    pub(crate) name: String,
+    /// Where it is from: `Policies`, `api`, or a source of bundles.
+    pub(crate) source: String,
+    /// `PolicyType`; empty where it could not be read.
+    #[serde(rename = "type")]
+    pub(crate) policy_type: String,
+    /// SHA-256 of its content; empty where it could not be read.
+    pub(crate) sha256: String,
+    /// When, in RFC 3339.
+    pub(crate) time: String,
+    /// What became of it.
+    pub(crate) result: PolicyResult,
+    /// Why, where it was not applied.
+    pub(crate) why: Option<String>,
+    /// What it changed, a phrase for each.
+    pub(crate) changes: Vec<String>,
+    /// What was found in it.
+    pub(crate) findings: Findings,
+}
+
+impl PolicyLine {
+    /// A policy that was just met, as applied.
+    pub(crate) fn new(key: &PolicyKey, time: String) -> Self {
+        Self {
+            name: key.name.clone(),
+            source: key.source.clone(),
+            policy_type: String::new(),
+            sha256: String::new(),
+            time,
+            result: PolicyResult::Applied,
+            why: None,
+            changes: Vec::new(),
+            findings: Findings::new(),
+        }
+    }
+
+    /// Which policy it is about.
+    pub(crate) fn key(&self) -> PolicyKey {
+        PolicyKey { name: self.name.clone(), source: self.source.clone() }
+    }
+}
+
+/// Everything that is known of policies.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    applied: BTreeMap<PolicyKey, AppliedPolicy>,
+    lines: BTreeMap<PolicyKey, PolicyLine>,
+}
+
+impl Records {
+    /// What is on disk.
+    pub(crate) fn new(applied: Vec<AppliedPolicy>) -> Self {
+        let mut records = Self::default();
+        records.apply(applied.into_iter().map(PolicyChange::Keep));
+        records
+    }
+
+    /// Carries out what is on disk.
+    pub(crate) fn apply(&mut self, changes: impl IntoIterator<Item = PolicyChange>) {
+        for change in changes {
+            match change {
+                PolicyChange::Keep(policy) => {
+                    self.lines.entry(policy.key.clone()).or_insert_with(|| applied_before(&policy));
+                    self.applied.insert(policy.key.clone(), policy);
+                }
+                PolicyChange::Forget(key) => {
+                    self.applied.remove(&key);
+                    self.lines.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// What was applied under this name.
+    pub(crate) fn applied(&self, key: &PolicyKey) -> Option<&AppliedPolicy> {
+        self.applied.get(key)
+    }
+
+    /// Whether there is room for what comes under this name.
+    pub(crate) fn has_room(&self, key: &PolicyKey) -> bool {
+        self.lines.contains_key(key) || self.lines.len() < POLICIES
+    }
+
+    /// The policies of a source that `keep` does not name.
+    pub(crate) fn others(&self, source: &str, keep: impl Fn(&str) -> bool) -> Vec<PolicyKey> {
+        self.lines.keys().filter(|key| key.source == source && !keep(&key.name)).cloned().collect()
+    }
+
+    /// The settings that policies set, in the order in which they count: the later over the former.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = (&AppliedPolicy, &PolicyLayer)> {
+        self.applied.values().filter_map(|policy| Some((policy, policy.layer.as_ref()?)))
+    }
+
+    /// Notes what became of a policy.
+    pub(crate) fn note(&mut self, line: PolicyLine) {
+        let key = line.key();
+        if self.has_room(&key) {
+            self.lines.insert(key, line);
+        }
+    }
+
+    /// The policy is as it was when it was applied, whatever came of it in between.
+    pub(crate) fn note_unchanged(&mut self, key: &PolicyKey) {
+        if let Some(policy) = self.applied.get(key)
+            && self.lines.get(key).is_none_or(|line| line.result != PolicyResult::Applied)
+        {
+            self.lines.insert(key.clone(), applied_before(policy));
+        }
+    }
+
+    /// What became of each.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &PolicyLine> {
+        self.lines.values()
+    }
+}
+
+fn applied_before(policy: &AppliedPolicy) -> PolicyLine {
+    let (policy_type, sha256) = (policy.policy_type.clone(), policy.sha256.clone());
+    PolicyLine { policy_type, sha256, ..PolicyLine::new(&policy.key, policy.time.clone()) }
+}
