@@ -123,9 +123,10 @@ pub(crate) struct Fleet {
     offered: Option<Offered>,
     /// Came while another one was offered; a newer one takes its place.
     next: Option<Received>,
-    problem: Option<String>,
-    /// What the last refusal was about, so that it is told once.
-    told: Option<u64>,
+    /// Why there was no answer, until there is one.
+    failure: Option<String>,
+    /// What was refused last, and why, until a good one came.
+    refusal: Option<(u64, String)>,
     refused: u64,
     failed: u64,
 }
@@ -142,8 +143,8 @@ impl Fleet {
             in_force: None,
             offered: None,
             next: None,
-            problem: None,
-            told: None,
+            failure: None,
+            refusal: None,
             refused: 0,
             failed: 0,
         }
@@ -219,7 +220,7 @@ impl Fleet {
                     turn.log(Level::Information, "PolicyBundle", format!("Bundle '{name}' {sequence} is in force."));
                     turn.store(StoreOrder::KeepBundle(kept));
                 }
-                (self.problem, self.told) = (None, None);
+                self.refusal = None;
                 self.in_force = Some(offered.in_force);
             }
             Err(why) => {
@@ -246,7 +247,7 @@ impl Fleet {
                 State::Listening { .. } => "listening",
             },
             bundle: self.in_force.as_ref().map(shown),
-            problem: self.problem.clone(),
+            problem: self.failure.as_ref().or(self.refusal.as_ref().map(|(_, why)| why)).cloned(),
             refused: self.refused,
             failed: self.failed,
         })
@@ -297,7 +298,7 @@ impl Fleet {
         if let Some(former) = self.in_force.as_mut().filter(|former| former.name == name) {
             if (former.sequence, former.content) == (sequence, content) {
                 (former.etag, former.source) = (etag, source);
-                (self.problem, self.told) = (None, None);
+                self.refusal = None;
                 return None;
             }
             if sequence <= former.sequence {
@@ -351,9 +352,9 @@ impl Fleet {
         }
     }
 
-    /// Refusals stay a problem until a good bundle came; failures end with the first answer.
+    /// A failure ends with the next answer, a refusal with the next good bundle.
     fn recovered(&mut self, turn: &mut Turn<'_>) {
-        if self.told.is_none() && self.problem.take().is_some() {
+        if self.failure.take().is_some() {
             turn.log(Level::Information, "PolicySource", "The policy source answers again.".to_string());
         }
     }
@@ -369,24 +370,26 @@ impl Fleet {
         let delay = self.pace.after_failure();
         self.state = State::Waiting { at: turn.now.monotonic.plus_millis(delay) };
         let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
-        let problem = format!("{source}: {why}");
+        let failure = format!("{source}: {why}.");
         // A source that is away for days is told once, not at each question.
-        if self.told.is_none() && self.problem.as_ref() != Some(&problem) {
-            let message = format!("The policy source failed; what is in force stays. It is asked again. {problem}");
+        if self.failure.as_ref() != Some(&failure) {
+            let message = format!("The policy source failed; what is in force stays. It is asked again. {failure}");
             turn.log(Level::Warning, "PolicySource", message);
-            self.problem = Some(problem);
+            self.failure = Some(failure);
         }
     }
 
     fn refuse(&mut self, content: u64, why: String, turn: &mut Turn<'_>) {
         self.refused = self.refused.saturating_add(1);
-        if self.told.replace(content) != Some(content) || self.problem.as_ref() != Some(&why) {
+        let refusal = (content, why);
+        // A source that has nothing better is told once, not at each question.
+        if self.refusal.as_ref() != Some(&refusal) {
             let stays = match &self.in_force {
                 Some(former) => format!("Bundle '{}' {} stays in force.", former.name, former.sequence),
                 None => String::from("No bundle is in force."),
             };
-            turn.log(Level::Error, "PolicyBundleRefused", format!("{why} {stays}"));
+            turn.log(Level::Error, "PolicyBundleRefused", format!("{} {stays}", refusal.1));
+            self.refusal = Some(refusal);
         }
-        self.problem = Some(why);
     }
 }

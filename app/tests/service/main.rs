@@ -27,6 +27,7 @@ mod demo;
 mod denials;
 mod doctor;
 mod events;
+mod fleet;
 mod history;
 mod hostile;
 mod http;
