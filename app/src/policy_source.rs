@@ -88,7 +88,7 @@ pub(crate) fn kept(bundle: KeptBundle, signers: &[String]) -> Event {
 fn open(document: &[u8], signers: &[String]) -> Result<Opened, String> {
     let policy = SignaturePolicy { pins: signers, non_admin: &[] };
     let (content, signature) = open_document("the bundle", document, policy)?;
-    Ok(Opened { bundle: Bundle::parse(&content, document_sha256), signature })
+    Ok(Opened { bundle: Bundle::parse(&content, document_sha256), signature: signature.map(Box::new) })
 }
 
 async fn report(events: &Sender<Event>, report: FleetReport) {

@@ -58,6 +58,10 @@ pub struct KeptBundle {
     pub at: WallTime,
 }
 
+/// What to do about a signature.
+const SIGN: &str =
+    "Sign it with openssl cms -sign -nodetach -binary -outform DER, as one of Settings:AlternativeSignatures.";
+
 /// What people are shown of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -322,13 +326,12 @@ impl Fleet {
             Some(facts) => {
                 let policy = SignaturePolicy { pins: signers, non_admin: &[] };
                 if let Some(refusal) = Verdict::of_own(&facts, policy, at).refusal {
-                    return Err(format!("{} {}", refusal.why, refusal.fix));
+                    return Err(format!("{} {SIGN}", refusal.why));
                 }
             }
             None if self.needs_signature => {
-                return Err(String::from(
-                    "it is not signed, as everything must be that comes over a network or where Settings:RequireSignedPolicies is true. Sign it: openssl cms -sign -nodetach -binary -outform DER.",
-                ));
+                let needed = "it is not signed, as everything must be that comes over a network or where Settings:RequireSignedPolicies is true.";
+                return Err(format!("{needed} {SIGN}"));
             }
             None => {}
         }

@@ -44,5 +44,5 @@ pub struct Opened {
     /// The bundle, else what is wrong with its form.
     pub bundle: Result<Bundle, String>,
     /// Facts about the signature; `None` where it has none.
-    pub signature: Option<SignatureFacts>,
+    pub signature: Option<Box<SignatureFacts>>,
 }

@@ -52,9 +52,9 @@ impl Scene {
         let waited = deadline.millis_since(Monotonic::from_millis(self.now));
         self.now += waited;
         self.fleet.on_deadline(&mut self.desk.turn(at(self.now), &mut self.effects));
-        let asked = self.effects.iter().rev().find_map(|effect| match effect {
-            Effect::Fleet(FleetOrder::Ask { etag }) => Some(etag.clone()),
-            _ => None,
+        let asked = self.effects.iter().rev().find_map(|effect| {
+            let Effect::Fleet(FleetOrder::Ask { etag }) = effect else { return None };
+            Some(etag.clone())
         });
         self.effects.retain(|effect| !matches!(effect, Effect::Fleet(_)));
         (asked.expect("it asks"), waited)
@@ -77,9 +77,9 @@ impl Scene {
     }
 
     fn kept(&self) -> Vec<KeptBundle> {
-        let kept = |effect: &Effect| match effect {
-            Effect::Store(StoreOrder::KeepBundle(kept)) => Some(kept.clone()),
-            _ => None,
+        let kept = |effect: &Effect| {
+            let Effect::Store(StoreOrder::KeepBundle(kept)) = effect else { return None };
+            Some(kept.clone())
         };
         self.effects.iter().filter_map(kept).collect()
     }

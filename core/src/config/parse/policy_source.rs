@@ -161,5 +161,5 @@ fn plain(section: &Section<'_>, name: &'static str) -> Checked<Option<String>> {
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(wrong(&key, &quote(&text), "a text without control characters"));
     }
-    Ok(Some(text.to_string()))
+    Ok(Some(text))
 }
