@@ -22,6 +22,7 @@ mod logs;
 mod names;
 mod output;
 mod plugins;
+mod policies;
 mod position;
 mod preview;
 mod reference;
@@ -94,6 +95,12 @@ enum Command {
     Settings {
         #[command(subcommand)]
         command: settings::Command,
+    },
+    /// Apply configuration policies, and list what became of them.
+    #[command(alias = "policies")]
+    Policy {
+        #[command(subcommand)]
+        command: policies::Command,
     },
     /// Fire events.
     #[command(alias = "event")]
@@ -189,6 +196,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Runs { command } => runs::run(command, globals),
         Command::Plugins { command } => plugins::run(command, globals),
         Command::Settings { command } => settings::run(command, globals),
+        Command::Policy { command } => policies::run(command, globals),
         Command::Events { command } => events::run(command, globals),
         Command::Logs(options) => logs::run(options, globals),
         Command::Why { command } => why::run(command, globals),

@@ -102,6 +102,7 @@ impl Service {
         let (sender, events) = bounded(EVENT_QUEUE);
         let executor = ExecutorThread::start().map_err(Failure::cannot_start)?;
         signals::watch(&executor.executor, sender.clone()).map_err(Failure::cannot_start)?;
+        executor.executor.spawn(castellan_fs::policies::watch(root.clone(), sender.clone())).detach();
         let surroundings = surroundings::gather(Facts {
             root: root.path(),
             plugin_path: &settings.plugin_path,

@@ -1,6 +1,9 @@
 //! Law of plugin settings: after any sequence of writes, reverts, changed files and new starts, those in effect are what three plain maps say.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
+#[path = "settings/policies.rs"]
+mod policies;
+
 use std::collections::BTreeMap;
 
 use castellan_core::agent::Agent;

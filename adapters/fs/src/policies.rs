@@ -1,5 +1,7 @@
 //! Policies: `Policies/*.json` with the signatures beside them, and which were applied (`state/settings.db`).
 
+mod watch;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,6 +22,7 @@ use crate::error::RootError;
 use crate::files::{self, Privacy, Unread};
 use crate::root::Root;
 use crate::settings::{KIND, SettingStore};
+pub use watch::watch;
 
 const EXTENSION: &str = ".json";
 /// What is put behind a policy's file name to find its signature.

@@ -1,6 +1,6 @@
 //! `castellan jobs`: the jobs of the running agent, and the files of job authors.
 
-mod apply;
+pub(super) mod apply;
 mod change;
 mod trigger;
 

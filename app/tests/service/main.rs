@@ -37,6 +37,7 @@ mod messages;
 mod metrics;
 mod notify;
 mod plugin;
+mod policies;
 mod redelivery;
 mod script;
 mod sessions;

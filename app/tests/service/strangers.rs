@@ -6,10 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Puppet, Stage, accepted, binary, deploy, eventually, is_root, skipped, spawn};
+use crate::support::{Agent, Puppet, Signer, Stage, accepted, deploy, eventually, is_root, skipped, spawn};
 
 /// A user that every Linux has and that owns nothing.
 const NOBODY: u32 = 65534;
@@ -19,6 +18,7 @@ const LABEL: &str = "stranger";
 /// A stage that others than root may enter, with a signer.
 struct Site {
     stage: Stage,
+    signer: Signer,
     pin: String,
 }
 
@@ -28,14 +28,8 @@ impl Site {
         let open = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         open(stage.folder(), 0o755);
         open(&stage.folder().join("control"), 0o777);
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let certificate = params.self_signed(&key).unwrap();
-        fs::write(stage.folder().join("signer.pem"), certificate.pem()).unwrap();
-        fs::write(stage.folder().join("signer.key"), key.serialize_pem()).unwrap();
-        let site = Self { stage, pin: String::new() };
+        let signer = Signer::new(&stage, "signer");
+        let site = Self { stage, signer, pin: String::new() };
         let probe = site.program("probe");
         Self { pin: site.signs(&probe), ..site }
     }
@@ -50,12 +44,7 @@ impl Site {
 
     /// Signs a program as an administrator does; the pin of the signer.
     fn signs(&self, program: &Path) -> String {
-        let file = |name: &str| self.stage.folder().join(name);
-        let mut command = Command::new(binary());
-        command.arg("sign").arg(program).arg("--cert").arg(file("signer.pem")).arg("--key").arg(file("signer.key"));
-        let output = command.arg("--json").output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()["sha256"].as_str().unwrap().to_owned()
+        self.signer.sign(program)
     }
 
     /// An agent that trusts the signer, with the job `scan`.

@@ -4,6 +4,7 @@ mod agent;
 mod client;
 mod command_line;
 mod puppet;
+mod signer;
 mod stage;
 
 use std::io::Write;
@@ -16,6 +17,7 @@ pub(crate) use agent::{Agent, binary};
 pub(crate) use client::{Answer, Call};
 pub(crate) use command_line::{command, ended, say, terminal};
 pub(crate) use puppet::{Puppet, accepted, log_message};
+pub(crate) use signer::Signer;
 pub(crate) use stage::Stage;
 
 /// Bounds a test that would hang; never a measure.

@@ -98,6 +98,7 @@ impl Agent {
                 Some(Pending::PoliciesRead(wanted)) => self.on_policies_read(now, wanted, files, effects),
                 other => self.unasked(now, ticket, other, effects),
             },
+            StoreReport::PoliciesChanged => self.look_at_policies(now, effects),
             StoreReport::PoliciesKept { ticket, result } => match self.pending.remove(&ticket) {
                 Some(Pending::Policies) => self.on_policies_kept(now, result, effects),
                 other => self.unasked(now, ticket, other, effects),

@@ -62,6 +62,17 @@ impl Agent {
         self.ask_store(now, order, Pending::PoliciesRead(wanted), effects)
     }
 
+    /// The folder changed: it is read again.
+    pub(super) fn look_at_policies(&mut self, now: Now, effects: &mut Effects) {
+        if self.is_stopping() {
+            return;
+        }
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        turn.store(StoreOrder::ReadPolicies { ticket, document: None });
+        self.expect_answer(ticket, Pending::PoliciesRead(PoliciesWanted::Folder(Asker::Nobody)));
+    }
+
     /// Applies the policy that a request brings, or only judges it.
     pub(super) fn apply_policy(
         &mut self,
@@ -110,7 +121,8 @@ impl Agent {
     pub(super) fn apply_folder(&mut self, now: Now, files: Vec<PolicyFile>, asker: Asker, effects: &mut Effects) {
         // A folder that cannot be read tells nothing of what is gone.
         let is_complete = files.iter().all(|file| file.name != "*");
-        let units = files.into_iter().map(|file| Vec::from([file])).collect();
+        // The last unit forgets what is gone, whatever became of the files.
+        let units = files.into_iter().map(|file| Vec::from([file])).chain(is_complete.then(Vec::new)).collect();
         self.deliver_or_say(now, Delivery { is_complete, ..Delivery::new(FOLDER, units, asker) }, effects);
     }
 

@@ -114,6 +114,14 @@ impl Records {
         self.lines.contains_key(key) || self.lines.len() < POLICIES
     }
 
+    /// Whether just this was said of the policy last: it was looked at once more, and is refused or left alone for the same reason.
+    pub(crate) fn is_known(&self, line: &PolicyLine) -> bool {
+        let is_same =
+            |known: &PolicyLine| (&known.sha256, known.result, &known.why) == (&line.sha256, line.result, &line.why);
+        matches!(line.result, PolicyResult::Refused | PolicyResult::Idle)
+            && self.lines.get(&line.key()).is_some_and(is_same)
+    }
+
     /// The policies of a source that `keep` does not name.
     pub(crate) fn others(&self, source: &str, keep: impl Fn(&str) -> bool) -> Vec<PolicyKey> {
         self.lines.keys().filter(|key| key.source == source && !keep(&key.name)).cloned().collect()

@@ -57,6 +57,8 @@ pub enum StoreReport {
         /// What was found; a folder that cannot be read is a file of the name `*`.
         files: Vec<PolicyFile>,
     },
+    /// Something changed in `Policies/`; nobody asked.
+    PoliciesChanged,
     /// Answers `KeepPolicies`.
     PoliciesKept {
         /// Which question.

@@ -22,6 +22,7 @@ mod idempotency;
 mod jobs;
 mod limits;
 mod plugins;
+mod policies;
 mod random;
 mod redelivery;
 mod restart;

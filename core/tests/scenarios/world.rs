@@ -280,6 +280,15 @@ impl World {
         }
     }
 
+    /// A source hands a bundle over.
+    pub fn bundle(&mut self, source: &str, files: Vec<PolicyFile>) {
+        let mut effects = Vec::new();
+        self.agent.apply_policies(now(self.millis), source, files, &mut effects).unwrap();
+        for effect in effects {
+            self.take(effect);
+        }
+    }
+
     fn take(&mut self, effect: Effect) {
         let line = match effect {
             Effect::Process(order) => self.take_process(order),

@@ -97,6 +97,7 @@ fn settings() -> Vec<Whole> {
             "Settings": {
                 "KestrelHttpPort": 100, "KestrelHttpsPort": 101, "AlternativeSignatures": ["A1B2C3D4E5F6789012345678901234567890ABCD"],
                 "AllowedNonAdminExecutables": ["MyTool"], "PluginPath": "Plugins", "AllowElevatedWithoutCertificate": true,
+                "RequireSignedPolicies": true,
                 "ConfigurationLkg": { "Enabled": false, "SweepSeconds": 5 },
                 "PluginMonitoring": { "IntervalSeconds": 5, "RestartDelaySeconds": 1, "RestartDelayMaxSeconds": 86_400, "StableAfterSeconds": 5 },
                 "MaxConcurrentRuns": 5, "RunHistoryDays": 5
@@ -126,7 +127,8 @@ fn policies() -> Vec<Whole> {
         "Actions": { "OnSuccess": { "Controls": ["MFA"] }, "OnFailure": { "Command": "c" } }, "OnSuccess": { "Controls": ["mfa"] },
         "Rules": [ { "RuleName": "r", "Expression": "CheckUser()" }, { "Operator": "And", "Expressions": [ { "Type": "Contains", "Value": "x" } ] } ],
         "DateCheck": [ { "StartDate": "2026-01-01", "EndDate": 5 } ], "TimeCheck": [ { "StartTime": "9", "EndTime": "18:30:00" } ],
-        "Filters": filters, "Extension": { "Approvers": { "groups": [["a"]], "required": 1 }, "Action": "Add" }
+        "Filters": filters, "Extension": { "Approvers": { "groups": [["a"]], "required": 1 }, "Action": "Add", "JobId": "a", "JobJson": { "id": "a" }, "PluginId": "A",
+            "SettingsJson": "{}", "Settings": { "a": 1 } }
     });
     let places = [
         ("", ""),

@@ -17,5 +17,6 @@ mod log_file;
 mod messages;
 mod opening;
 mod past;
+mod policies;
 mod settings;
 mod support;

@@ -145,7 +145,7 @@ fn judge(file: &str, bytes: &[u8], agent: &Agent) -> Result<(), Failure> {
 }
 
 /// The failure that shows where in the file a refusal's findings are; any other refusal in the agent's words.
-pub(super) fn refused(file: &str, bytes: &[u8], answer: &Answer) -> Result<(), Failure> {
+pub(in crate::cli) fn refused(file: &str, bytes: &[u8], answer: &Answer) -> Result<(), Failure> {
     let findings: Vec<Mark> = answer.findings();
     if answer.status == 400 && !findings.is_empty() {
         let lines = position::shown(file, bytes, &findings).join("\n");

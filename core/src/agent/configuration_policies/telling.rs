@@ -87,6 +87,9 @@ impl Agent {
         if is_dry_run {
             return;
         }
+        if self.policies.records.is_known(&line) {
+            return;
+        }
         let mut turn = self.desk.turn(now, effects);
         match line.result {
             PolicyResult::Applied => {

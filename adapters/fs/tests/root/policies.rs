@@ -1,0 +1,71 @@
+//! Policies on disk: what is read with which signature, and what is remembered of those that were applied.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use castellan_core::configuration_policy::{AppliedPolicy, PolicyChange, PolicyKey, PolicyLayer};
+use castellan_core::trust::signature::SignatureFile;
+use castellan_fs::settings::SettingStore;
+
+use super::support::{policies, root, set_mode};
+
+fn applied(name: &str, layer: Option<PolicyLayer>) -> AppliedPolicy {
+    AppliedPolicy {
+        key: PolicyKey { name: name.into(), source: "Policies".into() },
+        policy_type: "SettingsUpdate".into(),
+        sha256: "00".into(),
+        time: "2026-01-01T00:00:00Z".into(),
+        layer,
+    }
+}
+
+#[test]
+fn policies_are_read_in_the_order_of_their_names_with_what_stands_beside_them() {
+    let (folder, root) = root();
+    let place = folder.path().join("Policies");
+    let put = |name: &str, text: &str| fs::write(place.join(name), text).unwrap();
+    put("b.json", "abc");
+    put("b.json.p7s", "12345");
+    put("a.json", "{}");
+    put("loose.json", "{}");
+    set_mode(&place.join("loose.json"), 0o666);
+    put("signed.json", "{}");
+    symlink("b.json.p7s", place.join("signed.json.p7s")).unwrap();
+    put("notes.txt", "not a policy");
+    fs::create_dir(place.join("collections")).unwrap();
+    let found = policies().read(&root);
+    let names: Vec<&str> = found.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "loose", "signed"]);
+    assert!(found[2].content.as_ref().unwrap_err().contains("mode 0666"));
+    let signature = |index: usize| found[index].content.as_ref().unwrap().signature.as_ref().unwrap().file.clone();
+    assert!(matches!(signature(0), SignatureFile::Missing(path) if path.ends_with("Policies/a.json.p7s")));
+    assert!(matches!(signature(1), SignatureFile::NotDer(told) if told == "5 bytes"));
+    assert!(matches!(signature(3), SignatureFile::Unreadable(why) if why.contains("symbolic link")));
+    // The example of FIPS 180-2, B.1.
+    let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(found[1].content.as_ref().unwrap().sha256, sha256);
+    set_mode(&place, 0o777);
+    let found = policies().read(&root);
+    assert_eq!((found.len(), found[0].name.as_str()), (1, "*"));
+    assert!(found[0].content.as_ref().unwrap_err().contains("mode 0777"), "{found:?}");
+    fs::remove_dir_all(&place).unwrap();
+    symlink("Jobs", &place).unwrap();
+    assert!(policies().read(&root)[0].content.is_err(), "a link in place of the folder");
+}
+
+#[test]
+fn what_was_applied_is_remembered() {
+    let (_folder, root) = root();
+    let layer = PolicyLayer { plugin: "Bridge".into(), values: BTreeMap::from([("a.b".into(), "1".into())]) };
+    let (plain, layered) = (applied("a", None), applied("b", Some(layer)));
+    let store = SettingStore::open(&root).unwrap();
+    let keep = |policy: &AppliedPolicy| PolicyChange::Keep(policy.clone());
+    store.keep_policies(&[keep(&layered), keep(&plain)]).unwrap();
+    drop(store);
+    let store = SettingStore::open(&root).unwrap();
+    assert_eq!(store.policies().unwrap(), [plain.clone(), layered.clone()]);
+    let newer = AppliedPolicy { sha256: "11".into(), ..plain };
+    store.keep_policies(&[PolicyChange::Forget(layered.key), keep(&newer)]).unwrap();
+    assert_eq!(store.policies().unwrap(), [newer]);
+}

@@ -1,0 +1,145 @@
+//! Configuration policies on a real root: from the folder and the command line, signed and not, applied once over restarts.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Signer, Stage, command, say};
+
+fn job(text: &str) -> Value {
+    json!({ "id": "scan", "tasks": [{ "id": "t", "command": "echo", "arguments": text }] })
+}
+
+fn update(action: &str, text: &str) -> Value {
+    json!({ "PolicyType": "JobUpdate", "Extension": { "Action": action, "JobId": "scan", "JobJson": job(text) } })
+}
+
+fn put(stage: &Stage, name: &str, policy: &Value) {
+    stage.file(&format!("Policies/{name}.json"), &policy.to_string());
+}
+
+/// Name and result of every policy of the folder, once it was read again.
+fn reload(agent: &Agent<'_>) -> Vec<[String; 2]> {
+    let answer = agent.call("POST", "/api/policies/reload").send();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+    let lines = answer.json();
+    lines.as_array().unwrap().iter().map(|line| [text(line, "name"), text(line, "result")]).collect()
+}
+
+/// What the job says, by its file and by the agent.
+fn said(stage: &Stage, agent: &Agent<'_>) -> Option<String> {
+    let answer = agent.call("GET", "/api/Jobs/scan").send();
+    let file = fs::read(stage.root().join("Jobs/scan.json")).ok();
+    assert_eq!(
+        file.map(|bytes| String::from_utf8(bytes).unwrap()),
+        (answer.status == 200).then(|| answer.body.clone())
+    );
+    (answer.status == 200).then(|| answer.json()["tasks"][0]["arguments"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_policy_is_applied_once_per_content_over_restarts() {
+    let stage = Stage::new();
+    stage.plugin(&{
+        let mut plugin = stage.puppet_plugin("Bridge", &[], &[]);
+        plugin["autoStart"] = json!(false);
+        plugin
+    });
+    put(&stage, "10-add", &update("Add", "1"));
+    let layer = json!({ "PluginId": "Bridge", "Settings": { "metadata": { "greeting": "moin" } } });
+    put(&stage, "20-greet", &json!({ "PolicyType": "SettingsUpdate", "Extension": layer }));
+    let agent = stage.start();
+    // Applied at the start, whenever that was; reading the folder again does nothing more.
+    let applied =
+        |names: &[&str]| names.iter().map(|name| [String::from(*name), String::from("Applied")]).collect::<Vec<_>>();
+    assert_eq!(reload(&agent), applied(&["10-add", "20-greet"]));
+    assert_eq!(said(&stage, &agent).as_deref(), Some("1"));
+    let explained = |agent: &Agent<'_>| {
+        agent.call("GET", "/api/PluginSettings/Bridge/metadata.greeting?explain=true").send().json()
+    };
+    let greeting = explained(&agent);
+    assert_eq!(
+        (&greeting["value"], &greeting["layer"], &greeting["writer"]),
+        (&json!("moin"), &json!("policy"), &json!("policy:20-greet"))
+    );
+
+    let put_by_hand = agent.call("PUT", "/api/Jobs/scan").json(&job("mine")).send();
+    assert_eq!(put_by_hand.status, 200, "{put_by_hand:?}");
+    agent.kill();
+    let agent = stage.start();
+    assert_eq!(reload(&agent), applied(&["10-add", "20-greet"]));
+    assert_eq!(said(&stage, &agent).as_deref(), Some("mine"), "the same content is not applied again");
+    assert_eq!(explained(&agent)["layer"], "policy");
+
+    put(&stage, "10-add", &update("Update", "2"));
+    fs::remove_file(stage.root().join("Policies/20-greet.json")).unwrap();
+    assert_eq!(reload(&agent), applied(&["10-add"]));
+    assert_eq!(said(&stage, &agent).as_deref(), Some("2"));
+    assert_eq!(explained(&agent)["layer"], "file", "what a policy sets lasts as long as it");
+    put(
+        &stage,
+        "30-delete",
+        &json!({ "PolicyType": "JobUpdate", "Extension": { "Action": "Delete", "JobId": "scan" } }),
+    );
+    assert_eq!(reload(&agent), applied(&["10-add", "30-delete"]));
+    assert_eq!(said(&stage, &agent), None);
+    agent.stop();
+}
+
+#[test]
+fn the_command_line_applies_judges_and_lists() {
+    let stage = Stage::new();
+    let agent = stage.start();
+    let file = stage.folder().join("add.json");
+    let path = file.to_str().unwrap();
+    fs::write(&file, update("Add", "1").to_string()).unwrap();
+    let dry = say(command(&stage, &["policy", "apply", path, "--dry-run"]));
+    assert_eq!(dry, (0, String::from("add valid (dry run): Jobs/scan added\n"), String::new()));
+    assert_eq!(said(&stage, &agent), None);
+    let done = say(command(&stage, &["policy", "apply", path]));
+    assert_eq!(done, (0, String::from("add applied: Jobs/scan added\n"), String::new()));
+    assert_eq!(said(&stage, &agent).as_deref(), Some("1"));
+    let (code, told, _) = say(command(&stage, &["policy", "apply", path]));
+    assert!(code == 0 && told.starts_with("add unchanged since"), "{told}");
+
+    let mut wrong = update("Update", "2");
+    wrong["Extension"]["JobJson"]["tasks"][0]["command"] = json!("../sh");
+    fs::write(&file, serde_json::to_vec_pretty(&wrong).unwrap()).unwrap();
+    let (code, _, told) = say(command(&stage, &["policy", "apply", path]));
+    assert!(code == 6 && told.contains("/Extension/JobJson/tasks/0/command"), "{code}: {told}");
+    assert_eq!(said(&stage, &agent).as_deref(), Some("1"));
+    let (_, list, _) = say(command(&stage, &["policy", "list"]));
+    let row: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().take(4).collect();
+    assert_eq!(row, ["add", "api", "JobUpdate", "Refused"], "{list}");
+    agent.stop();
+}
+
+#[test]
+fn where_signatures_are_required_only_signed_policies_of_pinned_signers_are_applied() {
+    let stage = Stage::new();
+    let (signer, other) = (Signer::new(&stage, "trusted"), Signer::new(&stage, "other"));
+    put(&stage, "unsigned", &update("Add", "unsigned"));
+    let policy = |name: &str, text: &str| {
+        put(&stage, name, &update("Add", text));
+        stage.root().join(format!("Policies/{name}.json"))
+    };
+    other.sign(&policy("other", "other"));
+    signer.sign(&policy("changed", "before"));
+    let sha256 = signer.sign(&policy("signed", "signed"));
+    put(&stage, "changed", &update("Add", "after"));
+    stage.settings(json!({ "RequireSignedPolicies": true, "AlternativeSignatures": [sha256] }));
+    let agent = stage.start();
+    let results: Vec<String> = reload(&agent).iter().map(|line| line.join(" ")).collect();
+    assert_eq!(results, ["changed Refused", "other Refused", "signed Applied", "unsigned Refused"]);
+    assert_eq!(said(&stage, &agent).as_deref(), Some("signed"));
+    let lines = agent.call("GET", "/api/policies").send().json();
+    let why = |index: usize| lines[index]["why"].as_str().unwrap().to_owned();
+    assert!(why(0).contains("was changed after it had been signed"), "{}", why(0));
+    assert!(why(1).contains("AlternativeSignatures"), "{}", why(1));
+    assert!(why(3).contains("castellan sign"), "{}", why(3));
+    // Over the API nothing is signed.
+    let sent = agent.call("POST", "/api/policies?name=sent").json(&update("Update", "sent")).send();
+    assert_eq!((sent.status, said(&stage, &agent).as_deref()), (403, Some("signed")), "{sent:?}");
+    agent.stop();
+}

@@ -1,0 +1,321 @@
+//! Configuration policies: applied once per content, all of a delivery's unit or nothing, recorded and published.
+
+use castellan_core::configuration_policy::PolicyFile;
+use castellan_core::effect::LostOrder;
+use castellan_core::event::{DefinitionKind, Event, StoreReport};
+use serde_json::{Value, json};
+
+use crate::world::{World, policy};
+
+const JOB: &str = r#"{"id":"scan","tasks":[{"id":"t","command":"echo","arguments":"1"}]}"#;
+const OTHER: &str = r#"{"id":"scan","tasks":[{"id":"t","command":"echo","arguments":"2"}]}"#;
+const PLUGIN: &str = r#"{"id":"Bridge","executablePath":"bin/Bridge/Bridge","pluginType":"Executable","supportedPlatforms":["Linux"],
+    "Subscription":{"Topic":"Bridge"},"metadata":{"greeting":"hello","mqttTopics":{"publish":[],"subscribe":[]}}}"#;
+
+fn update(action: &str, job: &str) -> String {
+    let job: Value = serde_json::from_str(job).unwrap();
+    json!({ "PolicyType": "JobUpdate", "Extension": { "Action": action, "JobId": "scan", "JobJson": job } }).to_string()
+}
+
+fn delete() -> String {
+    json!({ "PolicyType": "JobUpdate", "Extension": { "Action": "Delete", "JobId": "scan" } }).to_string()
+}
+
+fn greeting(value: &str) -> String {
+    let settings = json!({ "metadata": { "greeting": value } });
+    json!({ "PolicyType": "SettingsUpdate", "Extension": { "PluginId": "Bridge", "Settings": settings } }).to_string()
+}
+
+/// Puts policies into the folder in place of what was there.
+fn put(world: &mut World, files: &[(&str, &str)]) {
+    world.policies = files.iter().map(|(name, document)| policy(name, document.as_bytes())).collect();
+}
+
+/// Reads the folder again; the lines of its policies.
+fn reload(world: &mut World) -> Vec<(String, String)> {
+    let request = world.admin("POST", "/api/policies/reload", "");
+    world.disk();
+    results(&world.body(request))
+}
+
+fn results(lines: &Value) -> Vec<(String, String)> {
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+    lines.as_array().unwrap().iter().map(|line| (text(line, "name"), text(line, "result"))).collect()
+}
+
+fn apply(world: &mut World, query: &str, document: &str) -> (u16, Value) {
+    let request = world.admin("POST", &format!("/api/policies{query}"), document);
+    world.disk();
+    (world.status(request).unwrap(), world.body(request))
+}
+
+fn line(name: &str, result: &str) -> (String, String) {
+    (name.into(), result.into())
+}
+
+fn job_of(world: &World) -> Option<Value> {
+    let document = world.files.get(&(DefinitionKind::Job, "scan".into()))?;
+    Some(serde_json::from_slice(document).unwrap())
+}
+
+fn argument(world: &World) -> Option<String> {
+    job_of(world).map(|job| job["tasks"][0]["arguments"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn policies_of_the_folder_are_applied_in_the_order_of_their_names_once_per_content_over_restarts() {
+    let mut world = World::new(&[]);
+    put(&mut world, &[("10-add", &update("Add", JOB)), ("20-update", &update("Update", OTHER))]);
+    assert_eq!(reload(&mut world), [line("10-add", "Applied"), line("20-update", "Applied")]);
+    assert_eq!(argument(&world).as_deref(), Some("2"));
+    let told: Vec<&str> = world.published.iter().map(|(_, event)| event["eventName"].as_str().unwrap()).collect();
+    assert_eq!(told, ["ConfigurationPolicyApplied"; 2]);
+    assert_eq!(world.published[0].1["context"]["changes"], json!(["Jobs/scan added"]));
+    assert_eq!(world.get("/api/Jobs/scan")["tasks"][0]["arguments"], "2");
+
+    // An administrator changes the job; the same policies do not take that back.
+    world.admin("PUT", "/api/Jobs/scan", &JOB.replace('1', "3"));
+    world.look("");
+    world.disk();
+    let writes = |world: &World| world.transcript.iter().filter(|line| line.starts_with("write ")).count();
+    let before = writes(&world);
+    assert_eq!(reload(&mut world), [line("10-add", "Applied"), line("20-update", "Applied")]);
+    assert_eq!((writes(&world), argument(&world).as_deref()), (before, Some("3")));
+
+    let mut world = world.reborn();
+    world.disk();
+    assert_eq!((argument(&world).as_deref(), world.published.len()), (Some("3"), 0));
+    assert_eq!(results(&world.get("/api/policies")), [line("10-add", "Applied"), line("20-update", "Applied")]);
+
+    // Other content is applied once the watcher has told; what is taken away undoes nothing.
+    put(&mut world, &[("20-update", &update("Update", &OTHER.replace('2', "4")))]);
+    world.tell(Event::Store(StoreReport::PoliciesChanged));
+    world.disk();
+    assert_eq!(results(&world.get("/api/policies")), [line("20-update", "Applied")]);
+    assert_eq!(argument(&world).as_deref(), Some("4"));
+    put(&mut world, &[("30-delete", &delete())]);
+    assert_eq!(reload(&mut world), [line("30-delete", "Applied")]);
+    assert_eq!((argument(&world), world.get("/api/Jobs")), (None, json!([])));
+    world.quiet();
+}
+
+#[test]
+fn a_policy_that_is_not_sound_changes_nothing_and_says_where() {
+    let mut world = World::new(&[("Jobs/scan", JOB)]);
+    for (document, status, path, code) in [
+        ("{", 400, "", "malformed-json"),
+        (r#"{"PolicyId":"x"}"#, 400, "/PolicyType", "required"),
+        (r#"{"PolicyType":"JobUpdate"}"#, 400, "/Extension", "required"),
+        (r#"{"PolicyType":"JobUpdate","extension":{"action":"Remove"}}"#, 400, "/extension/action", "unknown-value"),
+        (r#"{"PolicyType":"JobUpdate","Extension":{"Action":"Delete"}}"#, 400, "/Extension/JobId", "required"),
+        (&update("Add", OTHER), 400, "/Extension/Action", "job-exists"),
+        (
+            &update("Update", r#"{"id":"scan","tasks":[{"id":"t"}]}"#),
+            400,
+            "/Extension/JobJson/tasks/0/command",
+            "required",
+        ),
+        (&update("Update", r#"{"id":"other","tasks":[]}"#), 400, "/Extension/JobJson/id", "id-mismatch"),
+        (&greeting("x"), 400, "/Extension/PluginId", "plugin-missing"),
+        (
+            r#"{"PolicyType":"SettingsUpdate","Extension":{"PluginId":"Bridge","Settings":{"executablePath":"x"}}}"#,
+            400,
+            "/Extension/Settings/executablePath",
+            "setting-definition",
+        ),
+        (r#"{"PolicyType":"SettingsUpdate","Extension":{"PluginId":"Bridge"}}"#, 400, "/Extension", "one-of"),
+    ] {
+        let (found, body) = apply(&mut world, "?name=x", document);
+        let finding = body["findings"].as_array().unwrap().iter().find(|one| one["severity"] == "error").unwrap();
+        assert_eq!(
+            (found, &finding["path"], &finding["code"]),
+            (status, &json!(path), &json!(code)),
+            "{document}: {body}"
+        );
+    }
+    assert!(world.disk.is_empty() && world.applied.is_empty() && argument(&world).as_deref() == Some("1"));
+    assert_eq!(results(&world.get("/api/policies")), [line("x", "Refused")]);
+    let told = (world.published.len(), world.logged("PolicyRefused").len());
+    let again = world.published.last().unwrap().1["context"]["sha256"].clone();
+    apply(&mut world, "?name=x", r#"{"PolicyType":"SettingsUpdate","Extension":{"PluginId":"Bridge"}}"#);
+    assert_eq!(world.published.last().unwrap().1["context"]["sha256"], again);
+    assert_eq!((world.published.len(), world.logged("PolicyRefused").len()), told, "the same is told once");
+    assert_eq!(world.published.last().unwrap().1["eventName"], "ConfigurationPolicyRefused");
+    // No name, or one that no file may have.
+    for target in ["/api/policies", "/api/policies?name=..%2Fx"] {
+        let request = world.admin("POST", target, &delete());
+        assert_eq!(world.status(request), Some(400), "{target}");
+    }
+    world.quiet();
+}
+
+#[test]
+fn a_dry_run_tells_what_would_change_and_changes_nothing() {
+    let mut world = World::new(&[]);
+    let (status, body) = apply(&mut world, "?name=x&dryRun=true", &update("Add", JOB));
+    assert_eq!((status, &body["result"], &body["changes"]), (200, &json!("Valid"), &json!(["Jobs/scan added"])));
+    assert!(world.files.is_empty() && world.applied.is_empty() && world.published.is_empty());
+    assert_eq!(world.get("/api/policies"), json!([]));
+    let (_, body) = apply(&mut world, "?name=x", &update("Add", JOB));
+    assert_eq!((&body["result"], argument(&world).as_deref()), (&json!("Applied"), Some("1")));
+    let (_, body) = apply(&mut world, "?name=x", &update("Add", JOB));
+    assert_eq!(body["result"], "Unchanged");
+}
+
+#[test]
+fn a_binary_that_the_api_would_refuse_is_refused() {
+    let mut world = World::new(&[]);
+    let request = world.admin("POST", "/api/policies?name=x", &update("Add", &JOB.replace("echo", "tool")));
+    world.disk();
+    world.look("tool");
+    world.disk();
+    let body = world.body(request);
+    assert_eq!(
+        (world.status(request), &body["findings"][0]["path"]),
+        (Some(400), &json!("/Extension/JobJson/tasks/0/command"))
+    );
+    assert!(world.files.is_empty() && world.applied.is_empty(), "{body}");
+    let request = world.admin("POST", "/api/policies?name=x", &update("Add", &JOB.replace("echo", "tool")));
+    world.disk();
+    world.look("nothing");
+    world.disk();
+    assert_eq!((world.status(request), world.files.len()), (Some(200), 1));
+}
+
+#[test]
+fn a_layer_of_settings_stands_over_the_file_and_under_what_is_stored_for_as_long_as_its_policy() {
+    let mut world = World::new(&[("Plugins/Bridge", PLUGIN)]);
+    let explained = |world: &mut World| world.get("/api/PluginSettings/Bridge/metadata.greeting?explain=true");
+    put(&mut world, &[("10-a", &greeting("a")), ("20-b", &greeting("b"))]);
+    assert_eq!(reload(&mut world), [line("10-a", "Applied"), line("20-b", "Applied")]);
+    let shown = explained(&mut world);
+    assert_eq!(
+        (&shown["value"], &shown["layer"], &shown["writer"]),
+        (&json!("b"), &json!("policy"), &json!("policy:20-b"))
+    );
+    world.admin("PUT", "/api/PluginSettings/Bridge/metadata.greeting", "\"mine\"");
+    world.disk();
+    let shown = explained(&mut world);
+    assert_eq!((&shown["value"], &shown["layer"], &shown["former"]), (&json!("mine"), &json!("storage"), &json!("b")));
+    let mut world = world.reborn();
+    world.admin("POST", "/api/PluginSettings/Bridge/revert", "");
+    world.disk();
+    let shown = explained(&mut world);
+    assert_eq!((&shown["value"], &shown["writer"]), (&json!("b"), &json!("policy:20-b")), "also after a restart");
+    put(&mut world, &[("10-a", &greeting("a")), ("20-b", &greeting("b").replacen('{', "{\"Status\":\"off\",", 1))]);
+    assert_eq!(reload(&mut world), [line("10-a", "Applied"), line("20-b", "Idle")]);
+    assert_eq!(explained(&mut world)["value"], "a");
+    put(&mut world, &[]);
+    assert_eq!(reload(&mut world), []);
+    let shown = explained(&mut world);
+    assert_eq!((&shown["value"], &shown["layer"]), (&json!("hello"), &json!("file")));
+    assert!(world.applied.is_empty());
+}
+
+#[test]
+fn the_file_of_a_plugin_is_replaced_as_a_whole_and_none_is_made() {
+    let mut world = World::new(&[("Plugins/Bridge", PLUGIN)]);
+    let policy = |id: &str| {
+        let text = PLUGIN.replace("hello", "hallo").replace("\"Bridge\"", &format!("\"{id}\""));
+        json!({ "PolicyType": "settingsupdate", "Extension": { "SettingsJson": text } }).to_string()
+    };
+    let (status, body) = apply(&mut world, "?name=x", &policy("Bridge"));
+    assert_eq!((status, &body["changes"]), (200, &json!(["Plugins/Bridge replaced"])));
+    assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "hallo");
+    let (status, body) = apply(&mut world, "?name=y", &policy("New"));
+    assert_eq!((status, &body["findings"][0]["code"]), (400, &json!("plugin-missing")));
+}
+
+#[test]
+fn update_settings_reads_all_definitions_again_and_other_types_are_left_alone() {
+    let mut world = World::new(&[]);
+    world.put("Jobs/scan", JOB);
+    put(&mut world, &[("a", r#"{"PolicyType":"UpdateSettings"}"#), ("b", r#"{"PolicyType":"CommandLine","Rules":7}"#)]);
+    assert_eq!(reload(&mut world), [line("a", "Applied"), line("b", "Idle")]);
+    assert_eq!(world.get("/api/Jobs")[0]["id"], "scan");
+}
+
+#[test]
+fn a_bundle_is_applied_or_refused_as_a_whole() {
+    let mut world = World::new(&[("Plugins/Bridge", PLUGIN)]);
+    let bundle = |last: &str| {
+        vec![
+            policy("b", greeting("x").as_bytes()),
+            policy("a", update("Add", JOB).as_bytes()),
+            policy("c", last.as_bytes()),
+        ]
+    };
+    world.bundle("fleet", bundle(&update("Add", OTHER)));
+    world.disk();
+    assert!(world.files.len() == 1 && world.applied.is_empty(), "{:?}", world.files.keys());
+    assert_eq!(
+        results(&world.get("/api/policies")),
+        [line("a", "Refused"), line("b", "Refused"), line("c", "Refused")]
+    );
+    assert_eq!(world.logged("BundleRefused").len(), 1);
+    world.bundle("fleet", bundle(&update("Update", OTHER)));
+    world.disk();
+    assert_eq!((argument(&world).as_deref(), world.applied.len()), (Some("2"), 3));
+    assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "x");
+    assert_eq!(world.logged("BundleApplied").len(), 1);
+    world.bundle("fleet", vec![]);
+    world.disk();
+    assert_eq!((world.applied.len(), world.get("/api/PluginSettings/Bridge/metadata.greeting")), (0, json!("hello")));
+}
+
+#[test]
+fn a_disk_that_fails_leaves_everything_as_it_was_and_the_policy_is_applied_later() {
+    let mut world = World::new(&[]);
+    let request = world.admin("POST", "/api/policies?name=x", &update("Add", JOB));
+    world.disk_once(Ok(()));
+    world.disk_once(Err("no space left".into()));
+    assert_eq!((world.status(request), world.get("/api/Jobs")), (Some(500), json!([])));
+    // Written but not on record: the next time it finds everything as it wants it.
+    let request = world.admin("POST", "/api/policies?name=x", &update("Add", JOB));
+    world.disk_once(Ok(()));
+    world.disk_once(Ok(()));
+    world.disk_once(Err("no space left".into()));
+    assert_eq!((world.status(request), argument(&world).as_deref()), (Some(500), Some("1")));
+    let (status, body) = apply(&mut world, "?name=x", &update("Add", JOB));
+    assert_eq!((status, &body["result"], &body["changes"]), (200, &json!("Applied"), &json!([])));
+    // Orders that were lost are answered.
+    for step in 0..3 {
+        let request = world.admin(
+            "POST",
+            &format!("/api/policies?name=l{step}"),
+            &update("Update", &OTHER.replace('2', &format!("1{step}"))),
+        );
+        for _ in 0..step {
+            world.disk_once(Ok(()));
+        }
+        let order = world.disk.pop_front().unwrap();
+        let order = LostOrder::of(&castellan_core::effect::Effect::Store(order));
+        world.tell(Event::Lost { order, why: "full".into() });
+        assert!(matches!(world.status(request), Some(500 | 503)), "step {step}: {:?}", world.status(request));
+        world.disk();
+    }
+    world.quiet();
+}
+
+#[test]
+fn unsigned_policies_are_refused_where_signatures_are_required_and_wrong_ones_always() {
+    for (required, expect) in [(false, "Applied"), (true, "Refused")] {
+        let settings = json!({ "Settings": { "RequireSignedPolicies": required } }).to_string();
+        let mut world = World::with(&settings, &[]);
+        put(&mut world, &[("a", &update("Add", JOB))]);
+        assert_eq!(reload(&mut world), [line("a", expect)]);
+        let why = world.get("/api/policies")[0]["why"].clone();
+        assert_eq!(why.as_str().is_some_and(|why| why.contains("castellan sign")), required, "{why}");
+    }
+    let mut world = World::new(&[]);
+    put(&mut world, &[("a", &update("Add", JOB))]);
+    let Ok(content) = &mut world.policies[0].content else { panic!() };
+    content.signature.as_mut().unwrap().file =
+        castellan_core::trust::signature::SignatureFile::NotDer("a.json.p7s: x".into());
+    assert_eq!(reload(&mut world), [line("a", "Refused")]);
+    // What cannot be read is refused, and a folder that cannot be listed takes nothing away.
+    world.policies = vec![policy("b", update("Add", JOB).as_bytes())];
+    assert_eq!(reload(&mut world), [line("b", "Applied")]);
+    world.policies = vec![PolicyFile { name: "*".into(), content: Err("is a link".into()) }];
+    assert_eq!(reload(&mut world), [line("*", "Refused"), line("b", "Applied")]);
+}
