@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use super::{Bundle, Fleet, KeptBundle};
 use crate::config::Settings;
 use crate::configuration_policy::PolicyFile;
+use crate::digest::digest;
 use crate::effect::{Effect, FleetOrder, StoreOrder};
 use crate::event::{FleetReport, Opened, Received};
 use crate::limits::BUNDLE_BYTES;
@@ -264,4 +265,52 @@ fn a_bundle_is_read_with_keys_in_any_case_and_its_policies_come_as_documents() {
     let shown: Vec<(&str, Vec<u8>)> =
         bundle.policies.iter().map(|policy| (policy.name.as_str(), document(policy))).collect();
     assert_eq!(shown, [("a", br#"{"X":1.5}"#.to_vec()), ("b", b"[]".to_vec())]);
+}
+
+/// Whatever comes in whatever order: what is in force only ever grows and only by what the policies took, and the source is left in peace.
+#[test]
+fn laws_of_the_machine() {
+    for (seed, source) in (0_u64..300).flat_map(|seed| [(seed, FOLDER), (seed, TOPIC)]) {
+        let mut scene = Scene::new(source);
+        // The laws are about numbers; who signed is judged before.
+        scene.fleet.needs_signature = false;
+        let mut asked = 0;
+        for step in 0_u64.. {
+            let chance = digest(&[&seed.to_le_bytes(), &step.to_le_bytes()]);
+            let before = scene.in_force();
+            if scene.fleet.next_deadline().is_some() && chance.is_multiple_of(3) {
+                let due = scene.fleet.next_deadline().unwrap().at.as_millis();
+                if due >= 3_600_000 {
+                    break;
+                }
+                scene.now = scene.now.max(due);
+                scene.fleet.on_deadline(&mut scene.desk.turn(at(scene.now), &mut scene.effects));
+                asked += scene.effects.iter().filter(|effect| matches!(effect, Effect::Fleet(_))).count();
+                scene.effects.clear();
+                continue;
+            }
+            scene.now += chance % 1000;
+            if scene.now >= 3_600_000 {
+                break;
+            }
+            scene.verdict = if chance.is_multiple_of(5) { Err("no".to_string()) } else { Ok(()) };
+            let (sequence, other) = (chance / 7 % 20 + 1, chance / 1000);
+            let judged = scene.judged.len();
+            scene.told(match other % 6 {
+                0 => FleetReport::NotModified,
+                1 => FleetReport::Subscribed,
+                2 | 3 => FleetReport::Failed("no".to_string()),
+                4 => received(&document("us", sequence, "{}")),
+                _ => received(&document("eu", sequence, if other.is_multiple_of(2) { "{}" } else { "[]" })),
+            });
+            let after = scene.in_force();
+            let taken = scene.judged.get(judged).cloned().filter(|_| scene.verdict.is_ok());
+            assert_eq!(after, taken.or_else(|| before.clone()), "seed {seed}, step {step}");
+            if let (Some((name, number)), Some((former, least))) = (after, before) {
+                assert!(name == former && number >= least, "seed {seed}, step {step}");
+            }
+        }
+        // At worst a good minute, then four failures: five questions in 97 s.
+        assert!(asked <= 190, "seed {seed}: {asked} questions in an hour");
+    }
 }
