@@ -68,6 +68,7 @@ impl PolicyPort {
     /// Takes an order; never blocks.
     pub(crate) fn order(&self, order: FleetOrder) {
         let FleetOrder::Ask { etag } = order;
+        // The core asks only where there is a source; it would notice that no answer comes.
         let Some(source) = self.source.clone() else { return };
         let events = self.events.clone();
         let task = self.executor.spawn(async move {

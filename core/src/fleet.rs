@@ -19,6 +19,7 @@
 
 mod bundle;
 mod pace;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -26,10 +27,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
 pub use bundle::Bundle;
+pub(crate) use standing::{BundleLine, Standing};
 
 use crate::config::{PolicySource, Settings};
 use crate::digest::digest;
@@ -61,34 +60,6 @@ pub struct KeptBundle {
 /// What to do about a signature.
 const SIGN: &str =
     "Sign it with openssl cms -sign -nodetach -binary -outform DER, as one of Settings:AlternativeSignatures.";
-
-/// What people are shown of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Standing {
-    /// The source.
-    pub(crate) source: String,
-    /// `waiting`, `asking` or `listening`.
-    pub(crate) state: &'static str,
-    /// What is in force.
-    pub(crate) bundle: Option<BundleLine>,
-    /// Why the last answer did not count, or there was none.
-    pub(crate) problem: Option<String>,
-    /// Bundles refused since the start.
-    pub(crate) refused: u64,
-    /// Questions without an answer since the start.
-    pub(crate) failed: u64,
-}
-
-/// A bundle in one line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct BundleLine {
-    pub(crate) name: String,
-    pub(crate) sequence: u64,
-    #[schemars(extend("format" = "date-time"))]
-    pub(crate) accepted_at: String,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -229,7 +200,12 @@ impl Fleet {
             }
             Err(why) => {
                 let why = format!("Bundle '{name}' {sequence} was refused whole: {why}");
-                self.refuse(offered.in_force.content, why, turn);
+                let content = offered.in_force.content;
+                if offered.document.is_none() {
+                    // It was applied when it was accepted, and no older one may come after it.
+                    self.in_force = Some(offered.in_force);
+                }
+                self.refuse(content, why, turn);
             }
         }
         let next = self.next.take()?;
@@ -364,7 +340,7 @@ impl Fleet {
 
     fn on_failed(&mut self, why: String, turn: &mut Turn<'_>) {
         match self.state {
-            // The question was given up before.
+            // The question was given up before, and told then.
             State::Off | State::Waiting { .. } => return,
             State::Asking { .. } => {}
             State::Listening { since } => self.pace.listened(turn.now.monotonic.millis_since(since)),
