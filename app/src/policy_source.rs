@@ -22,6 +22,8 @@ use smol::channel::Sender;
 
 /// For one question, connecting included; the core waits longer.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// For each step of a subscription: to connect, and to subscribe.
+const STEP_TIME: Duration = Duration::from_secs(20);
 /// So long an external broker keeps what comes while the agent is away: a week of holidays.
 const SESSION_SECONDS: u32 = 8 * 24 * 3600;
 /// What a PUBLISH has beside its payload: the topic, which has 64 KiB at most, and properties.
@@ -161,7 +163,7 @@ impl Source {
             address: format!("{host}:{port}"),
             client_id: client_id.clone().unwrap_or_else(|| format!("castellan-{}", self.machine)),
             tls,
-            timeout: ANSWER_TIME / 3,
+            timeout: STEP_TIME,
         };
         let login = Login {
             credentials: user_name.clone().map(|user| (user, password)),
