@@ -29,6 +29,7 @@ pub(crate) mod signature;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
@@ -118,7 +119,7 @@ pub enum PolicyChange {
 #[derive(Debug, Clone)]
 pub(crate) enum Policy {
     /// It configures.
-    Configuration(Configuration),
+    Configuration(Box<Configuration>),
     /// It is of this type, which is not applied here; or its `Status` keeps it from that. A sentence says which.
     Idle {
         /// `PolicyType`.

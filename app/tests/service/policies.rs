@@ -111,7 +111,7 @@ fn the_command_line_applies_judges_and_lists() {
     assert_eq!(said(&stage, &agent).as_deref(), Some("1"));
     let (_, list, _) = say(command(&stage, &["policy", "list"]));
     let row: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().take(4).collect();
-    assert_eq!(row, ["add", "api", "JobUpdate", "Refused"], "{list}");
+    assert_eq!(row, ["add", "api", "-", "Refused"], "{list}");
     agent.stop();
 }
 

@@ -15,6 +15,7 @@
 mod telling;
 mod unit;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -107,7 +108,7 @@ enum Step {
 /// A policy that is sound so far.
 #[derive(Debug)]
 struct Ready {
-    policy: Configuration,
+    policy: Box<Configuration>,
     line: PolicyLine,
     layer: Option<PolicyLayer>,
 }
@@ -232,7 +233,8 @@ impl Agent {
             plan: Plan::default(),
         };
         for file in unit {
-            if let Err((line, refusal)) = self.judge_policy(now, &source, file, &mut underway) {
+            if let Err(refused) = self.judge_policy(now, &source, file, &mut underway) {
+                let (line, refusal) = *refused;
                 let lines = underway.ready.into_iter().map(|ready| ready.line).collect();
                 return self.refuse_unit(now, line, lines, refusal, effects);
             }
@@ -273,12 +275,13 @@ impl Agent {
         source: &str,
         file: PolicyFile,
         underway: &mut Underway,
-    ) -> Result<(), (PolicyLine, Refusal)> {
+    ) -> Result<(), Box<(PolicyLine, Refusal)>> {
         let key = PolicyKey { name: file.name, source: source.to_string() };
         let mut line = PolicyLine::new(&key, now.wall.to_rfc3339());
         let refused = |line: &PolicyLine, why: String, fix: &str, findings: Findings| {
             let what = format!("The policy {} was refused; nothing was changed.", line.name);
-            (line.clone(), Refusal { status: 400, explanation: Explanation::new(what, why, fix), findings })
+            let explanation = Explanation::new(what, why, fix);
+            Box::new((line.clone(), Refusal { status: 400, explanation, findings }))
         };
         let content = match file.content {
             Ok(content) => content,
@@ -297,7 +300,7 @@ impl Agent {
             return Err(refused(&line, why, "Take some away.", Findings::new()));
         }
         if let Some(explanation) = refusal(&key.name, &content, &self.desk.settings, now.wall) {
-            return Err((line, Refusal { status: 403, explanation, findings: Findings::new() }));
+            return Err(Box::new((line, Refusal { status: 403, explanation, findings: Findings::new() })));
         }
         let (policy, findings) = match parse(&content.document, self.desk.surroundings.here) {
             Ok(parsed) => parsed,
@@ -367,7 +370,11 @@ impl Delivery {
 /// The errors in a sentence.
 fn told(findings: &[Finding]) -> String {
     let errors = findings.iter().filter(|found| found.severity == crate::job::finding::Severity::Error);
-    let errors: Vec<String> = errors.map(|found| format!("at {}: {}", found.path, found.message)).collect();
+    let one = |found: &Finding| match found.path.as_str() {
+        "" => found.message.clone(),
+        path => format!("At {path}: {}", found.message),
+    };
+    let errors: Vec<String> = errors.map(one).collect();
     let more = errors.len().saturating_sub(1);
     let first = errors.into_iter().next().unwrap_or_default();
     if more == 0 { first } else { format!("{first} ({more} more)") }

@@ -1,5 +1,6 @@
 //! A policy's document to what it does, with findings that point at the place.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -90,7 +91,7 @@ fn policy(json: &Json, here: OperatingSystem, report: &mut Report) -> Option<Pol
         extension.finish(report);
     }
     reader.finish(report);
-    Some(Policy::Configuration(Configuration { policy_type, action: action? }))
+    Some(Policy::Configuration(Box::new(Configuration { policy_type, action: action? })))
 }
 
 fn job(extension: &ObjectReader<'_>, report: &mut Report) -> Option<Action> {

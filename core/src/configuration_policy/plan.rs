@@ -175,7 +175,7 @@ impl Plan {
                         format!("{item} is being changed by somebody else right now; apply the policy again.");
                     return Err(refused("/Extension", "busy", message));
                 }
-                standing => standing,
+                standing @ (Standing::Absent | Standing::OutOfService | Standing::InService(_)) => standing,
             },
         })
     }

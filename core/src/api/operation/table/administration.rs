@@ -6,12 +6,11 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value};
 
-use super::{Answer, Body, CHANGED, Content, KNOWN, Method, NOTHING, Operation, Path, READS, WRITES, json};
+use super::{Answer, Body, CHANGED, KNOWN, Method, NOTHING, Operation, Path, READS, WRITES, json};
 use crate::api::view::{PluginLine, Revoked};
 use crate::certificate::Shown;
 use crate::configuration_policy::record::PolicyLine;
 use crate::plugin::storage::Setting;
-use crate::schema::Document;
 use crate::shape::{Key, Shape};
 
 static EXPLAIN: [Key; 1] =
@@ -26,7 +25,8 @@ const NO_SETTINGS: Answer = Answer::problem(404, "There is no such plugin.");
 const NO_PLUGIN: Answer =
     Answer::problem(404, "There is no such plugin, or its file is out of service; then with findings.");
 const VALUE: Option<Body> = Some(Body { required: true, content: json::<Value>() });
-const APPLIED: Option<Body> = Some(Body { required: true, content: Content::Document(Document::Policy) });
+/// Its shape is that of `castellan schema policy`.
+const APPLIED: Option<Body> = SIGNING;
 const SIGNING: Option<Body> = Some(Body { required: true, content: json::<Map<String, Value>>() });
 
 const START: Operation = operation!(
