@@ -34,6 +34,7 @@ mod event_starts;
 mod fleet;
 mod idempotency;
 mod job_list;
+mod job_writes;
 mod lifecycle;
 mod lkg;
 mod losses;

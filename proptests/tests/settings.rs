@@ -155,6 +155,7 @@ impl Service {
                 | Effect::Store(_)
                 | Effect::Http(_)
                 | Effect::Stream(_)
+                | Effect::Fleet(_)
                 | Effect::Count(_)
                 | Effect::Log(_)
                 | Effect::Exit => {}

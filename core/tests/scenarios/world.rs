@@ -347,6 +347,7 @@ impl World {
                 let Some(line) = line else { return };
                 line
             }
+            Effect::Fleet(order) => panic!("no policy source is set: {order:?}"),
             Effect::Count(ticket) => format!("count {ticket}"),
             Effect::Exit => {
                 self.exited = true;
@@ -456,6 +457,7 @@ impl World {
             StoreOrder::ReadReferences { query, .. } => format!("references {query:?}"),
             StoreOrder::Rekey { .. } => "rekey".into(),
             StoreOrder::SettleHeld => "settle held".into(),
+            StoreOrder::KeepBundle(_) => panic!("no policy source is set"),
             StoreOrder::ReadPolicies { .. } => "read policies".into(),
             StoreOrder::KeepPolicies { changes, .. } => format!("keep {} policies", changes.len()),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
@@ -551,7 +553,7 @@ impl World {
             }
             StoreOrder::ReadReferences { .. } | StoreOrder::Rekey { .. } => panic!("answered by its own story"),
             StoreOrder::SettleHeld => panic!("it has no answer"),
-            StoreOrder::Note(_) => panic!("a note has no answer"),
+            StoreOrder::Note(_) | StoreOrder::KeepBundle(_) => panic!("it has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }
             }

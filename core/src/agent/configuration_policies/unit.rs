@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use super::{PolicyLine, PolicyResult, Present, Ready, Refusal, Step, Underway, told};
 use crate::agent::Agent;
-use crate::agent::answers::{Pending, binary_finding};
+use crate::agent::answers::Pending;
+use crate::agent::job_writes::binary_finding;
 use crate::agent::lkg::State;
 use crate::configuration_policy::plan::{Plan, Planned};
 use crate::effect::{Effects, StoreOrder};
