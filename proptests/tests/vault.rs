@@ -1,5 +1,12 @@
 //! Laws of the reference store on a disk that loses, tears and delays writes, and among people who touch its files.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +35,7 @@ enum Step {
 }
 
 fn item(number: usize) -> Item {
-    let kind = if number % 2 == 0 { DefinitionKind::Job } else { DefinitionKind::Plugin };
+    let kind = if number.is_multiple_of(2) { DefinitionKind::Job } else { DefinitionKind::Plugin };
     Item::new(kind, format!("i.{}", number / 2))
 }
 
