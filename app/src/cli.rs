@@ -18,6 +18,7 @@ mod inputs;
 mod job_test;
 mod jobs;
 mod lint;
+mod lkg;
 mod logs;
 mod names;
 mod output;
@@ -143,6 +144,11 @@ enum Command {
     },
     /// Go through the guides' checklists for jobs and plugins, each check with its proof and its fix.
     Doctor(doctor::Options),
+    /// Look at Last Known Good: what is blessed, what differs from it; accept a change, go back to a version.
+    Lkg {
+        #[command(subcommand)]
+        command: lkg::Command,
+    },
     /// Say who is an administrator: issue, list and revoke admin certificates.
     Admin {
         #[command(subcommand)]
@@ -207,6 +213,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Sign(options) => sign::run(options, globals),
         Command::Trust { command } => trust::run(command, globals),
         Command::Doctor(options) => doctor::run(options, globals),
+        Command::Lkg { command } => lkg::run(command, globals),
         Command::Admin { command } => admin::run(command, globals),
         Command::Config { command } => config::run(command, globals),
         Command::DoctorProbe(options) => probe::run(options),

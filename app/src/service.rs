@@ -12,13 +12,14 @@ use castellan_core::agent::Agent;
 use castellan_core::api::AtOnce;
 use castellan_core::broker::BrokerSettings;
 use castellan_core::config::Settings;
-use castellan_core::event::{DefinitionKind, Endpoints, Event, Loaded};
+use castellan_core::event::{Endpoints, Event, Loaded};
 use castellan_core::job::finding::Finding;
 use castellan_core::lkg::References;
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::trust::signature::SignaturePolicy;
 use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
 use castellan_fs::history::History;
+use castellan_fs::lkg::Guard;
 use castellan_fs::log_file::{LogOutput, LogWriter};
 use castellan_fs::messages::MessageStore;
 use castellan_fs::policies::PolicyReader;
@@ -87,12 +88,14 @@ impl Service {
         let stored = storage.read().map_err(Failure::cannot_start)?;
         let log = LogWriter::start(&root, output, settings.log_level).map_err(Failure::cannot_start)?;
         library_log::install(log.queue(), clock);
-        let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
-        let definitions = root.read_definitions(&kinds, &settings.plugin_path);
+        let lkg = settings.configuration_lkg.enabled;
+        let (guard, references) =
+            Guard::open(&root, &settings.plugin_path, lkg, &history).map_err(Failure::cannot_start)?;
+        // Where references are kept, these count.
+        let definitions = if matches!(references, References::Kept { .. }) { Vec::new() } else { guard.read() };
         let reader = policy_reader(&settings);
         let applied_policies = storage.policies().map_err(Failure::cannot_start)?;
         let policies = reader.read(&root);
-        let references = References::Off;
         let loaded = Loaded { definitions, references, unfinished, past, settings: stored, policies, applied_policies };
         let first = VecDeque::from([Event::Loaded(loaded), Event::Opened(endpoints)]);
 
@@ -112,8 +115,9 @@ impl Service {
         let (at_once, beats) = (AtOnce::new(surroundings.version.clone(), endpoints), heartbeat.clone());
         let at_once: AnswerAtOnce = Arc::new(move |request| at_once.answer(clock.now(), beats.pulse(), request));
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor, at_once };
-        let ports =
-            start.ports(listeners, certificates, (history, storage, reader), log).map_err(Failure::cannot_start)?;
+        let ports = start
+            .ports(listeners, certificates, (guard, history, storage, reader), log)
+            .map_err(Failure::cannot_start)?;
         note_start(&ports, clock, &warnings, &notices);
         let chores = Chores::new(settings.run_history_days, clock.now());
         let agent = Agent::new(settings, surroundings);
@@ -202,7 +206,7 @@ impl Start<'_> {
         &self,
         listeners: Listeners,
         certificates: Certificates,
-        (history, storage, reader): (History, SettingStore, PolicyReader),
+        (guard, history, storage, reader): (Guard, History, SettingStore, PolicyReader),
         log: LogWriter,
     ) -> Result<Ports, Box<dyn std::error::Error>> {
         let processes = Processes::start(ProcessConfig {
@@ -241,8 +245,7 @@ impl Start<'_> {
             at_once: self.at_once.clone(),
             events: self.sender.clone(),
         })?;
-        let plugin_path = self.settings.plugin_path.clone();
-        let store = Store::start(self.root.clone(), history, storage, reader, plugin_path, self.sender.clone())?;
+        let store = Store::start(guard, history, storage, reader, self.sender.clone())?;
         let calls = Calls::new(Arc::clone(&self.executor.executor), self.sender.clone());
         Ok(Ports { processes, broker, store, server, calls, log })
     }

@@ -7,7 +7,7 @@
 //! Opened            agent/lifecycle               plugins start in order; the event Startup fires
 //! Process           agent/processes               registry first, then the run or plugin that owns the tree
 //! Broker            agent/connections, /messages  CONNECT judged (/strangers: by its signature); KeeperLogger, EventMessages, JobService read
-//! Store             agent/answers                 the run, request or policy (/configuration_policies) that asked goes on
+//! Store             agent/answers, /drift         the run, request or policy (/configuration_policies) that asked goes on; files are restored
 //! Http              agent/calls                   the run that asked goes on
 //! Api               agent/requests                answered at once, or once its question is answered
 //! StreamEnded       agent/streams                 its client is told nothing more
@@ -28,10 +28,12 @@ mod certificates;
 mod configuration_policies;
 mod connections;
 mod definitions;
+mod drift;
 mod event_starts;
 mod idempotency;
 mod job_list;
 mod lifecycle;
+mod lkg;
 mod losses;
 mod messages;
 mod meter;
@@ -41,6 +43,7 @@ mod record;
 mod requests;
 mod requests_certificates;
 mod requests_jobs;
+mod requests_lkg;
 mod requests_policies;
 mod requests_runs;
 mod requests_settings;
@@ -103,6 +106,7 @@ pub struct Agent {
     taken: taken::Taken,
     denials: record::Denials,
     losses: losses::Losses,
+    lkg: lkg::Lkg,
     meter: meter::Meter,
     phase: lifecycle::Lifecycle,
     job_list: job_list::JobList,
@@ -147,6 +151,7 @@ impl Agent {
             taken: taken::Taken::default(),
             denials: record::Denials::default(),
             losses: losses::Losses::default(),
+            lkg: lkg::Lkg::default(),
             meter: meter::Meter::default(),
             phase: lifecycle::Lifecycle::Loading,
             job_list: job_list::JobList::default(),
@@ -196,6 +201,7 @@ impl Agent {
             self.phase.next_deadline(),
             self.denials.next_deadline(),
             self.losses.next_deadline(),
+            self.lkg.next_deadline().filter(|_| self.is_running()),
             self.streams.next_deadline(),
             self.certificates.next_deadline(now, self.is_running()),
             schedules,
@@ -216,6 +222,8 @@ impl Agent {
         self.drop_retired_plugins();
         self.look_after_certificates(now, effects);
         self.order_again(now, effects);
+        self.sweep_when_due(now, effects);
+        self.restore_when_due(now, effects);
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);
         self.settle_runs(now, effects);

@@ -4,11 +4,13 @@
 //! | --- | --- | --- |
 //! | 13 | a job, in the order of seed 001 | `job` |
 //! | 11 | a plugin, in the order of seed 003 | `plugin` |
+//! | 4 | Last Known Good | `lkg` |
 //!
 //! Each check is `ok`, `failed`, or `skipped` with the reason why it could not be made or does not apply. A file that cannot be read as
 //! a definition fails its first check about the file, and the others are skipped: one cause has one failure.
 
 mod job;
+mod lkg;
 mod plugin;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ use crate::job::finding::{Findings, Severity};
 use crate::log_message::escape;
 use crate::surroundings::Surroundings;
 use crate::time::WallTime;
+pub use lkg::{AlarmLine, DifferenceLine, ItemLine, KeyFacts, LkgFacts, LkgLine, VerifiedLine, examine_lkg};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,10 +59,10 @@ pub struct Check {
     pub fix: Option<String>,
 }
 
-/// What was found about one job or plugin.
+/// What was found about one job or plugin, or about Last Known Good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Examined {
-    /// `job` or `plugin`.
+    /// `job`, `plugin` or `lkg`.
     pub kind: &'static str,
     /// Its id, which is its file's name.
     pub id: String,
@@ -148,17 +151,21 @@ pub fn examine(machine: &Machine<'_>, only: Option<(DefinitionKind, &str)>) -> V
             DefinitionKind::Job => ("job", job::NAMES.as_slice(), job::findings(machine, file)),
             DefinitionKind::Plugin => ("plugin", plugin::NAMES.as_slice(), plugin::findings(machine, file)),
         };
-        let check = |(index, (name, found)): (usize, (&&'static str, Finding))| Check {
-            number: index.saturating_add(1),
-            name,
-            status: found.status,
-            proof: escape(&found.proof),
-            fix: found.fix.map(|fix| escape(&fix)),
-        };
-        let checks = names.iter().zip(findings).enumerate().map(check).collect();
-        Examined { kind, id: file.stem.clone(), checks }
+        Examined { kind, id: file.stem.clone(), checks: checks(names, findings) }
     });
     examined.collect()
+}
+
+/// Findings under their numbers and names.
+fn checks(names: &[&'static str], findings: impl IntoIterator<Item = Finding>) -> Vec<Check> {
+    let check = |(index, (name, found)): (usize, (&&'static str, Finding))| Check {
+        number: index.saturating_add(1),
+        name,
+        status: found.status,
+        proof: escape(&found.proof),
+        fix: found.fix.map(|fix| escape(&fix)),
+    };
+    names.iter().zip(findings).enumerate().map(check).collect()
 }
 
 /// Every check skipped but the one that says what is wrong with the file.

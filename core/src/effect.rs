@@ -14,7 +14,7 @@ use crate::certificate::CertificateChange;
 use crate::configuration_policy::{PolicyChange, PolicyDocument};
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
-use crate::lkg::DefinitionChange;
+use crate::lkg::{DefinitionChange, Item, ReferenceQuery};
 use crate::log_message::LogRecord;
 use crate::plugin::storage::SettingChange;
 use crate::run::history::{RunQuery, RunRecord};
@@ -301,6 +301,37 @@ pub enum StoreOrder {
         /// The time of the order.
         at: WallTime,
     },
+    /// Compare every file with what is blessed, and every reference with the manifest. Answered by `Surveyed`.
+    Survey {
+        /// The number of the order.
+        ticket: TicketId,
+        /// Whether references are opened again that look as they did.
+        thorough: bool,
+    },
+    /// Move what stands in an item's place to `state/quarantine/`, and put there what is blessed when the order's turn comes: a
+    /// document, or nothing. Answered by `Restored`.
+    Restore {
+        /// The number of the order.
+        ticket: TicketId,
+        /// Which.
+        item: Item,
+        /// The time of the order.
+        at: WallTime,
+    },
+    /// Look at references and at what was moved away. Answered by `ReferencesRead`.
+    ReadReferences {
+        /// The number of the question.
+        ticket: TicketId,
+        /// Which ones.
+        query: ReferenceQuery,
+    },
+    /// Make a new key and seal every reference again, all or none. Answered by `Rekeyed`.
+    Rekey {
+        /// The number of the order.
+        ticket: TicketId,
+    },
+    /// What differed when Last Known Good came back is decided: nothing is held any more. Answered by nothing.
+    SettleHeld,
     /// Read all definitions again. Answered by `DefinitionsRead`.
     ReadDefinitions {
         /// The number of the question.

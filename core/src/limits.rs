@@ -104,6 +104,10 @@ pub const KEPT_ANSWERS: usize = 1000;
 pub const KEPT_ANSWER_BYTES: usize = 8 << 20;
 /// Characters of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// Versions of one item that its references keep (contract section 8).
+pub const REFERENCE_VERSIONS: usize = 20;
+/// Deleted items that references remember; those deleted longest ago go first. A copied-back file of one is then a stray, as of any other.
+pub const REFERENCE_TOMBSTONES: usize = 20_000;
 /// Policies of all sources that are read and remembered; the rest is left out with that reason.
 pub const POLICIES: usize = 1000;
 /// Deliveries of policies that wait to be applied; one more is told to come again.

@@ -12,6 +12,16 @@
 //! Kept              what the references say            restored; with AuditOnly reported
 //! Unusable          nothing                            stay as they are; writes are refused
 //! ```
+//!
+//! [`vault`] keeps the references, [`judge`] says what is done about a file that differs, [`brake`] how often, [`diff`] what people see
+//! of it.
+
+pub mod brake;
+pub mod diff;
+pub mod judge;
+pub mod vault;
+
+pub use vault::Checked;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -19,6 +29,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::event::DefinitionKind;
+use crate::log_message::escape;
 
 /// The bytes of a definition, shared by all who hold them.
 pub type Document = Arc<[u8]>;
@@ -41,17 +52,25 @@ impl Item {
 
 impl fmt::Display for Item {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.kind.folder(), self.id)
+        write!(formatter, "{}/{}", self.kind.folder(), escape(&self.id))
     }
 }
 
 /// A blessed write of one item.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DefinitionChange {
     /// What changes.
     pub item: Item,
     /// Its new document, byte for byte; `None` removes it.
     pub document: Option<Document>,
+}
+
+impl fmt::Debug for DefinitionChange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Documents may hold secrets, so only their length is shown.
+        let bytes = self.document.as_ref().map(|document| document.len());
+        formatter.debug_struct("DefinitionChange").field("item", &self.item).field("bytes", &bytes).finish()
+    }
 }
 
 /// What the start found of references.
@@ -78,7 +97,7 @@ pub enum References {
 }
 
 /// One item as the references have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Reference {
     /// Which.
     pub item: Item,
@@ -86,6 +105,14 @@ pub struct Reference {
     pub version: u64,
     /// Its document, `None` where it was removed; or the sentence why it cannot be trusted.
     pub content: Result<Option<Document>, String>,
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.content.as_ref().map(|content| content.as_ref().map(|document| document.len()));
+        let mut shown = formatter.debug_struct("Reference");
+        shown.field("item", &self.item).field("version", &self.version).field("bytes", &bytes).finish()
+    }
 }
 
 /// Why a blessed write did not happen; file and reference are as they were.
@@ -117,12 +144,12 @@ pub struct Survey {
     pub whole: bool,
     /// Files that are not as blessed.
     pub differences: Vec<Difference>,
-    /// References that cannot be trusted any more, each with a sentence.
-    pub faults: Vec<(Item, String)>,
-    /// Why the references as a whole prove nothing any more.
-    pub doubt: Option<String>,
     /// Folders that are not the ones that were opened at start, with a sentence each; nothing is written through them.
     pub folders: Vec<(DefinitionKind, String)>,
+    /// Folders of which the kernel does not tell when something changes, with a sentence each; only the sweep looks at them.
+    pub unwatched: Vec<(DefinitionKind, String)>,
+    /// Stray files beyond the bound of one survey, to be found by the next one.
+    pub left_out: usize,
 }
 
 /// A file that is not as blessed.

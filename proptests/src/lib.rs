@@ -7,3 +7,4 @@ pub mod signed;
 pub mod sim;
 pub mod tidy;
 pub mod topics;
+pub mod vaults;

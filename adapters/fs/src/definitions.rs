@@ -14,8 +14,8 @@ use crate::files::{self, Privacy, Unread};
 use crate::root::{Root, folder_below};
 
 /// Rights of a definition: the agent writes, everybody may read.
-const MODE: u32 = 0o644;
-const EXTENSION: &str = ".json";
+pub(crate) const MODE: u32 = 0o644;
+pub(crate) const EXTENSION: &str = ".json";
 
 /// The names of one folder, smallest first, and how many were left out.
 struct Names {
@@ -46,7 +46,7 @@ impl Root {
         document: &[u8],
     ) -> Result<(), RootError> {
         let place = place(kind, plugin_path);
-        self.replace(place, &self.file_name(place, id)?, document, MODE)
+        self.replace(place, &file_name(&self.path().join(place), id)?, document, MODE)
     }
 
     /// Removes a definition durably; one that is not there is removed already.
@@ -55,16 +55,17 @@ impl Root {
     /// [`RootError`]; what was there before is untouched.
     pub fn remove_definition(&self, kind: DefinitionKind, plugin_path: &str, id: &str) -> Result<(), RootError> {
         let place = place(kind, plugin_path);
-        self.remove(place, &self.file_name(place, id)?)
+        self.remove(place, &file_name(&self.path().join(place), id)?)
     }
+}
 
-    fn file_name(&self, place: &str, id: &str) -> Result<String, RootError> {
-        if is_plain_name(id) {
-            return Ok(format!("{id}{EXTENSION}"));
-        }
-        let what = format!("has no file for the id '{}', which is not a plain name.", id.escape_default());
-        Err(RootError::Invalid { path: self.path().join(place), what })
+/// The file of this id in a folder of definitions.
+pub(crate) fn file_name(folder: &Path, id: &str) -> Result<String, RootError> {
+    if is_plain_name(id) {
+        return Ok(format!("{id}{EXTENSION}"));
     }
+    let what = format!("has no file for the id '{}', which is not a plain name.", id.escape_default());
+    Err(RootError::Invalid { path: folder.to_owned(), what })
 }
 
 /// What [`Root::read_definitions`] reads, for commands that look at a root whose agent may run.
@@ -111,7 +112,8 @@ fn read_folder(kind: DefinitionKind, place: &str, folder: Result<OwnedFd, RootEr
     found
 }
 
-fn place(kind: DefinitionKind, plugin_path: &str) -> &str {
+/// The folder of a kind, below the root.
+pub(crate) fn place(kind: DefinitionKind, plugin_path: &str) -> &str {
     match kind {
         DefinitionKind::Job => kind.folder(),
         DefinitionKind::Plugin => plugin_path,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fsync, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fsync, openat, renameat, syncfs, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::RootError;
@@ -20,22 +20,79 @@ fn not_plain() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a plain file name")
 }
 
+/// So many files of one change are brought to disk one by one, which takes milliseconds each; the rest with all that their file system
+/// has to write, of others too, which then is the shorter way.
+const ONE_BY_ONE: usize = 64;
+
+/// Files that were written and may not be on disk yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced {
+    written: usize,
+}
+
+impl Unsynced {
+    fn add(&mut self, file: &File) -> io::Result<()> {
+        self.written = self.written.saturating_add(1);
+        if self.written <= ONE_BY_ONE { file.sync_all() } else { Ok(()) }
+    }
+
+    /// Brings their contents to disk; `folder` is on the same file system. Tried once: what failed is not remembered.
+    pub(crate) fn sync(&mut self, folder: BorrowedFd<'_>) -> io::Result<()> {
+        let Self { written } = std::mem::take(self);
+        if written > ONE_BY_ONE { Ok(syncfs(folder)?) } else { Ok(()) }
+    }
+}
+
 /// Replaces `name` in `folder`, or makes it, and returns once it is on disk. Only the holder of the root's lock may call it.
 pub(crate) fn replace(folder: BorrowedFd<'_>, name: &str, bytes: &[u8], mode: Mode) -> io::Result<()> {
+    let mut unsynced = Unsynced::default();
+    write_draft(folder, name, bytes, mode, &mut unsynced)
+        .and_then(|()| unsynced.sync(folder))
+        .or_else(|error| without_draft(folder, name, error))?;
+    publish_draft(folder, name)?;
+    Ok(fsync(folder)?)
+}
+
+/// The file that is to become `name`.
+fn draft(name: &str) -> String {
+    format!(".{name}.new")
+}
+
+/// The name that this draft is of.
+pub(crate) fn drafted(draft: &str) -> Option<&str> {
+    draft.strip_prefix('.')?.strip_suffix(".new")
+}
+
+/// Writes what is to become `name`; on disk once `unsynced` is.
+pub(crate) fn write_draft(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    bytes: &[u8],
+    mode: Mode,
+    unsynced: &mut Unsynced,
+) -> io::Result<()> {
     if !is_plain_name(name) {
         return Err(not_plain());
     }
-    let draft = format!(".{name}.new");
-    // What a crash left behind; there is one writer, so it is nobody else's.
-    unlink(folder, &draft)?;
-    let written = write_draft(folder, &draft, bytes, mode).and_then(|()| Ok(renameat(folder, &*draft, folder, name)?));
-    if let Err(error) = written {
-        return Err(match unlink(folder, &draft) {
-            Ok(()) => error,
-            Err(left) => io::Error::new(error.kind(), format!("{error}; and {draft} could not be removed: {left}")),
-        });
-    }
-    Ok(fsync(folder)?)
+    write_new(folder, &draft(name), bytes, mode, unsynced)
+}
+
+/// Gives the draft of `name` its name; not on disk yet. Where that fails the draft is gone.
+pub(crate) fn publish_draft(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    renameat(folder, &*draft(name), folder, name).or_else(|error| without_draft(folder, name, error.into()))
+}
+
+/// Gives the error back once the draft is removed.
+fn without_draft(folder: BorrowedFd<'_>, name: &str, error: io::Error) -> io::Result<()> {
+    Err(match drop_draft(folder, name) {
+        Ok(()) => error,
+        Err(left) => io::Error::new(error.kind(), format!("{error}; and its draft could not be removed: {left}")),
+    })
+}
+
+/// Removes the draft of `name`; not on disk yet.
+pub(crate) fn drop_draft(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    unlink(folder, &draft(name))
 }
 
 /// Replaces a file outside of the agent root, or makes it, and returns once it is on disk; `mode` as in chmod(2).
@@ -55,13 +112,22 @@ pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), RootErro
         .map_err(failed)
 }
 
-fn write_draft(folder: BorrowedFd<'_>, draft: &str, bytes: &[u8], mode: Mode) -> io::Result<()> {
+/// Writes a new file in place of whatever has the name; its content is on disk once `unsynced` is.
+pub(crate) fn write_new(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    bytes: &[u8],
+    mode: Mode,
+    unsynced: &mut Unsynced,
+) -> io::Result<()> {
+    // What a crash left behind; there is one writer, so it is nobody else's.
+    unlink(folder, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(folder, draft, flags, Mode::RUSR | Mode::WUSR)?);
+    let mut file = File::from(openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?);
     file.write_all(bytes)?;
     // Beyond the owner's rights only once it is whole; and whatever the umask says.
     fchmod(&file, mode)?;
-    file.sync_all()
+    unsynced.add(&file)
 }
 
 /// Removes `name` from `folder` and returns once that is on disk. One that is not there is removed already.
@@ -73,7 +139,8 @@ pub(crate) fn remove(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     Ok(fsync(folder)?)
 }
 
-fn unlink(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+/// Removes a name; not on disk yet. One that is not there is removed already.
+pub(crate) fn unlink(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     match unlinkat(folder, name, AtFlags::empty()) {
         Err(Errno::NOENT) => Ok(()),
         result => Ok(result?),

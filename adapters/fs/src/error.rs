@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use castellan_core::lkg::NotWritten;
+
 /// Why the agent root, or a file of it, cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -42,7 +44,7 @@ pub enum RootError {
 
 impl RootError {
     /// For `map_err` after a system call.
-    pub(crate) fn failed<E: Into<io::Error>>(doing: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+    pub(crate) fn failed<E: Into<io::Error>>(doing: &'static str, path: &Path) -> impl FnOnce(E) -> Self + use<E> {
         let path = path.to_owned();
         move |error| Self::Failed { path, doing, error: error.into() }
     }
@@ -66,6 +68,18 @@ impl fmt::Display for RootError {
             }
             Self::Failed { path, doing, error } => write!(formatter, "cannot {doing} {}: {error}", path.display()),
         }
+    }
+}
+
+impl From<RootError> for NotWritten {
+    fn from(error: RootError) -> Self {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        let full = match &error {
+            RootError::Failed { error, .. } => matches!(error.kind(), StorageFull | QuotaExceeded),
+            RootError::Locked { .. } | RootError::Unsafe { .. } | RootError::Invalid { .. } => false,
+        };
+        let help = if full { ". Make room on that disk, then try again." } else { "" };
+        Self { full, reason: format!("{error}{help}") }
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn open_folder(parent: BorrowedFd<'_>, name: &str) -> io::Result<Owne
 }
 
 /// What a directory entry is, for people.
-fn kind(stat: &Stat) -> &'static str {
+pub(crate) fn kind(stat: &Stat) -> &'static str {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => "a regular file",
         FileType::Directory => "a directory",

@@ -40,6 +40,10 @@ const SCHEMA: &str = "
         note   TEXT NOT NULL
     ) STRICT;
     CREATE INDEX IF NOT EXISTS note_by_job ON note (job_id, at);
+    CREATE TABLE IF NOT EXISTS anchor (
+        only    INTEGER PRIMARY KEY CHECK (only = 0),
+        counter INTEGER NOT NULL
+    ) STRICT;
 ";
 /// How much longer failures are kept than other runs.
 const FAILURES: i64 = 3;
@@ -196,7 +200,7 @@ impl History {
     /// # Errors
     /// A sentence with the reason.
     pub fn past(&self) -> Result<Vec<JobPast>, String> {
-        let failed = |error: rusqlite::Error| format!("{} cannot be read: {error}", self.path.display());
+        let failed = |error: rusqlite::Error| self.unread(&error);
         let mut statement = self.connection.prepare(PAST).map_err(failed)?;
         let read = |row: &Row<'_>| {
             let due: (Option<String>, Option<String>) = (row.get(3)?, row.get(4)?);
@@ -284,8 +288,37 @@ impl History {
             .map_err(|error| failed(error.to_string()))
     }
 
+    /// The last counter of the references' manifest that was noted.
+    ///
+    /// # Errors
+    /// A sentence with the reason.
+    pub fn anchor(&self) -> Result<Option<u64>, String> {
+        let mut statement =
+            self.connection.prepare("SELECT counter FROM anchor").map_err(|error| self.unread(&error))?;
+        let mut rows =
+            statement.query_map(params![], |row| row.get::<_, i64>(0)).map_err(|error| self.unread(&error))?;
+        let counter = rows.next().transpose().map_err(|error| self.unread(&error))?;
+        Ok(counter.map(|counter| u64::try_from(counter).unwrap_or(0)))
+    }
+
+    /// Notes the counter of a manifest that is on disk; this comes to disk with [`sync`](Self::sync) or the next durable change.
+    ///
+    /// # Errors
+    /// A sentence with the reason; the former one stays.
+    pub fn note_anchor(&self, counter: u64) -> Result<(), String> {
+        let counter = i64::try_from(counter).unwrap_or(i64::MAX);
+        self.set_durable(false)
+            .and_then(|()| self.connection.execute("INSERT OR REPLACE INTO anchor VALUES (0, ?1)", params![counter]))
+            .map(|_| self.synced.set(false))
+            .map_err(|error| format!("the counter of references was not written to {}: {error}", self.path.display()))
+    }
+
+    fn unread(&self, error: &rusqlite::Error) -> String {
+        format!("{} cannot be read: {error}", self.path.display())
+    }
+
     fn select(&self, query: &str, values: &[&dyn ToSql]) -> Result<Vec<RunRecord>, String> {
-        let failed = |error: rusqlite::Error| format!("{} cannot be read: {error}", self.path.display());
+        let failed = |error: rusqlite::Error| self.unread(&error);
         let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
         let mut statement = self.connection.prepare(query).map_err(failed)?;
         let rows = statement.query_map(values, read).map_err(failed)?;

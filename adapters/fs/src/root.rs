@@ -21,7 +21,7 @@ const OPEN: u32 = 0o755;
 /// Rights of a folder of the agent alone.
 const CLOSED: u32 = 0o700;
 /// What `castellan run` makes where it is missing (contract section 1); parents first.
-const FOLDERS: [(&str, u32); 8] = [
+const FOLDERS: [(&str, u32); 11] = [
     ("Jobs", OPEN),
     ("Jobs/bin", OPEN),
     ("Plugins", OPEN),
@@ -30,6 +30,9 @@ const FOLDERS: [(&str, u32); 8] = [
     ("state", CLOSED),
     ("state/logs", CLOSED),
     ("state/admin", CLOSED),
+    ("state/keys", CLOSED),
+    ("state/lkg", CLOSED),
+    ("state/quarantine", CLOSED),
 ];
 /// Bytes of `state/lock` and `state/boot`: a number each.
 const NUMBER_BYTES: usize = 64;

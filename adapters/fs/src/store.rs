@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use castellan_core::configuration_policy::PolicyDocument;
 use castellan_core::effect::StoreOrder;
-use castellan_core::event::{DefinitionKind, Event, StoreReport};
+use castellan_core::event::{Event, StoreReport};
 use castellan_core::id::{RunId, TicketId};
-use castellan_core::lkg::{DefinitionChange, NotWritten};
+use castellan_core::lkg::{Checked, Survey};
 use castellan_core::run::history::RunRecord;
 use castellan_core::time::WallTime;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
@@ -20,8 +20,11 @@ use smol::future::or;
 
 use crate::certificates::AdminAuthority;
 use crate::history::History;
+use crate::lkg::Guard;
+use crate::lkg::guard::is_nothing;
+use crate::lkg::survey::Where;
+use crate::lkg::watch::{Looks, Watcher};
 use crate::policies::PolicyReader;
-use crate::root::Root;
 use crate::settings::SettingStore;
 
 /// Orders that wait. Each run needs a handful, and the core admits a few hundred runs; beyond it the disk has stopped.
@@ -56,11 +59,15 @@ impl std::error::Error for QueueFull {}
 
 const fn ticket(order: &StoreOrder) -> Option<TicketId> {
     match order {
-        StoreOrder::Note(_) => None,
+        StoreOrder::Note(_) | StoreOrder::SettleHeld => None,
         StoreOrder::PersistRun { ticket, .. }
         | StoreOrder::ReadRuns { ticket, .. }
         | StoreOrder::ChangeDefinitions { ticket, .. }
         | StoreOrder::ReadDefinitions { ticket }
+        | StoreOrder::Survey { ticket, .. }
+        | StoreOrder::Restore { ticket, .. }
+        | StoreOrder::ReadReferences { ticket, .. }
+        | StoreOrder::Rekey { ticket }
         | StoreOrder::WriteSettings { ticket, .. }
         | StoreOrder::ReadPolicies { ticket, .. }
         | StoreOrder::KeepPolicies { ticket, .. }
@@ -70,7 +77,12 @@ const fn ticket(order: &StoreOrder) -> Option<TicketId> {
 
 enum Work {
     Order(Box<StoreOrder>),
-    Prune { days: u32, now: WallTime },
+    /// The watcher knows where to look.
+    Look,
+    Prune {
+        days: u32,
+        now: WallTime,
+    },
 }
 
 /// The running store. Dropping it finishes the queue as [`Store::close`] does.
@@ -78,29 +90,34 @@ enum Work {
 pub struct Store {
     /// `None` once it is closed.
     queue: Option<SyncSender<Work>>,
+    /// It has a hold of the queue, too.
+    watcher: Option<Watcher>,
     /// Closed once nobody may be waited for any more.
     closing: Sender<()>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Store {
-    /// Starts the thread. `plugin_path` is `Settings:PluginPath`.
+    /// Starts the thread, and the one that watches the folders of definitions.
     ///
     /// # Errors
     /// Where the system gives no thread.
     pub fn start(
-        root: Root,
+        guard: Guard,
         history: History,
         settings: SettingStore,
         policies: PolicyReader,
-        plugin_path: String,
         events: Sender<Event>,
     ) -> io::Result<Self> {
         let (queue, work) = sync_channel(QUEUE);
         let (closing, closed) = bounded(1);
-        let worker = Worker { root, history, settings, policies, plugin_path, events, closed };
+        let looks = guard.looks();
+        let (teller, root, plugin_path) = (queue.clone(), guard.root().clone(), guard.plugin_path().to_owned());
+        let worker =
+            Worker { guard, history, settings, policies, looks: Arc::clone(&looks), has_looked: false, events, closed };
         let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || worker.work(&work))?;
-        Ok(Self { queue: Some(queue), closing, thread: Some(thread) })
+        let watcher = Watcher::start(&root, &plugin_path, looks, move || teller.try_send(Work::Look).is_ok())?;
+        Ok(Self { queue: Some(queue), watcher: Some(watcher), closing, thread: Some(thread) })
     }
 
     /// Takes an order; never blocks. Its report comes as [`Event::Store`].
@@ -131,6 +148,7 @@ impl Store {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.watcher = None;
         self.queue = None;
         self.closing.close();
         match self.thread.take().map(JoinHandle::join) {
@@ -148,17 +166,18 @@ impl Drop for Store {
 }
 
 struct Worker {
-    root: Root,
+    guard: Guard,
     history: History,
     settings: SettingStore,
+    looks: Arc<Looks>,
+    has_looked: bool,
     policies: PolicyReader,
-    plugin_path: String,
     events: Sender<Event>,
     closed: Receiver<()>,
 }
 
 impl Worker {
-    fn work(&self, work: &mpsc::Receiver<Work>) {
+    fn work(mut self, work: &mpsc::Receiver<Work>) {
         let mut unsynced_orders: u32 = 0;
         loop {
             let next = if self.history.is_synced() {
@@ -185,11 +204,11 @@ impl Worker {
     }
 
     /// In their order; records of runs that follow each other are written together.
-    fn carry_out_all(&self, works: impl Iterator<Item = Work>) {
+    fn carry_out_all(&mut self, works: impl Iterator<Item = Work>) {
         let mut records = Vec::new();
         for work in works {
             let work = match work {
-                Work::Prune { .. } => work,
+                Work::Prune { .. } | Work::Look => work,
                 Work::Order(order) => {
                     if let StoreOrder::PersistRun { ticket, record, durable } = *order {
                         records.push((ticket, record, durable));
@@ -217,10 +236,16 @@ impl Worker {
         }
     }
 
-    fn carry_out(&self, work: Work) {
+    fn carry_out(&mut self, work: Work) {
         match work {
             Work::Order(order) => {
                 if let Some(report) = self.perform(*order) {
+                    self.report(Event::Store(report));
+                }
+                self.tell_notices();
+            }
+            Work::Look => {
+                if let Some(report) = self.look() {
                     self.report(Event::Store(report));
                 }
             }
@@ -232,7 +257,13 @@ impl Worker {
         }
     }
 
-    fn perform(&self, order: StoreOrder) -> Option<StoreReport> {
+    fn tell_notices(&mut self) {
+        for notice in self.guard.take_notices() {
+            self.report(Event::Congested(format!("store: {notice}")));
+        }
+    }
+
+    fn perform(&mut self, order: StoreOrder) -> Option<StoreReport> {
         Some(match order {
             StoreOrder::Note(note) => {
                 if let Err(reason) = self.history.note(&note) {
@@ -247,14 +278,30 @@ impl Worker {
             StoreOrder::ReadRuns { ticket, query } => {
                 StoreReport::RunsRead { ticket, result: self.history.runs(&query) }
             }
-            StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
-                StoreReport::DefinitionsChanged { ticket, result: self.change(&changes) }
+            StoreOrder::ChangeDefinitions { ticket, changes, writer, at } => StoreReport::DefinitionsChanged {
+                ticket,
+                result: self.guard.change(&self.history, &changes, &writer, at),
+            },
+            StoreOrder::Survey { ticket, thorough } => {
+                let (survey, checked) = self.survey(&Where::Everywhere, thorough);
+                StoreReport::Surveyed { ticket: Some(ticket), survey, checked }
+            }
+            StoreOrder::Restore { ticket, item, at } => {
+                StoreReport::Restored { ticket, result: self.guard.restore(&item, at), item }
+            }
+            StoreOrder::ReadReferences { ticket, query } => {
+                StoreReport::ReferencesRead { ticket, result: self.guard.look_up(&query) }
+            }
+            StoreOrder::Rekey { ticket } => StoreReport::Rekeyed { ticket, result: self.guard.rekey(&self.history) },
+            StoreOrder::SettleHeld => {
+                self.guard.settle_held(&self.history);
+                return None;
             }
             StoreOrder::WriteSettings { ticket, changes } => {
                 StoreReport::SettingsWritten { ticket, result: self.settings.write(&changes) }
             }
             StoreOrder::ReadPolicies { ticket, document: None } => {
-                StoreReport::PoliciesRead { ticket, files: self.policies.read(&self.root) }
+                StoreReport::PoliciesRead { ticket, files: self.policies.read(self.guard.root()) }
             }
             StoreOrder::ReadPolicies { ticket, document: Some(PolicyDocument { name, document }) } => {
                 StoreReport::PoliciesRead { ticket, files: vec![self.policies.brought(&name, document)] }
@@ -262,25 +309,34 @@ impl Worker {
             StoreOrder::KeepPolicies { ticket, changes } => {
                 StoreReport::PoliciesKept { ticket, result: self.settings.keep_policies(&changes) }
             }
-            StoreOrder::ReadDefinitions { ticket } => StoreReport::DefinitionsRead {
+            StoreOrder::ReadDefinitions { ticket } => StoreReport::DefinitionsRead { ticket, files: self.guard.read() },
+            StoreOrder::ChangeCertificates { ticket, change, at } => StoreReport::CertificatesChanged {
                 ticket,
-                files: self.root.read_definitions(&[DefinitionKind::Job, DefinitionKind::Plugin], &self.plugin_path),
+                result: AdminAuthority::change(self.guard.root(), &change, at),
             },
-            StoreOrder::ChangeCertificates { ticket, change, at } => {
-                StoreReport::CertificatesChanged { ticket, result: AdminAuthority::change(&self.root, &change, at) }
-            }
         })
     }
 
-    fn change(&self, changes: &[DefinitionChange]) -> Result<Vec<u64>, NotWritten> {
-        for DefinitionChange { item, document } in changes {
-            let changed = match document {
-                Some(document) => self.root.write_definition(item.kind, &self.plugin_path, &item.id, document),
-                None => self.root.remove_definition(item.kind, &self.plugin_path, &item.id),
-            };
-            changed.map_err(|error| NotWritten::because(error.to_string()))?;
+    fn survey(&mut self, at: &Where, thorough: bool) -> (Survey, Checked) {
+        let (mut survey, checked) = self.guard.survey(at, thorough);
+        survey.unwatched = self.looks.unwatched();
+        (survey, checked)
+    }
+
+    /// Something changed in the folders of definitions.
+    fn look(&mut self) -> Option<StoreReport> {
+        let at = self.looks.take();
+        if is_nothing(&at) {
+            return None;
         }
-        Ok(vec![0; changes.len()])
+        if !self.guard.is_on() {
+            // The first look is at what was just read.
+            return std::mem::replace(&mut self.has_looked, true).then_some(StoreReport::DefinitionsTouched);
+        }
+        let (survey, checked) = self.survey(&at, false);
+        let is_well = survey.differences.is_empty() && survey.folders.is_empty() && survey.unwatched.is_empty();
+        let is_sound = checked.changed.is_empty() && checked.doubt.is_none();
+        (!is_well || !is_sound).then_some(StoreReport::Surveyed { ticket: None, survey, checked })
     }
 
     /// Waits for room in the agent's queue for as long as the store is open.

@@ -1,12 +1,13 @@
 //! `castellan doctor`: the guides' checklists as checks, on the files of a root and, where an agent runs on it, by what that says.
 
 mod live;
+mod lkg;
 mod running;
 
 use std::collections::BTreeMap;
 
 use castellan_core::config::Settings;
-use castellan_core::doctor::{Check, Examined, Machine, Status, examine};
+use castellan_core::doctor::{Check, Examined, Machine, Status, examine, examine_lkg};
 use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::job::JobDefinition;
 use castellan_core::log_message::escape;
@@ -35,7 +36,7 @@ enum Kind {
     after_help = "Example: sudo castellan doctor job secrets-scanner\nExit codes: 0 nothing failed, 1 something failed, 3 no such job or plugin.\n\nWith -o json: {\"ok\",\"subjects\":[{\"kind\",\"id\",\"checks\":[{\"number\",\"name\",\"status\",\"proof\",\"fix\"}]}]}; with -o name: the ids where something failed."
 )]
 pub(crate) struct Options {
-    /// What to examine; every job and plugin where it is left out.
+    /// What to examine; every job, every plugin and Last Known Good where it is left out.
     #[arg(value_enum, requires = "id")]
     kind: Option<Kind>,
     /// Its id.
@@ -89,7 +90,11 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
         probe: &probe,
         now: Clock::start().now().wall,
     };
-    tell(&examine(&machine, only), globals)
+    let mut examined = examine(&machine, only);
+    if only.is_none() {
+        examined.push(examine_lkg(&lkg::facts(&root, settings.configuration_lkg, agent.as_ref())?));
+    }
+    tell(&examined, globals)
 }
 
 /// What the probe goes by: the job's declarations, or the plugin's settings.

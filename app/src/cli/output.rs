@@ -71,6 +71,11 @@ impl Globals {
         self.is_document() || self.form() == Form::Name
     }
 
+    /// Whether results alone are wanted.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether tables have all their columns.
     pub(crate) fn is_wide(&self) -> bool {
         self.form() == Form::Wide

@@ -8,7 +8,7 @@ use super::agent::Agent;
 use super::output::{self, Globals};
 use super::table::{Table, items, member, text};
 use super::watch::Watch;
-use super::{jobs, plugins, runs};
+use super::{jobs, lkg, plugins, runs};
 use crate::failure::Failure;
 
 /// Lines of one table, so that the whole is one screen.
@@ -36,13 +36,21 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
 
 /// Everything that is shown, as one document.
 fn look(agent: &Agent) -> Result<Value, Failure> {
-    let targets = ["/", "/api/system/status", "/api/Jobs", "/api/plugins", "/api/runs?status=running", "/api/denials"];
-    let [service, system, jobs, plugins, runs, denials] = agent.get_all(targets)?;
+    let targets = [
+        "/",
+        "/api/system/status",
+        "/api/Jobs",
+        "/api/plugins",
+        "/api/runs?status=running",
+        "/api/denials",
+        "/api/lkg",
+    ];
+    let [service, system, jobs, plugins, runs, denials, lkg] = agent.get_all(targets)?;
     let (http, https, mqtt) = agent.ports();
     let ports = json!({ "http": http, "https": https, "mqtt": mqtt });
     Ok(
         json!({ "version": member(&service, "version"), "system": system, "ports": ports, "jobs": jobs, "plugins": plugins,
-        "runs": runs, "denials": items(&denials).iter().take(DENIALS).collect::<Vec<_>>() }),
+        "runs": runs, "lkg": lkg, "denials": items(&denials).iter().take(DENIALS).collect::<Vec<_>>() }),
     )
 }
 
@@ -70,6 +78,7 @@ fn told(agent: &Agent, found: &Value, globals: &Globals) -> Result<Vec<String>, 
             count("runsActive")
         ),
     ];
+    lines.extend(lkg::summary(part("lkg")));
     let mut jobs: Vec<Value> = items(part("jobs")).to_vec();
     // What runs next comes first; what is not due by itself comes last.
     jobs.sort_by_key(|job| (text(job, "nextRun").is_none(), member(job, "nextRun")));

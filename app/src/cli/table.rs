@@ -13,9 +13,9 @@ use crate::failure::Failure;
 /// Between two columns.
 const PADDING: usize = 2;
 /// Words of a state that is as it should be.
-const GOOD: [&str; 6] = ["Succeeded", "Healthy", "Running", "running", "healthy", "enabled"];
+const GOOD: [&str; 7] = ["Succeeded", "Healthy", "Running", "running", "healthy", "enabled", "InService"];
 /// Words of a state that somebody should look at.
-const BAD: [&str; 6] = ["Failed", "TimedOut", "Lost", "Unhealthy", "error", "Error"];
+const BAD: [&str; 8] = ["Failed", "TimedOut", "Lost", "Unhealthy", "error", "Error", "OutOfService", "Refused"];
 
 /// A table under its heading.
 pub(crate) struct Table {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::inputs::System;
 use super::output::Globals;
-use super::{history, inputs};
+use super::{history, inputs, lkg};
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
@@ -46,7 +46,11 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
         assumptions: Assumptions::default(),
         at,
     };
-    let guards = why_not(&job, scenario, past.as_ref()).map_err(Failure::usage)?;
+    let mut guards = why_not(&job, scenario, past.as_ref()).map_err(Failure::usage)?;
+    // A file that is named by its path is no item of the root.
+    if options.job == job.id.as_str() {
+        guards.extend(lkg::guard(&globals.root, &options.job)?);
+    }
     let names: Vec<&str> = guards.iter().filter(|guard| guard.stops).map(|guard| guard.guard).collect();
     globals.show(&json!({ "job": job.id, "at": at.to_rfc3339(), "guards": guards }), &names, || {
         let line =

@@ -3,6 +3,7 @@
 mod frame;
 mod hostile;
 mod jobs;
+mod lkg;
 mod logs;
 mod plugins;
 mod reference;

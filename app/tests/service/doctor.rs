@@ -75,6 +75,8 @@ fn the_example_root_is_healthy_and_each_thing_that_is_broken_is_named() {
 #[test]
 fn a_running_agent_adds_what_only_it_knows() {
     let stage = Stage::new();
+    // So that a file beside the others stays.
+    stage.settings(json!({ "ConfigurationLkg": { "AuditOnly": true } }));
     let mut job = stage.puppet_job("speaker", &["KeeperLogger"], &[]);
     job["eventTopic"] = json!("Jobs/speaker/events");
     job["mqttTopics"]["allowedPublications"] = json!(["KeeperLogger", "Jobs/speaker/events"]);
@@ -102,7 +104,7 @@ fn a_running_agent_adds_what_only_it_knows() {
     assert!(proof("trigger").contains(&run), "{}", proof("trigger"));
     assert!(proof("plugin-settings").contains(&format!("127.0.0.1:{}", agent.mqtt)), "{}", proof("plugin-settings"));
 
-    // The file is put beside the running agent, which has not read it.
+    // The file is put beside the running agent, which does not run what nobody blessed.
     fs::copy(stage.root().join("Jobs/speaker.json"), stage.root().join("Jobs/late.json")).unwrap();
     let text = fs::read_to_string(stage.root().join("Jobs/late.json")).unwrap();
     fs::write(stage.root().join("Jobs/late.json"), text.replace("\"speaker\"", "\"late\"")).unwrap();

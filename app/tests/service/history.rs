@@ -98,6 +98,7 @@ fn what_was_planned_and_what_came_of_it() {
 #[test]
 fn a_killed_agent_is_known_by_its_last_sign() {
     let stage = Stage::new();
+    stage.settings(json!({ "ConfigurationLkg": { "Enabled": false } }));
     let agent = stage.start();
     stage.job(&json!({ "id": "say", "tasks": [ { "id": "say", "command": "echo" } ] }));
     assert_eq!(agent.call("POST", "/api/Jobs/reload").send().status, 200);

@@ -26,6 +26,7 @@ mod config;
 mod demo;
 mod denials;
 mod doctor;
+mod drift;
 mod events;
 mod history;
 mod hostile;

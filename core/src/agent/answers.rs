@@ -10,6 +10,7 @@ use super::Agent;
 use super::certificates::Asked;
 use super::requests::{not_found, respond};
 use super::requests_jobs::invalid_job;
+use super::requests_lkg;
 use super::requests_policies::PoliciesWanted;
 use super::requests_runs::WantedRuns;
 use super::requests_settings_write::SettingsWrite;
@@ -37,8 +38,16 @@ pub(super) enum Pending {
     Write { request: RequestId, job: Box<JobDefinition>, created: bool },
     /// A job that is being removed.
     Removal { request: RequestId, job: JobId },
-    /// All definitions are being read.
+    /// All definitions are being read, or compared with what is blessed.
     Reload { request: RequestId },
+    /// All definitions are being read, as somebody changed files.
+    Touched,
+    /// What is in service becomes the reference.
+    Adoption,
+    /// Every file is being compared.
+    Sweep,
+    /// What a request wants of Last Known Good.
+    Lkg(requests_lkg::Asked),
     /// What the policy that is being applied waits for.
     Policies,
     /// Policies are being read.
@@ -78,20 +87,24 @@ impl Agent {
                 }
                 other => self.unasked(now, ticket, other, effects),
             },
-            StoreReport::DefinitionsChanged { ticket, result } => match self.pending.remove(&ticket) {
-                Some(Pending::Write { request, job, created }) => {
-                    self.on_written(now, request, *job, created, result, effects)
-                }
-                Some(Pending::Removal { request, job }) => self.on_removed(now, request, &job, result, effects),
-                Some(Pending::Policies) => self.on_policy_written(now, result, effects),
-                other => self.unasked(now, ticket, other, effects),
-            },
+            StoreReport::DefinitionsChanged { ticket, result } => {
+                self.on_blessed(ticket, result.as_deref().ok());
+                self.on_definitions_changed(now, ticket, result, effects);
+            }
+            StoreReport::Surveyed { ticket, survey, checked } => {
+                self.on_surveyed(now, ticket, survey, checked, effects)
+            }
+            StoreReport::Restored { ticket, item, result } => self.on_restored(now, ticket, &item, result, effects),
+            StoreReport::ReferencesRead { ticket, result } => self.on_references_read(now, ticket, result, effects),
+            StoreReport::Rekeyed { ticket, result } => self.on_rekeyed(now, ticket, result, effects),
+            StoreReport::DefinitionsTouched => self.on_touched(now, effects),
             StoreReport::DefinitionsRead { ticket, files } => match self.pending.remove(&ticket) {
                 Some(Pending::Reload { request }) => {
                     let report = self.load(now, files, effects);
                     respond(request, ApiResponse::json(200, &report), effects);
                 }
-                Some(Pending::Policies) => self.on_policy_reloaded(now, files, effects),
+                Some(Pending::Touched) => drop(self.load(now, files, effects)),
+                Some(Pending::Policies) => self.on_policy_reloaded(now, Some(files), effects),
                 other => self.unasked(now, ticket, other, effects),
             },
             StoreReport::PoliciesRead { ticket, files } => match self.pending.remove(&ticket) {
@@ -110,6 +123,25 @@ impl Agent {
             StoreReport::CertificatesChanged { ticket, result } => {
                 self.on_certificates_changed(now, ticket, result, effects)
             }
+        }
+    }
+
+    fn on_definitions_changed(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        result: Result<Vec<u64>, NotWritten>,
+        effects: &mut Effects,
+    ) {
+        match self.pending.remove(&ticket) {
+            Some(Pending::Write { request, job, created }) => {
+                self.on_written(now, request, *job, created, result, effects)
+            }
+            Some(Pending::Removal { request, job }) => self.on_removed(now, request, &job, result, effects),
+            Some(Pending::Adoption) => self.on_adopted(now, result, effects),
+            Some(Pending::Policies) => self.on_policy_written(now, result, effects),
+            Some(Pending::Lkg(asked)) => self.on_accepted(now, asked, result, effects),
+            other => self.unasked(now, ticket, other, effects),
         }
     }
 
@@ -150,6 +182,7 @@ impl Agent {
                 Pending::Write { request, .. } => (request, "The job was being written."),
                 Pending::Removal { request, .. } => (request, "The job was being removed."),
                 Pending::Reload { request } => (request, "The definitions were being read."),
+                Pending::Lkg(asked) => (asked.request, asked.under_way()),
                 Pending::Settings(write) => (write.request, "The settings were being written."),
                 Pending::Metrics { request } => (request, "The counts were being gathered."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),
@@ -163,7 +196,10 @@ impl Agent {
                     (request.id, "The caller's program was being looked at.")
                 }
                 // The broker stopped before, and answered those who waited.
-                Pending::Examination(Question::Connect { .. }) => continue,
+                Pending::Examination(Question::Connect { .. })
+                | Pending::Touched
+                | Pending::Adoption
+                | Pending::Sweep => continue,
                 Pending::Certificates(asked) => match asked.waits() {
                     Some(waits) => waits,
                     None => continue,
@@ -278,12 +314,9 @@ impl Agent {
         (writer, created): (String, bool),
         effects: &mut Effects,
     ) {
-        let mut turn = self.desk.turn(now, effects);
-        let ticket = turn.counters.ticket();
         let item = Item::new(DefinitionKind::Job, job.id.as_str());
         let changes = vec![DefinitionChange { item, document: Some(job.document.clone()) }];
-        turn.store(StoreOrder::ChangeDefinitions { ticket, changes, writer, at: now.wall });
-        self.expect_answer(ticket, Pending::Write { request, job, created });
+        self.bless(now, changes, writer, Pending::Write { request, job, created }, effects);
     }
 
     /// Whether a job of this id is being written right now.

@@ -233,7 +233,7 @@ impl Agent {
             plan: Plan::default(),
         };
         for file in unit {
-            if let Err(refused) = self.judge(now, &source, file, &mut underway) {
+            if let Err(refused) = self.judge_policy(now, &source, file, &mut underway) {
                 let (line, refusal) = *refused;
                 let lines = underway.ready.into_iter().map(|ready| ready.line).collect();
                 return self.refuse_unit(now, line, lines, refusal, effects);
@@ -269,7 +269,7 @@ impl Agent {
     }
 
     /// Takes one policy into the unit; else what is told of it, and why.
-    fn judge(
+    fn judge_policy(
         &mut self,
         now: Now,
         source: &str,

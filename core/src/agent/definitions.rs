@@ -7,7 +7,9 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::answers::Pending;
 use super::configuration_policies::Asker;
+use super::lkg::State;
 use super::{Agent, LastRun};
 use crate::acl::FilterSet;
 use crate::acl::topic::TopicFilter;
@@ -18,6 +20,7 @@ use crate::id::{Component, JobId, PluginId};
 use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Findings, Severity, has_errors};
 use crate::limits::DEFINITIONS;
+use crate::lkg::References;
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
 use crate::plugin::storage::SettingChange;
@@ -34,7 +37,15 @@ impl Agent {
         }
         self.desk.plugin_settings.apply(loaded.settings.into_iter().map(SettingChange::Keep));
         self.recall_policies(loaded.applied_policies);
-        let report = self.load(now, loaded.definitions, effects);
+        let is_first = matches!(loaded.references, References::First);
+        let files = self.begin_lkg(now, loaded.definitions, loaded.references, effects);
+        let report = self.load(now, files, effects);
+        if is_first {
+            self.adopt(now, effects);
+        }
+        if self.lkg.state != State::Off {
+            self.survey(now, Pending::Sweep, effects);
+        }
         for past in &loaded.past {
             self.resume(past, now);
         }
@@ -106,24 +117,58 @@ impl Agent {
         }
         for file in files {
             let name = format!("{}/{}.json", file.kind.folder(), file.stem);
-            match self.load_file(now, &file, effects) {
-                Ok(()) => report.loaded.push(name),
-                Err(findings) => report.refused.push(RefusedFile { file: name, findings }),
+            match self.load_one(now, file, effects) {
+                None => report.loaded.push(name),
+                Some(findings) => report.refused.push(RefusedFile { file: name, findings }),
             }
         }
         report
     }
 
-    /// Brings one file into service, or says why it is out of service now.
-    pub(super) fn load_file(&mut self, now: Now, file: &DefinitionFile, effects: &mut Effects) -> Result<(), Findings> {
+    /// Brings one file into service; or out of it, with the findings, which are in the log then.
+    pub(super) fn load_one(&mut self, now: Now, file: DefinitionFile, effects: &mut Effects) -> Option<Findings> {
         let name = format!("{}/{}.json", file.kind.folder(), file.stem);
         let result = match file.kind {
-            DefinitionKind::Job => self.load_job(now, file, effects),
-            DefinitionKind::Plugin => self.load_plugin(now, file, effects),
+            DefinitionKind::Job => self.load_job(now, &file, effects),
+            DefinitionKind::Plugin => self.load_plugin(now, &file, effects),
         };
         let (Ok(findings) | Err(findings)) = &result;
         self.log_findings(now, &name, findings, effects);
-        result.map(|_| ())
+        result.err()
+    }
+
+    /// What is in service and what is refused, without a change.
+    pub(super) fn in_service(&self) -> LoadReport {
+        let job = |id: &str| format!("Jobs/{id}.json");
+        let plugin = |id: &str| format!("Plugins/{id}.json");
+        let plugins = self.plugins.iter().filter(|(_, supervisor)| !supervisor.retired);
+        let refused = |file, findings: &Findings| RefusedFile { file, findings: findings.clone() };
+        LoadReport {
+            loaded: self
+                .catalog
+                .iter()
+                .map(|found| job(found.id.as_str()))
+                .chain(plugins.map(|(id, _)| plugin(id.as_str())))
+                .collect(),
+            refused: self
+                .catalog
+                .refused()
+                .map(|(stem, findings)| refused(job(stem), findings))
+                .chain(self.refused_plugins.iter().map(|(stem, findings)| refused(plugin(stem), findings)))
+                .collect(),
+            ..LoadReport::default()
+        }
+    }
+
+    /// Hand edits count while no references are kept.
+    pub(super) fn on_touched(&mut self, now: Now, effects: &mut Effects) {
+        if self.pending.values().any(|pending| matches!(pending, Pending::Touched)) {
+            return;
+        }
+        let mut turn = self.desk.turn(now, effects);
+        let ticket = turn.counters.ticket();
+        turn.store(StoreOrder::ReadDefinitions { ticket });
+        self.expect_answer(ticket, Pending::Touched);
     }
 
     fn load_job(&mut self, now: Now, file: &DefinitionFile, effects: &mut Effects) -> Result<Findings, Findings> {

@@ -72,6 +72,17 @@ impl Agent {
                 let result = Err(NotWritten::because(reason));
                 self.on_store(now, StoreReport::DefinitionsChanged { ticket, result }, effects);
             }
+            LostOrder::Survey(ticket) => self.on_survey_lost(now, ticket, &reason, effects),
+            LostOrder::Restore(ticket, item) => {
+                self.on_store(now, StoreReport::Restored { ticket, item, result: Err(reason) }, effects);
+            }
+            LostOrder::ReadReferences(ticket) => {
+                self.on_store(now, StoreReport::ReferencesRead { ticket, result: Err(reason) }, effects);
+            }
+            LostOrder::Rekey(ticket) => {
+                let result = Err(NotWritten::because(reason));
+                self.on_store(now, StoreReport::Rekeyed { ticket, result }, effects);
+            }
             LostOrder::WriteSettings(ticket) => {
                 self.on_store(now, StoreReport::SettingsWritten { ticket, result: Err(reason) }, effects);
             }
@@ -97,13 +108,15 @@ impl Agent {
     }
 
     /// A question that a request waits for will have no answer.
-    fn give_up(&mut self, now: Now, ticket: TicketId, why: &str, effects: &mut Effects) {
+    pub(super) fn give_up(&mut self, now: Now, ticket: TicketId, why: &str, effects: &mut Effects) {
         match self.pending.remove(&ticket) {
             Some(Pending::Inspection { request, .. } | Pending::Reload { request }) => {
                 let fix = "Send the request again when fewer others are under way.";
                 let explanation = Explanation::new("The agent has too much to do; nothing was changed.", why, fix);
                 respond(request, ApiResponse::problem(503, &explanation), effects);
             }
+            // Somebody changes files again, or the next sweep comes.
+            Some(Pending::Touched) => {}
             Some(Pending::Policies) => self.give_up_policy(now, why, effects),
             Some(Pending::PoliciesRead(wanted)) => self.give_up_reading(&wanted, why, effects),
             Some(Pending::Examination(question)) => self.give_up_examination(now, question, why, effects),

@@ -9,9 +9,10 @@ use super::requests::respond;
 use crate::acl::{Action, Denial};
 use crate::api::exposition::{Exposition, Kind, MEDIA_TYPE};
 use crate::api::route::Resource;
+use crate::api::view::lkg::DriftOutcome;
 use crate::api::{ApiRequest, ApiResponse};
 use crate::effect::{Effect, Effects, StreamOrder};
-use crate::event::{BrokerReport, Counts};
+use crate::event::{BrokerReport, Counts, DefinitionKind};
 use crate::id::{RequestId, TicketId};
 use crate::run::history::{Outcome, RunRecord};
 use crate::time::{Now, WallTime};
@@ -41,6 +42,7 @@ pub(super) struct Meter {
     durations: [u64; BUCKETS.len() + 1],
     duration_millis: u64,
     denials: BTreeMap<Action, u64>,
+    drifts: BTreeMap<(DefinitionKind, DriftOutcome), u64>,
     connected: u64,
     connections: u64,
     /// Requests that are not answered yet, with their route.
@@ -69,6 +71,11 @@ impl Meter {
     pub(super) fn denied(&mut self, denial: &Denial, times: u64) {
         let count = self.denials.entry(denial.action).or_default();
         *count = count.saturating_add(times);
+    }
+
+    /// A file was not as blessed.
+    pub(super) fn drifted(&mut self, kind: DefinitionKind, outcome: DriftOutcome) {
+        bump(self.drifts.entry((kind, outcome)).or_default());
     }
 
     /// The broker reported.
@@ -130,6 +137,14 @@ impl Meter {
         text.family("castellan_denials_total", Kind::Counter, "What was refused, by what was attempted.");
         for (action, count) in &self.denials {
             text.sample("castellan_denials_total", &[("action", action.as_str())], count);
+        }
+        let name = "castellan_restores_total";
+        text.family(name, Kind::Counter, "Files that were not as Last Known Good has them, by what was done.");
+        for kind in [DefinitionKind::Job, DefinitionKind::Plugin] {
+            for outcome in DriftOutcome::ALL {
+                let count = self.drifts.get(&(kind, outcome)).copied().unwrap_or_default();
+                text.sample(name, &[("kind", kind.folder()), ("outcome", outcome.as_str())], count);
+            }
         }
         let help = "Clients that connected to the broker.";
         text.single("castellan_mqtt_connects_total", Kind::Counter, help, self.connected);
@@ -200,6 +215,11 @@ impl Agent {
                 text.sample("castellan_plugin_state", &labels, u8::from(plugin.status() == state));
             }
         }
+        let lkg = self.lkg_line();
+        let help = "Items that Last Known Good has a reference of.";
+        text.single("castellan_lkg_items", Kind::Gauge, help, lkg.items);
+        let help = "How many of them are out of service.";
+        text.single("castellan_lkg_out_of_service", Kind::Gauge, help, lkg.out_of_service);
         self.meter.print(counts.http_answered_at_once, &mut text);
         counts.print(&mut text);
         text.into_text()

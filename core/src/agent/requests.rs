@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::callers::Caller;
+use crate::api::route::lkg::Lkg;
 use crate::api::route::{self, Method, PluginAction, Resource, RouteError, Target};
 use crate::api::view::PluginLine;
 use crate::api::{self, ApiRequest, ApiResponse};
@@ -76,6 +77,7 @@ impl Agent {
             | Resource::Revert(_)
             | Resource::RevertAll
             | Resource::PoliciesReload => false,
+            Resource::Lkg(asked) => *asked == Lkg::Status,
             Resource::Health
             | Resource::Root
             | Resource::SystemStatus
@@ -147,6 +149,7 @@ impl Agent {
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
             Resource::Certificates if method == Method::Post => self.issue_certificate(now, request, caller, effects),
             Resource::Certificates => Some(self.list_certificates(now)),
+            Resource::Lkg(asked) => self.answer_lkg(now, request, target, caller, asked, effects),
             Resource::Certificate(whose) => self.revoke_certificate(now, request, target, caller, &whose, effects),
         }
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::Agent;
 use super::answers::{Intent, Pending};
 use super::callers::Caller;
+use super::lkg::State;
 use super::requests::{not_found, out_of_service};
 use super::runs::{TriggerRefusal, Waiting};
 use crate::api::operation::{WAIT_SECONDS, WAIT_SECONDS_MAX};
@@ -180,13 +181,24 @@ impl Agent {
         }
         let changes = vec![DefinitionChange { item: Item::new(DefinitionKind::Job, id.as_str()), document: None }];
         let writer = caller.component().to_string();
-        let order = |ticket| StoreOrder::ChangeDefinitions { ticket, changes, writer, at: now.wall };
-        self.ask_store(now, order, Pending::Removal { request: request.id, job: id.clone() }, effects)
+        if let Some(refusal) = self.overloaded() {
+            return Some(refusal);
+        }
+        self.bless(now, changes, writer, Pending::Removal { request: request.id, job: id.clone() }, effects);
+        None
     }
 
     pub(super) fn reload(&mut self, now: Now, request: &ApiRequest, effects: &mut Effects) -> Option<ApiResponse> {
-        let order = |ticket| StoreOrder::ReadDefinitions { ticket };
-        self.ask_store(now, order, Pending::Reload { request: request.id }, effects)
+        if self.lkg.state == State::Off {
+            let order = |ticket| StoreOrder::ReadDefinitions { ticket };
+            return self.ask_store(now, order, Pending::Reload { request: request.id }, effects);
+        }
+        // What counts is in memory already; files that differ are dealt with now.
+        if let Some(refusal) = self.overloaded() {
+            return Some(refusal);
+        }
+        self.survey(now, Pending::Reload { request: request.id }, effects);
+        None
     }
 
     pub(super) fn trigger_job(

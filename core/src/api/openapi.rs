@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use super::operation::{Answer, Body, Content, Operation, Path, RUN_ID, paths};
 use super::route::{self, Method};
 use super::{Problem, Tier, stream};
+use crate::event::DefinitionKind;
 use crate::job::parse::keys::ID;
 use crate::limits::{DOCUMENT_BYTES, ID_LENGTH, IDEMPOTENCY_KEY_CHARS, SETTING_KEY_BYTES};
 use crate::schema::{self, Document};
@@ -43,13 +44,16 @@ const EVERYWHERE: [(u16, &str); 10] = [
 ];
 
 /// What stands for the `{names}` of templates, and an example of each.
-const PLACEHOLDERS: [(&str, &str, Key); 5] = [
+const PLACEHOLDERS: [(&str, &str, Key); 7] = [
     ("{jobId}", "j", Key::required("jobId", ID, "The job's id.")),
     ("{pluginId}", "p", Key::required("pluginId", ID, "The plugin's id.")),
     ("{runId}", "1-1", Key::required("runId", RUN_ID, "The run's id.")),
     ("{certificate}", "c", Key::required("certificate", CERTIFICATE, "A name, or the SHA-256 of a certificate.")),
+    ("{kind}", "Jobs", Key::required("kind", Shape::Choice(&FOLDERS), "The folder of the definition.")),
+    ("{id}", "i", Key::required("id", ID, "The id of the job or plugin.")),
     ("{key}", "k", Key::required("key", SETTING, "The setting's name, with dots for nested ones.")),
 ];
+const FOLDERS: [&str; 2] = [DefinitionKind::Job.folder(), DefinitionKind::Plugin.folder()];
 const CERTIFICATE: Shape = Shape::Text(Text { length: (1, ID_LENGTH), ..Text::like("^[A-Za-z0-9._@-]+$") });
 const KEY: Key =
     Key::new("Idempotency-Key", IDEMPOTENCY, "A POST with a key that came already is answered as the first one was.");

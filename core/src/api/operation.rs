@@ -89,7 +89,7 @@ impl Answer {
 
 /// Every row.
 pub(crate) fn paths() -> impl Iterator<Item = &'static Path> {
-    table::PATHS.iter().chain(&table::ADMINISTRATION)
+    table::PATHS.iter().chain(&table::ADMINISTRATION).chain(&table::LKG)
 }
 
 /// The row of a path.

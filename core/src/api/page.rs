@@ -9,6 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::view::{JobLine, PluginLine, RunLine};
 use super::{ApiResponse, Tier};
 use crate::agent::DenialRecord;
+use crate::why::Explanation;
 
 /// The style sheet; the policy names its hash.
 const STYLE: &str = include_str!("page/style.css");
@@ -40,8 +41,20 @@ pub(crate) struct Inside<'a> {
     pub(crate) jobs: alloc::vec::Vec<JobLine<'a>>,
     pub(crate) runs: alloc::vec::Vec<RunLine>,
     pub(crate) plugins: alloc::vec::Vec<PluginLine>,
+    /// How Last Known Good stands; `None` where the tier may not see it.
+    pub(crate) lkg: Option<Lkg>,
     /// `None` where the tier may not see them.
     pub(crate) denials: Option<alloc::vec::Vec<&'a DenialRecord>>,
+}
+
+/// Last Known Good in a line, and what somebody has to look at.
+#[derive(Debug)]
+pub(crate) struct Lkg {
+    /// `on`, `on, reports only` or `off`.
+    pub(crate) mode: &'static str,
+    pub(crate) items: usize,
+    pub(crate) out_of_service: usize,
+    pub(crate) alarms: alloc::vec::Vec<Explanation>,
 }
 
 impl Page<'_> {
@@ -99,6 +112,9 @@ impl Page<'_> {
                 div { dt { "Version" } dd { (self.version) } }
                 div { dt { "Uptime" } dd { (uptime(self.uptime_seconds)) } }
                 div { dt { "As of" } dd { (time(Some(&self.now))) } }
+                @if let Some(lkg) = self.inside.as_ref().and_then(|inside| inside.lkg.as_ref()) {
+                    div { dt { "Last Known Good" } dd { (lkg.line()) } }
+                }
             }
             @match &self.inside {
                 Some(inside) => (inside.tables()),
@@ -148,6 +164,13 @@ impl Inside<'_> {
                 td { (plugin.restarts) }
                 td { (plugin.reason.as_deref().unwrap_or("–")) }
             }))
+            @if let Some(lkg) = self.lkg.as_ref().filter(|lkg| !lkg.alarms.is_empty()) {
+                (table("alarms", "Alarms of Last Known Good", &["What", "Why", "What to do"], &lkg.alarms, |alarm| html! {
+                    th scope="row" { (alarm.what) }
+                    td { (alarm.why) }
+                    td { (alarm.fix) }
+                }))
+            }
             @if let Some(denials) = &self.denials {
                 (table("denials", "Refused, newest first", &["When", "Who", "What", "Why", "How to allow it", "Times"], denials, |record| html! {
                     th scope="row" { (time(Some(&record.last_timestamp))) }
@@ -159,6 +182,13 @@ impl Inside<'_> {
                 }))
             }
         }
+    }
+}
+
+impl Lkg {
+    fn line(&self) -> Markup {
+        let class = if self.alarms.is_empty() && self.out_of_service == 0 { "good" } else { "bad" };
+        html! { span class=(class) { (self.mode) ", " (self.items) " items, " (self.out_of_service) " out of service" } }
     }
 }
 

@@ -1,5 +1,7 @@
 //! From method and path to what is asked, with the tier it needs (contract section 2).
 
+pub(crate) mod lkg;
+
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -40,6 +42,7 @@ pub(crate) enum Resource {
     Certificates,
     /// One by its name, or by its SHA-256.
     Certificate(String),
+    Lkg(lkg::Lkg),
     Description,
     Metrics,
 }
@@ -161,6 +164,7 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "denials"] => Resource::Denials,
         ["api", "admin", "certificates"] => Resource::Certificates,
         ["api", "admin", "certificates", _] => Resource::Certificate(raw(3).to_string()),
+        ["api", "lkg", rest @ ..] => Resource::Lkg(lkg::Lkg::parse(rest, raw(3))?),
         ["api", "jobs"] => Resource::Jobs,
         ["api", "jobs", "validate"] if method == "POST" => Resource::Validate,
         ["api", "jobs", "reload"] if method == "POST" => Resource::Reload,
@@ -240,6 +244,7 @@ impl Resource {
             Self::Denials => "/api/denials",
             Self::Certificates => "/api/admin/certificates",
             Self::Certificate(_) => "/api/admin/certificates/{certificate}",
+            Self::Lkg(lkg) => lkg.template(),
         }
     }
 }
@@ -278,7 +283,8 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::PoliciesReload
             | Resource::Denials
             | Resource::Certificates
-            | Resource::Certificate(_),
+            | Resource::Certificate(_)
+            | Resource::Lkg(_),
             _,
         ) => Tier::Admin,
         (

@@ -18,7 +18,7 @@ pub(crate) const MEDIA_TYPE: &str = "text/event-stream";
 /// What a client makes of one block of the stream.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct StreamEvent {
-    /// `run`, `plugin`, `denial`, or `gap`: what came meanwhile and can no longer be had.
+    /// `run`, `plugin`, `denial`, `drift`, or `gap`: what came meanwhile and can no longer be had.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<String>,
     /// One JSON object.
@@ -41,16 +41,19 @@ pub(crate) enum Kind {
     Plugin,
     /// Something was refused.
     Denial,
+    /// A file was not as blessed.
+    Drift,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Run, Self::Plugin, Self::Denial];
+    const ALL: [Self; 4] = [Self::Run, Self::Plugin, Self::Denial, Self::Drift];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Run => "run",
             Self::Plugin => "plugin",
             Self::Denial => "denial",
+            Self::Drift => "drift",
         }
     }
 
@@ -58,7 +61,7 @@ impl Kind {
     pub(crate) const fn tier(self) -> Tier {
         match self {
             Self::Run | Self::Plugin => Tier::Plugin,
-            Self::Denial => Tier::Admin,
+            Self::Denial | Self::Drift => Tier::Admin,
         }
     }
 

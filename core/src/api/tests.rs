@@ -46,7 +46,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 36] = [
+const ROUTES: [(&str, &str); 44] = [
     ("/metrics", "Plugin Plugin -      -      -      -      -"),
     ("/openapi.json", "Public Public -      -      -      -      -"),
     ("/", "Public Public -      -      -      -      -"),
@@ -79,6 +79,14 @@ const ROUTES: [(&str, &str); 36] = [
     ("/api/policies", "Admin  Admin  Admin  -      -      -      -"),
     ("/api/policies/reload", "-      -      Admin  -      -      -      -"),
     ("/api/denials", "Admin  Admin  -      -      -      -      -"),
+    ("/api/lkg", "Admin  Admin  -      -      -      -      -"),
+    ("/api/lkg/verify", "-      -      Admin  -      -      -      -"),
+    ("/api/lkg/rekey", "-      -      Admin  -      -      -      -"),
+    ("/api/lkg/quarantine", "Admin  Admin  -      -      -      -      -"),
+    ("/api/lkg/Jobs/demo", "Admin  Admin  -      -      -      -      -"),
+    ("/api/lkg/Plugins/bridge/diff", "Admin  Admin  -      -      -      -      -"),
+    ("/api/lkg/Jobs/demo/accept", "-      -      Admin  -      -      -      -"),
+    ("/api/lkg/Jobs/demo/rollback", "-      -      Admin  -      -      -      -"),
     ("/api", "404    404    404    404    404    404    404"),
     ("/health/", "404    404    404    404    404    404    404"),
     ("//health", "404    404    404    404    404    404    404"),
@@ -164,6 +172,8 @@ fn hostile_ids_are_refused() {
             ("POST", format!("/api/plugins/{id}/restart")),
             ("GET", format!("/api/PluginSettings/{id}")),
             ("GET", format!("/api/PluginSettings/{id}/key")),
+            ("GET", format!("/api/lkg/Jobs/{id}")),
+            ("POST", format!("/api/lkg/Plugins/{id}/accept")),
         ] {
             let routed = route(method, &path);
             assert!(

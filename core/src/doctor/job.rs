@@ -148,7 +148,7 @@ impl Checked<'_> {
             Some(running) if running.jobs.contains(self.job.id.as_str()) => ok("GET /api/Jobs lists it."),
             Some(_) => failed(
                 "GET /api/Jobs does not list it.",
-                "The agent read the folder before the file was there: POST /api/Jobs/reload.",
+                "Say castellan jobs apply FILE, or castellan lkg accept; where Last Known Good is off, POST /api/Jobs/reload.",
             ),
         }
     }

@@ -4,6 +4,7 @@ use alloc::string::String;
 
 use super::{BrokerOrder, Effect, HttpOrder, ProcessOrder, StoreOrder};
 use crate::id::{Component, SpawnId, TicketId};
+use crate::lkg::Item;
 
 /// An order that a port did not take, as far as the agent needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,14 @@ pub enum LostOrder {
     ReadRuns(TicketId),
     /// `ChangeDefinitions`.
     ChangeDefinitions(TicketId),
+    /// `Survey`.
+    Survey(TicketId),
+    /// `Restore`.
+    Restore(TicketId, Item),
+    /// `ReadReferences`.
+    ReadReferences(TicketId),
+    /// `Rekey`.
+    Rekey(TicketId),
     /// `ReadDefinitions`.
     ReadDefinitions(TicketId),
     /// `WriteSettings`.
@@ -49,7 +58,7 @@ pub enum LostOrder {
     /// `RevokeCertificate`, with the SHA-256.
     RevokeCertificate(String),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
-    /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, and everything outside the four ports.
+    /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, `SettleHeld`, and everything outside the four ports.
     Other,
 }
 
@@ -69,9 +78,13 @@ impl LostOrder {
             },
             Effect::Store(order) => match order {
                 StoreOrder::PersistRun { ticket, record, .. } => Self::PersistRun(*ticket, record.run_id.clone()),
-                StoreOrder::Note(_) => Self::Other,
+                StoreOrder::Note(_) | StoreOrder::SettleHeld => Self::Other,
                 StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
                 StoreOrder::ChangeDefinitions { ticket, .. } => Self::ChangeDefinitions(*ticket),
+                StoreOrder::Survey { ticket, .. } => Self::Survey(*ticket),
+                StoreOrder::Restore { ticket, item, .. } => Self::Restore(*ticket, item.clone()),
+                StoreOrder::ReadReferences { ticket, .. } => Self::ReadReferences(*ticket),
+                StoreOrder::Rekey { ticket } => Self::Rekey(*ticket),
                 StoreOrder::ReadDefinitions { ticket } => Self::ReadDefinitions(*ticket),
                 StoreOrder::WriteSettings { ticket, .. } => Self::WriteSettings(*ticket),
                 StoreOrder::ReadPolicies { ticket, .. } => Self::ReadPolicies(*ticket),

@@ -7,7 +7,7 @@ use super::DefinitionFile;
 use crate::certificate::{CertificatesChanged, NotChanged};
 use crate::configuration_policy::PolicyFile;
 use crate::id::{RunId, TicketId};
-use crate::lkg::NotWritten;
+use crate::lkg::{Checked, Item, NotWritten, ReferencesFound, Survey};
 use crate::run::history::RunRecord;
 
 /// What the store reports.
@@ -36,6 +36,40 @@ pub enum StoreReport {
         /// The version of each item that is on disk now (0 where no references are kept), else why nothing changed.
         result: Result<Vec<u64>, NotWritten>,
     },
+    /// Answers `Survey`; also told unasked, of what was seen to change.
+    Surveyed {
+        /// Which order; `None` where something was seen to change.
+        ticket: Option<TicketId>,
+        /// What is not on disk as it was blessed.
+        survey: Survey,
+        /// What became of references.
+        checked: Checked,
+    },
+    /// Answers `Restore`.
+    Restored {
+        /// Which order.
+        ticket: TicketId,
+        /// The item.
+        item: Item,
+        /// The name in `state/quarantine/` of what was there, if anything was; else why it is not restored.
+        result: Result<Option<String>, String>,
+    },
+    /// Answers `ReadReferences`.
+    ReferencesRead {
+        /// Which question.
+        ticket: TicketId,
+        /// What was found, else why it could not be read.
+        result: Result<ReferencesFound, String>,
+    },
+    /// Answers `Rekey`.
+    Rekeyed {
+        /// Which order.
+        ticket: TicketId,
+        /// The public name of the new key, else why the old one still counts.
+        result: Result<String, NotWritten>,
+    },
+    /// Files changed while no references are kept, so that hand edits count.
+    DefinitionsTouched,
     /// Answers `ReadDefinitions`.
     DefinitionsRead {
         /// Which question.

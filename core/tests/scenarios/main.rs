@@ -21,6 +21,7 @@ mod http;
 mod idempotency;
 mod jobs;
 mod limits;
+mod lkg;
 mod plugins;
 mod policies;
 mod random;

@@ -78,7 +78,10 @@ fn each_tier_hears_what_it_may_read_and_chooses_among_that() {
     let some = world.admin("GET", "/api/events?kinds=denial", "");
     let none = world.admin("GET", "/api/events?kinds=weather", "");
     assert_eq!(world.status(none), Some(400));
-    assert_eq!(world.body(none)["detail"], "'weather' is no kind of event; kinds is a list of run, plugin, denial.");
+    assert_eq!(
+        world.body(none)["detail"],
+        "'weather' is no kind of event; kinds is a list of run, plugin, denial, drift."
+    );
     let head = world.admin("HEAD", "/api/events", "");
     assert_eq!((world.status(head), world.streams.contains_key(&head)), (Some(200), false));
     world.heard(some);

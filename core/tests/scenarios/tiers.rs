@@ -79,6 +79,14 @@ const TABLE: &str = "\
 /api/admin/certificates/{certificate} 405 405 405 admin 405
 /api/denials admin 405 405 405 405
 /api/events task+admin admin 405 405 405
+/api/lkg admin 405 405 405 405
+/api/lkg/quarantine admin 405 405 405 405
+/api/lkg/rekey 405 admin 405 405 405
+/api/lkg/verify 405 admin 405 405 405
+/api/lkg/{kind}/{id} admin 405 405 405 405
+/api/lkg/{kind}/{id}/accept 405 admin 405 405 405
+/api/lkg/{kind}/{id}/diff admin 405 405 405 405
+/api/lkg/{kind}/{id}/rollback 405 admin 405 405 405
 /api/plugins task+admin 405 405 405 405
 /api/plugins/{pluginId} task+admin 405 405 405 405
 /api/plugins/{pluginId}/restart 405 admin 405 405 405
@@ -101,9 +109,11 @@ fn every_operation_lets_in_whom_its_description_names() {
     let paths: BTreeMap<&String, &Value> = description["paths"].as_object().unwrap().iter().collect();
     let mut table = String::new();
     for (template, operations) in paths {
-        let path = ["jobId", "pluginId", "key", "certificate"]
+        let path = ["jobId", "pluginId", "key", "certificate", "id"]
             .iter()
-            .fold(template.replace("{runId}", "7-1"), |path, name| path.replace(&format!("{{{name}}}"), "a"));
+            .fold(template.replace("{runId}", "7-1").replace("{kind}", "Jobs"), |path, name| {
+                path.replace(&format!("{{{name}}}"), "a")
+            });
         let line = let_in(&path);
         let other = BOTH.iter().find(|(literal, _)| literal == template);
         let fitting: Vec<&Value> =

@@ -24,7 +24,7 @@ use castellan_core::event::{
 };
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
-use castellan_core::lkg::{DefinitionChange, NotWritten};
+use castellan_core::lkg::{Checked, DefinitionChange, Item, NotWritten, Reference, References, Survey};
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::plugin::storage::{SettingChange, StoredSetting};
 use castellan_core::run::history::{JobPast, RunQuery, RunRecord};
@@ -96,6 +96,12 @@ pub fn surroundings() -> Surroundings {
 fn now(millis: u64) -> Now {
     let wall = WallTime::from_millis(1_700_000_000_000 + i64::try_from(millis).unwrap());
     Now { monotonic: Monotonic::from_millis(millis), wall }
+}
+
+/// `Jobs/a` or `Plugins/b`.
+pub fn item(path: &str) -> Item {
+    let (folder, id) = path.split_once('/').unwrap();
+    Item::new(if folder == "Jobs" { DefinitionKind::Job } else { DefinitionKind::Plugin }, id)
 }
 
 /// A policy as a disk would tell of it, not signed; its digest is told by its bytes.
@@ -186,6 +192,32 @@ impl World {
         world
     }
 
+    /// An agent at work whose references have these items, each at version 1 or with the reason why it proves nothing.
+    pub fn blessed(settings: &str, items: &[(&str, Result<&str, &str>)]) -> Self {
+        let reference = |(path, content): &(&str, Result<&str, &str>)| Reference {
+            item: item(path),
+            version: 1,
+            content: content.map(|document| Some(document.as_bytes().into())).map_err(String::from),
+        };
+        let references = References::Kept {
+            counter: items.len() as u64,
+            key_id: String::from("00aa"),
+            items: items.iter().map(reference).collect(),
+            was_off: false,
+        };
+        Self::referring(settings, references)
+    }
+
+    /// An agent at work that found these references and no file.
+    pub fn referring(settings: &str, references: References) -> Self {
+        let mut world = Self::made(settings, surroundings());
+        world.tell(Event::Loaded(Loaded { references, ..Loaded::default() }));
+        world.tell(Event::Opened(ENDPOINTS));
+        world.disk();
+        world.transcript.clear();
+        world
+    }
+
     fn made(settings: &str, surroundings: Surroundings) -> Self {
         let (settings, _) = Settings::parse(Some(settings.as_bytes())).unwrap();
         let certificates = surroundings.admin_certificates.clone();
@@ -244,9 +276,8 @@ impl World {
 
     /// Changes a file behind the agent's back.
     pub fn put(&mut self, path: &str, document: &str) {
-        let (folder, stem) = path.split_once('/').unwrap();
-        let kind = if folder == "Jobs" { DefinitionKind::Job } else { DefinitionKind::Plugin };
-        self.files.insert((kind, stem.into()), document.as_bytes().to_vec());
+        let Item { kind, id } = item(path);
+        self.files.insert((kind, id), document.as_bytes().to_vec());
     }
 
     fn definitions(&self) -> Vec<DefinitionFile> {
@@ -420,6 +451,11 @@ impl World {
                 changes.iter().map(said).collect::<Vec<_>>().join(", ")
             }
             StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
+            StoreOrder::Survey { .. } => "survey".into(),
+            StoreOrder::Restore { item, .. } => format!("restore {item}"),
+            StoreOrder::ReadReferences { query, .. } => format!("references {query:?}"),
+            StoreOrder::Rekey { .. } => "rekey".into(),
+            StoreOrder::SettleHeld => "settle held".into(),
             StoreOrder::ReadPolicies { .. } => "read policies".into(),
             StoreOrder::KeepPolicies { changes, .. } => format!("keep {} policies", changes.len()),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
@@ -505,6 +541,16 @@ impl World {
                 let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
                 StoreReport::CertificatesChanged { ticket, result }
             }
+            StoreOrder::Survey { ticket, .. } => StoreReport::Surveyed {
+                ticket: Some(ticket),
+                survey: Survey { whole: true, ..Survey::default() },
+                checked: Checked::default(),
+            },
+            StoreOrder::Restore { ticket, item, .. } => {
+                StoreReport::Restored { ticket, item, result: result.map(|()| None) }
+            }
+            StoreOrder::ReadReferences { .. } | StoreOrder::Rekey { .. } => panic!("answered by its own story"),
+            StoreOrder::SettleHeld => panic!("it has no answer"),
             StoreOrder::Note(_) => panic!("a note has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }

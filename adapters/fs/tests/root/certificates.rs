@@ -132,7 +132,10 @@ fn the_listeners_certificate_is_for_loopback_and_new_at_every_start() {
     let for_users = folder.path().join("ca.pem");
     assert_eq!(fs::read_to_string(&for_users).unwrap(), text, "who may not look into state/ finds it in the root");
     assert_eq!(mode(&for_users), 0o644);
-    assert_eq!(names(&folder.path().join("state")), ["admin", "boot", "ca.pem", "lock", "logs"]);
+    assert_eq!(
+        names(&folder.path().join("state")),
+        ["admin", "boot", "ca.pem", "keys", "lkg", "lock", "logs", "quarantine"]
+    );
 }
 
 #[test]

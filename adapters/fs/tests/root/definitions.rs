@@ -17,7 +17,7 @@ use castellan_fs::settings::SettingStore;
 use castellan_fs::{Root, Store};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use super::support::{mode, names, policies, root, set_mode};
+use super::support::{guard, mode, names, policies, root, set_mode};
 
 const JOB: DefinitionKind = DefinitionKind::Job;
 const PLUGIN: DefinitionKind = DefinitionKind::Plugin;
@@ -201,7 +201,7 @@ fn the_store_carries_out_orders_in_turn_and_reports_each() {
     let (folder, root) = root();
     let (sender, events) = smol::channel::unbounded();
     let (history, settings) = (History::open(&root).unwrap(), SettingStore::open(&root).unwrap());
-    let store = Store::start(root, history, settings, policies(), "Plugins".to_owned(), sender).unwrap();
+    let store = Store::start(guard(&root, &history), history, settings, policies(), sender).unwrap();
     let ticket = |number| TicketId(number);
     for order in [
         change(1, Item::new(JOB, "x"), Some(b"{}")),
@@ -232,7 +232,7 @@ fn closing_the_store_does_not_wait_for_an_agent_that_reads_no_more() {
     let (folder, root) = root();
     let (sender, events) = smol::channel::bounded(1);
     let (history, settings) = (History::open(&root).unwrap(), SettingStore::open(&root).unwrap());
-    let store = Store::start(root, history, settings, policies(), "Plugins".to_owned(), sender).unwrap();
+    let store = Store::start(guard(&root, &history), history, settings, policies(), sender).unwrap();
     for number in 0..10 {
         store.order(change(number, Item::new(JOB, format!("j{number}")), Some(b"{}"))).unwrap();
     }

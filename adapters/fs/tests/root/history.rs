@@ -14,7 +14,7 @@ use castellan_fs::history::History;
 use castellan_fs::settings::SettingStore;
 use serde_json::{Map, json};
 
-use super::support::{NEW_YEAR, days_later, mode, policies, root};
+use super::support::{NEW_YEAR, days_later, guard, mode, policies, root};
 
 fn running(run: &str, job: &str) -> RunRecord {
     RunRecord {
@@ -138,7 +138,7 @@ fn told_of_a_sync(durable: bool, close: bool) -> bool {
     let history = History::open(&root).unwrap();
     fs::remove_file(folder.path().join("state/history.db-wal")).unwrap();
     let settings = SettingStore::open(&root).unwrap();
-    let store = Store::start(root, history, settings, policies(), "Plugins".to_owned(), sender).unwrap();
+    let store = Store::start(guard(&root, &history), history, settings, policies(), sender).unwrap();
     let record = Arc::new(running("1-1", "a"));
     store.order(StoreOrder::PersistRun { ticket: TicketId(1), record, durable }).unwrap();
     let first = events.recv_blocking().unwrap();
@@ -333,7 +333,7 @@ fn orders_that_wait_together_are_answered_in_their_order_with_what_stands_betwee
     let (_folder, root) = root();
     let (sender, events) = smol::channel::bounded(400);
     let (history, settings) = (History::open(&root).unwrap(), SettingStore::open(&root).unwrap());
-    let store = Store::start(root, history, settings, policies(), "Plugins".to_owned(), sender).unwrap();
+    let store = Store::start(guard(&root, &history), history, settings, policies(), sender).unwrap();
     // A batch has an end, and a question in the middle of it sees what was ordered before.
     for number in 1..=300_u64 {
         let record = Arc::new(running(&format!("1-{number}"), "a"));

@@ -7,16 +7,21 @@
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     clippy::wildcard_enum_match_arm,
-    reason = "a test may fail by panicking, and makes the files it needs"
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking, makes the files it needs, and says what it left out"
 )]
 
 mod certificates;
+mod crash;
 mod definitions;
+mod drift;
 mod history;
 mod log_file;
 mod messages;
 mod opening;
 mod past;
 mod policies;
+mod references;
 mod settings;
 mod support;

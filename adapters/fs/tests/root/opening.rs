@@ -16,7 +16,7 @@ fn a_missing_root_is_made_with_everything_in_it() {
     let path = folder.path().join("a/b");
     let root = Root::open(&path).unwrap();
     assert_eq!(names(&path), ["Jobs", "Plugins", "Policies", "state"]);
-    assert_eq!(names(&path.join("state")), ["admin", "boot", "lock", "logs"]);
+    assert_eq!(names(&path.join("state")), ["admin", "boot", "keys", "lkg", "lock", "logs", "quarantine"]);
     for closed in ["state", "state/logs", "state/admin"] {
         assert_eq!(mode(&path.join(closed)), 0o700, "{closed}");
     }

@@ -8,7 +8,7 @@ use castellan_fs::Store;
 use castellan_fs::history::History;
 use castellan_fs::settings::SettingStore;
 
-use super::support::{NEW_YEAR, mode, policies, root};
+use super::support::{NEW_YEAR, guard, mode, policies, root};
 
 fn row(plugin: &str, key: &str, value: Option<&str>) -> StoredSetting {
     StoredSetting {
@@ -64,7 +64,7 @@ fn the_store_reports_a_write() {
     let (_folder, root) = root();
     let (sender, events) = smol::channel::unbounded();
     let (history, settings) = (History::open(&root).unwrap(), SettingStore::open(&root).unwrap());
-    let store = Store::start(root.clone(), history, settings, policies(), "Plugins".to_owned(), sender).unwrap();
+    let store = Store::start(guard(&root, &history), history, settings, policies(), sender).unwrap();
     let changes = vec![keep("Bridge", "a", "1")];
     store.order(StoreOrder::WriteSettings { ticket: TicketId(7), changes }).unwrap();
     let report = events.recv_blocking().unwrap();

@@ -7,6 +7,8 @@ use std::path::Path;
 use castellan_core::time::WallTime;
 use castellan_core::trust::signature::{ImageFacts, SignatureFacts, SignatureFile};
 use castellan_fs::Root;
+use castellan_fs::history::History;
+use castellan_fs::lkg::Guard;
 use castellan_fs::policies::PolicyReader;
 use tempfile::TempDir;
 
@@ -47,4 +49,9 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// What a store carries orders out by, without references.
+pub(crate) fn guard(root: &Root, history: &History) -> Guard {
+    Guard::open(root, "Plugins", false, history).unwrap().0
 }

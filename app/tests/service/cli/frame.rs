@@ -12,7 +12,7 @@ use super::{document, fails, ok};
 use crate::support::{Stage, binary, command, deploy, ended, is_root, say, skipped, spawn, terminal};
 
 /// One command of each noun that asks the running agent.
-const ASKING: [&[&str]; 8] = [
+const ASKING: [&[&str]; 9] = [
     &["status"],
     &["jobs", "list"],
     &["jobs", "apply", "/dev/null"],
@@ -21,6 +21,7 @@ const ASKING: [&[&str]; 8] = [
     &["settings", "get", "Any"],
     &["events", "emit", "Any"],
     &["why", "denied"],
+    &["lkg", "diff", "Jobs/any"],
 ];
 
 #[test]

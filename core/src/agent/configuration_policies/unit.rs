@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::{PolicyLine, PolicyResult, Present, Ready, Refusal, Step, Underway, told};
 use crate::agent::Agent;
 use crate::agent::answers::{Pending, binary_finding};
+use crate::agent::lkg::State;
 use crate::configuration_policy::plan::{Plan, Planned};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionFile, DefinitionKind, ExecutableFacts};
@@ -86,10 +87,8 @@ impl Agent {
             _ => format!("policy:{}", self.policies.deliveries.front().map_or("", |delivery| &delivery.source)),
         };
         underway.step = Step::Writing;
-        underway.ticket = self.desk.counters.ticket();
-        let order = StoreOrder::ChangeDefinitions { ticket: underway.ticket, changes, writer, at: now.wall };
-        self.desk.turn(now, effects).store(order);
-        self.expect_policy(underway);
+        underway.ticket = self.bless(now, changes, writer, Pending::Policies, effects);
+        self.policies.underway = Some(underway);
     }
 
     pub(in crate::agent) fn on_policy_written(
@@ -111,7 +110,7 @@ impl Agent {
                 Planned::Plugin(plugin) => {
                     let (stem, content) = (item.id.clone(), Ok(plugin.document.clone()));
                     // What keeps it out of service all the same is in the log, with its findings.
-                    drop(self.load_file(now, &DefinitionFile { kind: item.kind, stem, content }, effects));
+                    self.load_one(now, DefinitionFile { kind: item.kind, stem, content }, effects);
                 }
             }
         }
@@ -124,13 +123,26 @@ impl Agent {
         }
         underway.step = Step::Reloading;
         underway.ticket = self.desk.counters.ticket();
-        self.desk.turn(now, effects).store(StoreOrder::ReadDefinitions { ticket: underway.ticket });
+        let ticket = underway.ticket;
+        let order = match self.lkg.state {
+            State::Off => StoreOrder::ReadDefinitions { ticket },
+            State::Kept | State::Unusable(_) => StoreOrder::Survey { ticket, thorough: false },
+        };
+        self.desk.turn(now, effects).store(order);
         self.expect_policy(underway);
     }
 
-    pub(in crate::agent) fn on_policy_reloaded(&mut self, now: Now, files: Vec<DefinitionFile>, effects: &mut Effects) {
+    /// Files were read again, or, where references count, compared.
+    pub(in crate::agent) fn on_policy_reloaded(
+        &mut self,
+        now: Now,
+        files: Option<Vec<DefinitionFile>>,
+        effects: &mut Effects,
+    ) {
         let Some(underway) = self.policies.underway.take() else { return self.continue_policies(now, effects) };
-        self.load(now, files, effects);
+        if let Some(files) = files {
+            self.load(now, files, effects);
+        }
         self.keep_unit(now, underway, effects);
     }
 

@@ -53,8 +53,10 @@ macro_rules! operation {
 }
 
 mod administration;
+mod lkg;
 
 pub(super) use administration::PATHS as ADMINISTRATION;
+pub(super) use lkg::PATHS as LKG;
 
 static PAGE: [Key; 4] = [
     Key::new("job", ID, "Of this job alone."),
@@ -90,7 +92,7 @@ const CHANGED: Answer = Answer {
 
 static KINDS: [Key; 1] = [Key::new(
     "kinds",
-    Shape::Text(Text::like("^(run|plugin|denial)(,(run|plugin|denial))*$")),
+    Shape::Text(Text::like("^(run|plugin|denial|drift)(,(run|plugin|denial|drift))*$")),
     "Which kinds of events, with commas.",
 )];
 
@@ -298,7 +300,7 @@ pub(super) static PATHS: [Path; 17] = [
         template: "/api/events",
         operations: &[
             operation!(
-                Get, "followEvents", "What happens, as it happens: runs, plugins and, for administrators, refusals.",
+                Get, "followEvents", "What happens, as it happens: runs, plugins and, for administrators, refusals and files that were not as blessed.",
                 { query: &KINDS, heeds: &LAST_EVENT },
                 [answer!(200, "Server-sent events, until the client leaves.", Content::Events(SchemaGenerator::subschema_for::<StreamEvent>))]
             ),

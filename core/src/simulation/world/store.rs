@@ -7,6 +7,7 @@ use super::World;
 use crate::effect::StoreOrder;
 use crate::event::{Event, StoreReport};
 use crate::id::RunId;
+use crate::lkg::{Checked, Survey};
 use crate::run::history::RunRecord;
 
 impl World {
@@ -27,6 +28,16 @@ impl World {
             StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
                 StoreReport::DefinitionsChanged { ticket, result: Ok(vec![0; changes.len()]) }
             }
+            // Nobody touches the files of a simulated world.
+            StoreOrder::Survey { ticket, .. } => StoreReport::Surveyed {
+                ticket: Some(ticket),
+                survey: Survey { whole: true, ..Survey::default() },
+                checked: Checked::default(),
+            },
+            StoreOrder::Restore { .. }
+            | StoreOrder::ReadReferences { .. }
+            | StoreOrder::Rekey { .. }
+            | StoreOrder::SettleHeld => return,
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions.clone() }
             }

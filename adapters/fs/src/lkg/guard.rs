@@ -1,0 +1,207 @@
+//! Last Known Good as the store's thread carries it out: references, the files beside them, and what was moved away.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use castellan_core::event::{DefinitionFile, DefinitionKind};
+use castellan_core::lkg::{
+    Checked, DefinitionChange, Item, NotWritten, Reference, ReferenceQuery, References, ReferencesFound, Survey,
+};
+use castellan_core::time::WallTime;
+
+use super::quarantine::{Moved, Quarantine};
+use super::survey::{Surveyor, Where};
+use super::watch::Looks;
+use super::{Changed, ReferenceStore, change, remove_drafts};
+use crate::error::RootError;
+use crate::history::History;
+use crate::root::Root;
+
+/// What is answered where Last Known Good is off.
+const OFF: &str = "no references are kept: ConfigurationLkg:Enabled is false.";
+
+/// Jobs and plugins on disk, with their references where these are kept.
+#[derive(Debug)]
+pub struct Guard {
+    root: Root,
+    plugin_path: String,
+    kept: Option<Kept>,
+    looks: Arc<Looks>,
+    notices: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    references: ReferenceStore,
+    surveyor: Surveyor,
+    quarantine: Quarantine,
+    /// Nothing that is on disk counts, so that a new key begins anew.
+    is_lost: bool,
+}
+
+impl Guard {
+    /// Opens what is kept, and tells what counts at start. `plugin_path` is `Settings:PluginPath`, `enabled` is
+    /// `ConfigurationLkg:Enabled`.
+    ///
+    /// # Errors
+    /// [`RootError`] where the key of references or a folder is not the agent's own.
+    pub fn open(
+        root: &Root,
+        plugin_path: &str,
+        enabled: bool,
+        history: &History,
+    ) -> Result<(Self, References), RootError> {
+        remove_drafts(root, plugin_path)?;
+        let anchor = history.anchor().map_err(|what| RootError::Invalid { path: root.path().join("state"), what })?;
+        let mut guard = Self {
+            root: root.clone(),
+            plugin_path: plugin_path.to_owned(),
+            kept: None,
+            looks: Arc::default(),
+            notices: Vec::new(),
+        };
+        if !enabled {
+            guard.leave(anchor);
+            return Ok((guard, References::Off));
+        }
+        let (references, found) = ReferenceStore::open(root, anchor)?;
+        let mut surveyor = Surveyor::new(root, plugin_path, Arc::clone(&guard.looks))?;
+        if let References::Kept { items, .. } = &found {
+            for Reference { item, content, .. } in items {
+                surveyor.bless(item, content.clone().ok().flatten());
+            }
+        }
+        let is_lost = matches!(found, References::Unusable(_));
+        guard.kept = Some(Kept { references, surveyor, quarantine: Quarantine::open(root)?, is_lost });
+        Ok((guard, found))
+    }
+
+    /// Last Known Good is off: what changes now may be meant, which the start after the next change of mind has to know.
+    fn leave(&mut self, anchor: Option<u64>) {
+        let noted = match ReferenceStore::open(&self.root, anchor) {
+            Ok((mut references, References::Kept { .. })) => {
+                references.note_off(true).map_err(|error| error.to_string())
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = noted {
+            self.notices.push(format!("It could not be noted that Last Known Good is off: {why}"));
+        }
+    }
+
+    /// Definition files as they are on disk.
+    pub fn read(&self) -> Vec<DefinitionFile> {
+        self.root.read_definitions(&[DefinitionKind::Job, DefinitionKind::Plugin], &self.plugin_path)
+    }
+
+    /// Whether references are kept.
+    pub const fn is_on(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    pub(crate) fn plugin_path(&self) -> &str {
+        &self.plugin_path
+    }
+
+    /// Where the watcher says to look.
+    pub(crate) fn looks(&self) -> Arc<Looks> {
+        Arc::clone(&self.looks)
+    }
+
+    pub(crate) const fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// What somebody should know since the last call, as sentences.
+    pub(crate) fn take_notices(&mut self) -> Vec<String> {
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.extend(self.kept.iter_mut().flat_map(|kept| kept.references.take_notices()));
+        notices
+    }
+
+    pub(crate) fn change(
+        &mut self,
+        history: &History,
+        changes: &[DefinitionChange],
+        writer: &str,
+        at: WallTime,
+    ) -> Result<Vec<u64>, NotWritten> {
+        let Self { root, plugin_path, kept, .. } = self;
+        let (store, surveyor) = kept.as_mut().map(|kept| (&mut kept.references, &mut kept.surveyor)).unzip();
+        let Changed { versions, unwritten } = change(root, store, surveyor, plugin_path, changes, writer, at)?;
+        self.notices.extend(unwritten);
+        self.note_anchor(history);
+        Ok(versions)
+    }
+
+    /// The history remembers the counter, so that older references are known as such.
+    fn note_anchor(&mut self, history: &History) {
+        let Some(kept) = &self.kept else { return };
+        if let Err(why) = history.note_anchor(kept.references.counter()) {
+            self.notices.push(why);
+        }
+    }
+
+    pub(crate) fn survey(&mut self, at: &Where, thorough: bool) -> (Survey, Checked) {
+        let whole = *at == Where::Everywhere;
+        let Some(kept) = &mut self.kept else { return (Survey { whole, ..Survey::default() }, Checked::default()) };
+        let checked = match (thorough, whole) {
+            (true, _) => kept.references.check_thoroughly(),
+            (false, true) => kept.references.check(),
+            (false, false) => Checked::default(),
+        };
+        for Reference { item, content, .. } in &checked.changed {
+            kept.surveyor.bless(item, content.clone().ok().flatten());
+        }
+        (kept.surveyor.look(at), checked)
+    }
+
+    pub(crate) fn restore(&mut self, item: &Item, at: WallTime) -> Result<Option<String>, String> {
+        let Some(kept) = &mut self.kept else { return Err(OFF.to_owned()) };
+        let Moved { name, note } = kept.surveyor.restore(&mut kept.quarantine, item, at)?;
+        self.notices.extend(note);
+        Ok(name)
+    }
+
+    pub(crate) fn look_up(&mut self, query: &ReferenceQuery) -> Result<ReferencesFound, String> {
+        let Some(kept) = &mut self.kept else { return Err(OFF.to_owned()) };
+        Ok(match query {
+            ReferenceQuery::History(item) => ReferencesFound::History(kept.references.history(item)?),
+            ReferenceQuery::Version(item, version) => {
+                let document = kept.references.version(item, *version)?;
+                ReferencesFound::Document(document.map(|document| (document, format!("version {version}"))))
+            }
+            ReferenceQuery::Candidate(item) => {
+                ReferencesFound::Document(kept.surveyor.candidate(&kept.quarantine, item)?)
+            }
+            ReferenceQuery::Quarantine => ReferencesFound::Quarantine(kept.quarantine.list()),
+        })
+    }
+
+    pub(crate) fn rekey(&mut self, history: &History) -> Result<String, NotWritten> {
+        let Some(kept) = &mut self.kept else { return Err(NotWritten::because(OFF)) };
+        kept.references.rekey()?;
+        if std::mem::take(&mut kept.is_lost) {
+            // Nothing is blessed any more, and every file waits until somebody blesses it; also after another start.
+            kept.references.note_off(true)?;
+        }
+        let key = kept.references.key_id().unwrap_or_default();
+        self.note_anchor(history);
+        Ok(key)
+    }
+
+    pub(crate) fn settle_held(&mut self, history: &History) {
+        let Some(kept) = &mut self.kept else { return };
+        if let Err(why) = kept.references.note_off(false) {
+            self.notices.push(why.to_string());
+        }
+        self.note_anchor(history);
+    }
+}
+
+/// Nothing is to be looked at.
+pub(crate) fn is_nothing(at: &Where) -> bool {
+    *at == Where::At(BTreeSet::<(DefinitionKind, OsString)>::new())
+}

@@ -1,0 +1,346 @@
+//! Holds the blessed documents beside the files, and puts files right.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::mem::take;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
+
+use castellan_core::event::DefinitionKind;
+use castellan_core::lkg::{Difference, Document, Found, Item, Survey};
+use castellan_core::time::WallTime;
+use rustix::fs::{Dir, Mode, Stat, fstat, mkdirat};
+
+use super::compare::Comparer;
+use super::quarantine::{Moved, PLACE, Quarantine};
+use super::watch::Looks;
+use crate::definitions::{EXTENSION, MODE, place};
+use crate::durable;
+use crate::error::RootError;
+use crate::files::{self, Privacy};
+use crate::root::Root;
+
+/// Bytes of drifted files that one survey brings along, so that a thousand large ones do not fill the memory.
+const SURVEY_BYTES: usize = 8 << 20;
+/// Files without a reference that one survey names; each causes an order, and the store's queue has room for four times as many.
+const STRAYS: usize = 1000;
+
+/// Where to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Where {
+    /// Everywhere.
+    Everywhere,
+    /// At these files: folder and file name.
+    At(BTreeSet<(DefinitionKind, OsString)>),
+}
+
+/// The folders of definitions as they were when they were opened, and what is blessed in them.
+#[derive(Debug)]
+pub struct Surveyor {
+    root: Root,
+    folders: [Folder; 2],
+    comparer: Comparer,
+}
+
+#[derive(Debug)]
+struct Folder {
+    kind: DefinitionKind,
+    /// Relative to the root.
+    place: String,
+    /// `None` while there never was one.
+    held: Option<Held>,
+    blessed: BTreeMap<String, Document>,
+}
+
+/// A folder that is kept open, so that no other one can have its number.
+#[derive(Debug)]
+struct Held {
+    _folder: OwnedFd,
+    device: u64,
+    inode: u64,
+}
+
+/// Why a folder is not used.
+enum Unusable {
+    Missing,
+    NotOurs(String),
+}
+
+impl Surveyor {
+    /// Opens both folders; one that is not there is made when something has to be restored in it.
+    ///
+    /// # Errors
+    /// [`RootError`] where one is there and is no folder, or others may change it.
+    pub fn new(root: &Root, plugin_path: &str, looks: Arc<Looks>) -> Result<Self, RootError> {
+        let folder = |kind| {
+            let mut folder =
+                Folder { kind, place: place(kind, plugin_path).to_owned(), held: None, blessed: BTreeMap::new() };
+            match folder.open(root) {
+                Ok(_) | Err(Unusable::Missing) => Ok(folder),
+                Err(Unusable::NotOurs(what)) => Err(RootError::Invalid { path: root.path().join(&folder.place), what }),
+            }
+        };
+        let folders = [folder(DefinitionKind::Job)?, folder(DefinitionKind::Plugin)?];
+        Ok(Self { root: root.clone(), folders, comparer: Comparer::new(looks) })
+    }
+
+    /// From now on this is how the item has to stand on disk; `None`: not at all.
+    pub fn bless(&mut self, item: &Item, document: Option<Document>) {
+        let blessed = &mut self.folder_mut(item.kind).blessed;
+        match document {
+            Some(document) => blessed.insert(item.id.clone(), document),
+            None => blessed.remove(&item.id),
+        };
+    }
+
+    fn folder_mut(&mut self, kind: DefinitionKind) -> &mut Folder {
+        let [jobs, plugins] = &mut self.folders;
+        match kind {
+            DefinitionKind::Job => jobs,
+            DefinitionKind::Plugin => plugins,
+        }
+    }
+
+    /// The folder of these definitions for writing, made where it is missing.
+    ///
+    /// # Errors
+    /// [`RootError`] where it is not the one that was opened at the start.
+    pub fn folder(&mut self, kind: DefinitionKind) -> Result<OwnedFd, RootError> {
+        let root = self.root.clone();
+        let folder = self.folder_mut(kind);
+        folder.open_or_make(&root).map_err(|what| RootError::Invalid { path: root.path().join(&folder.place), what })
+    }
+
+    /// What is not as it was blessed.
+    pub fn look(&mut self, at: &Where) -> Survey {
+        let mut survey = Survey { whole: *at == Where::Everywhere, ..Survey::default() };
+        let mut room = SURVEY_BYTES;
+        for folder in &mut self.folders {
+            let names = match at {
+                Where::Everywhere => None,
+                Where::At(names) => {
+                    let kind = folder.kind;
+                    let of_kind = names.iter().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone());
+                    let names: Vec<OsString> = of_kind.collect();
+                    if names.is_empty() {
+                        continue;
+                    }
+                    Some(names)
+                }
+            };
+            folder.look(&self.root, names, &mut self.comparer, &mut room, &mut survey);
+        }
+        survey
+    }
+
+    /// What could be accepted of an item: its file, if that has other bytes than are blessed, else the newest copy in quarantine; and
+    /// where it is from.
+    ///
+    /// # Errors
+    /// A sentence where the copy cannot be read.
+    pub fn candidate(&mut self, quarantine: &Quarantine, item: &Item) -> Result<Option<(Document, String)>, String> {
+        let root = self.root.clone();
+        let [jobs, plugins] = &mut self.folders;
+        let folder = if item.kind == DefinitionKind::Job { jobs } else { plugins };
+        let document = folder.blessed.get(&item.id).cloned();
+        if let Ok(open) = folder.open(&root)
+            && let name = file_name(open.as_fd(), &item.id)
+            && let Some(Found::Bytes { content, .. }) = self.comparer.difference(open.as_fd(), &name, document.as_ref())
+        {
+            return Ok(Some((content.into(), format!("{item}{EXTENSION}"))));
+        }
+        let Some(copy) = quarantine.copies(item).next() else { return Ok(None) };
+        Ok(Some((quarantine.read(copy)?.into(), format!("{PLACE}/{copy}"))))
+    }
+
+    /// Puts an item right: moves away what stands there, unless only its rights are wrong, and writes what is blessed, if anything is.
+    /// Does nothing where it stands there as it should.
+    ///
+    /// # Errors
+    /// A sentence; what stood there may have been moved away already.
+    pub fn restore(&mut self, quarantine: &mut Quarantine, item: &Item, at: WallTime) -> Result<Moved, String> {
+        let root = self.root.clone();
+        let document = self.folder_mut(item.kind).blessed.get(&item.id).cloned();
+        let folder = if document.is_some() {
+            self.folder(item.kind).map_err(|error| error.to_string())?
+        } else {
+            match self.folder_mut(item.kind).open(&root) {
+                Ok(folder) => folder,
+                Err(Unusable::Missing) => return Ok(Moved::default()),
+                Err(Unusable::NotOurs(why)) => return Err(format!("The folder of {item} {why}")),
+            }
+        };
+        let name = file_name(folder.as_fd(), &item.id);
+        let Some(found) = self.comparer.difference(folder.as_fd(), &name, document.as_ref()) else {
+            return Ok(Moved::default());
+        };
+        let moved = match found {
+            Found::Missing | Found::Rights { .. } => Moved::default(),
+            Found::Bytes { .. } | Found::Other { .. } => quarantine.take(folder.as_fd(), &name, item, at)?,
+        };
+        if let Some(document) = document {
+            let name = format!("{}{EXTENSION}", item.id);
+            durable::replace(folder.as_fd(), &name, &document, Mode::from_raw_mode(MODE)).map_err(|error| {
+                format!("{item} cannot be written: {error}. Make room, or look at the disk; it is tried again with each sweep.")
+            })?;
+        }
+        Ok(moved)
+    }
+}
+
+impl Folder {
+    /// The folder that stands there now, if it is the one of the start.
+    fn open(&mut self, root: &Root) -> Result<OwnedFd, Unusable> {
+        let folder = match root.folder(&self.place) {
+            Ok(folder) => folder,
+            Err(RootError::Failed { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Unusable::Missing);
+            }
+            Err(error) => {
+                return Err(Unusable::NotOurs(format!("cannot be opened: {error}. Put the agent's own folder back.")));
+            }
+        };
+        let stat = fstat(&folder).map_err(|error| Unusable::NotOurs(format!("cannot be looked at: {error}")))?;
+        match &self.held {
+            Some(held) if (held.device, held.inode) == (stat.st_dev, stat.st_ino) => Ok(folder),
+            Some(_) => Err(Unusable::NotOurs(String::from(
+                "is not the one that the agent opened at its start: it was replaced or mounted over. Put the first one back, or \
+                 restart the agent if this one is meant.",
+            ))),
+            None => self.hold(folder, &stat),
+        }
+    }
+
+    fn hold(&mut self, folder: OwnedFd, stat: &Stat) -> Result<OwnedFd, Unusable> {
+        if let Some(why) = files::unsafe_because(stat, Privacy::Guarded) {
+            return Err(Unusable::NotOurs(why));
+        }
+        let kept = folder.try_clone().map_err(|error| Unusable::NotOurs(format!("cannot be kept open: {error}")))?;
+        self.held = Some(Held { _folder: kept, device: stat.st_dev, inode: stat.st_ino });
+        Ok(folder)
+    }
+
+    /// The same, made where it is missing: whoever deletes the folder deletes its files, which come back.
+    fn open_or_make(&mut self, root: &Root) -> Result<OwnedFd, String> {
+        match self.open(root) {
+            Ok(folder) => return Ok(folder),
+            Err(Unusable::NotOurs(why)) => return Err(why),
+            Err(Unusable::Missing) => {}
+        }
+        let (above, name) = self.place.rsplit_once('/').unwrap_or(("", &self.place));
+        let above = root.folder(above).map_err(|error| format!("cannot be made: {error}"))?;
+        mkdirat(&above, name, Mode::from_raw_mode(0o755)).map_err(|error| {
+            format!("was deleted and cannot be made again: {error}. Make it, owned by the agent's user.")
+        })?;
+        self.held = None;
+        self.open(root).map_err(|unusable| match unusable {
+            Unusable::Missing => String::from("was deleted again as soon as it was made. See who does it."),
+            Unusable::NotOurs(why) => why,
+        })
+    }
+
+    fn look(
+        &mut self,
+        root: &Root,
+        names: Option<Vec<OsString>>,
+        comparer: &mut Comparer,
+        room: &mut usize,
+        survey: &mut Survey,
+    ) {
+        let kind = self.kind;
+        let folder = match self.open(root) {
+            Ok(folder) => folder,
+            Err(Unusable::Missing) => {
+                survey.differences.extend(
+                    self.blessed
+                        .keys()
+                        .map(|id| Difference { item: Item::new(kind, id.clone()), found: Found::Missing }),
+                );
+                return;
+            }
+            Err(Unusable::NotOurs(why)) => {
+                let why = format!("The folder {} {why}", root.path().join(&self.place).display());
+                return survey.folders.push((kind, why));
+            }
+        };
+        let mut see = |item: Item, name: &OsStr, document: Option<&Document>| {
+            let Some(mut found) = comparer.difference(folder.as_fd(), name, document) else { return };
+            if let Found::Bytes { content, trace } = &mut found {
+                match room.checked_sub(content.len()) {
+                    Some(left) => *room = left,
+                    None => {
+                        let what = format!("has {} other bytes, and too much differs to show all of it", content.len());
+                        found = Found::Other { what, trace: take(trace) };
+                    }
+                }
+            }
+            survey.differences.push(Difference { item, found });
+        };
+        let Some(names) = names else {
+            for (id, document) in &self.blessed {
+                let name = format!("{id}{EXTENSION}");
+                see(Item::new(kind, id.clone()), OsStr::new(&name), Some(document));
+            }
+            match strays(folder.as_fd(), &self.blessed) {
+                Ok((strays, left_out)) => {
+                    for (id, name) in strays {
+                        see(Item::new(kind, id), &name, None);
+                    }
+                    survey.left_out = survey.left_out.saturating_add(left_out);
+                }
+                Err(error) => {
+                    let why =
+                        format!("The folder {} cannot be listed: {error}.", root.path().join(&self.place).display());
+                    survey.folders.push((kind, why));
+                }
+            }
+            return;
+        };
+        for name in names {
+            if let Some(item) = item(kind, &name) {
+                let document = self.blessed.get(&item.id);
+                see(item, &name, document);
+            }
+        }
+    }
+}
+
+/// The item that a file of this name is; `None` where its name is none of a definition.
+fn item(kind: DefinitionKind, name: &OsStr) -> Option<Item> {
+    let stem = name.as_bytes().strip_suffix(EXTENSION.as_bytes())?;
+    Some(Item::new(kind, String::from_utf8_lossy(stem)))
+}
+
+/// The name of an item's file: with those bytes that are no UTF-8, where it has such.
+fn file_name(folder: BorrowedFd<'_>, id: &str) -> OsString {
+    let plain = OsString::from(format!("{id}{EXTENSION}"));
+    if !id.contains(char::REPLACEMENT_CHARACTER) {
+        return plain;
+    }
+    let entries = Dir::read_from(folder).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| OsString::from_vec(entry.file_name().to_bytes().to_vec()));
+    names.find(|name| name.to_string_lossy() == plain.to_string_lossy()).unwrap_or(plain)
+}
+
+/// Files of definitions that nobody blessed, by id and name, and how many more there are.
+fn strays(
+    folder: BorrowedFd<'_>,
+    blessed: &BTreeMap<String, Document>,
+) -> rustix::io::Result<(Vec<(String, OsString)>, usize)> {
+    let (mut strays, mut left_out) = (Vec::new(), 0_usize);
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        // The kind does not matter for it.
+        let Some(item) = item(DefinitionKind::Job, name).filter(|item| !blessed.contains_key(&item.id)) else {
+            continue;
+        };
+        if strays.len() < STRAYS {
+            strays.push((item.id, name.to_owned()));
+        } else {
+            left_out = left_out.saturating_add(1);
+        }
+    }
+    Ok((strays, left_out))
+}

@@ -1,0 +1,142 @@
+//! Last Known Good at the command line: what is blessed, what was changed by hand, and what becomes blessed.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{document, fails, ok};
+use crate::support::{Stage, command, eventually, say};
+
+fn scan(name: &str) -> Value {
+    json!({ "id": "scan", "name": name, "tasks": [{ "id": "t", "command": "echo" }] })
+}
+
+fn states(stage: &Stage) -> Vec<String> {
+    let status = document(stage, &["lkg", "status"]);
+    let items = status["items"].as_array().unwrap();
+    let said =
+        |one: &Value| format!("{}/{} {} {}", one["kind"], one["id"], one["version"], one["state"]).replace('"', "");
+    items.iter().map(said).collect()
+}
+
+fn applied(stage: &Stage, document: &Value) {
+    let file = stage.folder().join("new.json");
+    fs::write(&file, document.to_string()).unwrap();
+    ok(stage, &["jobs", "apply", file.to_str().unwrap()]);
+}
+
+#[test]
+fn versions_are_listed_compared_and_taken_back() {
+    let stage = Stage::new();
+    stage.job(&scan("First"));
+    let agent = stage.start();
+    assert_eq!(states(&stage), ["Jobs/scan 1 InService"]);
+    assert_eq!(ok(&stage, &["lkg", "status", "-o", "name"]), "Jobs/scan\n");
+    assert!(
+        ok(&stage, &["lkg", "status"]).starts_with("Last Known Good is on: 1 items, 0 out of service\ncounter 1, key ")
+    );
+    assert!(ok(&stage, &["status"]).contains("\nLast Known Good is on: 1 items, 0 out of service\n"));
+    applied(&stage, &scan("Second"));
+    assert_eq!(states(&stage), ["Jobs/scan 2 InService"]);
+    let history = document(&stage, &["lkg", "history", "jobs/SCAN"])["history"].clone();
+    let writers = [&history[0]["writer"], &history[1]["writer"]];
+    assert_eq!((writers, &history[1]["action"]), ([&json!("admin:client"), &json!("agent")], &json!("Written")));
+    assert_eq!(ok(&stage, &["lkg", "history", "Jobs/scan", "-o", "name"]), "2\n1\n");
+
+    let (code, told, _) = say(command(&stage, &["lkg", "diff", "Jobs/scan", "--from", "1", "--to", "2"]));
+    let lines = "Jobs/scan: version 2 differs from version 1\n  ~ /name: \"First\" -> \"Second\"\n";
+    assert_eq!((code, told.as_str()), (1, lines));
+    assert_eq!(ok(&stage, &["lkg", "diff"]), "Everything is as blessed.\n");
+    let back = ["lkg", "rollback", "Jobs/scan", "1"];
+    assert!(fails(command(&stage, &back), 2).contains("--yes"));
+    let dry = ok(&stage, &[&back[..], &["--dry-run"]].concat());
+    assert!(dry.ends_with("Jobs/scan rolled back to version 1 (dry run)\n"), "{dry}");
+    assert_eq!(states(&stage), ["Jobs/scan 2 InService"]);
+    ok(&stage, &[&back[..], &["--yes"]].concat());
+    assert_eq!(states(&stage), ["Jobs/scan 3 InService"]);
+    assert_eq!(document(&stage, &["jobs", "show", "scan"])["name"], "First");
+    assert_eq!(fs::read_to_string(stage.root().join("Jobs/scan.json")).unwrap(), scan("First").to_string());
+
+    assert_eq!(ok(&stage, &["lkg", "verify"]), "1 references opened, 0 not as blessed\n");
+    let key = document(&stage, &["lkg", "status"])["keyId"].clone();
+    assert!(fails(command(&stage, &["lkg", "rekey"]), 2).contains("--yes"));
+    let made = document(&stage, &["lkg", "rekey", "--yes"]);
+    assert_ne!(made["keyId"], key);
+    assert_eq!(document(&stage, &["lkg", "status"])["keyId"], made["keyId"]);
+    ok(&stage, &["lkg", "verify"]);
+    assert!(fails(command(&stage, &["lkg", "history", "scan"]), 2).contains("Jobs/ID"));
+    assert!(fails(command(&stage, &["lkg", "history", "Jobs/scam"]), 3).contains("did you mean 'Jobs/scan'?"));
+    agent.stop();
+    let agent = stage.start();
+    assert_eq!(states(&stage), ["Jobs/scan 3 InService"], "with the new key");
+    agent.stop();
+}
+
+#[test]
+fn a_change_by_hand_is_restored_and_can_be_accepted() {
+    let stage = Stage::new();
+    stage.job(&scan("Blessed"));
+    let agent = stage.start();
+    let file = stage.root().join("Jobs/scan.json");
+    fs::write(&file, scan("By hand").to_string()).unwrap();
+    let drift = eventually("the file is restored", || {
+        let drift = document(&stage, &["lkg", "status"])["items"][0]["lastDrift"].clone();
+        Some(drift).filter(|drift| drift["outcome"] == "restored")
+    });
+    assert_eq!(fs::read_to_string(&file).unwrap(), scan("Blessed").to_string());
+    assert!(drift["what"].as_str().unwrap().contains("Jobs/scan.json"), "{drift}");
+    let told = ok(&stage, &["why-not", "scan"]);
+    assert!(told.contains("  ok  lastKnownGood: Jobs/scan.json"), "{told}");
+
+    let (code, told, _) = say(command(&stage, &["lkg", "diff", "Jobs/scan"]));
+    assert!(code == 1 && told.contains("  ~ /name: \"Blessed\" -> \"By hand\"\n"), "{told}");
+    assert!(told.starts_with("Jobs/scan: state/quarantine/"), "{told}");
+    let accepted = ok(&stage, &["lkg", "accept", "Jobs/scan", "--yes"]);
+    assert!(accepted.contains("Jobs/scan accepted from state/quarantine/"), "{accepted}");
+    assert_eq!(document(&stage, &["jobs", "show", "scan"])["name"], "By hand");
+    assert_eq!(fs::read_to_string(&file).unwrap(), scan("By hand").to_string());
+    assert_eq!(states(&stage), ["Jobs/scan 2 InService"]);
+
+    let stray = stage.root().join("Jobs/stray.json");
+    fs::write(&stray, scan("Stray").to_string()).unwrap();
+    eventually("the stray is moved away", || (!stray.exists()).then_some(()));
+    let refused = eventually("its copy is found", || {
+        let (code, _, error) = say(command(&stage, &["lkg", "accept", "Jobs/stray", "--yes"]));
+        (code != 3).then_some((code, error))
+    });
+    assert!(refused.0 == 2 && refused.1.contains("/id"), "its id is another: {refused:?}");
+    agent.stop();
+}
+
+#[test]
+fn where_it_is_off_that_is_said() {
+    let stage = Stage::new();
+    stage.settings(json!({ "ConfigurationLkg": { "Enabled": false } }));
+    stage.job(&scan("Any"));
+    let agent = stage.start();
+    assert!(ok(&stage, &["lkg", "status"]).starts_with("Last Known Good is off: 0 items"));
+    assert!(fails(command(&stage, &["lkg", "verify"]), 1).contains("is off"));
+    assert!(fails(command(&stage, &["lkg", "rekey", "--yes"]), 1).contains("is off"));
+    let doctor = document(&stage, &["doctor"]);
+    let last = doctor["subjects"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["kind"], &last["checks"][0]["status"]), (&json!("lkg"), &json!("skipped")));
+    agent.stop();
+}
+
+#[test]
+fn the_doctor_looks_at_the_key_the_references_and_the_files() {
+    let stage = Stage::new();
+    stage.job(&scan("Any"));
+    let agent = stage.start();
+    let lkg = || {
+        let (_, text, _) = say(command(&stage, &["doctor", "-o", "json"]));
+        let doctor: Value = serde_json::from_str(&text).unwrap();
+        let checks = doctor["subjects"].as_array().unwrap().last().unwrap()["checks"].clone();
+        checks.as_array().unwrap().iter().map(|check| check["status"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(lkg(), ["ok"; 4]);
+    let key = stage.root().join("state/keys/lkg.key");
+    fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    assert_eq!(lkg(), ["ok", "failed", "ok", "ok"]);
+    agent.stop();
+}

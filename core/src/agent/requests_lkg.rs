@@ -1,0 +1,342 @@
+//! Last Known Good over the API: what is blessed, what differs, and what becomes blessed (contract section 8).
+//!
+//! Only the store knows versions, files and what was moved away; so most answers wait for it. Its answers come back to the [`Asked`]
+//! that they were asked for.
+
+mod shown;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::Agent;
+use super::answers::{Pending, not_on_disk, not_written};
+use super::callers::Caller;
+use super::lkg::State;
+use super::requests::respond;
+use crate::api::route::Target;
+use crate::api::route::lkg::Lkg;
+use crate::api::view::lkg::{LkgDiff, LkgHistory, LkgQuarantined, LkgRekeyed, LkgVerified, LkgVersion};
+use crate::api::{ApiRequest, ApiResponse};
+use crate::effect::{Effects, StoreOrder};
+use crate::event::{DefinitionFile, DefinitionKind};
+use crate::id::{RequestId, TicketId};
+use crate::job::JobDefinition;
+use crate::job::finding::{Findings, quote};
+use crate::lkg::{
+    Checked, DefinitionChange, Document, Item, NotWritten, ReferenceQuery, ReferencesFound, Survey, diff,
+};
+use crate::log_message::Level;
+use crate::plugin::PluginDefinition;
+use crate::time::Now;
+use crate::why::Explanation;
+
+/// What a request wants of the store.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) request: RequestId,
+    wants: Wants,
+}
+
+impl Asked {
+    /// What was under way, for who waits for it while the agent stops.
+    pub(super) const fn under_way(&self) -> &'static str {
+        match self.wants {
+            Wants::Blessed(..) => "The definition was being written.",
+            Wants::Rekey => "The references were being sealed again.",
+            Wants::History(_)
+            | Wants::Quarantine
+            | Wants::Difference(..)
+            | Wants::Sides(..)
+            | Wants::Bless(..)
+            | Wants::Verify => "The references were being read.",
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Wants {
+    /// The versions of an item.
+    History(Item),
+    /// What was moved away.
+    Quarantine,
+    /// To know how a document, which is looked for, differs from this one.
+    Difference(Item, Side),
+    /// The same, while the first one is looked for; with the version of the other, where one is named.
+    Sides(Item, Option<u64>),
+    /// To bless the document that is looked for, in the name of this writer.
+    Bless(Item, String),
+    /// That this document of an item counts, once it is blessed.
+    Blessed(Item, Document),
+    /// To know what is not as blessed.
+    Verify,
+    /// A new key.
+    Rekey,
+}
+
+/// One side of a difference: a document, where there is one, and what it is called.
+type Side = (Option<Document>, String);
+
+impl Agent {
+    pub(super) fn answer_lkg(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        asked: Lkg,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        let request = request.id;
+        if let Some(refusal) = self.not_kept(&asked) {
+            return Some(refusal);
+        }
+        let version = |name| version(target, name);
+        let writer = caller.component().to_string();
+        let (query, wants) = match asked {
+            Lkg::Status => return Some(ApiResponse::json(200, &self.lkg_status(now))),
+            Lkg::Verify => {
+                let order = |ticket| StoreOrder::Survey { ticket, thorough: true };
+                return self.ask_about(now, request, order, Wants::Verify, effects);
+            }
+            Lkg::Rekey => {
+                let order = |ticket| StoreOrder::Rekey { ticket };
+                return self.ask_about(now, request, order, Wants::Rekey, effects);
+            }
+            Lkg::Quarantine => (ReferenceQuery::Quarantine, Wants::Quarantine),
+            Lkg::Item(item) if !self.lkg.items.contains_key(&item) => return Some(nothing_there(&item)),
+            Lkg::Item(item) => (ReferenceQuery::History(item.clone()), Wants::History(item)),
+            Lkg::Diff(item) => match (version("from"), version("to")) {
+                (Err(why), _) | (_, Err(why)) => return Some(bad_version(&why)),
+                (Ok(Some(from)), Ok(to)) => (ReferenceQuery::Version(item.clone(), from), Wants::Sides(item, to)),
+                (Ok(None), Ok(to)) => (state(&item, to), Wants::Difference(item.clone(), self.blessed_side(&item))),
+            },
+            Lkg::Accept(item) => (ReferenceQuery::Candidate(item.clone()), Wants::Bless(item, writer)),
+            Lkg::Rollback(item) => match version("version") {
+                Ok(Some(version)) => (ReferenceQuery::Version(item.clone(), version), Wants::Bless(item, writer)),
+                Ok(None) => return Some(bad_version("There is no 'version' in the query.")),
+                Err(why) => return Some(bad_version(&why)),
+            },
+        };
+        self.read_references(now, request, query, wants, effects)
+    }
+
+    fn read_references(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        query: ReferenceQuery,
+        wants: Wants,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        self.ask_about(now, request, |ticket| StoreOrder::ReadReferences { ticket, query }, wants, effects)
+    }
+
+    fn ask_about(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        order: impl FnOnce(TicketId) -> StoreOrder,
+        wants: Wants,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        self.ask_store(now, order, Pending::Lkg(Asked { request, wants }), effects)
+    }
+
+    /// What of an item is blessed, for a difference.
+    fn blessed_side(&self, item: &Item) -> Side {
+        let kept = self.lkg.items.get(item);
+        let document = kept.and_then(|kept| kept.document.clone());
+        let name = match (kept, &document) {
+            (Some(kept), Some(_)) => format!("version {}", kept.version),
+            (Some(_) | None, _) => String::from("nothing"),
+        };
+        (document, name)
+    }
+
+    /// Validates a document and orders that it is blessed.
+    fn bless_document(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        item: Item,
+        document: Document,
+        writer: String,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        if let Err(findings) = self.validate(&item, &document) {
+            let explanation = Explanation::new(
+                format!("{item} was refused; nothing was blessed."),
+                "What would be blessed is not a valid definition; the findings say why.",
+                "Mend the file, and accept it again.",
+            );
+            return Some(ApiResponse::findings(400, &explanation, &findings));
+        }
+        let changes = vec![DefinitionChange { item: item.clone(), document: Some(document.clone()) }];
+        let asked = Asked { request, wants: Wants::Blessed(item, document) };
+        self.bless(now, changes, writer, Pending::Lkg(asked), effects);
+        None
+    }
+
+    fn validate(&self, item: &Item, document: &Document) -> Result<(), Findings> {
+        let here = self.desk.surroundings.here;
+        match item.kind {
+            DefinitionKind::Job => JobDefinition::parse(document, Some(&item.id)).map(|_| ()),
+            DefinitionKind::Plugin => PluginDefinition::parse(document, Some(&item.id), here).map(|_| ()),
+        }
+    }
+
+    /// The store answered what [`Self::bless_document`] ordered.
+    pub(super) fn on_accepted(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        result: Result<Vec<u64>, NotWritten>,
+        effects: &mut Effects,
+    ) {
+        let under_way = asked.under_way();
+        let Asked { request, wants: Wants::Blessed(item, document) } = asked else {
+            let message = format!("{under_way} The store wrote something.");
+            return self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
+        };
+        if let Err(error) = result {
+            let what = format!("{item} was not blessed; what was there before still counts.");
+            return respond(request, not_written(&what, &error), effects);
+        }
+        let file = DefinitionFile { kind: item.kind, stem: item.id.clone(), content: Ok(document) };
+        // It is valid; what may still keep it out of service is in its findings, which are in the log.
+        self.load_one(now, file, effects);
+        let message = format!("What `castellan lkg` named became the blessed {item}.");
+        self.desk.turn(now, effects).log(Level::Information, "LkgAccepted", message);
+        respond(request, self.item_response(now, &item), effects);
+    }
+
+    /// References that proved nothing are whole again under a new key. Where none could be read, every file waits until it is accepted.
+    fn begin_anew(&mut self, now: Now, effects: &mut Effects) {
+        if self.lkg.state == State::Kept {
+            return;
+        }
+        self.lkg.state = State::Kept;
+        self.lkg.is_held |= self.lkg.items.is_empty();
+        self.survey(now, Pending::Sweep, effects);
+    }
+
+    fn item_response(&self, now: Now, item: &Item) -> ApiResponse {
+        self.lkg_item_of(now, item).map_or_else(|| nothing_there(item), |shown| ApiResponse::json(200, &shown))
+    }
+
+    /// What a comparison of everything found, for the request that asked for it.
+    pub(super) fn verified(&self, asked: &Asked, survey: &Survey, checked: &Checked, effects: &mut Effects) {
+        let body = LkgVerified::new(self.lkg.items.len(), survey, checked);
+        respond(asked.request, ApiResponse::json(200, &body), effects);
+    }
+
+    pub(super) fn on_rekeyed(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        result: Result<String, NotWritten>,
+        effects: &mut Effects,
+    ) {
+        let Asked { request, .. } = match self.pending.remove(&ticket) {
+            Some(Pending::Lkg(asked)) => asked,
+            other => return self.unasked(now, ticket, other, effects),
+        };
+        let response = match result {
+            Ok(key_id) => {
+                let message = format!("Every reference is sealed with the new key {key_id}.");
+                self.desk.turn(now, effects).log(Level::Information, "LkgRekeyed", message);
+                self.lkg.key_id.clone_from(&key_id);
+                self.begin_anew(now, effects);
+                ApiResponse::json(200, &LkgRekeyed { key_id })
+            }
+            Err(error) => not_written("The references are sealed with the key that they had.", &error),
+        };
+        respond(request, response, effects);
+    }
+
+    pub(super) fn on_references_read(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        result: Result<ReferencesFound, String>,
+        effects: &mut Effects,
+    ) {
+        let asked = match self.pending.remove(&ticket) {
+            Some(Pending::Lkg(asked)) => asked,
+            other => return self.unasked(now, ticket, other, effects),
+        };
+        let under_way = asked.under_way();
+        let Asked { request, wants } = asked;
+        let response = match (result, wants) {
+            (Err(why), _) => Some(not_on_disk("The references could not be read.", &why)),
+            (Ok(ReferencesFound::History(versions)), Wants::History(item)) => {
+                let history = versions.into_iter().map(LkgVersion::from).collect();
+                let shown =
+                    self.lkg_item_of(now, &item).map(|item| ApiResponse::json(200, &LkgHistory { item, history }));
+                Some(shown.unwrap_or_else(|| nothing_there(&item)))
+            }
+            (Ok(ReferencesFound::Quarantine(moved)), Wants::Quarantine) => {
+                let lines: Vec<LkgQuarantined> = moved.into_iter().map(LkgQuarantined::from).collect();
+                Some(ApiResponse::json(200, &lines))
+            }
+            (
+                Ok(ReferencesFound::Document(None)),
+                Wants::Difference(item, _) | Wants::Sides(item, _) | Wants::Bless(item, _),
+            ) => Some(nothing_there(&item)),
+            (Ok(ReferencesFound::Document(Some((document, name)))), Wants::Sides(item, to)) => {
+                let (query, side) = (state(&item, to), (Some(document), name));
+                self.read_references(now, request, query, Wants::Difference(item, side), effects)
+            }
+            (Ok(ReferencesFound::Document(Some(other))), Wants::Difference(_, side)) => Some(difference(side, other)),
+            (Ok(ReferencesFound::Document(Some((document, _)))), Wants::Bless(item, writer)) => {
+                self.bless_document(now, request, item, document, writer, effects)
+            }
+            (Ok(_), _) => {
+                let message = format!("{under_way} The store answered another question.");
+                self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
+                Some(not_on_disk("The references could not be read.", "The store answered another question."))
+            }
+        };
+        if let Some(response) = response {
+            respond(request, response, effects);
+        }
+    }
+}
+
+/// Two documents, key by key.
+fn difference((from, from_name): Side, (to, to_name): (Document, String)) -> ApiResponse {
+    let changes = diff::lines(from.as_deref(), Some(&to));
+    let differs = from.as_deref() != Some(&*to);
+    ApiResponse::json(200, &LkgDiff { from: from_name, to: to_name, differs, changes })
+}
+
+/// The other side of a difference: a version, else what is not as blessed.
+fn state(item: &Item, version: Option<u64>) -> ReferenceQuery {
+    match version {
+        Some(version) => ReferenceQuery::Version(item.clone(), version),
+        None => ReferenceQuery::Candidate(item.clone()),
+    }
+}
+
+/// A version in the query.
+fn version(target: &Target, name: &str) -> Result<Option<u64>, String> {
+    match target.parameter(name).map(|text| (text, text.parse::<u64>())) {
+        None => Ok(None),
+        Some((_, Ok(version))) if version > 0 => Ok(Some(version)),
+        Some((text, _)) => Err(format!("{name} is a version, a whole number from 1; found {}.", quote(text))),
+    }
+}
+
+fn bad_version(why: &str) -> ApiResponse {
+    let fix = "GET /api/lkg/{kind}/{id} lists the versions.";
+    ApiResponse::problem(400, &Explanation::new("The query cannot be read.", why, fix))
+}
+
+fn nothing_there(item: &Item) -> ApiResponse {
+    let what = format!("There is no such state of {item}.");
+    let why = "Its file is as blessed and nothing of it is in quarantine, or the version is not kept any more.";
+    let fix = format!("GET /api/lkg/{item} lists its versions, GET /api/lkg/quarantine what was moved away.");
+    ApiResponse::problem(404, &Explanation::new(what, why, fix))
+}

@@ -1,0 +1,161 @@
+//! How Last Known Good stands, item by item, as the API shows it.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use crate::agent::Agent;
+use crate::agent::drift::Drift;
+use crate::agent::lkg::{Kept, State};
+use crate::api::route::lkg::Lkg;
+use crate::api::view::lkg::{LkgDrift, LkgItem, LkgStatus};
+use crate::api::{ApiResponse, page};
+use crate::event::DefinitionKind;
+use crate::job::finding::{Findings, Severity};
+use crate::lkg::Item;
+use crate::time::{Now, WallTime};
+use crate::why::Explanation;
+
+/// Files that are fought over and told of at a time; where there are more, one cause has them all.
+const ALARMS: usize = 20;
+
+impl Agent {
+    /// Everything.
+    pub(super) fn lkg_status(&self, now: Now) -> LkgStatus {
+        let settings = self.desk.settings.configuration_lkg;
+        let refused = self.refused_documents();
+        let items: Vec<LkgItem> = self
+            .lkg
+            .items
+            .iter()
+            .map(|(item, kept)| self.lkg_item(now, item, kept, refused.get(item).copied()))
+            .collect();
+        let kept = self.lkg.state == State::Kept;
+        LkgStatus {
+            enabled: settings.enabled,
+            audit_only: settings.audit_only,
+            counter: kept.then_some(self.lkg.counter),
+            key_id: Some(self.lkg.key_id.clone()).filter(|id| kept && !id.is_empty()),
+            last_sweep: self.lkg.last_sweep.map(WallTime::to_rfc3339),
+            alarms: self.lkg_alarms(),
+            out_of_service: items.iter().filter(|item| item.is_out_of_service()).count(),
+            items,
+        }
+    }
+
+    /// Everything in a line.
+    pub(in crate::agent) fn lkg_line(&self) -> page::Lkg {
+        let settings = self.desk.settings.configuration_lkg;
+        let refused = self.refused_documents();
+        let is_out =
+            |(item, kept): &(&Item, &Kept)| kept.fault.is_some() || refused.contains_key(*item) || kept.version == 0;
+        page::Lkg {
+            mode: match (settings.enabled, settings.audit_only) {
+                (false, _) => "off",
+                (true, true) => "on, reports only",
+                (true, false) => "on",
+            },
+            items: self.lkg.items.len(),
+            out_of_service: self.lkg.items.iter().filter(is_out).count(),
+            alarms: self.lkg_alarms(),
+        }
+    }
+
+    /// What somebody has to look at.
+    pub(in crate::agent) fn lkg_alarms(&self) -> Vec<Explanation> {
+        let mut alarms = Vec::new();
+        if let State::Unusable(why) = &self.lkg.state {
+            alarms.push(Explanation::new(
+                "The references of Last Known Good prove nothing.",
+                why.clone(),
+                "Put key and references back from one backup; or begin anew: castellan lkg rekey, then castellan lkg accept ITEM.",
+            ));
+        }
+        alarms.extend(self.lkg.troubles.iter().map(|why| {
+            let fix = "Put back the folder that was there, or start the agent again if the new one is meant.";
+            Explanation::new("A folder is not compared as it should be.", why.clone(), fix)
+        }));
+        alarms.extend(self.lkg.brake.alarms().take(ALARMS).map(|item| {
+            let why = "It was restored more than ten times in a minute, and is restored once a second now.";
+            let fix = format!("Find out who writes it: the log's category Drift, GET /api/lkg/{item}; then stop that.");
+            Explanation::new(format!("Somebody changes {item}.json again and again."), why, fix)
+        }));
+        alarms
+    }
+
+    /// One item, where Last Known Good knows it.
+    pub(super) fn lkg_item_of(&self, now: Now, item: &Item) -> Option<LkgItem> {
+        let kept = self.lkg.items.get(item)?;
+        Some(self.lkg_item(now, item, kept, self.refused_documents().get(item).copied()))
+    }
+
+    fn lkg_item(&self, now: Now, item: &Item, kept: &Kept, refused: Option<&Findings>) -> LkgItem {
+        let accept = format!(
+            "castellan lkg diff {item}, then castellan lkg accept {item} or castellan lkg rollback {item} VERSION."
+        );
+        let (state, why, fix) = match (&kept.fault, &kept.document, refused) {
+            (Some(why), ..) => ("OutOfService", Some(format!("Its reference proves nothing: {why}")), Some(accept)),
+            (None, None, _) if kept.version == 0 => {
+                let why = "Its file is there, and nothing of it was ever blessed.".to_string();
+                ("OutOfService", Some(why), Some(accept))
+            }
+            (None, None, _) => ("Tombstone", None, None),
+            (None, Some(_), Some(findings)) => {
+                let first = findings.iter().find(|finding| finding.severity == Severity::Error);
+                let why = first.map(|finding| format!("{} {}", finding.path, finding.message).trim().to_string());
+                let fix =
+                    format!("Write a valid one: castellan jobs apply FILE, or castellan lkg rollback {item} VERSION.");
+                ("Refused", why, Some(fix))
+            }
+            (None, Some(_), None) if kept.held => {
+                let why = "Its file may differ since Last Known Good was off; the reference counts.";
+                ("InService", Some(why.to_string()), Some(accept))
+            }
+            (None, Some(_), None) => ("InService", None, None),
+        };
+        LkgItem {
+            kind: item.kind.folder(),
+            id: item.id.clone(),
+            version: Some(kept.version).filter(|version| *version > 0),
+            state,
+            why,
+            fix,
+            last_drift: kept.drift.as_ref().map(shown_drift),
+            restores_last_minute: self.lkg.brake.restores(now.monotonic, item),
+        }
+    }
+
+    /// Documents that are blessed or on disk, and are no valid definitions.
+    fn refused_documents(&self) -> BTreeMap<Item, &Findings> {
+        let jobs = self.catalog.refused().map(|(stem, findings)| (Item::new(DefinitionKind::Job, stem), findings));
+        let plugins = self.refused_plugins.iter();
+        jobs.chain(plugins.map(|(stem, findings)| (Item::new(DefinitionKind::Plugin, stem.as_str()), findings)))
+            .collect()
+    }
+
+    /// 409 where nothing is blessed: without references, or with such as prove nothing. How it stands is told all the same, and a new
+    /// key is the way back.
+    pub(super) fn not_kept(&self, asked: &Lkg) -> Option<ApiResponse> {
+        let explanation = match &self.lkg.state {
+            _ if matches!(asked, Lkg::Status | Lkg::Quarantine) => return None,
+            State::Kept => return None,
+            State::Unusable(_) if *asked == Lkg::Rekey => return None,
+            State::Off => Explanation::new(
+                "Last Known Good is off.",
+                "Settings:ConfigurationLkg:Enabled is false, so no references are kept and the files count.",
+                "Turn it on in appsettings.json and start the agent again.",
+            ),
+            State::Unusable(why) => Explanation::new(
+                "The references of Last Known Good prove nothing; no write is taken.",
+                why.clone(),
+                "docs/operations.md, \"Last Known Good\", says what to do.",
+            ),
+        };
+        Some(ApiResponse::problem(409, &explanation))
+    }
+}
+
+fn shown_drift(drift: &Drift) -> LkgDrift {
+    LkgDrift { time: drift.at.to_rfc3339(), what: drift.what.clone(), outcome: drift.done.outcome() }
+}

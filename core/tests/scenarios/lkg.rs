@@ -1,0 +1,322 @@
+//! Last Known Good over the API: how it stands, what differs, and what becomes blessed. The store answers as each story tells.
+
+use castellan_core::effect::StoreOrder;
+use castellan_core::event::{Counts, Event, StoreReport};
+use castellan_core::id::{RequestId, TicketId};
+use castellan_core::lkg::{
+    Checked, Difference, Document, Found, NotWritten, Quarantined, ReferenceQuery, ReferenceVersion, References,
+    ReferencesFound, Survey, Trace,
+};
+use serde_json::{Value, json};
+
+use crate::world::{World, item};
+
+const SCAN: &str = r#"{"id":"scan","name":"Blessed","tasks":[{"id":"t","command":"tool"}]}"#;
+const OTHER: &str = r#"{"id":"scan","name":"Other","tasks":[{"id":"t","command":"tool"}]}"#;
+const BRIDGE: &str = r#"{"id":"Bridge","name":"Bridge","description":"d","version":"1","pluginType":"Executable",
+    "executablePath":"bin/Bridge/Bridge","supportedPlatforms":["Linux"],"Subscription":{"Topic":"Bridge"},
+    "metadata":{"mqttTopics":{"publish":[],"subscribe":[]}},"autoStart":false,"executionContext":"Service"}"#;
+
+fn world() -> World {
+    World::blessed(
+        "{}",
+        &[("Jobs/scan", Ok(SCAN)), ("Plugins/Bridge", Ok(BRIDGE)), ("Jobs/old", Err("a bit is flipped."))],
+    )
+}
+
+/// The store answers its oldest question, which has to be this one.
+#[track_caller]
+fn read(world: &mut World, asked: &ReferenceQuery, found: Result<ReferencesFound, String>) {
+    let Some(StoreOrder::ReadReferences { ticket, query }) = world.disk.pop_front() else { panic!("nothing is asked") };
+    assert_eq!(query, *asked);
+    world.tell(Event::Store(StoreReport::ReferencesRead { ticket, result: found }));
+}
+
+/// The store carries out its oldest order, which has to be a blessed write of one item: by whom, and what.
+#[track_caller]
+fn write(world: &mut World, result: Result<Vec<u64>, NotWritten>) -> (String, String, Option<Document>) {
+    let Some(StoreOrder::ChangeDefinitions { ticket, changes, writer, .. }) = world.disk.pop_front() else {
+        panic!("nothing is written")
+    };
+    world.tell(Event::Store(StoreReport::DefinitionsChanged { ticket, result }));
+    (writer, changes[0].item.to_string(), changes[0].document.clone())
+}
+
+fn document(text: &str, name: &str) -> Result<ReferencesFound, String> {
+    Ok(ReferencesFound::Document(Some((text.as_bytes().into(), name.into()))))
+}
+
+fn full() -> NotWritten {
+    NotWritten { full: true, reason: "No space is left.".into() }
+}
+
+#[track_caller]
+fn answered(world: &mut World, request: RequestId, status: u16) -> Value {
+    assert_eq!(world.status(request), Some(status), "{:?}", world.responses.get(&request));
+    world.body(request)
+}
+
+fn items(status: &Value) -> Vec<String> {
+    let items = status["items"].as_array().unwrap();
+    let said =
+        |one: &Value| format!("{}/{} {} {}", one["kind"], one["id"], one["version"], one["state"]).replace('"', "");
+    items.iter().map(said).collect()
+}
+
+#[test]
+fn its_state_names_every_item_and_why_one_is_out_of_service() {
+    let mut world = world();
+    let status = world.get_now("/api/lkg");
+    assert_eq!(
+        (&status["enabled"], &status["auditOnly"], &status["counter"], &status["keyId"], &status["outOfService"]),
+        (&json!(true), &json!(false), &json!(3), &json!("00aa"), &json!(1))
+    );
+    assert_eq!(items(&status), ["Jobs/old 1 OutOfService", "Jobs/scan 1 InService", "Plugins/Bridge 1 InService"]);
+    let old = &status["items"][0];
+    assert_eq!(old["why"], "Its reference proves nothing: a bit is flipped.");
+    assert!(old["fix"].as_str().unwrap().contains("castellan lkg accept Jobs/old"), "{old}");
+    assert!(status["lastSweep"].is_string(), "{status}");
+
+    let asked = world.admin("GET", "/api/lkg/jobs/scan", "");
+    let version = ReferenceVersion {
+        version: 1,
+        time: "2026-11-22T00:00:00.000Z".into(),
+        writer: "agent".into(),
+        bytes: Some(7),
+        sha256: Some("ab".into()),
+    };
+    let removed = ReferenceVersion { bytes: None, sha256: None, ..version.clone() };
+    read(&mut world, &ReferenceQuery::History(item("Jobs/scan")), Ok(ReferencesFound::History(vec![removed, version])));
+    let shown = answered(&mut world, asked, 200);
+    assert_eq!((&shown["id"], &shown["state"], &shown["version"]), (&json!("scan"), &json!("InService"), &json!(1)));
+    assert_eq!(shown["history"][0]["action"], "Removed");
+    let written = json!({ "version": 1, "time": "2026-11-22T00:00:00.000Z", "writer": "agent", "action": "Written", "size": 7, "sha256": "ab" });
+    assert_eq!(shown["history"][1], written);
+
+    let asked = world.admin("GET", "/api/lkg/quarantine", "");
+    let moved =
+        Quarantined { name: "n".into(), item: item("Jobs/stray"), time: "2026-11-22T00:00:00.000Z".into(), bytes: 9 };
+    read(&mut world, &ReferenceQuery::Quarantine, Ok(ReferencesFound::Quarantine(vec![moved])));
+    let line = json!([{ "name": "n", "item": "Jobs/stray", "time": "2026-11-22T00:00:00.000Z", "size": 9 }]);
+    assert_eq!(answered(&mut world, asked, 200), line);
+    world.quiet();
+}
+
+#[test]
+fn a_difference_is_told_between_what_is_blessed_on_disk_or_of_a_version() {
+    let mut world = world();
+    let asked = world.admin("GET", "/api/lkg/Jobs/scan/diff", "");
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), document(OTHER, "Jobs/scan.json"));
+    let found = answered(&mut world, asked, 200);
+    assert_eq!(
+        (&found["from"], &found["to"], &found["differs"]),
+        (&json!("version 1"), &json!("Jobs/scan.json"), &json!(true))
+    );
+    assert_eq!(found["changes"], json!(["~ /name: \"Blessed\" -> \"Other\""]));
+    let asked = world.admin("GET", "/api/lkg/Jobs/scan/diff?from=2&to=3", "");
+    read(&mut world, &ReferenceQuery::Version(item("Jobs/scan"), 2), document(OTHER, "version 2"));
+    assert_eq!(world.status(asked), None, "the other side is looked for");
+    read(&mut world, &ReferenceQuery::Version(item("Jobs/scan"), 3), document(OTHER, "version 3"));
+    let same = json!({ "from": "version 2", "to": "version 3", "differs": false, "changes": [] });
+    assert_eq!(answered(&mut world, asked, 200), same);
+    let asked = world.admin("GET", "/api/lkg/Jobs/stray/diff", "");
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/stray")), document(OTHER, "state/quarantine/n"));
+    assert_eq!(answered(&mut world, asked, 200)["from"], "nothing");
+    let asked = world.admin("GET", "/api/lkg/Jobs/scan/diff", "");
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), Ok(ReferencesFound::Document(None)));
+    answered(&mut world, asked, 404);
+    for wrong in ["from=0", "to=x", "to=-1", "from="] {
+        let asked = world.admin("GET", &format!("/api/lkg/Jobs/scan/diff?{wrong}"), "");
+        answered(&mut world, asked, 400);
+    }
+    world.quiet();
+}
+
+#[test]
+fn what_is_accepted_is_valid_blessed_and_in_service_before_it_is_answered() {
+    let mut world = world();
+    let candidate = ReferenceQuery::Candidate(item("Jobs/scan"));
+    let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
+    read(&mut world, &candidate, document(OTHER, "Jobs/scan.json"));
+    assert_eq!((world.status(asked), &world.get_now("/api/Jobs/scan")["name"]), (None, &json!("Blessed")));
+    let (writer, what, blessed) = write(&mut world, Ok(vec![2]));
+    assert_eq!(
+        (writer.as_str(), what.as_str(), blessed.as_deref()),
+        ("admin:client", "Jobs/scan", Some(OTHER.as_bytes()))
+    );
+    assert_eq!(
+        (&answered(&mut world, asked, 200)["version"], &world.get_now("/api/Jobs/scan")["name"]),
+        (&json!(2), &json!("Other"))
+    );
+
+    let asked = world.admin("POST", "/api/lkg/Jobs/old/accept", "");
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/old")), document(SCAN, "Jobs/old.json"));
+    let refused = answered(&mut world, asked, 400);
+    assert_eq!(refused["findings"][0]["path"], "/id", "its id is another: {refused}");
+    assert!(world.disk.is_empty(), "nothing is written");
+    let asked = world.admin("POST", "/api/lkg/Jobs/old/accept", "");
+    read(
+        &mut world,
+        &ReferenceQuery::Candidate(item("Jobs/old")),
+        document(&SCAN.replace("scan", "old"), "Jobs/old.json"),
+    );
+    write(&mut world, Ok(vec![2]));
+    assert_eq!(answered(&mut world, asked, 200)["state"], "InService", "it is whole again");
+    assert_eq!(world.get_now("/api/lkg")["outOfService"], 0);
+
+    let asked = world.admin("POST", "/api/lkg/Plugins/Bridge/rollback?version=1", "");
+    read(&mut world, &ReferenceQuery::Version(item("Plugins/Bridge"), 1), document(BRIDGE, "version 1"));
+    write(&mut world, Ok(vec![3]));
+    assert_eq!(answered(&mut world, asked, 200)["version"], 3);
+    let asked = world.admin("POST", "/api/lkg/Jobs/scan/rollback", "");
+    answered(&mut world, asked, 400);
+    world.quiet();
+}
+
+#[test]
+fn what_the_store_cannot_do_is_told_and_changes_nothing() {
+    let mut world = world();
+    let candidate = ReferenceQuery::Candidate(item("Jobs/scan"));
+    for (result, status) in [(full(), 507), (NotWritten::because("It broke."), 500)] {
+        let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
+        read(&mut world, &candidate, document(OTHER, "Jobs/scan.json"));
+        write(&mut world, Err(result));
+        answered(&mut world, asked, status);
+    }
+    assert_eq!(world.get_now("/api/Jobs/scan")["name"], "Blessed");
+    let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
+    read(&mut world, &candidate, Err("It broke.".into()));
+    answered(&mut world, asked, 500);
+    let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
+    read(&mut world, &candidate, Ok(ReferencesFound::Quarantine(vec![])));
+    answered(&mut world, asked, 500);
+    assert_eq!(world.logged("Anomaly").len(), 1);
+    for (result, status) in [(Err(full()), 507), (Ok(String::from("11bb")), 200)] {
+        let asked = world.admin("POST", "/api/lkg/rekey", "");
+        let Some(StoreOrder::Rekey { ticket }) = world.disk.pop_front() else { panic!("no new key is asked for") };
+        world.tell(Event::Store(StoreReport::Rekeyed { ticket, result }));
+        answered(&mut world, asked, status);
+    }
+    assert_eq!(world.get_now("/api/lkg")["keyId"], "11bb");
+    world.quiet();
+}
+
+#[test]
+fn a_verification_opens_every_reference_and_is_a_sweep_too() {
+    let mut world = world();
+    let mut verify = |survey: Survey, checked: Checked| {
+        let asked = world.admin("POST", "/api/lkg/verify", "");
+        let Some(StoreOrder::Survey { ticket, thorough: true }) = world.disk.pop_back() else { panic!("no survey") };
+        world.tell(Event::Store(StoreReport::Surveyed { ticket: Some(ticket), survey, checked }));
+        answered(&mut world, asked, 200)
+    };
+    assert_eq!(
+        verify(Survey { whole: true, ..Survey::default() }, Checked::default()),
+        json!({ "ok": true, "references": 3, "differences": [] })
+    );
+    let difference = Difference { item: item("Jobs/scan"), found: Found::Missing };
+    let survey = Survey { whole: true, differences: vec![difference], ..Survey::default() };
+    let told = json!([{ "item": "Jobs/scan", "what": "is missing" }]);
+    assert_eq!(
+        verify(survey.clone(), Checked::default()),
+        json!({ "ok": false, "references": 3, "differences": told })
+    );
+    let doubted = verify(survey, Checked { changed: vec![], doubt: Some("The manifest is older.".into()) });
+    assert_eq!(doubted["differences"][1], json!({ "item": "references", "what": "The manifest is older." }));
+    assert_eq!(world.get_now("/api/lkg")["alarms"][0]["why"], "The manifest is older.");
+    let asked = world.admin("POST", "/api/lkg/verify", "");
+    assert_eq!(answered(&mut world, asked, 409)["detail"], "The manifest is older.");
+}
+
+#[test]
+fn a_drift_is_told_as_an_event_in_the_state_and_in_the_metrics() {
+    let mut world = world();
+    let stream = world.admin("GET", "/api/events?kinds=drift", "");
+    let content = OTHER.replace("Other", "By hand").into_bytes();
+    let difference = Difference { item: item("Jobs/scan"), found: Found::Bytes { content, trace: Trace::default() } };
+    let survey = Survey { differences: vec![difference], ..Survey::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+    let Some(StoreOrder::Restore { ticket, item, .. }) = world.disk.pop_front() else { panic!("nothing is restored") };
+    world.tell(Event::Store(StoreReport::Restored { ticket, item, result: Ok(Some("copy".into())) }));
+
+    let sent = world.streams[&stream].clone().unwrap();
+    let data = sent.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let told: Value = serde_json::from_str(data).unwrap();
+    assert_eq!((&told["item"], &told["outcome"]), (&json!("Jobs/scan"), &json!("restored")));
+    assert_eq!(told["changes"], json!(["~ /name: \"Blessed\" -> \"By hand\""]));
+    assert!(told["why"].as_str().unwrap().contains("state/quarantine/copy"), "{told}");
+    let status = world.get_now("/api/lkg");
+    let scan = &status["items"][1];
+    assert_eq!((&scan["lastDrift"]["outcome"], &scan["restoresLastMinute"]), (&json!("restored"), &json!(1)));
+    assert_eq!(scan["lastDrift"]["what"], told["what"]);
+
+    let metrics = world.admin("GET", "/metrics", "");
+    let ticket = world.transcript.iter().find_map(|line| line.strip_prefix("count ")).unwrap().parse().unwrap();
+    world.tell(Event::Counted { ticket: TicketId(ticket), counts: Counts::default() });
+    let text = String::from_utf8(world.responses[&metrics].body.clone()).unwrap();
+    for line in [
+        "castellan_lkg_items 3",
+        "castellan_lkg_out_of_service 1",
+        "castellan_restores_total{kind=\"Jobs\",outcome=\"restored\"} 1",
+        "castellan_restores_total{kind=\"Plugins\",outcome=\"restored\"} 0",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
+    }
+}
+
+#[test]
+fn without_references_that_count_nothing_is_blessed_and_the_alarm_is_heard_everywhere() {
+    let unusable = References::Unusable("The key is missing.".into());
+    for (references, alarm) in [(References::Off, None), (unusable, Some("The key is missing."))] {
+        let mut world = World::referring("{}", references);
+        for (method, path) in [
+            ("GET", "Jobs/scan"),
+            ("GET", "Jobs/scan/diff"),
+            ("POST", "Jobs/scan/accept"),
+            ("POST", "Jobs/scan/rollback?version=1"),
+            ("POST", "verify"),
+        ] {
+            let asked = world.admin(method, &format!("/api/lkg/{path}"), "");
+            answered(&mut world, asked, 409);
+        }
+        let status = world.get_now("/api/lkg");
+        assert_eq!((status["alarms"][0]["why"].as_str(), &status["counter"]), (alarm, &Value::Null));
+        let page = world.admin_with("GET", "/", "", &[("accept", "text/html")]);
+        world.disk();
+        let page = String::from_utf8(world.responses[&page].body.clone()).unwrap();
+        assert!(page.contains("0 items, 0 out of service"), "{page}");
+        assert_eq!(page.contains("The key is missing."), alarm.is_some(), "{page}");
+        assert!(world.disk.is_empty());
+    }
+}
+
+#[test]
+fn where_references_prove_nothing_a_new_key_begins_anew_and_every_file_waits_until_it_is_accepted() {
+    let mut world = World::referring("{}", References::Unusable("The key is missing.".into()));
+    let asked = world.admin("POST", "/api/lkg/rekey", "");
+    let Some(StoreOrder::Rekey { ticket }) = world.disk.pop_front() else { panic!("no new key is asked for") };
+    world.tell(Event::Store(StoreReport::Rekeyed { ticket, result: Ok("11bb".into()) }));
+    answered(&mut world, asked, 200);
+    let Some(StoreOrder::Survey { ticket, .. }) = world.disk.pop_front() else { panic!("nothing is compared") };
+    let found = Found::Bytes { content: SCAN.into(), trace: Trace::default() };
+    let differences = vec![Difference { item: item("Jobs/scan"), found }];
+    let survey = Survey { whole: true, differences, ..Survey::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: Some(ticket), survey, checked: Checked::default() }));
+    assert!(world.disk.is_empty(), "it is not moved away");
+    let status = world.get_now("/api/lkg");
+    assert_eq!((&status["alarms"], items(&status)), (&json!([]), vec!["Jobs/scan null OutOfService".to_owned()]));
+    let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), document(SCAN, "Jobs/scan.json"));
+    write(&mut world, Ok(vec![1]));
+    assert_eq!(answered(&mut world, asked, 200)["state"], "InService");
+    assert_eq!(world.get_now("/api/Jobs/scan")["name"], "Blessed");
+}
+
+#[test]
+fn who_waits_for_the_store_is_told_that_the_agent_stops() {
+    let mut world = world();
+    let asked = world.admin("GET", "/api/lkg/Jobs/scan", "");
+    world.tell(Event::StopRequested("the test is over".into()));
+    world.tell(Event::Broker(castellan_core::event::BrokerReport::Stopped));
+    assert_eq!((world.exited, world.status(asked)), (true, Some(503)));
+}
