@@ -10,6 +10,7 @@ mod library_log;
 mod listeners;
 mod notify;
 mod perform;
+mod policy_source;
 mod probe;
 mod run_loop;
 mod sample_scanner;

@@ -9,6 +9,8 @@ use castellan_https::calls::Calls;
 use castellan_mqtt::BrokerHandle;
 use castellan_process::Processes;
 
+use crate::policy_source::PolicyPort;
+
 /// The adapters that effects go to.
 #[derive(Debug)]
 pub(crate) struct Ports {
@@ -17,6 +19,7 @@ pub(crate) struct Ports {
     pub(crate) store: Store,
     pub(crate) server: Server,
     pub(crate) calls: Calls,
+    pub(crate) policies: PolicyPort,
     pub(crate) log: LogWriter,
 }
 
@@ -42,6 +45,10 @@ impl Ports {
             Effect::Broker(order) => self.broker.order(order).err().map(|full| format!("broker: {full:?}")),
             Effect::Store(order) => self.store.order(order).err().map(|full| format!("store: {full:?}")),
             Effect::Http(order) => self.calls.order(order).err().map(|full| format!("HTTP client: {full}")),
+            Effect::Fleet(order) => {
+                self.policies.order(order);
+                None
+            }
             Effect::Respond { request, response } => {
                 self.server.respond(request, response);
                 None

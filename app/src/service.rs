@@ -37,8 +37,9 @@ use crate::failure::Failure;
 use crate::heartbeat::Heartbeat;
 use crate::listeners::Listeners;
 use crate::perform::Ports;
+use crate::policy_source::PolicyPort;
 use crate::surroundings::{self, Facts};
-use crate::{LAUNCHER_VERB, library_log, run_loop, signals};
+use crate::{LAUNCHER_VERB, library_log, policy_source, run_loop, signals};
 
 /// Events on their way to the agent. A full queue is visible: the port that could not hand one over says so later. Each place takes
 /// half a kilobyte from the start.
@@ -97,7 +98,9 @@ impl Service {
         let applied_policies = storage.policies().map_err(Failure::cannot_start)?;
         let policies = reader.read(&root);
         let loaded = Loaded { definitions, references, unfinished, past, settings: stored, policies, applied_policies };
-        let first = VecDeque::from([Event::Loaded(loaded), Event::Opened(endpoints)]);
+        let bundle = storage.read_bundle().map_err(Failure::cannot_start)?;
+        let bundle = bundle.map(|bundle| policy_source::kept(bundle, &settings.alternative_signatures));
+        let first = [Event::Loaded(loaded)].into_iter().chain(bundle).chain([Event::Opened(endpoints)]).collect();
 
         let (sender, events) = bounded(EVENT_QUEUE);
         let executor = ExecutorThread::start().map_err(Failure::cannot_start)?;
@@ -140,7 +143,7 @@ impl Service {
         let ports_file = PortsFile::write(&self.root, self.endpoints, pid).map_err(Failure::cannot_start)?;
         let (chores, heartbeat) = (&mut self.chores, &self.heartbeat);
         run_loop::run(&mut self.agent, self.clock, chores, self.first, &self.events, &self.ports, heartbeat);
-        let Ports { processes, broker, store, server, calls, log } = self.ports;
+        let Ports { processes, broker, store, server, calls, policies, log } = self.ports;
         server.close();
         let late = async {
             Timer::after(CLOSE_TIME).await;
@@ -152,7 +155,7 @@ impl Service {
         smol::block_on(smol::future::or(server.closed(), late));
         self.chores.tell_failures(server.counters());
         broker.join();
-        drop((processes, calls));
+        drop((processes, calls, policies));
         let closed = [
             store.close().map_err(Failure::failed),
             ports_file.remove().map_err(Failure::failed),
@@ -217,6 +220,9 @@ impl Start<'_> {
             executor: Arc::clone(&self.executor.executor),
             events: self.sender.clone(),
         })?;
+        let machine: String = castellan_https::certificate_sha256(&certificates.admin.ca).chars().take(16).collect();
+        let (executor, events) = (Arc::clone(&self.executor.executor), self.sender.clone());
+        let policies = PolicyPort::new(self.settings, machine, executor, events);
         let clock = self.clock;
         let mut messages = MessageStore::open(self.root)?;
         let stored = messages.read()?;
@@ -247,7 +253,7 @@ impl Start<'_> {
         })?;
         let store = Store::start(guard, history, storage, reader, self.sender.clone())?;
         let calls = Calls::new(Arc::clone(&self.executor.executor), self.sender.clone());
-        Ok(Ports { processes, broker, store, server, calls, log })
+        Ok(Ports { processes, broker, store, server, calls, policies, log })
     }
 }
 

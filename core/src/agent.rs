@@ -9,6 +9,7 @@
 //! Broker            agent/connections, /messages  CONNECT judged (/strangers: by its signature); KeeperLogger, EventMessages, JobService read
 //! Store             agent/answers, /drift         the run, request or policy (/configuration_policies) that asked goes on; files are restored
 //! Http              agent/calls                   the run that asked goes on
+//! Fleet             agent/fleet                   a bundle of policies is judged and applied, or refused whole
 //! Api               agent/requests                answered at once, or once its question is answered
 //! StreamEnded       agent/streams                 its client is told nothing more
 //! Counted           agent/meter                   GET /metrics is answered
@@ -30,6 +31,7 @@ mod connections;
 mod definitions;
 mod drift;
 mod event_starts;
+mod fleet;
 mod idempotency;
 mod job_list;
 mod lifecycle;
@@ -65,6 +67,7 @@ use alloc::vec::Vec;
 use crate::config::Settings;
 use crate::effect::Effects;
 use crate::event::Event;
+use crate::fleet::Fleet;
 use crate::id::{JobId, PluginId, RequestId, RunId, TicketId};
 use crate::job::catalog::Catalog;
 use crate::job::finding::Findings;
@@ -108,6 +111,7 @@ pub struct Agent {
     losses: losses::Losses,
     lkg: lkg::Lkg,
     meter: meter::Meter,
+    fleet: Fleet,
     phase: lifecycle::Lifecycle,
     job_list: job_list::JobList,
     /// What `GET /openapi.json` answers, once somebody asked.
@@ -125,6 +129,10 @@ impl Agent {
     /// An agent that has not read its root yet; `Loaded` comes first.
     pub fn new(settings: Settings, mut surroundings: Surroundings) -> Self {
         let certificates = certificates::Certificates::new(core::mem::take(&mut surroundings.admin_certificates));
+        let boot = surroundings.boot.to_le_bytes();
+        // Its own certificate tells a machine from all others.
+        let own = certificates.list.first().map(|own| own.sha256.as_bytes()).unwrap_or_default();
+        let fleet = Fleet::new(&settings, &[&boot, own]);
         let (counters, plugin_settings) = (Counters::default(), PluginSettings::default());
         let desk = Desk { surroundings, settings, counters, plugin_settings, denied: Vec::new(), told: Vec::new() };
         Self {
@@ -153,6 +161,7 @@ impl Agent {
             losses: losses::Losses::default(),
             lkg: lkg::Lkg::default(),
             meter: meter::Meter::default(),
+            fleet,
             phase: lifecycle::Lifecycle::Loading,
             job_list: job_list::JobList::default(),
             description: None,
@@ -169,6 +178,7 @@ impl Agent {
             Event::Broker(report) => self.on_broker(now, report, effects),
             Event::Store(report) => self.on_store(now, report, effects),
             Event::Http(report) => self.on_http(now, report, effects),
+            Event::Fleet(report) => self.on_fleet(now, report, effects),
             Event::Api(request) => self.on_request(now, &request, effects),
             Event::StreamEnded { request, why } => self.on_stream_ended(now, request, why, effects),
             Event::Counted { ticket, counts } => self.on_counted(now, ticket, &counts, effects),
@@ -204,6 +214,7 @@ impl Agent {
             self.lkg.next_deadline().filter(|_| self.is_running()),
             self.streams.next_deadline(),
             self.certificates.next_deadline(now, self.is_running()),
+            self.fleet.next_deadline().filter(|_| self.is_running()),
             schedules,
         ];
         runs.chain(plugins).chain(waiting).chain(others.into_iter().flatten()).min()
@@ -224,6 +235,9 @@ impl Agent {
         self.order_again(now, effects);
         self.sweep_when_due(now, effects);
         self.restore_when_due(now, effects);
+        if self.is_running() {
+            self.fleet.on_deadline(&mut self.desk.turn(now, effects));
+        }
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);
         self.settle_runs(now, effects);

@@ -5,6 +5,7 @@
 mod flat;
 mod origin;
 pub(crate) mod parse;
+mod policy_source;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use core::net::Ipv4Addr;
 
 use crate::job::finding::Finding;
 use crate::log_message::Level;
+pub use policy_source::{PolicyPlace, PolicySource, PolicyTopic, TlsFiles};
 
 /// Settings in force, every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct Settings {
     pub require_signed_policies: bool,
     /// `Settings:ConfigurationLkg`.
     pub configuration_lkg: ConfigurationLkg,
+    /// `Settings:PolicySource`: from where configuration policies come besides `Policies/`.
+    pub policy_source: Option<PolicySource>,
     /// `Settings:PluginMonitoring`.
     pub monitoring: Monitoring,
     /// `Settings:MaxConcurrentRuns`, 16.
@@ -115,6 +119,7 @@ impl Default for Settings {
             allow_elevated_without_certificate: false,
             require_signed_policies: false,
             configuration_lkg: ConfigurationLkg { enabled: true, audit_only: false, sweep_seconds: 60 },
+            policy_source: None,
             monitoring: Monitoring {
                 interval_seconds: 5,
                 restart_delay_seconds: 1,

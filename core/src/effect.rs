@@ -12,6 +12,7 @@ use crate::acl::Grant;
 use crate::api::ApiResponse;
 use crate::certificate::CertificateChange;
 use crate::configuration_policy::{PolicyChange, PolicyDocument};
+use crate::fleet::KeptBundle;
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
 use crate::lkg::{DefinitionChange, Item, ReferenceQuery};
@@ -49,6 +50,8 @@ pub enum Effect {
     Stream(StreamOrder),
     /// For the HTTP client.
     Http(HttpOrder),
+    /// For the policy source.
+    Fleet(FleetOrder),
     /// Append to the agent's log.
     Log(LogRecord),
     /// Say what every port counted; answered by `Counted`.
@@ -269,6 +272,16 @@ pub struct HttpCall {
     pub give_up_seconds: u64,
 }
 
+/// Orders to the policy source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FleetOrder {
+    /// Look for a bundle, or subscribe to it. Answered by a `FleetReport` other than `Kept`.
+    Ask {
+        /// The entity tag of the one that is in force.
+        etag: Option<String>,
+    },
+}
+
 /// Orders to the store.
 #[derive(Debug, Clone)]
 pub enum StoreOrder {
@@ -358,6 +371,9 @@ pub enum StoreOrder {
         /// In order.
         changes: Vec<PolicyChange>,
     },
+    /// Keep the bundle that is in force durably, instead of the former one. Answered by nothing: one that cannot be written is told as
+    /// `Congested`, and asked for again after the next start.
+    KeepBundle(KeptBundle),
     /// Change the list of admin certificates durably. Answered by `CertificatesChanged`.
     ChangeCertificates {
         /// The number of the order.

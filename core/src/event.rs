@@ -1,6 +1,7 @@
 //! All that the shell can tell the [`Agent`](crate::agent::Agent), grouped by port. Events are facts in the past tense.
 
 mod counts;
+mod fleet;
 mod store;
 
 use alloc::boxed::Box;
@@ -23,6 +24,7 @@ use crate::trust::{Examination, PeerFacts};
 use crate::user::UserFacts;
 use crate::why::Explanation;
 pub use counts::Counts;
+pub use fleet::{FleetReport, Opened, Received};
 pub use store::StoreReport;
 
 /// Something that happened.
@@ -40,6 +42,8 @@ pub enum Event {
     Store(StoreReport),
     /// From the HTTP client.
     Http(HttpReport),
+    /// From the policy source.
+    Fleet(FleetReport),
     /// A request arrived at the HTTP or HTTPS listener.
     Api(ApiRequest),
     /// A response that had stayed open is over; may be told again.

@@ -23,6 +23,7 @@ mod digest;
 pub mod doctor;
 pub mod effect;
 pub mod event;
+pub mod fleet;
 mod hexadecimal;
 pub mod id;
 pub mod job;

@@ -112,3 +112,7 @@ pub const REFERENCE_TOMBSTONES: usize = 20_000;
 pub const POLICIES: usize = 1000;
 /// Deliveries of policies that wait to be applied; one more is told to come again.
 pub const POLICY_DELIVERIES: usize = 16;
+/// Bytes of a bundle of configuration policies: one document and its signature.
+pub const BUNDLE_BYTES: usize = DOCUMENT_BYTES + (64 << 10);
+/// Bytes of an entity tag that is kept; a longer one is not sent again.
+pub const ETAG_BYTES: usize = 256;

@@ -47,7 +47,7 @@ fn main() {
         let (mut store, _) = ReferenceStore::open_with(&root, None, None).unwrap();
         let all: Vec<DefinitionChange> = (0..count).map(|number| change(number, b'a')).collect();
         let mut write = |changes: &[DefinitionChange]| {
-            let changed = lkg::change(&root, Some(&mut store), "Plugins", changes, "bench", AT).unwrap();
+            let changed = lkg::change(&root, Some(&mut store), None, "Plugins", changes, "bench", AT).unwrap();
             assert!(changed.unwritten.is_empty());
         };
         measured(&format!("{count} jobs blessed for the first time, as one"), 1, |_| write(&all));

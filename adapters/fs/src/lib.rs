@@ -17,6 +17,7 @@ pub mod log_reader;
 pub mod messages;
 pub mod past;
 pub mod policies;
+pub mod policy_source;
 mod ports;
 mod root;
 pub mod settings;

@@ -1,9 +1,13 @@
-//! The unified storage of plugin settings, and which policies were applied: `state/settings.db`, an SQLite database that an administrator can read while the agent runs.
+//! The unified storage of plugin settings, which policies were applied, and their bundle: `state/settings.db`, an SQLite database that an
+//! administrator can read while the agent runs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use castellan_core::fleet::KeptBundle;
 use castellan_core::plugin::storage::{SettingChange, StoredSetting};
-use rusqlite::{Connection, Row, Transaction, params};
+use castellan_core::time::WallTime;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::database::Kind;
 use crate::error::RootError;
@@ -29,6 +33,13 @@ const SCHEMA: &str = "
         plugin   TEXT,
         settings TEXT,
         PRIMARY KEY (name, source)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS bundle (
+        place    INTEGER PRIMARY KEY CHECK (place = 1),
+        source   TEXT NOT NULL,
+        etag     TEXT,
+        document BLOB NOT NULL,
+        time     INTEGER NOT NULL
     ) STRICT;
 ";
 pub(crate) const KIND: Kind =
@@ -72,6 +83,34 @@ impl SettingStore {
             .prepare(query)
             .and_then(|mut statement| statement.query_map([], read)?.collect::<rusqlite::Result<Vec<_>>>());
         rows.map_err(|error| KIND.unusable(&self.path, &error))
+    }
+
+    /// The bundle of policies that was accepted last.
+    ///
+    /// # Errors
+    /// [`RootError`] where it cannot be read.
+    pub fn read_bundle(&self) -> Result<Option<KeptBundle>, RootError> {
+        let read = |row: &Row<'_>| {
+            Ok(KeptBundle {
+                source: row.get(0)?,
+                etag: row.get(1)?,
+                document: Arc::from(row.get::<_, Vec<u8>>(2)?),
+                at: WallTime::from_millis(row.get(3)?),
+            })
+        };
+        let found = self.connection.query_row("SELECT source, etag, document, time FROM bundle", [], read).optional();
+        found.map_err(|error| KIND.unusable(&self.path, &error))
+    }
+
+    /// Keeps a bundle in place of the former one; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// A sentence with the reason; the former one is still there then.
+    pub fn keep_bundle(&self, bundle: &KeptBundle) -> Result<(), String> {
+        let KeptBundle { source, etag, document, at } = bundle;
+        let row = params![source, etag, &**document, at.as_millis()];
+        let kept = self.connection.execute("INSERT OR REPLACE INTO bundle VALUES (1, ?1, ?2, ?3, ?4)", row);
+        kept.map(|_| ()).map_err(|error| format!("{} was not written: {error}", self.path.display()))
     }
 
     /// Carries out all changes, which are on disk when this returns.

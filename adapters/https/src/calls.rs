@@ -1,7 +1,7 @@
 //! The port of Http tasks: each call on the executor, so many at a time, bounded in size and time, cancelable, answered exactly once.
 //!
 //! A certificate is trusted where the system's roots say so; they are read when the first https call needs them. Redirects are
-//! not followed and no proxy variable of the environment is looked at.
+//! not followed and no proxy variable of the environment is looked at. [`fetch`] is the same for what the agent itself asks others.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,12 +11,14 @@ use std::time::Duration;
 use castellan_core::effect::{HttpCall, HttpOrder};
 use castellan_core::event::{Captured, Event, HttpReport};
 use castellan_core::id::TicketId;
+use castellan_core::job::url::HttpUrl;
 use futures_lite::future::or;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use smol::channel::{Receiver, RecvError, Sender, bounded};
 use smol::lock::OnceCell;
 
 use crate::client::{ClientError, ClientRequest, ClientResponse, request};
+use crate::tls::client_tls;
 
 /// Calls under way at one time: as many as an agent with very many places has runs, times the bound of a body still bearable.
 const IN_FLIGHT: usize = 256;
@@ -124,47 +126,55 @@ impl Shared {
         }
     }
 
-    /// Asks each address of the host until one can be connected to.
     async fn ask(&self, call: HttpCall, timeout: Duration) -> Result<ClientResponse, String> {
-        let HttpCall { method, url, headers, body, .. } = call;
-        let tls = if url.tls { Some(self.trust().await?) } else { None };
-        let name = url.host.trim_matches(['[', ']']).to_owned();
-        let addresses = smol::net::resolve((name, url.port)).await;
-        let addresses = addresses.map_err(|error| format!("no address of '{}' was found: {error}", url.host))?;
-        let mut failure = format!("'{}' has no address", url.host);
-        for address in addresses {
-            let (method, host, target) = (method.clone(), url.host.clone(), url.target.clone());
-            let (headers, body, tls) = (headers.clone(), body.clone(), tls.clone());
-            match request(ClientRequest { method, address, host, target, headers, body, tls, timeout }).await {
-                Ok(response) => return Ok(response),
-                Err(error @ ClientError::Connect(..)) => failure = error.to_string(),
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-        Err(failure)
+        let tls = if call.url.tls { Some(self.trust().await?) } else { None };
+        ask(call, tls, timeout).await
     }
 
     /// The system's roots, read once.
     async fn trust(&self) -> Result<Arc<ClientConfig>, String> {
-        let read = || smol::unblock(system_trust);
+        let read = || smol::unblock(|| client_tls(None, None));
         self.trust.get_or_try_init(read).await.cloned()
     }
 }
 
-fn system_trust() -> Result<Arc<ClientConfig>, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, refused) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-        let errors = if errors.is_empty() { String::from("none was found") } else { errors.join("; ") };
-        return Err(format!("the system has no trusted certificates ({errors}); install its package ca-certificates"));
+/// Gets what a URL has, unless it still is what the entity tag says (RFC 9110 13.1.2): then the status is 304. Redirects are not
+/// followed.
+///
+/// # Errors
+/// There is no response within `timeout`; why, as a sentence without a full stop.
+pub async fn fetch(
+    url: &HttpUrl,
+    etag: Option<String>,
+    tls: Arc<ClientConfig>,
+    timeout: Duration,
+) -> Result<ClientResponse, String> {
+    let headers = etag.into_iter().map(|etag| (String::from("if-none-match"), etag)).collect();
+    let (method, body) = (String::from("GET"), Vec::new());
+    let call =
+        HttpCall { ticket: TicketId(0), method, url: url.clone(), headers, body, give_up_seconds: timeout.as_secs() };
+    let late = async {
+        smol::Timer::after(timeout).await;
+        Err(ClientError::TimedOut(timeout).to_string())
+    };
+    or(ask(call, Some(tls), timeout), late).await
+}
+
+/// Asks each address of the host until one can be connected to.
+async fn ask(call: HttpCall, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Result<ClientResponse, String> {
+    let HttpCall { method, url, headers, body, .. } = call;
+    let name = url.host.trim_matches(['[', ']']).to_owned();
+    let addresses = smol::net::resolve((name, url.port)).await;
+    let addresses = addresses.map_err(|error| format!("no address of '{}' was found: {error}", url.host))?;
+    let mut failure = format!("'{}' has no address", url.host);
+    for address in addresses {
+        let (method, host, target) = (method.clone(), url.host.clone(), url.target.clone());
+        let (headers, body, tls) = (headers.clone(), body.clone(), tls.clone());
+        match request(ClientRequest { method, address, host, target, headers, body, tls, timeout }).await {
+            Ok(response) => return Ok(response),
+            Err(error @ ClientError::Connect(..)) => failure = error.to_string(),
+            Err(error) => return Err(error.to_string()),
+        }
     }
-    if refused > 0 || !found.errors.is_empty() {
-        log::info!("{refused} of the system's certificates were not understood; errors: {:?}", found.errors);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| format!("TLS is not available: {error}"))?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    Err(failure)
 }

@@ -9,4 +9,4 @@ mod server;
 mod tls;
 
 pub use server::{AnswerAtOnce, Counters, Failure, Observe, Server, ServerConfig, start};
-pub use tls::{certificate_sha256, tls_config};
+pub use tls::{certificate_sha256, client_tls, tls_config};

@@ -1,4 +1,4 @@
-//! TLS settings of all listeners (security.md section 6, "TLS", "client certificates", "resumption identity").
+//! TLS settings of all listeners (security.md section 6, "TLS", "client certificates", "resumption identity") and of clients of others.
 
 use std::sync::Arc;
 
@@ -38,6 +38,51 @@ pub fn tls_config(
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
+}
+
+/// Settings of a client for TLS 1.2 and 1.3 with ring: whom it trusts (the system's roots where nothing is given), and what it shows.
+///
+/// # Errors
+/// A sentence: there is no certificate to trust, or certificate and key do not belong together.
+pub fn client_tls(
+    trusted: Option<Vec<CertificateDer<'static>>>,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Result<Arc<rustls::ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    match trusted {
+        None => add_system_roots(&mut roots)?,
+        Some(trusted) => {
+            for certificate in trusted {
+                roots.add(certificate).map_err(|error| format!("a certificate to trust cannot be used: {error}"))?;
+            }
+            if roots.is_empty() {
+                return Err(String::from("there is no certificate to trust"));
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| format!("TLS is not available: {error}"))?.with_root_certificates(roots);
+    Ok(Arc::new(match identity {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| format!("the client certificate cannot be used: {error}"))?,
+    }))
+}
+
+fn add_system_roots(roots: &mut RootCertStore) -> Result<(), String> {
+    let found = rustls_native_certs::load_native_certs();
+    let (added, refused) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+        let errors = if errors.is_empty() { String::from("none was found") } else { errors.join("; ") };
+        return Err(format!("the system has no trusted certificates ({errors}); install its package ca-certificates"));
+    }
+    if refused > 0 || !found.errors.is_empty() {
+        log::info!("{refused} of the system's certificates were not understood; errors: {:?}", found.errors);
+    }
+    Ok(())
 }
 
 /// Lower-case hex SHA-256 of a whole DER certificate, as [`castellan_core::api::CertificateFacts`] carries it.

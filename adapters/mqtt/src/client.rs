@@ -13,6 +13,7 @@ use ntex_mqtt::v5::client::{Connect, MqttConnector, ProtocolMessage, ProtocolMes
 use ntex_mqtt::v5::codec::{Disconnect, PublishAckReason, RetainHandling, SubscribeAckReason, SubscriptionOptions};
 use ntex_mqtt::v5::error::MqttClientError;
 use ntex_mqtt::{MqttServiceConfig, QoS, v5};
+use ntex_net::connect::Address;
 use ntex_service::Pipeline;
 use ntex_service::cfg::SharedCfg;
 use ntex_tls::rustls::TlsConnector;
@@ -35,6 +36,18 @@ pub struct ClientConfig {
     pub tls: Arc<rustls::ClientConfig>,
     /// Limit of every single call.
     pub timeout: Duration,
+}
+
+/// Who the client is to a broker that is not ours, and what that broker keeps for it.
+#[derive(Debug, Clone, Default)]
+pub struct Login {
+    /// User name and password.
+    pub credentials: Option<(String, Vec<u8>)>,
+    /// For so long the broker keeps the session of a client that is gone (MQTT 5.0 3.1.2.11.2), and its subscriptions with it; 0 begins
+    /// with a clean one.
+    pub session_seconds: u32,
+    /// The largest packet that is taken; `None` leaves it to the broker.
+    pub max_packet_bytes: Option<u32>,
 }
 
 /// Why a call failed.
@@ -103,12 +116,36 @@ enum Command {
     Disconnect,
 }
 
+impl Login {
+    fn apply<A: Address>(self, mut connect: Connect<A>) -> Connect<A> {
+        let Self { credentials, session_seconds, max_packet_bytes } = self;
+        if let Some((user, password)) = credentials {
+            connect = connect.username(ByteString::from(user)).password(Bytes::from(password));
+        }
+        if let Some(bytes) = max_packet_bytes {
+            connect = connect.max_packet_size(bytes);
+        }
+        if session_seconds == 0 {
+            return connect.clean_start();
+        }
+        connect.packet(|packet| packet.session_expiry_interval_secs = session_seconds)
+    }
+}
+
 impl Client {
     /// Connects with a clean session.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with the CONNACK's reason, or why there is no connection.
     pub fn connect(config: ClientConfig) -> Result<Self, ClientError> {
+        Self::log_in(config, Login::default())
+    }
+
+    /// Connects to a broker that wants to know more, or keeps the session.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn log_in(config: ClientConfig, login: Login) -> Result<Self, ClientError> {
         let timeout = config.timeout;
         let (commands, incoming) = smol::channel::bounded(1);
         let (received, messages) = smol::channel::bounded(RECEIVED);
@@ -121,7 +158,7 @@ impl Client {
                     .disable_signals()
                     .panic_handling(false)
                     .build(ntex_net::DefaultRuntime)
-                    .block_on(live(config, answer, incoming, received));
+                    .block_on(live(config, login, answer, incoming, received));
             })
             .map_err(|error: io::Error| ClientError::NotConnected(format!("its thread cannot be made: {error}")))?;
         wait(timeout, "answer to CONNECT", connected)??;
@@ -154,6 +191,14 @@ impl Client {
     /// The connection ended, with the broker's reason where it gave one, or none came within `limit`.
     pub fn next_message(&self, limit: Duration) -> Result<Received, ClientError> {
         wait(limit, "message", self.messages.clone())?
+    }
+
+    /// The next message on a subscribed topic, however long it takes.
+    ///
+    /// # Errors
+    /// The connection ended, with the broker's reason where it gave one.
+    pub async fn message(&self) -> Result<Received, ClientError> {
+        self.messages.recv().await.map_err(|_| ended())?
     }
 
     /// Sends DISCONNECT and waits for the end of the connection.
@@ -194,6 +239,7 @@ fn wait<T>(limit: Duration, what: &'static str, answered: Receiver<T>) -> Result
 /// The life of the client's thread.
 async fn live(
     config: ClientConfig,
+    login: Login,
     connected: Sender<Result<(), ClientError>>,
     commands: Receiver<Command>,
     received: Sender<Result<Received, ClientError>>,
@@ -202,8 +248,8 @@ async fn live(
     let mqtt = MqttServiceConfig::new().set_handshake_timeout(Seconds(seconds.max(1)));
     let settings = SharedCfg::new("mqtt-client").add(mqtt).into();
     let connector = MqttConnector::<String, ()>::new().connector(TlsConnector::from(&config.tls));
-    let connect =
-        Connect::new(config.address).client_id(config.client_id).clean_start().keep_alive(Seconds(KEEP_ALIVE_SECONDS));
+    let connect = login.apply(Connect::new(config.address).client_id(config.client_id));
+    let connect = connect.keep_alive(Seconds(KEEP_ALIVE_SECONDS));
     let pipeline: Pipeline<_, v5::client::Client, _> = Pipeline::new::<_, SharedCfg>(settings, connector);
     let client = match pipeline.call(connect).await {
         Ok(client) => client,

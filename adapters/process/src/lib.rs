@@ -57,7 +57,7 @@ use crate::tree::Command;
 pub use containment::{Containment, ContainmentChoice};
 pub use launch::launch_main;
 pub use port_holder::{PortHolder, port_holder};
-pub use signature::{Program, SignError, document_facts};
+pub use signature::{Program, SignError, document_facts, document_sha256, open_document};
 pub use start::Launcher;
 pub use sys::{release_free_memory, release_program};
 

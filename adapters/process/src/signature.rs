@@ -7,6 +7,7 @@
 mod algorithms;
 mod cms;
 mod digests;
+mod enclosed;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use rustix::io::Errno;
 
 use crate::{observer, procfs, signal};
 pub(crate) use digests::Digests;
+pub use enclosed::{document_sha256, open_document};
 
 /// What is put behind a program's path to find its signature.
 const SUFFIX: &str = ".p7s";

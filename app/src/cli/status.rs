@@ -79,6 +79,7 @@ fn told(agent: &Agent, found: &Value, globals: &Globals) -> Result<Vec<String>, 
         ),
     ];
     lines.extend(lkg::summary(part("lkg")));
+    lines.extend(system.get("policySource").map(policy_source));
     let mut jobs: Vec<Value> = items(part("jobs")).to_vec();
     // What runs next comes first; what is not due by itself comes last.
     jobs.sort_by_key(|job| (text(job, "nextRun").is_none(), member(job, "nextRun")));
@@ -105,4 +106,15 @@ fn told(agent: &Agent, found: &Value, globals: &Globals) -> Result<Vec<String>, 
         lines.extend(denials.lines()?);
     }
     Ok(lines)
+}
+
+/// From where the machine is told its policies, in one line.
+fn policy_source(standing: &Value) -> String {
+    let bundle = standing.get("bundle").filter(|bundle| !bundle.is_null());
+    let in_force = bundle.map_or_else(
+        || String::from("no bundle"),
+        |bundle| format!("bundle {} {}", escape(&member(bundle, "name")), member(bundle, "sequence")),
+    );
+    let problem = text(standing, "problem").map(|problem| format!("; {}", escape(problem))).unwrap_or_default();
+    format!("Policies of {}: {in_force} in force{problem}", escape(&member(standing, "source")))
 }

@@ -28,6 +28,7 @@ mod denials;
 mod doctor;
 mod drift;
 mod events;
+mod fleet;
 mod history;
 mod hostile;
 mod http;

@@ -122,6 +122,7 @@ impl Agent {
         let mut turn = self.desk.turn(now, effects);
         turn.log(Level::Information, "Ready", message);
         turn.note(Happening::Started);
+        self.fleet.begin(&turn);
         self.begin_start(now, effects);
         self.continue_start(now, effects);
         let startup = FiredEvent { name: "Startup".to_string(), context: Map::new(), id: None };

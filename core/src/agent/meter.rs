@@ -220,6 +220,7 @@ impl Agent {
         text.single("castellan_lkg_items", Kind::Gauge, help, lkg.items);
         let help = "How many of them are out of service.";
         text.single("castellan_lkg_out_of_service", Kind::Gauge, help, lkg.out_of_service);
+        self.print_policy_source(&mut text);
         self.meter.print(counts.http_answered_at_once, &mut text);
         counts.print(&mut text);
         text.into_text()

@@ -114,7 +114,7 @@ impl Agent {
         match resource {
             Resource::Health => Some(self.health(now)),
             Resource::Root => self.service(now, request, caller, effects),
-            Resource::SystemStatus => Some(self.system_status(now)),
+            Resource::SystemStatus => Some(self.system_status(now, caller.tier)),
             Resource::Jobs if method == Method::Post => self.create_job(now, request, caller, effects),
             Resource::Jobs => Some(self.list_jobs(now, request)),
             Resource::Job(id) => match method {

@@ -62,7 +62,7 @@ impl Agent {
         response
     }
 
-    pub(super) fn system_status(&self, now: Now) -> ApiResponse {
+    pub(super) fn system_status(&self, now: Now, tier: Tier) -> ApiResponse {
         ApiResponse::json(
             200,
             &SystemStatus {
@@ -73,6 +73,7 @@ impl Agent {
                 job_count: self.catalog.iter().count(),
                 enabled_job_count: self.catalog.iter().filter(|job| job.enabled).count(),
                 runs_active: self.runs.values().filter(|run| run.is_active()).count(),
+                policy_source: (tier != Tier::Public).then(|| self.fleet.standing()).flatten(),
             },
         )
     }

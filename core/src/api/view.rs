@@ -6,6 +6,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::fleet::Standing;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -42,6 +43,9 @@ pub(crate) struct SystemStatus {
     pub(crate) job_count: usize,
     pub(crate) enabled_job_count: usize,
     pub(crate) runs_active: usize,
+    /// Not for everybody, and only where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) policy_source: Option<Standing>,
 }
 
 /// One line of `GET /api/Jobs`.

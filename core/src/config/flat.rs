@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::Settings;
+use super::{Settings, policy_source};
 use crate::json::Json;
 
 pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
@@ -37,7 +37,8 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
         ("MqttBrokerSettings.MaxPacketBytes", settings.max_packet_bytes.to_string()),
         ("MqttBrokerSettings.MaxQueuedMessages", settings.max_queued_messages.to_string()),
     ];
-    entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+    let source = settings.policy_source.iter().flat_map(policy_source::flat);
+    entries.into_iter().chain(source).map(|(key, value)| (key.to_string(), value)).collect()
 }
 
 fn list(texts: &[String]) -> String {

@@ -1,6 +1,7 @@
 //! The bytes of `appsettings.json` to [`Settings`].
 
 pub(crate) mod keys;
+mod policy_source;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -112,6 +113,9 @@ fn general(section: &Section<'_>, settings: &mut Settings, unknown: &mut Report)
         lkg.boolean("AuditOnly", audit_only)?;
         lkg.number("SweepSeconds", sweep_seconds)?;
         lkg.finish(unknown);
+    }
+    if let Some(source) = section.section("PolicySource", &policy_source::POLICY_SOURCE)? {
+        policy_source::read(source, settings, unknown)?;
     }
     if let Some(monitoring) = section.section("PluginMonitoring", &keys::MONITORING)? {
         plugin_monitoring(&monitoring, &mut settings.monitoring)?;

@@ -194,3 +194,65 @@ fn unknown_keys_are_warnings() {
         ]
     );
 }
+
+/// Policy sources that are refused, and what is said behind the file's name.
+const WRONG_SOURCES: &[(&str, &str)] = &[
+    (r#""/srv""#, "Settings:PolicySource is a text; it must be an object."),
+    ("{}", "Settings:PolicySource is an object; it must be one with exactly one of Folder, Url and Mqtt."),
+    (
+        r#"{"Folder":"/srv","Url":"https://a/b"}"#,
+        "Settings:PolicySource is an object; it must be one with exactly one of Folder, Url and Mqtt.",
+    ),
+    (r#"{"Folder":"srv"}"#, "Settings:PolicySource:Folder is 'srv'; it must be an absolute path."),
+    (r#"{"Url":"http://a/b"}"#, "Settings:PolicySource:Url is 'http://a/b'; it must be an https URL."),
+    (
+        r#"{"Url":"https://me:secret@a/b"}"#,
+        "Settings:PolicySource:Url is 'https://me:secret@a/b'; it must be an https URL; it has user information before the host; send credentials in a header field.",
+    ),
+    (
+        r#"{"Url":"https://a/b","ClientKey":"/k"}"#,
+        "Settings:PolicySource:ClientKey is given; it must be accompanied by ClientCertificate.",
+    ),
+    (
+        r#"{"Url":"https://a/b"}"#,
+        "Settings:PolicySource is 'https://a:443/b'; it must be accompanied by Settings:AlternativeSignatures, which says whose bundles count: what comes over a network must be signed.",
+    ),
+    (r#"{"Mqtt":{"Topic":"t"}}"#, "Settings:PolicySource:Mqtt:Host is not given; it must be the name of a broker."),
+    (
+        r#"{"Mqtt":{"Host":"tls://b","Topic":"t"}}"#,
+        "Settings:PolicySource:Mqtt:Host is 'tls://b'; it must be the name of a broker, without scheme and port.",
+    ),
+    (
+        r#"{"Mqtt":{"Host":"b","Topic":"t/#"}}"#,
+        "Settings:PolicySource:Mqtt:Topic is 't/#'; it must be a topic name, without + and #.",
+    ),
+    (
+        r#"{"Mqtt":{"Host":"b","Topic":"t","PasswordFile":"p"}}"#,
+        "Settings:PolicySource:Mqtt:PasswordFile is 'p'; it must be an absolute path.",
+    ),
+    (
+        r#"{"Folder":"/srv","PollSeconds":0}"#,
+        "Settings:PolicySource:PollSeconds is 0; it must be a whole number from 1 to 86400.",
+    ),
+];
+
+#[test]
+fn policy_sources() {
+    for (source, expect) in WRONG_SOURCES {
+        refused(&format!(r#"{{"Settings":{{"PolicySource":{source}}}}}"#), &format!("appsettings.json: {expect}"));
+    }
+    let pin = "ab".repeat(20);
+    let with = |source: &str| {
+        settings(&format!(r#"{{"Settings":{{"AlternativeSignatures":["{pin}"],"policysource":{source}}}}}"#))
+    };
+    let found = with(r#"{"url":"HTTPS://Fleet.example.com/b?c","pollseconds":60,"Bundle":"eu"}"#);
+    let source = found.policy_source.clone().unwrap();
+    assert_eq!((source.to_string().as_str(), source.poll_seconds), ("https://fleet.example.com:443/b?c", 60));
+    let flat = found.flat();
+    assert_eq!(flat.get("PolicySource.Url").map(String::as_str), Some("https://fleet.example.com:443/b?c"));
+    assert_eq!(flat.get("PolicySource.Bundle").map(String::as_str), Some("eu"));
+    let found = with(r#"{"Mqtt":{"Host":"b","Topic":"fleet/eu"}}"#).flat();
+    let shown: Vec<&str> =
+        found.iter().filter(|(key, _)| key.starts_with("PolicySource")).map(|(_, value)| value.as_str()).collect();
+    assert_eq!(shown, ["b", "8883", "fleet/eu"]);
+}

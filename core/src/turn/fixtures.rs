@@ -117,6 +117,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Log(record) if record.level > Level::Information => format!("!{}", record.category),
         Effect::Log(_) => return None,
         Effect::Count(ticket) => format!("Count {ticket}"),
+        Effect::Fleet(order) => format!("{order:?}"),
         Effect::Exit => "Exit".to_string(),
     })
 }

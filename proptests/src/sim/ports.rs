@@ -106,7 +106,7 @@ impl World<'_> {
                 }
             }
             // No request of this world asks for it.
-            Effect::Count(_) => {}
+            Effect::Count(_) | Effect::Fleet(_) => {}
             Effect::Exit => self.exited = true,
             Effect::Http(HttpOrder::Send(call)) => {
                 let run = call.url.target.trim_start_matches('/').to_owned();

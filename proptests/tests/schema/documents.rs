@@ -100,7 +100,11 @@ fn settings() -> Vec<Whole> {
                 "RequireSignedPolicies": true,
                 "ConfigurationLkg": { "Enabled": false, "SweepSeconds": 5 },
                 "PluginMonitoring": { "IntervalSeconds": 5, "RestartDelaySeconds": 1, "RestartDelayMaxSeconds": 86_400, "StableAfterSeconds": 5 },
-                "MaxConcurrentRuns": 5, "RunHistoryDays": 5
+                "MaxConcurrentRuns": 5, "RunHistoryDays": 5,
+                "PolicySource": {
+                    "Mqtt": { "Host": "broker.example.com", "Port": 5, "Topic": "fleet", "ClientId": "machine", "UserName": "me", "PasswordFile": "/etc/password" },
+                    "Bundle": "eu", "PollSeconds": 5, "TrustedCertificates": "/etc/ca.pem", "ClientCertificate": "/etc/me.pem", "ClientKey": "/etc/me.key"
+                }
             },
             "MqttBrokerSettings": { "IpAddress": "127.0.0.1", "Port": 102, "DenialReason": "Visible", "MaxPacketBytes": 5000, "MaxQueuedMessages": 5 }
         });
@@ -114,6 +118,8 @@ fn settings() -> Vec<Whole> {
         ("settings", dotted.clone(), "/Settings"),
         ("configurationLkg", dotted.clone(), "/Settings/ConfigurationLkg"),
         ("pluginMonitoring", dotted.clone(), "/Settings/PluginMonitoring"),
+        ("policySource", dotted.clone(), "/Settings/PolicySource"),
+        ("policyTopic", dotted.clone(), "/Settings/PolicySource/Mqtt"),
         ("mqttBrokerSettings", dotted, "/MqttBrokerSettings"),
         ("system", nested.clone(), "/Settings/system"),
         ("logging", nested, "/Settings/system/logging"),

@@ -75,6 +75,21 @@ pub(super) fn read(
     })
 }
 
+/// The content of a signature that encloses it, and that signature without it, detached.
+///
+/// # Errors
+/// The bytes are no `SignedData` in DER, or enclose nothing.
+pub(super) fn split(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let invalid = |error: der::Error| error.to_string();
+    let mut data = parse(bytes)?;
+    let enclosed = data.encap_content_info.econtent.take();
+    let enclosed = enclosed.ok_or("it encloses no content; sign with -nodetach")?;
+    let content = enclosed.decode_as::<OctetString>().map_err(invalid)?.into_bytes();
+    let data = Any::encode_from(&data).map_err(invalid)?;
+    let detached = ContentInfo { content_type: ID_SIGNED_DATA, content: data }.to_der().map_err(invalid)?;
+    Ok((content, detached))
+}
+
 /// The crates sort the elements of a SET while they read; so that nothing but DER is taken, the same bytes must come back.
 fn parse(bytes: &[u8]) -> Result<SignedData, String> {
     let invalid = |error: der::Error| error.to_string();

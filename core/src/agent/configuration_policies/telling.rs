@@ -125,24 +125,9 @@ impl Agent {
             Asker::Nobody => {}
             Asker::Bundle => {
                 let result = delivery.refused.as_ref().map_or(Ok(()), |refusal| Err(&refusal.explanation));
-                self.on_bundle_settled(now, &delivery.source, result, effects);
+                self.on_bundle_settled(now, result, effects);
             }
             Asker::Document(_) | Asker::Folder(_) => self.answer_about_policies(delivery, effects),
-        }
-    }
-
-    /// What became of a bundle.
-    pub(super) fn on_bundle_settled(
-        &mut self,
-        now: Now,
-        source: &str,
-        result: Result<(), &Explanation>,
-        effects: &mut Effects,
-    ) {
-        let mut turn = self.desk.turn(now, effects);
-        match result {
-            Ok(()) => turn.log(Level::Information, "BundleApplied", format!("The bundle of {source} is in force.")),
-            Err(why) => turn.log(Level::Error, "BundleRefused", format!("The bundle of {source} is refused. {why}")),
         }
     }
 

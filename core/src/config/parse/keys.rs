@@ -1,5 +1,6 @@
 //! The keys of `appsettings.json` (contract section 1).
 
+use super::policy_source::POLICY_SOURCE;
 use super::{DAY_SECONDS, DENIAL_REASONS, LEVELS, MOST_DAYS, MOST_QUEUED, MOST_RUNS, PACKET_BYTES};
 use crate::shape::{Key, Object, Others, Shape, Text};
 
@@ -83,6 +84,11 @@ pub(crate) static SETTINGS: Object = Object {
             "Whether only policies that one of AlternativeSignatures signed are applied.",
         ),
         Key::new("ConfigurationLkg", Shape::Object(&LKG), "Last Known Good."),
+        Key::new(
+            "PolicySource",
+            Shape::Object(&POLICY_SOURCE),
+            "From where a fleet is told its configuration policies.",
+        ),
         Key::new("PluginMonitoring", Shape::Object(&MONITORING), "How plugins are watched and started again."),
         Key::number("MaxConcurrentRuns", (1, MOST_RUNS), 16, "Runs at one time; further ones wait."),
         Key::number(

@@ -1,0 +1,374 @@
+//! How a fleet is told its configuration policies (`Settings:PolicySource`): when the source is asked, and which bundle is in force.
+//!
+//! ```text
+//! state      what happens                 next
+//! ---------  ---------------------------  ------------------------------------------------------------
+//! Off        anything                     there is no source, or the listeners are not open yet
+//! Waiting    its instant comes            Asking: FleetOrder::Ask
+//! Asking     NotModified, Received        Waiting for PollSeconds, a tenth earlier or later
+//!            Subscribed (MQTT)            Listening
+//!            Failed, or no answer in time Waiting: 5 s, doubled with each failure, PollSeconds or 300 s at most
+//! Listening  Received                     Listening
+//!            Failed                       Waiting, as above; a subscription that held for a minute begins anew
+//! ```
+//! Whatever is received is judged in this order, and refused whole by the first that fails: signature (always needed from a network), form,
+//! name, sequence, and then every policy in it. Only what the policies took is kept on disk and in force.
+//!
+//! Invariants: a bundle never replaces one of the same name with a higher or the same sequence; a failure or refusal never changes what is in
+//! force; how often the source is asked is bounded whatever it answers; nothing else of the agent waits for it.
+
+mod bundle;
+mod pace;
+mod standing;
+#[cfg(test)]
+mod tests;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+
+pub use bundle::Bundle;
+pub(crate) use standing::{BundleLine, Standing};
+
+use crate::config::{PolicySource, Settings};
+use crate::digest::digest;
+use crate::effect::{Effect, FleetOrder, StoreOrder};
+use crate::event::{FleetReport, Opened, Received};
+use crate::limits::{BUNDLE_BYTES, ETAG_BYTES};
+use crate::log_message::Level;
+use crate::time::{Deadline, Monotonic, WallTime};
+use crate::trust::signature::{SignaturePolicy, Verdict};
+use crate::turn::Turn;
+use pace::Pace;
+
+/// Longer than the ports allow themselves for one question; then the answer is lost.
+const ANSWER_SECONDS: u64 = 120;
+
+/// A bundle as it is kept in `state/`, to be in force from the next start on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptBundle {
+    /// The source, as [`PolicySource`] shows it.
+    pub source: String,
+    /// The server's entity tag (RFC 9110 8.8.3), if it gave one.
+    pub etag: Option<String>,
+    /// What was received, signature included.
+    pub document: Arc<[u8]>,
+    /// When it was accepted.
+    pub at: WallTime,
+}
+
+/// What to do about a signature.
+const SIGN: &str =
+    "Sign it with openssl cms -sign -nodetach -binary -outform DER, as one of Settings:AlternativeSignatures.";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Off,
+    Waiting { at: Monotonic },
+    Asking { until: Monotonic },
+    Listening { since: Monotonic },
+}
+
+#[derive(Debug)]
+struct InForce {
+    name: String,
+    sequence: u64,
+    content: u64,
+    source: String,
+    etag: Option<String>,
+    at: WallTime,
+}
+
+/// A bundle that the policies are asked about.
+#[derive(Debug)]
+struct Offered {
+    in_force: InForce,
+    /// `None` where it is on disk already.
+    document: Option<Arc<[u8]>>,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    source: Option<PolicySource>,
+    needs_signature: bool,
+    pace: Pace,
+    state: State,
+    in_force: Option<InForce>,
+    offered: Option<Offered>,
+    /// Came while another one was offered; a newer one takes its place.
+    next: Option<Received>,
+    /// Why there was no answer, until there is one.
+    failure: Option<String>,
+    /// What was refused last, and why, until a good one came.
+    refusal: Option<(u64, String)>,
+    refused: u64,
+    failed: u64,
+}
+
+impl Fleet {
+    /// `seed` tells this machine and start from others, so that a fleet does not ask at once.
+    pub(crate) fn new(settings: &Settings, seed: &[&[u8]]) -> Self {
+        let source = settings.policy_source.clone();
+        Self {
+            pace: Pace::new(source.as_ref(), digest(seed)),
+            needs_signature: settings.require_signed_policies || source.as_ref().is_some_and(PolicySource::is_remote),
+            source,
+            state: State::Off,
+            in_force: None,
+            offered: None,
+            next: None,
+            failure: None,
+            refusal: None,
+            refused: 0,
+            failed: 0,
+        }
+    }
+
+    /// The listeners are open; from now on the source is asked.
+    pub(crate) fn begin(&mut self, turn: &Turn<'_>) {
+        if self.source.is_some() {
+            self.state = State::Waiting { at: turn.now.monotonic.plus_millis(self.pace.first()) };
+        }
+    }
+
+    /// When it has something to do.
+    pub(crate) const fn next_deadline(&self) -> Option<Deadline> {
+        match self.state {
+            State::Off | State::Listening { .. } => None,
+            State::Waiting { at } => Some(Deadline { at, reason: "the policy source is asked" }),
+            State::Asking { until } => Some(Deadline { at: until, reason: "the policy source does not answer" }),
+        }
+    }
+
+    /// Asks, or gives up waiting for an answer; early calls do nothing.
+    pub(crate) fn on_deadline(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.monotonic;
+        match self.state {
+            State::Waiting { at } if at <= now => {
+                self.pace.asks();
+                self.state = State::Asking { until: now.plus_seconds(ANSWER_SECONDS) };
+                let etag = self.in_force.as_ref().filter(|found| self.is_from(&found.source));
+                let etag = etag.and_then(|found| found.etag.clone());
+                turn.effects.push(Effect::Fleet(FleetOrder::Ask { etag }));
+            }
+            State::Asking { until } if until <= now => {
+                self.on_failed(format!("it did not answer within {ANSWER_SECONDS} s"), turn);
+            }
+            State::Off | State::Waiting { .. } | State::Asking { .. } | State::Listening { .. } => {}
+        }
+    }
+
+    /// Takes a report; a bundle comes back that the policies have to judge, answered by [`Self::on_judged`].
+    pub(crate) fn on_report(&mut self, report: FleetReport, turn: &mut Turn<'_>) -> Option<Bundle> {
+        match report {
+            FleetReport::Kept { bundle, opened } => return self.on_kept(bundle, opened, turn),
+            FleetReport::NotModified => self.answered(turn),
+            FleetReport::Subscribed => {
+                if let State::Asking { .. } = self.state {
+                    self.state = State::Listening { since: turn.now.monotonic };
+                }
+                self.recovered(turn);
+            }
+            FleetReport::Failed(why) => self.on_failed(why, turn),
+            FleetReport::Received(received) => {
+                self.answered(turn);
+                if self.offered.is_some() {
+                    self.next = Some(*received);
+                    return None;
+                }
+                return self.on_received(*received, turn);
+            }
+        }
+        None
+    }
+
+    /// What became of the policies of the last bundle: all are applied, or why none is. The next bundle, if one came meanwhile.
+    pub(crate) fn on_judged(&mut self, result: Result<(), String>, turn: &mut Turn<'_>) -> Option<Bundle> {
+        let offered = self.offered.take()?;
+        let (name, sequence) = (offered.in_force.name.clone(), offered.in_force.sequence);
+        match result {
+            Ok(()) => {
+                if let Some(document) = offered.document {
+                    let InForce { source, etag, at, .. } = &offered.in_force;
+                    let kept = KeptBundle { source: source.clone(), etag: etag.clone(), document, at: *at };
+                    turn.log(Level::Information, "PolicyBundle", format!("Bundle '{name}' {sequence} is in force."));
+                    turn.store(StoreOrder::KeepBundle(kept));
+                }
+                self.refusal = None;
+                self.in_force = Some(offered.in_force);
+            }
+            Err(why) => {
+                let why = format!("Bundle '{name}' {sequence} was refused whole: {why}");
+                let content = offered.in_force.content;
+                if offered.document.is_none() {
+                    // It was applied when it was accepted, and no older one may come after it.
+                    self.in_force = Some(offered.in_force);
+                }
+                self.refuse(content, why, turn);
+            }
+        }
+        let next = self.next.take()?;
+        self.on_received(next, turn)
+    }
+
+    /// What people are shown; `None` where there is no source.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        let shown = |found: &InForce| BundleLine {
+            name: found.name.clone(),
+            sequence: found.sequence,
+            accepted_at: found.at.to_rfc3339(),
+        };
+        Some(Standing {
+            source: self.source.as_ref()?.to_string(),
+            state: match self.state {
+                State::Off | State::Waiting { .. } => "waiting",
+                State::Asking { .. } => "asking",
+                State::Listening { .. } => "listening",
+            },
+            bundle: self.in_force.as_ref().map(shown),
+            problem: self.failure.as_ref().or(self.refusal.as_ref().map(|(_, why)| why)).cloned(),
+            refused: self.refused,
+            failed: self.failed,
+        })
+    }
+
+    fn is_from(&self, source: &str) -> bool {
+        self.source.as_ref().is_some_and(|own| own.to_string() == source)
+    }
+
+    /// The last good one of former starts. It is judged as on the day on which it was accepted: a certificate that is over since
+    /// takes nothing back, a signer that counts no more does.
+    fn on_kept(&mut self, kept: KeptBundle, opened: Result<Opened, String>, turn: &mut Turn<'_>) -> Option<Bundle> {
+        self.source.as_ref()?;
+        let content = digest(&[&kept.document]);
+        match self.verified(opened, kept.at, turn.signers) {
+            Ok(bundle) => {
+                let (name, sequence, content) = (bundle.name.clone(), bundle.sequence, bundle.digest());
+                let KeptBundle { source, etag, at, .. } = kept;
+                self.offered =
+                    Some(Offered { in_force: InForce { name, sequence, content, source, etag, at }, document: None });
+                Some(bundle)
+            }
+            Err(why) => {
+                self.refuse(content, format!("The bundle that was kept counts no more: {why}"), turn);
+                None
+            }
+        }
+    }
+
+    fn on_received(&mut self, received: Received, turn: &mut Turn<'_>) -> Option<Bundle> {
+        let Received { document, etag, opened } = received;
+        let etag = etag.filter(|etag| etag.len() <= ETAG_BYTES);
+        let source = self.source.as_ref()?.to_string();
+        let found = if document.len() > BUNDLE_BYTES {
+            Err(format!("it has {} bytes; at most {BUNDLE_BYTES} are read.", document.len()))
+        } else {
+            self.verified(opened, turn.now.wall, turn.signers)
+        };
+        let bundle = match found {
+            Ok(bundle) => bundle,
+            Err(why) => {
+                let why = format!("A bundle of {source} was refused whole: {why}");
+                self.refuse(digest(&[&document]), why, turn);
+                return None;
+            }
+        };
+        let (name, sequence, content) = (bundle.name.clone(), bundle.sequence, bundle.digest());
+        if let Some(former) = self.in_force.as_mut().filter(|former| former.name == name) {
+            if (former.sequence, former.content) == (sequence, content) {
+                (former.etag, former.source) = (etag, source);
+                self.refusal = None;
+                return None;
+            }
+            if sequence <= former.sequence {
+                let why = format!(
+                    "Bundle '{name}' {sequence} was refused whole: number {} is in force, and only a higher one takes its place. Give the bundle a higher sequence.",
+                    former.sequence
+                );
+                self.refuse(content, why, turn);
+                return None;
+            }
+        }
+        let in_force = InForce { name, sequence, content, source, etag, at: turn.now.wall };
+        self.offered = Some(Offered { in_force, document: Some(document) });
+        Some(bundle)
+    }
+
+    /// Signature, form and name.
+    fn verified(&self, opened: Result<Opened, String>, at: WallTime, signers: &[String]) -> Result<Bundle, String> {
+        let Opened { bundle, signature } = opened?;
+        match signature {
+            Some(facts) => {
+                let policy = SignaturePolicy { pins: signers, non_admin: &[] };
+                if let Some(refusal) = Verdict::of_own(&facts, policy, at).refusal {
+                    return Err(format!("{} {SIGN}", refusal.why));
+                }
+            }
+            None if self.needs_signature => {
+                let needed = "it is not signed, as everything must be that comes over a network or where Settings:RequireSignedPolicies is true.";
+                return Err(format!("{needed} {SIGN}"));
+            }
+            None => {}
+        }
+        let bundle = bundle?;
+        let wanted = self.source.as_ref().and_then(|source| source.bundle.as_deref());
+        match wanted.or(self.in_force.as_ref().map(|former| former.name.as_str())) {
+            Some(wanted) if wanted != bundle.name => Err(format!(
+                "its name is '{}', and this machine takes '{wanted}' alone. Where that is meant, set Settings:PolicySource:Bundle.",
+                bundle.name
+            )),
+            Some(_) | None => Ok(bundle),
+        }
+    }
+
+    /// The source answered; MQTT keeps listening.
+    fn answered(&mut self, turn: &mut Turn<'_>) {
+        if let State::Asking { .. } = self.state {
+            self.pace.answered();
+            self.state = State::Waiting { at: turn.now.monotonic.plus_millis(self.pace.poll()) };
+            self.recovered(turn);
+        }
+    }
+
+    /// A failure ends with the next answer, a refusal with the next good bundle.
+    fn recovered(&mut self, turn: &mut Turn<'_>) {
+        if self.failure.take().is_some() {
+            turn.log(Level::Information, "PolicySource", "The policy source answers again.".to_string());
+        }
+    }
+
+    fn on_failed(&mut self, why: String, turn: &mut Turn<'_>) {
+        match self.state {
+            // The question was given up before, and told then.
+            State::Off | State::Waiting { .. } => return,
+            State::Asking { .. } => {}
+            State::Listening { since } => self.pace.listened(turn.now.monotonic.millis_since(since)),
+        }
+        self.failed = self.failed.saturating_add(1);
+        let delay = self.pace.after_failure();
+        self.state = State::Waiting { at: turn.now.monotonic.plus_millis(delay) };
+        let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
+        let failure = format!("{source}: {why}.");
+        // A source that is away for days is told once, not at each question.
+        if self.failure.as_ref() != Some(&failure) {
+            let message = format!("The policy source failed; what is in force stays. It is asked again. {failure}");
+            turn.log(Level::Warning, "PolicySource", message);
+            self.failure = Some(failure);
+        }
+    }
+
+    fn refuse(&mut self, content: u64, why: String, turn: &mut Turn<'_>) {
+        self.refused = self.refused.saturating_add(1);
+        let refusal = (content, why);
+        // A source that has nothing better is told once, not at each question.
+        if self.refusal.as_ref() != Some(&refusal) {
+            let stays = match &self.in_force {
+                Some(former) => format!("Bundle '{}' {} stays in force.", former.name, former.sequence),
+                None => String::from("No bundle is in force."),
+            };
+            turn.log(Level::Error, "PolicyBundleRefused", format!("{} {stays}", refusal.1));
+            self.refusal = Some(refusal);
+        }
+    }
+}
