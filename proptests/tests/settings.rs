@@ -1,5 +1,10 @@
 //! Law of plugin settings: after any sequence of writes, reverts, changed files and new starts, those in effect are what three plain maps say.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail by panicking, and minds what it asked for alone"
+)]
 
 #[path = "settings/policies.rs"]
 mod policies;
