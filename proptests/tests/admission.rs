@@ -179,6 +179,7 @@ impl Service {
             | Effect::Http(_)
             | Effect::Log(_)
             | Effect::Count(_)
+            | Effect::Fleet(_)
             | Effect::Exit => return None,
         };
         Some(Event::Process(report))

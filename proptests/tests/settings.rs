@@ -157,6 +157,7 @@ impl Service {
                 | Effect::Stream(_)
                 | Effect::Count(_)
                 | Effect::Log(_)
+                | Effect::Fleet(_)
                 | Effect::Exit => {}
             }
         }

@@ -316,6 +316,7 @@ impl World {
                 let Some(line) = line else { return };
                 line
             }
+            Effect::Fleet(order) => format!("policy source: {order:?}"),
             Effect::Count(ticket) => format!("count {ticket}"),
             Effect::Exit => {
                 self.exited = true;
@@ -424,6 +425,7 @@ impl World {
             StoreOrder::KeepPolicies { changes, .. } => format!("keep {} policies", changes.len()),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
             StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
+            StoreOrder::KeepBundle(_) => "keep a bundle".into(),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
         self.disk.push_back(order);
@@ -505,7 +507,7 @@ impl World {
                 let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
                 StoreReport::CertificatesChanged { ticket, result }
             }
-            StoreOrder::Note(_) => panic!("a note has no answer"),
+            StoreOrder::KeepBundle(_) | StoreOrder::Note(_) => panic!("it has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }
             }
