@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Stage, eventually, has_program, spawn};
+use crate::support::{Agent, Stage, command, eventually, has_program, say, spawn};
 use web::{Reply, Web};
 
 /// A file as an administrator puts it there, whatever the umask.
@@ -126,6 +126,12 @@ fn a_folder_has_the_bundle() {
     // A bundle that others may change, one that the policies refuse, and one of another fleet.
     fs::set_permissions(&place, Permissions::from_mode(0o666)).unwrap();
     refused(&agent, "may be changed by others", Some(1));
+    let (code, told, _) = say(command(&stage, &["status"]));
+    let line = format!("Policies of {}: bundle office 1 in force; ", folder.display());
+    assert!(
+        code == 0 && told.lines().any(|found| found.starts_with(&line) && found.contains("changed by others")),
+        "{told}"
+    );
     let mut half = bundle("office", 2, "second");
     half["policies"]["z-wrong"] = json!({ "PolicyType": "JobUpdate" });
     fs::set_permissions(&place, Permissions::from_mode(0o644)).unwrap();

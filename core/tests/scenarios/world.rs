@@ -347,7 +347,7 @@ impl World {
                 let Some(line) = line else { return };
                 line
             }
-            Effect::Fleet(order) => panic!("no policy source is set: {order:?}"),
+            Effect::Fleet(order) => format!("policy source: {order:?}"),
             Effect::Count(ticket) => format!("count {ticket}"),
             Effect::Exit => {
                 self.exited = true;
@@ -462,6 +462,7 @@ impl World {
             StoreOrder::KeepPolicies { changes, .. } => format!("keep {} policies", changes.len()),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
             StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
+            StoreOrder::KeepBundle(_) => "keep a bundle".into(),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
         self.disk.push_back(order);
