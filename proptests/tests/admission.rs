@@ -180,7 +180,6 @@ impl Service {
             | Effect::Log(_)
             | Effect::Fleet(_)
             | Effect::Count(_)
-            | Effect::Fleet(_)
             | Effect::Exit => return None,
         };
         Some(Event::Process(report))

@@ -163,7 +163,6 @@ impl Service {
                 | Effect::Fleet(_)
                 | Effect::Count(_)
                 | Effect::Log(_)
-                | Effect::Fleet(_)
                 | Effect::Exit => {}
             }
         }

@@ -457,7 +457,6 @@ impl World {
             StoreOrder::ReadReferences { query, .. } => format!("references {query:?}"),
             StoreOrder::Rekey { .. } => "rekey".into(),
             StoreOrder::SettleHeld => "settle held".into(),
-            StoreOrder::KeepBundle(_) => panic!("no policy source is set"),
             StoreOrder::ReadPolicies { .. } => "read policies".into(),
             StoreOrder::KeepPolicies { changes, .. } => format!("keep {} policies", changes.len()),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
