@@ -123,7 +123,7 @@ fn properly(item: &Item, found: &Found) -> String {
     let shown = escape(&item.to_string());
     match (item.kind, found) {
         (DefinitionKind::Job, Found::Missing) => {
-            format!("To remove it, use `castellan jobs remove {}`.", escape(&item.id))
+            format!("To remove it, use `castellan jobs delete {}`.", escape(&item.id))
         }
         (DefinitionKind::Plugin, Found::Missing) => {
             "To stop a plugin, use `castellan plugins stop`; to change it, a SettingsUpdate policy.".to_string()

@@ -461,7 +461,6 @@ impl World {
             StoreOrder::KeepPolicies { changes, .. } => format!("keep {} policies", changes.len()),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
             StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
-            StoreOrder::KeepBundle(_) => "keep a bundle".into(),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
         self.disk.push_back(order);
@@ -497,14 +496,7 @@ impl World {
                 StoreReport::RunPersisted { ticket, run, result }
             }
             StoreOrder::ReadRuns { ticket, query } => {
-                let RunQuery { job, run, status, before, limit, .. } = query;
-                let wanted = |record: &&RunRecord| {
-                    job.as_ref().is_none_or(|job| job.as_str() == record.job_id)
-                        && run.as_ref().is_none_or(|run| run.as_str() == record.run_id)
-                        && status.as_ref().is_none_or(|status| *status == record.status)
-                        && before.as_ref().is_none_or(|run| record.run_id.as_str() < run.as_str())
-                };
-                let runs = self.history.values().rev().filter(wanted).take(limit).cloned().collect();
+                let runs = self.runs(&query);
                 StoreReport::RunsRead { ticket, result: result.map(|()| runs) }
             }
             StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
@@ -560,6 +552,17 @@ impl World {
         };
         self.tell(Event::Store(report));
         true
+    }
+
+    fn runs(&self, query: &RunQuery) -> Vec<RunRecord> {
+        let RunQuery { job, run, status, before, limit, .. } = query;
+        let wanted = |record: &&RunRecord| {
+            job.as_ref().is_none_or(|job| job.as_str() == record.job_id)
+                && run.as_ref().is_none_or(|run| run.as_str() == record.run_id)
+                && status.as_ref().is_none_or(|status| *status == record.status)
+                && before.as_ref().is_none_or(|run| record.run_id.as_str() < run.as_str())
+        };
+        self.history.values().rev().filter(wanted).take(*limit).cloned().collect()
     }
 
     fn keep(&mut self, change: SettingChange) {
