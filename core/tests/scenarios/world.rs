@@ -457,6 +457,7 @@ impl World {
             StoreOrder::ReadReferences { query, .. } => format!("references {query:?}"),
             StoreOrder::Rekey { .. } => "rekey".into(),
             StoreOrder::SettleHeld => "settle held".into(),
+            StoreOrder::KeepBundle(_) => "keep a bundle".into(),
             StoreOrder::ReadPolicies { .. } => "read policies".into(),
             StoreOrder::KeepPolicies { changes, .. } => format!("keep {} policies", changes.len()),
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
