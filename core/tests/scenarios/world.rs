@@ -2,6 +2,8 @@
 //! what must always hold: requests are answered once, no deadline lies behind, nothing follows `Exit`, nothing is released
 //! that was not prepared.
 
+mod store;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -437,37 +439,6 @@ impl World {
         }
     }
 
-    fn take_store(&mut self, order: StoreOrder) -> String {
-        let line = match &order {
-            StoreOrder::PersistRun { record, durable, .. } => {
-                assert_eq!(*durable, record.outcome.is_some(), "only an end waits for the disk: {record:?}");
-                format!("persist {} {}", record.run_id, record.status)
-            }
-            StoreOrder::ReadRuns { .. } => "read runs".into(),
-            StoreOrder::ChangeDefinitions { changes, .. } => {
-                let said = |change: &DefinitionChange| {
-                    let verb = if change.document.is_some() { "write" } else { "remove" };
-                    format!("{verb} {}", change.item.id)
-                };
-                changes.iter().map(said).collect::<Vec<_>>().join(", ")
-            }
-            StoreOrder::ReadDefinitions { .. } => "read definitions".into(),
-            StoreOrder::Survey { .. } => "survey".into(),
-            StoreOrder::Restore { item, .. } => format!("restore {item}"),
-            StoreOrder::ReadReferences { query, .. } => format!("references {query:?}"),
-            StoreOrder::Rekey { .. } => "rekey".into(),
-            StoreOrder::SettleHeld => "settle held".into(),
-            StoreOrder::KeepBundle(_) => "keep a bundle".into(),
-            StoreOrder::ReadPolicies { .. } => "read policies".into(),
-            StoreOrder::KeepPolicies { changes, .. } => format!("keep {} policies", changes.len()),
-            StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
-            StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
-            StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
-        };
-        self.disk.push_back(order);
-        line
-    }
-
     /// The lines since the last look.
     #[track_caller]
     pub fn expect(&mut self, expected: &[&str]) {
@@ -478,124 +449,6 @@ impl World {
             "\n{}",
             found.iter().map(|line| format!("\"{line}\",")).collect::<Vec<_>>().join("\n")
         );
-    }
-
-    /// The disk carries out what waits, in order, until nothing waits.
-    pub fn disk(&mut self) {
-        while self.disk_once(Ok(())) {}
-    }
-
-    /// The disk carries out, or fails, the oldest order.
-    pub fn disk_once(&mut self, result: Result<(), String>) -> bool {
-        let Some(order) = self.disk.pop_front() else { return false };
-        let report = match order {
-            StoreOrder::PersistRun { ticket, record, .. } => {
-                let run = RunId::from_text(&record.run_id).unwrap();
-                if result.is_ok() {
-                    self.history.insert(record.run_id.clone(), Arc::unwrap_or_clone(record));
-                }
-                StoreReport::RunPersisted { ticket, run, result }
-            }
-            StoreOrder::ReadRuns { ticket, query } => {
-                let runs = self.runs(&query);
-                StoreReport::RunsRead { ticket, result: result.map(|()| runs) }
-            }
-            StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
-                let versions = vec![0; changes.len()];
-                for DefinitionChange { item, document } in changes.into_iter().filter(|_| result.is_ok()) {
-                    match document {
-                        Some(document) => drop(self.files.insert((item.kind, item.id), document.to_vec())),
-                        None => drop(self.files.remove(&(item.kind, item.id))),
-                    }
-                }
-                let result = result.map(|()| versions).map_err(NotWritten::because);
-                StoreReport::DefinitionsChanged { ticket, result }
-            }
-            StoreOrder::WriteSettings { ticket, changes } => {
-                for change in changes.into_iter().filter(|_| result.is_ok()) {
-                    self.keep(change);
-                }
-                StoreReport::SettingsWritten { ticket, result }
-            }
-            StoreOrder::ReadPolicies { ticket, document: None } => {
-                StoreReport::PoliciesRead { ticket, files: self.policies.clone() }
-            }
-            StoreOrder::ReadPolicies { ticket, document: Some(PolicyDocument { name, document }) } => {
-                StoreReport::PoliciesRead { ticket, files: vec![policy(&name, &document)] }
-            }
-            StoreOrder::KeepPolicies { ticket, changes } => {
-                for change in changes.into_iter().filter(|_| result.is_ok()) {
-                    match change {
-                        PolicyChange::Keep(policy) => drop(self.applied.insert(policy.key.clone(), policy)),
-                        PolicyChange::Forget(key) => drop(self.applied.remove(&key)),
-                    }
-                }
-                StoreReport::PoliciesKept { ticket, result }
-            }
-            StoreOrder::ChangeCertificates { ticket, change, at } => {
-                let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
-                StoreReport::CertificatesChanged { ticket, result }
-            }
-            StoreOrder::Survey { ticket, .. } => StoreReport::Surveyed {
-                ticket: Some(ticket),
-                survey: Survey { whole: true, ..Survey::default() },
-                checked: Checked::default(),
-            },
-            StoreOrder::Restore { ticket, item, .. } => {
-                StoreReport::Restored { ticket, item, result: result.map(|()| None) }
-            }
-            StoreOrder::ReadReferences { .. } | StoreOrder::Rekey { .. } => panic!("answered by its own story"),
-            StoreOrder::SettleHeld => panic!("it has no answer"),
-            StoreOrder::Note(_) | StoreOrder::KeepBundle(_) => panic!("it has no answer"),
-            StoreOrder::ReadDefinitions { ticket } => {
-                StoreReport::DefinitionsRead { ticket, files: self.definitions() }
-            }
-        };
-        self.tell(Event::Store(report));
-        true
-    }
-
-    fn runs(&self, query: &RunQuery) -> Vec<RunRecord> {
-        let RunQuery { job, run, status, before, limit, .. } = query;
-        let wanted = |record: &&RunRecord| {
-            job.as_ref().is_none_or(|job| job.as_str() == record.job_id)
-                && run.as_ref().is_none_or(|run| run.as_str() == record.run_id)
-                && status.as_ref().is_none_or(|status| *status == record.status)
-                && before.as_ref().is_none_or(|run| record.run_id.as_str() < run.as_str())
-        };
-        self.history.values().rev().filter(wanted).take(*limit).cloned().collect()
-    }
-
-    fn keep(&mut self, change: SettingChange) {
-        let place = |plugin: &str, key: &str| (plugin.to_ascii_lowercase(), key.to_ascii_lowercase());
-        match change {
-            SettingChange::Keep(row) => drop(self.settings.insert(place(&row.plugin, &row.key), row)),
-            SettingChange::Forget { plugin, key } => drop(self.settings.remove(&place(&plugin, &key))),
-        }
-    }
-
-    fn change_certificates(&mut self, change: &CertificateChange, at: WallTime) -> CertificatesChanged {
-        let day = 24 * 3600 * 1000;
-        let issued = match change {
-            CertificateChange::Revoke { sha256, by } => {
-                for one in self.certificates.iter_mut().filter(|one| sha256.contains(&one.sha256)) {
-                    one.revoked = Some(Revocation { at, by: by.clone() });
-                }
-                None
-            }
-            CertificateChange::Issue { name, days, .. } => Some((name.as_str(), i64::from(*days))),
-            CertificateChange::Renew => Some(("client", 90)),
-        };
-        let issued = issued.map(|(name, days)| AdminCertificate {
-            sha256: format!("sha256-{}", self.certificates.len()),
-            name: name.into(),
-            not_before: at,
-            not_after: WallTime::from_millis(at.as_millis() + days * day),
-            revoked: None,
-        });
-        self.certificates.extend(issued.clone());
-        let issued = issued.map(|issued| (issued, String::from("PEM")));
-        CertificatesChanged { list: self.certificates.clone(), issued }
     }
 
     /// Every program that is asked for is there, except where `missing` says so.
