@@ -96,8 +96,8 @@ pub(crate) struct Fleet {
     state: State,
     in_force: Option<InForce>,
     offered: Option<Offered>,
-    /// Came while another one was offered; a newer one takes its place.
-    next: Option<Received>,
+    /// Came while another one was offered, with its number; only one with the same or a higher number takes its place.
+    next: Option<(u64, Received)>,
     /// Why there was no answer, until there is one.
     failure: Option<String>,
     /// What was refused last, and why, until a good one came.
@@ -174,7 +174,7 @@ impl Fleet {
             FleetReport::Received(received) => {
                 self.answered(turn);
                 if self.offered.is_some() {
-                    self.next = Some(*received);
+                    self.line_up(*received, turn);
                     return None;
                 }
                 return self.on_received(*received, turn);
@@ -208,8 +208,37 @@ impl Fleet {
                 self.refuse(content, why, turn);
             }
         }
-        let next = self.next.take()?;
+        let (_, next) = self.next.take()?;
         self.on_received(next, turn)
+    }
+
+    /// Came while another one is judged. What does not count takes no place, as a broker sends nothing twice.
+    fn line_up(&mut self, received: Received, turn: &mut Turn<'_>) {
+        let found = if received.document.len() > BUNDLE_BYTES {
+            Err(format!("it has {} bytes; at most {BUNDLE_BYTES} are read.", received.document.len()))
+        } else {
+            self.verified(received.opened.clone(), turn.now.wall, turn.signers)
+        };
+        let (content, why) = match found {
+            Ok(bundle) => match &self.next {
+                Some((waiting, _)) if *waiting > bundle.sequence => {
+                    let (name, sequence) = (&bundle.name, bundle.sequence);
+                    (
+                        bundle.digest(),
+                        format!("Bundle '{name}' {sequence} was refused whole: number {waiting} came before it."),
+                    )
+                }
+                Some(_) | None => {
+                    self.next = Some((bundle.sequence, received));
+                    return;
+                }
+            },
+            Err(why) => {
+                let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
+                (digest(&[&received.document]), format!("A bundle of {source} was refused whole: {why}"))
+            }
+        };
+        self.refuse(content, why, turn);
     }
 
     /// What people are shown; `None` where there is no source.

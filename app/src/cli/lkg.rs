@@ -118,7 +118,9 @@ fn ask(agent: &Agent, method: &str, item: &str, target: &str) -> Result<Value, F
     };
     let known = names(&agent.get(LKG)?);
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    Err(Failure::not_found(format!("{refused}{}", hint(item, &known))))
+    // What is asked for is known: the nearest name would be its own.
+    let nearest = if known.contains(&item) { String::new() } else { hint(item, &known) };
+    Err(Failure::not_found(format!("{refused}{nearest}")))
 }
 
 fn status(options: &Status, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
@@ -198,7 +200,7 @@ pub(crate) fn guard(root: &Path, job: &str) -> Result<Option<Guard>, Failure> {
     let said = |name: &str| found.map(|item| escape(&member(item, name))).unwrap_or_default();
     let drift = found.and_then(|item| item.get("lastDrift")).filter(|drift| drift.is_object());
     let (stops, explanation) = match found.and_then(|item| text(item, "state")) {
-        None => (
+        None | Some("Quarantined") => (
             true,
             format!(
                 "Nothing of Jobs/{job} was ever blessed. Say castellan jobs apply FILE, or castellan lkg accept Jobs/{job}."

@@ -45,6 +45,9 @@ pub(super) struct Policies {
     records: Records,
     deliveries: VecDeque<Delivery>,
     underway: Option<Underway>,
+    /// Whether [`Agent::continue_policies`] runs: a unit that needs no answer goes back to its loop, instead of beginning the next one
+    /// within itself, so that a thousand units need no more of the stack than one.
+    is_continuing: bool,
 }
 
 /// Policies that came together.
@@ -210,13 +213,17 @@ impl Agent {
 
     /// Begins units for as long as none waits for an answer.
     fn continue_policies(&mut self, now: Now, effects: &mut Effects) {
+        if core::mem::replace(&mut self.policies.is_continuing, true) {
+            return;
+        }
         while self.policies.underway.is_none() && !self.is_stopping() {
-            let Some(delivery) = self.policies.deliveries.front_mut() else { return };
+            let Some(delivery) = self.policies.deliveries.front_mut() else { break };
             match delivery.units.pop_front() {
                 Some(unit) => self.begin_unit(now, unit, effects),
                 None => self.settle_delivery(now, effects),
             }
         }
+        self.policies.is_continuing = false;
     }
 
     fn begin_unit(&mut self, now: Now, unit: Vec<PolicyFile>, effects: &mut Effects) {

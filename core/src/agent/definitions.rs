@@ -285,7 +285,7 @@ impl Agent {
             turn.log(
                 Level::Error,
                 "OutOfService",
-                format!("{file} is out of service until it is mended and reloaded."),
+                format!("{file} is out of service until a mended one is blessed; where Last Known Good is off, until it is reloaded."),
             );
         }
     }
@@ -365,7 +365,7 @@ fn too_many() -> Findings {
 
 fn readable(file: &DefinitionFile) -> Result<&[u8], Findings> {
     file.content.as_deref().map_err(|reason| {
-        let message = format!("The file could not be read: {reason}");
+        let message = format!("It could not be read: {reason}");
         vec![Finding { path: String::new(), code: "unreadable", message, severity: Severity::Error }]
     })
 }

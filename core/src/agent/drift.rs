@@ -23,6 +23,9 @@ use crate::lkg::{Checked, Difference, Found, Item, Reference, Survey, diff};
 use crate::log_message::Level;
 use crate::time::{Now, WallTime};
 
+/// Files that nobody blessed and that were moved away, which are remembered until the next sweep.
+const STRAYS: usize = 1000;
+
 impl Agent {
     /// Compares every file when its time has come.
     pub(super) fn sweep_when_due(&mut self, now: Now, effects: &mut Effects) {
@@ -54,7 +57,7 @@ impl Agent {
         if let Some(Pending::Lkg(asked)) = &asked {
             self.verified(asked, &survey, &checked, effects);
         }
-        self.on_checked(now, checked, effects);
+        self.on_checked(now, survey.whole, checked, effects);
         let restored = self.judge_survey(now, survey, effects);
         match (asked, ticket) {
             (Some(Pending::Reload { request }), _) => {
@@ -69,11 +72,15 @@ impl Agent {
     }
 
     /// References that prove nothing any more put their items out of service, loudly; those that came back bring them back.
-    fn on_checked(&mut self, now: Now, checked: Checked, effects: &mut Effects) {
+    fn on_checked(&mut self, now: Now, whole: bool, checked: Checked, effects: &mut Effects) {
+        let is_sound = checked.doubt.is_none();
         for Reference { item, version, content } in checked.changed {
             let kept = self.lkg.items.entry(item.clone()).or_default();
             kept.version = version;
             kept.fault = content.as_ref().err().cloned();
+            if let Ok(document) = &content {
+                kept.document.clone_from(document);
+            }
             let Some(content) = content.transpose() else { continue };
             // Refused or not, the log has it.
             self.load_one(now, DefinitionFile { kind: item.kind, stem: item.id, content }, effects);
@@ -86,6 +93,13 @@ impl Agent {
             );
             self.desk.turn(now, effects).log(Level::Critical, "LkgUnusable", message);
             self.lkg.state = State::Unusable(why);
+            self.lkg.is_doubted = true;
+        } else if whole && is_sound && core::mem::take(&mut self.lkg.is_doubted) {
+            // The manifest is the one that was written last: what is in memory is what it says.
+            let message =
+                "The references of Last Known Good are there again as they were written last; they count again.";
+            self.desk.turn(now, effects).log(Level::Information, "LkgUsable", message);
+            self.lkg.state = State::Kept;
         }
     }
 }
@@ -133,7 +147,10 @@ impl Agent {
         self.note_folders(now, &survey, effects);
         if survey.whole {
             self.lkg.last_sweep = Some(now.wall);
-            self.settle_held(now, &survey.differences, effects);
+            // Of a folder that cannot be looked at nobody knows whether it differs.
+            if survey.folders.is_empty() {
+                self.settle_held(now, &survey.differences, effects);
+            }
         }
         let mut restored = Vec::new();
         // Seen before it was written: the store reports in the order of its work.
@@ -198,13 +215,15 @@ impl Agent {
         };
         let digest = digest_of(&found);
         let is_told = kept.drift.as_ref().is_some_and(|drift| drift.digest == digest && drift.done == Done::Left);
+        if is_told && !restores {
+            // What was told of it, and since when it is so, stays.
+            return false;
+        }
         let done = if restores { Done::Ordered } else { Done::Left };
-        let what = judge::explain(&item, kept.blessed(), &found, judge::Done::Reported).what;
+        let what = judge::explain(&item, kept.blessed(), &found, judge::Done::Waiting).what;
         kept.drift = Some(Drift { at: now.wall, what, done, found, digest });
         if !restores {
-            if !is_told {
-                self.tell_drift(now, &item, effects);
-            }
+            self.tell_drift(now, &item, effects);
             return false;
         }
         match self.lkg.brake.drifted(now.monotonic, &item) {
@@ -259,7 +278,13 @@ impl Agent {
                 Err(why) => Done::Failed(why),
             };
         }
+        let is_over =
+            kept.version == 0 && kept.drift.as_ref().is_some_and(|drift| matches!(drift.done, Done::Restored(_)));
         self.tell_drift(now, item, effects);
+        // Whoever makes strays chooses their names, and a whole survey, which forgets them, may be a day away.
+        if is_over && self.lkg.items.values().filter(|kept| kept.version == 0).count() > STRAYS {
+            self.lkg.items.remove(item);
+        }
     }
 
     /// The one line of a drift: what, who, what was done, how to do it properly, and which keys differ.
@@ -306,6 +331,12 @@ impl Agent {
 }
 
 impl Kept {
+    /// Nobody blessed it, and its file was moved away: there is nothing that could be in service.
+    pub(super) fn is_quarantined(&self) -> bool {
+        let moved = |drift: &Drift| matches!(drift.done, Done::Restored(_));
+        self.version == 0 && self.drift.as_ref().is_some_and(moved)
+    }
+
     fn blessed(&self) -> Blessed<'_> {
         match &self.document {
             Some(document) => Blessed::Document(document),

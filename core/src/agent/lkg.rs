@@ -34,6 +34,8 @@ pub(super) struct Lkg {
     pub(super) troubles: BTreeSet<String>,
     /// Whether any item is held.
     pub(super) is_held: bool,
+    /// Whether references count no more since they were looked at while the agent ran; they may come back as they were.
+    pub(super) is_doubted: bool,
     pub(super) last_sweep: Option<WallTime>,
     /// When all files are compared again.
     pub(super) next_sweep: Option<Monotonic>,
@@ -83,7 +85,7 @@ impl Lkg {
         if self.state == State::Off {
             return;
         }
-        self.state = State::Kept;
+        (self.state, self.is_doubted) = (State::Kept, false);
         for (DefinitionChange { item, document }, version) in changes.into_iter().zip(versions) {
             let kept = self.items.entry(item).or_default();
             self.counter = self.counter.max(*version);

@@ -201,7 +201,7 @@ pub(super) fn out_of_service(file: &str) -> Explanation {
     Explanation::new(
         format!("{file} is out of service."),
         "It was refused when it was loaded; the findings say why.",
-        "Mend the file and POST /api/Jobs/reload.",
+        "Mend it and say castellan jobs apply FILE, or castellan lkg accept ITEM; where Last Known Good is off, POST /api/Jobs/reload.",
     )
 }
 

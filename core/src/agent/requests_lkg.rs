@@ -25,7 +25,8 @@ use crate::id::{RequestId, TicketId};
 use crate::job::JobDefinition;
 use crate::job::finding::{Findings, quote};
 use crate::lkg::{
-    Checked, DefinitionChange, Document, Item, NotWritten, ReferenceQuery, ReferencesFound, Survey, diff,
+    Checked, DefinitionChange, Document, Item, NotWritten, ReferenceQuery, ReferenceVersion, ReferencesFound, Survey,
+    diff,
 };
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
@@ -67,8 +68,8 @@ enum Wants {
     Sides(Item, Option<u64>),
     /// To bless the document that is looked for, in the name of this writer.
     Bless(Item, String),
-    /// That this document of an item counts, once it is blessed.
-    Blessed(Item, Document),
+    /// That this document of an item counts, once it is blessed; in whose name.
+    Blessed(Item, Document, String),
     /// To know what is not as blessed.
     Verify,
     /// A new key.
@@ -105,8 +106,12 @@ impl Agent {
                 return self.ask_about(now, request, order, Wants::Rekey, effects);
             }
             Lkg::Quarantine => (ReferenceQuery::Quarantine, Wants::Quarantine),
-            Lkg::Item(item) if !self.lkg.items.contains_key(&item) => return Some(nothing_there(&item)),
-            Lkg::Item(item) => (ReferenceQuery::History(item.clone()), Wants::History(item)),
+            Lkg::Item(item) => match self.lkg.items.get(&item).map(|kept| kept.version) {
+                None => return Some(nothing_there(&item)),
+                // Nothing of it was ever blessed: the store has no reference to look at.
+                Some(0) => return Some(self.history_response(now, &item, Vec::new())),
+                Some(_) => (ReferenceQuery::History(item.clone()), Wants::History(item)),
+            },
             Lkg::Diff(item) => match (version("from"), version("to")) {
                 (Err(why), _) | (_, Err(why)) => return Some(bad_version(&why)),
                 (Ok(Some(from)), Ok(to)) => (ReferenceQuery::Version(item.clone(), from), Wants::Sides(item, to)),
@@ -174,7 +179,7 @@ impl Agent {
             return Some(ApiResponse::findings(400, &explanation, &findings));
         }
         let changes = vec![DefinitionChange { item: item.clone(), document: Some(document.clone()) }];
-        let asked = Asked { request, wants: Wants::Blessed(item, document) };
+        let asked = Asked { request, wants: Wants::Blessed(item, document, writer.clone()) };
         self.bless(now, changes, writer, Pending::Lkg(asked), effects);
         None
     }
@@ -196,18 +201,22 @@ impl Agent {
         effects: &mut Effects,
     ) {
         let under_way = asked.under_way();
-        let Asked { request, wants: Wants::Blessed(item, document) } = asked else {
+        let Asked { request, wants: Wants::Blessed(item, document, writer) } = asked else {
             let message = format!("{under_way} The store wrote something.");
             return self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
         };
-        if let Err(error) = result {
-            let what = format!("{item} was not blessed; what was there before still counts.");
-            return respond(request, not_written(&what, &error), effects);
-        }
+        let versions = match result {
+            Ok(versions) => versions,
+            Err(error) => {
+                let what = format!("{item} was not blessed; what was there before still counts.");
+                return respond(request, not_written(&what, &error), effects);
+            }
+        };
         let file = DefinitionFile { kind: item.kind, stem: item.id.clone(), content: Ok(document) };
         // It is valid; what may still keep it out of service is in its findings, which are in the log.
         self.load_one(now, file, effects);
-        let message = format!("What `castellan lkg` named became the blessed {item}.");
+        let version = versions.first().copied().unwrap_or_default();
+        let message = format!("{item} is blessed as version {version}, as {writer} accepted it or went back to it.");
         self.desk.turn(now, effects).log(Level::Information, "LkgAccepted", message);
         respond(request, self.item_response(now, &item), effects);
     }
@@ -217,7 +226,7 @@ impl Agent {
         if self.lkg.state == State::Kept {
             return;
         }
-        self.lkg.state = State::Kept;
+        (self.lkg.state, self.lkg.is_doubted) = (State::Kept, false);
         self.lkg.is_held |= self.lkg.items.is_empty();
         self.survey(now, Pending::Sweep, effects);
     }
@@ -226,9 +235,16 @@ impl Agent {
         self.lkg_item_of(now, item).map_or_else(|| nothing_there(item), |shown| ApiResponse::json(200, &shown))
     }
 
+    fn history_response(&self, now: Now, item: &Item, versions: Vec<ReferenceVersion>) -> ApiResponse {
+        let history = versions.into_iter().map(LkgVersion::from).collect();
+        let shown = self.lkg_item_of(now, item).map(|item| ApiResponse::json(200, &LkgHistory { item, history }));
+        shown.unwrap_or_else(|| nothing_there(item))
+    }
+
     /// What a comparison of everything found, for the request that asked for it.
     pub(super) fn verified(&self, asked: &Asked, survey: &Survey, checked: &Checked, effects: &mut Effects) {
-        let body = LkgVerified::new(self.lkg.items.len(), survey, checked);
+        let references = self.lkg.items.values().filter(|kept| kept.version > 0).count();
+        let body = LkgVerified::new(references, survey, checked);
         respond(asked.request, ApiResponse::json(200, &body), effects);
     }
 
@@ -272,10 +288,7 @@ impl Agent {
         let response = match (result, wants) {
             (Err(why), _) => Some(not_on_disk("The references could not be read.", &why)),
             (Ok(ReferencesFound::History(versions)), Wants::History(item)) => {
-                let history = versions.into_iter().map(LkgVersion::from).collect();
-                let shown =
-                    self.lkg_item_of(now, &item).map(|item| ApiResponse::json(200, &LkgHistory { item, history }));
-                Some(shown.unwrap_or_else(|| nothing_there(&item)))
+                Some(self.history_response(now, &item, versions))
             }
             (Ok(ReferencesFound::Quarantine(moved)), Wants::Quarantine) => {
                 let lines: Vec<LkgQuarantined> = moved.into_iter().map(LkgQuarantined::from).collect();

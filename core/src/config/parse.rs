@@ -98,8 +98,11 @@ fn general(section: &Section<'_>, settings: &mut Settings, unknown: &mut Report)
     }
     if let Some((key, text)) = section.text("PluginPath")? {
         let leaves = text.split(['/', '\\']).any(|part| part == "..") || text.starts_with(['/', '\\']);
-        if text.is_empty() || leaves || text.contains([':', '\0']) {
-            return Err(wrong(&key, &quote(&text), "a folder below the agent root, such as 'Plugins'"));
+        // What lies there is of another kind, and Last Known Good would move it away as strays.
+        let is_ours = text.split('/').next().is_some_and(|first| ["Jobs", "Policies", "state"].contains(&first));
+        if text.is_empty() || leaves || is_ours || text.contains([':', '\0']) {
+            let allowed = "a folder below the agent root, such as 'Plugins', and not in Jobs, Policies or state";
+            return Err(wrong(&key, &quote(&text), allowed));
         }
         settings.plugin_path = text;
     }

@@ -124,11 +124,15 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         r#"{"Settings":{"PluginPath":"../x"}}"#,
-        "Settings:PluginPath is '../x'; it must be a folder below the agent root, such as 'Plugins'.",
+        "Settings:PluginPath is '../x'; it must be a folder below the agent root, such as 'Plugins', and not in Jobs, Policies or state.",
+    ),
+    (
+        r#"{"Settings":{"PluginPath":"state/lkg"}}"#,
+        "Settings:PluginPath is 'state/lkg'; it must be a folder below the agent root, such as 'Plugins', and not in Jobs, Policies or state.",
     ),
     (
         r#"{"Settings":{"PluginPath":"/x"}}"#,
-        "Settings:PluginPath is '/x'; it must be a folder below the agent root, such as 'Plugins'.",
+        "Settings:PluginPath is '/x'; it must be a folder below the agent root, such as 'Plugins', and not in Jobs, Policies or state.",
     ),
     (
         r#"{"Settings":{"system.logging.level":"Loud"}}"#,

@@ -67,7 +67,7 @@ pub struct ItemLine {
     pub kind: String,
     /// Its id.
     pub id: String,
-    /// `InService`, `OutOfService`, `Tombstone` or `Refused`.
+    /// `InService`, `OutOfService`, `Quarantined`, `Tombstone` or `Refused`.
     pub state: String,
     /// Why it is not in service.
     pub why: Option<String>,

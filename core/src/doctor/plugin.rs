@@ -141,7 +141,7 @@ impl Checked<'_> {
             Some(Some(settings)) => ok(format!("GET /api/PluginSettings/{id} has {} settings.", settings.len())),
             Some(None) => failed(
                 format!("GET /api/PluginSettings/{id} has none."),
-                "The agent read the folder before the file was there: POST /api/Jobs/reload.",
+                "Say castellan lkg accept Plugins/ID; where Last Known Good is off, POST /api/Jobs/reload.",
             ),
         }
     }

@@ -263,6 +263,19 @@ fn the_last_good_one_is_in_force_from_the_start_and_guards_its_number() {
 }
 
 #[test]
+fn of_those_that_come_while_another_is_judged_the_highest_number_is_next() {
+    let mut scene = Scene::new(FOLDER);
+    let mut effects = Vec::new();
+    let mut tell = |report| scene.fleet.on_report(report, &mut scene.desk.turn(at(1), &mut effects));
+    assert!(tell(received(&eu(1))).is_some());
+    for waits in [eu(3), eu(2), "garbage".to_string()] {
+        assert!(tell(received(&waits)).is_none());
+    }
+    let next = scene.fleet.on_judged(Ok(()), &mut scene.desk.turn(at(2), &mut effects));
+    assert_eq!(next.map(|bundle| bundle.sequence), Some(3));
+}
+
+#[test]
 fn a_bundle_is_read_with_keys_in_any_case_and_its_policies_come_as_documents() {
     let document = r#"{"Bundle":"b.1","SEQUENCE":2,"policies":{"a":{"X": 1.50},"b":[]},"note":1}"#;
     let bundle = opened(document).bundle.unwrap();

@@ -59,9 +59,11 @@ pub fn judge(mode: Mode, blessed: Blessed<'_>, found: &Found) -> Verdict {
 pub enum Done<'a> {
     /// It is as blessed again; what stood there has this name in quarantine.
     Restored(Option<&'a str>),
+    /// It is restored in its turn.
+    Waiting,
     /// It stays, by `ConfigurationLkg:AuditOnly`.
     Reported,
-    /// It stays, as it was changed while Last Known Good was off, until somebody says which one counts.
+    /// It stays, as it differed when Last Known Good was turned on or began anew, until somebody says which one counts.
     Held,
     /// It could not be put right, for this reason; it is tried again.
     Failed(&'a str),
@@ -79,20 +81,25 @@ pub fn explain(item: &Item, blessed: Blessed<'_>, found: &Found, done: Done<'_>)
         (Blessed::Removed, Found::Bytes { .. }) => format!("{name} is there again, although it was removed"),
         (Blessed::Never, Found::Bytes { .. }) => format!("{name} is there, and nobody blessed it"),
     };
+    let runs = match blessed {
+        Blessed::Document(_) => "the agent runs what was blessed",
+        Blessed::Removed | Blessed::Never => "the agent runs nothing of it",
+    };
     let what = match done {
         Done::Restored(_) if matches!(blessed, Blessed::Document(_)) => format!("{file}; it was restored."),
         Done::Restored(_) => format!("{file}; it was moved away and never counted."),
-        Done::Reported => format!("{file}; it stays so, as AuditOnly is set, and the agent runs what was blessed."),
+        Done::Waiting => format!("{file}; it is put right in its turn, and {runs}."),
+        Done::Reported => format!("{file}; it stays so, as AuditOnly is set, and {runs}."),
         Done::Held => format!(
-            "{file} while Last Known Good was off; it stays so until somebody says what counts, and the agent runs what was blessed."
+            "{file} before Last Known Good was turned on or began anew; it stays so until somebody says what counts, and {runs}."
         ),
-        Done::Failed(_) => format!("{file}; it could not be put right, and the agent runs what was blessed."),
+        Done::Failed(_) => format!("{file}; it could not be put right, and {runs}."),
     };
     let mut why = who(found);
     match done {
         Done::Restored(Some(copy)) => why.push_str(&format!(" What stood there is state/quarantine/{}.", escape(copy))),
         Done::Failed(reason) => why = format!("{why} {}", escape(reason)),
-        Done::Restored(None) | Done::Reported | Done::Held => {}
+        Done::Restored(None) | Done::Waiting | Done::Reported | Done::Held => {}
     }
     Explanation::new(what, why, properly(item, found))
 }

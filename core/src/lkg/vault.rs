@@ -233,7 +233,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             Ok(found) => found,
             Err(why) => return doubt(why),
         };
-        self.doubt = self.check_manifest(&found).err();
+        self.doubt = self.check_manifest(&found).err().or_else(|| self.missing_key());
         if let Some(why) = &self.doubt {
             return doubt(why.clone());
         }
@@ -260,6 +260,11 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             }
         }
         Checked { changed, doubt: None }
+    }
+
+    /// What is sealed with a key that the next start does not find is lost.
+    fn missing_key(&self) -> Option<String> {
+        self.key.and_then(|key| self.seal.missing(key))
     }
 
     fn check_manifest(&mut self, found: &BTreeMap<String, Stamp>) -> Result<(), String> {

@@ -1,11 +1,11 @@
 //! Last Known Good over the API: how it stands, what differs, and what becomes blessed. The store answers as each story tells.
 
 use castellan_core::effect::StoreOrder;
-use castellan_core::event::{Counts, Event, StoreReport};
+use castellan_core::event::{Counts, DefinitionKind, Event, StoreReport};
 use castellan_core::id::{RequestId, TicketId};
 use castellan_core::lkg::{
-    Checked, Difference, Document, Found, NotWritten, Quarantined, ReferenceQuery, ReferenceVersion, References,
-    ReferencesFound, Survey, Trace,
+    Checked, Difference, Document, Found, NotWritten, Quarantined, Reference, ReferenceQuery, ReferenceVersion,
+    References, ReferencesFound, Survey, Trace,
 };
 use serde_json::{Value, json};
 
@@ -148,6 +148,8 @@ fn what_is_accepted_is_valid_blessed_and_in_service_before_it_is_answered() {
         (&answered(&mut world, asked, 200)["version"], &world.get_now("/api/Jobs/scan")["name"]),
         (&json!(2), &json!("Other"))
     );
+    let told = "Jobs/scan is blessed as version 2, as admin:client accepted it or went back to it.";
+    assert_eq!(world.logged("LkgAccepted"), [told]);
 
     let asked = world.admin("POST", "/api/lkg/Jobs/old/accept", "");
     read(&mut world, &ReferenceQuery::Candidate(item("Jobs/old")), document(SCAN, "Jobs/old.json"));
@@ -265,6 +267,18 @@ fn a_drift_is_told_as_an_event_in_the_state_and_in_the_metrics() {
 }
 
 #[test]
+fn a_stray_that_was_moved_away_is_in_quarantine_and_nothing_is_out_of_service() {
+    let mut world = World::blessed("{}", &[]);
+    let found = Found::Bytes { content: SCAN.into(), trace: Trace::default() };
+    let survey = Survey { differences: vec![Difference { item: item("Jobs/scan"), found }], ..Survey::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+    let Some(StoreOrder::Restore { ticket, item, .. }) = world.disk.pop_front() else { panic!("nothing is moved") };
+    world.tell(Event::Store(StoreReport::Restored { ticket, item, result: Ok(Some("copy".into())) }));
+    let status = world.get_now("/api/lkg");
+    assert_eq!((items(&status), &status["outOfService"]), (vec!["Jobs/scan null Quarantined".to_owned()], &json!(0)));
+}
+
+#[test]
 fn without_references_that_count_nothing_is_blessed_and_the_alarm_is_heard_everywhere() {
     let unusable = References::Unusable("The key is missing.".into());
     for (references, alarm) in [(References::Off, None), (unusable, Some("The key is missing."))] {
@@ -300,16 +314,106 @@ fn where_references_prove_nothing_a_new_key_begins_anew_and_every_file_waits_unt
     let Some(StoreOrder::Survey { ticket, .. }) = world.disk.pop_front() else { panic!("nothing is compared") };
     let found = Found::Bytes { content: SCAN.into(), trace: Trace::default() };
     let differences = vec![Difference { item: item("Jobs/scan"), found }];
-    let survey = Survey { whole: true, differences, ..Survey::default() };
+    let survey = Survey { whole: true, differences: differences.clone(), ..Survey::default() };
+    let again = survey.clone();
     world.tell(Event::Store(StoreReport::Surveyed { ticket: Some(ticket), survey, checked: Checked::default() }));
     assert!(world.disk.is_empty(), "it is not moved away");
+    let told = world.get_now("/api/lkg")["items"][0]["lastDrift"].clone();
+    assert!(told["what"].as_str().unwrap().contains("until somebody says what counts"), "{told}");
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey: again, checked: Checked::default() }));
     let status = world.get_now("/api/lkg");
+    assert_eq!(status["items"][0]["lastDrift"], told, "another sweep says nothing else of it");
     assert_eq!((&status["alarms"], items(&status)), (&json!([]), vec!["Jobs/scan null OutOfService".to_owned()]));
+    let shown = world.get_now("/api/lkg/Jobs/scan");
+    assert_eq!((&shown["state"], &shown["history"]), (&json!("OutOfService"), &json!([])), "nothing was ever blessed");
+    let verify = world.admin("POST", "/api/lkg/verify", "");
+    let Some(StoreOrder::Survey { ticket, .. }) = world.disk.pop_front() else { panic!("nothing is compared") };
+    let survey = Survey { whole: true, differences, ..Survey::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: Some(ticket), survey, checked: Checked::default() }));
+    assert_eq!(answered(&mut world, verify, 200)["references"], 0, "what nobody blessed has no reference");
     let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
     read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), document(SCAN, "Jobs/scan.json"));
     write(&mut world, Ok(vec![1]));
     assert_eq!(answered(&mut world, asked, 200)["state"], "InService");
     assert_eq!(world.get_now("/api/Jobs/scan")["name"], "Blessed");
+}
+
+#[test]
+fn a_reference_that_came_back_is_blessed_again_and_its_deleted_file_restored() {
+    let mut world = world();
+    let old = SCAN.replace("\"scan\"", "\"old\"");
+    let reference = Reference { item: item("Jobs/old"), version: 1, content: Ok(Some(old.as_bytes().into())) };
+    let survey = Survey { whole: true, ..Survey::default() };
+    let checked = Checked { changed: vec![reference], doubt: None };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked }));
+    assert_eq!(items(&world.get_now("/api/lkg"))[0], "Jobs/old 1 InService");
+    let difference = Difference { item: item("Jobs/old"), found: Found::Missing };
+    let survey = Survey { differences: vec![difference], ..Survey::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+    assert!(matches!(world.disk.pop_front(), Some(StoreOrder::Restore { .. })), "it is not restored");
+}
+
+#[test]
+fn references_that_come_back_as_they_were_count_again() {
+    let mut world = world();
+    let mut survey = |whole, doubt: Option<&str>| {
+        let survey = Survey { whole, ..Survey::default() };
+        let checked = Checked { changed: vec![], doubt: doubt.map(String::from) };
+        world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked }));
+        world.get_now("/api/lkg")["alarms"].as_array().unwrap().len()
+    };
+    assert_eq!(survey(true, Some("The folder cannot be listed.")), 1);
+    assert_eq!(survey(false, None), 1, "a look at single files does not look at references");
+    assert_eq!(survey(true, None), 0);
+    let found = Found::Bytes { content: OTHER.into(), trace: Trace::default() };
+    let differences = vec![Difference { item: item("Jobs/scan"), found }];
+    let survey = Survey { differences, ..Survey::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+    assert!(matches!(world.disk.pop_front(), Some(StoreOrder::Restore { .. })), "it is not restored");
+}
+
+#[test]
+fn a_file_stays_held_while_its_folder_cannot_be_looked_at() {
+    let mut world = World::referring("{}", References::Unusable("The key is missing.".into()));
+    world.admin("POST", "/api/lkg/rekey", "");
+    let Some(StoreOrder::Rekey { ticket }) = world.disk.pop_front() else { panic!("no new key is asked for") };
+    world.tell(Event::Store(StoreReport::Rekeyed { ticket, result: Ok("11bb".into()) }));
+    world.disk.clear();
+    let held = || Survey {
+        whole: true,
+        differences: vec![Difference {
+            item: item("Jobs/scan"),
+            found: Found::Bytes { content: OTHER.into(), trace: Trace::default() },
+        }],
+        ..Survey::default()
+    };
+    let away = Survey {
+        whole: true,
+        folders: vec![(DefinitionKind::Job, String::from("is another one."))],
+        ..Survey::default()
+    };
+    for survey in [held(), away, held()] {
+        world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+        assert!(world.disk.is_empty(), "nobody said which one counts: {:?}", world.disk);
+        let status = world.get_now("/api/lkg");
+        let what = status["items"][0]["lastDrift"]["what"].as_str().unwrap();
+        assert!(what.contains("until somebody says what counts"), "{what}");
+    }
+}
+
+#[test]
+fn names_of_strays_do_not_fill_the_memory_between_two_sweeps() {
+    let mut world = world();
+    for number in 0..1100 {
+        let difference = Difference {
+            item: item(&format!("Jobs/s{number}")),
+            found: Found::Bytes { content: vec![b'x'], trace: Trace::default() },
+        };
+        let survey = Survey { differences: vec![difference], ..Survey::default() };
+        world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+        world.disk();
+    }
+    assert_eq!(world.get_now("/api/lkg")["items"].as_array().unwrap().len(), 1003);
 }
 
 #[test]

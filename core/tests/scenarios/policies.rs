@@ -236,6 +236,23 @@ fn update_settings_reads_all_definitions_again_and_other_types_are_left_alone() 
 }
 
 #[test]
+fn a_thousand_policies_that_need_no_answer_need_no_more_of_the_stack_than_one() {
+    let run = || {
+        let mut world = World::new(&[]);
+        let names: Vec<String> = (0..1000).map(|number| format!("p{number:04}")).collect();
+        let delete = delete();
+        let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), delete.as_str())).collect();
+        put(&mut world, &files);
+        assert_eq!(reload(&mut world).len(), 1000);
+        // All are unchanged now: no unit waits for anything.
+        let mut world = world.reborn();
+        world.disk();
+        assert_eq!(reload(&mut world).len(), 1000);
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
 fn a_bundle_is_applied_or_refused_as_a_whole() {
     let mut world = World::new(&[("Plugins/Bridge", PLUGIN)]);
     let bundle = |last: &str| {
@@ -256,6 +273,9 @@ fn a_bundle_is_applied_or_refused_as_a_whole() {
     world.disk();
     assert_eq!((argument(&world).as_deref(), world.applied.len()), (Some("2"), 3));
     assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "x");
+    world.bundle("fleet", vec![]);
+    world.disk_once(Err("no space left".into()));
+    assert_eq!((world.applied.len(), world.get("/api/PluginSettings/Bridge/metadata.greeting")), (3, json!("x")));
     world.bundle("fleet", vec![]);
     world.disk();
     assert_eq!((world.applied.len(), world.get("/api/PluginSettings/Bridge/metadata.greeting")), (0, json!("hello")));

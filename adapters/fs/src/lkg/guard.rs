@@ -83,11 +83,14 @@ impl Guard {
             Ok((mut references, References::Kept { .. })) => {
                 references.note_off(true).map_err(|error| error.to_string())
             }
-            Ok(_) => Ok(()),
+            Ok((_, References::Unusable(why))) => Err(why),
+            Ok((_, References::Off | References::First)) => Ok(()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = noted {
-            self.notices.push(format!("It could not be noted that Last Known Good is off: {why}"));
+            self.notices.push(format!(
+                "It could not be noted that Last Known Good is off, so what is edited meanwhile is restored once it is on again: {why}"
+            ));
         }
     }
 

@@ -71,6 +71,21 @@ impl Keys {
         self.keys.iter().find(|key| key.id == id)
     }
 
+    /// Why the file of a key would not give it any more. A credential is systemd's to keep.
+    pub(super) fn missing(&self, id: KeyId) -> Option<String> {
+        let file = self.find(id)?.file?;
+        let path = self.root.path().join(PLACE).join(file);
+        let why = match self.root.read(PLACE, file, KEY_BYTES, Privacy::Secret) {
+            Ok(Some(bytes)) if key(&bytes, Some(file), &path).is_ok_and(|found| found.id == id) => return None,
+            Ok(Some(_)) => format!("{PLACE}/{file} is another key than {id}, which the references are sealed with."),
+            Ok(None) => format!("{PLACE}/{file} is gone; what is sealed with it could not be read at the next start."),
+            Err(error) => error.to_string(),
+        };
+        Some(format!(
+            "{why} Put it back and start the agent again, or say `castellan lkg rekey`: the running agent seals all with a new key."
+        ))
+    }
+
     /// The credential, unless it is the one in use; else a new file.
     pub(super) fn create(&mut self, in_use: Option<KeyId>) -> Result<KeyId, NotWritten> {
         if let Some(key) = self.keys.iter().find(|key| key.file.is_none() && Some(key.id) != in_use) {

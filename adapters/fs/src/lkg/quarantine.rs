@@ -202,8 +202,21 @@ fn stem(id: &str) -> String {
     stem
 }
 
-/// For a folder on another file system, from which nothing can be renamed to here.
+/// For a folder on another file system, from which nothing can be renamed to here. Where it fails no copy is left, as each try would
+/// leave one that nobody counts.
 fn copy_over(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, target: &str) -> io::Result<()> {
+    let copied = copy(from, name, to, target).and_then(|()| Ok(unlinkat(from, name, AtFlags::empty())?));
+    let Err(error) = copied else { return Ok(()) };
+    Err(match unlinkat(to, target, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => error,
+        Err(left) => {
+            io::Error::new(error.kind(), format!("{error}; and {PLACE}/{target} could not be removed: {left}"))
+        }
+    })
+}
+
+/// A link as a link, a file with its bytes.
+fn copy(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, target: &str) -> io::Result<()> {
     let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Symlink => symlinkat(readlinkat(from, name, Vec::new())?, to, target)?,
@@ -226,7 +239,7 @@ fn copy_over(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, target: &st
             return Err(io::Error::other(format!("it is {} on another file system", files::kind(&stat))));
         }
     }
-    Ok(unlinkat(from, name, AtFlags::empty())?)
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -21,6 +21,10 @@ impl Seal for Keys {
         self.keys.iter().map(|key| key.id).collect()
     }
 
+    fn missing(&self, key: KeyId) -> Option<String> {
+        self.missing(key)
+    }
+
     fn create(&mut self, in_use: Option<KeyId>) -> Result<KeyId, NotWritten> {
         self.create(in_use)
     }

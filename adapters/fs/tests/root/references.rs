@@ -314,6 +314,27 @@ fn a_missing_key_is_never_made_anew_and_rekey_begins_anew() {
 }
 
 #[test]
+fn a_key_that_goes_missing_while_the_agent_runs_stops_writes_and_a_new_one_saves_everything() {
+    let (_folder, root) = kept();
+    for harm in [|path: &Path| fs::remove_file(path).unwrap(), |path: &Path| change_bytes(path, |bytes| bytes[0] ^= 1)]
+    {
+        let (mut store, _) = open(&root, None);
+        harm(&key(&root));
+        let refused = store.change(&[put(scan(), "lost")], "root", days_later(2)).unwrap_err();
+        assert!(refused.reason.contains("lkg.key") && refused.reason.contains("castellan lkg rekey"), "{refused:?}");
+        assert_eq!(store.check().doubt, Some(refused.reason));
+        store.rekey().unwrap();
+        assert_eq!(store.check().doubt, None);
+    }
+    let (mut store, _) = open(&root, None);
+    assert_eq!(store.change(&[put(scan(), "three")], "root", days_later(3)).unwrap(), [3]);
+    drop(store);
+    let (_, found) = open(&root, None);
+    let References::Kept { items, .. } = found else { panic!("{found:?}") };
+    assert_eq!(shown(&items), ["Jobs/scan 3 three", "Plugins/Bridge 1 B"]);
+}
+
+#[test]
 fn a_key_that_others_may_read_or_that_is_none_is_refused_with_what_to_do() {
     let (_folder, root) = kept();
     let refused = || ReferenceStore::open_with(&root, None, None).unwrap_err();
@@ -365,6 +386,18 @@ fn a_new_key_seals_all_versions_again_and_the_old_one_opens_nothing_any_more() {
     fs::write(manifest(&root), old_manifest).unwrap();
     assert!(unusable(&root, None).contains("is not the one"));
     assert_ne!(fs::read(key(&root)).unwrap(), old_key);
+}
+
+#[test]
+fn a_reference_that_was_mended_before_a_new_key_came_counts_again() {
+    let (_folder, root) = kept();
+    let one = file(&root, "Jobs.scan.2.");
+    let sealed = fs::read(&one).unwrap();
+    fs::write(&one, b"x").unwrap();
+    let (mut store, _) = open(&root, None);
+    fs::write(&one, sealed).unwrap();
+    store.rekey().unwrap();
+    assert_eq!(shown(&store.check().changed), ["Jobs/scan 2 two"]);
 }
 
 #[test]

@@ -46,6 +46,10 @@ impl Agent {
         if lines.is_empty() {
             let message = format!("Policies that are gone could not be forgotten. {}", refusal.explanation);
             self.desk.turn(now, effects).log(Level::Error, "PolicyRefused", message);
+            // Whoever brought it is told: a bundle without policies is not in force while what the former one set still is.
+            if let Some(delivery) = self.policies.deliveries.front_mut() {
+                delivery.refused = Some(refusal);
+            }
             return self.continue_policies(now, effects);
         }
         let line = lines.remove(0);

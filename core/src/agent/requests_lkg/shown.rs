@@ -48,8 +48,9 @@ impl Agent {
     pub(in crate::agent) fn lkg_line(&self) -> page::Lkg {
         let settings = self.desk.settings.configuration_lkg;
         let refused = self.refused_documents();
-        let is_out =
-            |(item, kept): &(&Item, &Kept)| kept.fault.is_some() || refused.contains_key(*item) || kept.version == 0;
+        let is_out = |(item, kept): &(&Item, &Kept)| {
+            kept.fault.is_some() || refused.contains_key(*item) || (kept.version == 0 && !kept.is_quarantined())
+        };
         page::Lkg {
             mode: match (settings.enabled, settings.audit_only) {
                 (false, _) => "off",
@@ -96,6 +97,11 @@ impl Agent {
         );
         let (state, why, fix) = match (&kept.fault, &kept.document, refused) {
             (Some(why), ..) => ("OutOfService", Some(format!("Its reference proves nothing: {why}")), Some(accept)),
+            (None, None, _) if kept.is_quarantined() => {
+                let why = "Nothing of it was ever blessed, and its file was moved to state/quarantine.".to_string();
+                let fix = format!("castellan lkg diff {item}, then castellan lkg accept {item}, if it is meant.");
+                ("Quarantined", Some(why), Some(fix))
+            }
             (None, None, _) if kept.version == 0 => {
                 let why = "Its file is there, and nothing of it was ever blessed.".to_string();
                 ("OutOfService", Some(why), Some(accept))

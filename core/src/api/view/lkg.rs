@@ -41,7 +41,7 @@ pub(crate) struct LkgItem {
     pub(crate) id: String,
     /// Of its reference; `null` where it has none.
     pub(crate) version: Option<u64>,
-    #[schemars(extend("enum" = ["InService", "OutOfService", "Tombstone", "Refused"]))]
+    #[schemars(extend("enum" = ["InService", "OutOfService", "Quarantined", "Tombstone", "Refused"]))]
     pub(crate) state: &'static str,
     pub(crate) why: Option<String>,
     pub(crate) fix: Option<String>,

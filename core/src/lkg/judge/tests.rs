@@ -66,11 +66,13 @@ fn each_difference_says_what_who_and_how_to_do_it_properly() {
     for item in [scan, Item::new(DefinitionKind::Plugin, "a\u{1b}b")] {
         for blessed in [Blessed::Document(b"{}"), Blessed::Removed, Blessed::Never] {
             for (_, found) in founds() {
-                for done in [Done::Restored(None), Done::Reported, Done::Held, Done::Failed("no room\n")] {
+                for done in [Done::Restored(None), Done::Waiting, Done::Reported, Done::Held, Done::Failed("no room\n")]
+                {
                     let text = explain(&item, blessed, &found, done).to_string();
                     assert!(!text.contains(['\u{1b}', '\n']), "{text}");
                     assert!(matches!(done, Done::Failed(_)) == text.contains("no room"), "{text}");
                     assert!(matches!(done, Done::Reported) == text.contains("AuditOnly"), "{text}");
+                    assert!(blessed == Blessed::Document(b"{}") || !text.contains("what was blessed"), "{text}");
                 }
             }
         }

@@ -72,7 +72,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
     }
 
     fn writable(&self) -> Result<(), NotWritten> {
-        match self.lost.as_ref().or(self.doubt.as_ref()) {
+        match self.lost.clone().or_else(|| self.doubt.clone()).or_else(|| self.missing_key()) {
             Some(why) => Err(NotWritten::because(why)),
             None => Ok(()),
         }
@@ -208,8 +208,8 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             return Err(failed);
         }
         (self.lost, self.doubt) = (None, None);
+        // Which items are damaged is what the agent was told; the next check looks at every file again and tells what changed.
         self.stamps.clear();
-        self.damaged.clear();
         if let Err(left) = self.seal.keep(key) {
             self.tell(left.reason);
         }

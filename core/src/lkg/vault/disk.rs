@@ -63,6 +63,11 @@ pub trait Seal {
     /// The keys that are there: one, and a second one while the first is being replaced; none before the first change.
     fn keys(&self) -> Vec<KeyId>;
 
+    /// Why a start would not find this key any more, as a sentence; `None` where it would.
+    fn missing(&self, _key: KeyId) -> Option<String> {
+        None
+    }
+
     /// Takes another key than the one in use, on disk when it returns.
     ///
     /// # Errors
