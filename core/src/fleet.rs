@@ -10,6 +10,7 @@
 //!            Failed, or no answer in time Waiting: 5 s, doubled with each failure, PollSeconds or 300 s at most
 //! Listening  Received                     Listening
 //!            Failed                       Waiting, as above; a subscription that held for a minute begins anew
+//!            its policies are refused     Waiting for 150 to 300 s, to subscribe anew and be sent the same again
 //! ```
 //! Whatever is received is judged in this order, and refused whole by the first that fails: signature (always needed from a network), form,
 //! name, sequence, and then every policy in it. Only what the policies took is kept on disk and in force.
@@ -20,6 +21,7 @@
 mod bundle;
 mod pace;
 mod standing;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -102,6 +104,8 @@ pub(crate) struct Fleet {
     failure: Option<String>,
     /// What was refused last, and why, until a good one came.
     refusal: Option<(u64, String)>,
+    /// When one was in the log last.
+    told: Option<Monotonic>,
     refused: u64,
     failed: u64,
 }
@@ -120,6 +124,7 @@ impl Fleet {
             next: None,
             failure: None,
             refusal: None,
+            told: None,
             refused: 0,
             failed: 0,
         }
@@ -204,6 +209,9 @@ impl Fleet {
                 if offered.document.is_none() {
                     // It was applied when it was accepted, and no older one may come after it.
                     self.in_force = Some(offered.in_force);
+                } else if let State::Listening { .. } = self.state {
+                    // A broker sends it once; what stood against its policies (a full disk, a plugin that is not there yet) may pass.
+                    self.state = State::Waiting { at: turn.now.monotonic.plus_millis(self.pace.after_refusal()) };
                 }
                 self.refuse(content, why, turn);
             }
@@ -348,56 +356,6 @@ impl Fleet {
                 bundle.name
             )),
             Some(_) | None => Ok(bundle),
-        }
-    }
-
-    /// The source answered; MQTT keeps listening.
-    fn answered(&mut self, turn: &mut Turn<'_>) {
-        if let State::Asking { .. } = self.state {
-            self.pace.answered();
-            self.state = State::Waiting { at: turn.now.monotonic.plus_millis(self.pace.poll()) };
-            self.recovered(turn);
-        }
-    }
-
-    /// A failure ends with the next answer, a refusal with the next good bundle.
-    fn recovered(&mut self, turn: &mut Turn<'_>) {
-        if self.failure.take().is_some() {
-            turn.log(Level::Information, "PolicySource", "The policy source answers again.".to_string());
-        }
-    }
-
-    fn on_failed(&mut self, why: String, turn: &mut Turn<'_>) {
-        match self.state {
-            // The question was given up before, and told then.
-            State::Off | State::Waiting { .. } => return,
-            State::Asking { .. } => {}
-            State::Listening { since } => self.pace.listened(turn.now.monotonic.millis_since(since)),
-        }
-        self.failed = self.failed.saturating_add(1);
-        let delay = self.pace.after_failure();
-        self.state = State::Waiting { at: turn.now.monotonic.plus_millis(delay) };
-        let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
-        let failure = format!("{source}: {why}.");
-        // A source that is away for days is told once, not at each question.
-        if self.failure.as_ref() != Some(&failure) {
-            let message = format!("The policy source failed; what is in force stays. It is asked again. {failure}");
-            turn.log(Level::Warning, "PolicySource", message);
-            self.failure = Some(failure);
-        }
-    }
-
-    fn refuse(&mut self, content: u64, why: String, turn: &mut Turn<'_>) {
-        self.refused = self.refused.saturating_add(1);
-        let refusal = (content, why);
-        // A source that has nothing better is told once, not at each question.
-        if self.refusal.as_ref() != Some(&refusal) {
-            let stays = match &self.in_force {
-                Some(former) => format!("Bundle '{}' {} stays in force.", former.name, former.sequence),
-                None => String::from("No bundle is in force."),
-            };
-            turn.log(Level::Error, "PolicyBundleRefused", format!("{} {stays}", refusal.1));
-            self.refusal = Some(refusal);
         }
     }
 }

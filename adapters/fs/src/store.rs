@@ -113,7 +113,8 @@ impl Store {
         let (closing, closed) = bounded(1);
         let looks = guard.looks();
         let (teller, root, plugin_path) = (queue.clone(), guard.root().clone(), guard.plugin_path().to_owned());
-        let worker = Worker { guard, history, settings, policies, looks: Arc::clone(&looks), events, closed };
+        let worker =
+            Worker { guard, history, settings, policies, looks: Arc::clone(&looks), has_looked: false, events, closed };
         let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || worker.work(&work))?;
         let watcher = Watcher::start(&root, &plugin_path, looks, move || teller.try_send(Work::Look).is_ok())?;
         Ok(Self { queue: Some(queue), watcher: Some(watcher), closing, thread: Some(thread) })
@@ -169,6 +170,7 @@ struct Worker {
     history: History,
     settings: SettingStore,
     looks: Arc<Looks>,
+    has_looked: bool,
     policies: PolicyReader,
     events: Sender<Event>,
     closed: Receiver<()>,
@@ -334,8 +336,8 @@ impl Worker {
             return None;
         }
         if !self.guard.is_on() {
-            // The first look too: what changed after the start read the files and before they were watched has no event of its own.
-            return Some(StoreReport::DefinitionsTouched);
+            // The first look is at what was just read.
+            return std::mem::replace(&mut self.has_looked, true).then_some(StoreReport::DefinitionsTouched);
         }
         let (survey, checked) = self.survey(&at, false);
         let is_well = survey.differences.is_empty() && survey.folders.is_empty() && survey.unwatched.is_empty();

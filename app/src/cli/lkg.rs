@@ -110,8 +110,8 @@ fn path(item: &str) -> String {
 }
 
 /// What the API says of one item; a slip of the pen is answered with the nearest one.
-fn ask(agent: &Agent, method: &str, item: &str, target: &str) -> Result<Value, Failure> {
-    let answer = agent.send(method, target, &[], None)?;
+fn ask(agent: &Agent, method: &str, item: &str, target: &str, headers: &[(&str, &str)]) -> Result<Value, Failure> {
+    let answer = agent.send(method, target, headers, None)?;
     let refused = match answer.accepted() {
         Err(failure) if answer.status == 404 => failure,
         other => return other,
@@ -221,7 +221,7 @@ pub(crate) fn guard(root: &Path, job: &str) -> Result<Option<Guard>, Failure> {
 
 fn history(options: &One, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     let item = item(agent, &options.item)?;
-    let found = ask(agent, "GET", &item, &path(&item))?;
+    let found = ask(agent, "GET", &item, &path(&item), &[])?;
     let versions = found.get("history").map(items).unwrap_or_default();
     let numbers: Vec<String> = versions.iter().map(|one| member(one, "version")).collect();
     globals.show(&found, &numbers.iter().map(String::as_str).collect::<Vec<_>>(), || {
@@ -243,7 +243,7 @@ fn difference(agent: &Agent, item: &str, from: Option<u64>, to: Option<u64>) -> 
         .into_iter()
         .filter_map(|(name, version)| version.map(|version| format!("{name}={version}")))
         .collect();
-    let mut found = ask(agent, "GET", item, &format!("{}/diff?{}", path(item), asked.join("&")))?;
+    let mut found = ask(agent, "GET", item, &format!("{}/diff?{}", path(item), asked.join("&")), &[])?;
     if let Some(members) = found.as_object_mut() {
         members.insert(String::from("item"), Value::from(item));
     }

@@ -18,7 +18,7 @@ use super::requests::respond;
 use crate::api::route::Target;
 use crate::api::route::lkg::Lkg;
 use crate::api::view::lkg::{LkgDiff, LkgHistory, LkgQuarantined, LkgRekeyed, LkgVerified, LkgVersion};
-use crate::api::{ApiRequest, ApiResponse};
+use crate::api::{ApiRequest, ApiResponse, Conditions, entity_tag};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionFile, DefinitionKind};
 use crate::id::{RequestId, TicketId};
@@ -66,8 +66,8 @@ enum Wants {
     Difference(Item, Side),
     /// The same, while the first one is looked for; with the version of the other, where one is named.
     Sides(Item, Option<u64>),
-    /// To bless the document that is looked for, in the name of this writer.
-    Bless(Item, String),
+    /// To bless the document that is looked for, in the name of this writer, where these hold of it.
+    Bless(Item, String, Conditions),
     /// That this document of an item counts, once it is blessed; in whose name.
     Blessed(Item, Document, String),
     /// To know what is not as blessed.
@@ -89,7 +89,7 @@ impl Agent {
         asked: Lkg,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        let request = request.id;
+        let (request, conditions) = (request.id, Conditions::of(request));
         if let Some(refusal) = self.not_kept(&asked) {
             return Some(refusal);
         }
@@ -117,9 +117,11 @@ impl Agent {
                 (Ok(Some(from)), Ok(to)) => (ReferenceQuery::Version(item.clone(), from), Wants::Sides(item, to)),
                 (Ok(None), Ok(to)) => (state(&item, to), Wants::Difference(item.clone(), self.blessed_side(&item))),
             },
-            Lkg::Accept(item) => (ReferenceQuery::Candidate(item.clone()), Wants::Bless(item, writer)),
+            Lkg::Accept(item) => (ReferenceQuery::Candidate(item.clone()), Wants::Bless(item, writer, conditions)),
             Lkg::Rollback(item) => match version("version") {
-                Ok(Some(version)) => (ReferenceQuery::Version(item.clone(), version), Wants::Bless(item, writer)),
+                Ok(Some(version)) => {
+                    (ReferenceQuery::Version(item.clone(), version), Wants::Bless(item, writer, conditions))
+                }
                 Ok(None) => return Some(bad_version("There is no 'version' in the query.")),
                 Err(why) => return Some(bad_version(&why)),
             },
@@ -296,15 +298,18 @@ impl Agent {
             }
             (
                 Ok(ReferencesFound::Document(None)),
-                Wants::Difference(item, _) | Wants::Sides(item, _) | Wants::Bless(item, _),
+                Wants::Difference(item, _) | Wants::Sides(item, _) | Wants::Bless(item, ..),
             ) => Some(nothing_there(&item)),
             (Ok(ReferencesFound::Document(Some((document, name)))), Wants::Sides(item, to)) => {
                 let (query, side) = (state(&item, to), (Some(document), name));
                 self.read_references(now, request, query, Wants::Difference(item, side), effects)
             }
             (Ok(ReferencesFound::Document(Some(other))), Wants::Difference(_, side)) => Some(difference(side, other)),
-            (Ok(ReferencesFound::Document(Some((document, _)))), Wants::Bless(item, writer)) => {
-                self.bless_document(now, request, item, document, writer, effects)
+            (Ok(ReferencesFound::Document(Some((document, _)))), Wants::Bless(item, writer, conditions)) => {
+                match conditions.refuse_write(Some(&entity_tag(&document))) {
+                    Some(refusal) => Some(refusal),
+                    None => self.bless_document(now, request, item, document, writer, effects),
+                }
             }
             (Ok(_), _) => {
                 let message = format!("{under_way} The store answered another question.");
@@ -322,7 +327,7 @@ impl Agent {
 fn difference((from, from_name): Side, (to, to_name): (Document, String)) -> ApiResponse {
     let changes = diff::lines(from.as_deref(), Some(&to));
     let differs = from.as_deref() != Some(&*to);
-    ApiResponse::json(200, &LkgDiff { from: from_name, to: to_name, differs, changes })
+    ApiResponse::json(200, &LkgDiff { from: from_name, to: to_name, differs, tag: entity_tag(&to), changes })
 }
 
 /// The other side of a difference: a version, else what is not as blessed.

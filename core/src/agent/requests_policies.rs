@@ -81,7 +81,16 @@ impl Agent {
         target: &Target,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        let is_dry_run = target.parameter("dryRun").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        let is_dry_run = match target.parameter("dryRun") {
+            None => false,
+            Some(text) if text.eq_ignore_ascii_case("false") => false,
+            Some(text) if text.eq_ignore_ascii_case("true") => true,
+            Some(text) => {
+                let why = format!("dryRun is true or false; found {}.", quote(text));
+                let fix = "Write ?dryRun=true to have it judged only, or leave it out to have it applied.";
+                return Some(ApiResponse::problem(400, &Explanation::new("Nothing was changed.", why, fix)));
+            }
+        };
         let Some(name) = target.parameter("name").map(ToString::to_string).or_else(|| name_in(&request.body)) else {
             let why = "It has neither PolicyId nor PolicyName.";
             return Some(no_name(why.to_string()));

@@ -66,6 +66,12 @@ impl Pace {
         doubled.saturating_sub(self.spread(doubled / 2))
     }
 
+    /// Until a topic is subscribed anew whose bundle was refused by its policies.
+    pub(super) fn after_refusal(&self) -> u64 {
+        let most = RETRY_MAX_SECONDS * 1000;
+        most.saturating_sub(self.spread(most / 2))
+    }
+
     /// From 0 to `most`, another one for each machine and question.
     fn spread(&self, most: u64) -> u64 {
         let parts = [self.seed.to_le_bytes(), self.asked.to_le_bytes()];

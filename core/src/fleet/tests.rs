@@ -263,6 +263,34 @@ fn the_last_good_one_is_in_force_from_the_start_and_guards_its_number() {
 }
 
 #[test]
+fn a_bundle_of_a_topic_whose_policies_were_refused_is_asked_for_again() {
+    let mut scene = Scene::new(TOPIC);
+    scene.fleet.needs_signature = false;
+    scene.asks();
+    scene.told(FleetReport::Subscribed);
+    scene.verdict = Err("no plugin 'Bridge' is in service.".to_string());
+    scene.told(received(&eu(5)));
+    scene.verdict = Ok(());
+    let (_, waited) = scene.asks();
+    assert!((150_000..=300_000).contains(&waited), "{waited}");
+    scene.told(FleetReport::Subscribed);
+    scene.told(received(&eu(5)));
+    assert_eq!((scene.in_force(), scene.fleet.next_deadline()), (Some(("eu".to_string(), 5)), None));
+}
+
+#[test]
+fn a_flood_of_bundles_that_are_refused_does_not_fill_the_log() {
+    let mut scene = Scene::new(TOPIC);
+    scene.asks();
+    scene.told(FleetReport::Subscribed);
+    for number in 0..1000 {
+        scene.now += 10;
+        scene.told(received(&format!("garbage {number}")));
+    }
+    assert_eq!((scene.logged("PolicyBundleRefused"), scene.fleet.standing().unwrap().refused), (1, 1000));
+}
+
+#[test]
 fn of_those_that_come_while_another_is_judged_the_highest_number_is_next() {
     let mut scene = Scene::new(FOLDER);
     let mut effects = Vec::new();

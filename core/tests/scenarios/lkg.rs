@@ -117,8 +117,9 @@ fn a_difference_is_told_between_what_is_blessed_on_disk_or_of_a_version() {
     read(&mut world, &ReferenceQuery::Version(item("Jobs/scan"), 2), document(OTHER, "version 2"));
     assert_eq!(world.status(asked), None, "the other side is looked for");
     read(&mut world, &ReferenceQuery::Version(item("Jobs/scan"), 3), document(OTHER, "version 3"));
-    let same = json!({ "from": "version 2", "to": "version 3", "differs": false, "changes": [] });
-    assert_eq!(answered(&mut world, asked, 200), same);
+    let found = answered(&mut world, asked, 200);
+    assert_eq!((&found["from"], &found["to"]), (&json!("version 2"), &json!("version 3")));
+    assert_eq!((&found["differs"], &found["changes"]), (&json!(false), &json!([])));
     let asked = world.admin("GET", "/api/lkg/Jobs/stray/diff", "");
     read(&mut world, &ReferenceQuery::Candidate(item("Jobs/stray")), document(OTHER, "state/quarantine/n"));
     assert_eq!(answered(&mut world, asked, 200)["from"], "nothing");
@@ -414,6 +415,20 @@ fn names_of_strays_do_not_fill_the_memory_between_two_sweeps() {
         world.disk();
     }
     assert_eq!(world.get_now("/api/lkg")["items"].as_array().unwrap().len(), 1003);
+}
+
+#[test]
+fn what_took_the_place_of_what_was_shown_is_not_accepted() {
+    let mut world = world();
+    let asked = world.admin("GET", "/api/lkg/Jobs/scan/diff", "");
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), document(OTHER, "Jobs/scan.json"));
+    let tag = world.body(asked)["tag"].as_str().unwrap().to_owned();
+    for (found, status) in [(SCAN, Some(412)), (OTHER, None)] {
+        let asked = world.admin_with("POST", "/api/lkg/Jobs/scan/accept", "", &[("if-match", &tag)]);
+        read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), document(found, "Jobs/scan.json"));
+        assert_eq!(world.status(asked), status, "{found}");
+        assert_eq!(world.disk.is_empty(), status.is_some(), "nothing else is written");
+    }
 }
 
 #[test]

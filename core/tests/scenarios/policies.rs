@@ -160,6 +160,11 @@ fn a_dry_run_tells_what_would_change_and_changes_nothing() {
     assert_eq!((&body["result"], argument(&world).as_deref()), (&json!("Applied"), Some("1")));
     let (_, body) = apply(&mut world, "?name=x", &update("Add", JOB));
     assert_eq!(body["result"], "Unchanged");
+    // Whoever wants it judged only, and says so in another way, changes nothing either.
+    for query in ["?name=y&dryRun=1", "?name=y&dryRun=yes", "?name=y&dryRun"] {
+        let request = world.admin("POST", &format!("/api/policies{query}"), &update("Add", JOB));
+        assert_eq!((world.status(request), world.applied.len()), (Some(400), 1), "{query}");
+    }
 }
 
 #[test]

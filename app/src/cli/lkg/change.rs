@@ -94,7 +94,9 @@ impl Asked<'_> {
             return globals.written(&done, true);
         }
         confirmation.ask(&format!("Bless this as {}?", escape(item)))?;
-        let blessed = ask(agent, "POST", item, &format!("{}/{target}", path(item)))?;
+        // What was shown is blessed, and nothing that took its place meanwhile.
+        let tag = member(found, "tag");
+        let blessed = ask(agent, "POST", item, &format!("{}/{target}", path(item)), &[("If-Match", &tag)])?;
         if globals.is_document() {
             return globals.show(&blessed, &[], || Ok(Vec::new()));
         }

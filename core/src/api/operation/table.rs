@@ -103,6 +103,8 @@ const VALUES: Option<Body> = Some(Body { required: false, content: json::<Map<St
 const EVENT: Option<Body> = Some(Body { required: true, content: json::<Map<String, Value>>() });
 const NO_JOB: Answer = Answer::problem(404, "There is no such job, or its file is out of service; then with findings.");
 const WRONG_JOB: Answer = Answer::problem(400, "The document is not a valid job; findings say why.");
+/// Of whatever is on disk before it is answered.
+const FULL: Answer = Answer::problem(507, "The disk is full; nothing changed.");
 const BEING_REMOVED: Answer = Answer::problem(409, "The job is just being removed.");
 
 const TRIGGER: Operation = operation!(
@@ -203,6 +205,7 @@ pub(super) static PATHS: [Path; 17] = [
                 },
                 WRONG_JOB,
                 Answer::problem(409, "The id is taken, or there are as many jobs as there may be."),
+                FULL,
             ]),
         ],
     },
@@ -221,9 +224,9 @@ pub(super) static PATHS: [Path; 17] = [
         operations: &[operation!(
             Post,
             "reloadDefinitions",
-            "Reads all jobs and plugins from the disk again.",
+            "Compares all files of jobs and plugins with what is blessed; where Last Known Good is off, reads them again.",
             {},
-            [answer!(200, "What was loaded, removed and refused.", json::<LoadReport>()),]
+            [answer!(200, "What is loaded, removed, refused and restored.", json::<LoadReport>()),]
         )],
     },
     Path {
@@ -242,13 +245,14 @@ pub(super) static PATHS: [Path; 17] = [
                 NO_JOB,
                 BEING_REMOVED,
                 CHANGED,
+                FULL,
             ]),
             operation!(
                 Delete,
                 "deleteJob",
                 "Removes a job.",
                 { heeds: &WRITES },
-                [answer!(200, "It is gone.", json::<Deleted<'_>>()), NO_JOB, BEING_REMOVED, CHANGED]
+                [answer!(200, "It is gone.", json::<Deleted<'_>>()), NO_JOB, BEING_REMOVED, CHANGED, FULL]
             ),
         ],
     },

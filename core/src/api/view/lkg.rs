@@ -156,6 +156,8 @@ pub(crate) struct LkgDiff {
     /// With what: `Jobs/scan.json`, a copy in quarantine, or another version.
     pub(crate) to: String,
     pub(crate) differs: bool,
+    /// The entity tag of `to`: with it as `If-Match`, just this document is accepted.
+    pub(crate) tag: String,
     /// Key by key; secrets are masked.
     pub(crate) changes: Vec<String>,
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value};
 
-use super::{Answer, Body, CHANGED, KNOWN, Method, NOTHING, Operation, Path, READS, WRITES, json};
+use super::{Answer, Body, CHANGED, FULL, KNOWN, Method, NOTHING, Operation, Path, READS, WRITES, json};
 use crate::api::view::{PluginLine, Revoked};
 use crate::certificate::Shown;
 use crate::configuration_policy::record::PolicyLine;
@@ -158,6 +158,7 @@ pub(in crate::api::operation) static PATHS: [Path; 13] = [
                 [
                     answer!(200, "What became of it.", json::<PolicyLine>()),
                     Answer::problem(409, "Something changed while it was being applied; nothing was changed."),
+                    FULL,
                 ]
             ),
         ],

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Answer, Method, NOTHING, Operation, Path, json};
+use super::{Answer, CHANGED, FULL, Method, NOTHING, Operation, Path, WRITES, json};
 use crate::api::view::lkg::{LkgDiff, LkgHistory, LkgItem, LkgQuarantined, LkgRekeyed, LkgStatus, LkgVerified};
 use crate::shape::{Key, Shape};
 
@@ -24,7 +24,6 @@ const INVALID: Answer = Answer::problem(
     400,
     "What would be blessed is not a valid definition; findings say why. Or the query cannot be read.",
 );
-const FULL: Answer = Answer::problem(507, "The disk is full; nothing changed.");
 const NOT_READ: Answer = Answer::problem(400, "The query cannot be read.");
 
 /// Every such path.
@@ -93,16 +92,16 @@ pub(in crate::api::operation) static PATHS: [Path; 8] = [
             Post,
             "acceptLkgItem",
             "Blesses the file on disk, or where that is as blessed, the newest copy in quarantine, once it is valid.",
-            {},
-            [answer!(200, "The item.", json::<LkgItem>()), INVALID, UNKNOWN, OFF, FULL]
+            { heeds: &WRITES },
+            [answer!(200, "The item.", json::<LkgItem>()), INVALID, UNKNOWN, OFF, CHANGED, FULL]
         )],
     },
     Path {
         template: "/api/lkg/{kind}/{id}/rollback",
         operations: &[operation!(
             Post, "rollbackLkgItem", "Blesses the document of an earlier version again; it gets a new number.",
-            { query: &WHICH },
-            [answer!(200, "The item.", json::<LkgItem>()), INVALID, UNKNOWN, OFF, FULL]
+            { query: &WHICH, heeds: &WRITES },
+            [answer!(200, "The item.", json::<LkgItem>()), INVALID, UNKNOWN, OFF, CHANGED, FULL]
         )],
     },
 ];
