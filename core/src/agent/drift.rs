@@ -74,6 +74,9 @@ impl Agent {
     /// References that prove nothing any more put their items out of service, loudly; those that came back bring them back.
     fn on_checked(&mut self, now: Now, whole: bool, checked: Checked, effects: &mut Effects) {
         let is_sound = checked.doubt.is_none();
+        if let Some(sealed) = checked.sealed {
+            (self.lkg.counter, self.lkg.key_id) = sealed;
+        }
         for Reference { item, version, content } in checked.changed {
             let kept = self.lkg.items.entry(item.clone()).or_default();
             kept.version = version;

@@ -86,9 +86,13 @@ impl Lkg {
             return;
         }
         (self.state, self.is_doubted) = (State::Kept, false);
+        // What changes nothing has no counter of its own; the next survey tells it in any case.
+        let known = |change: &DefinitionChange| self.items.get(&change.item).map_or(0, |kept| kept.version);
+        if changes.is_empty() || changes.iter().zip(versions).any(|(change, version)| known(change) != *version) {
+            self.counter = self.counter.saturating_add(1);
+        }
         for (DefinitionChange { item, document }, version) in changes.into_iter().zip(versions) {
             let kept = self.items.entry(item).or_default();
-            self.counter = self.counter.max(*version);
             *kept = Kept { version: *version, document, ..Kept::default() };
         }
     }
@@ -182,7 +186,10 @@ impl Agent {
 
     /// The first start's references are made, or not.
     pub(super) fn on_adopted(&mut self, now: Now, result: Result<Vec<u64>, NotWritten>, effects: &mut Effects) {
-        let Err(error) = result else { return };
+        let Err(error) = result else {
+            // It tells the name of the key that was made.
+            return self.survey(now, Pending::Sweep, effects);
+        };
         let message = format!(
             "What is in service could not become the reference: {error} It stays in service; restart the agent once that is mended."
         );

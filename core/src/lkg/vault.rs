@@ -65,6 +65,8 @@ pub struct Checked {
     pub changed: Vec<Reference>,
     /// Why no reference on disk can be relied on: what was loaded stays in force, and nothing is written.
     pub doubt: Option<String>,
+    /// The manifest's counter and the public name of the key, where references are sound.
+    pub sealed: Option<(u64, String)>,
 }
 
 impl<D: Disk, S: Seal> Vault<D, S> {
@@ -225,7 +227,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
     /// Looks whether the files are still those that were opened; cheap enough for each sweep, as only files that look different are
     /// opened again.
     pub fn check(&mut self) -> Checked {
-        let doubt = |why| Checked { changed: Vec::new(), doubt: Some(why) };
+        let doubt = |why| Checked { doubt: Some(why), ..Checked::default() };
         if let Some(why) = &self.lost {
             return doubt(why.clone());
         }
@@ -259,7 +261,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
                 changed.push(reference);
             }
         }
-        Checked { changed, doubt: None }
+        Checked { changed, doubt: None, sealed: Some((self.manifest.counter, key.to_string())) }
     }
 
     /// What is sealed with a key that the next start does not find is lost.

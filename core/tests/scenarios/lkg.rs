@@ -224,7 +224,7 @@ fn a_verification_opens_every_reference_and_is_a_sweep_too() {
         verify(survey.clone(), Checked::default()),
         json!({ "ok": false, "references": 3, "differences": told })
     );
-    let doubted = verify(survey, Checked { changed: vec![], doubt: Some("The manifest is older.".into()) });
+    let doubted = verify(survey, Checked { doubt: Some("The manifest is older.".into()), ..Checked::default() });
     assert_eq!(doubted["differences"][1], json!({ "item": "references", "what": "The manifest is older." }));
     assert_eq!(world.get_now("/api/lkg")["alarms"][0]["why"], "The manifest is older.");
     let asked = world.admin("POST", "/api/lkg/verify", "");
@@ -345,9 +345,11 @@ fn a_reference_that_came_back_is_blessed_again_and_its_deleted_file_restored() {
     let old = SCAN.replace("\"scan\"", "\"old\"");
     let reference = Reference { item: item("Jobs/old"), version: 1, content: Ok(Some(old.as_bytes().into())) };
     let survey = Survey { whole: true, ..Survey::default() };
-    let checked = Checked { changed: vec![reference], doubt: None };
+    let checked = Checked { changed: vec![reference], sealed: Some((7, "77aa".into())), ..Checked::default() };
     world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked }));
-    assert_eq!(items(&world.get_now("/api/lkg"))[0], "Jobs/old 1 InService");
+    let status = world.get_now("/api/lkg");
+    assert_eq!((&status["counter"], &status["keyId"]), (&json!(7), &json!("77aa")));
+    assert_eq!(items(&status)[0], "Jobs/old 1 InService");
     let difference = Difference { item: item("Jobs/old"), found: Found::Missing };
     let survey = Survey { differences: vec![difference], ..Survey::default() };
     world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
@@ -359,7 +361,7 @@ fn references_that_come_back_as_they_were_count_again() {
     let mut world = world();
     let mut survey = |whole, doubt: Option<&str>| {
         let survey = Survey { whole, ..Survey::default() };
-        let checked = Checked { changed: vec![], doubt: doubt.map(String::from) };
+        let checked = Checked { doubt: doubt.map(String::from), ..Checked::default() };
         world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked }));
         world.get_now("/api/lkg")["alarms"].as_array().unwrap().len()
     };
