@@ -137,6 +137,7 @@ fn the_doctor_looks_at_the_key_the_references_and_the_files() {
     assert_eq!(lkg(), ["ok"; 4]);
     let key = stage.root().join("state/keys/lkg.key");
     fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    assert_eq!(lkg(), ["ok", "failed", "ok", "ok"]);
+    // With a key that others may read no reference counts, and nothing is compared.
+    assert_eq!(lkg(), ["ok", "failed", "failed", "failed"]);
     agent.stop();
 }
