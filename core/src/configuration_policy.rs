@@ -15,10 +15,10 @@
 //!
 //! | part | does |
 //! | --- | --- |
-//! | [`parse`] | a document to a [`Policy`], with findings |
-//! | [`plan`] | what several policies together change, or why not |
-//! | [`record`] | what was applied, and what became of each policy |
-//! | [`signature`] | whether a policy is signed as the settings want it |
+//! | `parse` | a document to a `Policy`, with findings |
+//! | `plan` | what several policies together change, or why not |
+//! | `record` | what was applied, and what became of each policy |
+//! | `signature` | whether a policy is signed as the settings want it |
 //!
 //! What is applied is never undone by taking the policy away, but for a layer of settings, which lasts as long as its policy.
 
