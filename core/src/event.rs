@@ -5,6 +5,7 @@ mod fleet;
 mod store;
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -119,6 +120,11 @@ impl DefinitionKind {
             Self::Job => "Jobs",
             Self::Plugin => "Plugins",
         }
+    }
+
+    /// The file of this id, from the agent root.
+    pub(crate) fn file(self, id: &str) -> String {
+        format!("{}/{id}.json", self.folder())
     }
 }
 

@@ -222,31 +222,32 @@ impl Fleet {
 
     /// Came while another one is judged. What does not count takes no place, as a broker sends nothing twice.
     fn line_up(&mut self, received: Received, turn: &mut Turn<'_>) {
-        let found = if received.document.len() > BUNDLE_BYTES {
-            Err(format!("it has {} bytes; at most {BUNDLE_BYTES} are read.", received.document.len()))
+        let Some(bundle) = self.sound(&received.document, received.opened.clone(), turn) else { return };
+        match &self.next {
+            Some((waiting, _)) if *waiting > bundle.sequence => {
+                let (name, sequence) = (&bundle.name, bundle.sequence);
+                let why = format!("Bundle '{name}' {sequence} was refused whole: number {waiting} came before it.");
+                self.refuse(bundle.digest(), why, turn);
+            }
+            Some(_) | None => self.next = Some((bundle.sequence, received)),
+        }
+    }
+
+    /// What was received, where its size, signature, form and name are as they must be; else it is refused.
+    fn sound(&mut self, document: &[u8], opened: Result<Opened, String>, turn: &mut Turn<'_>) -> Option<Bundle> {
+        let found = if document.len() > BUNDLE_BYTES {
+            Err(format!("it has {} bytes; at most {BUNDLE_BYTES} are read.", document.len()))
         } else {
-            self.verified(received.opened.clone(), turn.now.wall, turn.signers)
+            self.verified(opened, turn.now.wall, turn.signers)
         };
-        let (content, why) = match found {
-            Ok(bundle) => match &self.next {
-                Some((waiting, _)) if *waiting > bundle.sequence => {
-                    let (name, sequence) = (&bundle.name, bundle.sequence);
-                    (
-                        bundle.digest(),
-                        format!("Bundle '{name}' {sequence} was refused whole: number {waiting} came before it."),
-                    )
-                }
-                Some(_) | None => {
-                    self.next = Some((bundle.sequence, received));
-                    return;
-                }
-            },
+        match found {
+            Ok(bundle) => Some(bundle),
             Err(why) => {
                 let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
-                (digest(&[&received.document]), format!("A bundle of {source} was refused whole: {why}"))
+                self.refuse(digest(&[document]), format!("A bundle of {source} was refused whole: {why}"), turn);
+                None
             }
-        };
-        self.refuse(content, why, turn);
+        }
     }
 
     /// What people are shown; `None` where there is no source.
@@ -298,19 +299,7 @@ impl Fleet {
         let Received { document, etag, opened } = received;
         let etag = etag.filter(|etag| etag.len() <= ETAG_BYTES);
         let source = self.source.as_ref()?.to_string();
-        let found = if document.len() > BUNDLE_BYTES {
-            Err(format!("it has {} bytes; at most {BUNDLE_BYTES} are read.", document.len()))
-        } else {
-            self.verified(opened, turn.now.wall, turn.signers)
-        };
-        let bundle = match found {
-            Ok(bundle) => bundle,
-            Err(why) => {
-                let why = format!("A bundle of {source} was refused whole: {why}");
-                self.refuse(digest(&[&document]), why, turn);
-                return None;
-            }
-        };
+        let bundle = self.sound(&document, opened, turn)?;
         let (name, sequence, content) = (bundle.name.clone(), bundle.sequence, bundle.digest());
         if let Some(former) = self.in_force.as_mut().filter(|former| former.name == name) {
             if (former.sequence, former.content) == (sequence, content) {

@@ -31,7 +31,7 @@ use crate::configuration_policy::{
 };
 use crate::effect::{Effects, ProcessOrder};
 use crate::event::DefinitionKind;
-use crate::id::{JobId, PluginId, RequestId, TicketId};
+use crate::id::{JobId, PluginId, RequestId};
 use crate::job::finding::{Finding, Findings};
 use crate::limits::{POLICIES, POLICY_DELIVERIES};
 use crate::lkg::Item;
@@ -91,7 +91,6 @@ pub(super) struct Refusal {
 /// The unit that is being applied.
 #[derive(Debug)]
 struct Underway {
-    ticket: TicketId,
     step: Step,
     ready: Vec<Ready>,
     idle: Vec<PolicyLine>,
@@ -230,15 +229,8 @@ impl Agent {
         let Some(delivery) = self.policies.deliveries.front() else { return };
         let source = delivery.source.clone();
         let forget = if delivery.is_complete && !delivery.is_dry_run { self.gone(&source, &unit) } else { Vec::new() };
-        let ticket = TicketId(0);
-        let mut underway = Underway {
-            ticket,
-            step: Step::Writing,
-            ready: Vec::new(),
-            idle: Vec::new(),
-            forget,
-            plan: Plan::default(),
-        };
+        let mut underway =
+            Underway { step: Step::Writing, ready: Vec::new(), idle: Vec::new(), forget, plan: Plan::default() };
         for file in unit {
             if let Err(refused) = self.judge_policy(now, &source, file, &mut underway) {
                 let (line, refusal) = *refused;
@@ -258,10 +250,9 @@ impl Agent {
             return self.write_unit(now, underway, effects);
         }
         underway.step = Step::Inspecting(places);
-        let order = |ticket| ProcessOrder::Inspect { ticket, queries };
-        underway.ticket = self.desk.counters.ticket();
-        self.desk.turn(now, effects).process(order(underway.ticket));
-        self.expect_policy(underway);
+        let ticket = self.desk.counters.ticket();
+        self.desk.turn(now, effects).process(ProcessOrder::Inspect { ticket, queries });
+        self.expect_policy(ticket, underway);
     }
 
     /// The policies that a complete delivery forgets with its last unit.

@@ -106,17 +106,17 @@ impl Agent {
             self.catalog.iter().map(|job| job.id.to_string()).filter(|id| !jobs.contains(id)).collect();
         for id in gone {
             self.remove_job(now, &id, effects);
-            report.removed.push(format!("Jobs/{id}.json"));
+            report.removed.push(DefinitionKind::Job.file(&id));
         }
         self.catalog.forget_refused(|stem| jobs.contains(stem));
         self.refused_plugins.retain(|stem, _| plugins.contains(stem));
         let gone: Vec<PluginId> = self.plugins.keys().filter(|id| !plugins.contains(id.as_str())).cloned().collect();
         for id in gone {
             self.retire_plugin(now, &id, effects);
-            report.removed.push(format!("Plugins/{id}.json"));
+            report.removed.push(DefinitionKind::Plugin.file(id.as_str()));
         }
         for file in files {
-            let name = format!("{}/{}.json", file.kind.folder(), file.stem);
+            let name = file.kind.file(&file.stem);
             match self.load_one(now, file, effects) {
                 None => report.loaded.push(name),
                 Some(findings) => report.refused.push(RefusedFile { file: name, findings }),
@@ -127,7 +127,7 @@ impl Agent {
 
     /// Brings one file into service; or out of it, with the findings, which are in the log then.
     pub(super) fn load_one(&mut self, now: Now, file: DefinitionFile, effects: &mut Effects) -> Option<Findings> {
-        let name = format!("{}/{}.json", file.kind.folder(), file.stem);
+        let name = file.kind.file(&file.stem);
         let result = match file.kind {
             DefinitionKind::Job => self.load_job(now, &file, effects),
             DefinitionKind::Plugin => self.load_plugin(now, &file, effects),
@@ -139,8 +139,8 @@ impl Agent {
 
     /// What is in service and what is refused, without a change.
     pub(super) fn in_service(&self) -> LoadReport {
-        let job = |id: &str| format!("Jobs/{id}.json");
-        let plugin = |id: &str| format!("Plugins/{id}.json");
+        let job = |id: &str| DefinitionKind::Job.file(id);
+        let plugin = |id: &str| DefinitionKind::Plugin.file(id);
         let plugins = self.plugins.iter().filter(|(_, supervisor)| !supervisor.retired);
         let refused = |file, findings: &Findings| RefusedFile { file, findings: findings.clone() };
         LoadReport {

@@ -281,8 +281,7 @@ impl Agent {
                 Err(why) => Done::Failed(why),
             };
         }
-        let is_over =
-            kept.version == 0 && kept.drift.as_ref().is_some_and(|drift| matches!(drift.done, Done::Restored(_)));
+        let is_over = kept.is_quarantined();
         self.tell_drift(now, item, effects);
         // Whoever makes strays chooses their names, and a whole survey, which forgets them, may be a day away.
         if is_over && self.lkg.items.values().filter(|kept| kept.version == 0).count() > STRAYS {
@@ -317,18 +316,6 @@ impl Agent {
             drift.what = explanation.what;
             // It was told; its bytes are of no more use.
             drift.found = Found::Missing;
-        }
-    }
-
-    /// Nobody will answer a survey.
-    pub(super) fn on_survey_lost(&mut self, now: Now, ticket: TicketId, why: &str, effects: &mut Effects) {
-        match self.pending.remove(&ticket) {
-            Some(Pending::Sweep) => {}
-            Some(pending) => {
-                self.pending.insert(ticket, pending);
-                self.give_up(now, ticket, why, effects);
-            }
-            None => self.unasked(now, ticket, None, effects),
         }
     }
 }

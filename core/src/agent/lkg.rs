@@ -168,13 +168,12 @@ impl Agent {
         writer: String,
         pending: Pending,
         effects: &mut Effects,
-    ) -> TicketId {
+    ) {
         let mut turn = self.desk.turn(now, effects);
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::ChangeDefinitions { ticket, changes: changes.clone(), writer, at: now.wall });
         self.lkg.ordered.insert(ticket, changes);
         self.expect_answer(ticket, pending);
-        ticket
     }
 
     /// The store answered a blessed write, well (with versions) or not.

@@ -55,6 +55,7 @@ impl Agent {
             LostOrder::Discard(spawn) => self.on_process(now, ProcessReport::Discarded { spawn }, effects),
             LostOrder::Inspect(ticket)
             | LostOrder::Examine(ticket)
+            | LostOrder::Survey(ticket)
             | LostOrder::ReadDefinitions(ticket)
             | LostOrder::ReadPolicies(ticket) => self.give_up(now, ticket, &why, effects),
             LostOrder::KeepPolicies(ticket) => {
@@ -72,7 +73,6 @@ impl Agent {
                 let result = Err(NotWritten::because(reason));
                 self.on_store(now, StoreReport::DefinitionsChanged { ticket, result }, effects);
             }
-            LostOrder::Survey(ticket) => self.on_survey_lost(now, ticket, &reason, effects),
             LostOrder::Restore(ticket, item) => {
                 self.on_store(now, StoreReport::Restored { ticket, item, result: Err(reason) }, effects);
             }
@@ -108,17 +108,20 @@ impl Agent {
     }
 
     /// A question that a request waits for will have no answer.
-    pub(super) fn give_up(&mut self, now: Now, ticket: TicketId, why: &str, effects: &mut Effects) {
+    fn give_up(&mut self, now: Now, ticket: TicketId, why: &str, effects: &mut Effects) {
         match self.pending.remove(&ticket) {
             Some(Pending::Inspection { request, .. } | Pending::Reload { request }) => {
-                let fix = "Send the request again when fewer others are under way.";
-                let explanation = Explanation::new("The agent has too much to do; nothing was changed.", why, fix);
-                respond(request, ApiResponse::problem(503, &explanation), effects);
+                respond(request, given_up(why), effects)
+            }
+            Some(Pending::Lkg(asked)) => respond(asked.request, given_up(why), effects),
+            Some(Pending::PoliciesRead(wanted)) => {
+                if let Some(request) = wanted.request() {
+                    respond(request, given_up(why), effects);
+                }
             }
             // Somebody changes files again, or the next sweep comes.
-            Some(Pending::Touched) => {}
+            Some(Pending::Touched | Pending::Sweep) => {}
             Some(Pending::Policies) => self.give_up_policy(now, why, effects),
-            Some(Pending::PoliciesRead(wanted)) => self.give_up_reading(&wanted, why, effects),
             Some(Pending::Examination(question)) => self.give_up_examination(now, question, why, effects),
             other => self.unasked(now, ticket, other, effects),
         }
@@ -141,4 +144,10 @@ impl Agent {
             self.desk.turn(now, effects).broker(order);
         }
     }
+}
+
+/// 503 to a request whose question will have no answer.
+fn given_up(why: &str) -> ApiResponse {
+    let fix = "Send the request again when fewer others are under way.";
+    ApiResponse::problem(503, &Explanation::new("The agent has too much to do; nothing was changed.", why, fix))
 }

@@ -297,12 +297,7 @@ fn trigger_values(body: &[u8]) -> Result<Map<String, Value>, String> {
 }
 
 fn wait_seconds(target: &Target) -> Result<Option<u64>, String> {
-    let wait = match target.parameter("wait") {
-        None => false,
-        Some(text) if text.eq_ignore_ascii_case("false") => false,
-        Some(text) if text.eq_ignore_ascii_case("true") => true,
-        Some(text) => return Err(format!("wait is true or false; found {}.", quote(text))),
-    };
+    let wait = target.flag("wait")?;
     let seconds = match target.parameter("timeoutSeconds").map(|text| (text, text.parse::<u64>())) {
         None => WAIT_SECONDS,
         Some((_, Ok(seconds))) if (1..=WAIT_SECONDS_MAX).contains(&seconds) => seconds,

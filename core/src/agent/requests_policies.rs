@@ -81,12 +81,9 @@ impl Agent {
         target: &Target,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        let is_dry_run = match target.parameter("dryRun") {
-            None => false,
-            Some(text) if text.eq_ignore_ascii_case("false") => false,
-            Some(text) if text.eq_ignore_ascii_case("true") => true,
-            Some(text) => {
-                let why = format!("dryRun is true or false; found {}.", quote(text));
+        let is_dry_run = match target.flag("dryRun") {
+            Ok(is_dry_run) => is_dry_run,
+            Err(why) => {
                 let fix = "Write ?dryRun=true to have it judged only, or leave it out to have it applied.";
                 return Some(ApiResponse::problem(400, &Explanation::new("Nothing was changed.", why, fix)));
             }
@@ -146,14 +143,6 @@ impl Agent {
                 self.desk.turn(now, effects).log(Level::Error, "PolicyRefused", explanation.to_string());
             }
         }
-    }
-
-    /// The policies could not be read: the order was lost.
-    pub(super) fn give_up_reading(&mut self, wanted: &PoliciesWanted, why: &str, effects: &mut Effects) {
-        let Some(request) = wanted.request() else { return };
-        let fix = "Send the request again when fewer others are under way.";
-        let explanation = Explanation::new("The agent has too much to do; nothing was changed.", why, fix);
-        respond(request, ApiResponse::problem(503, &explanation), effects);
     }
 
     /// Answers who asked for a delivery that is over.

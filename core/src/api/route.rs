@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{Tier, operation};
 use crate::id::{JobId, PluginId, RunId};
+use crate::job::finding::quote;
 use crate::plugin::settings::is_key;
 
 /// What a path names.
@@ -121,6 +122,19 @@ impl Target {
     /// The first value of a query parameter; its name is compared without regard to case.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// A query parameter that is `true` or `false`, in any case; false where there is none.
+    ///
+    /// # Errors
+    /// A sentence about any other value.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, String> {
+        match self.parameter(name) {
+            None => Ok(false),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+            Some(text) => Err(format!("{name} is true or false; found {}.", quote(text))),
+        }
     }
 }
 

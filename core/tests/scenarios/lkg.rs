@@ -1,6 +1,6 @@
 //! Last Known Good over the API: how it stands, what differs, and what becomes blessed. The store answers as each story tells.
 
-use castellan_core::effect::StoreOrder;
+use castellan_core::effect::{LostOrder, StoreOrder};
 use castellan_core::event::{Counts, DefinitionKind, Event, StoreReport};
 use castellan_core::id::{RequestId, TicketId};
 use castellan_core::lkg::{
@@ -440,4 +440,13 @@ fn who_waits_for_the_store_is_told_that_the_agent_stops() {
     world.tell(Event::StopRequested("the test is over".into()));
     world.tell(Event::Broker(castellan_core::event::BrokerReport::Stopped));
     assert_eq!((world.exited, world.status(asked)), (true, Some(503)));
+}
+
+#[test]
+fn who_waits_for_a_survey_that_is_lost_is_told() {
+    let mut world = world();
+    let asked = world.admin("POST", "/api/lkg/verify", "");
+    let Some(StoreOrder::Survey { ticket, .. }) = world.disk.pop_front() else { panic!("nothing is compared") };
+    world.tell(Event::Lost { order: LostOrder::Survey(ticket), why: "The queue is full.".into() });
+    assert_eq!(world.status(asked), Some(503));
 }

@@ -65,7 +65,7 @@ impl Agent {
         refusal: Refusal,
         effects: &mut Effects,
     ) {
-        let why = format!("{} {} {}", refusal.explanation.what, refusal.explanation.why, refusal.explanation.fix);
+        let why = refusal.explanation.to_string();
         for other in others.into_iter().filter(|other| other.result == PolicyResult::Applied) {
             let why = Some(format!("The policy {} of the same delivery was refused.", line.name));
             self.note_policy(

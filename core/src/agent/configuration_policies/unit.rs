@@ -12,7 +12,7 @@ use crate::agent::lkg::State;
 use crate::configuration_policy::plan::{Plan, Planned};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionFile, DefinitionKind, ExecutableFacts};
-use crate::id::JobId;
+use crate::id::{JobId, TicketId};
 use crate::job::finding::{Finding, Findings};
 use crate::lkg::{Item, NotWritten};
 use crate::time::Now;
@@ -88,7 +88,7 @@ impl Agent {
             _ => format!("policy:{}", self.policies.deliveries.front().map_or("", |delivery| &delivery.source)),
         };
         underway.step = Step::Writing;
-        underway.ticket = self.bless(now, changes, writer, Pending::Policies, effects);
+        self.bless(now, changes, writer, Pending::Policies, effects);
         self.policies.underway = Some(underway);
     }
 
@@ -123,14 +123,13 @@ impl Agent {
             return self.keep_unit(now, underway, effects);
         }
         underway.step = Step::Reloading;
-        underway.ticket = self.desk.counters.ticket();
-        let ticket = underway.ticket;
+        let ticket = self.desk.counters.ticket();
         let order = match self.lkg.state {
             State::Off => StoreOrder::ReadDefinitions { ticket },
             State::Kept | State::Unusable(_) => StoreOrder::Survey { ticket, thorough: false },
         };
         self.desk.turn(now, effects).store(order);
-        self.expect_policy(underway);
+        self.expect_policy(ticket, underway);
     }
 
     /// Files were read again, or, where references count, compared.
@@ -153,9 +152,9 @@ impl Agent {
             return self.finish_unit(now, underway, effects);
         }
         underway.step = Step::Keeping;
-        underway.ticket = self.desk.counters.ticket();
-        self.desk.turn(now, effects).store(StoreOrder::KeepPolicies { ticket: underway.ticket, changes });
-        self.expect_policy(underway);
+        let ticket = self.desk.counters.ticket();
+        self.desk.turn(now, effects).store(StoreOrder::KeepPolicies { ticket, changes });
+        self.expect_policy(ticket, underway);
     }
 
     pub(in crate::agent) fn on_policies_kept(&mut self, now: Now, result: Result<(), String>, effects: &mut Effects) {
@@ -169,8 +168,8 @@ impl Agent {
         }
     }
 
-    pub(super) fn expect_policy(&mut self, underway: Underway) {
-        self.expect_answer(underway.ticket, Pending::Policies);
+    pub(super) fn expect_policy(&mut self, ticket: TicketId, underway: Underway) {
+        self.expect_answer(ticket, Pending::Policies);
         self.policies.underway = Some(underway);
     }
 
