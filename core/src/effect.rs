@@ -18,6 +18,7 @@ use crate::job::url::HttpUrl;
 use crate::lkg::{DefinitionChange, Item, ReferenceQuery};
 use crate::log_message::LogRecord;
 use crate::plugin::storage::SettingChange;
+use crate::resources::ResourceLimits;
 use crate::run::history::{RunQuery, RunRecord};
 use crate::schedule::past::Note;
 use crate::time::WallTime;
@@ -168,6 +169,8 @@ pub struct SpawnRequest {
     pub working_directory: Option<String>,
     /// What to find out about the user whose session it belongs to; `None` where it runs as the agent itself.
     pub user: Option<UserQuery>,
+    /// What it may use of the machine; what cannot be kept is told in the log.
+    pub limits: ResourceLimits,
 }
 
 /// Orders to the broker's thread.

@@ -222,6 +222,8 @@ pub enum ExitStatus {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// The kernel killed its tree, which needed more memory than its cgroup may have.
+    OutOfMemory,
 }
 
 /// Captured output: the whole, or its head and tail.

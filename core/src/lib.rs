@@ -33,6 +33,7 @@ pub mod lkg;
 pub mod log_message;
 pub mod plugin;
 mod program;
+pub mod resources;
 pub mod run;
 pub mod schedule;
 pub mod schema;

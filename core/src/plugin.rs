@@ -12,12 +12,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::acl::PrimarySubscription;
-use crate::acl::topic::TopicFilter;
+use crate::acl::topic::{TopicFilter, TopicName};
 use crate::id::PluginId;
 use crate::job::OperatingSystem;
 use crate::job::finding::Findings;
 use crate::json::Json;
 use crate::lkg::Document;
+use crate::resources::ResourceLimits;
 use crate::user::RunAs;
 
 /// A valid plugin.
@@ -53,6 +54,12 @@ pub struct PluginDefinition {
     pub requires_monitoring: bool,
     /// `autoRestart`, false where absent; without monitoring it has no effect.
     pub auto_restart: bool,
+    /// `requires`: plugins of this agent that are ready before it starts.
+    pub requires: Vec<PluginId>,
+    /// `healthCheck`.
+    pub health_check: Option<HealthCheck>,
+    /// `limits`.
+    pub limits: ResourceLimits,
     /// `enabled`, true where absent.
     pub enabled: bool,
     /// The whole document, for its settings.
@@ -61,6 +68,17 @@ pub struct PluginDefinition {
     pub secret_settings: Vec<String>,
     /// The document as it came, byte for byte.
     pub document: Document,
+}
+
+/// A ping that the plugin must answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// `topic`: where the agent publishes the ping.
+    pub topic: TopicName,
+    /// `intervalSeconds`: from one answer to the next ping.
+    pub interval_seconds: u64,
+    /// `timeoutSeconds`: a plugin that has not answered by then is restarted.
+    pub timeout_seconds: u64,
 }
 
 impl PluginDefinition {

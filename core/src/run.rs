@@ -347,7 +347,8 @@ impl Run {
             return self.anomaly("captured output", turn);
         }
         let (live, status) = (live.clone(), *status);
-        let (end, reason) = live.judge(status);
+        let limits = self.job.tasks.get(live.index).map(|task| task.limits).unwrap_or_default();
+        let (end, reason) = live.judge(status, limits);
         // What the task merged may be a new secret, so it counts before anything is recorded.
         self.remember(live.index, status, &output::text(stdout), turn);
         let (stdout, stderr) = (output::masked(stdout, &self.secrets), output::masked(stderr, &self.secrets));

@@ -4,6 +4,7 @@ pub(crate) mod arguments;
 mod environment;
 mod http;
 pub(crate) mod keys;
+pub(crate) mod limits;
 mod parameters;
 mod routes;
 mod schedule;
@@ -68,7 +69,11 @@ pub(crate) fn id<T: core::fmt::Display>(
 }
 
 /// An id; else a finding that says which rule was broken.
-fn parse_id<T>(field: &Field<'_>, parse: fn(&str) -> Result<T, InvalidId>, report: &mut Report) -> Option<T> {
+pub(crate) fn parse_id<T>(
+    field: &Field<'_>,
+    parse: fn(&str) -> Result<T, InvalidId>,
+    report: &mut Report,
+) -> Option<T> {
     let text = field.text(report)?;
     parse(text).map_or_else(
         |invalid| {

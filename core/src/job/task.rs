@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::OsFilter;
 use super::condition::Condition;
+use crate::resources::ResourceLimits;
 use crate::user::RunAs;
 
 /// Where and as whom a task runs (seed 004, "Task Execution Types").
@@ -137,6 +138,8 @@ pub struct Task {
     pub working_directory: Option<String>,
     /// `environment`, on top of what the agent gives.
     pub environment: BTreeMap<String, String>,
+    /// `limits`.
+    pub limits: ResourceLimits,
     /// `retry`.
     pub retry: Option<Retry>,
     /// The request, for Http tasks.

@@ -329,15 +329,19 @@ fn numbers_and_choices() {
         (r#""contextWhenSkipped":[]"#, "contextWhenSkipped wrong-type"),
         (r#""retry":{"attempts":101}"#, "retry/attempts out-of-range"),
         (r#""retry":{"delaySeconds":1}"#, "retry/attempts required"),
+        (r#""limits":{"memoryMiB":0}"#, "limits/memoryMiB out-of-range"),
+        (r#""limits":{"cpuPercent":"all"}"#, "limits/cpuPercent wrong-type"),
+        (r#""limits":5"#, "limits wrong-type"),
         (r#""arguments":["a"]"#, "arguments wrong-type"),
         (r#""arguments":"a\u0000b""#, "arguments nul-character"),
         (r#""arguments":"a \"b""#, "arguments unbalanced-quote"),
     ] {
         check("", task, &[&format!("/tasks/0/{code}")]);
     }
-    let good = r#""skipWhenPluginSettingFalse":"P:a.b:c","contextWhenSkipped":{"x":[1]},"retry":{"attempts":2,"delaySeconds":5}"#;
+    let good = r#""skipWhenPluginSettingFalse":"P:a.b:c","contextWhenSkipped":{"x":[1]},"retry":{"attempts":2,"delaySeconds":5},"limits":{"tasks":9}"#;
     let task = check("", good, &[]).unwrap().tasks.remove(0);
     assert_eq!(task.skip_when_false.map(|reference| reference.setting).as_deref(), Some("a.b:c"));
+    assert_eq!(task.limits.to_string(), "tasks 9");
     assert_eq!((task.retry.unwrap().attempts, task.context_when_skipped["x"][0].clone()), (2, json!(1)));
 }
 

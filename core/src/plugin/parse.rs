@@ -6,13 +6,13 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{BUILT_IN_PLUGINS, PluginDefinition};
+use super::{BUILT_IN_PLUGINS, HealthCheck, PluginDefinition};
 use crate::acl::PrimarySubscription;
 use crate::acl::topic::TopicFilter;
 use crate::id::PluginId;
 use crate::job::OperatingSystem;
 use crate::job::finding::{Findings, Report, has_errors, quote};
-use crate::job::parse::{arguments, document, id, topics};
+use crate::job::parse::{arguments, document, id, limits, parse_id, topics};
 use crate::json::Json;
 use crate::json::read::{Field, ObjectReader};
 use crate::plugin::settings::is_agent;
@@ -72,6 +72,9 @@ fn plugin(
         let message = "without \"requiresMonitoring\": true the plugin is not watched and never restarted.";
         report.warning(reader.at("autoRestart"), "auto-restart-unused", message);
     }
+    let requires = requires(&reader, id.as_ref(), report);
+    let health_check = reader.take("healthCheck").and_then(|field| health_check(&field, report));
+    let limits = limits::parse(&reader, report);
     let enabled = reader.boolean("enabled", report);
     let secret_settings = reader.array("secretSettings", report);
     let secret_settings = secret_settings.iter().filter_map(|field| field.text(report)).map(ToString::to_string);
@@ -94,6 +97,9 @@ fn plugin(
         run_as,
         requires_monitoring,
         auto_restart,
+        requires,
+        health_check,
+        limits,
         enabled,
         settings: json,
         secret_settings,
@@ -163,4 +169,38 @@ fn declared_topics(reader: &ObjectReader<'_>, report: &mut Report) -> (Vec<Topic
     let lists = (list("publish"), list("subscribe"));
     topics.finish(report);
     lists
+}
+
+/// `requires`: other plugins, each once.
+fn requires(reader: &ObjectReader<'_>, id: Option<&PluginId>, report: &mut Report) -> Vec<PluginId> {
+    let mut required: Vec<PluginId> = Vec::new();
+    for field in reader.array("requires", report) {
+        let Some(other) = parse_id(&field, PluginId::parse, report) else { continue };
+        if Some(&other) == id {
+            let message = "a plugin cannot wait for itself; remove this entry.";
+            report.error(field.pointer, "requires-itself", message);
+        } else if required.contains(&other) {
+            report.note(field.pointer, "requires-twice", "it is listed already.");
+        } else {
+            required.push(other);
+        }
+    }
+    required
+}
+
+/// `healthCheck`.
+fn health_check(field: &Field<'_>, report: &mut Report) -> Option<HealthCheck> {
+    let members = field.object(&keys::HEALTH_CHECK, report)?;
+    let topic = members.required("topic", report).and_then(|field| {
+        let text = field.text(report)?;
+        topics::name(&field.pointer, text, report)
+    });
+    let interval = members.integer("intervalSeconds", report);
+    let timeout = members.integer("timeoutSeconds", report);
+    members.finish(report);
+    Some(HealthCheck {
+        topic: topic?,
+        interval_seconds: u64::try_from(interval).ok()?,
+        timeout_seconds: u64::try_from(timeout).ok()?,
+    })
 }

@@ -101,6 +101,17 @@ fn fields() {
         ("\"requiresMonitoring\": true", "\"requiresMonitoring\": false", "/autoRestart auto-restart-unused"),
         ("\"autoStart\": true", "\"autoStart\": \"yes\"", "/autoStart wrong-type"),
         ("\"autoStart\": true", "\"arguments\": \"'\"", "/arguments unbalanced-quote"),
+        ("\"autoStart\": true", "\"requires\": [\"MyBridge\"]", "/requires/0 requires-itself"),
+        ("\"autoStart\": true", "\"requires\": [\"B\", \"B\"]", "/requires/1 requires-twice"),
+        ("\"autoStart\": true", "\"requires\": [\"a_b\"]", "/requires/0 id-underscore"),
+        ("\"autoStart\": true", "\"healthCheck\": {}", "/healthCheck/topic required"),
+        ("\"autoStart\": true", "\"healthCheck\": {\"topic\": \"a/+\"}", "/healthCheck/topic topic-invalid"),
+        (
+            "\"autoStart\": true",
+            "\"healthCheck\": {\"topic\": \"a\", \"timeoutSeconds\": 0}",
+            "/healthCheck/timeoutSeconds out-of-range",
+        ),
+        ("\"autoStart\": true", "\"limits\": {\"tasks\": -1}", "/limits/tasks out-of-range"),
     ] {
         let extra: &[&str] = match to {
             "\"metdata\"" => &["/metdata unknown-key"],
@@ -110,6 +121,16 @@ fn fields() {
         check(from, to, &[&[expect], extra].concat());
     }
     assert_eq!(check("\"Service\"", "\"interactive\"", &[]).unwrap().run_as, Some(RunAs::UserDesktop));
+}
+
+#[test]
+fn what_it_waits_for_and_what_it_must_answer() {
+    let to = r#""requires": ["Bus", "Store"], "healthCheck": {"topic": "MyBridge/Health"}, "limits": {"memoryMiB": 64, "cpuPercent": 50}"#;
+    let plugin = check("\"autoStart\": true", to, &[]).unwrap();
+    assert_eq!(plugin.requires.iter().map(ToString::to_string).collect::<Vec<_>>(), ["Bus", "Store"]);
+    let health = plugin.health_check.unwrap();
+    assert_eq!((health.topic.as_str(), health.interval_seconds, health.timeout_seconds), ("MyBridge/Health", 30, 10));
+    assert_eq!(plugin.limits.to_string(), "memoryMiB 64, cpuPercent 50");
 }
 
 #[test]

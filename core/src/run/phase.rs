@@ -8,6 +8,7 @@ use super::routing::TaskEnd;
 use crate::effect::TreeSignal;
 use crate::event::ExitStatus;
 use crate::id::{SpawnId, TicketId};
+use crate::resources::ResourceLimits;
 use crate::time::{Deadline, Monotonic};
 
 /// Where a run stands; see the table in the head of `run.rs`.
@@ -157,11 +158,12 @@ impl Live {
     }
 
     /// How the task ended, given how its process did.
-    pub(super) fn judge(&self, status: ExitStatus) -> (TaskEnd, Option<String>) {
+    pub(super) fn judge(&self, status: ExitStatus, limits: ResourceLimits) -> (TaskEnd, Option<String>) {
         self.unless_stopped(match status {
             ExitStatus::Code(0) => None,
             ExitStatus::Code(code) => Some(format!("It exited with code {code}.")),
             ExitStatus::Signal(signal) => Some(format!("Signal {signal} ended it.")),
+            ExitStatus::OutOfMemory => Some(format!("Out of memory: {}.", limits.out_of_memory())),
         })
     }
 

@@ -27,6 +27,8 @@ use crate::turn::Turn;
 
 /// Added to a signal's number to make an exit code of it, as shells do.
 const SIGNAL_CODE: i32 = 128;
+/// The signal by which the kernel ends what needs too much memory.
+const SIGKILL: i32 = 9;
 
 /// The record of a run that just began.
 pub(super) fn opening(
@@ -122,6 +124,7 @@ impl RunRecord {
         match status {
             ExitStatus::Code(code) => task.exit_code = Some(code),
             ExitStatus::Signal(signal) => task.signal = Some(signal),
+            ExitStatus::OutOfMemory => task.signal = Some(SIGKILL),
         }
         task.stdout = room.take(stdout);
         task.stderr = room.take(stderr);
@@ -215,6 +218,7 @@ impl Run {
         let code = match status {
             ExitStatus::Code(code) => Value::from(code),
             ExitStatus::Signal(signal) => Value::from(signal.saturating_add(SIGNAL_CODE)),
+            ExitStatus::OutOfMemory => Value::from(SIGKILL.saturating_add(SIGNAL_CODE)),
         };
         self.context.set_result("LastExitCode", code.clone());
         self.context.set_result(&format!("{}.ExitCode", task.id), code);

@@ -51,8 +51,7 @@ impl Assumptions {
     /// # Errors
     /// A sentence that names what is wrong and what is allowed.
     pub fn assume(&mut self, text: &str, read: &dyn Fn(&str) -> Result<Vec<u8>, String>) -> Result<(), String> {
-        let known =
-            "task=exit:N, task=signal:N, task=hang, task=missing, task.stdout=FILE, task.stderr=FILE or task.seconds=N";
+        let known = "task=exit:N, task=signal:N, task=out-of-memory, task=hang, task=missing, task.stdout=FILE, task.stderr=FILE or task.seconds=N";
         let (task, value) = text.split_once('=').ok_or_else(|| format!("'{text}' assumes nothing; write {known}."))?;
         let (task, part) = match task.rsplit_once('.') {
             Some((task, part @ ("stdout" | "stderr" | "seconds"))) => (task, part),
@@ -109,6 +108,7 @@ fn end(value: &str) -> Option<End> {
         Some(("exit", code)) => code.parse().ok().map(|code| End::Status(ExitStatus::Code(code))),
         Some(("signal", signal)) => signal.parse().ok().map(|signal| End::Status(ExitStatus::Signal(signal))),
         None if value == "hang" => Some(End::Hangs),
+        None if value == "out-of-memory" => Some(End::Status(ExitStatus::OutOfMemory)),
         None if value == "missing" => Some(End::Missing),
         _ => None,
     }

@@ -45,7 +45,7 @@ pub struct TestCase {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Given {
-    /// `exit:N`, `signal:N`, `hang` or `missing`, one for each execution; the last one stays.
+    /// `exit:N`, `signal:N`, `out-of-memory`, `hang` or `missing`, one for each execution; the last one stays.
     #[serde(default)]
     pub ends: Vec<String>,
     /// Standard output: a text, or anything else as JSON.

@@ -32,7 +32,7 @@ fn job(schedule: &Value, condition: &Value) -> Value {
                 "onFailure": "stop", "condition": "a > 5", "osFilter": { "linux": true }, "mergeStdoutJsonIntoContext": true,
                 "skipWhenPluginSettingFalse": { "plugin": "P", "setting": "a.b" }, "contextWhenSkipped": { "a": [1] },
                 "workingDirectory": "/tmp", "environment": { "A": "b", "N": 5, "B": true },
-                "retry": { "attempts": 2, "delaySeconds": 1 } },
+                "retry": { "attempts": 2, "delaySeconds": 1 }, "limits": limits() },
             { "id": "u", "ExecutionType": "Http", "method": "POST", "url": "https://h/{p}", "headers": { "X-A": "b" },
                 "body": { "a": 1 }, "expectStatus": [200, 201], "skipWhenPluginSettingFalse": "P:a",
                 "MergeStdoutJsonIntoContext": true, "ContinueOnFailure": true, "OnSuccess": "end", "OnFailure": "end",
@@ -40,6 +40,10 @@ fn job(schedule: &Value, condition: &Value) -> Value {
             { "id": "v", "ExecutionType": "Service", "command": "c", "skipWhenPluginSettingFalse": "P:a" }
         ]
     })
+}
+
+fn limits() -> Value {
+    json!({ "memoryMiB": 64, "cpuPercent": 150, "tasks": 5 })
 }
 
 fn jobs() -> Vec<Whole> {
@@ -55,6 +59,7 @@ fn jobs() -> Vec<Whole> {
         with("task", &plain, "/tasks/1"),
         with("task", &plain, "/tasks/2"),
         with("retry", &plain, "/tasks/0/retry"),
+        with("limits", &plain, "/tasks/0/limits"),
         with("pluginSetting", &plain, "/tasks/0/skipWhenPluginSettingFalse"),
         with("osFilter", &plain, "/osFilter"),
         with("mqttTopics", &plain, "/mqttTopics"),
@@ -80,12 +85,15 @@ fn plugins() -> Vec<Whole> {
         "arguments": "-a", "supportedPlatforms": ["Linux", "macOS"], "startupPriority": 5, "autoStart": true,
         "Subscription": { "Topic": "P", "Qos": 1, "CleanSession": false },
         "metadata": { "mqttRole": [], "mqttTopics": { "publish": ["a"], "subscribe": ["b/#"] } },
-        "executionContext": "Service", "requiresMonitoring": true, "autoRestart": true, "enabled": false, "secretSettings": ["metadata.token"]
+        "executionContext": "Service", "requiresMonitoring": true, "autoRestart": true, "enabled": false, "secretSettings": ["metadata.token"],
+        "requires": ["Q"], "healthCheck": { "topic": "P/Health", "intervalSeconds": 5, "timeoutSeconds": 2 }, "limits": limits()
     });
     let places = [
         ("", ""),
         ("subscription", "/Subscription"),
         ("metadata", "/metadata"),
+        ("healthCheck", "/healthCheck"),
+        ("limits", "/limits"),
         ("mqttTopics", "/metadata/mqttTopics"),
     ];
     places.map(|(name, place)| (name, plugin.clone(), place)).into()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest, Way};
 use castellan_core::event::{Event, ProcessReport};
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
+use castellan_core::resources::ResourceLimits;
 use castellan_core::trust::{Entry, Registry};
 use castellan_process::{ContainmentChoice, Launcher, Observe, ProcessConfig, Processes};
 use rustix::process::Pid;
@@ -68,6 +69,7 @@ impl Port {
             environment: Vec::new(),
             working_directory: None,
             user: None,
+            limits: ResourceLimits::default(),
         };
         self.processes.order(ProcessOrder::Spawn(request)).unwrap();
         let ProcessReport::Prepared { pid, cgroup, .. } = self.report() else { panic!("not prepared") };

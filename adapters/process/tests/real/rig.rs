@@ -10,6 +10,7 @@ use std::time::Duration;
 use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest, Way};
 use castellan_core::event::{Captured, Event, ExitStatus, ProcessReport};
 use castellan_core::id::{Component, JobId, SpawnId};
+use castellan_core::resources::ResourceLimits;
 use castellan_core::user::Person;
 use castellan_process::{Containment, ContainmentChoice, Launcher, ProcessConfig, Processes};
 use smol::Executor;
@@ -94,6 +95,7 @@ pub(crate) fn request(spawn: u64, program: &[&str]) -> SpawnRequest {
         environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         working_directory: None,
         user: None,
+        limits: ResourceLimits::default(),
     }
 }
 

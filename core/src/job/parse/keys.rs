@@ -27,6 +27,10 @@ pub(crate) const ARGUMENTS: Key = Key::new(
     "Command line, split by the quoting rules of POSIX shells; each piece is then substituted. No shell is involved.",
 );
 
+/// `limits` of a task or plugin.
+pub(crate) const LIMITS_KEY: Key =
+    Key::new("limits", Shape::Object(&LIMITS), "What it may use of the machine, with all that it starts.");
+
 const CONDITION_KEY: Key = Key::new(
     "condition",
     Shape::Named(&CONDITION),
@@ -192,6 +196,29 @@ pub(crate) static TOPICS: Object = Object {
     keys: &[
         Key::new("allowedPublications", Shape::List(&TOPIC_FILTER, LIST), "Topic filters; + and # are allowed."),
         Key::new("allowedSubscriptions", Shape::List(&TOPIC_FILTER, LIST), "Topic filters; + and # are allowed."),
+    ],
+    rules: &[],
+    others: Others::Kept,
+};
+
+/// Most memory that a definition may name, MiB: 16 TiB.
+const MOST_MEMORY_MIB: i64 = 16 << 20;
+/// Most processor time that a definition may name: 1024 cores.
+const MOST_CPU_PERCENT: i64 = 102_400;
+/// Most processes and threads that a definition may name: the kernel's own limit (proc(5), `pid_max`).
+const MOST_TASKS: i64 = 1 << 22;
+
+pub(crate) static LIMITS: Object = Object {
+    name: "limits",
+    doc: "What a program may use of the machine, with all that it starts; kept by its cgroup.",
+    keys: &[
+        Key::new(
+            "memoryMiB",
+            Shape::Integer(1, MOST_MEMORY_MIB),
+            "Memory in MiB; beyond it the kernel kills the whole tree, and the record says so.",
+        ),
+        Key::new("cpuPercent", Shape::Integer(1, MOST_CPU_PERCENT), "Processor time; 100 is one core."),
+        Key::new("tasks", Shape::Integer(1, MOST_TASKS), "Processes and threads; beyond it fork fails."),
     ],
     rules: &[],
     others: Others::Kept,

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use serde_json::Map;
 
 use super::keys::{JOB, RETRY, SETTING, TASK};
-use super::{arguments, condition, environment, http, os_filter, routes};
+use super::{arguments, condition, environment, http, limits, os_filter, routes};
 use crate::id::PluginId;
 use crate::job::OsFilter;
 use crate::job::finding::{Report, quote};
@@ -97,6 +97,7 @@ fn task(field: &Field<'_>, job_filter: Option<OsFilter>, report: &mut Report) ->
         context_when_skipped: context_when_skipped(&reader, report),
         working_directory: absolute_path(&reader, "workingDirectory", report),
         environment: environment::parse(&reader, report),
+        limits: limits::parse(&reader, report),
         retry: reader.take("retry").and_then(|field| retry(&field, report)),
         http: http::parse(&reader, is_http, report).map(Box::new),
         id: id.unwrap_or_default(),

@@ -55,7 +55,7 @@ pub(crate) fn filter(field: &Field<'_>, report: &mut Report) -> Option<TopicFilt
 }
 
 /// The topic name in a text; else an error finding.
-pub(super) fn name(pointer: &str, topic: &str, report: &mut Report) -> Option<TopicName> {
+pub(crate) fn name(pointer: &str, topic: &str, report: &mut Report) -> Option<TopicName> {
     match TopicName::parse(topic) {
         Ok(name) => Some(name),
         Err(invalid) => {

@@ -1,7 +1,7 @@
 //! The keys of a plugin (seed 003, field reference).
 
 use super::{CONTEXTS, PLATFORMS, PLUGIN_TYPES};
-use crate::job::parse::keys::{ARGUMENTS, ID, LIST, SOME, TOPIC_FILTER};
+use crate::job::parse::keys::{ARGUMENTS, ID, LIMITS_KEY, LIST, SOME, TOPIC_FILTER};
 use crate::shape::{Key, Object, Others, Rule, Shape, Text};
 
 pub(crate) static PLUGIN: Object = Object {
@@ -40,6 +40,13 @@ pub(crate) static PLUGIN: Object = Object {
         ),
         Key::flag("requiresMonitoring", false, "Whether the agent watches it."),
         Key::flag("autoRestart", false, "Whether it is started again when it ends; only with requiresMonitoring."),
+        Key::new(
+            "requires",
+            Shape::List(&ID, LIST),
+            "Plugins that are started first, and are ready (connected, or of the agent itself) before this one starts.",
+        ),
+        Key::new("healthCheck", Shape::Object(&HEALTH_CHECK), "A ping that it must answer while it runs."),
+        LIMITS_KEY,
         Key::flag("enabled", true, "Whether it may run at all."),
         Key::new(
             "secretSettings",
@@ -89,3 +96,29 @@ pub(crate) static TOPICS: Object = Object {
     rules: &[],
     others: Others::Kept,
 };
+
+pub(crate) static HEALTH_CHECK: Object = Object {
+    name: "healthCheck",
+    doc: "A ping that a plugin must answer while it runs: the agent publishes {\"id\":…} on the topic, the plugin publishes the same on PluginHealth.",
+    keys: &[
+        Key::required(
+            "topic",
+            Shape::Text(Text { length: (1, 65_535), ..Text::like("^[^#+]*$").such_as("MyBridge/Health") }),
+            "Where the agent publishes the ping; the plugin may subscribe it, whatever its lists say.",
+        ),
+        Key::number("intervalSeconds", (1, LONGEST_INTERVAL), 30, "Seconds from one answer to the next ping."),
+        Key::number(
+            "timeoutSeconds",
+            (1, LONGEST_TIMEOUT),
+            10,
+            "Where no answer came by then, the plugin hangs: it is restarted where it is monitored, else shown as Unhealthy.",
+        ),
+    ],
+    rules: &[],
+    others: Others::Kept,
+};
+
+/// Longest time between two pings, seconds: a day.
+const LONGEST_INTERVAL: i64 = 24 * 3600;
+/// Longest wait for an answer, seconds: an hour.
+const LONGEST_TIMEOUT: i64 = 3600;

@@ -46,6 +46,7 @@ impl Supervisor {
                 .collect(),
             working_directory: None,
             user: run_as.map(|run_as| turn.user_query(run_as)),
+            limits: self.definition.limits,
         })
     }
 }

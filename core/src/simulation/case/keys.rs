@@ -48,7 +48,7 @@ pub(crate) static GIVEN: Object = Object {
         Key::new(
             "ends",
             Shape::List(&Shape::Text(Text::like("^(exit:[+-]?[0-9]+|signal:[+-]?[0-9]+|hang|missing)$").such_as("exit:0")), ANY),
-            "exit:N, signal:N, hang or missing, one for each execution; the last one stays. For an Http task exit:N is the status.",
+            "exit:N, signal:N, out-of-memory, hang or missing, one for each execution; the last one stays. For an Http task exit:N is the status.",
         )
         .never_null(),
         Key::new("stdout", Shape::Any, "Standard output: a text, or anything else as JSON."),

@@ -30,7 +30,7 @@ impl World {
                         let status = u16::try_from(code).ok().filter(|code| (100..600).contains(code)).unwrap_or(500);
                         HttpReport::Answered { ticket, status, body }
                     }
-                    End::Status(ExitStatus::Signal(_)) | End::Missing => {
+                    End::Status(ExitStatus::Signal(_) | ExitStatus::OutOfMemory) | End::Missing => {
                         HttpReport::Failed { ticket, reason: "nobody answers, by assumption".to_string() }
                     }
                 }

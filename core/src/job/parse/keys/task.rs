@@ -5,7 +5,7 @@ use super::super::task::{
     COMMAND_BYTES, DEFAULT_TIMEOUT, EXECUTION_TYPES, LONGEST_DELAY, LONGEST_TIMEOUT, MOST_ATTEMPTS, SCRIPT_TYPES,
     TASK_ID_CHARS,
 };
-use super::{ARGUMENTS, ID, LIST, OS_FILTER};
+use super::{ARGUMENTS, ID, LIMITS_KEY, LIST, OS_FILTER};
 use crate::job::condition::keys::CONDITION;
 use crate::shape::{Key, Object, Others, Rule, Shape, Text};
 
@@ -81,6 +81,7 @@ pub(crate) static TASK: Object = Object {
             Shape::Map("^[A-Za-z_][A-Za-z0-9_]*$", &Shape::Scalar),
             "Variables on top of what the agent gives. Those that steer loaders and interpreters are refused.",
         ),
+        LIMITS_KEY,
         Key::new("retry", Shape::Object(&RETRY), "How often it is tried again after a failure or time-out."),
         Key::new("method", Shape::Choice(&METHODS), "Of an Http task: the method."),
         Key::new(
