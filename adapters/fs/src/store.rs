@@ -41,13 +41,13 @@ const UNSYNCED_ORDERS: u32 = 8;
 /// than bringing them to disk takes.
 const TOGETHER: usize = 64;
 
-/// The store's queue is full or closed; the order of this ticket (notes and bundles have none) was not taken and will have no report.
+/// The store's queue is full or closed; the order of this ticket (notes have none) was not taken and will have no report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueFull(pub Option<TicketId>);
 
 impl fmt::Display for QueueFull {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = self.0.map_or_else(|| String::from("a note or bundle"), |ticket| format!("order {ticket}"));
+        let order = self.0.map_or_else(|| String::from("a note"), |ticket| format!("order {ticket}"));
         write!(
             formatter,
             "the store did not take {order}: it is closed, or the disk is so slow that {QUEUE} orders wait"
@@ -59,7 +59,7 @@ impl std::error::Error for QueueFull {}
 
 const fn ticket(order: &StoreOrder) -> Option<TicketId> {
     match order {
-        StoreOrder::Note(_) | StoreOrder::SettleHeld | StoreOrder::KeepBundle(_) => None,
+        StoreOrder::Note(_) | StoreOrder::SettleHeld => None,
         StoreOrder::PersistRun { ticket, .. }
         | StoreOrder::ReadRuns { ticket, .. }
         | StoreOrder::ChangeDefinitions { ticket, .. }
@@ -271,12 +271,6 @@ impl Worker {
                 }
                 return None;
             }
-            StoreOrder::KeepBundle(bundle) => {
-                if let Err(reason) = self.settings.keep_bundle(&bundle) {
-                    self.report(Event::Congested(format!("store: {reason}")));
-                }
-                return None;
-            }
             StoreOrder::PersistRun { ticket, record, durable } => {
                 self.persist(&mut vec![(ticket, record, durable)]);
                 return None;
@@ -312,8 +306,8 @@ impl Worker {
             StoreOrder::ReadPolicies { ticket, document: Some(PolicyDocument { name, document }) } => {
                 StoreReport::PoliciesRead { ticket, files: vec![self.policies.brought(&name, document)] }
             }
-            StoreOrder::KeepPolicies { ticket, changes } => {
-                StoreReport::PoliciesKept { ticket, result: self.settings.keep_policies(&changes) }
+            StoreOrder::KeepPolicies { ticket, changes, bundle } => {
+                StoreReport::PoliciesKept { ticket, result: self.settings.keep_policies(&changes, bundle.as_ref()) }
             }
             StoreOrder::ReadDefinitions { ticket } => StoreReport::DefinitionsRead { ticket, files: self.guard.read() },
             StoreOrder::ChangeCertificates { ticket, change, at } => StoreReport::CertificatesChanged {

@@ -25,12 +25,13 @@ use super::Agent;
 use crate::configuration_policy::parse::parse;
 use crate::configuration_policy::plan::{InService, Plan, Standing};
 use crate::configuration_policy::record::{PolicyLine, PolicyResult, Records};
-use crate::configuration_policy::signature::refusal;
+use crate::configuration_policy::signature;
 use crate::configuration_policy::{
-    AppliedPolicy, Configuration, Policy, PolicyChange, PolicyFile, PolicyKey, PolicyLayer,
+    AppliedPolicy, Configuration, Policy, PolicyChange, PolicyFile, PolicyKey, PolicyLayer, PolicySigner,
 };
 use crate::effect::{Effects, ProcessOrder};
 use crate::event::DefinitionKind;
+use crate::fleet::{KeptBundle, Offer};
 use crate::id::{JobId, PluginId, RequestId};
 use crate::job::finding::{Finding, Findings};
 use crate::limits::{POLICIES, POLICY_DELIVERIES};
@@ -64,6 +65,10 @@ pub(super) struct Delivery {
     pub(super) lines: Vec<PolicyLine>,
     /// Why the last unit was refused.
     pub(super) refused: Option<Refusal>,
+    /// Who signed it as a whole.
+    pub(super) signer: Option<PolicySigner>,
+    /// What goes on record together with its policies.
+    pub(super) bundle: Option<KeptBundle>,
 }
 
 /// Who wants to know what became of a delivery.
@@ -94,7 +99,10 @@ struct Underway {
     step: Step,
     ready: Vec<Ready>,
     idle: Vec<PolicyLine>,
+    /// Applied before, and signed by somebody else since.
+    signed_anew: Vec<AppliedPolicy>,
     forget: Vec<PolicyKey>,
+    bundle: Option<KeptBundle>,
     plan: Plan,
 }
 
@@ -113,6 +121,7 @@ struct Ready {
     policy: Box<Configuration>,
     line: PolicyLine,
     layer: Option<PolicyLayer>,
+    signer: Option<PolicySigner>,
 }
 
 /// What the plan rests on: the agent at this moment.
@@ -136,9 +145,9 @@ impl InService for Present<'_> {
 }
 
 impl Agent {
-    /// Applies a bundle: all of its policies or none, in the order of their names, each once per content. `files` are all that the
+    /// Applies a bundle: all of its policies or none, in the order of their names, each once per content. They are all that the
     /// source has: what it had before and has not any more is forgotten, and the settings that it set end. A bundle whose signature
-    /// was verified as a whole has no signatures in its files. What came of it is told to `on_bundle_settled`.
+    /// was verified as a whole has no signatures in its files. What came of it is told to `on_bundle_settled`, once it is on disk.
     ///
     /// # Errors
     /// Too many deliveries wait; nothing happens then.
@@ -146,17 +155,20 @@ impl Agent {
         &mut self,
         now: Now,
         source: &str,
-        mut files: Vec<PolicyFile>,
+        offer: Offer,
         effects: &mut Effects,
     ) -> Result<(), Explanation> {
-        files.sort_by(|left, right| left.name.cmp(&right.name));
-        self.deliver(now, Delivery::new(source, Vec::from([files]), Asker::Bundle), effects)
+        let Offer { mut policies, signer, keep: bundle } = offer;
+        policies.sort_by(|left, right| left.name.cmp(&right.name));
+        let delivery = Delivery::new(source, Vec::from([policies]), Asker::Bundle);
+        self.deliver(now, Delivery { signer, bundle, ..delivery }, effects)
     }
 
-    /// What was applied in former lives counts from the start.
-    pub(super) fn recall_policies(&mut self, applied: Vec<AppliedPolicy>) {
+    /// What was applied in former lives counts from the start, unless its signer counts no more.
+    pub(super) fn recall_policies(&mut self, now: Now, applied: Vec<AppliedPolicy>, effects: &mut Effects) {
         self.policies.records = Records::new(applied);
         self.put_layers_in_force();
+        self.tell_distrust(now, effects);
     }
 
     /// Takes policies to be applied.
@@ -226,13 +238,20 @@ impl Agent {
     }
 
     fn begin_unit(&mut self, now: Now, unit: Vec<PolicyFile>, effects: &mut Effects) {
-        let Some(delivery) = self.policies.deliveries.front() else { return };
-        let source = delivery.source.clone();
+        let Some(delivery) = self.policies.deliveries.front_mut() else { return };
+        let (source, signer, bundle) = (delivery.source.clone(), delivery.signer.clone(), delivery.bundle.take());
         let forget = if delivery.is_complete && !delivery.is_dry_run { self.gone(&source, &unit) } else { Vec::new() };
-        let mut underway =
-            Underway { step: Step::Writing, ready: Vec::new(), idle: Vec::new(), forget, plan: Plan::default() };
+        let mut underway = Underway {
+            step: Step::Writing,
+            ready: Vec::new(),
+            idle: Vec::new(),
+            signed_anew: Vec::new(),
+            forget,
+            bundle,
+            plan: Plan::default(),
+        };
         for file in unit {
-            if let Err(refused) = self.judge_policy(now, &source, file, &mut underway) {
+            if let Err(refused) = self.judge_policy(now, &source, signer.clone(), file, &mut underway) {
                 let (line, refusal) = *refused;
                 let lines = underway.ready.into_iter().map(|ready| ready.line).collect();
                 return self.refuse_unit(now, line, lines, refusal, effects);
@@ -271,6 +290,7 @@ impl Agent {
         &mut self,
         now: Now,
         source: &str,
+        signer: Option<PolicySigner>,
         file: PolicyFile,
         underway: &mut Underway,
     ) -> Result<(), Box<(PolicyLine, Refusal)>> {
@@ -286,19 +306,26 @@ impl Agent {
             Err(why) => return Err(refused(&line, why, "Make it a file that the agent may read.", Findings::new())),
         };
         line.sha256.clone_from(&content.sha256);
+        let what = || format!("The policy {} is not applied: its signature is not trusted.", key.name);
+        let signer = match signature::signer(&key.name, &content, &self.desk.settings, now.wall, what) {
+            Ok(own) => own.or(signer),
+            Err(explanation) => {
+                return Err(Box::new((line, Refusal { status: 403, explanation, findings: Findings::new() })));
+            }
+        };
         if let Some(applied) = self.policies.records.applied(&key).filter(|applied| applied.sha256 == content.sha256) {
             line.policy_type.clone_from(&applied.policy_type);
             line.time.clone_from(&applied.time);
             line.result = PolicyResult::Unchanged;
+            if applied.signer != signer {
+                underway.signed_anew.push(AppliedPolicy { signer, ..applied.clone() });
+            }
             underway.idle.push(line);
             return Ok(());
         }
         if !self.policies.records.has_room(&key) {
             let why = format!("{POLICIES} policies are known, which is the most there may be.");
             return Err(refused(&line, why, "Take some away.", Findings::new()));
-        }
-        if let Some(explanation) = refusal(&key.name, &content, &self.desk.settings, now.wall) {
-            return Err(Box::new((line, Refusal { status: 403, explanation, findings: Findings::new() })));
         }
         let (policy, findings) = match parse(&content.document, self.desk.surroundings.here) {
             Ok(parsed) => parsed,
@@ -319,7 +346,7 @@ impl Agent {
                 match underway.plan.add(&policy, &Present(self)) {
                     Ok(step) => {
                         line.changes = step.changes;
-                        underway.ready.push(Ready { policy, line, layer: step.layer });
+                        underway.ready.push(Ready { policy, line, layer: step.layer, signer });
                     }
                     Err(finding) => {
                         line.findings.push(finding.clone());
@@ -337,16 +364,18 @@ impl Underway {
     /// What is kept of it.
     fn record(&self) -> Vec<PolicyChange> {
         let forget = self.forget.iter().cloned().map(PolicyChange::Forget);
-        let keep = self.ready.iter().map(|Ready { line, layer, .. }| {
+        let anew = self.signed_anew.iter().cloned().map(PolicyChange::Keep);
+        let keep = self.ready.iter().map(|Ready { line, layer, signer, .. }| {
             PolicyChange::Keep(AppliedPolicy {
                 key: line.key(),
                 policy_type: line.policy_type.clone(),
                 sha256: line.sha256.clone(),
                 time: line.time.clone(),
                 layer: layer.clone(),
+                signer: signer.clone(),
             })
         });
-        forget.chain(keep).collect()
+        forget.chain(anew).chain(keep).collect()
     }
 }
 
@@ -361,6 +390,8 @@ impl Delivery {
             asker,
             lines: Vec::new(),
             refused: None,
+            signer: None,
+            bundle: None,
         }
     }
 }

@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::signature::distrust;
 use super::{AppliedPolicy, PolicyChange, PolicyKey, PolicyLayer};
+use crate::config::Settings;
 use crate::job::finding::Findings;
 use crate::limits::POLICIES;
 
@@ -67,6 +69,12 @@ impl PolicyLine {
         }
     }
 
+    /// A policy that was applied before.
+    pub(crate) fn of(policy: &AppliedPolicy) -> Self {
+        let (policy_type, sha256) = (policy.policy_type.clone(), policy.sha256.clone());
+        Self { policy_type, sha256, ..Self::new(&policy.key, policy.time.clone()) }
+    }
+
     /// Which policy it is about.
     pub(crate) fn key(&self) -> PolicyKey {
         PolicyKey { name: self.name.clone(), source: self.source.clone() }
@@ -93,7 +101,7 @@ impl Records {
         for change in changes {
             match change {
                 PolicyChange::Keep(policy) => {
-                    self.lines.entry(policy.key.clone()).or_insert_with(|| applied_before(&policy));
+                    self.lines.entry(policy.key.clone()).or_insert_with(|| PolicyLine::of(&policy));
                     self.applied.insert(policy.key.clone(), policy);
                 }
                 PolicyChange::Forget(key) => {
@@ -127,9 +135,15 @@ impl Records {
         self.lines.keys().filter(|key| key.source == source && !keep(&key.name)).cloned().collect()
     }
 
-    /// The settings that policies set, in the order in which they count: the later over the former.
-    pub(crate) fn layers(&self) -> impl Iterator<Item = (&AppliedPolicy, &PolicyLayer)> {
-        self.applied.values().filter_map(|policy| Some((policy, policy.layer.as_ref()?)))
+    /// The settings that policies set which count, in the order in which they do: the later over the former.
+    pub(crate) fn layers(&self, settings: &Settings) -> impl Iterator<Item = (&AppliedPolicy, &PolicyLayer)> {
+        let counting = self.applied.values().filter(|policy| distrust(policy, settings).is_none());
+        counting.filter_map(|policy| Some((policy, policy.layer.as_ref()?)))
+    }
+
+    /// What was applied and counts no more, with the reason.
+    pub(crate) fn distrusted(&self, settings: &Settings) -> impl Iterator<Item = (&AppliedPolicy, String)> {
+        self.applied.values().filter_map(|policy| Some((policy, distrust(policy, settings)?)))
     }
 
     /// Notes what became of a policy.
@@ -145,7 +159,7 @@ impl Records {
         if let Some(policy) = self.applied.get(key)
             && self.lines.get(key).is_none_or(|line| line.result != PolicyResult::Applied)
         {
-            self.lines.insert(key.clone(), applied_before(policy));
+            self.lines.insert(key.clone(), PolicyLine::of(policy));
         }
     }
 
@@ -153,9 +167,4 @@ impl Records {
     pub(crate) fn lines(&self) -> impl Iterator<Item = &PolicyLine> {
         self.lines.values()
     }
-}
-
-fn applied_before(policy: &AppliedPolicy) -> PolicyLine {
-    let (policy_type, sha256) = (policy.policy_type.clone(), policy.sha256.clone());
-    PolicyLine { policy_type, sha256, ..PolicyLine::new(&policy.key, policy.time.clone()) }
 }

@@ -145,7 +145,8 @@ fn settings_need_their_plugin_and_no_mask_is_stored() {
 fn a_delivery_that_was_verified_as_a_whole_needs_no_signatures_in_it() {
     let settings = Settings { require_signed_policies: true, ..Settings::default() };
     let content = PolicyContent { document: Document::from(&b"{}"[..]), sha256: String::new(), signature: None };
-    assert_eq!(super::signature::refusal("a", &content, &settings, WallTime::from_millis(0)), None);
+    let found = super::signature::signer("a", &content, &settings, WallTime::from_millis(0), String::new);
+    assert_eq!(found, Ok(None));
 }
 
 #[test]
@@ -165,6 +166,7 @@ fn no_more_policies_are_remembered_than_there_is_room_for() {
         sha256: "00".into(),
         time: String::new(),
         layer: None,
+        signer: None,
     };
     records.apply([PolicyChange::Keep(applied)]);
     assert_eq!(records.others("api", |name| name != "1"), [key(1)]);

@@ -39,7 +39,7 @@ impl Fleet {
         let delay = self.pace.after_failure();
         self.state = State::Waiting { at: turn.now.monotonic.plus_millis(delay) };
         let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
-        let failure = format!("{source}: {why}.");
+        let failure = format!("{source}: {}.", why.trim_end_matches('.'));
         // A source that is away for days is told once, not at each question.
         if self.failure.as_ref() != Some(&failure) {
             let message = format!("The policy source failed; what is in force stays. It is asked again. {failure}");

@@ -142,7 +142,7 @@ pub(super) fn executable(safe: bool) -> ExecutableFacts {
 fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
     let result = if well { Ok(()) } else { Err(String::from("the disk is full")) };
     Some(match order {
-        StoreOrder::Note(_) | StoreOrder::SettleHeld | StoreOrder::KeepBundle(_) => return None,
+        StoreOrder::Note(_) | StoreOrder::SettleHeld => return None,
         StoreOrder::PersistRun { ticket, record, .. } => {
             let run = RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0));
             StoreReport::RunPersisted { ticket, run, result }

@@ -164,7 +164,7 @@ impl Service {
             StoreOrder::ChangeDefinitions { ticket, .. } => {
                 StoreReport::DefinitionsChanged { ticket, result: Err(NotWritten::because("the disk is full")) }
             }
-            StoreOrder::KeepPolicies { ticket, changes } => {
+            StoreOrder::KeepPolicies { ticket, changes, .. } => {
                 self.writes = self.writes.saturating_add(1);
                 for change in changes {
                     match change {

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::{Asker, PolicyLine, PolicyResult, Refusal, Underway};
 use crate::agent::Agent;
+use crate::configuration_policy::AppliedPolicy;
 use crate::effect::{BrokerOrder, Effects};
 use crate::job::finding::Findings;
 use crate::log_message::Level;
@@ -135,8 +136,28 @@ impl Agent {
         }
     }
 
+    /// Says of each policy on record that counts no more what that means, and what to do.
+    pub(super) fn tell_distrust(&mut self, now: Now, effects: &mut Effects) {
+        let line = |(policy, why): (&AppliedPolicy, String)| {
+            let stays = match &policy.layer {
+                Some(layer) => format!("The settings that it set for the plugin {} are out of effect.", layer.plugin),
+                None => String::from("What it wrote into Jobs/ or Plugins/ stays in service; see to it yourself."),
+            };
+            let fix = "Have it signed by somebody who counts and apply it again, or forget it: castellan policy remove";
+            let why = Some(format!("It counts no more. {why} {stays} {fix} {}.", policy.key.name));
+            PolicyLine { result: PolicyResult::Refused, why, ..PolicyLine::of(policy) }
+        };
+        let lines: Vec<PolicyLine> = self.policies.records.distrusted(&self.desk.settings).map(line).collect();
+        for line in lines {
+            let why = line.why.as_deref().unwrap_or_default();
+            let message = format!("The policy {} of {}: {why}", line.name, line.source);
+            self.desk.turn(now, effects).log(Level::Warning, "PolicyDistrusted", message);
+            self.policies.records.note(line);
+        }
+    }
+
     pub(super) fn put_layers_in_force(&mut self) {
-        let layers = self.policies.records.layers().map(|(policy, layer)| PolicySettings {
+        let layers = self.policies.records.layers(&self.desk.settings).map(|(policy, layer)| PolicySettings {
             plugin: layer.plugin.clone(),
             values: layer.values.clone(),
             writer: format!("policy:{}", policy.key.name),

@@ -148,12 +148,13 @@ impl Agent {
 
     pub(super) fn keep_unit(&mut self, now: Now, mut underway: Underway, effects: &mut Effects) {
         let changes = underway.record();
-        if changes.is_empty() {
+        let bundle = underway.bundle.take();
+        if changes.is_empty() && bundle.is_none() {
             return self.finish_unit(now, underway, effects);
         }
         underway.step = Step::Keeping;
         let ticket = self.desk.counters.ticket();
-        self.desk.turn(now, effects).store(StoreOrder::KeepPolicies { ticket, changes });
+        self.desk.turn(now, effects).store(StoreOrder::KeepPolicies { ticket, changes, bundle });
         self.expect_policy(ticket, underway);
     }
 
