@@ -4,7 +4,7 @@
 //! step        ordered             then
 //! ----------  ------------------  ------------------------------------------------------------
 //! (planned)                       refused, unchanged or idle: the next unit
-//! Inspecting  Inspect             the binaries of its jobs may be run: planned again, as time has passed
+//! Inspecting  Inspect             the programs of its jobs and plugins may be run: planned again, as time has passed
 //! Writing     ChangeDefinitions   in service
 //! Reloading   ReadDefinitions     in service (UpdateSettings)
 //! Keeping     KeepPolicies        on record, its settings in force, published: the next unit
@@ -108,11 +108,20 @@ struct Underway {
 
 #[derive(Debug)]
 enum Step {
-    /// Job and task of each binary that is looked at.
-    Inspecting(Vec<(JobId, usize)>),
+    /// Whose programs are looked at.
+    Inspecting(Vec<(Item, Program)>),
     Writing,
     Reloading,
     Keeping,
+}
+
+/// Which program of a definition.
+#[derive(Debug, Clone, Copy)]
+enum Program {
+    /// That of a job's task.
+    Task(usize),
+    /// The plugin's own.
+    Plugin,
 }
 
 /// A policy that is sound so far.
@@ -257,18 +266,12 @@ impl Agent {
                 return self.refuse_unit(now, line, lines, refusal, effects);
             }
         }
-        let mut queries = Vec::new();
-        let mut places = Vec::new();
-        for job in underway.plan.jobs_written() {
-            for (index, query) in self.binaries(job) {
-                places.push((job.id.clone(), index));
-                queries.push(query);
-            }
-        }
-        if queries.is_empty() {
+        let programs = self.programs_of(&underway.plan);
+        if programs.is_empty() {
             return self.write_unit(now, underway, effects);
         }
-        underway.step = Step::Inspecting(places);
+        let (programs, queries) = programs.into_iter().unzip();
+        underway.step = Step::Inspecting(programs);
         let ticket = self.desk.counters.ticket();
         self.desk.turn(now, effects).process(ProcessOrder::Inspect { ticket, queries });
         self.expect_policy(ticket, underway);

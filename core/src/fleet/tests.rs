@@ -258,6 +258,7 @@ fn the_last_good_one_is_in_force_from_the_start_and_guards_its_number() {
     scene.told(kept("https://fleet.example.com:443/b.p7m"));
     assert!(scene.in_force().is_none() && scene.problem().contains("it is not signed"), "{}", scene.problem());
     assert_eq!(scene.asks().0, None, "what counts no more is sent again");
+    scene.told(FleetReport::NotModified);
     // Nobody can bring back what was before it all the same, nor another name.
     scene.fleet.needs_signature = false;
     for (document, why) in [

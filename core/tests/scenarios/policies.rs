@@ -224,8 +224,22 @@ fn the_file_of_a_plugin_is_replaced_as_a_whole_and_none_is_made() {
         let text = PLUGIN.replace("hello", "hallo").replace("\"Bridge\"", &format!("\"{id}\""));
         json!({ "PolicyType": "settingsupdate", "Extension": { "SettingsJson": text } }).to_string()
     };
-    let (status, body) = apply(&mut world, "?name=x", &policy("Bridge"));
-    assert_eq!((status, &body["changes"]), (200, &json!(["Plugins/Bridge replaced"])));
+    // Its program is looked at first, as that of a job is.
+    for (missing, expect) in [("bin/Bridge", 400), ("nothing", 200)] {
+        let request = world.admin("POST", "/api/policies?name=x", &policy("Bridge"));
+        world.disk();
+        assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "hello");
+        world.look(missing);
+        world.disk();
+        let body = world.body(request);
+        assert_eq!(world.status(request), Some(expect), "{body}");
+        if expect == 400 {
+            let finding = (&body["findings"][0]["path"], &body["findings"][0]["code"]);
+            assert_eq!(finding, (&json!("/Extension/SettingsJson/executablePath"), &json!("binary-not-found")));
+        } else {
+            assert_eq!(body["changes"], json!(["Plugins/Bridge replaced"]));
+        }
+    }
     assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "hallo");
     let (status, body) = apply(&mut world, "?name=y", &policy("New"));
     assert_eq!((status, &body["findings"][0]["code"]), (400, &json!("plugin-missing")));
