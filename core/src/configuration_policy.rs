@@ -44,6 +44,16 @@ use crate::trust::signature::{CertificateFacts, SignatureFacts};
 pub const FOLDER: &str = "Policies";
 /// The source of policies that came over the API.
 pub const API: &str = "api";
+/// The name of what says that the folder itself, or more files than are read of it, cannot be read; no file can have it.
+pub const WHOLE_FOLDER: &str = "Policies/";
+/// Characters of a policy's name: what fits the name of a file.
+pub(crate) const NAME_CHARS: usize = 128;
+
+/// Whether a text is a policy's name.
+pub(crate) fn is_name(name: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || " -._".contains(letter);
+    name.len() <= NAME_CHARS && name.chars().all(plain) && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
 
 /// A policy as it was found, not looked into yet.
 #[derive(Debug, Clone)]

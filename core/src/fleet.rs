@@ -28,14 +28,12 @@ mod tests;
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, KeptBundle, Offer};
 pub(crate) use standing::{BundleLine, Standing};
 
 use crate::config::{PolicySource, Settings};
-use crate::configuration_policy::{PolicyFile, PolicySigner};
+use crate::configuration_policy::PolicySigner;
 use crate::digest::digest;
 use crate::effect::{Effect, FleetOrder};
 use crate::event::{FleetReport, Opened, Received};
@@ -48,30 +46,6 @@ use pace::Pace;
 
 /// Longer than the ports allow themselves for one question; then the answer is lost.
 const ANSWER_SECONDS: u64 = 120;
-
-/// A bundle as it is kept in `state/`, to be in force from the next start on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptBundle {
-    /// The source, as [`PolicySource`] shows it.
-    pub source: String,
-    /// The server's entity tag (RFC 9110 8.8.3), if it gave one.
-    pub etag: Option<String>,
-    /// What was received, signature included.
-    pub document: Arc<[u8]>,
-    /// When it was accepted.
-    pub at: WallTime,
-}
-
-/// A bundle for the policies to judge: all that the source has.
-#[derive(Debug, Clone)]
-pub struct Offer {
-    /// Its policies.
-    pub policies: Vec<PolicyFile>,
-    /// Who signed it, if anybody did.
-    pub signer: Option<PolicySigner>,
-    /// What is kept together with the record of its policies; `None` where it is kept already.
-    pub keep: Option<KeptBundle>,
-}
 
 /// A bundle that counts.
 struct Sound {

@@ -2,31 +2,30 @@
 
 mod watch;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use castellan_core::configuration_policy::{
-    AppliedPolicy, FOLDER, PolicyChange, PolicyContent, PolicyFile, PolicyKey, PolicyLayer, PolicySigner,
+    AppliedPolicy, FOLDER, PolicyChange, PolicyContent, PolicyFile, PolicyKey, PolicyLayer, PolicySigner, WHOLE_FOLDER,
 };
 use castellan_core::fleet::KeptBundle;
 use castellan_core::hexadecimal;
-use castellan_core::limits::{DOCUMENT_BYTES, POLICIES};
+use castellan_core::limits::POLICIES;
 use castellan_core::time::WallTime;
 use castellan_core::trust::signature::{SIGNATURE_BYTES, SignatureFacts, SignatureFile};
 use ring::digest;
 use rusqlite::types::Type;
 use rusqlite::{Row, Transaction, params};
-use rustix::fs::{Dir, fstat};
+use rustix::fs::fstat;
 
+use crate::definitions::{self, EXTENSION, names};
 use crate::error::RootError;
 use crate::files::{self, Privacy, Unread};
 use crate::root::Root;
 use crate::settings::SettingStore;
 pub use watch::watch;
 
-const EXTENSION: &str = ".json";
 /// What is put behind a policy's file name to find its signature.
 const SIGNATURE: &str = ".p7s";
 
@@ -51,9 +50,9 @@ impl PolicyReader {
     }
 
     /// All `Policies/*.json`, by name. A file that is not a plain regular file of the agent's own, or that cannot be read, is an entry
-    /// with the reason; so is the folder, under the name `*`. Never blocks.
+    /// with the reason; so is the folder, under the name [`WHOLE_FOLDER`]. Never blocks.
     pub fn read(&self, root: &Root) -> Vec<PolicyFile> {
-        let failed = |reason| vec![PolicyFile { name: String::from("*"), content: Err(reason) }];
+        let failed = |reason| vec![PolicyFile { name: String::from(WHOLE_FOLDER), content: Err(reason) }];
         let folder = match root.folder(FOLDER) {
             Ok(folder) => folder,
             Err(error) => return failed(error.to_string()),
@@ -62,14 +61,16 @@ impl PolicyReader {
         if let Some(reason) = guarded.unwrap_or_else(|error| Some(format!("cannot be looked at: {error}"))) {
             return failed(format!("the folder {FOLDER} {reason}"));
         }
-        let names = match names(folder.as_fd()) {
+        let names = match names(folder.as_fd(), POLICIES) {
             Ok(names) => names,
             Err(error) => return failed(format!("the folder {FOLDER} cannot be listed: {error}")),
         };
         let file = |name: &String| PolicyFile { name: name.clone(), content: self.content(root, folder.as_fd(), name) };
-        let mut found: Vec<PolicyFile> = names.iter().take(POLICIES).map(file).collect();
-        if names.len() > POLICIES {
-            found.extend(failed(format!("the folder {FOLDER} has more than the {POLICIES} files that are read.")));
+        let mut found: Vec<PolicyFile> = names.kept.iter().map(file).collect();
+        if names.left_out > 0 {
+            let left_out = names.left_out;
+            let reason = format!("the folder {FOLDER} has {left_out} files more than the {POLICIES} that are read.");
+            found.extend(failed(reason));
         }
         found
     }
@@ -82,11 +83,7 @@ impl PolicyReader {
 
     fn content(&self, root: &Root, folder: BorrowedFd<'_>, name: &str) -> Result<PolicyContent, String> {
         let file = format!("{name}{EXTENSION}");
-        let document = files::read(folder, &file, DOCUMENT_BYTES, Privacy::Guarded).map_err(|unread| match unread {
-            Unread::Missing => format!("{file} was there and is not any more, or its name is not UTF-8."),
-            Unread::Refused(reason) => format!("{file} {reason}"),
-            Unread::Failed(error) => format!("{file} cannot be read: {error}"),
-        })?;
+        let document = definitions::read(folder, name)?;
         let limit = usize::try_from(SIGNATURE_BYTES).unwrap_or(usize::MAX);
         let path = root.path().join(FOLDER).join(&file).display().to_string();
         let shown = format!("{path}{SIGNATURE}");
@@ -106,20 +103,6 @@ impl PolicyReader {
         let signature = Some((self.look)(path, &document, beside));
         PolicyContent { document, sha256, signature }
     }
-}
-
-/// The names of the files, without `.json`, one more than are read at most.
-fn names(folder: BorrowedFd<'_>) -> rustix::io::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for entry in Dir::read_from(folder)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let Some(stem) = name.strip_suffix(EXTENSION) else { continue };
-        names.insert(stem.to_owned());
-        if names.len() > POLICIES.saturating_add(1) {
-            names.pop_last();
-        }
-    }
-    Ok(names)
 }
 
 impl SettingStore {

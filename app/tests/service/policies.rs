@@ -101,7 +101,7 @@ fn the_command_line_applies_judges_and_lists() {
     assert_eq!(done, (0, String::from("add applied: Jobs/scan added\n"), String::new()));
     assert_eq!(said(&stage, &agent).as_deref(), Some("1"));
     let (code, told, _) = say(command(&stage, &["policy", "apply", path]));
-    assert!(code == 0 && told.starts_with("add unchanged since"), "{told}");
+    assert!(code == 0 && told.starts_with("add unchanged: applied before (20"), "{told}");
 
     let mut wrong = update("Update", "2");
     wrong["Extension"]["JobJson"]["tasks"][0]["command"] = json!("../sh");

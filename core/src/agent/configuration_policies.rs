@@ -12,6 +12,7 @@
 //! A policy file is a unit of its own; a bundle is one unit. Where the agent dies between two steps, the policy is not on record, so the
 //! next start applies it again; what it had written by then is as it wants it.
 
+mod judging;
 mod telling;
 mod unit;
 
@@ -22,19 +23,17 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Agent;
-use crate::configuration_policy::parse::parse;
 use crate::configuration_policy::plan::{InService, Plan, Standing};
-use crate::configuration_policy::record::{PolicyLine, PolicyResult, Records};
-use crate::configuration_policy::signature;
+use crate::configuration_policy::record::{PolicyLine, Records};
 use crate::configuration_policy::{
-    AppliedPolicy, Configuration, Policy, PolicyChange, PolicyFile, PolicyKey, PolicyLayer, PolicySigner,
+    AppliedPolicy, Configuration, PolicyChange, PolicyFile, PolicyKey, PolicyLayer, PolicySigner,
 };
 use crate::effect::{Effects, ProcessOrder};
 use crate::event::DefinitionKind;
 use crate::fleet::{KeptBundle, Offer};
 use crate::id::{JobId, PluginId, RequestId};
-use crate::job::finding::{Finding, Findings};
-use crate::limits::{POLICIES, POLICY_DELIVERIES};
+use crate::job::finding::Findings;
+use crate::limits::POLICY_DELIVERIES;
 use crate::lkg::Item;
 use crate::run::secret::MASK;
 use crate::time::Now;
@@ -69,6 +68,8 @@ pub(super) struct Delivery {
     pub(super) signer: Option<PolicySigner>,
     /// What goes on record together with its policies.
     pub(super) bundle: Option<KeptBundle>,
+    /// Policies of any source to be forgotten.
+    pub(super) forget: Vec<PolicyKey>,
 }
 
 /// Who wants to know what became of a delivery.
@@ -80,6 +81,8 @@ pub(super) enum Asker {
     Document(RequestId),
     /// Who asked for the folder to be read.
     Folder(RequestId),
+    /// Who wants policies forgotten.
+    Removal(RequestId),
     /// The source of bundles.
     Bundle,
 }
@@ -191,6 +194,11 @@ impl Agent {
         Ok(())
     }
 
+    /// The policies of this name, from whatever source.
+    pub(super) fn policies_named(&self, name: &str) -> Vec<PolicyKey> {
+        self.policies.records.lines().map(PolicyLine::key).filter(|key| key.name == name).collect()
+    }
+
     /// What became of each policy.
     pub(super) fn policy_lines(&self) -> impl Iterator<Item = &PolicyLine> {
         self.policies.records.lines()
@@ -206,7 +214,7 @@ impl Agent {
     pub(super) fn forsake_policies(&mut self) -> Vec<RequestId> {
         let deliveries = core::mem::take(&mut self.policies.deliveries);
         let asker = |delivery: Delivery| match delivery.asker {
-            Asker::Document(request) | Asker::Folder(request) => Some(request),
+            Asker::Document(request) | Asker::Folder(request) | Asker::Removal(request) => Some(request),
             Asker::Nobody | Asker::Bundle => None,
         };
         deliveries.into_iter().filter_map(asker).collect()
@@ -249,7 +257,10 @@ impl Agent {
     fn begin_unit(&mut self, now: Now, unit: Vec<PolicyFile>, effects: &mut Effects) {
         let Some(delivery) = self.policies.deliveries.front_mut() else { return };
         let (source, signer, bundle) = (delivery.source.clone(), delivery.signer.clone(), delivery.bundle.take());
-        let forget = if delivery.is_complete && !delivery.is_dry_run { self.gone(&source, &unit) } else { Vec::new() };
+        let mut forget = delivery.forget.clone();
+        if delivery.is_complete && !delivery.is_dry_run {
+            forget.extend(self.gone(&source, &unit));
+        }
         let mut underway = Underway {
             step: Step::Writing,
             ready: Vec::new(),
@@ -275,91 +286,6 @@ impl Agent {
         let ticket = self.desk.counters.ticket();
         self.desk.turn(now, effects).process(ProcessOrder::Inspect { ticket, queries });
         self.expect_policy(ticket, underway);
-    }
-
-    /// The policies that a complete delivery forgets with its last unit.
-    fn gone(&self, source: &str, unit: &[PolicyFile]) -> Vec<PolicyKey> {
-        let Some(delivery) = self.policies.deliveries.front().filter(|delivery| delivery.units.is_empty()) else {
-            return Vec::new();
-        };
-        let is_here = |name: &str| {
-            unit.iter().any(|file| file.name == name) || delivery.lines.iter().any(|line| line.name == name)
-        };
-        self.policies.records.others(source, is_here)
-    }
-
-    /// Takes one policy into the unit; else what is told of it, and why.
-    fn judge_policy(
-        &mut self,
-        now: Now,
-        source: &str,
-        signer: Option<PolicySigner>,
-        file: PolicyFile,
-        underway: &mut Underway,
-    ) -> Result<(), Box<(PolicyLine, Refusal)>> {
-        let key = PolicyKey { name: file.name, source: source.to_string() };
-        let mut line = PolicyLine::new(&key, now.wall.to_rfc3339());
-        let refused = |line: &PolicyLine, why: String, fix: &str, findings: Findings| {
-            let what = format!("The policy {} was refused; nothing was changed.", line.name);
-            let explanation = Explanation::new(what, why, fix);
-            Box::new((line.clone(), Refusal { status: 400, explanation, findings }))
-        };
-        let content = match file.content {
-            Ok(content) => content,
-            Err(why) => return Err(refused(&line, why, "Make it a file that the agent may read.", Findings::new())),
-        };
-        line.sha256.clone_from(&content.sha256);
-        let what = || format!("The policy {} is not applied: its signature is not trusted.", key.name);
-        let signer = match signature::signer(&key.name, &content, &self.desk.settings, now.wall, what) {
-            Ok(own) => own.or(signer),
-            Err(explanation) => {
-                return Err(Box::new((line, Refusal { status: 403, explanation, findings: Findings::new() })));
-            }
-        };
-        if let Some(applied) = self.policies.records.applied(&key).filter(|applied| applied.sha256 == content.sha256) {
-            line.policy_type.clone_from(&applied.policy_type);
-            line.time.clone_from(&applied.time);
-            line.result = PolicyResult::Unchanged;
-            if applied.signer != signer {
-                underway.signed_anew.push(AppliedPolicy { signer, ..applied.clone() });
-            }
-            underway.idle.push(line);
-            return Ok(());
-        }
-        if !self.policies.records.has_room(&key) {
-            let why = format!("{POLICIES} policies are known, which is the most there may be.");
-            return Err(refused(&line, why, "Take some away.", Findings::new()));
-        }
-        let (policy, findings) = match parse(&content.document, self.desk.surroundings.here) {
-            Ok(parsed) => parsed,
-            Err(findings) => {
-                line.findings.clone_from(&findings);
-                return Err(refused(&line, told(&findings), "Mend what the findings name.", findings));
-            }
-        };
-        line.findings = findings;
-        match policy {
-            Policy::Idle { policy_type, why } => {
-                (line.policy_type, line.why, line.result) = (policy_type, Some(why), PolicyResult::Idle);
-                underway.forget.extend(self.policies.records.applied(&key).map(|applied| applied.key.clone()));
-                underway.idle.push(line);
-            }
-            Policy::Configuration(policy) => {
-                line.policy_type = policy.policy_type.to_string();
-                match underway.plan.add(&policy, &Present(self)) {
-                    Ok(step) => {
-                        line.changes = step.changes;
-                        underway.ready.push(Ready { policy, line, layer: step.layer, signer });
-                    }
-                    Err(finding) => {
-                        line.findings.push(finding.clone());
-                        let findings = Vec::from([finding]);
-                        return Err(refused(&line, told(&findings), "Mend what the findings name.", findings));
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -395,19 +321,7 @@ impl Delivery {
             refused: None,
             signer: None,
             bundle: None,
+            forget: Vec::new(),
         }
     }
-}
-
-/// The errors in a sentence.
-fn told(findings: &[Finding]) -> String {
-    let errors = findings.iter().filter(|found| found.severity == crate::job::finding::Severity::Error);
-    let one = |found: &Finding| match found.path.as_str() {
-        "" => found.message.clone(),
-        path => format!("At {path}: {}", found.message),
-    };
-    let errors: Vec<String> = errors.map(one).collect();
-    let more = errors.len().saturating_sub(1);
-    let first = errors.into_iter().next().unwrap_or_default();
-    if more == 0 { first } else { format!("{first} ({more} more)") }
 }

@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::signature::distrust;
-use super::{AppliedPolicy, PolicyChange, PolicyKey, PolicyLayer};
+use super::{AppliedPolicy, FOLDER, PolicyChange, PolicyKey, PolicyLayer};
 use crate::config::Settings;
 use crate::job::finding::Findings;
-use crate::limits::POLICIES;
+use crate::limits::{POLICIES, REFUSED_POLICIES};
 
 /// What became of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -81,6 +81,17 @@ impl PolicyLine {
     }
 }
 
+/// The answer to `DELETE /api/policies/{policyName}`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PolicyForgotten {
+    /// The name.
+    pub(crate) name: String,
+    /// Whose record of it is gone.
+    pub(crate) sources: Vec<String>,
+    /// From where it comes back, unless it is taken away there, too.
+    pub(crate) notes: Vec<String>,
+}
+
 /// Everything that is known of policies.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
@@ -117,9 +128,9 @@ impl Records {
         self.applied.get(key)
     }
 
-    /// Whether there is room for what comes under this name.
-    pub(crate) fn has_room(&self, key: &PolicyKey) -> bool {
-        self.lines.contains_key(key) || self.lines.len() < POLICIES
+    /// Whether there is room for what is applied under this name, beside so many others that are new.
+    pub(crate) fn has_room(&self, key: &PolicyKey, others: usize) -> bool {
+        self.applied.contains_key(key) || self.applied.len().saturating_add(others) < POLICIES
     }
 
     /// Whether just this was said of the policy last: it was looked at once more, and is refused or left alone for the same reason.
@@ -146,11 +157,20 @@ impl Records {
         self.applied.values().filter_map(|policy| Some((policy, distrust(policy, settings)?)))
     }
 
-    /// Notes what became of a policy.
+    /// Notes what became of a policy. Of those that are not applied only so many are remembered, but for the folder's, which are as many
+    /// as files are read.
     pub(crate) fn note(&mut self, line: PolicyLine) {
         let key = line.key();
-        if self.has_room(&key) {
-            self.lines.insert(key, line);
+        self.lines.insert(key.clone(), line);
+        let is_alike = |other: &PolicyKey| other.source == key.source && !self.applied.contains_key(other);
+        if key.source == FOLDER || self.lines.keys().filter(|other| is_alike(other)).count() <= REFUSED_POLICIES {
+            return;
+        }
+        let older = self.lines.iter().filter(|(other, _)| is_alike(other) && **other != key);
+        if let Some(oldest) =
+            older.min_by(|(_, left), (_, right)| left.time.cmp(&right.time)).map(|(key, _)| key.clone())
+        {
+            self.lines.remove(&oldest);
         }
     }
 

@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::{AppliedPolicy, PolicyContent, PolicySigner};
+use super::{AppliedPolicy, PolicyContent, PolicyKey, PolicySigner};
 use crate::config::Settings;
 use crate::time::WallTime;
 use crate::trust::signature::{SignatureFile, SignaturePolicy, Verdict};
@@ -16,14 +16,14 @@ const NOT_SIGNED: &str = "It is not signed, and Settings:RequireSignedPolicies i
 /// is there has to be right in any case.
 ///
 /// # Errors
-/// Why it is not applied; `what` says that it is not.
+/// Why it is not applied.
 pub(crate) fn signer(
-    name: &str,
+    PolicyKey { name, source }: &PolicyKey,
     content: &PolicyContent,
     settings: &Settings,
     now: WallTime,
-    what: impl FnOnce() -> String,
 ) -> Result<Option<PolicySigner>, Explanation> {
+    let what = || format!("The policy {name} of {source} was refused: its signature is not trusted.");
     let Some(facts) = content.signature.as_ref() else { return Ok(None) };
     if matches!(facts.file, SignatureFile::Missing(_)) {
         if !settings.require_signed_policies {

@@ -88,7 +88,7 @@ pub enum StoreReport {
     PoliciesRead {
         /// Which question.
         ticket: TicketId,
-        /// What was found; a folder that cannot be read is a file of the name `*`.
+        /// What was found; a folder that cannot be read is a file of the name [`WHOLE_FOLDER`](crate::configuration_policy::WHOLE_FOLDER).
         files: Vec<PolicyFile>,
     },
     /// Something changed in `Policies/`; nobody asked.

@@ -4,12 +4,14 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{PolicyLine, PolicyResult, Present, Program, Ready, Refusal, Step, Underway, told};
+use super::judging::{not_sound, told};
+use super::{PolicyLine, Present, Program, Ready, Refusal, Step, Underway};
 use crate::agent::Agent;
 use crate::agent::answers::Pending;
 use crate::agent::job_writes::binary_finding;
 use crate::agent::lkg::State;
 use crate::configuration_policy::plan::{Plan, Planned};
+use crate::configuration_policy::record::PolicyResult;
 use crate::effect::{Effects, ProgramQuery, StoreOrder};
 use crate::event::{DefinitionFile, ExecutableFacts};
 use crate::id::TicketId;
@@ -19,7 +21,6 @@ use crate::plugin::supervisor;
 use crate::program::{self, Unfit};
 use crate::time::Now;
 use crate::trust::signature::SignaturePolicy;
-use crate::why::Explanation;
 
 impl Agent {
     pub(in crate::agent) fn on_policy_binaries(&mut self, now: Now, facts: &[ExecutableFacts], effects: &mut Effects) {
@@ -51,8 +52,7 @@ impl Agent {
         let mut lines: Vec<PolicyLine> = underway.ready.into_iter().map(|ready| ready.line).collect();
         let mut line = lines.remove(place);
         line.findings.clone_from(&findings);
-        let what = format!("The policy {} was refused; nothing was changed.", line.name);
-        let explanation = Explanation::new(what, told(&findings), "Mend what the findings name.");
+        let explanation = not_sound(&line.key(), &findings);
         self.refuse_unit(now, line, lines, Refusal { status: 400, explanation, findings }, effects);
     }
 
