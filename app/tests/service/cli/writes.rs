@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 
+use rustix::fs::{FileType, Mode};
 use serde_json::json;
 
 use super::{document, fails, ok};
@@ -92,6 +93,53 @@ fn files_that_are_no_jobs_are_shown_where_they_break() {
     let error = fails(command(&stage, &["jobs", "apply", empty.to_str().unwrap()]), 3);
     assert!(error.contains("empty has no *.json file"), "{error}");
     agent.stop();
+}
+
+#[test]
+fn what_is_no_document_is_not_read_on_and_on() {
+    let stage = Stage::new();
+    let agent = stage.start();
+    let reads = |file: &str, code: i32, told: &str| {
+        let error = fails(command(&stage, &["policy", "apply", file]), code);
+        assert!(error.contains(&format!("{file} {told}")), "{error}");
+    };
+    let folder = stage.folder().to_str().unwrap();
+    reads(folder, 2, "is a folder");
+    let long = stage.file("long.json", &" ".repeat((1 << 20) + 1)).display().to_string();
+    reads(&long, 6, "has more than 1048576 bytes");
+    let endless = "/dev/zero";
+    let named = [
+        &["policy", "apply", endless][..],
+        &["jobs", "apply", endless],
+        &["jobs", "validate", endless],
+        &["jobs", "lint", endless],
+        &["jobs", "run", "any", "--context", endless],
+        &["sign", "/bin/sh", "--cert", endless, "--key", endless],
+    ];
+    for line in named {
+        assert!(fails(command(&stage, line), 2).contains("/dev/zero is a device"), "{line:?}");
+    }
+    let mut endless = command(&stage, &["jobs", "apply", "-"]);
+    endless.stdin(std::fs::File::open("/dev/zero").unwrap());
+    assert!(fails(endless, 6).contains("standard input has more than 1048576 bytes"));
+    agent.stop();
+}
+
+#[test]
+fn a_pipe_is_read_where_somebody_writes_to_it() {
+    let stage = Stage::new();
+    let pipe = stage.folder().join("pipe.json");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let path = pipe.to_str().unwrap();
+    let error = fails(command(&stage, &["jobs", "lint", path]), 6);
+    assert!(error.contains(&format!("{path} is a pipe that nobody wrote to")), "{error}");
+    let document = json!({ "id": "pipe", "tasks": [{ "id": "t", "command": "echo" }] }).to_string();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, document)
+    });
+    assert!(ok(&stage, &["jobs", "lint", path]).contains("1 files, "));
+    writer.join().unwrap().unwrap();
 }
 
 #[test]
