@@ -82,6 +82,15 @@ pub(crate) fn find(name: &str, root: &Path) -> Result<Found, Failure> {
     Err(Failure::not_found(format!("'{name}' is no file and no folder, and {shown}/Jobs/{name}.json does not exist.")))
 }
 
+/// The definitions of a root, of which this job is in service as this document, whatever its file says.
+pub(crate) fn in_service(job: &str, root: &Path, document: Vec<u8>) -> Result<Found, Failure> {
+    let is_it = |file: &DefinitionFile| file.kind == DefinitionKind::Job && file.stem == job;
+    let mut files = of_root(root)?;
+    files.retain(|file| !is_it(file));
+    files.push(DefinitionFile { kind: DefinitionKind::Job, stem: job.to_owned(), content: Ok(document.into()) });
+    Ok(Found { files, job: Some(job.to_owned()), path: None })
+}
+
 /// The job that was meant, valid.
 pub(crate) fn job(found: &Found) -> Result<JobDefinition, Failure> {
     let named = |file: &&DefinitionFile| file.kind == DefinitionKind::Job && Some(&file.stem) == found.job.as_ref();
@@ -164,6 +173,7 @@ pub(crate) fn settings(root: &Path) -> Result<Option<Vec<u8>>, Failure> {
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |error: Errno| unreadable(path, &error.into());
     let shown = escape(&path.display().to_string());
+    let no_file = |what| Failure::not_found(format!("{shown} cannot be read: it is {what}, not a file. Name a file."));
     // Opening a pipe that nobody writes to would else wait without end, and a terminal would become the command's own.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
@@ -175,8 +185,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
             poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&WRITER_TIME)).map_err(failed)?;
             fcntl_setfl(&file, OFlags::empty()).map_err(failed)?;
         }
-        FileType::Directory => return Err(Failure::usage(format!("{shown} is a folder. Name a file in it."))),
-        _ => return Err(Failure::usage(format!("{shown} is a device, and no file. Name a file, or a pipe."))),
+        FileType::Directory => return Err(no_file("a folder")),
+        _ => return Err(no_file("a device")),
     }
     let bytes = bounded(File::from(file), &shown)?;
     if kind == FileType::Fifo && bytes.is_empty() {

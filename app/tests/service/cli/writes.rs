@@ -104,7 +104,7 @@ fn what_is_no_document_is_not_read_on_and_on() {
         assert!(error.contains(&format!("{file} {told}")), "{error}");
     };
     let folder = stage.folder().to_str().unwrap();
-    reads(folder, 2, "is a folder");
+    reads(folder, 3, "cannot be read: it is a folder");
     let long = stage.file("long.json", &" ".repeat((1 << 20) + 1)).display().to_string();
     reads(&long, 6, "has more than 1048576 bytes");
     let endless = "/dev/zero";
@@ -117,7 +117,7 @@ fn what_is_no_document_is_not_read_on_and_on() {
         &["sign", "/bin/sh", "--cert", endless, "--key", endless],
     ];
     for line in named {
-        assert!(fails(command(&stage, line), 2).contains("/dev/zero is a device"), "{line:?}");
+        assert!(fails(command(&stage, line), 3).contains("/dev/zero cannot be read: it is a device"), "{line:?}");
     }
     let mut endless = command(&stage, &["jobs", "apply", "-"]);
     endless.stdin(std::fs::File::open("/dev/zero").unwrap());
