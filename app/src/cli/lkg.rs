@@ -26,7 +26,7 @@ const QUARANTINE_LISTED: usize = 100;
 pub(crate) enum Command {
     /// Show what is blessed: each item with its version, its state and its last drift; and alarms.
     Status(Status),
-    /// Tell key by key how what is on disk or in quarantine differs from what is blessed. Exit code 1 where something differs.
+    /// Tell key by key how what is on disk or in quarantine differs from what is blessed. Exit code 1 where something differs, 0 where nothing does.
     Diff(Diff),
     /// List the versions of an item: when, by whom, how large.
     History(One),

@@ -6,7 +6,7 @@ use rustix::fs::{FileType, Mode};
 use serde_json::json;
 
 use super::{document, fails, ok};
-use crate::support::{Stage, command, ended, eventually, spawn};
+use crate::support::{Stage, command, ended, eventually, say, spawn};
 
 fn waiting(stage: &Stage) {
     stage.job(&json!({ "id": "nightly", "name": "Nightly", "tasks": [{ "id": "t", "command": "echo", "arguments": "said" }] }));
@@ -26,6 +26,12 @@ fn a_write_answers_programs_with_a_document() {
     assert_eq!(document(&stage, &["jobs", "disable", "nightly"]), result("nightly", "disabled", false));
     assert_eq!(document(&stage, &["jobs", "disable", "nightly"]), result("nightly", "unchanged", false));
     assert_eq!(ok(&stage, &["jobs", "enable", "nightly", "-o", "name"]), "nightly\n");
+    let (_, _, told) = say(command(&stage, &["settings", "set", "Bridge", "topic", "x", "--dry-run"]));
+    assert!(told.contains("'topic' is a new setting of Bridge; the one that it has is 'Subscription.Topic'"), "{told}");
+    let told = fails(command(&stage, &["settings", "explain", "Bridge", "topic"]), 3);
+    assert!(told.contains("did you mean 'Subscription.Topic'?"), "{told}");
+    let told = fails(command(&stage, &["settings", "set", "Bridge", "executablePath", "/bin/sh"]), 1);
+    assert!(told.contains("castellan lkg accept Plugins/Bridge"), "{told}");
     let set = ["settings", "set", "Bridge", "port", "80"];
     let stored = json!({ "plugin": "Bridge", "key": "port", "value": 80, "dryRun": false });
     assert_eq!(document(&stage, &set), stored);
