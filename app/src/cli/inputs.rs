@@ -186,7 +186,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
             fcntl_setfl(&file, OFlags::empty()).map_err(failed)?;
         }
         FileType::Directory => return Err(no_file("a folder")),
-        _ => return Err(no_file("a device")),
+        FileType::Symlink
+        | FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => return Err(no_file("a device")),
     }
     let bytes = bounded(File::from(file), &shown)?;
     if kind == FileType::Fifo && bytes.is_empty() {
