@@ -118,16 +118,27 @@ impl fmt::Debug for Reference {
 /// Why a blessed write did not happen; file and reference are as they were.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotWritten {
-    /// Whether the disk, or the user's share of it, is full.
-    pub full: bool,
+    /// What kept it.
+    pub cause: Cause,
     /// A sentence with the file or call concerned.
     pub reason: String,
 }
 
+/// What keeps a blessed write, and so what somebody has to mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The disk, or the user's share of it, is full.
+    Full,
+    /// The references prove nothing, so nothing may be blessed beside them.
+    Unusable,
+    /// Anything else.
+    Other,
+}
+
 impl NotWritten {
-    /// For any other reason than a full disk.
+    /// For any other reason than a full disk or references that prove nothing.
     pub fn because(reason: impl Into<String>) -> Self {
-        Self { full: false, reason: reason.into() }
+        Self { cause: Cause::Other, reason: reason.into() }
     }
 }
 

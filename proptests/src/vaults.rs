@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use castellan_core::lkg::NotWritten;
 use castellan_core::lkg::vault::{Disk, KeyId, Purpose, Seal, Stamp};
+use castellan_core::lkg::{Cause, NotWritten};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -52,7 +52,8 @@ pub struct Machine {
 pub struct Handle(Rc<RefCell<Machine>>);
 
 fn failed(why: &str) -> NotWritten {
-    NotWritten { full: why == "full", reason: format!("{why}.") }
+    let cause = if why == "full" { Cause::Full } else { Cause::Other };
+    NotWritten { cause, reason: format!("{why}.") }
 }
 
 impl Machine {

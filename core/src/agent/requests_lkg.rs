@@ -107,7 +107,7 @@ impl Agent {
             }
             Lkg::Quarantine => (ReferenceQuery::Quarantine, Wants::Quarantine),
             Lkg::Item(item) => match self.lkg.items.get(&item).map(|kept| kept.version) {
-                None => return Some(nothing_there(&item)),
+                None => return Some(unknown(&item)),
                 // Nothing of it was ever blessed: the store has no reference to look at.
                 Some(0) => return Some(self.history_response(now, &item, Vec::new())),
                 Some(_) => (ReferenceQuery::History(item.clone()), Wants::History(item)),
@@ -229,18 +229,23 @@ impl Agent {
             return;
         }
         (self.lkg.state, self.lkg.is_doubted) = (State::Kept, false);
-        self.lkg.is_held |= self.lkg.items.is_empty();
+        if self.lkg.items.is_empty() {
+            self.lkg.is_held = true;
+            // Why their references proved nothing is of no more use.
+            self.catalog.forget_refused(|_| false);
+            self.refused_plugins.clear();
+        }
         self.survey(now, Pending::Sweep, effects);
     }
 
     fn item_response(&self, now: Now, item: &Item) -> ApiResponse {
-        self.lkg_item_of(now, item).map_or_else(|| nothing_there(item), |shown| ApiResponse::json(200, &shown))
+        self.lkg_item_of(now, item).map_or_else(|| unknown(item), |shown| ApiResponse::json(200, &shown))
     }
 
     fn history_response(&self, now: Now, item: &Item, versions: Vec<ReferenceVersion>) -> ApiResponse {
         let history = versions.into_iter().map(LkgVersion::from).collect();
         let shown = self.lkg_item_of(now, item).map(|item| ApiResponse::json(200, &LkgHistory { item, history }));
-        shown.unwrap_or_else(|| nothing_there(item))
+        shown.unwrap_or_else(|| unknown(item))
     }
 
     /// What a comparison of everything found, for the request that asked for it.
@@ -263,11 +268,18 @@ impl Agent {
         };
         let response = match result {
             Ok(key_id) => {
-                let message = format!("Every reference is sealed with the new key {key_id}.");
+                // Whatever could not be read is gone with the old key.
+                let begins_anew = self.lkg.state != State::Kept && self.lkg.items.is_empty();
+                let done = if begins_anew {
+                    "is made. The references were lost: nothing is blessed, and every file waits as it is for castellan lkg accept."
+                } else {
+                    "seals every reference."
+                };
+                let message = format!("The new key {key_id} {done}");
                 self.desk.turn(now, effects).log(Level::Information, "LkgRekeyed", message);
                 self.lkg.key_id.clone_from(&key_id);
                 self.begin_anew(now, effects);
-                ApiResponse::json(200, &LkgRekeyed { key_id })
+                ApiResponse::json(200, &LkgRekeyed { key_id, begins_anew })
             }
             Err(error) => not_written("The references are sealed with the key that they had.", &error),
         };
@@ -352,9 +364,17 @@ fn bad_version(why: &str) -> ApiResponse {
     ApiResponse::problem(400, &Explanation::new("The query cannot be read.", why, fix))
 }
 
+fn unknown(item: &Item) -> ApiResponse {
+    let why = "Nothing of it was ever blessed, and since the last sweep no file of it was seen.";
+    let fix =
+        format!("castellan lkg status names what is known; castellan lkg diff {item} finds a copy in quarantine.");
+    ApiResponse::problem(404, &Explanation::new(format!("Last Known Good does not know {item}."), why, fix))
+}
+
+/// There is no such document to compare or to bless.
 fn nothing_there(item: &Item) -> ApiResponse {
-    let what = format!("There is no such state of {item}.");
-    let why = "Its file is as blessed and nothing of it is in quarantine, or the version is not kept any more.";
-    let fix = format!("GET /api/lkg/{item} lists its versions, GET /api/lkg/quarantine what was moved away.");
+    let what = format!("There is no such document of {item}.");
+    let why = "Its file is as blessed or none at all, and nothing of it is in quarantine; or that version is not kept.";
+    let fix = format!("castellan lkg history {item} lists its versions, GET /api/lkg/quarantine what was moved away.");
     ApiResponse::problem(404, &Explanation::new(what, why, fix))
 }

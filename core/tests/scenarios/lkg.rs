@@ -4,7 +4,7 @@ use castellan_core::effect::{LostOrder, StoreOrder};
 use castellan_core::event::{Counts, DefinitionKind, Event, StoreReport};
 use castellan_core::id::{RequestId, TicketId};
 use castellan_core::lkg::{
-    Checked, Difference, Document, Found, NotWritten, Quarantined, Reference, ReferenceQuery, ReferenceVersion,
+    Cause, Checked, Difference, Document, Found, NotWritten, Quarantined, Reference, ReferenceQuery, ReferenceVersion,
     References, ReferencesFound, Survey, Trace,
 };
 use serde_json::{Value, json};
@@ -47,13 +47,22 @@ fn document(text: &str, name: &str) -> Result<ReferencesFound, String> {
 }
 
 fn full() -> NotWritten {
-    NotWritten { full: true, reason: "No space is left.".into() }
+    NotWritten { cause: Cause::Full, reason: "No space is left.".into() }
 }
 
 #[track_caller]
 fn answered(world: &mut World, request: RequestId, status: u16) -> Value {
     assert_eq!(world.status(request), Some(status), "{:?}", world.responses.get(&request));
     world.body(request)
+}
+
+/// What Prometheus is told.
+fn metrics(world: &mut World) -> String {
+    let asked = world.admin("GET", "/metrics", "");
+    let counted = world.transcript.iter().rev().find_map(|line| line.strip_prefix("count "));
+    let ticket = TicketId(counted.unwrap().parse().unwrap());
+    world.tell(Event::Counted { ticket, counts: Counts::default() });
+    String::from_utf8(world.responses[&asked].body.clone()).unwrap()
 }
 
 fn items(status: &Value) -> Vec<String> {
@@ -180,11 +189,24 @@ fn what_is_accepted_is_valid_blessed_and_in_service_before_it_is_answered() {
 fn what_the_store_cannot_do_is_told_and_changes_nothing() {
     let mut world = world();
     let candidate = ReferenceQuery::Candidate(item("Jobs/scan"));
-    for (result, status) in [(full(), 507), (NotWritten::because("It broke."), 500)] {
+    let unusable = NotWritten { cause: Cause::Unusable, reason: "The key is missing.".into() };
+    let causes = [
+        (full(), 507, "Make room"),
+        (unusable, 409, "castellan lkg status"),
+        (NotWritten::because("It broke."), 500, "Look at the disk"),
+    ];
+    for (result, status, fix) in causes {
         let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
         read(&mut world, &candidate, document(OTHER, "Jobs/scan.json"));
-        write(&mut world, Err(result));
-        answered(&mut world, asked, status);
+        write(&mut world, Err(result.clone()));
+        let accept = answered(&mut world, asked, status);
+        let asked = world.admin("DELETE", "/api/Jobs/scan", "");
+        write(&mut world, Err(result.clone()));
+        let delete = answered(&mut world, asked, status);
+        for refused in [accept, delete] {
+            assert_eq!(refused["detail"], result.reason);
+            assert!(refused["fix"].as_str().unwrap().contains(fix), "{refused}");
+        }
     }
     assert_eq!(world.get_now("/api/Jobs/scan")["name"], "Blessed");
     let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
@@ -253,18 +275,20 @@ fn a_drift_is_told_as_an_event_in_the_state_and_in_the_metrics() {
     assert_eq!((&scan["lastDrift"]["outcome"], &scan["restoresLastMinute"]), (&json!("restored"), &json!(1)));
     assert_eq!(scan["lastDrift"]["what"], told["what"]);
 
-    let metrics = world.admin("GET", "/metrics", "");
-    let ticket = world.transcript.iter().find_map(|line| line.strip_prefix("count ")).unwrap().parse().unwrap();
-    world.tell(Event::Counted { ticket: TicketId(ticket), counts: Counts::default() });
-    let text = String::from_utf8(world.responses[&metrics].body.clone()).unwrap();
+    let text = metrics(&mut world);
     for line in [
         "castellan_lkg_items 3",
         "castellan_lkg_out_of_service 1",
+        "castellan_lkg_usable 1",
+        "castellan_lkg_faults 1",
         "castellan_restores_total{kind=\"Jobs\",outcome=\"restored\"} 1",
         "castellan_restores_total{kind=\"Plugins\",outcome=\"restored\"} 0",
     ] {
         assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
     }
+    let checked = Checked { doubt: Some("The manifest is older.".into()), ..Checked::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey: Survey::default(), checked }));
+    assert!(metrics(&mut world).contains("\ncastellan_lkg_usable 0\n"), "somebody is to be woken");
 }
 
 #[test]
@@ -277,6 +301,7 @@ fn a_stray_that_was_moved_away_is_in_quarantine_and_nothing_is_out_of_service() 
     world.tell(Event::Store(StoreReport::Restored { ticket, item, result: Ok(Some("copy".into())) }));
     let status = world.get_now("/api/lkg");
     assert_eq!((items(&status), &status["outOfService"]), (vec!["Jobs/scan null Quarantined".to_owned()], &json!(0)));
+    assert!(metrics(&mut world).contains("\ncastellan_lkg_items 0\n"), "it has no reference");
 }
 
 #[test]
@@ -311,7 +336,8 @@ fn where_references_prove_nothing_a_new_key_begins_anew_and_every_file_waits_unt
     let asked = world.admin("POST", "/api/lkg/rekey", "");
     let Some(StoreOrder::Rekey { ticket }) = world.disk.pop_front() else { panic!("no new key is asked for") };
     world.tell(Event::Store(StoreReport::Rekeyed { ticket, result: Ok("11bb".into()) }));
-    answered(&mut world, asked, 200);
+    assert_eq!(answered(&mut world, asked, 200), json!({ "keyId": "11bb", "beginsAnew": true }));
+    assert!(world.logged("LkgRekeyed")[0].contains("every file waits as it is"), "{:?}", world.logged("LkgRekeyed"));
     let Some(StoreOrder::Survey { ticket, .. }) = world.disk.pop_front() else { panic!("nothing is compared") };
     let found = Found::Bytes { content: SCAN.into(), trace: Trace::default() };
     let differences = vec![Difference { item: item("Jobs/scan"), found }];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use castellan_core::event::DefinitionKind;
 use castellan_core::limits::REFERENCE_VERSIONS;
-use castellan_core::lkg::{DefinitionChange, Item, Reference, References};
+use castellan_core::lkg::{Cause, DefinitionChange, Item, Reference, References};
 use castellan_fs::history::History;
 use castellan_fs::lkg::{self, ReferenceStore};
 use castellan_fs::{Root, RootError};
@@ -89,7 +89,7 @@ fn unusable(root: &Root, anchor: Option<u64>) -> String {
     let (mut store, found) = open(root, anchor);
     let References::Unusable(why) = found else { panic!("{found:?}") };
     let refused = store.change(&[put(scan(), "three")], "root", NEW_YEAR).unwrap_err();
-    assert!(!refused.full && refused.reason == why, "{refused:?}");
+    assert!(refused.cause == Cause::Unusable && refused.reason == why, "{refused:?}");
     assert_eq!(store.check().doubt.as_ref(), Some(&why));
     why
 }

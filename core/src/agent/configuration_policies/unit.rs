@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::judging::{not_sound, told};
 use super::{PolicyLine, Present, Program, Ready, Refusal, Step, Underway};
 use crate::agent::Agent;
-use crate::agent::answers::Pending;
+use crate::agent::answers::{Pending, unwritten};
 use crate::agent::job_writes::binary_finding;
 use crate::agent::lkg::State;
 use crate::configuration_policy::plan::{Plan, Planned};
@@ -143,7 +143,7 @@ impl Agent {
     ) {
         let Some(underway) = self.policies.underway.take() else { return self.continue_policies(now, effects) };
         if let Err(error) = result {
-            let status = if error.full { 507 } else { 500 };
+            let (status, _) = unwritten(error.cause);
             let what = "What it changes could not be written; what was there before still counts.";
             return self.fail_unit(now, underway, status, what, &error.reason, effects);
         }

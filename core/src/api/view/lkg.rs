@@ -211,6 +211,8 @@ fn phrase(found: &Found) -> String {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LkgRekeyed {
     pub(crate) key_id: String,
+    /// Whether the references were lost: nothing is blessed now, and every file waits as it is until it is accepted.
+    pub(crate) begins_anew: bool,
 }
 
 /// One line of `GET /api/lkg/quarantine`.

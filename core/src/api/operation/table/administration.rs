@@ -157,7 +157,7 @@ pub(in crate::api::operation) static PATHS: [Path; 14] = [
                 { query: &POLICY, body: APPLIED },
                 [
                     answer!(200, "What became of it.", json::<PolicyLine>()),
-                    Answer::problem(409, "Something changed while it was being applied; nothing was changed."),
+                    Answer::problem(409, "Something changed while it was being applied, or the references of Last Known Good prove nothing; nothing was changed."),
                     FULL,
                 ]
             ),
