@@ -168,8 +168,8 @@ pub enum Found {
     Missing,
     /// A regular file with other bytes, or where nothing is blessed.
     Bytes {
-        /// They.
-        content: Vec<u8>,
+        /// They; counted, so that whoever brings them knows for how long they are held.
+        content: Arc<Vec<u8>>,
         /// Who has to do with it, as far as the kernel tells.
         trace: Trace,
     },

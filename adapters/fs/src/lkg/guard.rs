@@ -1,12 +1,10 @@
 //! Last Known Good as the store's thread carries it out: references, the files beside them, and what was moved away.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::sync::Arc;
 
 use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::lkg::{
-    Checked, DefinitionChange, Item, NotWritten, Reference, ReferenceQuery, References, ReferencesFound, Survey,
+    Checked, DefinitionChange, Item, NotWritten, ReferenceQuery, References, ReferencesFound, Survey,
 };
 use castellan_core::time::WallTime;
 
@@ -68,9 +66,7 @@ impl Guard {
         let (references, found) = ReferenceStore::open(root, anchor)?;
         let mut surveyor = Surveyor::new(root, plugin_path, Arc::clone(&guard.looks))?;
         if let References::Kept { items, .. } = &found {
-            for Reference { item, content, .. } in items {
-                surveyor.bless(item, content.clone().ok().flatten());
-            }
+            surveyor.bless_references(items);
         }
         let is_lost = matches!(found, References::Unusable(_));
         guard.kept = Some(Kept { references, surveyor, quarantine: Quarantine::open(root)?, is_lost });
@@ -155,9 +151,7 @@ impl Guard {
             (false, true) => kept.references.check(),
             (false, false) => Checked::default(),
         };
-        for Reference { item, content, .. } in &checked.changed {
-            kept.surveyor.bless(item, content.clone().ok().flatten());
-        }
+        kept.surveyor.bless_references(&checked.changed);
         (kept.surveyor.look(at), checked)
     }
 
@@ -202,9 +196,4 @@ impl Guard {
         }
         self.note_anchor(history);
     }
-}
-
-/// Nothing is to be looked at.
-pub(crate) fn is_nothing(at: &Where) -> bool {
-    *at == Where::At(BTreeSet::<(DefinitionKind, OsString)>::new())
 }

@@ -299,6 +299,19 @@ fn a_survey_is_bounded_whatever_stands_there() {
     let of_plugins = survey.differences.iter().filter(|difference| difference.item.kind == DefinitionKind::Plugin);
     let whole = of_plugins.clone().filter(|difference| matches!(difference.found, Found::Bytes { .. })).count();
     assert_eq!((of_plugins.count(), whole), (10, 7));
+    let brought = |survey: &Survey| survey.differences.iter().map(|one| length(&one.found)).sum::<usize>();
+    let (first, again) = (brought(&survey), scene.look());
+    assert!(first + brought(&again) <= 8 << 20, "the first one is not judged yet");
+    assert_eq!(again.differences.len(), survey.differences.len(), "what has no room is told nevertheless");
+    drop((survey, again));
+    assert_eq!(brought(&scene.look()), first);
+}
+
+fn length(found: &Found) -> usize {
+    match found {
+        Found::Bytes { content, .. } => content.len(),
+        Found::Missing | Found::Rights { .. } | Found::Other { .. } => 0,
+    }
 }
 
 /// A watcher whose store is the test.
