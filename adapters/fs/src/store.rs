@@ -260,6 +260,9 @@ impl Worker {
         for notice in self.guard.take_notices() {
             self.congested(&notice);
         }
+        for notice in self.guard.take_lkg_notices() {
+            self.report(Event::Store(StoreReport::LkgNoticed(notice)));
+        }
     }
 
     fn perform(&mut self, order: StoreOrder) -> Option<StoreReport> {

@@ -19,7 +19,7 @@ use crate::event::DefinitionFile;
 use crate::id::TicketId;
 use crate::lkg::brake::Pace;
 use crate::lkg::judge::{self, Blessed, Mode, Observation, Verdict};
-use crate::lkg::{Checked, Difference, Found, Item, Reference, Survey};
+use crate::lkg::{Checked, Difference, Former, Found, Item, Reference, Survey};
 use crate::log_message::Level;
 use crate::time::{Now, WallTime};
 
@@ -54,10 +54,11 @@ impl Agent {
         effects: &mut Effects,
     ) {
         let asked = ticket.and_then(|ticket| self.pending.remove(&ticket));
-        if let Some(Pending::Lkg(asked)) = &asked {
-            self.verified(asked, &survey, &checked, effects);
-        }
+        let doubt = checked.doubt.clone();
         self.on_checked(now, survey.whole, checked, effects);
+        if let Some(Pending::Lkg(asked)) = &asked {
+            self.verified(asked, &survey, doubt, effects);
+        }
         let restored = self.judge_survey(now, survey, effects);
         match (asked, ticket) {
             (Some(Pending::Reload { request }), _) => {
@@ -142,6 +143,8 @@ pub(super) struct Drift {
     untold: Option<Observation>,
     /// Of what was found: the same is told once.
     digest: u64,
+    /// Nothing was found.
+    is_deletion: bool,
 }
 
 impl Agent {
@@ -150,6 +153,7 @@ impl Agent {
         self.note_folders(now, &survey, effects);
         if survey.whole {
             self.lkg.last_sweep = Some(now.wall);
+            self.tell_deleted(now, effects);
             // Of a folder that cannot be looked at nobody knows whether it differs.
             if survey.folders.is_empty() {
                 self.settle_held(now, &survey.differences, effects);
@@ -227,7 +231,14 @@ impl Agent {
             let done = if restores { Done::Ordered } else { Done::Left };
             let observed = Observation::of(&item, kept.blessed(), &found);
             let what = observed.told(judge::Done::Waiting).what;
-            kept.drift = Some(Drift { at: now.wall, what, done, untold: Some(observed), digest });
+            kept.drift = Some(Drift {
+                at: now.wall,
+                what,
+                done,
+                untold: Some(observed),
+                digest,
+                is_deletion: found == Found::Missing,
+            });
         }
         if !restores {
             self.tell_drift(now, &item, effects);
@@ -321,6 +332,16 @@ impl Kept {
     pub(super) fn is_quarantined(&self) -> bool {
         let moved = |drift: &Drift| matches!(drift.done, Done::Restored(_));
         self.version == 0 && self.drift.as_ref().is_some_and(moved)
+    }
+
+    /// What stood in its place when it differed last, if it was restored since.
+    pub(super) fn former(&self) -> Option<Former> {
+        let drift = self.drift.as_ref()?;
+        match &drift.done {
+            Done::Restored(Some(copy)) => Some(Former::Copy(copy.clone())),
+            Done::Restored(None) => drift.is_deletion.then_some(Former::Nothing),
+            Done::Ordered | Done::Left | Done::Failed(_) => None,
+        }
     }
 
     fn blessed(&self) -> Blessed<'_> {

@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::{Arc, Weak};
 
 use castellan_core::event::DefinitionKind;
-use castellan_core::lkg::{Difference, Document, Found, Item, Reference, Survey};
+use castellan_core::lkg::{Difference, Document, Former, Found, Item, Reference, Survey};
 use castellan_core::time::WallTime;
 use rustix::fs::{Dir, Mode, Stat, fstat, mkdirat};
 
@@ -157,24 +157,46 @@ impl Surveyor {
         survey
     }
 
-    /// What could be accepted of an item: its file, if that has other bytes than are blessed, else the newest copy in quarantine; and
-    /// where it is from.
+    /// What could be accepted of an item, and where it is from: what stands in its place, if that is not as blessed (`None`: nothing, so
+    /// that it would be removed); else what stood there before it was restored.
     ///
     /// # Errors
-    /// A sentence where the copy cannot be read.
-    pub fn candidate(&mut self, quarantine: &Quarantine, item: &Item) -> Result<Option<(Document, String)>, String> {
+    /// A sentence where the folder is not the agent's, or the copy cannot be read.
+    pub fn candidate(
+        &mut self,
+        quarantine: &Quarantine,
+        item: &Item,
+        former: Option<&Former>,
+    ) -> Result<Option<(Option<Document>, String)>, String> {
         let root = self.root.clone();
         let [jobs, plugins] = &mut self.folders;
         let folder = if item.kind == DefinitionKind::Job { jobs } else { plugins };
         let document = folder.blessed.get(&item.id).cloned();
-        if let Ok(open) = folder.open(&root)
-            && let name = file_name(open.as_fd(), &item.id)
-            && let Some(Found::Bytes { content, .. }) = self.comparer.difference(open.as_fd(), &name, document.as_ref())
-        {
-            return Ok(Some((content.as_slice().into(), format!("{item}{EXTENSION}"))));
-        }
-        let Some(copy) = quarantine.copies(item).next() else { return Ok(None) };
-        Ok(Some((quarantine.read(copy)?.into(), format!("{PLACE}/{copy}"))))
+        let found = match folder.open(&root) {
+            Ok(open) => {
+                let name = file_name(open.as_fd(), &item.id);
+                self.comparer.difference(open.as_fd(), &name, document.as_ref())
+            }
+            Err(Unusable::Missing) => document.map(|_| Found::Missing),
+            Err(Unusable::NotOurs(why)) => return Err(format!("The folder of {item} {why}")),
+        };
+        Ok(match (found, former) {
+            (Some(Found::Bytes { content, .. }), _) => {
+                Some((Some(content.as_slice().into()), format!("{item}{EXTENSION}")))
+            }
+            (Some(Found::Missing), _) | (None | Some(Found::Rights { .. }), Some(Former::Nothing)) => {
+                Some((None, format!("{item}{EXTENSION} (deleted)")))
+            }
+            (None | Some(Found::Rights { .. }), Some(former @ (Former::Copy(_) | Former::NewestCopy))) => {
+                let copy = match former {
+                    Former::Copy(copy) => Some(copy.as_str()),
+                    Former::NewestCopy | Former::Nothing => quarantine.copies(item).next(),
+                };
+                let Some(copy) = copy else { return Ok(None) };
+                Some((Some(quarantine.read(copy)?.into()), format!("{PLACE}/{copy}")))
+            }
+            (Some(Found::Other { .. }), _) | (None | Some(Found::Rights { .. }), None) => None,
+        })
     }
 
     /// Puts an item right: moves away what stands there, unless only its rights are wrong, and writes what is blessed, if anything is.
