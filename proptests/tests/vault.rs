@@ -62,7 +62,7 @@ fn apply(blessed: &Blessed, changes: &[DefinitionChange]) -> Blessed {
 #[track_caller]
 fn blessed(references: &References) -> Blessed {
     let items = match references {
-        References::First => [].as_slice(),
+        References::First { .. } => [].as_slice(),
         References::Kept { items, .. } => items,
         other => panic!("{other:?}"),
     };

@@ -21,7 +21,6 @@ use smol::future::or;
 use crate::certificates::AdminAuthority;
 use crate::history::History;
 use crate::lkg::Guard;
-use crate::lkg::guard::is_nothing;
 use crate::lkg::survey::Where;
 use crate::lkg::watch::{Looks, Watcher};
 use crate::policies::PolicyReader;
@@ -199,7 +198,7 @@ impl Worker {
 
     fn sync(&self) {
         if let Err(reason) = self.history.sync() {
-            self.report(Event::Congested(format!("store: {reason}")));
+            self.congested(&reason);
         }
     }
 
@@ -251,7 +250,7 @@ impl Worker {
             }
             Work::Prune { days, now } => {
                 if let Err(reason) = self.history.prune(days, now) {
-                    self.report(Event::Congested(format!("store: {reason}")));
+                    self.congested(&reason);
                 }
             }
         }
@@ -259,7 +258,10 @@ impl Worker {
 
     fn tell_notices(&mut self) {
         for notice in self.guard.take_notices() {
-            self.report(Event::Congested(format!("store: {notice}")));
+            self.congested(&notice);
+        }
+        for notice in self.guard.take_lkg_notices() {
+            self.report(Event::Store(StoreReport::LkgNoticed(notice)));
         }
     }
 
@@ -267,7 +269,7 @@ impl Worker {
         Some(match order {
             StoreOrder::Note(note) => {
                 if let Err(reason) = self.history.note(&note) {
-                    self.report(Event::Congested(format!("store: {reason}")));
+                    self.congested(&reason);
                 }
                 return None;
             }
@@ -326,7 +328,7 @@ impl Worker {
     /// Something changed in the folders of definitions.
     fn look(&mut self) -> Option<StoreReport> {
         let at = self.looks.take();
-        if is_nothing(&at) {
+        if at.is_empty() {
             return None;
         }
         if !self.guard.is_on() {
@@ -337,6 +339,11 @@ impl Worker {
         let is_well = survey.differences.is_empty() && survey.folders.is_empty() && survey.unwatched.is_empty();
         let is_sound = checked.changed.is_empty() && checked.doubt.is_none();
         (!is_well || !is_sound).then_some(StoreReport::Surveyed { ticket: None, survey, checked })
+    }
+
+    /// Something was not done that nobody waits for.
+    fn congested(&self, reason: &str) {
+        self.report(Event::Congested(format!("store: {reason}")));
     }
 
     /// Waits for room in the agent's queue for as long as the store is open.

@@ -94,13 +94,14 @@ impl Agent {
             StoreReport::Restored { ticket, item, result } => self.on_restored(now, ticket, &item, result, effects),
             StoreReport::ReferencesRead { ticket, result } => self.on_references_read(now, ticket, result, effects),
             StoreReport::Rekeyed { ticket, result } => self.on_rekeyed(now, ticket, result, effects),
+            StoreReport::LkgNoticed(notice) => self.on_lkg_notice(now, notice, effects),
             StoreReport::DefinitionsTouched => self.on_touched(now, effects),
             StoreReport::DefinitionsRead { ticket, files } => match self.pending.remove(&ticket) {
                 Some(Pending::Reload { request }) => {
-                    let report = self.load(now, files, effects);
+                    let report = self.load_hand_edits(now, files, effects);
                     respond(request, ApiResponse::json(200, &report), effects);
                 }
-                Some(Pending::Touched) => drop(self.load(now, files, effects)),
+                Some(Pending::Touched) => drop(self.load_hand_edits(now, files, effects)),
                 Some(Pending::Policies) => self.on_policy_reloaded(now, Some(files), effects),
                 other => self.unasked(now, ticket, other, effects),
             },

@@ -135,7 +135,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         }
         self.remove_strays(&found);
         if self.manifest.counter == 0 {
-            return Ok(References::First);
+            return Ok(References::First { lone_key: false });
         }
         let current: Vec<(Item, Entry)> = self.manifest.items.clone().into_iter().collect();
         let items = current.into_iter().map(|(item, entry)| self.look(item, &entry, &found)).collect();
@@ -151,7 +151,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             Some(anchor) => format!("the history knows that they were changed {anchor} times"),
             None if versions.is_empty() => {
                 self.discard(drafts);
-                return Ok(References::First);
+                return Ok(References::First { lone_key: false });
             }
             None => format!("{} of their files are there", versions.len()),
         };
@@ -186,7 +186,8 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         let name = record::name(item, version, key);
         let wrong = |what: &str| {
             format!(
-                "the reference of {item}, state/lkg/{name}, {what}. Put it back, or bless the item again with `castellan lkg accept {item}`."
+                "state/lkg/{name} {what}. Put it back, bless what its file says with `castellan lkg accept {item}`, or go back \
+                 with `castellan lkg rollback {item} VERSION`."
             )
         };
         let bytes = self.disk.read(&name)?.ok_or_else(|| wrong("is gone"))?;

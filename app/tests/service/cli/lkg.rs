@@ -48,7 +48,7 @@ fn versions_are_listed_compared_and_taken_back() {
     assert_eq!(states(&stage), ["Jobs/scan 2 InService"]);
     let history = document(&stage, &["lkg", "history", "jobs/SCAN"])["history"].clone();
     let writers = [&history[0]["writer"], &history[1]["writer"]];
-    assert_eq!((writers, &history[1]["action"]), ([&json!("admin:client"), &json!("agent")], &json!("Written")));
+    assert_eq!((writers, &history[1]["action"]), ([&json!("admin:client"), &json!("agent")], &json!("Created")));
     assert_eq!(ok(&stage, &["lkg", "history", "Jobs/scan", "-o", "name"]), "2\n1\n");
 
     let (code, told, _) = say(command(&stage, &["lkg", "diff", "Jobs/scan", "--from", "1", "--to", "2"]));

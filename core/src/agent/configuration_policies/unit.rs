@@ -184,7 +184,7 @@ impl Agent {
     ) {
         let Some(underway) = self.policies.underway.take() else { return self.continue_policies(now, effects) };
         if let Some(files) = files {
-            self.load(now, files, effects);
+            self.load_hand_edits(now, files, effects);
         }
         self.keep_unit(now, underway, effects);
     }
