@@ -333,7 +333,8 @@ impl Worker {
         }
         if !self.guard.is_on() {
             // The first look is at what was just read.
-            return std::mem::replace(&mut self.has_looked, true).then_some(StoreReport::DefinitionsTouched);
+            let is_later = std::mem::replace(&mut self.has_looked, true);
+            return (is_later || self.guard.was_edited_since_start()).then_some(StoreReport::DefinitionsTouched);
         }
         let (survey, checked) = self.survey(&at, false);
         let is_well = survey.differences.is_empty() && survey.folders.is_empty() && survey.unwatched.is_empty();

@@ -28,6 +28,8 @@ pub struct Guard {
     kept: Option<Kept>,
     looks: Arc<Looks>,
     notices: Vec<String>,
+    /// What counts since the start, where no references are kept, until it is held against what stands there once that is watched.
+    at_start: Option<Vec<DefinitionFile>>,
     /// Copies in quarantine that were deleted to make room, and not told of yet.
     deleted: usize,
     /// The folder of plugins that references were of, where it was another one, until that is told.
@@ -63,6 +65,7 @@ impl Guard {
             kept: None,
             looks: Arc::default(),
             notices: Vec::new(),
+            at_start: None,
             deleted: 0,
             former_plugins: None,
         };
@@ -104,6 +107,18 @@ impl Guard {
     /// Definition files as they are on disk.
     pub fn read(&self) -> Vec<DefinitionFile> {
         self.root.read_definitions(&[DefinitionKind::Job, DefinitionKind::Plugin], &self.plugin_path)
+    }
+
+    /// The same for the start: where no references are kept, an edit before the folders are watched is noticed all the same.
+    pub fn read_at_start(&mut self) -> Vec<DefinitionFile> {
+        let files = self.read();
+        self.at_start = (!self.is_on()).then(|| files.clone());
+        files
+    }
+
+    /// Whether files are not as they were read at the start; asked once.
+    pub(crate) fn was_edited_since_start(&mut self) -> bool {
+        self.at_start.take().is_some_and(|files| files != self.read())
     }
 
     /// Whether references are kept.

@@ -355,6 +355,20 @@ fn another_folder_of_plugins_is_told_once() {
     assert_eq!(noticed(&root, "Other"), []);
 }
 
+#[test]
+fn where_it_is_off_an_edit_before_the_folders_are_watched_is_noticed() {
+    let (folder, root) = root();
+    let history = History::open(&root).unwrap();
+    let (mut guard, _) = Guard::open(&root, "Plugins", false, &history).unwrap();
+    assert_eq!(guard.read_at_start().len(), 0);
+    fs::write(folder.path().join("Jobs/scan.json"), BLESSED).unwrap();
+    let (sender, events) = smol::channel::unbounded();
+    let store = Store::start(guard, history, SettingStore::open(&root).unwrap(), policies(), sender).unwrap();
+    let told = events.recv_blocking().unwrap();
+    assert!(matches!(told, Event::Store(StoreReport::DefinitionsTouched)), "{told:?}");
+    store.close().unwrap();
+}
+
 /// A watcher whose store is the test.
 fn watch(root: &Root) -> (Watcher, Arc<Looks>, Receiver<()>) {
     let looks = Arc::new(Looks::default());

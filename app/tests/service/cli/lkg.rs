@@ -105,6 +105,18 @@ fn a_change_by_hand_is_restored_and_can_be_accepted() {
     assert_eq!(fs::read_to_string(&file).unwrap(), scan("By hand").to_string());
     assert_eq!(states(&stage), ["Jobs/scan 2 InService"]);
 
+    fs::remove_file(&file).unwrap();
+    eventually("the deletion is undone", || {
+        let what = document(&stage, &["lkg", "status"])["items"][0]["lastDrift"]["what"].clone();
+        what.as_str()?.contains("was deleted or renamed; it was restored").then_some(())
+    });
+    let (code, told, _) = say(command(&stage, &["lkg", "diff", "Jobs/scan"]));
+    assert!(code == 1 && told.starts_with("Jobs/scan: Jobs/scan.json (deleted) differs from version 2\n"), "{told}");
+    ok(&stage, &["lkg", "accept", "Jobs/scan", "--yes"]);
+    assert!(!file.exists(), "no older copy in quarantine is meant");
+    assert_eq!(states(&stage), ["Jobs/scan 3 Tombstone"]);
+    assert!(fails(command(&stage, &["lkg", "accept", "Jobs/scan", "--yes"]), 3).contains("There is no such state"));
+
     let stray = stage.root().join("Jobs/stray.json");
     fs::write(&stray, scan("Stray").to_string()).unwrap();
     eventually("the stray is moved away", || (!stray.exists()).then_some(()));
