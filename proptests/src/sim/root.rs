@@ -118,6 +118,8 @@ struct World<'t> {
     /// Tells each document from every other one.
     mark: u64,
     crashed: bool,
+    /// Last Known Good was off, so that files may differ which nobody may restore.
+    was_off: bool,
     tally: Tally,
     trace: &'t mut dyn FnMut(&str),
 }
@@ -151,6 +153,7 @@ impl<'t> World<'t> {
             restores: BTreeMap::new(),
             mark: 0,
             crashed: false,
+            was_off: false,
             tally: Tally { transcript: 0xCBF2_9CE4_8422_2325, ..Tally::default() },
             trace,
         }
@@ -188,6 +191,7 @@ impl<'t> World<'t> {
         self.tally.lives = self.tally.lives.saturating_add(1);
         let toggles = self.faults.toggles && !is_plain;
         let enabled = !(toggles && self.dice.percent(25));
+        self.was_off |= !enabled;
         let audit_only = toggles && self.dice.percent(20);
         let found = self.guard.open(enabled)?;
         let definitions = self.guard.read();

@@ -280,7 +280,8 @@ impl World<'_> {
         self.guard.restart();
         self.begin_life(true)?;
         self.settle()?;
-        for (item, found) in self.differing() {
+        let held = if self.was_off { self.differing() } else { Vec::new() };
+        for (item, found) in held {
             let version = self.version_of(&item)?;
             match version.filter(|_| self.memory.contains_key(&item)) {
                 Some(version) => {
