@@ -130,10 +130,11 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         }
         self.stamps.insert(manifest::NAME.to_string(), *stamp);
         (self.key, self.tag, self.manifest) = (Some(key), Some(tag), manifest);
-        if let Err(failed) = self.seal.keep(key) {
-            self.tell(failed.reason);
+        // A commit that was interrupted may be seen and not be on disk yet; what it replaced must not go before it is.
+        match self.disk.sync().and_then(|()| self.seal.keep(key)) {
+            Ok(()) => self.remove_strays(&found),
+            Err(failed) => self.tell(failed.reason),
         }
-        self.remove_strays(&found);
         if self.manifest.counter == 0 {
             return Ok(References::First { lone_key: false });
         }
