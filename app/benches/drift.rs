@@ -11,6 +11,7 @@
     reason = "a bench measures time, starts what it measures, says what it found, and may fail by panicking"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::hint::spin_loop;
 use std::os::unix::fs::symlink;
@@ -79,11 +80,33 @@ fn sweep() {
     tell("sweep of 1,000 clean files", times.collect());
 }
 
-/// Processor time of all threads so far, in nanoseconds.
-fn used(agent: &Child) -> u64 {
+/// Processor time of each thread so far, by its number and name, in nanoseconds.
+fn used(agent: &Child) -> BTreeMap<(u32, String), u64> {
     let threads = fs::read_dir(format!("/proc/{}/task", agent.id())).unwrap().flatten();
-    let one = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("schedstat")).unwrap();
-    threads.map(|thread| one(thread).split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    let one = |thread: fs::DirEntry| {
+        let read = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap();
+        let number = thread.file_name().to_str().unwrap().parse().unwrap();
+        let time = read("schedstat").split(' ').next().unwrap().parse().unwrap();
+        ((number, read("comm").trim_end().to_owned()), time)
+    };
+    threads.map(one).collect()
+}
+
+/// What the agent uses while nothing changes, and which thread it is, so that a figure that surprises tells its cause.
+fn idle(agent: &Child) {
+    let before = used(agent);
+    sleep(IDLE);
+    let share = |time: u64| time as f64 / IDLE.as_nanos() as f64 * 100.0;
+    let mut sum = 0.0;
+    for (thread, time) in used(agent) {
+        // One that began meanwhile used all of its time in it.
+        let part = share(time - before.get(&thread).copied().unwrap_or(0));
+        sum += part;
+        if part > 0.0 {
+            println!("  thread {:<15} {part:.4} % of a core", thread.1);
+        }
+    }
+    println!("the whole agent while idle, one sweep in it  {sum:.4} % of a core");
 }
 
 fn restore(what: &str, jobs: &Path, numbers: std::ops::Range<usize>, change: impl Fn(&Path)) {
@@ -137,10 +160,7 @@ fn main() {
     });
 
     sleep(Duration::from_secs(25));
-    let before = used(&agent);
-    sleep(IDLE);
-    let part = (used(&agent) - before) as f64 / IDLE.as_nanos() as f64 * 100.0;
-    println!("the whole agent while idle, one sweep in it  {part:.4} % of a core");
+    idle(&agent);
     kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
     agent.wait().unwrap();
 }

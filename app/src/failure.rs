@@ -76,6 +76,11 @@ impl Failure {
         self.kind == Kind::Unreachable
     }
 
+    /// Whether what was named is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.kind == Kind::NotFound
+    }
+
     /// Whether there is nobody to tell.
     pub(crate) fn is_silent(&self) -> bool {
         self.kind == Kind::HungUp

@@ -90,10 +90,11 @@ impl Service {
         let log = LogWriter::start(&root, output, settings.log_level).map_err(Failure::cannot_start)?;
         library_log::install(log.queue(), clock);
         let lkg = settings.configuration_lkg.enabled;
-        let (guard, references) =
+        let (mut guard, references) =
             Guard::open(&root, &settings.plugin_path, lkg, &history).map_err(Failure::cannot_start)?;
         // Where references are kept, these count.
-        let definitions = if matches!(references, References::Kept { .. }) { Vec::new() } else { guard.read() };
+        let definitions =
+            if matches!(references, References::Kept { .. }) { Vec::new() } else { guard.read_at_start() };
         let reader = policy_reader(&settings);
         let applied_policies = storage.policies().map_err(Failure::cannot_start)?;
         let policies = reader.read(&root);

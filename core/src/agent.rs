@@ -32,6 +32,7 @@ mod definitions;
 mod drift;
 mod event_starts;
 mod fleet;
+mod hand_edits;
 mod idempotency;
 mod job_list;
 mod job_writes;

@@ -18,9 +18,10 @@
 //! | `parse` | a document to a `Policy`, with findings |
 //! | `plan` | what several policies together change, or why not |
 //! | `record` | what was applied, and what became of each policy |
-//! | `signature` | whether a policy is signed as the settings want it |
+//! | `signature` | whether a policy is signed as the settings want it, and whether one that was applied still counts |
 //!
-//! What is applied is never undone by taking the policy away, but for a layer of settings, which lasts as long as its policy.
+//! What is applied is never undone by taking the policy away, but for a layer of settings, which lasts as long as its policy, and counts
+//! for as long as whoever signed it does.
 
 pub(crate) mod parse;
 pub(crate) mod plan;
@@ -37,12 +38,22 @@ use crate::id::{JobId, PluginId};
 use crate::job::JobDefinition;
 use crate::lkg::Document;
 use crate::plugin::PluginDefinition;
-use crate::trust::signature::SignatureFacts;
+use crate::trust::signature::{CertificateFacts, SignatureFacts};
 
 /// The source of the policies in the folder `Policies/` of the agent root.
 pub const FOLDER: &str = "Policies";
 /// The source of policies that came over the API.
 pub const API: &str = "api";
+/// The name of what says that the folder itself, or more files than are read of it, cannot be read; no file can have it.
+pub const WHOLE_FOLDER: &str = "Policies/";
+/// Characters of a policy's name: what fits the name of a file.
+pub(crate) const NAME_CHARS: usize = 128;
+
+/// Whether a text is a policy's name.
+pub(crate) fn is_name(name: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || " -._".contains(letter);
+    name.len() <= NAME_CHARS && name.chars().all(plain) && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
 
 /// A policy as it was found, not looked into yet.
 #[derive(Debug, Clone)]
@@ -95,6 +106,24 @@ pub struct AppliedPolicy {
     pub time: String,
     /// The settings that it sets, if it does.
     pub layer: Option<PolicyLayer>,
+    /// Who signed it, or the bundle that it came in; `None` where nobody did.
+    pub signer: Option<PolicySigner>,
+}
+
+/// The certificate of who signed a policy, by what `AlternativeSignatures` may name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySigner {
+    /// SHA-1 of the whole DER, 40 lower-case hex digits.
+    pub sha1: String,
+    /// SHA-256 of the whole DER, 64 lower-case hex digits.
+    pub sha256: String,
+}
+
+impl PolicySigner {
+    /// The owner of a certificate.
+    pub(crate) fn of(certificate: &CertificateFacts) -> Self {
+        Self { sha1: certificate.sha1.clone(), sha256: certificate.sha256.clone() }
+    }
 }
 
 /// Settings that a policy sets.

@@ -5,6 +5,7 @@
 //! | 13 | a job, in the order of seed 001 | `job` |
 //! | 11 | a plugin, in the order of seed 003 | `plugin` |
 //! | 4 | Last Known Good | `lkg` |
+//! | 1 | a job or plugin whose file is not what is in service, after the others | here |
 //!
 //! Each check is `ok`, `failed`, or `skipped` with the reason why it could not be made or does not apply. A file that cannot be read as
 //! a definition fails its first check about the file, and the others are skipped: one cause has one failure.
@@ -105,6 +106,8 @@ pub struct Running {
     pub connected: BTreeMap<String, String>,
     /// Components with a message of theirs in the log.
     pub logged: BTreeSet<String>,
+    /// Files that are not as Last Known Good has them, as `Jobs/scan`, with a phrase what they are instead.
+    pub drifted: BTreeMap<String, String>,
 }
 
 /// What the checks need of a line of `GET /api/denials`.
@@ -151,21 +154,45 @@ pub fn examine(machine: &Machine<'_>, only: Option<(DefinitionKind, &str)>) -> V
             DefinitionKind::Job => ("job", job::NAMES.as_slice(), job::findings(machine, file)),
             DefinitionKind::Plugin => ("plugin", plugin::NAMES.as_slice(), plugin::findings(machine, file)),
         };
-        Examined { kind, id: file.stem.clone(), checks: checks(names, findings) }
+        let mut checks = checks(names, findings);
+        checks.extend(as_blessed(machine, file, checks.len()));
+        Examined { kind, id: file.stem.clone(), checks }
     });
     examined.collect()
 }
 
+/// One more check, where something is in service and its file says something else.
+fn as_blessed(machine: &Machine<'_>, file: &DefinitionFile, before: usize) -> Option<Check> {
+    let running = machine.running?;
+    let item = [file.kind.folder(), "/", &file.stem].concat();
+    let what = running.drifted.get(&item)?;
+    let (is_in_service, judged) = match file.kind {
+        DefinitionKind::Job => (running.jobs.contains(&file.stem), "The checks above judge what is in service"),
+        DefinitionKind::Plugin => (running.plugins.contains_key(&file.stem), "The checks above judge the file"),
+    };
+    let found = failed(
+        format!("{item}.json {what}, and what is blessed is in service. {judged}."),
+        format!(
+            "castellan lkg diff {item} shows how they differ; castellan lkg accept {item} puts the file into service, castellan lkg rollback {item} \
+             VERSION writes what is blessed over it."
+        ),
+    );
+    is_in_service.then(|| check(before, "as-blessed", found))
+}
+
 /// Findings under their numbers and names.
 fn checks(names: &[&'static str], findings: impl IntoIterator<Item = Finding>) -> Vec<Check> {
-    let check = |(index, (name, found)): (usize, (&&'static str, Finding))| Check {
+    names.iter().zip(findings).enumerate().map(|(index, (name, found))| check(index, name, found)).collect()
+}
+
+fn check(index: usize, name: &'static str, found: Finding) -> Check {
+    Check {
         number: index.saturating_add(1),
         name,
         status: found.status,
         proof: escape(&found.proof),
         fix: found.fix.map(|fix| escape(&fix)),
-    };
-    names.iter().zip(findings).enumerate().map(check).collect()
+    }
 }
 
 /// Every check skipped but the one that says what is wrong with the file.

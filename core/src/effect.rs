@@ -367,16 +367,15 @@ pub enum StoreOrder {
         /// The one that somebody brought; `None` means the folder.
         document: Option<PolicyDocument>,
     },
-    /// Keep which policies were applied durably, all changes or none. Answered by `PoliciesKept`.
+    /// Keep which policies were applied, and the bundle that they came in, durably: all of it or nothing. Answered by `PoliciesKept`.
     KeepPolicies {
         /// The number of the order.
         ticket: TicketId,
         /// In order.
         changes: Vec<PolicyChange>,
+        /// Instead of the former bundle; `None` leaves that as it is.
+        bundle: Option<KeptBundle>,
     },
-    /// Keep the bundle that is in force durably, instead of the former one. Answered by nothing: one that cannot be written is told as
-    /// `Congested`, and asked for again after the next start.
-    KeepBundle(KeptBundle),
     /// Change the list of admin certificates durably. Answered by `CertificatesChanged`.
     ChangeCertificates {
         /// The number of the order.

@@ -129,7 +129,7 @@ impl DefinitionKind {
 }
 
 /// One definition file as it was found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefinitionFile {
     /// Job or plugin.
     pub kind: DefinitionKind,

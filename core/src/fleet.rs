@@ -13,10 +13,11 @@
 //!            its policies are refused     Waiting for 150 to 300 s, to subscribe anew and be sent the same again
 //! ```
 //! Whatever is received is judged in this order, and refused whole by the first that fails: signature (always needed from a network), form,
-//! name, sequence, and then every policy in it. Only what the policies took is kept on disk and in force.
+//! name, sequence, and then every policy in it. Only what the policies took is kept on disk, in one transaction with the record of its
+//! policies, and in force.
 //!
-//! Invariants: a bundle never replaces one of the same name with a higher or the same sequence; a failure or refusal never changes what is in
-//! force; how often the source is asked is bounded whatever it answers; nothing else of the agent waits for it.
+//! Invariants: a bundle never replaces one of the same name with a higher or the same sequence, also where that one's signer counts no more;
+//! a failure or refusal never changes what is in force; how often the source is asked is bounded whatever it answers; nothing else of the agent waits for it.
 
 mod bundle;
 mod pace;
@@ -27,14 +28,14 @@ mod tests;
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, KeptBundle, Offer};
 pub(crate) use standing::{BundleLine, Standing};
 
 use crate::config::{PolicySource, Settings};
+use crate::configuration_policy::PolicySigner;
 use crate::digest::digest;
-use crate::effect::{Effect, FleetOrder, StoreOrder};
+use crate::effect::{Effect, FleetOrder};
 use crate::event::{FleetReport, Opened, Received};
 use crate::limits::{BUNDLE_BYTES, ETAG_BYTES};
 use crate::log_message::Level;
@@ -46,17 +47,10 @@ use pace::Pace;
 /// Longer than the ports allow themselves for one question; then the answer is lost.
 const ANSWER_SECONDS: u64 = 120;
 
-/// A bundle as it is kept in `state/`, to be in force from the next start on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptBundle {
-    /// The source, as [`PolicySource`] shows it.
-    pub source: String,
-    /// The server's entity tag (RFC 9110 8.8.3), if it gave one.
-    pub etag: Option<String>,
-    /// What was received, signature included.
-    pub document: Arc<[u8]>,
-    /// When it was accepted.
-    pub at: WallTime,
+/// A bundle that counts.
+struct Sound {
+    bundle: Bundle,
+    signer: Option<PolicySigner>,
 }
 
 /// What to do about a signature.
@@ -85,8 +79,16 @@ struct InForce {
 #[derive(Debug)]
 struct Offered {
     in_force: InForce,
-    /// `None` where it is on disk already.
-    document: Option<Arc<[u8]>>,
+    /// Whether it is of this life of the agent, and not on disk before its policies are.
+    is_new: bool,
+}
+
+/// The bundle of former lives where it counts no more: nobody can bring back what was before it.
+#[derive(Debug)]
+struct Former {
+    name: String,
+    sequence: u64,
+    content: u64,
 }
 
 /// The machine.
@@ -97,6 +99,7 @@ pub(crate) struct Fleet {
     pace: Pace,
     state: State,
     in_force: Option<InForce>,
+    former: Option<Former>,
     offered: Option<Offered>,
     /// Came while another one was offered, with its number; only one with the same or a higher number takes its place.
     next: Option<(u64, Received)>,
@@ -120,6 +123,7 @@ impl Fleet {
             source,
             state: State::Off,
             in_force: None,
+            former: None,
             offered: None,
             next: None,
             failure: None,
@@ -165,7 +169,7 @@ impl Fleet {
     }
 
     /// Takes a report; a bundle comes back that the policies have to judge, answered by [`Self::on_judged`].
-    pub(crate) fn on_report(&mut self, report: FleetReport, turn: &mut Turn<'_>) -> Option<Bundle> {
+    pub(crate) fn on_report(&mut self, report: FleetReport, turn: &mut Turn<'_>) -> Option<Offer> {
         match report {
             FleetReport::Kept { bundle, opened } => return self.on_kept(bundle, opened, turn),
             FleetReport::NotModified => self.answered(turn),
@@ -188,17 +192,15 @@ impl Fleet {
         None
     }
 
-    /// What became of the policies of the last bundle: all are applied, or why none is. The next bundle, if one came meanwhile.
-    pub(crate) fn on_judged(&mut self, result: Result<(), String>, turn: &mut Turn<'_>) -> Option<Bundle> {
+    /// What became of the policies of the last bundle: all are applied and on disk with it, or why none is. The next bundle, if one
+    /// came meanwhile.
+    pub(crate) fn on_judged(&mut self, result: Result<(), String>, turn: &mut Turn<'_>) -> Option<Offer> {
         let offered = self.offered.take()?;
         let (name, sequence) = (offered.in_force.name.clone(), offered.in_force.sequence);
         match result {
             Ok(()) => {
-                if let Some(document) = offered.document {
-                    let InForce { source, etag, at, .. } = &offered.in_force;
-                    let kept = KeptBundle { source: source.clone(), etag: etag.clone(), document, at: *at };
+                if offered.is_new {
                     turn.log(Level::Information, "PolicyBundle", format!("Bundle '{name}' {sequence} is in force."));
-                    turn.store(StoreOrder::KeepBundle(kept));
                 }
                 self.refusal = None;
                 self.in_force = Some(offered.in_force);
@@ -206,7 +208,7 @@ impl Fleet {
             Err(why) => {
                 let why = format!("Bundle '{name}' {sequence} was refused whole: {why}");
                 let content = offered.in_force.content;
-                if offered.document.is_none() {
+                if !offered.is_new {
                     // It was applied when it was accepted, and no older one may come after it.
                     self.in_force = Some(offered.in_force);
                 } else if let State::Listening { .. } = self.state {
@@ -222,7 +224,7 @@ impl Fleet {
 
     /// Came while another one is judged. What does not count takes no place, as a broker sends nothing twice.
     fn line_up(&mut self, received: Received, turn: &mut Turn<'_>) {
-        let Some(bundle) = self.sound(&received.document, received.opened.clone(), turn) else { return };
+        let Some(Sound { bundle, .. }) = self.sound(&received.document, received.opened.clone(), turn) else { return };
         match &self.next {
             Some((waiting, _)) if *waiting > bundle.sequence => {
                 let (name, sequence) = (&bundle.name, bundle.sequence);
@@ -234,14 +236,14 @@ impl Fleet {
     }
 
     /// What was received, where its size, signature, form and name are as they must be; else it is refused.
-    fn sound(&mut self, document: &[u8], opened: Result<Opened, String>, turn: &mut Turn<'_>) -> Option<Bundle> {
+    fn sound(&mut self, document: &[u8], opened: Result<Opened, String>, turn: &mut Turn<'_>) -> Option<Sound> {
         let found = if document.len() > BUNDLE_BYTES {
             Err(format!("it has {} bytes; at most {BUNDLE_BYTES} are read.", document.len()))
         } else {
             self.verified(opened, turn.now.wall, turn.signers)
         };
         match found {
-            Ok(bundle) => Some(bundle),
+            Ok(sound) => Some(sound),
             Err(why) => {
                 let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
                 self.refuse(digest(&[document]), format!("A bundle of {source} was refused whole: {why}"), turn);
@@ -277,59 +279,82 @@ impl Fleet {
 
     /// The last good one of former starts. It is judged as on the day on which it was accepted: a certificate that is over since
     /// takes nothing back, a signer that counts no more does.
-    fn on_kept(&mut self, kept: KeptBundle, opened: Result<Opened, String>, turn: &mut Turn<'_>) -> Option<Bundle> {
+    fn on_kept(&mut self, kept: KeptBundle, opened: Result<Opened, String>, turn: &mut Turn<'_>) -> Option<Offer> {
         self.source.as_ref()?;
-        let content = digest(&[&kept.document]);
+        let found = opened.as_ref().ok().and_then(|opened| opened.bundle.as_ref().ok());
+        let former = found.map(|bundle| Former {
+            name: bundle.name.clone(),
+            sequence: bundle.sequence,
+            content: bundle.digest(),
+        });
         match self.verified(opened, kept.at, turn.signers) {
-            Ok(bundle) => {
+            Ok(Sound { bundle, signer }) => {
                 let (name, sequence, content) = (bundle.name.clone(), bundle.sequence, bundle.digest());
                 let KeptBundle { source, etag, at, .. } = kept;
-                self.offered =
-                    Some(Offered { in_force: InForce { name, sequence, content, source, etag, at }, document: None });
-                Some(bundle)
+                let in_force = InForce { name, sequence, content, source, etag, at };
+                self.offered = Some(Offered { in_force, is_new: false });
+                Some(Offer { policies: bundle.policies, signer, keep: None })
             }
             Err(why) => {
-                self.refuse(content, format!("The bundle that was kept counts no more: {why}"), turn);
+                let bars = former.as_ref().map(|former| {
+                    format!(" Its number {} still keeps out whatever comes with a lower one.", former.sequence)
+                });
+                let why = format!("The bundle that was kept counts no more: {why}{}", bars.unwrap_or_default());
+                self.former = former;
+                self.refuse(digest(&[&kept.document]), why, turn);
                 None
             }
         }
     }
 
-    fn on_received(&mut self, received: Received, turn: &mut Turn<'_>) -> Option<Bundle> {
+    fn on_received(&mut self, received: Received, turn: &mut Turn<'_>) -> Option<Offer> {
         let Received { document, etag, opened } = received;
         let etag = etag.filter(|etag| etag.len() <= ETAG_BYTES);
         let source = self.source.as_ref()?.to_string();
-        let bundle = self.sound(&document, opened, turn)?;
+        let Sound { bundle, signer } = self.sound(&document, opened, turn)?;
         let (name, sequence, content) = (bundle.name.clone(), bundle.sequence, bundle.digest());
-        if let Some(former) = self.in_force.as_mut().filter(|former| former.name == name) {
-            if (former.sequence, former.content) == (sequence, content) {
-                (former.etag, former.source) = (etag, source);
-                self.refusal = None;
-                return None;
-            }
-            if sequence <= former.sequence {
-                let why = format!(
-                    "Bundle '{name}' {sequence} was refused whole: number {} is in force, and only a higher one takes its place. Give the bundle a higher sequence.",
-                    former.sequence
-                );
-                self.refuse(content, why, turn);
-                return None;
-            }
+        let known = self.in_force.as_mut().filter(|known| known.name == name);
+        if let Some(known) = known.filter(|known| (known.sequence, known.content) == (sequence, content)) {
+            (known.etag, known.source) = (etag, source);
+            self.refusal = None;
+            return None;
+        }
+        if let Some(stands) = self.stands_against(&name, sequence, content) {
+            let why = format!(
+                "Bundle '{name}' {sequence} was refused whole: {stands}, and only a higher one takes its place. Give the bundle a higher sequence."
+            );
+            self.refuse(content, why, turn);
+            return None;
         }
         let in_force = InForce { name, sequence, content, source, etag, at: turn.now.wall };
-        self.offered = Some(Offered { in_force, document: Some(document) });
-        Some(bundle)
+        let InForce { source, etag, at, .. } = &in_force;
+        let keep = Some(KeptBundle { source: source.clone(), etag: etag.clone(), document, at: *at });
+        self.offered = Some(Offered { in_force, is_new: true });
+        Some(Offer { policies: bundle.policies, signer, keep })
+    }
+
+    /// The number that a bundle does not exceed, as a phrase. The former one may come again as it was, signed by somebody who counts.
+    fn stands_against(&self, name: &str, sequence: u64, content: u64) -> Option<String> {
+        if let Some(known) = self.in_force.as_ref().filter(|known| known.name == name) {
+            return (sequence <= known.sequence).then(|| format!("number {} is in force", known.sequence));
+        }
+        let former = self.former.as_ref().filter(|former| former.name == name)?;
+        let is_it = (sequence, content) == (former.sequence, former.content);
+        (sequence <= former.sequence && !is_it)
+            .then(|| format!("number {} was in force while its signer counted", former.sequence))
     }
 
     /// Signature, form and name.
-    fn verified(&self, opened: Result<Opened, String>, at: WallTime, signers: &[String]) -> Result<Bundle, String> {
+    fn verified(&self, opened: Result<Opened, String>, at: WallTime, signers: &[String]) -> Result<Sound, String> {
         let Opened { bundle, signature } = opened?;
+        let mut signer = None;
         match signature {
             Some(facts) => {
                 let policy = SignaturePolicy { pins: signers, non_admin: &[] };
                 if let Some(refusal) = Verdict::of_own(&facts, policy, at).refusal {
                     return Err(format!("{} {SIGN}", refusal.why));
                 }
+                signer = policy.signer_of(&facts).map(PolicySigner::of);
             }
             None if self.needs_signature => {
                 let needed = "it is not signed, as everything must be that comes over a network or where Settings:RequireSignedPolicies is true.";
@@ -339,12 +364,13 @@ impl Fleet {
         }
         let bundle = bundle?;
         let wanted = self.source.as_ref().and_then(|source| source.bundle.as_deref());
-        match wanted.or(self.in_force.as_ref().map(|former| former.name.as_str())) {
+        let known = self.in_force.as_ref().map(|known| known.name.as_str());
+        match wanted.or(known).or(self.former.as_ref().map(|former| former.name.as_str())) {
             Some(wanted) if wanted != bundle.name => Err(format!(
                 "its name is '{}', and this machine takes '{wanted}' alone. Where that is meant, set Settings:PolicySource:Bundle.",
                 bundle.name
             )),
-            Some(_) | None => Ok(bundle),
+            Some(_) | None => Ok(Sound { bundle, signer }),
         }
     }
 }

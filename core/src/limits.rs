@@ -108,8 +108,11 @@ pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
 pub const REFERENCE_VERSIONS: usize = 20;
 /// Deleted items that references remember; those deleted longest ago go first. A copied-back file of one is then a stray, as of any other.
 pub const REFERENCE_TOMBSTONES: usize = 20_000;
-/// Policies of all sources that are read and remembered; the rest is left out with that reason.
+/// Files of the folder `Policies/` that are read, and policies of all sources that are on record as applied; the rest is refused with that
+/// reason.
 pub const POLICIES: usize = 1000;
+/// Policies of one other source that were refused or left alone and are remembered, as many as a bundle has; the oldest is forgotten.
+pub const REFUSED_POLICIES: usize = 256;
 /// Deliveries of policies that wait to be applied; one more is told to come again.
 pub const POLICY_DELIVERIES: usize = 16;
 /// Bytes of a bundle of configuration policies: one document and its signature.

@@ -79,8 +79,11 @@ pub enum References {
     /// `ConfigurationLkg:Enabled` is false: none are kept.
     #[default]
     Off,
-    /// There never were any on this root: neither key, nor references, nor a counter that remembers them.
-    First,
+    /// There never were any on this root: neither references nor a counter that remembers them.
+    First {
+        /// A file has a key all the same: it was made beforehand, or everything that it sealed was removed.
+        lone_key: bool,
+    },
     /// They are there.
     Kept {
         /// Of the manifest: grows with each blessed write.
@@ -118,16 +121,27 @@ impl fmt::Debug for Reference {
 /// Why a blessed write did not happen; file and reference are as they were.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotWritten {
-    /// Whether the disk, or the user's share of it, is full.
-    pub full: bool,
+    /// What kept it.
+    pub cause: Cause,
     /// A sentence with the file or call concerned.
     pub reason: String,
 }
 
+/// What keeps a blessed write, and so what somebody has to mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The disk, or the user's share of it, is full.
+    Full,
+    /// The references prove nothing, so nothing may be blessed beside them.
+    Unusable,
+    /// Anything else.
+    Other,
+}
+
 impl NotWritten {
-    /// For any other reason than a full disk.
+    /// For any other reason than a full disk or references that prove nothing.
     pub fn because(reason: impl Into<String>) -> Self {
-        Self { full: false, reason: reason.into() }
+        Self { cause: Cause::Other, reason: reason.into() }
     }
 }
 
@@ -168,8 +182,8 @@ pub enum Found {
     Missing,
     /// A regular file with other bytes, or where nothing is blessed.
     Bytes {
-        /// They.
-        content: Vec<u8>,
+        /// They; counted, so that whoever brings them knows for how long they are held.
+        content: Arc<Vec<u8>>,
         /// Who has to do with it, as far as the kernel tells.
         trace: Trace,
     },
@@ -207,10 +221,35 @@ pub enum ReferenceQuery {
     History(Item),
     /// The document of one version.
     Version(Item, u64),
-    /// What could be accepted of an item: its file if that is not as blessed, else the newest copy in `state/quarantine/`.
-    Candidate(Item),
+    /// What could be accepted of an item: what stands in its place, if that is not as blessed, else what stood there.
+    Candidate(Item, Option<Former>),
     /// Everything in `state/quarantine/`.
     Quarantine,
+}
+
+/// What stood in an item's place before it was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Former {
+    /// What is in `state/quarantine/` under this name.
+    Copy(String),
+    /// Nothing: the file had been deleted.
+    Nothing,
+    /// The newest copy in `state/quarantine/`, if there is one: nothing of the item was ever blessed.
+    NewestCopy,
+}
+
+/// What somebody should know of files and references without having asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LkgNotice {
+    /// `Settings:PluginPath` is another folder than at the last start.
+    PluginFolder {
+        /// The one of before.
+        before: String,
+        /// The one of now.
+        now: String,
+    },
+    /// `state/quarantine/` was full: so many of its oldest copies were deleted.
+    QuarantineFull(usize),
 }
 
 /// The answer to a [`ReferenceQuery`].
@@ -218,8 +257,9 @@ pub enum ReferenceQuery {
 pub enum ReferencesFound {
     /// Newest first.
     History(Vec<ReferenceVersion>),
-    /// A document, and where it is from as a phrase (`version 3`, `Jobs/scan.json`, `state/quarantine/…`); `None` where there is none.
-    Document(Option<(Document, String)>),
+    /// A document, or that there is none on purpose, and where that is from as a phrase (`version 3`, `Jobs/scan.json`,
+    /// `Jobs/scan.json (deleted)`, `state/quarantine/…`); `None` where there is neither.
+    Document(Option<(Option<Document>, String)>),
     /// Newest first.
     Quarantine(Vec<Quarantined>),
 }

@@ -122,6 +122,11 @@ pub(crate) fn of_task(task: &Task, facts: &ExecutableFacts) -> Result<Fit, Unfit
     }
 }
 
+/// Whether a file may be executed as a plugin: by itself, and signed as plugins have to be.
+pub(crate) fn of_plugin(facts: &ExecutableFacts, policy: SignaturePolicy<'_>, now: WallTime) -> Result<(), Unfit> {
+    by_file(facts).and_then(|()| signed(facts, policy, now))
+}
+
 /// Whether a file may be executed by itself.
 pub(crate) fn by_file(facts: &ExecutableFacts) -> Result<(), Unfit> {
     exists(facts)?;

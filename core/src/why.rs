@@ -1,5 +1,6 @@
 //! Explanations: how a decision came about, in words that tell a person what to do next.
 
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
@@ -22,6 +23,12 @@ impl Explanation {
     pub fn new(what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { what: what.into(), why: why.into(), fix: fix.into() }
     }
+}
+
+/// A reason as a sentence: with a full stop, unless it has its end already.
+pub(crate) fn sentence(text: &str) -> String {
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{text}{end}")
 }
 
 impl fmt::Display for Explanation {

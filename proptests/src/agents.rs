@@ -7,7 +7,7 @@ mod surroundings;
 use std::collections::{BTreeMap, BTreeSet};
 
 use castellan_core::agent::Agent;
-use castellan_core::api::{ApiRequest, CertificateFacts, Listener};
+use castellan_core::api::ApiRequest;
 use castellan_core::config::Settings;
 use castellan_core::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict, Effect, Effects, ProcessOrder, StreamOrder};
 use castellan_core::event::{BrokerReport, Endpoints, Event, Loaded};
@@ -19,7 +19,7 @@ use crate::signed;
 
 pub use ports::Owed;
 pub use steps::{Ask, Odd, Step, lawful_steps, steps};
-pub use surroundings::{facts, facts_of_a_stranger, surroundings_of};
+pub use surroundings::{facts, facts_of_a_stranger, request_of_an_administrator, surroundings_of};
 
 /// How far one process tree has come.
 #[derive(Debug, Clone, Default)]
@@ -296,25 +296,14 @@ impl World {
         self.requests = self.requests.saturating_add(1);
         let leader = ask.tree.and_then(|number| self.tree(number)).and_then(|(_, tree)| tree.prepared);
         let peer = leader.map_or_else(facts_of_a_stranger, |(pid, cgroup)| facts(pid, cgroup));
-        let certificate = ask.admin.then(|| CertificateFacts { sha256: String::from("ad") });
-        let mut headers = vec![(String::from("host"), String::from("localhost:6889"))];
-        if !ask.body.is_empty() {
-            headers.push((String::from("content-type"), String::from("application/json")));
-        }
+        let request = request_of_an_administrator(self.requests, ask.method, &ask.target, &ask.body);
+        let certificate = request.certificate.filter(|_| ask.admin);
+        let mut headers = request.headers;
         // By its target, so that some are sent again under the key that they had.
         if self.requests.is_multiple_of(3) {
             headers.push((String::from("idempotency-key"), ask.target.clone()));
         }
-        self.tell(Event::Api(ApiRequest {
-            id: RequestId(self.requests),
-            listener: Listener::Https,
-            peer,
-            certificate,
-            method: ask.method.to_owned(),
-            target: ask.target.clone(),
-            headers,
-            body: ask.body.as_bytes().to_vec(),
-        }));
+        self.tell(Event::Api(ApiRequest { peer, certificate, headers, ..request }));
     }
 }
 

@@ -24,20 +24,20 @@ pub mod jobs;
 mod ledger;
 mod plugins;
 mod ports;
+pub mod root;
 mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use castellan_core::agent::Agent;
-use castellan_core::api::{ApiRequest, CertificateFacts, Listener};
 use castellan_core::config::Settings;
 use castellan_core::effect::{Effect, Effects};
 use castellan_core::event::{DefinitionFile, DefinitionKind, Endpoints, Event, Loaded};
 use castellan_core::id::{RequestId, SpawnId};
 use castellan_core::time::{Monotonic, Now, WallTime};
 
-use crate::agents::{facts_of_a_stranger, surroundings_of};
+use crate::agents::{request_of_an_administrator, surroundings_of};
 use dice::Dice;
 use faults::Faults;
 use jobs::Job;
@@ -302,24 +302,15 @@ impl<'t> World<'t> {
     fn trigger(&mut self) -> Result<(), Broken> {
         let number = self.dice.place(self.jobs.len());
         let Some(job) = self.jobs.get(number) else { return Ok(()) };
-        self.ask(format!("/api/Jobs/{}/trigger", job.id))
+        self.ask(&format!("/api/Jobs/{}/trigger", job.id))
     }
 
     /// An administrator posts to the API.
-    fn ask(&mut self, target: String) -> Result<(), Broken> {
+    fn ask(&mut self, target: &str) -> Result<(), Broken> {
         self.requests = self.requests.saturating_add(1);
         let id = RequestId(self.requests);
         self.unanswered.insert(id);
-        self.tell(Event::Api(ApiRequest {
-            id,
-            listener: Listener::Https,
-            peer: facts_of_a_stranger(),
-            certificate: Some(CertificateFacts { sha256: String::from("ad") }),
-            method: String::from("POST"),
-            target,
-            headers: vec![(String::from("host"), String::from("localhost:6889"))],
-            body: Vec::new(),
-        }))
+        self.tell(Event::Api(request_of_an_administrator(id.0, "POST", target, "")))
     }
 
     /// A stop that somebody asked for; the ports answer meanwhile, and the agent exits in time.

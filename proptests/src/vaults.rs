@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use castellan_core::lkg::NotWritten;
 use castellan_core::lkg::vault::{Disk, KeyId, Purpose, Seal, Stamp};
+use castellan_core::lkg::{Cause, NotWritten};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -24,6 +24,13 @@ pub enum Fault {
 enum Late {
     Written(String, Vec<u8>),
     Removed(String),
+}
+
+impl Late {
+    fn name(&self) -> &str {
+        let (Self::Written(name, _) | Self::Removed(name)) = self;
+        name
+    }
 }
 
 /// The disk and the keys of one machine.
@@ -52,7 +59,8 @@ pub struct Machine {
 pub struct Handle(Rc<RefCell<Machine>>);
 
 fn failed(why: &str) -> NotWritten {
-    NotWritten { full: why == "full", reason: format!("{why}.") }
+    let cause = if why == "full" { Cause::Full } else { Cause::Other };
+    NotWritten { cause, reason: format!("{why}.") }
 }
 
 impl Machine {
@@ -101,6 +109,15 @@ impl Machine {
                 self.stamps.remove(name);
             }
         }
+    }
+
+    /// This is on disk, and nothing of the name is late any more: what was is the content of a file that is gone.
+    fn keep(&mut self, name: &str, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) => drop(self.durable.insert(name.to_owned(), bytes.to_vec())),
+            None => drop(self.durable.remove(name)),
+        }
+        self.late.retain(|late| late.name() != name);
     }
 
     /// A part of these bytes, perhaps with zeros for the rest, as a file system may leave it.
@@ -181,10 +198,17 @@ impl Handle {
     /// Somebody else gives a file this content, or removes it; on disk at once.
     pub fn tamper(&self, name: &str, bytes: Option<Vec<u8>>) {
         let mut machine = self.0.borrow_mut();
-        match &bytes {
-            Some(bytes) => drop(machine.durable.insert(name.to_owned(), bytes.clone())),
-            None => drop(machine.durable.remove(name)),
-        }
+        machine.keep(name, bytes.as_deref());
+        machine.see(name, bytes);
+    }
+
+    /// The same, on disk sooner or later.
+    pub fn edit(&self, name: &str, bytes: Option<Vec<u8>>) {
+        let mut machine = self.0.borrow_mut();
+        machine.late.push(match &bytes {
+            Some(bytes) => Late::Written(name.to_owned(), bytes.clone()),
+            None => Late::Removed(name.to_owned()),
+        });
         machine.see(name, bytes);
     }
 }
@@ -238,13 +262,13 @@ impl Disk for Handle {
             1 => {
                 machine.see(name, Some(bytes.to_vec()));
                 if machine.roll(2) == 0 {
-                    machine.durable.insert(name.to_owned(), bytes.to_vec());
+                    machine.keep(name, Some(bytes));
                 }
             }
             // On disk, though the call may not have returned. Other names are as late as they were.
             _ => {
                 machine.see(name, Some(bytes.to_vec()));
-                machine.durable.insert(name.to_owned(), bytes.to_vec());
+                machine.keep(name, Some(bytes));
             }
         }
         fault.map_or(Ok(()), |_| Err(failed("full")))

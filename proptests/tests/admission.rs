@@ -5,17 +5,16 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use castellan_core::agent::Agent;
-use castellan_core::api::{ApiRequest, CertificateFacts, Listener};
 use castellan_core::config::Settings;
 use castellan_core::effect::{Effect, Effects, ProcessOrder, StoreOrder};
 use castellan_core::event::{
     Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded, ProcessReport,
     StoreReport,
 };
-use castellan_core::id::{RequestId, RunId, SpawnId};
+use castellan_core::id::{RunId, SpawnId};
 use castellan_core::limits::QUEUED_RUNS;
 use castellan_core::time::{Monotonic, Now, WallTime};
-use castellan_proptests::agents::{facts_of_a_stranger, surroundings_of};
+use castellan_proptests::agents::{request_of_an_administrator, surroundings_of};
 use castellan_proptests::laws::config;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -112,16 +111,8 @@ impl Service {
 
     fn trigger(&mut self, job: usize) -> bool {
         self.requests = self.requests.saturating_add(1);
-        self.tell(Event::Api(ApiRequest {
-            id: RequestId(self.requests),
-            listener: Listener::Https,
-            peer: facts_of_a_stranger(),
-            certificate: Some(CertificateFacts { sha256: String::from("ad") }),
-            method: String::from("POST"),
-            target: format!("/api/Jobs/j{job}/trigger"),
-            headers: vec![(String::from("host"), String::from("localhost:6889"))],
-            body: Vec::new(),
-        }));
+        let target = format!("/api/Jobs/j{job}/trigger");
+        self.tell(Event::Api(request_of_an_administrator(self.requests, "POST", &target, "")));
         self.status == 202
     }
 

@@ -12,14 +12,13 @@ mod policies;
 use std::collections::BTreeMap;
 
 use castellan_core::agent::Agent;
-use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
+use castellan_core::api::ApiResponse;
 use castellan_core::config::Settings;
 use castellan_core::effect::{Effect, Effects, StoreOrder};
 use castellan_core::event::{DefinitionFile, DefinitionKind, Endpoints, Event, Loaded, StoreReport};
-use castellan_core::id::RequestId;
 use castellan_core::plugin::storage::{SettingChange, StoredSetting};
 use castellan_core::time::{Monotonic, Now, WallTime};
-use castellan_proptests::agents::{facts_of_a_stranger, surroundings_of};
+use castellan_proptests::agents::{request_of_an_administrator, surroundings_of};
 use castellan_proptests::laws::config;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -123,17 +122,7 @@ impl Service {
 
     fn ask(&mut self, method: &str, target: &str, body: &str) -> (u16, Value) {
         self.requests = self.requests.saturating_add(1);
-        let headers = [("host", "localhost:6889"), ("content-type", "application/json")];
-        self.tell(Event::Api(ApiRequest {
-            id: RequestId(self.requests),
-            listener: Listener::Https,
-            peer: facts_of_a_stranger(),
-            certificate: Some(CertificateFacts { sha256: String::from("ad") }),
-            method: method.to_owned(),
-            target: target.to_owned(),
-            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-            body: body.as_bytes().to_vec(),
-        }));
+        self.tell(Event::Api(request_of_an_administrator(self.requests, method, target, body)));
         let answer = self.answer.take().unwrap();
         (answer.status, serde_json::from_slice(&answer.body).unwrap())
     }

@@ -1,6 +1,7 @@
 //! The simulated world itself: it is the same again, it is not empty, and `cargo sim` finds no broken invariant in a few seeds.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
+use castellan_proptests::sim::root::{self, Tally};
 use castellan_proptests::sim::{STEPS, Summary, play};
 
 fn world(seed: u64) -> Summary {
@@ -28,4 +29,14 @@ fn things_happen_in_these_worlds() {
     assert!(summaries.iter().any(|summary| summary.lives > 4), "{summaries:?}");
     let transcripts: std::collections::BTreeSet<u64> = summaries.iter().map(|summary| summary.transcript).collect();
     assert_eq!(transcripts.len(), summaries.len(), "different seeds are different worlds");
+}
+
+#[test]
+fn no_drift_and_no_crash_makes_a_root_other_than_what_was_blessed() {
+    let mut total = Tally::default();
+    for seed in 1..=40 {
+        total.add(&root::play(seed, STEPS, &mut |_| {}).unwrap_or_else(|failure| panic!("{failure}")));
+    }
+    // The law is not about nothing.
+    assert!(total.lives > 200 && total.programs > 300 && total.writes > 300 && total.restores > 300, "{total:?}");
 }

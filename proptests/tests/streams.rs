@@ -3,14 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 use castellan_core::agent::Agent;
-use castellan_core::api::{ApiRequest, CertificateFacts, Listener};
 use castellan_core::config::Settings;
 use castellan_core::effect::{Effect, Effects, ProcessOrder, StreamOrder};
 use castellan_core::event::{DefinitionFile, DefinitionKind, Endpoints, Event, Loaded, ProcessReport, StreamEnd};
 use castellan_core::id::{RequestId, SpawnId};
 use castellan_core::limits::STREAM_EVENTS;
 use castellan_core::time::{Monotonic, Now, WallTime};
-use castellan_proptests::agents::{facts_of_a_stranger, surroundings_of};
+use castellan_proptests::agents::{request_of_an_administrator, surroundings_of};
 use castellan_proptests::laws::config;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -64,7 +63,7 @@ impl World {
         let content = Ok(PLUGIN.as_bytes().into());
         let definitions = vec![DefinitionFile { kind: DefinitionKind::Plugin, stem: String::from("p"), content }];
         world.tell(Event::Loaded(Loaded { definitions, ..Loaded::default() }));
-        world.tell(Event::Opened(Endpoints { http: 1, https: 2, mqtt: 3 }));
+        world.tell(Event::Opened(Endpoints { http: 6888, https: 6889, mqtt: 8675 }));
         world
     }
 
@@ -87,19 +86,11 @@ impl World {
         }
     }
 
-    fn ask(&mut self, method: &str, target: &str, headers: Vec<(String, String)>) {
+    fn ask(&mut self, method: &str, target: &str, header: Option<(String, String)>) {
         self.requests = self.requests.saturating_add(1);
-        let host = (String::from("host"), String::from("localhost:2"));
-        self.tell(Event::Api(ApiRequest {
-            id: RequestId(self.requests),
-            listener: Listener::Https,
-            peer: facts_of_a_stranger(),
-            certificate: Some(CertificateFacts { sha256: String::from("ad") }),
-            method: method.to_owned(),
-            target: target.to_owned(),
-            headers: std::iter::once(host).chain(headers).collect(),
-            body: Vec::new(),
-        }));
+        let mut request = request_of_an_administrator(self.requests, method, target, "");
+        request.headers.extend(header);
+        self.tell(Event::Api(request));
     }
 
     /// Reads all but the last so many bytes, as a client does: whole blocks count.
@@ -125,15 +116,15 @@ impl World {
         match step {
             Step::Happen(times) => {
                 for _ in 0..*times {
-                    self.ask("POST", "/api/plugins/p/start", Vec::new());
+                    self.ask("POST", "/api/plugins/p/start", None);
                     let spawn = self.starting.take().unwrap();
                     self.tell(Event::Process(ProcessReport::SpawnFailed { spawn, reason: String::from("no") }));
-                    self.ask("POST", "/api/plugins/p/stop", Vec::new());
+                    self.ask("POST", "/api/plugins/p/stop", None);
                 }
             }
             Step::Open if self.open.is_none() => {
                 let id = self.last_id.clone().map(|id| (String::from("last-event-id"), id));
-                self.ask("GET", "/api/events?kinds=plugin", id.into_iter().collect());
+                self.ask("GET", "/api/events?kinds=plugin", id);
                 assert!(self.open.is_some());
             }
             Step::Open => {}

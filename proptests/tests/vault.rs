@@ -62,7 +62,7 @@ fn apply(blessed: &Blessed, changes: &[DefinitionChange]) -> Blessed {
 #[track_caller]
 fn blessed(references: &References) -> Blessed {
     let items = match references {
-        References::First => [].as_slice(),
+        References::First { .. } => [].as_slice(),
         References::Kept { items, .. } => items,
         other => panic!("{other:?}"),
     };
@@ -114,6 +114,24 @@ fn two_new_keys_in_a_row_lose_nothing_wherever_the_first_is_disturbed() {
             }
             machine.restart();
             assert_eq!(blessed(&open(&machine, None).1), apply(&Blessed::new(), &changes), "{calls} {fault:?} {dice}");
+        }
+    }
+}
+
+/// A commit that failed may be seen and not be on disk: what a start finds is there also once power is lost.
+#[test]
+fn what_a_start_finds_is_what_the_next_one_finds() {
+    for (calls, dice) in (0..12).flat_map(|calls| (0..12).map(move |dice| (calls, dice))) {
+        for rekeys in [false, true] {
+            let machine = Handle::default();
+            let (mut vault, _) = open(&machine, None);
+            vault.change(&changes(&[(0, Some(1)), (1, Some(2))]), "law", AT).unwrap();
+            machine.break_after(calls, Fault::Full, dice);
+            let change = changes(&[(0, Some(3))]);
+            let failed = if rekeys { vault.rekey().err() } else { vault.change(&change, "law", AT).err() };
+            let seen = blessed(&open(&machine, None).1);
+            machine.restart();
+            assert_eq!(blessed(&open(&machine, None).1), seen, "{calls} {dice} {rekeys} {failed:?}");
         }
     }
 }

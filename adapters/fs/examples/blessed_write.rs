@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use castellan_core::event::DefinitionKind;
-use castellan_core::lkg::{DefinitionChange, Item};
+use castellan_core::lkg::{Cause, DefinitionChange, Item};
 use castellan_core::time::WallTime;
 use castellan_fs::Root;
 use castellan_fs::lkg::{self, ReferenceStore};
@@ -28,6 +28,6 @@ fn main() {
     println!("begin");
     match lkg::change(&root, Some(&mut store), None, "Plugins", &changes, "root", WallTime::from_millis(0)) {
         Ok(changed) => println!("changed {}", changed.unwritten.join(" ")),
-        Err(failed) => println!("full={} {}", failed.full, failed.reason),
+        Err(failed) => println!("full={} {}", failed.cause == Cause::Full, failed.reason),
     }
 }

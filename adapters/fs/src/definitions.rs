@@ -17,10 +17,10 @@ use crate::root::{Root, folder_below};
 pub(crate) const MODE: u32 = 0o644;
 pub(crate) const EXTENSION: &str = ".json";
 
-/// The names of one folder, smallest first, and how many were left out.
-struct Names {
-    kept: BTreeSet<String>,
-    left_out: usize,
+/// The names of one folder without their extension, smallest first, and how many were left out.
+pub(crate) struct Names {
+    pub(crate) kept: BTreeSet<String>,
+    pub(crate) left_out: usize,
 }
 
 impl Root {
@@ -94,7 +94,7 @@ fn read_folder(kind: DefinitionKind, place: &str, folder: Result<OwnedFd, RootEr
         Ok(folder) => folder,
         Err(error) => return failed(error.to_string()),
     };
-    let names = match names(folder.as_fd()) {
+    let names = match names(folder.as_fd(), DEFINITIONS) {
         Ok(names) => names,
         Err(error) => return failed(format!("the folder {place} cannot be listed: {error}")),
     };
@@ -120,13 +120,14 @@ pub(crate) fn place(kind: DefinitionKind, plugin_path: &str) -> &str {
     }
 }
 
-fn names(folder: BorrowedFd<'_>) -> rustix::io::Result<Names> {
+/// At most `limit` names of a folder's `*.json`.
+pub(crate) fn names(folder: BorrowedFd<'_>, limit: usize) -> rustix::io::Result<Names> {
     let mut names = Names { kept: BTreeSet::new(), left_out: 0 };
     for entry in Dir::read_from(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let Some(stem) = name.strip_suffix(EXTENSION) else { continue };
         names.kept.insert(stem.to_owned());
-        if names.kept.len() > DEFINITIONS {
+        if names.kept.len() > limit {
             names.kept.pop_last();
             names.left_out = names.left_out.saturating_add(1);
         }
@@ -135,7 +136,7 @@ fn names(folder: BorrowedFd<'_>) -> rustix::io::Result<Names> {
 }
 
 /// One file, or why not, as a sentence.
-fn read(folder: BorrowedFd<'_>, stem: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn read(folder: BorrowedFd<'_>, stem: &str) -> Result<Vec<u8>, String> {
     let name = format!("{stem}{EXTENSION}");
     files::read(folder, &name, DOCUMENT_BYTES, Privacy::Guarded).map_err(|unread| match unread {
         Unread::Missing => format!("{name} was there and is not any more, or its name is not UTF-8."),

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use castellan_core::hexadecimal;
+use ring::rand::{SecureRandom, SystemRandom};
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fsync, openat, renameat, syncfs, unlinkat};
 use rustix::io::Errno;
 
@@ -90,9 +92,12 @@ fn without_draft(folder: BorrowedFd<'_>, name: &str, error: io::Error) -> io::Re
     })
 }
 
-/// Removes the draft of `name`; not on disk yet.
+/// Removes the draft of `name`; not on disk yet. A directory in its place is none, and stays.
 pub(crate) fn drop_draft(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-    unlink(folder, &draft(name))
+    match unlink(folder, &draft(name)) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(()),
+        result => result,
+    }
 }
 
 /// Replaces a file outside of the agent root, or makes it, and returns once it is on disk; `mode` as in chmod(2).
@@ -120,14 +125,27 @@ pub(crate) fn write_new(
     mode: Mode,
     unsynced: &mut Unsynced,
 ) -> io::Result<()> {
-    // What a crash left behind; there is one writer, so it is nobody else's.
-    unlink(folder, name)?;
+    make_room(folder, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?);
     file.write_all(bytes)?;
     // Beyond the owner's rights only once it is whole; and whatever the umask says.
     fchmod(&file, mode)?;
     unsynced.add(&file)
+}
+
+/// Takes away what stands where a new file is to be. That is what a crash left, as there is one writer; but a directory is somebody's who
+/// wants to be in the way, and is put aside under a name that nobody could have taken.
+fn make_room(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    match unlink(folder, name) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            let mut unguessable = [0; 8];
+            let fill = SystemRandom::new().fill(&mut unguessable);
+            fill.map_err(|_| io::Error::other("a directory is in the way, and the system gives no random numbers"))?;
+            Ok(renameat(folder, name, folder, format!("{name}.{}", hexadecimal(&unguessable)))?)
+        }
+        result => result,
+    }
 }
 
 /// Removes `name` from `folder` and returns once that is on disk. One that is not there is removed already.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use castellan_core::lkg::NotWritten;
+use castellan_core::lkg::{Cause, NotWritten};
 
 /// Why the agent root, or a file of it, cannot be used.
 #[derive(Debug)]
@@ -78,8 +78,9 @@ impl From<RootError> for NotWritten {
             RootError::Failed { error, .. } => matches!(error.kind(), StorageFull | QuotaExceeded),
             RootError::Locked { .. } | RootError::Unsafe { .. } | RootError::Invalid { .. } => false,
         };
-        let help = if full { ". Make room on that disk, then try again." } else { "" };
-        Self { full, reason: format!("{error}{help}") }
+        let (cause, help) =
+            if full { (Cause::Full, ". Make room on that disk, then try again.") } else { (Cause::Other, "") };
+        Self { cause, reason: format!("{error}{help}") }
     }
 }
 

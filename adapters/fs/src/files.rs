@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
+
+use crate::error::RootError;
 
 /// Who may have which rights to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +123,25 @@ pub(crate) fn read(folder: BorrowedFd<'_>, name: &str, limit: usize, privacy: Pr
         };
     }
     Err(Unread::Refused(format!("was replaced {REPLACED_TRIES} times while it was opened. Try again.")))
+}
+
+/// The same of a file in the folder at `place`; `None` where there is none.
+///
+/// # Errors
+/// [`RootError`] where it is not what may be read, or cannot be.
+pub(crate) fn read_in(
+    folder: BorrowedFd<'_>,
+    place: &Path,
+    name: &str,
+    limit: usize,
+    privacy: Privacy,
+) -> Result<Option<Vec<u8>>, RootError> {
+    match read(folder, name, limit, privacy) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Unread::Missing) => Ok(None),
+        Err(Unread::Refused(what)) => Err(RootError::Unsafe { path: place.join(name), what }),
+        Err(Unread::Failed(error)) => Err(RootError::failed("read", &place.join(name))(error)),
+    }
 }
 
 /// All of a file, unless it has grown beyond `limit`.

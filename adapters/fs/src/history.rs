@@ -8,7 +8,7 @@ use castellan_core::limits::RUNS_PER_JOB;
 use castellan_core::run::history::{JobPast, Outcome, RunQuery, RunRecord};
 use castellan_core::schedule::past::{Happening, Note};
 use castellan_core::time::WallTime;
-use rusqlite::{Connection, Row, Statement, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, params};
 
 use crate::database::Kind;
 use crate::error::RootError;
@@ -43,6 +43,10 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS anchor (
         only    INTEGER PRIMARY KEY CHECK (only = 0),
         counter INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS plugin_folder (
+        only INTEGER PRIMARY KEY CHECK (only = 0),
+        path TEXT NOT NULL
     ) STRICT;
 ";
 /// How much longer failures are kept than other runs.
@@ -311,6 +315,25 @@ impl History {
             .and_then(|()| self.connection.execute("INSERT OR REPLACE INTO anchor VALUES (0, ?1)", params![counter]))
             .map(|_| self.synced.set(false))
             .map_err(|error| format!("the counter of references was not written to {}: {error}", self.path.display()))
+    }
+
+    /// Notes the folder of plugins that references are of, and gives the one that was noted before, if it was another.
+    ///
+    /// # Errors
+    /// A sentence with the reason; the former one stays.
+    pub fn replace_plugin_folder(&self, path: &str) -> Result<Option<String>, String> {
+        let before = self.connection.query_row("SELECT path FROM plugin_folder", params![], |row| row.get(0));
+        let before: Option<String> = before.optional().map_err(|error| self.unread(&error))?;
+        if before.as_deref() == Some(path) {
+            return Ok(None);
+        }
+        self.set_durable(false)
+            .and_then(|()| {
+                self.connection.execute("INSERT OR REPLACE INTO plugin_folder VALUES (0, ?1)", params![path])
+            })
+            .map(|_| self.synced.set(false))
+            .map_err(|error| format!("the folder of plugins was not written to {}: {error}", self.path.display()))?;
+        Ok(before)
     }
 
     fn unread(&self, error: &rusqlite::Error) -> String {

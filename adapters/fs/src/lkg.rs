@@ -58,7 +58,12 @@ impl ReferenceStore {
         anchor: Option<u64>,
     ) -> Result<(Self, References), RootError> {
         let keys = Keys::open(root, credentials)?;
-        let (vault, references) = Vault::open(Folder::new(root), keys, anchor);
+        let has_key_file = keys.has_file();
+        let (vault, mut references) = Vault::open(Folder::new(root), keys, anchor);
+        if let References::First { lone_key } = &mut references {
+            // Where there is a manifest, this agent made both.
+            *lone_key = has_key_file && vault.key_id().is_none();
+        }
         Ok((Self(vault), references))
     }
 

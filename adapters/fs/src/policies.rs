@@ -2,29 +2,30 @@
 
 mod watch;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use castellan_core::configuration_policy::{
-    AppliedPolicy, FOLDER, PolicyChange, PolicyContent, PolicyFile, PolicyKey, PolicyLayer,
+    AppliedPolicy, FOLDER, PolicyChange, PolicyContent, PolicyFile, PolicyKey, PolicyLayer, PolicySigner, WHOLE_FOLDER,
 };
+use castellan_core::fleet::KeptBundle;
 use castellan_core::hexadecimal;
-use castellan_core::limits::{DOCUMENT_BYTES, POLICIES};
+use castellan_core::limits::POLICIES;
+use castellan_core::time::WallTime;
 use castellan_core::trust::signature::{SIGNATURE_BYTES, SignatureFacts, SignatureFile};
 use ring::digest;
 use rusqlite::types::Type;
 use rusqlite::{Row, Transaction, params};
-use rustix::fs::{Dir, fstat};
+use rustix::fs::fstat;
 
+use crate::definitions::{self, EXTENSION, names};
 use crate::error::RootError;
 use crate::files::{self, Privacy, Unread};
 use crate::root::Root;
-use crate::settings::{KIND, SettingStore};
+use crate::settings::SettingStore;
 pub use watch::watch;
 
-const EXTENSION: &str = ".json";
 /// What is put behind a policy's file name to find its signature.
 const SIGNATURE: &str = ".p7s";
 
@@ -49,9 +50,9 @@ impl PolicyReader {
     }
 
     /// All `Policies/*.json`, by name. A file that is not a plain regular file of the agent's own, or that cannot be read, is an entry
-    /// with the reason; so is the folder, under the name `*`. Never blocks.
+    /// with the reason; so is the folder, under the name [`WHOLE_FOLDER`]. Never blocks.
     pub fn read(&self, root: &Root) -> Vec<PolicyFile> {
-        let failed = |reason| vec![PolicyFile { name: String::from("*"), content: Err(reason) }];
+        let failed = |reason| vec![PolicyFile { name: String::from(WHOLE_FOLDER), content: Err(reason) }];
         let folder = match root.folder(FOLDER) {
             Ok(folder) => folder,
             Err(error) => return failed(error.to_string()),
@@ -60,14 +61,16 @@ impl PolicyReader {
         if let Some(reason) = guarded.unwrap_or_else(|error| Some(format!("cannot be looked at: {error}"))) {
             return failed(format!("the folder {FOLDER} {reason}"));
         }
-        let names = match names(folder.as_fd()) {
+        let names = match names(folder.as_fd(), POLICIES) {
             Ok(names) => names,
             Err(error) => return failed(format!("the folder {FOLDER} cannot be listed: {error}")),
         };
         let file = |name: &String| PolicyFile { name: name.clone(), content: self.content(root, folder.as_fd(), name) };
-        let mut found: Vec<PolicyFile> = names.iter().take(POLICIES).map(file).collect();
-        if names.len() > POLICIES {
-            found.extend(failed(format!("the folder {FOLDER} has more than the {POLICIES} files that are read.")));
+        let mut found: Vec<PolicyFile> = names.kept.iter().map(file).collect();
+        if names.left_out > 0 {
+            let left_out = names.left_out;
+            let reason = format!("the folder {FOLDER} has {left_out} files more than the {POLICIES} that are read.");
+            found.extend(failed(reason));
         }
         found
     }
@@ -80,11 +83,7 @@ impl PolicyReader {
 
     fn content(&self, root: &Root, folder: BorrowedFd<'_>, name: &str) -> Result<PolicyContent, String> {
         let file = format!("{name}{EXTENSION}");
-        let document = files::read(folder, &file, DOCUMENT_BYTES, Privacy::Guarded).map_err(|unread| match unread {
-            Unread::Missing => format!("{file} was there and is not any more, or its name is not UTF-8."),
-            Unread::Refused(reason) => format!("{file} {reason}"),
-            Unread::Failed(error) => format!("{file} cannot be read: {error}"),
-        })?;
+        let document = definitions::read(folder, name)?;
         let limit = usize::try_from(SIGNATURE_BYTES).unwrap_or(usize::MAX);
         let path = root.path().join(FOLDER).join(&file).display().to_string();
         let shown = format!("{path}{SIGNATURE}");
@@ -106,50 +105,52 @@ impl PolicyReader {
     }
 }
 
-/// The names of the files, without `.json`, one more than are read at most.
-fn names(folder: BorrowedFd<'_>) -> rustix::io::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for entry in Dir::read_from(folder)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let Some(stem) = name.strip_suffix(EXTENSION) else { continue };
-        names.insert(stem.to_owned());
-        if names.len() > POLICIES.saturating_add(1) {
-            names.pop_last();
-        }
-    }
-    Ok(names)
-}
-
 impl SettingStore {
     /// Which policies were applied, by name.
     ///
     /// # Errors
     /// [`RootError`] where it cannot be read.
     pub fn policies(&self) -> Result<Vec<AppliedPolicy>, RootError> {
-        let query = "SELECT name, source, type, sha256, time, plugin, settings FROM policy ORDER BY name, source";
-        let rows = self
-            .connection
-            .prepare(query)
-            .and_then(|mut statement| statement.query_map([], applied)?.collect::<rusqlite::Result<Vec<_>>>());
-        rows.map_err(|error| KIND.unusable(&self.path, &error))
+        self.rows("SELECT * FROM policy ORDER BY name, source", applied)
     }
 
-    /// Carries out all changes, which are on disk when this returns.
+    /// The bundle of policies that was accepted last.
+    ///
+    /// # Errors
+    /// [`RootError`] where it cannot be read.
+    pub fn read_bundle(&self) -> Result<Option<KeptBundle>, RootError> {
+        let read = |row: &Row<'_>| {
+            Ok(KeptBundle {
+                source: row.get("source")?,
+                etag: row.get("etag")?,
+                document: Arc::from(row.get::<_, Vec<u8>>("document")?),
+                at: WallTime::from_millis(row.get("time")?),
+            })
+        };
+        Ok(self.rows("SELECT * FROM bundle", read)?.pop())
+    }
+
+    /// Carries out all changes and keeps the bundle, if one is given, in place of the former one; all of it is on disk when this returns.
     ///
     /// # Errors
     /// A sentence with the reason; nothing is changed then.
-    pub fn keep_policies(&self, changes: &[PolicyChange]) -> Result<(), String> {
-        let written = self.connection.unchecked_transaction().and_then(|transaction| {
-            changes.iter().try_for_each(|change| keep(&transaction, change))?;
-            transaction.commit()
-        });
-        written.map_err(|error| format!("{} was not written: {error}", self.path.display()))
+    pub fn keep_policies(&self, changes: &[PolicyChange], bundle: Option<&KeptBundle>) -> Result<(), String> {
+        self.transact(|transaction| {
+            changes.iter().try_for_each(|change| keep(transaction, change))?;
+            bundle.map_or(Ok(()), |bundle| keep_bundle(transaction, bundle))
+        })
     }
 }
 
+fn keep_bundle(transaction: &Transaction<'_>, bundle: &KeptBundle) -> rusqlite::Result<()> {
+    let KeptBundle { source, etag, document, at } = bundle;
+    let row = params![source, etag, &**document, at.as_millis()];
+    transaction.execute("INSERT OR REPLACE INTO bundle VALUES (1, ?1, ?2, ?3, ?4)", row).map(|_| ())
+}
+
 fn applied(row: &Row<'_>) -> rusqlite::Result<AppliedPolicy> {
-    let (plugin, settings): (Option<String>, Option<String>) = (row.get(5)?, row.get(6)?);
-    let layer = match plugin.zip(settings) {
+    let text = |column| row.get::<_, Option<String>>(column);
+    let layer = match text("plugin")?.zip(text("settings")?) {
         None => None,
         Some((plugin, settings)) => {
             let values = serde_json::from_str(&settings)
@@ -157,19 +158,28 @@ fn applied(row: &Row<'_>) -> rusqlite::Result<AppliedPolicy> {
             Some(PolicyLayer { plugin, values })
         }
     };
-    let key = PolicyKey { name: row.get(0)?, source: row.get(1)? };
-    Ok(AppliedPolicy { key, policy_type: row.get(2)?, sha256: row.get(3)?, time: row.get(4)?, layer })
+    let signer = text("sha1_of_signer")?.zip(text("sha256_of_signer")?);
+    Ok(AppliedPolicy {
+        key: PolicyKey { name: row.get("name")?, source: row.get("source")? },
+        policy_type: row.get("type")?,
+        sha256: row.get("sha256")?,
+        time: row.get("time")?,
+        layer,
+        signer: signer.map(|(sha1, sha256)| PolicySigner { sha1, sha256 }),
+    })
 }
 
 fn keep(transaction: &Transaction<'_>, change: &PolicyChange) -> rusqlite::Result<()> {
     let done = match change {
-        PolicyChange::Keep(AppliedPolicy { key, policy_type, sha256, time, layer }) => {
+        PolicyChange::Keep(AppliedPolicy { key, policy_type, sha256, time, layer, signer }) => {
             let settings = layer.as_ref().map(|layer| serde_json::to_string(&layer.values)).transpose();
             let settings = settings.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
             let plugin = layer.as_ref().map(|layer| &layer.plugin);
+            let PolicyKey { name, source } = key;
+            let signer = signer.as_ref().map(|PolicySigner { sha1, sha256 }| (sha1, sha256)).unzip();
             transaction.execute(
-                "INSERT OR REPLACE INTO policy VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![key.name, key.source, policy_type, sha256, time, plugin, settings],
+                "INSERT OR REPLACE INTO policy VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![name, source, policy_type, sha256, time, plugin, settings, signer.0, signer.1],
             )
         }
         PolicyChange::Forget(key) => {

@@ -3,13 +3,14 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use castellan_core::limits::{BUNDLE_BYTES, DOCUMENT_BYTES};
-use rustix::fs::{Mode, OFlags, fstat};
+use rustix::fs::{Mode, OFlags};
 
 use crate::error::RootError;
-use crate::files::{self, Privacy, Unread, unsafe_because};
+use crate::files::{self, Privacy};
+use crate::root::check;
 
 /// A bundle in its signature, and one without; the first that is there counts.
 const NAMES: [&str; 2] = ["bundle.p7m", "bundle.json"];
@@ -21,7 +22,7 @@ const NAMES: [&str; 2] = ["bundle.p7m", "bundle.json"];
 pub fn read_bundle(folder: &Path) -> Result<Vec<u8>, RootError> {
     let opened = open_folder(folder)?;
     for name in NAMES {
-        if let Some(bytes) = read(&opened, folder, name, BUNDLE_BYTES, Privacy::Guarded)? {
+        if let Some(bytes) = files::read_in(opened.as_fd(), folder, name, BUNDLE_BYTES, Privacy::Guarded)? {
             return Ok(bytes);
         }
     }
@@ -49,7 +50,7 @@ fn read_file(path: &Path, privacy: Privacy) -> Result<Vec<u8>, RootError> {
     let invalid = |what: &str| RootError::Invalid { path: path.to_owned(), what: what.to_owned() };
     let name = path.file_name().and_then(OsStr::to_str).ok_or_else(|| invalid("names no file."))?;
     let folder = path.parent().ok_or_else(|| invalid("names no file."))?;
-    let found = read(&open_folder(folder)?, folder, name, DOCUMENT_BYTES, privacy)?;
+    let found = files::read_in(open_folder(folder)?.as_fd(), folder, name, DOCUMENT_BYTES, privacy)?;
     found.ok_or_else(|| invalid("is not there. Put the file there, or take it out of Settings:PolicySource."))
 }
 
@@ -57,25 +58,6 @@ fn read_file(path: &Path, privacy: Privacy) -> Result<Vec<u8>, RootError> {
 fn open_folder(path: &Path) -> Result<OwnedFd, RootError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(path, flags, Mode::empty()).map_err(RootError::failed("open", path))?;
-    let stat = fstat(&folder).map_err(RootError::failed("look at", path))?;
-    match unsafe_because(&stat, Privacy::Guarded) {
-        Some(what) => Err(RootError::Unsafe { path: path.to_owned(), what }),
-        None => Ok(folder),
-    }
-}
-
-fn read(
-    folder: &OwnedFd,
-    place: &Path,
-    name: &str,
-    limit: usize,
-    privacy: Privacy,
-) -> Result<Option<Vec<u8>>, RootError> {
-    let path = || -> PathBuf { place.join(name) };
-    match files::read(folder.as_fd(), name, limit, privacy) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(Unread::Missing) => Ok(None),
-        Err(Unread::Refused(what)) => Err(RootError::Unsafe { path: path(), what }),
-        Err(Unread::Failed(error)) => Err(RootError::failed("read", &path())(error)),
-    }
+    check(&folder, path)?;
+    Ok(folder)
 }

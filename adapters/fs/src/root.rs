@@ -137,13 +137,7 @@ impl Root {
         limit: usize,
         privacy: Privacy,
     ) -> Result<Option<Vec<u8>>, RootError> {
-        let path = self.0.path.join(place).join(name);
-        match files::read(self.folder(place)?.as_fd(), name, limit, privacy) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(Unread::Missing) => Ok(None),
-            Err(Unread::Refused(what)) => Err(RootError::Unsafe { path, what }),
-            Err(Unread::Failed(error)) => Err(RootError::Failed { path, doing: "read", error }),
-        }
+        files::read_in(self.folder(place)?.as_fd(), &self.0.path.join(place), name, limit, privacy)
     }
 
     /// Replaces a file below the root durably.
@@ -175,7 +169,7 @@ pub(crate) fn folder_below(mut folder: OwnedFd, root: &Path, place: &str) -> Res
 }
 
 /// Refuses a folder that others may change.
-fn check(folder: &OwnedFd, path: &Path) -> Result<(), RootError> {
+pub(crate) fn check(folder: &OwnedFd, path: &Path) -> Result<(), RootError> {
     let stat = fstat(folder).map_err(RootError::failed("look at", path))?;
     match unsafe_because(&stat, Privacy::Guarded) {
         Some(what) => Err(RootError::Unsafe { path: path.to_owned(), what }),

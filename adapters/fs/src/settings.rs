@@ -2,12 +2,9 @@
 //! administrator can read while the agent runs.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use castellan_core::fleet::KeptBundle;
 use castellan_core::plugin::storage::{SettingChange, StoredSetting};
-use castellan_core::time::WallTime;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 use crate::database::Kind;
 use crate::error::RootError;
@@ -32,6 +29,8 @@ const SCHEMA: &str = "
         time     TEXT NOT NULL,
         plugin   TEXT,
         settings TEXT,
+        sha1_of_signer   TEXT,
+        sha256_of_signer TEXT,
         PRIMARY KEY (name, source)
     ) STRICT;
     CREATE TABLE IF NOT EXISTS bundle (
@@ -42,14 +41,13 @@ const SCHEMA: &str = "
         time     INTEGER NOT NULL
     ) STRICT;
 ";
-pub(crate) const KIND: Kind =
-    Kind { name: "settings.db", purpose: "the storage of plugin settings", layout: 1, schema: SCHEMA };
+const KIND: Kind = Kind { name: "settings.db", purpose: "the storage of plugin settings", layout: 1, schema: SCHEMA };
 
 /// The open storage.
 #[derive(Debug)]
 pub struct SettingStore {
-    pub(crate) connection: Connection,
-    pub(crate) path: PathBuf,
+    connection: Connection,
+    path: PathBuf,
 }
 
 impl SettingStore {
@@ -77,40 +75,7 @@ impl SettingStore {
                 former: row.get(5)?,
             })
         };
-        let query = "SELECT plugin, key, value, writer, time, former FROM setting ORDER BY plugin, key";
-        let rows = self
-            .connection
-            .prepare(query)
-            .and_then(|mut statement| statement.query_map([], read)?.collect::<rusqlite::Result<Vec<_>>>());
-        rows.map_err(|error| KIND.unusable(&self.path, &error))
-    }
-
-    /// The bundle of policies that was accepted last.
-    ///
-    /// # Errors
-    /// [`RootError`] where it cannot be read.
-    pub fn read_bundle(&self) -> Result<Option<KeptBundle>, RootError> {
-        let read = |row: &Row<'_>| {
-            Ok(KeptBundle {
-                source: row.get(0)?,
-                etag: row.get(1)?,
-                document: Arc::from(row.get::<_, Vec<u8>>(2)?),
-                at: WallTime::from_millis(row.get(3)?),
-            })
-        };
-        let found = self.connection.query_row("SELECT source, etag, document, time FROM bundle", [], read).optional();
-        found.map_err(|error| KIND.unusable(&self.path, &error))
-    }
-
-    /// Keeps a bundle in place of the former one; it is on disk when this returns.
-    ///
-    /// # Errors
-    /// A sentence with the reason; the former one is still there then.
-    pub fn keep_bundle(&self, bundle: &KeptBundle) -> Result<(), String> {
-        let KeptBundle { source, etag, document, at } = bundle;
-        let row = params![source, etag, &**document, at.as_millis()];
-        let kept = self.connection.execute("INSERT OR REPLACE INTO bundle VALUES (1, ?1, ?2, ?3, ?4)", row);
-        kept.map(|_| ()).map_err(|error| format!("{} was not written: {error}", self.path.display()))
+        self.rows("SELECT plugin, key, value, writer, time, former FROM setting ORDER BY plugin, key", read)
     }
 
     /// Carries out all changes, which are on disk when this returns.
@@ -118,8 +83,23 @@ impl SettingStore {
     /// # Errors
     /// A sentence with the reason; nothing is changed then.
     pub fn write(&self, changes: &[SettingChange]) -> Result<(), String> {
+        self.transact(|transaction| changes.iter().try_for_each(|change| apply(transaction, change)))
+    }
+
+    /// Every row that a query finds.
+    pub(crate) fn rows<T>(
+        &self,
+        query: &str,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, RootError> {
+        let rows = self.connection.prepare(query).and_then(|mut statement| statement.query_map([], read)?.collect());
+        rows.map_err(|error| KIND.unusable(&self.path, &error))
+    }
+
+    /// Does all of it or nothing; it is on disk when this returns.
+    pub(crate) fn transact(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> Result<(), String> {
         let written = self.connection.unchecked_transaction().and_then(|transaction| {
-            changes.iter().try_for_each(|change| apply(&transaction, change))?;
+            work(&transaction)?;
             transaction.commit()
         });
         written.map_err(|error| format!("{} was not written: {error}", self.path.display()))

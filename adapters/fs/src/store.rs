@@ -21,7 +21,6 @@ use smol::future::or;
 use crate::certificates::AdminAuthority;
 use crate::history::History;
 use crate::lkg::Guard;
-use crate::lkg::guard::is_nothing;
 use crate::lkg::survey::Where;
 use crate::lkg::watch::{Looks, Watcher};
 use crate::policies::PolicyReader;
@@ -41,13 +40,13 @@ const UNSYNCED_ORDERS: u32 = 8;
 /// than bringing them to disk takes.
 const TOGETHER: usize = 64;
 
-/// The store's queue is full or closed; the order of this ticket (notes and bundles have none) was not taken and will have no report.
+/// The store's queue is full or closed; the order of this ticket (notes have none) was not taken and will have no report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueFull(pub Option<TicketId>);
 
 impl fmt::Display for QueueFull {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = self.0.map_or_else(|| String::from("a note or bundle"), |ticket| format!("order {ticket}"));
+        let order = self.0.map_or_else(|| String::from("a note"), |ticket| format!("order {ticket}"));
         write!(
             formatter,
             "the store did not take {order}: it is closed, or the disk is so slow that {QUEUE} orders wait"
@@ -59,7 +58,7 @@ impl std::error::Error for QueueFull {}
 
 const fn ticket(order: &StoreOrder) -> Option<TicketId> {
     match order {
-        StoreOrder::Note(_) | StoreOrder::SettleHeld | StoreOrder::KeepBundle(_) => None,
+        StoreOrder::Note(_) | StoreOrder::SettleHeld => None,
         StoreOrder::PersistRun { ticket, .. }
         | StoreOrder::ReadRuns { ticket, .. }
         | StoreOrder::ChangeDefinitions { ticket, .. }
@@ -199,7 +198,7 @@ impl Worker {
 
     fn sync(&self) {
         if let Err(reason) = self.history.sync() {
-            self.report(Event::Congested(format!("store: {reason}")));
+            self.congested(&reason);
         }
     }
 
@@ -251,7 +250,7 @@ impl Worker {
             }
             Work::Prune { days, now } => {
                 if let Err(reason) = self.history.prune(days, now) {
-                    self.report(Event::Congested(format!("store: {reason}")));
+                    self.congested(&reason);
                 }
             }
         }
@@ -259,7 +258,10 @@ impl Worker {
 
     fn tell_notices(&mut self) {
         for notice in self.guard.take_notices() {
-            self.report(Event::Congested(format!("store: {notice}")));
+            self.congested(&notice);
+        }
+        for notice in self.guard.take_lkg_notices() {
+            self.report(Event::Store(StoreReport::LkgNoticed(notice)));
         }
     }
 
@@ -267,13 +269,7 @@ impl Worker {
         Some(match order {
             StoreOrder::Note(note) => {
                 if let Err(reason) = self.history.note(&note) {
-                    self.report(Event::Congested(format!("store: {reason}")));
-                }
-                return None;
-            }
-            StoreOrder::KeepBundle(bundle) => {
-                if let Err(reason) = self.settings.keep_bundle(&bundle) {
-                    self.report(Event::Congested(format!("store: {reason}")));
+                    self.congested(&reason);
                 }
                 return None;
             }
@@ -312,8 +308,8 @@ impl Worker {
             StoreOrder::ReadPolicies { ticket, document: Some(PolicyDocument { name, document }) } => {
                 StoreReport::PoliciesRead { ticket, files: vec![self.policies.brought(&name, document)] }
             }
-            StoreOrder::KeepPolicies { ticket, changes } => {
-                StoreReport::PoliciesKept { ticket, result: self.settings.keep_policies(&changes) }
+            StoreOrder::KeepPolicies { ticket, changes, bundle } => {
+                StoreReport::PoliciesKept { ticket, result: self.settings.keep_policies(&changes, bundle.as_ref()) }
             }
             StoreOrder::ReadDefinitions { ticket } => StoreReport::DefinitionsRead { ticket, files: self.guard.read() },
             StoreOrder::ChangeCertificates { ticket, change, at } => StoreReport::CertificatesChanged {
@@ -332,17 +328,23 @@ impl Worker {
     /// Something changed in the folders of definitions.
     fn look(&mut self) -> Option<StoreReport> {
         let at = self.looks.take();
-        if is_nothing(&at) {
+        if at.is_empty() {
             return None;
         }
         if !self.guard.is_on() {
             // The first look is at what was just read.
-            return std::mem::replace(&mut self.has_looked, true).then_some(StoreReport::DefinitionsTouched);
+            let is_later = std::mem::replace(&mut self.has_looked, true);
+            return (is_later || self.guard.was_edited_since_start()).then_some(StoreReport::DefinitionsTouched);
         }
         let (survey, checked) = self.survey(&at, false);
         let is_well = survey.differences.is_empty() && survey.folders.is_empty() && survey.unwatched.is_empty();
         let is_sound = checked.changed.is_empty() && checked.doubt.is_none();
         (!is_well || !is_sound).then_some(StoreReport::Surveyed { ticket: None, survey, checked })
+    }
+
+    /// Something was not done that nobody waits for.
+    fn congested(&self, reason: &str) {
+        self.report(Event::Congested(format!("store: {reason}")));
     }
 
     /// Waits for room in the agent's queue for as long as the store is open.

@@ -5,9 +5,10 @@ mod lkg;
 mod running;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use castellan_core::config::Settings;
-use castellan_core::doctor::{Check, Examined, Machine, Status, examine, examine_lkg};
+use castellan_core::doctor::{Check, Examined, Machine, Running, Status, examine, examine_lkg};
 use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::job::JobDefinition;
 use castellan_core::log_message::escape;
@@ -18,6 +19,7 @@ use serde_json::json;
 
 use super::agent::Agent;
 use super::inputs;
+use super::lkg::standing::not_in_service;
 use super::output::Globals;
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -58,27 +60,29 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
         Kind::Plugin => (DefinitionKind::Plugin, id),
     });
     let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
-    let definitions = definitions_of(&root, &kinds, &settings.plugin_path).map_err(Failure::not_found)?;
-    let meant: Vec<_> =
-        definitions.iter().filter(|file| only.is_none_or(|(kind, id)| file.kind == kind && file.stem == id)).collect();
-    if meant.is_empty() {
-        let root = root.display();
-        return Err(Failure::not_found(match only {
-            Some((kind, id)) => format!("{root} has no {}/{}.json.", kind.folder(), escape(id)),
-            None => format!("{root} has no jobs and no plugins. Name another root with --root."),
-        }));
-    }
+    let mut definitions = definitions_of(&root, &kinds, &settings.plugin_path).map_err(Failure::not_found)?;
     let agent = match Agent::find(&root) {
         Ok(agent) => Some(agent),
         // The files can be examined without it. Who may not ask it is told so.
         Err(failure) if failure.is_unreachable() && !options.live => None,
         Err(failure) => return Err(failure),
     };
+    let lkg_facts = lkg::facts(&root, settings.configuration_lkg, agent.as_ref())?;
+    let drifted = lkg_facts.drifted();
+    if let Some(agent) = &agent {
+        lkg::judge_what_is_in_service(agent, &drifted, &mut definitions)?;
+    }
+    let meant: Vec<_> =
+        definitions.iter().filter(|file| only.is_none_or(|(kind, id)| file.kind == kind && file.stem == id)).collect();
+    if meant.is_empty() {
+        return Err(nothing(&root, only, agent.as_ref())?);
+    }
     let probe = match &agent {
         Some(agent) if options.live => live::probe(agent, &root, &wanted(only, &meant))?,
         Some(_) | None => BTreeMap::new(),
     };
     let running = agent.as_ref().map(|agent| running::ask(agent, &root, &meant)).transpose()?;
+    let running = running.map(|running| Running { drifted, ..running });
     let mut surroundings = inputs::surroundings(&root, inputs::System::Linux, None);
     surroundings.plugin_root = format!("{}/{}", root.display(), settings.plugin_path);
     let machine = Machine {
@@ -92,9 +96,21 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     };
     let mut examined = examine(&machine, only);
     if only.is_none() {
-        examined.push(examine_lkg(&lkg::facts(&root, settings.configuration_lkg, agent.as_ref())?));
+        examined.push(examine_lkg(&lkg_facts));
     }
     tell(&examined, globals)
+}
+
+/// Nothing is there to examine; why, where the running agent knows.
+fn nothing(root: &Path, only: Option<(DefinitionKind, &str)>, agent: Option<&Agent>) -> Result<Failure, Failure> {
+    let shown = root.display();
+    let Some((kind, id)) = only else {
+        return Ok(Failure::not_found(format!("{shown} has no jobs and no plugins. Name another root with --root.")));
+    };
+    let item = format!("{}/{id}", kind.folder());
+    let why = agent.map(|agent| not_in_service(agent, &item)).transpose()?.flatten();
+    let why = why.map(|why| format!(" {why}")).unwrap_or_default();
+    Ok(Failure::not_found(format!("{shown} has no {}.json.{why}", escape(&item))))
 }
 
 /// What the probe goes by: the job's declarations, or the plugin's settings.

@@ -1,22 +1,29 @@
 //! What commands for job authors read: job files, folders, agent roots, contexts, instants; and the machine they imagine.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::job::finding::Finding;
 use castellan_core::job::{JobDefinition, OperatingSystem};
 use castellan_core::json::Json;
+use castellan_core::limits::DOCUMENT_BYTES;
 use castellan_core::log_message::escape;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Now, WallTime};
 use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_setfl, fstat};
+use rustix::io::Errno;
 use serde_json::{Map, Value};
 
 use super::position::{self, Mark};
 use crate::clock::Clock;
 use crate::failure::Failure;
+
+/// How long a pipe may have no writer: its writer is started by the same line of a shell.
+const WRITER_TIME: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The system that a job is imagined on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,6 +80,15 @@ pub(crate) fn find(name: &str, root: &Path) -> Result<Found, Failure> {
     }
     let shown = root.display();
     Err(Failure::not_found(format!("'{name}' is no file and no folder, and {shown}/Jobs/{name}.json does not exist.")))
+}
+
+/// The definitions of a root, of which this job is in service as this document, whatever its file says.
+pub(crate) fn in_service(job: &str, root: &Path, document: Vec<u8>) -> Result<Found, Failure> {
+    let is_it = |file: &DefinitionFile| file.kind == DefinitionKind::Job && file.stem == job;
+    let mut files = of_root(root)?;
+    files.retain(|file| !is_it(file));
+    files.push(DefinitionFile { kind: DefinitionKind::Job, stem: job.to_owned(), content: Ok(document.into()) });
+    Ok(Found { files, job: Some(job.to_owned()), path: None })
 }
 
 /// The job that was meant, valid.
@@ -153,9 +169,49 @@ pub(crate) fn settings(root: &Path) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
-/// The content of a file that the command line names.
+/// The content of a file that the command line names: a plain file, or a pipe (`<(COMMAND)` of a shell), of a bounded length.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| unreadable(path, &error))
+    let failed = |error: Errno| unreadable(path, &error.into());
+    let shown = escape(&path.display().to_string());
+    let no_file = |what| Failure::not_found(format!("{shown} cannot be read: it is {what}, not a file. Name a file."));
+    // Opening a pipe that nobody writes to would else wait without end, and a terminal would become the command's own.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+    let kind = FileType::from_raw_mode(fstat(&file).map_err(failed)?.st_mode);
+    match kind {
+        FileType::RegularFile => {}
+        FileType::Fifo => {
+            // Its writer may be about to open it. One that has done so is waited for as at standard input.
+            poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&WRITER_TIME)).map_err(failed)?;
+            fcntl_setfl(&file, OFlags::empty()).map_err(failed)?;
+        }
+        FileType::Directory => return Err(no_file("a folder")),
+        FileType::Symlink
+        | FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => return Err(no_file("a device")),
+    }
+    let bytes = bounded(File::from(file), &shown)?;
+    if kind == FileType::Fifo && bytes.is_empty() {
+        return Err(Failure::invalid_file(format!("{shown} is a pipe that nobody wrote to. Start its writer first.")));
+    }
+    Ok(bytes)
+}
+
+/// All that comes from there, unless that is more than any document may have.
+pub(crate) fn bounded(from: impl Read, shown: &str) -> Result<Vec<u8>, Failure> {
+    let most = u64::try_from(DOCUMENT_BYTES).map_err(Failure::failed)?;
+    let mut bytes = Vec::new();
+    from.take(most.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::failed(format!("{shown} cannot be read: {error}.")))?;
+    if bytes.len() > DOCUMENT_BYTES {
+        return Err(Failure::invalid_file(format!(
+            "{shown} has more than {DOCUMENT_BYTES} bytes (1 MiB), which is the most that a document may have. See that it is the file you mean."
+        )));
+    }
+    Ok(bytes)
 }
 
 pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

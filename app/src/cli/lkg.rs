@@ -1,12 +1,14 @@
 //! `castellan lkg`: Last Known Good of the running agent: what is blessed, what differs, and what becomes blessed.
 
 mod change;
+pub(super) mod standing;
 
+use std::fs::DirEntry;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use castellan_core::json::read::hint;
 use castellan_core::log_message::escape;
-use castellan_core::simulation::Guard;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -17,12 +19,14 @@ use super::watch::Watch;
 use crate::failure::Failure;
 
 const LKG: &str = "/api/lkg";
+/// Names in quarantine that are listed while no agent runs; the folder has them all.
+const QUARANTINE_LISTED: usize = 100;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show what is blessed: each item with its version, its state and its last drift; and alarms.
     Status(Status),
-    /// Tell key by key how what is on disk or in quarantine differs from what is blessed. Exit code 1 where something differs.
+    /// Tell key by key how what is on disk or in quarantine differs from what is blessed. Exit code 1 where something differs, 0 where nothing does.
     Diff(Diff),
     /// List the versions of an item: when, by whom, how large.
     History(One),
@@ -70,7 +74,7 @@ pub(crate) struct One {
 }
 
 pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
-    let agent = Agent::find(&globals.root)?;
+    let agent = Agent::find(&globals.root).map_err(|failure| without_agent(failure, &globals.root))?;
     match command {
         Command::Status(options) => status(options, &agent, globals),
         Command::Diff(options) => diff(options, &agent, globals),
@@ -80,6 +84,33 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Verify => verify(&agent, globals),
         Command::Rekey(options) => change::rekey(options, &agent, globals),
     }
+}
+
+/// What can be seen of Last Known Good while no agent runs: the references are sealed, the names in quarantine are not.
+fn without_agent(failure: Failure, root: &Path) -> Failure {
+    if !failure.is_unreachable() {
+        return failure;
+    }
+    let folder = root.join("state/quarantine");
+    let shown = escape(&folder.display().to_string());
+    let name = |entry: std::io::Result<DirEntry>| Ok(escape(&entry?.file_name().to_string_lossy()));
+    let names = match std::fs::read_dir(&folder).and_then(|entries| entries.map(name).collect::<Result<Vec<_>, _>>()) {
+        Ok(mut names) => {
+            // They begin with the time: the newest come first.
+            names.sort_by(|one, other| other.cmp(one));
+            names.truncate(QUARANTINE_LISTED);
+            names
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Failure::unreachable(format!("{failure} {shown} cannot be listed: {error}.")),
+    };
+    let moved = match names.as_slice() {
+        [] => format!("Nothing is in {shown}."),
+        names => format!("In {shown}:\n  {}", names.join("\n  ")),
+    };
+    Failure::unreachable(format!(
+        "{failure} Only a running agent opens references and compares files with them; what was moved away can be seen without it. {moved}"
+    ))
 }
 
 /// `Jobs/scan` as the API spells it: the folder as it is called, the id as the reference has it, where there is one.
@@ -140,6 +171,7 @@ fn status(options: &Status, agent: &Agent, globals: &Globals) -> Result<(), Fail
         ));
         lines.push(String::new());
         lines.extend(table(status.get("items").map(items).unwrap_or_default(), globals)?);
+        lines.extend(standing::dropped_in(agent, &status)?);
         Ok(lines)
     })
 }
@@ -157,9 +189,19 @@ pub(crate) fn summary(status: &Value) -> Vec<String> {
         (true, true) => "on, reports only",
         (true, false) => "on",
     };
-    let count = status.get("items").map(items).unwrap_or_default().len();
-    let mut lines =
-        vec![format!("Last Known Good is {mode}: {count} items, {} out of service", shown(status, "outOfService"))];
+    // What was removed, or never blessed, has no reference.
+    let has_reference =
+        |one: &&Value| text(one, "state") != Some("Tombstone") && one.get("version").is_some_and(Value::is_u64);
+    let count = status.get("items").map(items).unwrap_or_default().iter().filter(has_reference).count();
+    let moved = items(status.get("items").unwrap_or(&Value::Null));
+    let moved = match moved.iter().filter(|one| text(one, "state") == Some("Quarantined")).count() {
+        0 => String::new(),
+        moved => format!(", {moved} in quarantine"),
+    };
+    let mut lines = vec![format!(
+        "Last Known Good is {mode}: {count} items, {} out of service{moved}",
+        shown(status, "outOfService")
+    )];
     for alarm in status.get("alarms").map(items).unwrap_or_default() {
         let [what, why, fix] = ["what", "why", "fix"].map(|name| escape(&member(alarm, name)));
         lines.push(format!("ALARM: {what} {why} {fix}"));
@@ -184,39 +226,6 @@ fn table(all: &[Value], globals: &Globals) -> Result<Vec<String>, Failure> {
         table.row(&cells.iter().map(String::as_str).collect::<Vec<_>>());
     }
     if table.is_empty() { Ok(vec![String::from("No items.")]) } else { table.lines() }
-}
-
-/// What Last Known Good of the running agent has to do with a job; nothing where no agent runs, or where all is as it should be.
-pub(crate) fn guard(root: &Path, job: &str) -> Result<Option<Guard>, Failure> {
-    let status = match Agent::find(root).and_then(|agent| agent.get(LKG)) {
-        Err(failure) if failure.is_unreachable() => return Ok(None),
-        other => other?,
-    };
-    if status.get("enabled") != Some(&Value::Bool(true)) {
-        return Ok(None);
-    }
-    let is_it = |item: &&Value| text(item, "kind") == Some("Jobs") && text(item, "id") == Some(job);
-    let found = status.get("items").map(items).unwrap_or_default().iter().find(is_it);
-    let said = |name: &str| found.map(|item| escape(&member(item, name))).unwrap_or_default();
-    let drift = found.and_then(|item| item.get("lastDrift")).filter(|drift| drift.is_object());
-    let (stops, explanation) = match found.and_then(|item| text(item, "state")) {
-        None | Some("Quarantined") => (
-            true,
-            format!(
-                "Nothing of Jobs/{job} was ever blessed. Say castellan jobs apply FILE, or castellan lkg accept Jobs/{job}."
-            ),
-        ),
-        Some("Tombstone") => (
-            true,
-            format!("Jobs/{job} was removed. Say castellan jobs apply FILE, or castellan lkg accept Jobs/{job}."),
-        ),
-        Some("OutOfService" | "Refused") => (true, format!("{} {}", said("why"), said("fix"))),
-        Some(_) => match drift {
-            Some(drift) => (false, format!("{} ({})", shown(drift, "what"), shown(drift, "time"))),
-            None => return Ok(None),
-        },
-    };
-    Ok(Some(Guard { guard: "lastKnownGood", stops, explanation }))
 }
 
 fn history(options: &One, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
@@ -263,9 +272,9 @@ fn told(found: &Value) -> Vec<String> {
 }
 
 fn diff(options: &Diff, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
-    let found = match &options.item {
-        Some(given) => vec![difference(agent, &item(agent, given)?, options.from, options.to)?],
-        None => differing(agent)?,
+    let (found, what) = match &options.item {
+        Some(given) => (vec![compared(agent, &item(agent, given)?, options)?], "differs"),
+        None => (differing(agent)?, "not as blessed"),
     };
     let differing: Vec<&Value> = found.iter().filter(|one| one.get("differs") == Some(&Value::Bool(true))).collect();
     let names: Vec<&str> = differing.iter().filter_map(|one| text(one, "item")).collect();
@@ -275,10 +284,22 @@ fn diff(options: &Diff, agent: &Agent, globals: &Globals) -> Result<(), Failure>
         }
         Ok(found.iter().flat_map(told).collect())
     })?;
-    if differing.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::failed(format!("not as blessed: {}.", escape(&names.join(", ")))))
+    if differing.is_empty() { Ok(()) } else { Err(Failure::failed(format!("{what}: {}.", escape(&names.join(", "))))) }
+}
+
+/// One item: its versions, or what is not as blessed of it. Where nothing is, that is said too.
+fn compared(agent: &Agent, item: &str, options: &Diff) -> Result<Value, Failure> {
+    match difference(agent, item, options.from, options.to) {
+        Err(failure) if failure.is_not_found() && options.from.is_none() && options.to.is_none() => {
+            // Nothing could be compared key by key: the file is as blessed, or missing, or no file at all.
+            if let Some(found) = differing(agent)?.into_iter().find(|one| text(one, "item") == Some(item)) {
+                return Ok(found);
+            }
+            let version = agent.get(&path(item)).map_err(|_| failure)?;
+            let from = format!("version {}", shown(&version, "version"));
+            Ok(json!({ "item": item, "from": from, "to": format!("{item}.json"), "differs": false, "changes": [] }))
+        }
+        other => other,
     }
 }
 

@@ -5,6 +5,7 @@ use castellan_core::log_message::escape;
 use serde_json::Value;
 
 use super::agent::{Agent, encode};
+use super::lkg::standing::not_in_service;
 use super::table::{items, text};
 use crate::failure::Failure;
 
@@ -20,6 +21,14 @@ impl Kind {
         match self {
             Self::Job => "/api/Jobs",
             Self::Plugin => "/api/plugins",
+        }
+    }
+
+    /// As items of Last Known Good have it.
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Job => "Jobs",
+            Self::Plugin => "Plugins",
         }
     }
 
@@ -51,6 +60,9 @@ fn one_of(agent: &Agent, kind: Kind, list: &Value, given: &str) -> Result<String
     if answer.status == 404 && answer.findings().is_empty() {
         let (name, shown) = (kind.name(), escape(given));
         let list = format!("castellan {name}s list");
+        if let Some(why) = not_in_service(agent, &format!("{}/{given}", kind.folder()))? {
+            return Err(Failure::not_found(format!("there is no {name} '{shown}' in service. {why}")));
+        }
         return Err(Failure::not_found(format!(
             "there is no {name} '{shown}'{}; `{list}` names all.",
             hint(given, &ids)

@@ -23,6 +23,12 @@ pub(crate) enum Command {
     /// Read Policies/ again and apply what is new there.
     #[command(after_help = "Example: castellan policy reload")]
     Reload,
+    /// Forget a policy: the settings that it set end, what it wrote into Jobs/ and Plugins/ stays.
+    #[command(after_help = "Example: castellan policy remove add-scan")]
+    Remove {
+        /// The policy's name, as castellan policy list shows it.
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +49,7 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Apply(options) => apply(options, &agent, globals),
         Command::List => list(&agent.get("/api/policies")?, globals),
         Command::Reload => list(&agent.ask("POST", "/api/policies/reload", None)?, globals),
+        Command::Remove { name } => remove(name, &agent, globals),
     }
 }
 
@@ -61,10 +68,20 @@ fn apply(options: &Options, agent: &Agent, globals: &Globals) -> Result<(), Fail
             Some("Applied") => format!("applied: {}", changes.join(", ")),
             Some("Valid") if changes.is_empty() => String::from("valid; nothing would change"),
             Some("Valid") => format!("valid (dry run): {}", changes.join(", ")),
-            Some("Unchanged") => format!("unchanged since it was applied at {}", escape(&member(&line, "time"))),
-            _ => format!("not applied: {}", escape(&member(&line, "why"))),
+            Some("Unchanged") => format!("unchanged: applied before ({})", escape(&globals.when(text(&line, "time")))),
+            _ => format!("left alone: {}", escape(&member(&line, "why"))),
         };
         Ok(vec![format!("{} {done}", escape(name))])
+    })
+}
+
+fn remove(name: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
+    let done = agent.ask("DELETE", &format!("/api/policies/{}", encode(name)), None)?;
+    globals.show(&done, &[name], || {
+        let texts = |member| done.get(member).map(items).unwrap_or_default().iter().map(phrase).collect::<Vec<_>>();
+        let mut lines = vec![format!("{} of {} is forgotten", escape(name), texts("sources").join(" and "))];
+        lines.extend(texts("notes"));
+        Ok(lines)
     })
 }
 

@@ -1,5 +1,6 @@
 //! `castellan settings`: the settings of plugins, where each comes from, and changing them in the agent's storage.
 
+use castellan_core::json::read::nearest;
 use castellan_core::log_message::escape;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -35,8 +36,8 @@ pub(crate) struct Get {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  castellan settings set Scanner interval 30
-  castellan settings set Scanner label --text 30")]
+  castellan settings set Scanner metadata.interval 30
+  castellan settings set Scanner metadata.label --text 30")]
 pub(crate) struct Set {
     /// The plugin's id.
     plugin: String,
@@ -48,7 +49,7 @@ pub(crate) struct Set {
     /// Take the value as text even if it is JSON.
     #[arg(long)]
     text: bool,
-    /// Say what would be stored.
+    /// Say what would be stored; whether the agent takes it shows at the write alone.
     #[arg(long)]
     dry_run: bool,
 }
@@ -110,14 +111,27 @@ fn plain(value: &Value) -> String {
 fn set(options: &Set, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     let json = if options.text { None } else { serde_json::from_str::<Value>(&options.value).ok() };
     let value = json.unwrap_or_else(|| Value::from(options.value.clone()));
+    // What may not be read or is not there is said now, not at the write.
+    let settings = agent.get(&path(&options.plugin))?;
+    if let Some(known) = meant(&options.key, &keys(&settings)) {
+        let (plugin, key) = (escape(&options.plugin), escape(&options.key));
+        globals.note(&format!("'{key}' is a new setting of {plugin}; the one that it has is '{}'.", escape(known)))?;
+    }
     if options.dry_run {
-        // What may not be read or is not there is said now, not at the write.
-        agent.get(&path(&options.plugin))?;
         return stored(options, &value, globals);
     }
     let target = format!("{}/{}", path(&options.plugin), encode(&options.key));
     agent.ask("PUT", &target, Some(&json!({ "value": value })))?;
     stored(options, &value, globals)
+}
+
+/// The setting that somebody may mean who names one that is not there: `metadata.interval` by its last name.
+fn meant<'n>(key: &str, known: &[&'n str]) -> Option<&'n str> {
+    if known.iter().any(|name| name.eq_ignore_ascii_case(key)) {
+        return None;
+    }
+    let is_last = |name: &&&str| name.rsplit_once('.').is_some_and(|(_, last)| last.eq_ignore_ascii_case(key));
+    known.iter().find(is_last).copied().or_else(|| nearest(key, known))
 }
 
 /// Says what was stored, or would be.
@@ -137,12 +151,14 @@ const EXPLAINED: [(&str, &str); 5] =
 
 fn explain(options: &Get, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     let mut found = agent.get(&format!("{}?explain=true", path(&options.plugin)))?;
+    let near = options.key.as_ref().and_then(|key| meant(key, &keys(&found)).map(escape));
+    let near = near.map(|name| format!(" (did you mean '{name}'?)")).unwrap_or_default();
     if let (Some(key), Some(members)) = (&options.key, found.as_object_mut()) {
         members.retain(|name, _| name.eq_ignore_ascii_case(key));
         if members.is_empty() {
             let (plugin, key) = (escape(&options.plugin), escape(key));
             return Err(Failure::not_found(format!(
-                "'{plugin}' has no setting '{key}'; `castellan settings get {plugin}` names them."
+                "'{plugin}' has no setting '{key}'{near}; `castellan settings get {plugin}` names them."
             )));
         }
     }

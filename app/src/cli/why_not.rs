@@ -1,13 +1,17 @@
 //! `castellan why-not`: which guard keeps a job from running.
 
+use std::path::Path;
+
 use castellan_core::config::Settings;
+use castellan_core::log_message::escape;
 use castellan_core::simulation::{Assumptions, Scenario, Trigger, why_not};
 use clap::Args;
 use serde_json::json;
 
 use super::inputs::System;
+use super::lkg::standing;
 use super::output::Globals;
-use super::{history, inputs, lkg};
+use super::{history, inputs};
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
@@ -32,7 +36,18 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
-    let found = inputs::find(&options.job, &globals.root)?;
+    // A file that is named by its path is no item of the root.
+    let is_item = !options.job.contains('/') && !Path::new(&options.job).exists();
+    let standing = if is_item { standing::of_job(&globals.root, &options.job)? } else { None };
+    let (blessed, standing) = standing.map(|standing| (standing.document, standing.guard)).unwrap_or_default();
+    let found = match (blessed, inputs::find(&options.job, &globals.root), &standing) {
+        (Some(document), ..) => inputs::in_service(&options.job, &globals.root, document)?,
+        (None, Err(_), Some(guard)) if guard.stops => {
+            let job = escape(&options.job);
+            return Err(Failure::not_found(format!("there is no job '{job}' in service. {}", guard.explanation)));
+        }
+        (None, found, _) => found?,
+    };
     let job = inputs::job(&found)?;
     let at = inputs::instant(options.at.as_deref())?;
     let zone = options.tz.clone().unwrap_or_else(crate::surroundings::time_zone);
@@ -47,10 +62,7 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
         at,
     };
     let mut guards = why_not(&job, scenario, past.as_ref()).map_err(Failure::usage)?;
-    // A file that is named by its path is no item of the root.
-    if options.job == job.id.as_str() {
-        guards.extend(lkg::guard(&globals.root, &options.job)?);
-    }
+    guards.extend(standing);
     let names: Vec<&str> = guards.iter().filter(|guard| guard.stops).map(|guard| guard.guard).collect();
     globals.show(&json!({ "job": job.id, "at": at.to_rfc3339(), "guards": guards }), &names, || {
         let line =

@@ -101,7 +101,7 @@ fn the_command_line_applies_judges_and_lists() {
     assert_eq!(done, (0, String::from("add applied: Jobs/scan added\n"), String::new()));
     assert_eq!(said(&stage, &agent).as_deref(), Some("1"));
     let (code, told, _) = say(command(&stage, &["policy", "apply", path]));
-    assert!(code == 0 && told.starts_with("add unchanged since"), "{told}");
+    assert!(code == 0 && told.starts_with("add unchanged: applied before (20"), "{told}");
 
     let mut wrong = update("Update", "2");
     wrong["Extension"]["JobJson"]["tasks"][0]["command"] = json!("../sh");
@@ -112,7 +112,53 @@ fn the_command_line_applies_judges_and_lists() {
     let (_, list, _) = say(command(&stage, &["policy", "list"]));
     let row: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().take(4).collect();
     assert_eq!(row, ["add", "api", "-", "Refused"], "{list}");
+
+    fs::write(&file, json!({ "PolicyType": "UpdateSettings", "Status": "off" }).to_string()).unwrap();
+    let (code, told, _) = say(command(&stage, &["policy", "apply", path, "--dry-run"]));
+    assert!(code == 0 && told.starts_with("add left alone: Its Status is 'off'"), "{told}");
+    put(&stage, "add", &update("Update", "3"));
+    reload(&agent);
+    let (code, told, _) = say(command(&stage, &["policy", "remove", "add"]));
+    assert!(
+        code == 0 && told.starts_with("add of Policies and api is forgotten\nIf Policies/add.json is still"),
+        "{told}"
+    );
+    assert_eq!(said(&stage, &agent).as_deref(), Some("3"), "what it wrote stays");
+    fs::remove_file(stage.root().join("Policies/add.json")).unwrap();
+    assert!(reload(&agent).is_empty());
+    let (code, _, told) = say(command(&stage, &["policy", "remove", "add"]));
+    assert!(code != 0 && told.contains("There is no policy 'add' on record"), "{code}: {told}");
     agent.stop();
+}
+
+#[test]
+fn what_a_policy_set_ends_when_its_signer_leaves_the_settings() {
+    let stage = Stage::new();
+    let (signer, other) = (Signer::new(&stage, "trusted"), Signer::new(&stage, "other"));
+    stage.plugin(&{
+        let mut plugin = stage.puppet_plugin("Bridge", &[], &[]);
+        plugin["autoStart"] = json!(false);
+        plugin
+    });
+    let layer = json!({ "PluginId": "Bridge", "Settings": { "metadata": { "greeting": "moin" } } });
+    put(&stage, "greet", &json!({ "PolicyType": "SettingsUpdate", "Extension": layer }));
+    let policy = stage.root().join("Policies/greet.json");
+    let (his, another) = (signer.sign(&policy), {
+        put(&stage, "none", &json!({ "PolicyType": "Other" }));
+        other.sign(&stage.root().join("Policies/none.json"))
+    });
+    let mut layers = Vec::new();
+    for pinned in [&his, &another, &his] {
+        stage.settings(json!({ "AlternativeSignatures": [pinned] }));
+        let agent = stage.start();
+        let results: Vec<String> = reload(&agent).iter().map(|line| line.join(" ")).collect();
+        let answer = agent.call("GET", "/api/PluginSettings/Bridge/metadata.greeting?explain=true").send().json();
+        layers.push((answer["layer"].as_str().unwrap().to_owned(), results[0].clone()));
+        agent.stop();
+    }
+    let counts = (String::from("policy"), String::from("greet Applied"));
+    let ended = (String::from("file"), String::from("greet Refused"));
+    assert_eq!(layers, [counts.clone(), ended, counts]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::id::{JobId, RequestId, RunId, TicketId};
 use crate::job::JobDefinition;
 use crate::job::finding::Findings;
 use crate::limits::PENDING_REQUESTS;
-use crate::lkg::NotWritten;
+use crate::lkg::{Cause, NotWritten};
 use crate::log_message::Level;
 use crate::time::Now;
 use crate::why::Explanation;
@@ -94,13 +94,14 @@ impl Agent {
             StoreReport::Restored { ticket, item, result } => self.on_restored(now, ticket, &item, result, effects),
             StoreReport::ReferencesRead { ticket, result } => self.on_references_read(now, ticket, result, effects),
             StoreReport::Rekeyed { ticket, result } => self.on_rekeyed(now, ticket, result, effects),
+            StoreReport::LkgNoticed(notice) => self.on_lkg_notice(now, notice, effects),
             StoreReport::DefinitionsTouched => self.on_touched(now, effects),
             StoreReport::DefinitionsRead { ticket, files } => match self.pending.remove(&ticket) {
                 Some(Pending::Reload { request }) => {
-                    let report = self.load(now, files, effects);
+                    let report = self.load_hand_edits(now, files, effects);
                     respond(request, ApiResponse::json(200, &report), effects);
                 }
-                Some(Pending::Touched) => drop(self.load(now, files, effects)),
+                Some(Pending::Touched) => drop(self.load_hand_edits(now, files, effects)),
                 Some(Pending::Policies) => self.on_policy_reloaded(now, Some(files), effects),
                 other => self.unasked(now, ticket, other, effects),
             },
@@ -258,16 +259,26 @@ pub(super) fn stopped(what: &str) -> ApiResponse {
     ApiResponse::problem(503, &Explanation::new("The agent stopped before it could answer.", what, fix))
 }
 
+const LOOK_AT_DISK: &str = "Look at the disk that holds the agent root, then send the request again.";
+/// What to do where the references of Last Known Good prove nothing; why they do tells how to mend them.
+pub(super) const MEND_REFERENCES: &str = "castellan lkg status shows the alarm: mend that and send the request again. After a new key each file waits \
+     for castellan lkg accept ITEM.";
+
 pub(super) fn not_on_disk(what: &str, error: &str) -> ApiResponse {
-    let fix = "Look at the disk that holds the agent root, then send the request again.";
-    ApiResponse::problem(500, &Explanation::new(what, error.to_string(), fix))
+    ApiResponse::problem(500, &Explanation::new(what, error.to_string(), LOOK_AT_DISK))
 }
 
-/// 507 where the disk is full, 500 for every other reason.
-pub(super) fn not_written(what: &str, error: &NotWritten) -> ApiResponse {
-    if !error.full {
-        return not_on_disk(what, &error.reason);
+/// The status and what to do about a blessed write that did not happen: 507 where the disk is full, 409 where the references prove
+/// nothing, 500 for every other reason.
+pub(super) const fn unwritten(cause: Cause) -> (u16, &'static str) {
+    match cause {
+        Cause::Full => (507, "Make room on the disk that holds the agent root, then send the request again."),
+        Cause::Unusable => (409, MEND_REFERENCES),
+        Cause::Other => (500, LOOK_AT_DISK),
     }
-    let fix = "Make room on the disk that holds the agent root, then send the request again.";
-    ApiResponse::problem(507, &Explanation::new(what, error.reason.clone(), fix))
+}
+
+pub(super) fn not_written(what: &str, error: &NotWritten) -> ApiResponse {
+    let (status, fix) = unwritten(error.cause);
+    ApiResponse::problem(status, &Explanation::new(what, error.reason.clone(), fix))
 }

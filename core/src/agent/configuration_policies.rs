@@ -4,7 +4,7 @@
 //! step        ordered             then
 //! ----------  ------------------  ------------------------------------------------------------
 //! (planned)                       refused, unchanged or idle: the next unit
-//! Inspecting  Inspect             the binaries of its jobs may be run: planned again, as time has passed
+//! Inspecting  Inspect             the programs of its jobs and plugins may be run: planned again, as time has passed
 //! Writing     ChangeDefinitions   in service
 //! Reloading   ReadDefinitions     in service (UpdateSettings)
 //! Keeping     KeepPolicies        on record, its settings in force, published: the next unit
@@ -12,6 +12,7 @@
 //! A policy file is a unit of its own; a bundle is one unit. Where the agent dies between two steps, the policy is not on record, so the
 //! next start applies it again; what it had written by then is as it wants it.
 
+mod judging;
 mod telling;
 mod unit;
 
@@ -22,18 +23,17 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Agent;
-use crate::configuration_policy::parse::parse;
 use crate::configuration_policy::plan::{InService, Plan, Standing};
-use crate::configuration_policy::record::{PolicyLine, PolicyResult, Records};
-use crate::configuration_policy::signature::refusal;
+use crate::configuration_policy::record::{PolicyLine, Records};
 use crate::configuration_policy::{
-    AppliedPolicy, Configuration, Policy, PolicyChange, PolicyFile, PolicyKey, PolicyLayer,
+    AppliedPolicy, Configuration, PolicyChange, PolicyFile, PolicyKey, PolicyLayer, PolicySigner,
 };
 use crate::effect::{Effects, ProcessOrder};
 use crate::event::DefinitionKind;
+use crate::fleet::{KeptBundle, Offer};
 use crate::id::{JobId, PluginId, RequestId};
-use crate::job::finding::{Finding, Findings};
-use crate::limits::{POLICIES, POLICY_DELIVERIES};
+use crate::job::finding::Findings;
+use crate::limits::POLICY_DELIVERIES;
 use crate::lkg::Item;
 use crate::run::secret::MASK;
 use crate::time::Now;
@@ -64,6 +64,12 @@ pub(super) struct Delivery {
     pub(super) lines: Vec<PolicyLine>,
     /// Why the last unit was refused.
     pub(super) refused: Option<Refusal>,
+    /// Who signed it as a whole.
+    pub(super) signer: Option<PolicySigner>,
+    /// What goes on record together with its policies.
+    pub(super) bundle: Option<KeptBundle>,
+    /// Policies of any source to be forgotten.
+    pub(super) forget: Vec<PolicyKey>,
 }
 
 /// Who wants to know what became of a delivery.
@@ -75,6 +81,8 @@ pub(super) enum Asker {
     Document(RequestId),
     /// Who asked for the folder to be read.
     Folder(RequestId),
+    /// Who wants policies forgotten.
+    Removal(RequestId),
     /// The source of bundles.
     Bundle,
 }
@@ -94,17 +102,29 @@ struct Underway {
     step: Step,
     ready: Vec<Ready>,
     idle: Vec<PolicyLine>,
+    /// Applied before, and signed by somebody else since.
+    signed_anew: Vec<AppliedPolicy>,
     forget: Vec<PolicyKey>,
+    bundle: Option<KeptBundle>,
     plan: Plan,
 }
 
 #[derive(Debug)]
 enum Step {
-    /// Job and task of each binary that is looked at.
-    Inspecting(Vec<(JobId, usize)>),
+    /// Whose programs are looked at.
+    Inspecting(Vec<(Item, Program)>),
     Writing,
     Reloading,
     Keeping,
+}
+
+/// Which program of a definition.
+#[derive(Debug, Clone, Copy)]
+enum Program {
+    /// That of a job's task.
+    Task(usize),
+    /// The plugin's own.
+    Plugin,
 }
 
 /// A policy that is sound so far.
@@ -113,6 +133,7 @@ struct Ready {
     policy: Box<Configuration>,
     line: PolicyLine,
     layer: Option<PolicyLayer>,
+    signer: Option<PolicySigner>,
 }
 
 /// What the plan rests on: the agent at this moment.
@@ -136,9 +157,9 @@ impl InService for Present<'_> {
 }
 
 impl Agent {
-    /// Applies a bundle: all of its policies or none, in the order of their names, each once per content. `files` are all that the
+    /// Applies a bundle: all of its policies or none, in the order of their names, each once per content. They are all that the
     /// source has: what it had before and has not any more is forgotten, and the settings that it set end. A bundle whose signature
-    /// was verified as a whole has no signatures in its files. What came of it is told to `on_bundle_settled`.
+    /// was verified as a whole has no signatures in its files. What came of it is told to `on_bundle_settled`, once it is on disk.
     ///
     /// # Errors
     /// Too many deliveries wait; nothing happens then.
@@ -146,17 +167,20 @@ impl Agent {
         &mut self,
         now: Now,
         source: &str,
-        mut files: Vec<PolicyFile>,
+        offer: Offer,
         effects: &mut Effects,
     ) -> Result<(), Explanation> {
-        files.sort_by(|left, right| left.name.cmp(&right.name));
-        self.deliver(now, Delivery::new(source, Vec::from([files]), Asker::Bundle), effects)
+        let Offer { mut policies, signer, keep: bundle } = offer;
+        policies.sort_by(|left, right| left.name.cmp(&right.name));
+        let delivery = Delivery::new(source, Vec::from([policies]), Asker::Bundle);
+        self.deliver(now, Delivery { signer, bundle, ..delivery }, effects)
     }
 
-    /// What was applied in former lives counts from the start.
-    pub(super) fn recall_policies(&mut self, applied: Vec<AppliedPolicy>) {
+    /// What was applied in former lives counts from the start, unless its signer counts no more.
+    pub(super) fn recall_policies(&mut self, now: Now, applied: Vec<AppliedPolicy>, effects: &mut Effects) {
         self.policies.records = Records::new(applied);
         self.put_layers_in_force();
+        self.tell_distrust(now, effects);
     }
 
     /// Takes policies to be applied.
@@ -168,6 +192,11 @@ impl Agent {
         self.policies.deliveries.push_back(delivery);
         self.continue_policies(now, effects);
         Ok(())
+    }
+
+    /// The policies of this name, from whatever source.
+    pub(super) fn policies_named(&self, name: &str) -> Vec<PolicyKey> {
+        self.policies.records.lines().map(PolicyLine::key).filter(|key| key.name == name).collect()
     }
 
     /// What became of each policy.
@@ -185,7 +214,7 @@ impl Agent {
     pub(super) fn forsake_policies(&mut self) -> Vec<RequestId> {
         let deliveries = core::mem::take(&mut self.policies.deliveries);
         let asker = |delivery: Delivery| match delivery.asker {
-            Asker::Document(request) | Asker::Folder(request) => Some(request),
+            Asker::Document(request) | Asker::Folder(request) | Asker::Removal(request) => Some(request),
             Asker::Nobody | Asker::Bundle => None,
         };
         deliveries.into_iter().filter_map(asker).collect()
@@ -226,110 +255,37 @@ impl Agent {
     }
 
     fn begin_unit(&mut self, now: Now, unit: Vec<PolicyFile>, effects: &mut Effects) {
-        let Some(delivery) = self.policies.deliveries.front() else { return };
-        let source = delivery.source.clone();
-        let forget = if delivery.is_complete && !delivery.is_dry_run { self.gone(&source, &unit) } else { Vec::new() };
-        let mut underway =
-            Underway { step: Step::Writing, ready: Vec::new(), idle: Vec::new(), forget, plan: Plan::default() };
+        let Some(delivery) = self.policies.deliveries.front_mut() else { return };
+        let (source, signer, bundle) = (delivery.source.clone(), delivery.signer.clone(), delivery.bundle.take());
+        let mut forget = delivery.forget.clone();
+        if delivery.is_complete && !delivery.is_dry_run {
+            forget.extend(self.gone(&source, &unit));
+        }
+        let mut underway = Underway {
+            step: Step::Writing,
+            ready: Vec::new(),
+            idle: Vec::new(),
+            signed_anew: Vec::new(),
+            forget,
+            bundle,
+            plan: Plan::default(),
+        };
         for file in unit {
-            if let Err(refused) = self.judge_policy(now, &source, file, &mut underway) {
+            if let Err(refused) = self.judge_policy(now, &source, signer.clone(), file, &mut underway) {
                 let (line, refusal) = *refused;
                 let lines = underway.ready.into_iter().map(|ready| ready.line).collect();
                 return self.refuse_unit(now, line, lines, refusal, effects);
             }
         }
-        let mut queries = Vec::new();
-        let mut places = Vec::new();
-        for job in underway.plan.jobs_written() {
-            for (index, query) in self.binaries(job) {
-                places.push((job.id.clone(), index));
-                queries.push(query);
-            }
-        }
-        if queries.is_empty() {
+        let programs = self.programs_of(&underway.plan);
+        if programs.is_empty() {
             return self.write_unit(now, underway, effects);
         }
-        underway.step = Step::Inspecting(places);
+        let (programs, queries) = programs.into_iter().unzip();
+        underway.step = Step::Inspecting(programs);
         let ticket = self.desk.counters.ticket();
         self.desk.turn(now, effects).process(ProcessOrder::Inspect { ticket, queries });
         self.expect_policy(ticket, underway);
-    }
-
-    /// The policies that a complete delivery forgets with its last unit.
-    fn gone(&self, source: &str, unit: &[PolicyFile]) -> Vec<PolicyKey> {
-        let Some(delivery) = self.policies.deliveries.front().filter(|delivery| delivery.units.is_empty()) else {
-            return Vec::new();
-        };
-        let is_here = |name: &str| {
-            unit.iter().any(|file| file.name == name) || delivery.lines.iter().any(|line| line.name == name)
-        };
-        self.policies.records.others(source, is_here)
-    }
-
-    /// Takes one policy into the unit; else what is told of it, and why.
-    fn judge_policy(
-        &mut self,
-        now: Now,
-        source: &str,
-        file: PolicyFile,
-        underway: &mut Underway,
-    ) -> Result<(), Box<(PolicyLine, Refusal)>> {
-        let key = PolicyKey { name: file.name, source: source.to_string() };
-        let mut line = PolicyLine::new(&key, now.wall.to_rfc3339());
-        let refused = |line: &PolicyLine, why: String, fix: &str, findings: Findings| {
-            let what = format!("The policy {} was refused; nothing was changed.", line.name);
-            let explanation = Explanation::new(what, why, fix);
-            Box::new((line.clone(), Refusal { status: 400, explanation, findings }))
-        };
-        let content = match file.content {
-            Ok(content) => content,
-            Err(why) => return Err(refused(&line, why, "Make it a file that the agent may read.", Findings::new())),
-        };
-        line.sha256.clone_from(&content.sha256);
-        if let Some(applied) = self.policies.records.applied(&key).filter(|applied| applied.sha256 == content.sha256) {
-            line.policy_type.clone_from(&applied.policy_type);
-            line.time.clone_from(&applied.time);
-            line.result = PolicyResult::Unchanged;
-            underway.idle.push(line);
-            return Ok(());
-        }
-        if !self.policies.records.has_room(&key) {
-            let why = format!("{POLICIES} policies are known, which is the most there may be.");
-            return Err(refused(&line, why, "Take some away.", Findings::new()));
-        }
-        if let Some(explanation) = refusal(&key.name, &content, &self.desk.settings, now.wall) {
-            return Err(Box::new((line, Refusal { status: 403, explanation, findings: Findings::new() })));
-        }
-        let (policy, findings) = match parse(&content.document, self.desk.surroundings.here) {
-            Ok(parsed) => parsed,
-            Err(findings) => {
-                line.findings.clone_from(&findings);
-                return Err(refused(&line, told(&findings), "Mend what the findings name.", findings));
-            }
-        };
-        line.findings = findings;
-        match policy {
-            Policy::Idle { policy_type, why } => {
-                (line.policy_type, line.why, line.result) = (policy_type, Some(why), PolicyResult::Idle);
-                underway.forget.extend(self.policies.records.applied(&key).map(|applied| applied.key.clone()));
-                underway.idle.push(line);
-            }
-            Policy::Configuration(policy) => {
-                line.policy_type = policy.policy_type.to_string();
-                match underway.plan.add(&policy, &Present(self)) {
-                    Ok(step) => {
-                        line.changes = step.changes;
-                        underway.ready.push(Ready { policy, line, layer: step.layer });
-                    }
-                    Err(finding) => {
-                        line.findings.push(finding.clone());
-                        let findings = Vec::from([finding]);
-                        return Err(refused(&line, told(&findings), "Mend what the findings name.", findings));
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -337,16 +293,18 @@ impl Underway {
     /// What is kept of it.
     fn record(&self) -> Vec<PolicyChange> {
         let forget = self.forget.iter().cloned().map(PolicyChange::Forget);
-        let keep = self.ready.iter().map(|Ready { line, layer, .. }| {
+        let anew = self.signed_anew.iter().cloned().map(PolicyChange::Keep);
+        let keep = self.ready.iter().map(|Ready { line, layer, signer, .. }| {
             PolicyChange::Keep(AppliedPolicy {
                 key: line.key(),
                 policy_type: line.policy_type.clone(),
                 sha256: line.sha256.clone(),
                 time: line.time.clone(),
                 layer: layer.clone(),
+                signer: signer.clone(),
             })
         });
-        forget.chain(keep).collect()
+        forget.chain(anew).chain(keep).collect()
     }
 }
 
@@ -361,19 +319,9 @@ impl Delivery {
             asker,
             lines: Vec::new(),
             refused: None,
+            signer: None,
+            bundle: None,
+            forget: Vec::new(),
         }
     }
-}
-
-/// The errors in a sentence.
-fn told(findings: &[Finding]) -> String {
-    let errors = findings.iter().filter(|found| found.severity == crate::job::finding::Severity::Error);
-    let one = |found: &Finding| match found.path.as_str() {
-        "" => found.message.clone(),
-        path => format!("At {path}: {}", found.message),
-    };
-    let errors: Vec<String> = errors.map(one).collect();
-    let more = errors.len().saturating_sub(1);
-    let first = errors.into_iter().next().unwrap_or_default();
-    if more == 0 { first } else { format!("{first} ({more} more)") }
 }

@@ -20,7 +20,7 @@ use crate::id::{Component, JobId, PluginId};
 use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Findings, Severity, has_errors};
 use crate::limits::DEFINITIONS;
-use crate::lkg::References;
+use crate::lkg::{Document, Item, References};
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
 use crate::plugin::storage::SettingChange;
@@ -36,8 +36,8 @@ impl Agent {
             return self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
         }
         self.desk.plugin_settings.apply(loaded.settings.into_iter().map(SettingChange::Keep));
-        self.recall_policies(loaded.applied_policies);
-        let is_first = matches!(loaded.references, References::First);
+        self.recall_policies(now, loaded.applied_policies, effects);
+        let is_first = matches!(loaded.references, References::First { .. });
         let files = self.begin_lkg(now, loaded.definitions, loaded.references, effects);
         let report = self.load(now, files, effects);
         if is_first {
@@ -125,15 +125,50 @@ impl Agent {
         report
     }
 
+    /// Every document in service.
+    pub(super) fn documents_in_service(&self) -> impl Iterator<Item = (Item, Document)> {
+        let jobs =
+            self.catalog.iter().map(|job| (Item::new(DefinitionKind::Job, job.id.as_str()), job.document.clone()));
+        let plugins = self.plugins.values().filter(|plugin| !plugin.retired).map(|plugin| {
+            let definition = &plugin.definition;
+            (Item::new(DefinitionKind::Plugin, definition.id.as_str()), definition.document.clone())
+        });
+        jobs.chain(plugins)
+    }
+
+    /// Takes an item out of service, whether it was in service or refused.
+    pub(super) fn take_out(&mut self, now: Now, item: &Item, effects: &mut Effects) {
+        match item.kind {
+            DefinitionKind::Job => {
+                self.remove_job(now, &item.id, effects);
+                self.catalog.forget_refused(|stem| stem != item.id);
+            }
+            DefinitionKind::Plugin => {
+                let known = self.plugins.keys().find(|id| id.as_str() == item.id).cloned();
+                if let Some(id) = known {
+                    self.retire_plugin(now, &id, effects);
+                }
+                self.refused_plugins.remove(&item.id);
+            }
+        }
+    }
+
     /// Brings one file into service; or out of it, with the findings, which are in the log then.
     pub(super) fn load_one(&mut self, now: Now, file: DefinitionFile, effects: &mut Effects) -> Option<Findings> {
         let name = file.kind.file(&file.stem);
+        let item = Item::new(file.kind, file.stem.as_str());
         let result = match file.kind {
             DefinitionKind::Job => self.load_job(now, &file, effects),
             DefinitionKind::Plugin => self.load_plugin(now, &file, effects),
         };
         let (Ok(findings) | Err(findings)) = &result;
-        self.log_findings(now, &name, findings, effects);
+        match self.lkg.items.get(&item).and_then(|kept| kept.fault.clone()) {
+            Some(why) => {
+                let message = format!("{name} is out of service, as its reference proves nothing: {why}");
+                self.desk.turn(now, effects).log(Level::Critical, "LkgDamaged", message);
+            }
+            None => self.log_findings(now, &name, findings, effects),
+        }
         result.err()
     }
 
@@ -158,17 +193,6 @@ impl Agent {
                 .collect(),
             ..LoadReport::default()
         }
-    }
-
-    /// Hand edits count while no references are kept.
-    pub(super) fn on_touched(&mut self, now: Now, effects: &mut Effects) {
-        if self.pending.values().any(|pending| matches!(pending, Pending::Touched)) {
-            return;
-        }
-        let mut turn = self.desk.turn(now, effects);
-        let ticket = turn.counters.ticket();
-        turn.store(StoreOrder::ReadDefinitions { ticket });
-        self.expect_answer(ticket, Pending::Touched);
     }
 
     fn load_job(&mut self, now: Now, file: &DefinitionFile, effects: &mut Effects) -> Result<Findings, Findings> {

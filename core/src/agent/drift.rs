@@ -18,8 +18,8 @@ use crate::effect::{Effects, StoreOrder};
 use crate::event::DefinitionFile;
 use crate::id::TicketId;
 use crate::lkg::brake::Pace;
-use crate::lkg::judge::{self, Blessed, Mode, Verdict};
-use crate::lkg::{Checked, Difference, Found, Item, Reference, Survey, diff};
+use crate::lkg::judge::{self, Blessed, Mode, Observation, Verdict};
+use crate::lkg::{Checked, Difference, Former, Found, Item, Reference, Survey};
 use crate::log_message::Level;
 use crate::time::{Now, WallTime};
 
@@ -54,10 +54,11 @@ impl Agent {
         effects: &mut Effects,
     ) {
         let asked = ticket.and_then(|ticket| self.pending.remove(&ticket));
-        if let Some(Pending::Lkg(asked)) = &asked {
-            self.verified(asked, &survey, &checked, effects);
-        }
+        let doubt = checked.doubt.clone();
         self.on_checked(now, survey.whole, checked, effects);
+        if let Some(Pending::Lkg(asked)) = &asked {
+            self.verified(asked, &survey, doubt, effects);
+        }
         let restored = self.judge_survey(now, survey, effects);
         match (asked, ticket) {
             (Some(Pending::Reload { request }), _) => {
@@ -138,10 +139,12 @@ pub(super) struct Drift {
     /// What was found, as a sentence.
     pub(super) what: String,
     pub(super) done: Done,
-    /// What was found and is told once it is restored.
-    found: Found,
+    /// What is to be told of it once it is settled; `None` once it was told.
+    untold: Option<Observation>,
     /// Of what was found: the same is told once.
     digest: u64,
+    /// Nothing was found.
+    is_deletion: bool,
 }
 
 impl Agent {
@@ -150,6 +153,7 @@ impl Agent {
         self.note_folders(now, &survey, effects);
         if survey.whole {
             self.lkg.last_sweep = Some(now.wall);
+            self.tell_deleted(now, effects);
             // Of a folder that cannot be looked at nobody knows whether it differs.
             if survey.folders.is_empty() {
                 self.settle_held(now, &survey.differences, effects);
@@ -216,15 +220,26 @@ impl Agent {
             Verdict::Report => false,
             Verdict::Restore => true,
         };
-        let digest = digest_of(&found);
-        let is_told = kept.drift.as_ref().is_some_and(|drift| drift.digest == digest && drift.done == Done::Left);
-        if is_told && !restores {
-            // What was told of it, and since when it is so, stays.
-            return false;
+        // One that waits for its turn is told as it was seen first: whoever fights writes faster than differences can be explained.
+        if !kept.drift.as_ref().is_some_and(|drift| drift.done == Done::Ordered) {
+            let digest = digest_of(&found);
+            let is_told = kept.drift.as_ref().is_some_and(|drift| drift.digest == digest && drift.done == Done::Left);
+            if is_told && !restores {
+                // What was told of it, and since when it is so, stays.
+                return false;
+            }
+            let done = if restores { Done::Ordered } else { Done::Left };
+            let observed = Observation::of(&item, kept.blessed(), &found);
+            let what = observed.told(judge::Done::Waiting).what;
+            kept.drift = Some(Drift {
+                at: now.wall,
+                what,
+                done,
+                untold: Some(observed),
+                digest,
+                is_deletion: found == Found::Missing,
+            });
         }
-        let done = if restores { Done::Ordered } else { Done::Left };
-        let what = judge::explain(&item, kept.blessed(), &found, judge::Done::Waiting).what;
-        kept.drift = Some(Drift { at: now.wall, what, done, found, digest });
         if !restores {
             self.tell_drift(now, &item, effects);
             return false;
@@ -292,8 +307,7 @@ impl Agent {
     /// The one line of a drift: what, who, what was done, how to do it properly, and which keys differ.
     fn tell_drift(&mut self, now: Now, item: &Item, effects: &mut Effects) {
         let Some(kept) = self.lkg.items.get_mut(item) else { return };
-        let blessed = kept.blessed();
-        let Some(drift) = &kept.drift else { return };
+        let Some(drift) = &mut kept.drift else { return };
         let (level, done) = match &drift.done {
             Done::Ordered => return,
             Done::Left if kept.held => (Level::Warning, judge::Done::Held),
@@ -301,22 +315,15 @@ impl Agent {
             Done::Restored(name) => (Level::Warning, judge::Done::Restored(name.as_deref())),
             Done::Failed(why) => (Level::Error, judge::Done::Failed(why)),
         };
-        let explanation = judge::explain(item, blessed, &drift.found, done);
-        let keys = match &drift.found {
-            Found::Bytes { content, .. } => diff::lines(kept.document.as_deref(), Some(content)),
-            Found::Missing | Found::Rights { .. } | Found::Other { .. } => Vec::new(),
-        };
+        let Some(observed) = drift.untold.take() else { return };
+        let (explanation, keys) = (observed.told(done), observed.keys);
         let shown = if keys.is_empty() { String::new() } else { format!(" Keys: {}.", keys.join("; ")) };
         let mut turn = self.desk.turn(now, effects);
         turn.log(level, "Drift", format!("{explanation}{shown}"));
         let outcome = drift.done.outcome();
         turn.tell(Kind::Drift, &DriftTold::new(drift.at, item, outcome, &explanation, &keys));
         self.meter.drifted(item.kind, outcome);
-        if let Some(drift) = &mut kept.drift {
-            drift.what = explanation.what;
-            // It was told; its bytes are of no more use.
-            drift.found = Found::Missing;
-        }
+        drift.what = explanation.what;
     }
 }
 
@@ -325,6 +332,16 @@ impl Kept {
     pub(super) fn is_quarantined(&self) -> bool {
         let moved = |drift: &Drift| matches!(drift.done, Done::Restored(_));
         self.version == 0 && self.drift.as_ref().is_some_and(moved)
+    }
+
+    /// What stood in its place when it differed last, if it was restored since.
+    pub(super) fn former(&self) -> Option<Former> {
+        let drift = self.drift.as_ref()?;
+        match &drift.done {
+            Done::Restored(Some(copy)) => Some(Former::Copy(copy.clone())),
+            Done::Restored(None) => drift.is_deletion.then_some(Former::Nothing),
+            Done::Ordered | Done::Left | Done::Failed(_) => None,
+        }
     }
 
     fn blessed(&self) -> Blessed<'_> {

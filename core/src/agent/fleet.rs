@@ -6,7 +6,7 @@ use super::Agent;
 use crate::api::exposition::{Exposition, Kind};
 use crate::effect::Effects;
 use crate::event::FleetReport;
-use crate::fleet::Bundle;
+use crate::fleet::Offer;
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -15,9 +15,9 @@ const SOURCE: &str = "PolicySource";
 
 impl Agent {
     pub(super) fn on_fleet(&mut self, now: Now, report: FleetReport, effects: &mut Effects) {
-        let bundle = self.fleet.on_report(report, &mut self.desk.turn(now, effects));
-        if let Some(bundle) = bundle {
-            self.apply_bundle(now, bundle, effects);
+        let offer = self.fleet.on_report(report, &mut self.desk.turn(now, effects));
+        if let Some(offer) = offer {
+            self.apply_bundle(now, offer, effects);
         }
     }
 
@@ -33,8 +33,8 @@ impl Agent {
     }
 
     /// All policies of a bundle are applied, or none; whatever the source had before and has not any more is forgotten.
-    fn apply_bundle(&mut self, now: Now, bundle: Bundle, effects: &mut Effects) {
-        if let Err(busy) = self.apply_policies(now, SOURCE, bundle.policies, effects) {
+    fn apply_bundle(&mut self, now: Now, offer: Offer, effects: &mut Effects) {
+        if let Err(busy) = self.apply_policies(now, SOURCE, offer, effects) {
             self.on_bundle_settled(now, Err(&busy), effects);
         }
     }

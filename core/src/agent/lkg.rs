@@ -12,11 +12,11 @@ use super::Agent;
 use super::answers::Pending;
 use super::drift::Drift;
 use crate::effect::{Effects, StoreOrder};
-use crate::event::{DefinitionFile, DefinitionKind};
+use crate::event::DefinitionFile;
 use crate::id::TicketId;
 use crate::lkg::brake::Brake;
-use crate::lkg::{DefinitionChange, Document, Item, NotWritten, Reference, References};
-use crate::log_message::Level;
+use crate::lkg::{DefinitionChange, Document, Item, LkgNotice, NotWritten, Reference, References};
+use crate::log_message::{Level, escape};
 use crate::time::{Deadline, Monotonic, Now, WallTime};
 
 /// Everything that Last Known Good keeps.
@@ -39,6 +39,8 @@ pub(super) struct Lkg {
     pub(super) last_sweep: Option<WallTime>,
     /// When all files are compared again.
     pub(super) next_sweep: Option<Monotonic>,
+    /// Copies in quarantine that were deleted to make room, and not told of yet; `None` where none was since the last sweep.
+    deleted: Option<usize>,
 }
 
 /// Whether references count.
@@ -108,8 +110,19 @@ impl Agent {
         effects: &mut Effects,
     ) -> Vec<DefinitionFile> {
         match references {
-            References::Off => on_disk,
-            References::First => {
+            References::Off => {
+                let message = "Last Known Good is off, as Settings:ConfigurationLkg:Enabled is false: whoever can write to Jobs or Plugins \
+                     decides what runs. Set it to true and start the agent again to have files restored that are changed by hand.";
+                self.desk.turn(now, effects).log(Level::Warning, "LkgOff", message);
+                on_disk
+            }
+            References::First { lone_key } => {
+                if lone_key {
+                    let message = "There is a key of references, state/keys/lkg.key, and nothing that it sealed: this start counts as the \
+                         first one. That is as it should be where the key was made beforehand. Otherwise somebody removed the references: \
+                         compare Jobs and Plugins with what you know of them, or stop the agent and put state back from a backup.";
+                    self.desk.turn(now, effects).log(Level::Warning, "LkgLoneKey", message);
+                }
                 self.lkg.state = State::Kept;
                 on_disk
             }
@@ -140,16 +153,49 @@ impl Agent {
         Some(DefinitionFile { kind: item.kind, stem: item.id, content })
     }
 
+    /// The store tells what nobody asked for.
+    pub(super) fn on_lkg_notice(&mut self, now: Now, notice: LkgNotice, effects: &mut Effects) {
+        match notice {
+            LkgNotice::PluginFolder { before, now: folder } => {
+                let (before, folder) = (escape(&before), escape(&folder));
+                let message = format!(
+                    "Settings:PluginPath is {folder} now and was {before}: the plugins that are blessed are written to {folder}, other \
+                     definitions there are moved to state/quarantine until `castellan lkg accept Plugins/ID`, and those in {before} count \
+                     no more. If that is not meant, set it back to {before} and start the agent again."
+                );
+                self.desk.turn(now, effects).log(Level::Warning, "LkgPluginPath", message);
+            }
+            LkgNotice::QuarantineFull(deleted) => {
+                let is_known = self.lkg.deleted.is_some();
+                let sum = self.lkg.deleted.get_or_insert_default();
+                *sum = sum.saturating_add(deleted);
+                if !is_known {
+                    self.tell_deleted(now, effects);
+                }
+            }
+        }
+    }
+
+    /// With each sweep, not with each file.
+    pub(super) fn tell_deleted(&mut self, now: Now, effects: &mut Effects) {
+        let Some(deleted) = self.lkg.deleted.filter(|deleted| *deleted > 0) else {
+            self.lkg.deleted = None;
+            return;
+        };
+        self.lkg.deleted = Some(0);
+        let message = format!(
+            "state/quarantine is full: {deleted} of its oldest copies were deleted. Somebody writes many files that nobody blessed, or \
+             fights over one; the lines of category Drift say which, and who. Copy elsewhere what is still of use."
+        );
+        self.desk.turn(now, effects).log(Level::Warning, "LkgQuarantine", message);
+    }
+
     /// The first start: what is in service becomes the reference.
     pub(super) fn adopt(&mut self, now: Now, effects: &mut Effects) {
-        let jobs =
-            self.catalog.iter().map(|job| (Item::new(DefinitionKind::Job, job.id.as_str()), job.document.clone()));
-        let plugins = self.plugins.values().filter(|plugin| !plugin.retired).map(|plugin| {
-            let definition = &plugin.definition;
-            (Item::new(DefinitionKind::Plugin, definition.id.as_str()), definition.document.clone())
-        });
-        let changes: Vec<DefinitionChange> =
-            jobs.chain(plugins).map(|(item, document)| DefinitionChange { item, document: Some(document) }).collect();
+        let changes: Vec<DefinitionChange> = self
+            .documents_in_service()
+            .map(|(item, document)| DefinitionChange { item, document: Some(document) })
+            .collect();
         let names = changes.iter().map(|change| change.item.to_string()).collect::<Vec<_>>().join(", ");
         let message = format!(
             "Last Known Good has no references yet: {} definitions become the reference as they are ({names}). From now on they change \

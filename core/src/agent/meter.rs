@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 
 use super::Agent;
 use super::answers::Pending;
+use super::lkg::State;
 use super::requests::respond;
 use crate::acl::{Action, Denial};
 use crate::api::exposition::{Exposition, Kind, MEDIA_TYPE};
@@ -215,15 +216,29 @@ impl Agent {
                 text.sample("castellan_plugin_state", &labels, u8::from(plugin.status() == state));
             }
         }
-        let lkg = self.lkg_line();
-        let help = "Items that Last Known Good has a reference of.";
-        text.single("castellan_lkg_items", Kind::Gauge, help, lkg.items);
-        let help = "How many of them are out of service.";
-        text.single("castellan_lkg_out_of_service", Kind::Gauge, help, lkg.out_of_service);
+        self.print_lkg(&mut text);
         self.print_policy_source(&mut text);
         self.meter.print(counts.http_answered_at_once, &mut text);
         counts.print(&mut text);
         text.into_text()
+    }
+
+    fn print_lkg(&self, text: &mut Exposition) {
+        let lkg = self.lkg_line();
+        let help = "Jobs and plugins that Last Known Good has a reference of.";
+        text.single("castellan_lkg_items", Kind::Gauge, help, lkg.items);
+        let help = "What is out of service: its reference is damaged, its document refused, or its file never blessed.";
+        text.single("castellan_lkg_out_of_service", Kind::Gauge, help, lkg.out_of_service);
+        let usable = match self.lkg.state {
+            // Nobody is to be woken because of references that are not wanted.
+            State::Off => return,
+            State::Kept => 1,
+            State::Unusable(_) => 0,
+        };
+        let help = "1 where the references of Last Known Good count; 0 where they prove nothing and no write is taken.";
+        text.single("castellan_lkg_usable", Kind::Gauge, help, usable);
+        let faults = self.lkg.items.values().filter(|kept| kept.fault.is_some()).count();
+        text.single("castellan_lkg_faults", Kind::Gauge, "References that are damaged, swapped or older.", faults);
     }
 }
 

@@ -154,7 +154,7 @@ impl Agent {
             Some(Owner::Plugin(id)) => {
                 let run_as = self.plugins.get(id).and_then(|plugin| plugin.run_as);
                 let policy = SignaturePolicy::of(&self.desk.settings);
-                let fit = program::by_file(executable).and_then(|()| program::signed(executable, policy, now.wall));
+                let fit = program::of_plugin(executable, policy, now.wall);
                 Some((fit.map(|()| Fit::DIRECTLY), run_as))
             }
             None => None,

@@ -76,7 +76,8 @@ impl Agent {
             | Resource::Events
             | Resource::Revert(_)
             | Resource::RevertAll
-            | Resource::PoliciesReload => false,
+            | Resource::PoliciesReload
+            | Resource::Policy(_) => false,
             Resource::Lkg(asked) => *asked == Lkg::Status,
             Resource::Health
             | Resource::Root
@@ -144,6 +145,7 @@ impl Agent {
             Resource::Policies if method == Method::Post => self.apply_policy(now, request, target, effects),
             Resource::Policies => Some(self.list_policies()),
             Resource::PoliciesReload => self.reload_policies(now, request, effects),
+            Resource::Policy(name) => self.remove_policy(now, request, &name, effects),
             Resource::Description => Some(self.description()),
             Resource::Metrics => self.metrics(now, request, effects),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),

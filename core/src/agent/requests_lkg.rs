@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use super::Agent;
 use super::answers::{Pending, not_on_disk, not_written};
 use super::callers::Caller;
-use super::lkg::State;
+use super::lkg::{Kept, State};
 use super::requests::respond;
 use crate::api::route::Target;
 use crate::api::route::lkg::Lkg;
@@ -25,7 +25,7 @@ use crate::id::{RequestId, TicketId};
 use crate::job::JobDefinition;
 use crate::job::finding::{Findings, quote};
 use crate::lkg::{
-    Checked, DefinitionChange, Document, Item, NotWritten, ReferenceQuery, ReferenceVersion, ReferencesFound, Survey,
+    DefinitionChange, Document, Former, Item, NotWritten, ReferenceQuery, ReferenceVersion, ReferencesFound, Survey,
     diff,
 };
 use crate::log_message::Level;
@@ -68,8 +68,8 @@ enum Wants {
     Sides(Item, Option<u64>),
     /// To bless the document that is looked for, in the name of this writer, where these hold of it.
     Bless(Item, String, Conditions),
-    /// That this document of an item counts, once it is blessed; in whose name.
-    Blessed(Item, Document, String),
+    /// That this document of an item counts, or its removal, once it is blessed; in whose name.
+    Blessed(Item, Option<Document>, String),
     /// To know what is not as blessed.
     Verify,
     /// A new key.
@@ -107,7 +107,7 @@ impl Agent {
             }
             Lkg::Quarantine => (ReferenceQuery::Quarantine, Wants::Quarantine),
             Lkg::Item(item) => match self.lkg.items.get(&item).map(|kept| kept.version) {
-                None => return Some(nothing_there(&item)),
+                None => return Some(unknown(&item)),
                 // Nothing of it was ever blessed: the store has no reference to look at.
                 Some(0) => return Some(self.history_response(now, &item, Vec::new())),
                 Some(_) => (ReferenceQuery::History(item.clone()), Wants::History(item)),
@@ -115,9 +115,11 @@ impl Agent {
             Lkg::Diff(item) => match (version("from"), version("to")) {
                 (Err(why), _) | (_, Err(why)) => return Some(bad_version(&why)),
                 (Ok(Some(from)), Ok(to)) => (ReferenceQuery::Version(item.clone(), from), Wants::Sides(item, to)),
-                (Ok(None), Ok(to)) => (state(&item, to), Wants::Difference(item.clone(), self.blessed_side(&item))),
+                (Ok(None), Ok(to)) => {
+                    (self.state(&item, to), Wants::Difference(item.clone(), self.blessed_side(&item)))
+                }
             },
-            Lkg::Accept(item) => (ReferenceQuery::Candidate(item.clone()), Wants::Bless(item, writer, conditions)),
+            Lkg::Accept(item) => (self.state(&item, None), Wants::Bless(item, writer, conditions)),
             Lkg::Rollback(item) => match version("version") {
                 Ok(Some(version)) => {
                     (ReferenceQuery::Version(item.clone(), version), Wants::Bless(item, writer, conditions))
@@ -162,17 +164,28 @@ impl Agent {
         (document, name)
     }
 
-    /// Validates a document and orders that it is blessed.
+    /// The other side of a difference: a version, else what could be accepted.
+    fn state(&self, item: &Item, version: Option<u64>) -> ReferenceQuery {
+        match version {
+            Some(version) => ReferenceQuery::Version(item.clone(), version),
+            None => {
+                let kept = self.lkg.items.get(item).filter(|kept| kept.version > 0);
+                ReferenceQuery::Candidate(item.clone(), kept.map_or(Some(Former::NewestCopy), Kept::former))
+            }
+        }
+    }
+
+    /// Validates a document and orders that it is blessed, or that its item is removed.
     fn bless_document(
         &mut self,
         now: Now,
         request: RequestId,
         item: Item,
-        document: Document,
+        document: Option<Document>,
         writer: String,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        if let Err(findings) = self.validate(&item, &document) {
+        if let Some(Err(findings)) = document.as_ref().map(|document| self.validate(&item, document)) {
             let explanation = Explanation::new(
                 format!("{item} was refused; nothing was blessed."),
                 "What would be blessed is not a valid definition; the findings say why.",
@@ -180,7 +193,7 @@ impl Agent {
             );
             return Some(ApiResponse::findings(400, &explanation, &findings));
         }
-        let changes = vec![DefinitionChange { item: item.clone(), document: Some(document.clone()) }];
+        let changes = vec![DefinitionChange { item: item.clone(), document: document.clone() }];
         let asked = Asked { request, wants: Wants::Blessed(item, document, writer.clone()) };
         self.bless(now, changes, writer, Pending::Lkg(asked), effects);
         None
@@ -214,11 +227,21 @@ impl Agent {
                 return respond(request, not_written(&what, &error), effects);
             }
         };
-        let file = DefinitionFile { kind: item.kind, stem: item.id.clone(), content: Ok(document) };
-        // It is valid; what may still keep it out of service is in its findings, which are in the log.
-        self.load_one(now, file, effects);
         let version = versions.first().copied().unwrap_or_default();
-        let message = format!("{item} is blessed as version {version}, as {writer} accepted it or went back to it.");
+        let message = match document {
+            Some(document) => {
+                let file = DefinitionFile { kind: item.kind, stem: item.id.clone(), content: Ok(document) };
+                // It is valid; what may still keep it out of service is in its findings, which are in the log.
+                self.load_one(now, file, effects);
+                format!("{item} is blessed as version {version}, as {writer} accepted it or went back to it.")
+            }
+            None => {
+                self.take_out(now, &item, effects);
+                format!(
+                    "{item} is removed, which is its version {version}, as {writer} accepted that its file was deleted."
+                )
+            }
+        };
         self.desk.turn(now, effects).log(Level::Information, "LkgAccepted", message);
         respond(request, self.item_response(now, &item), effects);
     }
@@ -229,24 +252,30 @@ impl Agent {
             return;
         }
         (self.lkg.state, self.lkg.is_doubted) = (State::Kept, false);
-        self.lkg.is_held |= self.lkg.items.is_empty();
+        if self.lkg.items.is_empty() {
+            self.lkg.is_held = true;
+            // Why their references proved nothing is of no more use.
+            self.catalog.forget_refused(|_| false);
+            self.refused_plugins.clear();
+        }
         self.survey(now, Pending::Sweep, effects);
     }
 
     fn item_response(&self, now: Now, item: &Item) -> ApiResponse {
-        self.lkg_item_of(now, item).map_or_else(|| nothing_there(item), |shown| ApiResponse::json(200, &shown))
+        self.lkg_item_of(now, item).map_or_else(|| unknown(item), |shown| ApiResponse::json(200, &shown))
     }
 
     fn history_response(&self, now: Now, item: &Item, versions: Vec<ReferenceVersion>) -> ApiResponse {
-        let history = versions.into_iter().map(LkgVersion::from).collect();
+        let history = LkgVersion::all(versions);
         let shown = self.lkg_item_of(now, item).map(|item| ApiResponse::json(200, &LkgHistory { item, history }));
-        shown.unwrap_or_else(|| nothing_there(item))
+        shown.unwrap_or_else(|| unknown(item))
     }
 
     /// What a comparison of everything found, for the request that asked for it.
-    pub(super) fn verified(&self, asked: &Asked, survey: &Survey, checked: &Checked, effects: &mut Effects) {
+    pub(super) fn verified(&self, asked: &Asked, survey: &Survey, doubt: Option<String>, effects: &mut Effects) {
         let references = self.lkg.items.values().filter(|kept| kept.version > 0).count();
-        let body = LkgVerified::new(references, survey, checked);
+        let faults = self.lkg.items.iter().filter_map(|(item, kept)| Some((item, kept.fault.as_deref()?))).collect();
+        let body = LkgVerified::new(references, survey, &faults, doubt);
         respond(asked.request, ApiResponse::json(200, &body), effects);
     }
 
@@ -263,11 +292,18 @@ impl Agent {
         };
         let response = match result {
             Ok(key_id) => {
-                let message = format!("Every reference is sealed with the new key {key_id}.");
+                // Whatever could not be read is gone with the old key.
+                let begins_anew = self.lkg.state != State::Kept && self.lkg.items.is_empty();
+                let done = if begins_anew {
+                    "is made. The references were lost: nothing is blessed, and every file waits as it is for castellan lkg accept."
+                } else {
+                    "seals every reference."
+                };
+                let message = format!("The new key {key_id} {done}");
                 self.desk.turn(now, effects).log(Level::Information, "LkgRekeyed", message);
                 self.lkg.key_id.clone_from(&key_id);
                 self.begin_anew(now, effects);
-                ApiResponse::json(200, &LkgRekeyed { key_id })
+                ApiResponse::json(200, &LkgRekeyed { key_id, begins_anew })
             }
             Err(error) => not_written("The references are sealed with the key that they had.", &error),
         };
@@ -301,12 +337,12 @@ impl Agent {
                 Wants::Difference(item, _) | Wants::Sides(item, _) | Wants::Bless(item, ..),
             ) => Some(nothing_there(&item)),
             (Ok(ReferencesFound::Document(Some((document, name)))), Wants::Sides(item, to)) => {
-                let (query, side) = (state(&item, to), (Some(document), name));
+                let (query, side) = (self.state(&item, to), (document, name));
                 self.read_references(now, request, query, Wants::Difference(item, side), effects)
             }
             (Ok(ReferencesFound::Document(Some(other))), Wants::Difference(_, side)) => Some(difference(side, other)),
             (Ok(ReferencesFound::Document(Some((document, _)))), Wants::Bless(item, writer, conditions)) => {
-                match conditions.refuse_write(Some(&entity_tag(&document))) {
+                match conditions.refuse_write(Some(&tag_of(document.as_ref()))) {
                     Some(refusal) => Some(refusal),
                     None => self.bless_document(now, request, item, document, writer, effects),
                 }
@@ -324,18 +360,15 @@ impl Agent {
 }
 
 /// Two documents, key by key.
-fn difference((from, from_name): Side, (to, to_name): (Document, String)) -> ApiResponse {
-    let changes = diff::lines(from.as_deref(), Some(&to));
-    let differs = from.as_deref() != Some(&*to);
-    ApiResponse::json(200, &LkgDiff { from: from_name, to: to_name, differs, tag: entity_tag(&to), changes })
+fn difference((from, from_name): Side, (to, to_name): Side) -> ApiResponse {
+    let changes = diff::lines(from.as_deref(), to.as_deref());
+    let (differs, tag) = (from != to, tag_of(to.as_ref()));
+    ApiResponse::json(200, &LkgDiff { from: from_name, to: to_name, differs, tag, changes })
 }
 
-/// The other side of a difference: a version, else what is not as blessed.
-fn state(item: &Item, version: Option<u64>) -> ReferenceQuery {
-    match version {
-        Some(version) => ReferenceQuery::Version(item.clone(), version),
-        None => ReferenceQuery::Candidate(item.clone()),
-    }
+/// The entity tag of a document, or of there being none.
+fn tag_of(document: Option<&Document>) -> String {
+    document.map_or_else(|| String::from("\"deleted\""), |document| entity_tag(document))
 }
 
 /// A version in the query.
@@ -352,9 +385,20 @@ fn bad_version(why: &str) -> ApiResponse {
     ApiResponse::problem(400, &Explanation::new("The query cannot be read.", why, fix))
 }
 
+fn unknown(item: &Item) -> ApiResponse {
+    let why = "Nothing of it was ever blessed, and since the last sweep no file of it was seen.";
+    let fix =
+        format!("castellan lkg status names what is known; castellan lkg diff {item} finds a copy in quarantine.");
+    ApiResponse::problem(404, &Explanation::new(format!("Last Known Good does not know {item}."), why, fix))
+}
+
+/// There is no such document to compare or to bless.
 fn nothing_there(item: &Item) -> ApiResponse {
     let what = format!("There is no such state of {item}.");
-    let why = "Its file is as blessed and nothing of it is in quarantine, or the version is not kept any more.";
-    let fix = format!("GET /api/lkg/{item} lists its versions, GET /api/lkg/quarantine what was moved away.");
+    let why = "Its file is as blessed or no plain file, and was not restored since the agent's start and the last blessed write; or the \
+               version is not kept any more.";
+    let fix = format!(
+        "GET /api/lkg/{item} lists its versions. To accept something else, put it in the place of the file, and look at it again."
+    );
     ApiResponse::problem(404, &Explanation::new(what, why, fix))
 }

@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::answers::Pending;
-use super::configuration_policies::{Asker, Delivery};
-use super::requests::respond;
+use super::configuration_policies::{Asker, Delivery, Refusal};
+use super::requests::{not_found, respond};
 use crate::api::route::Target;
 use crate::api::{ApiRequest, ApiResponse};
-use crate::configuration_policy::record::PolicyLine;
-use crate::configuration_policy::{API, FOLDER, PolicyDocument, PolicyFile};
+use crate::configuration_policy::record::{PolicyForgotten, PolicyLine};
+use crate::configuration_policy::{API, FOLDER, NAME_CHARS, PolicyDocument, PolicyFile, WHOLE_FOLDER, is_name};
 use crate::effect::{Effects, StoreOrder};
 use crate::id::RequestId;
 use crate::job::finding::quote;
@@ -20,9 +20,6 @@ use crate::json::Json;
 use crate::log_message::Level;
 use crate::time::Now;
 use crate::why::Explanation;
-
-/// Characters of a policy's name: what fits the name of a file.
-const NAME_CHARS: usize = 128;
 
 /// What policies are read for.
 #[derive(Debug)]
@@ -37,9 +34,8 @@ impl PoliciesWanted {
     /// Who waits for it.
     pub(super) const fn request(&self) -> Option<RequestId> {
         match self {
-            Self::Folder(Asker::Folder(request) | Asker::Document(request)) | Self::Document { request, .. } => {
-                Some(*request)
-            }
+            Self::Folder(Asker::Folder(request) | Asker::Document(request) | Asker::Removal(request))
+            | Self::Document { request, .. } => Some(*request),
             Self::Folder(Asker::Nobody | Asker::Bundle) => None,
         }
     }
@@ -94,7 +90,7 @@ impl Agent {
         };
         if !is_name(&name) {
             let why = format!(
-                "A name has 1 to {NAME_CHARS} letters, digits, blanks and -._ and begins with a letter or digit; this is {}.",
+                "A name has 1 to {NAME_CHARS} of A-Z a-z 0-9, blanks and -._, first a letter or digit; this is {}.",
                 quote(&name)
             );
             return Some(no_name(why));
@@ -126,17 +122,59 @@ impl Agent {
     /// Applies what is new in the folder, each file for itself.
     pub(super) fn apply_folder(&mut self, now: Now, files: Vec<PolicyFile>, asker: Asker, effects: &mut Effects) {
         // A folder that cannot be read tells nothing of what is gone.
-        let is_complete = files.iter().all(|file| file.name != "*");
+        let is_complete = files.iter().all(|file| file.name != WHOLE_FOLDER);
         // The last unit forgets what is gone, whatever became of the files.
         let units = files.into_iter().map(|file| Vec::from([file])).chain(is_complete.then(Vec::new)).collect();
         self.deliver_or_say(now, Delivery { is_complete, ..Delivery::new(FOLDER, units, asker) }, effects);
+    }
+
+    /// Forgets the policies of a name: the settings that they set end, and what they wrote stays.
+    pub(super) fn remove_policy(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        name: &str,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        if let Some(refusal) = self.overloaded() {
+            return Some(refusal);
+        }
+        let forget = self.policies_named(name);
+        if forget.is_empty() {
+            let what = format!("There is no policy {} on record.", quote(name));
+            return Some(not_found(&what, "castellan policy list names those there are."));
+        }
+        let delivery = Delivery::new(API, Vec::from([Vec::new()]), Asker::Removal(request.id));
+        self.deliver_or_say(now, Delivery { is_complete: false, forget, ..delivery }, effects);
+        None
+    }
+
+    pub(super) fn answer_about_removal(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        delivery: Delivery,
+        effects: &mut Effects,
+    ) {
+        if let Some(Refusal { status, explanation, .. }) = &delivery.refused {
+            return respond(request, ApiResponse::problem(*status, explanation), effects);
+        }
+        let name = delivery.forget.first().map(|key| key.name.clone()).unwrap_or_default();
+        let sources: Vec<String> = delivery.forget.into_iter().map(|key| key.source).collect();
+        let notes = sources.iter().filter_map(|source| comes_back(source, &name)).collect();
+        let message = format!(
+            "The policy {name} of {} was forgotten through the API; settings that it set are out of effect, what it wrote stays.",
+            sources.join(" and ")
+        );
+        self.desk.turn(now, effects).log(Level::Information, "PolicyForgotten", message);
+        respond(request, ApiResponse::json(200, &PolicyForgotten { name, sources, notes }), effects);
     }
 
     fn deliver_or_say(&mut self, now: Now, delivery: Delivery, effects: &mut Effects) {
         let asker = delivery.asker;
         let Err(explanation) = self.deliver(now, delivery, effects) else { return };
         match asker {
-            Asker::Document(request) | Asker::Folder(request) => {
+            Asker::Document(request) | Asker::Folder(request) | Asker::Removal(request) => {
                 respond(request, ApiResponse::problem(503, &explanation), effects);
             }
             Asker::Nobody | Asker::Bundle => {
@@ -161,7 +199,7 @@ impl Agent {
                 let lines: Vec<&PolicyLine> = self.policy_lines().filter(|line| line.source == FOLDER).collect();
                 respond(request, ApiResponse::json(200, &lines), effects);
             }
-            (Asker::Nobody | Asker::Bundle, _) => {}
+            (Asker::Nobody | Asker::Bundle | Asker::Removal(_), _) => {}
         }
     }
 }
@@ -173,9 +211,17 @@ fn name_in(body: &[u8]) -> Option<String> {
     text("PolicyId").or_else(|| text("PolicyName")).map(ToString::to_string)
 }
 
-fn is_name(name: &str) -> bool {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || " -._".contains(letter);
-    name.len() <= NAME_CHARS && name.chars().all(plain) && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+/// From where a policy that was forgotten is applied again.
+fn comes_back(source: &str, name: &str) -> Option<String> {
+    match source {
+        API => None,
+        FOLDER => Some(format!(
+            "If {FOLDER}/{name}.json is still there, it is applied again when something changes in the folder, at a reload, or at the next start. Remove the file, too."
+        )),
+        _ => Some(format!(
+            "It is applied again with the next bundle of {source} that has it, or at the next start. Take it out of the bundle, too."
+        )),
+    }
 }
 
 fn no_name(why: String) -> ApiResponse {

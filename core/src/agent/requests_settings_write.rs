@@ -258,7 +258,10 @@ fn not_storable(plugin: &PluginId, key: &str, unstorable: Unstorable) -> ApiResp
             409,
             "It is a part of what the plugin is, which only its file says; a setting gives no plugin a right."
                 .to_string(),
-            format!("Change Plugins/{plugin}.json and POST /api/Jobs/reload, or choose a key of the plugin's own."),
+            format!(
+                "Change Plugins/{plugin}.json, then castellan lkg accept Plugins/{plugin} (where Last Known Good is off, POST /api/Jobs/reload); or \
+                 choose a key of the plugin's own, such as metadata.NAME."
+            ),
         ),
         Unstorable::Mask => (
             400,

@@ -44,11 +44,12 @@ const EVERYWHERE: [(u16, &str); 10] = [
 ];
 
 /// What stands for the `{names}` of templates, and an example of each.
-const PLACEHOLDERS: [(&str, &str, Key); 7] = [
+const PLACEHOLDERS: [(&str, &str, Key); 8] = [
     ("{jobId}", "j", Key::required("jobId", ID, "The job's id.")),
     ("{pluginId}", "p", Key::required("pluginId", ID, "The plugin's id.")),
     ("{runId}", "1-1", Key::required("runId", RUN_ID, "The run's id.")),
     ("{certificate}", "c", Key::required("certificate", CERTIFICATE, "A name, or the SHA-256 of a certificate.")),
+    ("{policyName}", "p", Key::required("policyName", Shape::NAME, "The policy's name.")),
     ("{kind}", "Jobs", Key::required("kind", Shape::Choice(&FOLDERS), "The folder of the definition.")),
     ("{id}", "i", Key::required("id", ID, "The id of the job or plugin.")),
     ("{key}", "k", Key::required("key", SETTING, "The setting's name, with dots for nested ones.")),

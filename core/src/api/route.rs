@@ -39,6 +39,8 @@ pub(crate) enum Resource {
     RevertAll,
     Policies,
     PoliciesReload,
+    /// By name.
+    Policy(String),
     Denials,
     Certificates,
     /// One by its name, or by its SHA-256.
@@ -195,7 +197,8 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "plugins", _, "stop"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Stop),
         ["api", "plugins", _, "restart"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Restart),
         ["api", "policies"] => Resource::Policies,
-        ["api", "policies", "reload"] => Resource::PoliciesReload,
+        ["api", "policies", "reload"] if method == "POST" => Resource::PoliciesReload,
+        ["api", "policies", _] => Resource::Policy(raw(2).to_string()),
         ["api", "pluginsettings", "revert-all"] if method == "POST" => Resource::RevertAll,
         ["api", "pluginsettings", _, "revert"] if method == "POST" => Resource::Revert(plugin(raw(2))?),
         ["api", "pluginsettings", _] => Resource::Settings(plugin(raw(2))?),
@@ -255,6 +258,7 @@ impl Resource {
             Self::RevertAll => "/api/PluginSettings/revert-all",
             Self::Policies => "/api/policies",
             Self::PoliciesReload => "/api/policies/reload",
+            Self::Policy(_) => "/api/policies/{policyName}",
             Self::Denials => "/api/denials",
             Self::Certificates => "/api/admin/certificates",
             Self::Certificate(_) => "/api/admin/certificates/{certificate}",
@@ -274,6 +278,7 @@ fn allow(resource: &Resource, methods: &[Method]) -> String {
     let mut methods = methods.to_vec();
     let is = |text: &str, names: &[&str]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
     if matches!(resource, Resource::Job(id) if is(id.as_str(), &["validate", "reload"]))
+        || matches!(resource, Resource::Policy(name) if is(name, &["reload"]))
         || matches!(resource, Resource::Settings(id) if is(id.as_str(), &["revert-all"]))
         || matches!(resource, Resource::Setting(_, key) if is(key, &["revert"]))
     {
@@ -295,6 +300,7 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::PluginAction(..)
             | Resource::Policies
             | Resource::PoliciesReload
+            | Resource::Policy(_)
             | Resource::Denials
             | Resource::Certificates
             | Resource::Certificate(_)

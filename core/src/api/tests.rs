@@ -46,7 +46,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 44] = [
+const ROUTES: [(&str, &str); 45] = [
     ("/metrics", "Plugin Plugin -      -      -      -      -"),
     ("/openapi.json", "Public Public -      -      -      -      -"),
     ("/", "Public Public -      -      -      -      -"),
@@ -77,7 +77,8 @@ const ROUTES: [(&str, &str); 44] = [
     ("/api/PluginSettings/revert-all", "Plugin Plugin Plugin -      -      -      -"),
     ("/api/PluginSettings/revert-all/revert", "Plugin Plugin Plugin Plugin -      -      -"),
     ("/api/policies", "Admin  Admin  Admin  -      -      -      -"),
-    ("/api/policies/reload", "-      -      Admin  -      -      -      -"),
+    ("/api/policies/reload", "-      -      Admin  -      Admin  -      -"),
+    ("/api/policies/10-add", "-      -      -      -      Admin  -      -"),
     ("/api/denials", "Admin  Admin  -      -      -      -      -"),
     ("/api/lkg", "Admin  Admin  -      -      -      -      -"),
     ("/api/lkg/verify", "-      -      Admin  -      -      -      -"),

@@ -235,6 +235,10 @@ const WRONG_SOURCES: &[(&str, &str)] = &[
         "Settings:PolicySource:Mqtt:PasswordFile is 'p'; it must be an absolute path.",
     ),
     (
+        r#"{"Mqtt":{"Host":"b","Topic":"t","PasswordFile":"/p"}}"#,
+        "Settings:PolicySource:Mqtt:PasswordFile is given; it must be accompanied by UserName.",
+    ),
+    (
         r#"{"Folder":"/srv","PollSeconds":0}"#,
         "Settings:PolicySource:PollSeconds is 0; it must be a whole number from 1 to 86400.",
     ),

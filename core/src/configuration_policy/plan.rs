@@ -155,7 +155,7 @@ impl Plan {
         self.definitions.iter().map(change).collect()
     }
 
-    /// The jobs that are written; their binaries are looked at first.
+    /// The jobs that are written.
     pub(crate) fn jobs_written(&self) -> impl Iterator<Item = &JobDefinition> {
         self.definitions.values().filter_map(|planned| match planned {
             Planned::Job(job) => Some(job),

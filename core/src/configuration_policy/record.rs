@@ -7,9 +7,11 @@ use alloc::vec::Vec;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{AppliedPolicy, PolicyChange, PolicyKey, PolicyLayer};
+use super::signature::distrust;
+use super::{AppliedPolicy, FOLDER, PolicyChange, PolicyKey, PolicyLayer};
+use crate::config::Settings;
 use crate::job::finding::Findings;
-use crate::limits::POLICIES;
+use crate::limits::{POLICIES, REFUSED_POLICIES};
 
 /// What became of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -67,10 +69,27 @@ impl PolicyLine {
         }
     }
 
+    /// A policy that was applied before.
+    pub(crate) fn of(policy: &AppliedPolicy) -> Self {
+        let (policy_type, sha256) = (policy.policy_type.clone(), policy.sha256.clone());
+        Self { policy_type, sha256, ..Self::new(&policy.key, policy.time.clone()) }
+    }
+
     /// Which policy it is about.
     pub(crate) fn key(&self) -> PolicyKey {
         PolicyKey { name: self.name.clone(), source: self.source.clone() }
     }
+}
+
+/// The answer to `DELETE /api/policies/{policyName}`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PolicyForgotten {
+    /// The name.
+    pub(crate) name: String,
+    /// Whose record of it is gone.
+    pub(crate) sources: Vec<String>,
+    /// From where it comes back, unless it is taken away there, too.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Everything that is known of policies.
@@ -93,7 +112,7 @@ impl Records {
         for change in changes {
             match change {
                 PolicyChange::Keep(policy) => {
-                    self.lines.entry(policy.key.clone()).or_insert_with(|| applied_before(&policy));
+                    self.lines.entry(policy.key.clone()).or_insert_with(|| PolicyLine::of(&policy));
                     self.applied.insert(policy.key.clone(), policy);
                 }
                 PolicyChange::Forget(key) => {
@@ -109,9 +128,9 @@ impl Records {
         self.applied.get(key)
     }
 
-    /// Whether there is room for what comes under this name.
-    pub(crate) fn has_room(&self, key: &PolicyKey) -> bool {
-        self.lines.contains_key(key) || self.lines.len() < POLICIES
+    /// Whether there is room for what is applied under this name, beside so many others that are new.
+    pub(crate) fn has_room(&self, key: &PolicyKey, others: usize) -> bool {
+        self.applied.contains_key(key) || self.applied.len().saturating_add(others) < POLICIES
     }
 
     /// Whether just this was said of the policy last: it was looked at once more, and is refused or left alone for the same reason.
@@ -127,16 +146,31 @@ impl Records {
         self.lines.keys().filter(|key| key.source == source && !keep(&key.name)).cloned().collect()
     }
 
-    /// The settings that policies set, in the order in which they count: the later over the former.
-    pub(crate) fn layers(&self) -> impl Iterator<Item = (&AppliedPolicy, &PolicyLayer)> {
-        self.applied.values().filter_map(|policy| Some((policy, policy.layer.as_ref()?)))
+    /// The settings that policies set which count, in the order in which they do: the later over the former.
+    pub(crate) fn layers(&self, settings: &Settings) -> impl Iterator<Item = (&AppliedPolicy, &PolicyLayer)> {
+        let counting = self.applied.values().filter(|policy| distrust(policy, settings).is_none());
+        counting.filter_map(|policy| Some((policy, policy.layer.as_ref()?)))
     }
 
-    /// Notes what became of a policy.
+    /// What was applied and counts no more, with the reason.
+    pub(crate) fn distrusted(&self, settings: &Settings) -> impl Iterator<Item = (&AppliedPolicy, String)> {
+        self.applied.values().filter_map(|policy| Some((policy, distrust(policy, settings)?)))
+    }
+
+    /// Notes what became of a policy. Of those that are not applied only so many are remembered, but for the folder's, which are as many
+    /// as files are read.
     pub(crate) fn note(&mut self, line: PolicyLine) {
         let key = line.key();
-        if self.has_room(&key) {
-            self.lines.insert(key, line);
+        self.lines.insert(key.clone(), line);
+        let is_alike = |other: &PolicyKey| other.source == key.source && !self.applied.contains_key(other);
+        if key.source == FOLDER || self.lines.keys().filter(|other| is_alike(other)).count() <= REFUSED_POLICIES {
+            return;
+        }
+        let older = self.lines.iter().filter(|(other, _)| is_alike(other) && **other != key);
+        if let Some(oldest) =
+            older.min_by(|(_, left), (_, right)| left.time.cmp(&right.time)).map(|(key, _)| key.clone())
+        {
+            self.lines.remove(&oldest);
         }
     }
 
@@ -145,7 +179,7 @@ impl Records {
         if let Some(policy) = self.applied.get(key)
             && self.lines.get(key).is_none_or(|line| line.result != PolicyResult::Applied)
         {
-            self.lines.insert(key.clone(), applied_before(policy));
+            self.lines.insert(key.clone(), PolicyLine::of(policy));
         }
     }
 
@@ -153,9 +187,4 @@ impl Records {
     pub(crate) fn lines(&self) -> impl Iterator<Item = &PolicyLine> {
         self.lines.values()
     }
-}
-
-fn applied_before(policy: &AppliedPolicy) -> PolicyLine {
-    let (policy_type, sha256) = (policy.policy_type.clone(), policy.sha256.clone());
-    PolicyLine { policy_type, sha256, ..PolicyLine::new(&policy.key, policy.time.clone()) }
 }

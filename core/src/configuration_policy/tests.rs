@@ -11,7 +11,7 @@ use super::record::{PolicyLine, Records};
 use super::{Action, AppliedPolicy, Policy, PolicyChange, PolicyContent, PolicyKey};
 use crate::config::Settings;
 use crate::job::OperatingSystem;
-use crate::limits::POLICIES;
+use crate::limits::{POLICIES, REFUSED_POLICIES};
 use crate::lkg::{Document, Item};
 use crate::time::WallTime;
 
@@ -145,7 +145,9 @@ fn settings_need_their_plugin_and_no_mask_is_stored() {
 fn a_delivery_that_was_verified_as_a_whole_needs_no_signatures_in_it() {
     let settings = Settings { require_signed_policies: true, ..Settings::default() };
     let content = PolicyContent { document: Document::from(&b"{}"[..]), sha256: String::new(), signature: None };
-    assert_eq!(super::signature::refusal("a", &content, &settings, WallTime::from_millis(0)), None);
+    let key = PolicyKey { name: "a".into(), source: "api".into() };
+    let found = super::signature::signer(&key, &content, &settings, WallTime::from_millis(0));
+    assert_eq!(found, Ok(None));
 }
 
 #[test]
@@ -153,20 +155,24 @@ fn no_more_policies_are_remembered_than_there_is_room_for() {
     let key = |number: usize| PolicyKey { name: number.to_string(), source: "api".into() };
     let mut records = Records::default();
     for number in 0..POLICIES + 10 {
-        records.note(PolicyLine::new(&key(number), String::new()));
+        records.note(PolicyLine::new(&key(number), format!("{number:05}")));
     }
-    assert_eq!(records.lines().count(), POLICIES);
-    assert!(records.has_room(&key(0)) && !records.has_room(&key(POLICIES)));
-    records.apply([PolicyChange::Forget(key(0))]);
-    assert!(records.has_room(&key(POLICIES)));
-    let applied = AppliedPolicy {
-        key: key(1),
+    // Of those that were not applied the oldest go, and they are in nobody's way.
+    assert_eq!(records.lines().count(), REFUSED_POLICIES);
+    assert!(records.lines().all(|line| line.name.parse::<usize>().unwrap() >= POLICIES + 10 - REFUSED_POLICIES));
+    assert!(records.has_room(&key(0), POLICIES - 1) && !records.has_room(&key(0), POLICIES));
+    let applied = |number: usize| AppliedPolicy {
+        key: key(number),
         policy_type: "UpdateSettings".into(),
         sha256: "00".into(),
         time: String::new(),
         layer: None,
+        signer: None,
     };
-    records.apply([PolicyChange::Keep(applied)]);
+    records.apply((0..POLICIES).map(|number| PolicyChange::Keep(applied(number))));
+    assert!(records.has_room(&key(1), 0) && !records.has_room(&key(POLICIES), 0));
     assert_eq!(records.others("api", |name| name != "1"), [key(1)]);
+    records.apply([PolicyChange::Forget(key(0))]);
+    assert!(records.has_room(&key(POLICIES), 0));
     assert_eq!(records.others("Policies", |_| false), []);
 }

@@ -148,7 +148,10 @@ impl Checked<'_> {
             Some(running) if running.jobs.contains(self.job.id.as_str()) => ok("GET /api/Jobs lists it."),
             Some(_) => failed(
                 "GET /api/Jobs does not list it.",
-                "Say castellan jobs apply FILE, or castellan lkg accept; where Last Known Good is off, POST /api/Jobs/reload.",
+                format!(
+                    "Say castellan lkg accept Jobs/{}, or castellan jobs apply FILE; where Last Known Good is off, POST /api/Jobs/reload.",
+                    self.job.id
+                ),
             ),
         }
     }

@@ -1,5 +1,6 @@
 //! Last Known Good as checks: the key's rights, the references, and whether the files are as blessed.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -24,6 +25,15 @@ pub struct LkgFacts {
     pub has_references: bool,
     /// What a running agent says: its status, and what it found when it compared everything, where it can.
     pub running: Option<(LkgLine, Option<VerifiedLine>)>,
+}
+
+impl LkgFacts {
+    /// The files that were not as blessed when everything was compared, each with a phrase what it is instead.
+    pub fn drifted(&self) -> BTreeMap<String, String> {
+        let verified = self.running.as_ref().and_then(|(_, verified)| verified.as_ref());
+        let differences = verified.map(|verified| verified.differences.as_slice()).unwrap_or_default();
+        differences.iter().map(|one| (one.item.clone(), one.what.clone())).collect()
+    }
 }
 
 /// A key's file.

@@ -44,6 +44,7 @@ fn healthy() -> Root {
             [("job:scan", "scan_S_7"), ("plugin:Bridge", "Bridge_8")].map(|(key, value)| (text(key), text(value))),
         ),
         logged: BTreeSet::from([text("job:scan"), text("plugin:Bridge")]),
+        drifted: BTreeMap::new(),
     };
     Root { files, settings: Settings::default(), running: Some(running), probe: BTreeMap::new(), missing: "-" }
 }
@@ -199,6 +200,21 @@ fn each_check_of_a_plugin_fails_for_its_own_reason_alone() {
             r#""command":"Scanner""#,
             r#""command":"Bridge","executablePath":"/agent/Plugins/bin/Bridge/Bridge""#,
         );
+    });
+}
+
+#[test]
+fn a_file_that_is_not_what_is_in_service_is_a_check_of_its_own() {
+    let drift = |item: &str| {
+        let item = item.to_string();
+        move |root: &mut Root| drop(running(root).drifted.insert(item, "has other content, 9 bytes".to_string()))
+    };
+    check("job:as-blessed", drift("Jobs/scan"));
+    check("plugin:as-blessed", drift("Plugins/Bridge"));
+    // Where nothing is in service that is the failure.
+    check("job:in-service", |root| {
+        drift("Jobs/scan")(root);
+        running(root).jobs.clear();
     });
 }
 

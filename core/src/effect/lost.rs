@@ -58,7 +58,7 @@ pub enum LostOrder {
     /// `RevokeCertificate`, with the SHA-256.
     RevokeCertificate(String),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
-    /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, `SettleHeld`, `KeepBundle`,
+    /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, `SettleHeld`,
     /// `Ask` (so has the policy source), and everything outside the four ports.
     Other,
 }
@@ -79,7 +79,7 @@ impl LostOrder {
             },
             Effect::Store(order) => match order {
                 StoreOrder::PersistRun { ticket, record, .. } => Self::PersistRun(*ticket, record.run_id.clone()),
-                StoreOrder::Note(_) | StoreOrder::SettleHeld | StoreOrder::KeepBundle(_) => Self::Other,
+                StoreOrder::Note(_) | StoreOrder::SettleHeld => Self::Other,
                 StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
                 StoreOrder::ChangeDefinitions { ticket, .. } => Self::ChangeDefinitions(*ticket),
                 StoreOrder::Survey { ticket, .. } => Self::Survey(*ticket),

@@ -7,7 +7,7 @@ use super::DefinitionFile;
 use crate::certificate::{CertificatesChanged, NotChanged};
 use crate::configuration_policy::PolicyFile;
 use crate::id::{RunId, TicketId};
-use crate::lkg::{Checked, Item, NotWritten, ReferencesFound, Survey};
+use crate::lkg::{Checked, Item, LkgNotice, NotWritten, ReferencesFound, Survey};
 use crate::run::history::RunRecord;
 
 /// What the store reports.
@@ -68,6 +68,8 @@ pub enum StoreReport {
         /// The public name of the new key, else why the old one still counts.
         result: Result<String, NotWritten>,
     },
+    /// Something that somebody should know of files and references; nobody asked.
+    LkgNoticed(LkgNotice),
     /// Files changed while no references are kept, so that hand edits count.
     DefinitionsTouched,
     /// Answers `ReadDefinitions`.
@@ -88,7 +90,7 @@ pub enum StoreReport {
     PoliciesRead {
         /// Which question.
         ticket: TicketId,
-        /// What was found; a folder that cannot be read is a file of the name `*`.
+        /// What was found; a folder that cannot be read is a file of the name [`WHOLE_FOLDER`](crate::configuration_policy::WHOLE_FOLDER).
         files: Vec<PolicyFile>,
     },
     /// Something changed in `Policies/`; nobody asked.

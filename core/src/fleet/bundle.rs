@@ -2,13 +2,15 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::configuration_policy::{PolicyContent, PolicyFile};
+use crate::configuration_policy::{PolicyContent, PolicyFile, PolicySigner};
 use crate::digest::digest;
 use crate::job::finding::quote;
 use crate::json::Json;
 use crate::limits::ID_LENGTH;
+use crate::time::WallTime;
 
 /// Policies of one bundle: each may cost a durable write, and all are applied as one.
 const MOST: usize = 256;
@@ -22,6 +24,30 @@ pub struct Bundle {
     pub sequence: u64,
     /// In the order of the bundle; none has a signature of its own.
     pub policies: Vec<PolicyFile>,
+}
+
+/// A bundle as it is kept in `state/`, to be in force from the next start on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptBundle {
+    /// The source, as [`PolicySource`](crate::config::PolicySource) shows it.
+    pub source: String,
+    /// The server's entity tag (RFC 9110 8.8.3), if it gave one.
+    pub etag: Option<String>,
+    /// What was received, signature included.
+    pub document: Arc<[u8]>,
+    /// When it was accepted.
+    pub at: WallTime,
+}
+
+/// A bundle for the policies to judge: all that the source has.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// Its policies.
+    pub policies: Vec<PolicyFile>,
+    /// Who signed it, if anybody did.
+    pub signer: Option<PolicySigner>,
+    /// What is kept together with the record of its policies; `None` where it is kept already.
+    pub keep: Option<KeptBundle>,
 }
 
 impl Bundle {

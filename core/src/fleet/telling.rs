@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use super::{Fleet, State};
 use crate::log_message::Level;
 use crate::turn::Turn;
+use crate::why::sentence;
 
 /// Between two refusals in the log: whoever may publish to a topic must not be able to wash everything else out of it. The status and the
 /// count have each of them.
@@ -39,7 +40,7 @@ impl Fleet {
         let delay = self.pace.after_failure();
         self.state = State::Waiting { at: turn.now.monotonic.plus_millis(delay) };
         let source = self.source.as_ref().map(ToString::to_string).unwrap_or_default();
-        let failure = format!("{source}: {why}.");
+        let failure = format!("{source}: {}", sentence(&why));
         // A source that is away for days is told once, not at each question.
         if self.failure.as_ref() != Some(&failure) {
             let message = format!("The policy source failed; what is in force stays. It is asked again. {failure}");

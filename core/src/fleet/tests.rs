@@ -7,11 +7,11 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Bundle, Fleet, KeptBundle};
+use super::{Bundle, Fleet, InForce, KeptBundle};
 use crate::config::Settings;
 use crate::configuration_policy::PolicyFile;
 use crate::digest::digest;
-use crate::effect::{Effect, FleetOrder, StoreOrder};
+use crate::effect::{Effect, FleetOrder};
 use crate::event::{FleetReport, Opened, Received};
 use crate::limits::BUNDLE_BYTES;
 use crate::time::{Monotonic, WallTime};
@@ -30,6 +30,8 @@ struct Scene {
     effects: Vec<Effect>,
     /// What the policies were asked about.
     judged: Vec<(String, u64)>,
+    /// What went on record with its policies.
+    kept: Vec<KeptBundle>,
     /// What the policies say.
     verdict: Result<(), String>,
 }
@@ -41,7 +43,8 @@ impl Scene {
         let (settings, _) = Settings::parse(Some(file.as_bytes())).unwrap();
         let fleet = Fleet::new(&settings, &[b"machine"]);
         let desk = Desk { settings, ..desk() };
-        let mut scene = Self { fleet, desk, now: 0, effects: Vec::new(), judged: Vec::new(), verdict: Ok(()) };
+        let mut scene =
+            Self { fleet, desk, now: 0, effects: Vec::new(), judged: Vec::new(), kept: Vec::new(), verdict: Ok(()) };
         scene.fleet.begin(&scene.desk.turn(at(0), &mut scene.effects));
         scene
     }
@@ -62,10 +65,12 @@ impl Scene {
     }
 
     fn told(&mut self, report: FleetReport) {
-        let mut bundle = self.fleet.on_report(report, &mut self.desk.turn(at(self.now), &mut self.effects));
-        while let Some(found) = bundle {
-            self.judged.push((found.name, found.sequence));
-            bundle = self.fleet.on_judged(self.verdict.clone(), &mut self.desk.turn(at(self.now), &mut self.effects));
+        let mut offer = self.fleet.on_report(report, &mut self.desk.turn(at(self.now), &mut self.effects));
+        while let Some(found) = offer {
+            let InForce { name, sequence, .. } = &self.fleet.offered.as_ref().unwrap().in_force;
+            self.judged.push((name.clone(), *sequence));
+            self.kept.extend(found.keep.filter(|_| self.verdict.is_ok()));
+            offer = self.fleet.on_judged(self.verdict.clone(), &mut self.desk.turn(at(self.now), &mut self.effects));
         }
     }
 
@@ -75,14 +80,6 @@ impl Scene {
 
     fn problem(&self) -> String {
         self.fleet.standing().unwrap().problem.unwrap_or_default()
-    }
-
-    fn kept(&self) -> Vec<KeptBundle> {
-        let kept = |effect: &Effect| {
-            let Effect::Store(StoreOrder::KeepBundle(kept)) = effect else { return None };
-            Some(kept.clone())
-        };
-        self.effects.iter().filter_map(kept).collect()
     }
 
     fn logged(&self, category: &str) -> usize {
@@ -118,7 +115,7 @@ fn a_bundle_is_asked_for_regularly_and_kept_once_its_policies_are_applied() {
     assert!(etag.is_none() && waited <= 10_000, "{waited}");
     scene.told(received(&eu(3)));
     assert_eq!((scene.in_force(), scene.judged.len()), (Some(("eu".to_string(), 3)), 1));
-    let kept = scene.kept();
+    let kept = scene.kept.clone();
     assert_eq!((kept.len(), &*kept[0].document, kept[0].source.as_str()), (1, eu(3).as_bytes(), "/srv/policies"));
     let (etag, waited) = scene.asks();
     assert_eq!(etag, kept[0].etag);
@@ -127,7 +124,7 @@ fn a_bundle_is_asked_for_regularly_and_kept_once_its_policies_are_applied() {
     scene.asks();
     // A server without entity tags sends the same again.
     scene.told(received(&eu(3)));
-    assert_eq!((scene.judged.len(), scene.kept().len(), scene.problem()), (1, 1, String::new()));
+    assert_eq!((scene.judged.len(), scene.kept.len(), scene.problem()), (1, 1, String::new()));
 }
 
 #[test]
@@ -155,13 +152,13 @@ fn what_is_refused_changes_nothing_and_says_why_once() {
         assert!(scene.problem().contains(why), "{} instead of {why}", scene.problem());
         assert_eq!(scene.logged("PolicyBundleRefused"), index + 1, "{why}");
     }
-    assert_eq!((scene.in_force(), scene.judged.len(), scene.kept().len()), (Some(("eu".to_string(), 5)), 1, 1));
+    assert_eq!((scene.in_force(), scene.judged.len(), scene.kept.len()), (Some(("eu".to_string(), 5)), 1, 1));
     // The policies have the last word, for the whole.
     scene.verdict = Err("policy 'one' has no PolicyType.".to_string());
     scene.asks();
     scene.told(received(&eu(6)));
     assert!(scene.problem().ends_with("Bundle 'eu' 6 was refused whole: policy 'one' has no PolicyType."));
-    assert_eq!((scene.in_force(), scene.kept().len()), (Some(("eu".to_string(), 5)), 1));
+    assert_eq!((scene.in_force(), scene.kept.len()), (Some(("eu".to_string(), 5)), 1));
     scene.verdict = Ok(());
     scene.asks();
     scene.told(received(&eu(7)));
@@ -230,7 +227,7 @@ fn a_subscription_that_breaks_at_once_is_not_renewed_at_once() {
 
 #[test]
 fn the_last_good_one_is_in_force_from_the_start_and_guards_its_number() {
-    let document = eu(8);
+    let (document_of, document) = (document, eu(8));
     let kept = |name: &str| FleetReport::Kept {
         bundle: KeptBundle {
             source: name.to_string(),
@@ -242,7 +239,7 @@ fn the_last_good_one_is_in_force_from_the_start_and_guards_its_number() {
     };
     let mut scene = Scene::new(FOLDER);
     scene.told(kept("/srv/policies"));
-    assert_eq!((scene.in_force(), scene.kept().len()), (Some(("eu".to_string(), 8)), 0));
+    assert_eq!((scene.in_force(), scene.kept.len()), (Some(("eu".to_string(), 8)), 0));
     assert_eq!(scene.asks().0.as_deref(), Some("\"8\""));
     scene.told(received(&eu(7)));
     assert_eq!(scene.in_force(), Some(("eu".to_string(), 8)));
@@ -260,6 +257,23 @@ fn the_last_good_one_is_in_force_from_the_start_and_guards_its_number() {
     let mut scene = Scene::new(URL);
     scene.told(kept("https://fleet.example.com:443/b.p7m"));
     assert!(scene.in_force().is_none() && scene.problem().contains("it is not signed"), "{}", scene.problem());
+    assert_eq!(scene.asks().0, None, "what counts no more is sent again");
+    scene.told(FleetReport::NotModified);
+    // Nobody can bring back what was before it all the same, nor another name.
+    scene.fleet.needs_signature = false;
+    for (document, why) in [
+        (eu(7), "number 8 was in force while its signer counted"),
+        (document_of("eu", 8, "[]"), "number 8 was in force while its signer counted"),
+        (document_of("us", 9, "{}"), "its name is 'us', and this machine takes 'eu' alone"),
+    ] {
+        scene.asks();
+        scene.told(received(&document));
+        assert!(scene.problem().contains(why) && scene.in_force().is_none(), "{}", scene.problem());
+    }
+    // The same again, signed by somebody who counts, does.
+    scene.asks();
+    scene.told(received(&eu(8)));
+    assert_eq!((scene.in_force(), scene.kept.len()), (Some(("eu".to_string(), 8)), 1));
 }
 
 #[test]
@@ -300,7 +314,8 @@ fn of_those_that_come_while_another_is_judged_the_highest_number_is_next() {
         assert!(tell(received(&waits)).is_none());
     }
     let next = scene.fleet.on_judged(Ok(()), &mut scene.desk.turn(at(2), &mut effects));
-    assert_eq!(next.map(|bundle| bundle.sequence), Some(3));
+    assert!(next.is_some());
+    assert_eq!(scene.fleet.offered.map(|offered| offered.in_force.sequence), Some(3));
 }
 
 #[test]

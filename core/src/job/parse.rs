@@ -22,6 +22,7 @@ use super::{JobDefinition, MissedRuns, OsFilter, Overlap};
 use crate::id::{InvalidId, JobId};
 use crate::json::read::{Field, ObjectReader};
 use crate::json::{Json, pointer_to};
+use crate::why::sentence;
 
 const OVERLAPS: [(&str, Overlap); 3] =
     [("queue", Overlap::Queue), ("skip", Overlap::Skip), ("parallel", Overlap::Parallel)];
@@ -43,9 +44,7 @@ pub(crate) fn document(bytes: &[u8], report: &mut Report) -> Option<Json> {
     match Json::parse(bytes) {
         Ok(json) => Some(json),
         Err(error) => {
-            let message = error.to_string();
-            let end = if message.ends_with('.') { "" } else { "." };
-            report.error("", "malformed-json", format!("{message}{end}"));
+            report.error("", "malformed-json", sentence(&error.to_string()));
             None
         }
     }

@@ -2,8 +2,9 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-use super::{Found, Item, Trace};
+use super::{Found, Item, Trace, diff};
 use crate::event::DefinitionKind;
 use crate::log_message::escape;
 use crate::why::Explanation;
@@ -69,39 +70,63 @@ pub enum Done<'a> {
     Failed(&'a str),
 }
 
-/// One difference as the log tells it: what, who as far as known and what was done, how to make the change properly.
-pub fn explain(item: &Item, blessed: Blessed<'_>, found: &Found, done: Done<'_>) -> Explanation {
-    let name = format!("{}.json", escape(&item.to_string()));
-    let file = match (blessed, found) {
-        (_, Found::Missing) => format!("{name} was deleted or renamed"),
-        (_, Found::Rights { what, .. } | Found::Other { what, .. }) => format!("{name} {}", escape(what)),
-        (Blessed::Document(_), Found::Bytes { content, .. }) => {
-            format!("{name} was changed ({} bytes now)", content.len())
-        }
-        (Blessed::Removed, Found::Bytes { .. }) => format!("{name} is there again, although it was removed"),
-        (Blessed::Never, Found::Bytes { .. }) => format!("{name} is there, and nobody blessed it"),
-    };
-    let runs = match blessed {
-        Blessed::Document(_) => "the agent runs what was blessed",
-        Blessed::Removed | Blessed::Never => "the agent runs nothing of it",
-    };
-    let what = match done {
-        Done::Restored(_) if matches!(blessed, Blessed::Document(_)) => format!("{file}; it was restored."),
-        Done::Restored(_) => format!("{file}; it was moved away and never counted."),
-        Done::Waiting => format!("{file}; it is put right in its turn, and {runs}."),
-        Done::Reported => format!("{file}; it stays so, as AuditOnly is set, and {runs}."),
-        Done::Held => format!(
-            "{file} before Last Known Good was turned on or began anew; it stays so until somebody says what counts, and {runs}."
-        ),
-        Done::Failed(_) => format!("{file}; it could not be put right, and {runs}."),
-    };
-    let mut why = who(found);
-    match done {
-        Done::Restored(Some(copy)) => why.push_str(&format!(" What stood there is state/quarantine/{}.", escape(copy))),
-        Done::Failed(reason) => why = format!("{why} {}", escape(reason)),
-        Done::Restored(None) | Done::Waiting | Done::Reported | Done::Held => {}
+/// A difference as people see it, without the file that it was: small, whatever stood there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// What is with the file; a sentence without its end.
+    file: String,
+    who: String,
+    properly: String,
+    has_document: bool,
+    /// Which keys differ, without the values of secrets.
+    pub keys: Vec<String>,
+}
+
+impl Observation {
+    /// What is to be told of a difference.
+    pub fn of(item: &Item, blessed: Blessed<'_>, found: &Found) -> Self {
+        let name = format!("{}.json", escape(&item.to_string()));
+        let file = match (blessed, found) {
+            (_, Found::Missing) => format!("{name} was deleted or renamed"),
+            (_, Found::Rights { what, .. } | Found::Other { what, .. }) => format!("{name} {}", escape(what)),
+            (Blessed::Document(_), Found::Bytes { content, .. }) => {
+                format!("{name} was changed ({} bytes now)", content.len())
+            }
+            (Blessed::Removed, Found::Bytes { .. }) => format!("{name} is there again, although it was removed"),
+            (Blessed::Never, Found::Bytes { .. }) => format!("{name} is there, and nobody blessed it"),
+        };
+        let document = match blessed {
+            Blessed::Document(document) => Some(document),
+            Blessed::Removed | Blessed::Never => None,
+        };
+        let keys = match found {
+            Found::Bytes { content, .. } => diff::lines(document, Some(content)),
+            Found::Missing | Found::Rights { .. } | Found::Other { .. } => Vec::new(),
+        };
+        Self { file, who: who(found), properly: properly(item, found), has_document: document.is_some(), keys }
     }
-    Explanation::new(what, why, properly(item, found))
+
+    /// What, who as far as known and what was done, how to make the change properly.
+    pub fn told(&self, done: Done<'_>) -> Explanation {
+        let Self { file, who, properly, has_document, .. } = self;
+        let runs = if *has_document { "the agent runs what was blessed" } else { "the agent runs nothing of it" };
+        let what = match done {
+            Done::Restored(_) if *has_document => format!("{file}; it was restored."),
+            Done::Restored(_) => format!("{file}; it was moved away and never counted."),
+            Done::Waiting => format!("{file}; it is put right in its turn, and {runs}."),
+            Done::Reported => format!("{file}; it stays so, as AuditOnly is set, and {runs}."),
+            Done::Held => format!(
+                "{file} before Last Known Good was turned on or began anew; it stays so until somebody says what counts, and {runs}."
+            ),
+            Done::Failed(_) => format!("{file}; it could not be put right, and {runs}."),
+        };
+        let why = match done {
+            Done::Restored(Some(copy)) => format!("{who} What stood there is state/quarantine/{}.", escape(copy)),
+            Done::Failed(reason) => format!("{who} {}", escape(reason)),
+            Done::Restored(None) | Done::Waiting | Done::Reported | Done::Held => who.clone(),
+        };
+        Explanation::new(what, why, properly.clone())
+    }
 }
 
 /// Who did it, as far as the kernel tells.

@@ -130,12 +130,13 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         }
         self.stamps.insert(manifest::NAME.to_string(), *stamp);
         (self.key, self.tag, self.manifest) = (Some(key), Some(tag), manifest);
-        if let Err(failed) = self.seal.keep(key) {
-            self.tell(failed.reason);
+        // A commit that was interrupted may be seen and not be on disk yet; what it replaced must not go before it is.
+        match self.disk.sync().and_then(|()| self.seal.keep(key)) {
+            Ok(()) => self.remove_strays(&found),
+            Err(failed) => self.tell(failed.reason),
         }
-        self.remove_strays(&found);
         if self.manifest.counter == 0 {
-            return Ok(References::First);
+            return Ok(References::First { lone_key: false });
         }
         let current: Vec<(Item, Entry)> = self.manifest.items.clone().into_iter().collect();
         let items = current.into_iter().map(|(item, entry)| self.look(item, &entry, &found)).collect();
@@ -151,7 +152,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             Some(anchor) => format!("the history knows that they were changed {anchor} times"),
             None if versions.is_empty() => {
                 self.discard(drafts);
-                return Ok(References::First);
+                return Ok(References::First { lone_key: false });
             }
             None => format!("{} of their files are there", versions.len()),
         };
@@ -186,7 +187,8 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         let name = record::name(item, version, key);
         let wrong = |what: &str| {
             format!(
-                "the reference of {item}, state/lkg/{name}, {what}. Put it back, or bless the item again with `castellan lkg accept {item}`."
+                "state/lkg/{name} {what}. Put it back, bless what its file says with `castellan lkg accept {item}`, or go back \
+                 with `castellan lkg rollback {item} VERSION`."
             )
         };
         let bytes = self.disk.read(&name)?.ok_or_else(|| wrong("is gone"))?;

@@ -65,6 +65,20 @@ impl<'a> SignaturePolicy<'a> {
         let named = |pin: &&String| **pin == certificate.sha256 || **pin == certificate.sha1;
         self.pins.iter().find(named).map(String::as_str)
     }
+
+    /// The certificate whose signature these facts are judged by: the first that is pinned.
+    pub fn signer_of<'f>(&self, facts: &'f SignatureFacts) -> Option<&'f CertificateFacts> {
+        let SignatureFile::Read(found) = &facts.file else { return None };
+        self.pinned(found).map(|(_, certificate, _)| certificate)
+    }
+
+    /// The first signer who is pinned, with the certificate and the pin.
+    fn pinned<'f>(&self, found: &'f SignedDataFacts) -> Option<(&'f SignerFacts, &'f CertificateFacts, &'a str)> {
+        found.signers.iter().find_map(|signer| {
+            let certificate = signer.certificate.as_ref()?;
+            Some((signer, certificate, self.pin_of(certificate)?))
+        })
+    }
 }
 
 /// One condition of trust, in the order in which they are asked.

@@ -1,12 +1,15 @@
 //! Last Known Good over the API: how it stands, what differs, and what becomes blessed. The store answers as each story tells.
 
+use std::sync::Arc;
+
 use castellan_core::effect::{LostOrder, StoreOrder};
 use castellan_core::event::{Counts, DefinitionKind, Event, StoreReport};
 use castellan_core::id::{RequestId, TicketId};
 use castellan_core::lkg::{
-    Checked, Difference, Document, Found, NotWritten, Quarantined, Reference, ReferenceQuery, ReferenceVersion,
-    References, ReferencesFound, Survey, Trace,
+    Cause, Checked, Difference, Document, Former, Found, LkgNotice, NotWritten, Quarantined, Reference, ReferenceQuery,
+    ReferenceVersion, References, ReferencesFound, Survey, Trace,
 };
+use castellan_core::log_message::Level;
 use serde_json::{Value, json};
 
 use crate::world::{World, item};
@@ -43,17 +46,30 @@ fn write(world: &mut World, result: Result<Vec<u64>, NotWritten>) -> (String, St
 }
 
 fn document(text: &str, name: &str) -> Result<ReferencesFound, String> {
-    Ok(ReferencesFound::Document(Some((text.as_bytes().into(), name.into()))))
+    Ok(ReferencesFound::Document(Some((Some(text.as_bytes().into()), name.into()))))
+}
+
+fn bytes(text: &str) -> Arc<Vec<u8>> {
+    Arc::new(text.as_bytes().to_vec())
 }
 
 fn full() -> NotWritten {
-    NotWritten { full: true, reason: "No space is left.".into() }
+    NotWritten { cause: Cause::Full, reason: "No space is left.".into() }
 }
 
 #[track_caller]
 fn answered(world: &mut World, request: RequestId, status: u16) -> Value {
     assert_eq!(world.status(request), Some(status), "{:?}", world.responses.get(&request));
     world.body(request)
+}
+
+/// What Prometheus is told.
+fn metrics(world: &mut World) -> String {
+    let asked = world.admin("GET", "/metrics", "");
+    let counted = world.transcript.iter().rev().find_map(|line| line.strip_prefix("count "));
+    let ticket = TicketId(counted.unwrap().parse().unwrap());
+    world.tell(Event::Counted { ticket, counts: Counts::default() });
+    String::from_utf8(world.responses[&asked].body.clone()).unwrap()
 }
 
 fn items(status: &Value) -> Vec<String> {
@@ -78,20 +94,23 @@ fn its_state_names_every_item_and_why_one_is_out_of_service() {
     assert!(status["lastSweep"].is_string(), "{status}");
 
     let asked = world.admin("GET", "/api/lkg/jobs/scan", "");
-    let version = ReferenceVersion {
+    let written = ReferenceVersion {
         version: 1,
         time: "2026-11-22T00:00:00.000Z".into(),
         writer: "agent".into(),
         bytes: Some(7),
         sha256: Some("ab".into()),
     };
-    let removed = ReferenceVersion { bytes: None, sha256: None, ..version.clone() };
-    read(&mut world, &ReferenceQuery::History(item("Jobs/scan")), Ok(ReferencesFound::History(vec![removed, version])));
+    let of = |version: u64, bytes: Option<u64>| ReferenceVersion { version, bytes, ..written.clone() };
+    // Version 3 could not be read.
+    let versions = vec![of(7, Some(1)), of(6, None), of(5, Some(2)), of(4, Some(1)), of(2, Some(1)), of(1, Some(7))];
+    read(&mut world, &ReferenceQuery::History(item("Jobs/scan")), Ok(ReferencesFound::History(versions)));
     let shown = answered(&mut world, asked, 200);
     assert_eq!((&shown["id"], &shown["state"], &shown["version"]), (&json!("scan"), &json!("InService"), &json!(1)));
-    assert_eq!(shown["history"][0]["action"], "Removed");
-    let written = json!({ "version": 1, "time": "2026-11-22T00:00:00.000Z", "writer": "agent", "action": "Written", "size": 7, "sha256": "ab" });
-    assert_eq!(shown["history"][1], written);
+    let actions = shown["history"].as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap());
+    assert_eq!(actions.collect::<Vec<_>>(), ["Created", "Deleted", "Changed", "Written", "Changed", "Created"]);
+    let created = json!({ "version": 1, "time": "2026-11-22T00:00:00.000Z", "writer": "agent", "action": "Created", "size": 7, "sha256": "ab" });
+    assert_eq!(shown["history"][5], created);
 
     let asked = world.admin("GET", "/api/lkg/quarantine", "");
     let moved =
@@ -106,7 +125,7 @@ fn its_state_names_every_item_and_why_one_is_out_of_service() {
 fn a_difference_is_told_between_what_is_blessed_on_disk_or_of_a_version() {
     let mut world = world();
     let asked = world.admin("GET", "/api/lkg/Jobs/scan/diff", "");
-    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), document(OTHER, "Jobs/scan.json"));
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan"), None), document(OTHER, "Jobs/scan.json"));
     let found = answered(&mut world, asked, 200);
     assert_eq!(
         (&found["from"], &found["to"], &found["differs"]),
@@ -121,10 +140,14 @@ fn a_difference_is_told_between_what_is_blessed_on_disk_or_of_a_version() {
     assert_eq!((&found["from"], &found["to"]), (&json!("version 2"), &json!("version 3")));
     assert_eq!((&found["differs"], &found["changes"]), (&json!(false), &json!([])));
     let asked = world.admin("GET", "/api/lkg/Jobs/stray/diff", "");
-    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/stray")), document(OTHER, "state/quarantine/n"));
+    read(
+        &mut world,
+        &ReferenceQuery::Candidate(item("Jobs/stray"), Some(Former::NewestCopy)),
+        document(OTHER, "state/quarantine/n"),
+    );
     assert_eq!(answered(&mut world, asked, 200)["from"], "nothing");
     let asked = world.admin("GET", "/api/lkg/Jobs/scan/diff", "");
-    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), Ok(ReferencesFound::Document(None)));
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan"), None), Ok(ReferencesFound::Document(None)));
     answered(&mut world, asked, 404);
     for wrong in ["from=0", "to=x", "to=-1", "from="] {
         let asked = world.admin("GET", &format!("/api/lkg/Jobs/scan/diff?{wrong}"), "");
@@ -136,7 +159,7 @@ fn a_difference_is_told_between_what_is_blessed_on_disk_or_of_a_version() {
 #[test]
 fn what_is_accepted_is_valid_blessed_and_in_service_before_it_is_answered() {
     let mut world = world();
-    let candidate = ReferenceQuery::Candidate(item("Jobs/scan"));
+    let candidate = ReferenceQuery::Candidate(item("Jobs/scan"), None);
     let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
     read(&mut world, &candidate, document(OTHER, "Jobs/scan.json"));
     assert_eq!((world.status(asked), &world.get_now("/api/Jobs/scan")["name"]), (None, &json!("Blessed")));
@@ -153,14 +176,14 @@ fn what_is_accepted_is_valid_blessed_and_in_service_before_it_is_answered() {
     assert_eq!(world.logged("LkgAccepted"), [told]);
 
     let asked = world.admin("POST", "/api/lkg/Jobs/old/accept", "");
-    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/old")), document(SCAN, "Jobs/old.json"));
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/old"), None), document(SCAN, "Jobs/old.json"));
     let refused = answered(&mut world, asked, 400);
     assert_eq!(refused["findings"][0]["path"], "/id", "its id is another: {refused}");
     assert!(world.disk.is_empty(), "nothing is written");
     let asked = world.admin("POST", "/api/lkg/Jobs/old/accept", "");
     read(
         &mut world,
-        &ReferenceQuery::Candidate(item("Jobs/old")),
+        &ReferenceQuery::Candidate(item("Jobs/old"), None),
         document(&SCAN.replace("scan", "old"), "Jobs/old.json"),
     );
     write(&mut world, Ok(vec![2]));
@@ -177,14 +200,168 @@ fn what_is_accepted_is_valid_blessed_and_in_service_before_it_is_answered() {
 }
 
 #[test]
+fn an_accepted_deletion_removes_the_item_and_its_tag_is_none_of_a_document() {
+    for (path, kind) in [("Jobs/scan", "Jobs"), ("Plugins/Bridge", "Plugins")] {
+        let mut world = world();
+        let survey =
+            Survey { differences: vec![Difference { item: item(path), found: Found::Missing }], ..Survey::default() };
+        world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+        let Some(StoreOrder::Restore { ticket, .. }) = world.disk.pop_front() else { panic!("nothing is restored") };
+        let nothing = ReferenceQuery::Candidate(item(path), Some(Former::Nothing));
+        let deleted = || Ok(ReferencesFound::Document(Some((None, format!("{path}.json (deleted)")))));
+        let asked = world.admin("GET", &format!("/api/lkg/{path}/diff"), "");
+        read(&mut world, &ReferenceQuery::Candidate(item(path), None), Ok(ReferencesFound::Document(None)));
+        answered(&mut world, asked, 404);
+        world.tell(Event::Store(StoreReport::Restored { ticket, item: item(path), result: Ok(None) }));
+        let asked = world.admin("GET", &format!("/api/lkg/{path}/diff"), "");
+        read(&mut world, &nothing, deleted());
+        let shown = answered(&mut world, asked, 200);
+        assert_eq!((&shown["tag"], &shown["differs"]), (&json!("\"deleted\""), &json!(true)), "{shown}");
+        assert!(shown["changes"].as_array().unwrap().iter().all(|line| line.as_str().unwrap().starts_with("- ")));
+        let accept = |world: &mut World| {
+            world.admin_with("POST", &format!("/api/lkg/{path}/accept"), "", &[("if-match", "\"deleted\"")])
+        };
+        let asked = accept(&mut world);
+        read(&mut world, &nothing, document("", "Jobs/scan.json"));
+        answered(&mut world, asked, 412);
+        let asked = accept(&mut world);
+        read(&mut world, &nothing, deleted());
+        let (_, what, document) = write(&mut world, Ok(vec![2]));
+        assert_eq!((what.as_str(), document), (path, None));
+        assert_eq!(answered(&mut world, asked, 200)["state"], "Tombstone");
+        let gone = world.admin("GET", &format!("/api/{path}"), "");
+        world.disk();
+        answered(&mut world, gone, 404);
+        assert!(world.logged("LkgAccepted")[0].contains("that its file was deleted"), "{kind}");
+    }
+}
+
+#[test]
+fn of_copies_in_quarantine_the_one_that_was_told_last_can_be_accepted_and_no_older_one() {
+    let mut world = world();
+    let mut drift = |result: Result<Option<&str>, &str>| {
+        let found = Found::Bytes { content: bytes(OTHER), trace: Trace::default() };
+        let survey = Survey { differences: vec![Difference { item: item("Jobs/scan"), found }], ..Survey::default() };
+        world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+        let Some(StoreOrder::Restore { ticket, item, .. }) = world.disk.pop_front() else { panic!("not restored") };
+        let result = result.map(|name| name.map(String::from)).map_err(String::from);
+        world.tell(Event::Store(StoreReport::Restored { ticket, item, result }));
+        let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
+        let Some(StoreOrder::ReadReferences { ticket, query }) = world.disk.pop_front() else { panic!("not asked") };
+        let result = Ok(ReferencesFound::Document(None));
+        world.tell(Event::Store(StoreReport::ReferencesRead { ticket, result }));
+        answered(&mut world, asked, 404);
+        query
+    };
+    let candidate = |former| ReferenceQuery::Candidate(item("Jobs/scan"), former);
+    assert_eq!(drift(Ok(Some("one"))), candidate(Some(Former::Copy("one".into()))));
+    assert_eq!(drift(Ok(Some("two"))), candidate(Some(Former::Copy("two".into()))));
+    assert_eq!(drift(Err("The disk is full.")), candidate(None));
+    assert_eq!(drift(Ok(None)), candidate(None), "what stood there was taken away meanwhile");
+}
+
+#[test]
+fn a_reference_that_proves_nothing_is_told_once_as_critical_with_the_way_out() {
+    let mut world = world();
+    let told = |world: &World| world.logged("LkgDamaged").iter().map(ToString::to_string).collect::<Vec<_>>();
+    let line = "Jobs/old.json is out of service, as its reference proves nothing: a bit is flipped.";
+    assert_eq!(told(&world), [line]);
+    let level = world.logs.iter().find(|record| record.category == "LkgDamaged").unwrap().level;
+    assert_eq!((level, world.logged("Definition"), world.logged("OutOfService")), (Level::Critical, vec![], vec![]));
+    let damaged = Reference { item: item("Jobs/scan"), version: 1, content: Err("It is gone.".into()) };
+    let survey = || Survey { whole: true, ..Survey::default() };
+    let checked = Checked { changed: vec![damaged], ..Checked::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey: survey(), checked }));
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey: survey(), checked: Checked::default() }));
+    assert_eq!(told(&world)[1..], ["Jobs/scan.json is out of service, as its reference proves nothing: It is gone."]);
+    assert_eq!((world.logged("Definition"), world.logged("OutOfService")), (vec![], vec![]));
+}
+
+#[test]
+fn what_nobody_asked_for_is_told_in_one_line_however_often_it_happens() {
+    let mut world = world();
+    let notice = LkgNotice::PluginFolder { before: "Plugins".into(), now: "Other".into() };
+    world.tell(Event::Store(StoreReport::LkgNoticed(notice)));
+    let told = world.logged("LkgPluginPath").concat();
+    assert!(told.contains("is Other now and was Plugins") && told.contains("set it back to Plugins"), "{told}");
+    let mut full = |times: usize| {
+        for _ in 0..times {
+            world.tell(Event::Store(StoreReport::LkgNoticed(LkgNotice::QuarantineFull(2))));
+        }
+        let survey = Survey { whole: true, ..Survey::default() };
+        world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+        let lines = world.logged("LkgQuarantine").into_iter();
+        lines.map(|line| line.split(' ').nth(3).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(full(5), ["2", "8"], "the first at once, the others with the sweep");
+    assert_eq!(full(3), ["2", "8", "6"]);
+    assert_eq!(full(0).len(), 3);
+    assert_eq!(full(1), ["2", "8", "6", "2"], "after a sweep without one it begins anew");
+}
+
+#[test]
+fn a_key_without_anything_that_it_sealed_is_a_first_start_that_says_so() {
+    for lone_key in [false, true] {
+        let world = World::referring("{}", References::First { lone_key });
+        assert_eq!((world.logged("LkgLoneKey").len(), world.logged("LkgAdopted").len()), (usize::from(lone_key), 1));
+    }
+}
+
+#[test]
+fn where_it_is_off_the_start_says_so_and_each_hand_edit_has_a_line() {
+    let mut world = World::new(&[("Jobs/scan", SCAN), ("Plugins/Bridge", BRIDGE)]);
+    assert!(world.logged("LkgOff").concat().contains("Enabled is false"));
+    let told = |world: &mut World| {
+        world.logs.clear();
+        world.tell(Event::Store(StoreReport::DefinitionsTouched));
+        world.disk();
+        world.logged("HandEdit").iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&mut world), Vec::<String>::new());
+    world.put("Jobs/scan", OTHER);
+    world.put("Jobs/new", &SCAN.replace("\"scan\"", "\"new\""));
+    world.put("Plugins/Bridge", "{}");
+    assert_eq!(
+        told(&mut world),
+        [
+            "Jobs/new.json was written by hand and is in service now.",
+            "Jobs/scan.json was changed by hand, and the new one is in service now.",
+            "Plugins/Bridge.json was changed by hand and is refused; nothing of it is in service."
+        ]
+    );
+    world.files.remove(&(DefinitionKind::Job, String::from("scan")));
+    world.put("Plugins/Bridge", BRIDGE);
+    assert_eq!(
+        told(&mut world),
+        [
+            "Jobs/scan.json was removed by hand; nothing of it is in service.",
+            "Plugins/Bridge.json was written by hand and is in service now."
+        ]
+    );
+}
+
+#[test]
 fn what_the_store_cannot_do_is_told_and_changes_nothing() {
     let mut world = world();
-    let candidate = ReferenceQuery::Candidate(item("Jobs/scan"));
-    for (result, status) in [(full(), 507), (NotWritten::because("It broke."), 500)] {
+    let candidate = ReferenceQuery::Candidate(item("Jobs/scan"), None);
+    let unusable = NotWritten { cause: Cause::Unusable, reason: "The key is missing.".into() };
+    let causes = [
+        (full(), 507, "Make room"),
+        (unusable, 409, "castellan lkg status"),
+        (NotWritten::because("It broke."), 500, "Look at the disk"),
+    ];
+    for (result, status, fix) in causes {
         let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
         read(&mut world, &candidate, document(OTHER, "Jobs/scan.json"));
-        write(&mut world, Err(result));
-        answered(&mut world, asked, status);
+        write(&mut world, Err(result.clone()));
+        let accept = answered(&mut world, asked, status);
+        let asked = world.admin("DELETE", "/api/Jobs/scan", "");
+        write(&mut world, Err(result.clone()));
+        let delete = answered(&mut world, asked, status);
+        for refused in [accept, delete] {
+            assert_eq!(refused["detail"], result.reason);
+            assert!(refused["fix"].as_str().unwrap().contains(fix), "{refused}");
+        }
     }
     assert_eq!(world.get_now("/api/Jobs/scan")["name"], "Blessed");
     let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
@@ -207,6 +384,7 @@ fn what_the_store_cannot_do_is_told_and_changes_nothing() {
 #[test]
 fn a_verification_opens_every_reference_and_is_a_sweep_too() {
     let mut world = world();
+    let fault = json!({ "item": "Jobs/old", "what": "its reference proves nothing: a bit is flipped." });
     let mut verify = |survey: Survey, checked: Checked| {
         let asked = world.admin("POST", "/api/lkg/verify", "");
         let Some(StoreOrder::Survey { ticket, thorough: true }) = world.disk.pop_back() else { panic!("no survey") };
@@ -215,17 +393,27 @@ fn a_verification_opens_every_reference_and_is_a_sweep_too() {
     };
     assert_eq!(
         verify(Survey { whole: true, ..Survey::default() }, Checked::default()),
-        json!({ "ok": true, "references": 3, "differences": [] })
+        json!({ "ok": false, "references": 3, "differences": [fault] })
     );
-    let difference = Difference { item: item("Jobs/scan"), found: Found::Missing };
-    let survey = Survey { whole: true, differences: vec![difference], ..Survey::default() };
-    let told = json!([{ "item": "Jobs/scan", "what": "is missing" }]);
+    let missing = Difference { item: item("Jobs/scan"), found: Found::Missing };
+    // With what should stand there nobody can compare it: it is named once.
+    let odd =
+        Difference { item: item("Jobs/old"), found: Found::Bytes { content: bytes("{}"), trace: Trace::default() } };
+    let survey = Survey { whole: true, differences: vec![missing, odd], ..Survey::default() };
+    let told = json!([{ "item": "Jobs/scan", "what": "is missing" }, fault]);
     assert_eq!(
         verify(survey.clone(), Checked::default()),
         json!({ "ok": false, "references": 3, "differences": told })
     );
+    let old = SCAN.replace("\"scan\"", "\"old\"");
+    let back = Reference { item: item("Jobs/old"), version: 1, content: Ok(Some(old.as_bytes().into())) };
+    let checked = Checked { changed: vec![back], ..Checked::default() };
+    assert_eq!(
+        verify(Survey { whole: true, ..Survey::default() }, checked),
+        json!({ "ok": true, "references": 3, "differences": [] })
+    );
     let doubted = verify(survey, Checked { doubt: Some("The manifest is older.".into()), ..Checked::default() });
-    assert_eq!(doubted["differences"][1], json!({ "item": "references", "what": "The manifest is older." }));
+    assert_eq!(doubted["differences"][2], json!({ "item": "references", "what": "The manifest is older." }));
     assert_eq!(world.get_now("/api/lkg")["alarms"][0]["why"], "The manifest is older.");
     let asked = world.admin("POST", "/api/lkg/verify", "");
     assert_eq!(answered(&mut world, asked, 409)["detail"], "The manifest is older.");
@@ -235,7 +423,7 @@ fn a_verification_opens_every_reference_and_is_a_sweep_too() {
 fn a_drift_is_told_as_an_event_in_the_state_and_in_the_metrics() {
     let mut world = world();
     let stream = world.admin("GET", "/api/events?kinds=drift", "");
-    let content = OTHER.replace("Other", "By hand").into_bytes();
+    let content = bytes(&OTHER.replace("Other", "By hand"));
     let difference = Difference { item: item("Jobs/scan"), found: Found::Bytes { content, trace: Trace::default() } };
     let survey = Survey { differences: vec![difference], ..Survey::default() };
     world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
@@ -253,30 +441,47 @@ fn a_drift_is_told_as_an_event_in_the_state_and_in_the_metrics() {
     assert_eq!((&scan["lastDrift"]["outcome"], &scan["restoresLastMinute"]), (&json!("restored"), &json!(1)));
     assert_eq!(scan["lastDrift"]["what"], told["what"]);
 
-    let metrics = world.admin("GET", "/metrics", "");
-    let ticket = world.transcript.iter().find_map(|line| line.strip_prefix("count ")).unwrap().parse().unwrap();
-    world.tell(Event::Counted { ticket: TicketId(ticket), counts: Counts::default() });
-    let text = String::from_utf8(world.responses[&metrics].body.clone()).unwrap();
+    let text = metrics(&mut world);
     for line in [
         "castellan_lkg_items 3",
         "castellan_lkg_out_of_service 1",
+        "castellan_lkg_usable 1",
+        "castellan_lkg_faults 1",
         "castellan_restores_total{kind=\"Jobs\",outcome=\"restored\"} 1",
         "castellan_restores_total{kind=\"Plugins\",outcome=\"restored\"} 0",
     ] {
         assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
     }
+    let checked = Checked { doubt: Some("The manifest is older.".into()), ..Checked::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey: Survey::default(), checked }));
+    assert!(metrics(&mut world).contains("\ncastellan_lkg_usable 0\n"), "somebody is to be woken");
+}
+
+#[test]
+fn a_drifted_file_is_forgotten_once_it_is_judged_and_told_with_its_keys_all_the_same() {
+    let mut world = world();
+    let content = bytes(OTHER);
+    let held = Arc::downgrade(&content);
+    let difference = Difference { item: item("Jobs/scan"), found: Found::Bytes { content, trace: Trace::default() } };
+    let survey = Survey { differences: vec![difference], ..Survey::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
+    assert_eq!(held.strong_count(), 0, "a restore may take long, and whoever fights has a large file");
+    world.disk();
+    let told = world.logged("Drift").concat();
+    assert!(told.contains(r#"Keys: ~ /name: "Blessed" -> "Other""#), "{told}");
 }
 
 #[test]
 fn a_stray_that_was_moved_away_is_in_quarantine_and_nothing_is_out_of_service() {
     let mut world = World::blessed("{}", &[]);
-    let found = Found::Bytes { content: SCAN.into(), trace: Trace::default() };
+    let found = Found::Bytes { content: bytes(SCAN), trace: Trace::default() };
     let survey = Survey { differences: vec![Difference { item: item("Jobs/scan"), found }], ..Survey::default() };
     world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
     let Some(StoreOrder::Restore { ticket, item, .. }) = world.disk.pop_front() else { panic!("nothing is moved") };
     world.tell(Event::Store(StoreReport::Restored { ticket, item, result: Ok(Some("copy".into())) }));
     let status = world.get_now("/api/lkg");
     assert_eq!((items(&status), &status["outOfService"]), (vec!["Jobs/scan null Quarantined".to_owned()], &json!(0)));
+    assert!(metrics(&mut world).contains("\ncastellan_lkg_items 0\n"), "it has no reference");
 }
 
 #[test]
@@ -311,9 +516,10 @@ fn where_references_prove_nothing_a_new_key_begins_anew_and_every_file_waits_unt
     let asked = world.admin("POST", "/api/lkg/rekey", "");
     let Some(StoreOrder::Rekey { ticket }) = world.disk.pop_front() else { panic!("no new key is asked for") };
     world.tell(Event::Store(StoreReport::Rekeyed { ticket, result: Ok("11bb".into()) }));
-    answered(&mut world, asked, 200);
+    assert_eq!(answered(&mut world, asked, 200), json!({ "keyId": "11bb", "beginsAnew": true }));
+    assert!(world.logged("LkgRekeyed")[0].contains("every file waits as it is"), "{:?}", world.logged("LkgRekeyed"));
     let Some(StoreOrder::Survey { ticket, .. }) = world.disk.pop_front() else { panic!("nothing is compared") };
-    let found = Found::Bytes { content: SCAN.into(), trace: Trace::default() };
+    let found = Found::Bytes { content: bytes(SCAN), trace: Trace::default() };
     let differences = vec![Difference { item: item("Jobs/scan"), found }];
     let survey = Survey { whole: true, differences: differences.clone(), ..Survey::default() };
     let again = survey.clone();
@@ -333,7 +539,11 @@ fn where_references_prove_nothing_a_new_key_begins_anew_and_every_file_waits_unt
     world.tell(Event::Store(StoreReport::Surveyed { ticket: Some(ticket), survey, checked: Checked::default() }));
     assert_eq!(answered(&mut world, verify, 200)["references"], 0, "what nobody blessed has no reference");
     let asked = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
-    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), document(SCAN, "Jobs/scan.json"));
+    read(
+        &mut world,
+        &ReferenceQuery::Candidate(item("Jobs/scan"), Some(Former::NewestCopy)),
+        document(SCAN, "Jobs/scan.json"),
+    );
     write(&mut world, Ok(vec![1]));
     assert_eq!(answered(&mut world, asked, 200)["state"], "InService");
     assert_eq!(world.get_now("/api/Jobs/scan")["name"], "Blessed");
@@ -368,7 +578,7 @@ fn references_that_come_back_as_they_were_count_again() {
     assert_eq!(survey(true, Some("The folder cannot be listed.")), 1);
     assert_eq!(survey(false, None), 1, "a look at single files does not look at references");
     assert_eq!(survey(true, None), 0);
-    let found = Found::Bytes { content: OTHER.into(), trace: Trace::default() };
+    let found = Found::Bytes { content: bytes(OTHER), trace: Trace::default() };
     let differences = vec![Difference { item: item("Jobs/scan"), found }];
     let survey = Survey { differences, ..Survey::default() };
     world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
@@ -386,7 +596,7 @@ fn a_file_stays_held_while_its_folder_cannot_be_looked_at() {
         whole: true,
         differences: vec![Difference {
             item: item("Jobs/scan"),
-            found: Found::Bytes { content: OTHER.into(), trace: Trace::default() },
+            found: Found::Bytes { content: bytes(OTHER), trace: Trace::default() },
         }],
         ..Survey::default()
     };
@@ -410,7 +620,7 @@ fn names_of_strays_do_not_fill_the_memory_between_two_sweeps() {
     for number in 0..1100 {
         let difference = Difference {
             item: item(&format!("Jobs/s{number}")),
-            found: Found::Bytes { content: vec![b'x'], trace: Trace::default() },
+            found: Found::Bytes { content: bytes("x"), trace: Trace::default() },
         };
         let survey = Survey { differences: vec![difference], ..Survey::default() };
         world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
@@ -423,11 +633,11 @@ fn names_of_strays_do_not_fill_the_memory_between_two_sweeps() {
 fn what_took_the_place_of_what_was_shown_is_not_accepted() {
     let mut world = world();
     let asked = world.admin("GET", "/api/lkg/Jobs/scan/diff", "");
-    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), document(OTHER, "Jobs/scan.json"));
+    read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan"), None), document(OTHER, "Jobs/scan.json"));
     let tag = world.body(asked)["tag"].as_str().unwrap().to_owned();
     for (found, status) in [(SCAN, Some(412)), (OTHER, None)] {
         let asked = world.admin_with("POST", "/api/lkg/Jobs/scan/accept", "", &[("if-match", &tag)]);
-        read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan")), document(found, "Jobs/scan.json"));
+        read(&mut world, &ReferenceQuery::Candidate(item("Jobs/scan"), None), document(found, "Jobs/scan.json"));
         assert_eq!(world.status(asked), status, "{found}");
         assert_eq!(world.disk.is_empty(), status.is_some(), "nothing else is written");
     }

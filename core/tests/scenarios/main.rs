@@ -14,6 +14,7 @@
 mod administrators;
 mod api;
 mod broker;
+mod bundles;
 mod certificates;
 mod documented;
 mod endurance;

@@ -224,8 +224,22 @@ fn the_file_of_a_plugin_is_replaced_as_a_whole_and_none_is_made() {
         let text = PLUGIN.replace("hello", "hallo").replace("\"Bridge\"", &format!("\"{id}\""));
         json!({ "PolicyType": "settingsupdate", "Extension": { "SettingsJson": text } }).to_string()
     };
-    let (status, body) = apply(&mut world, "?name=x", &policy("Bridge"));
-    assert_eq!((status, &body["changes"]), (200, &json!(["Plugins/Bridge replaced"])));
+    // Its program is looked at first, as that of a job is.
+    for (missing, expect) in [("bin/Bridge", 400), ("nothing", 200)] {
+        let request = world.admin("POST", "/api/policies?name=x", &policy("Bridge"));
+        world.disk();
+        assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "hello");
+        world.look(missing);
+        world.disk();
+        let body = world.body(request);
+        assert_eq!(world.status(request), Some(expect), "{body}");
+        if expect == 400 {
+            let finding = (&body["findings"][0]["path"], &body["findings"][0]["code"]);
+            assert_eq!(finding, (&json!("/Extension/SettingsJson/executablePath"), &json!("binary-not-found")));
+        } else {
+            assert_eq!(body["changes"], json!(["Plugins/Bridge replaced"]));
+        }
+    }
     assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "hallo");
     let (status, body) = apply(&mut world, "?name=y", &policy("New"));
     assert_eq!((status, &body["findings"][0]["code"]), (400, &json!("plugin-missing")));
@@ -339,6 +353,85 @@ fn unsigned_policies_are_refused_where_signatures_are_required_and_wrong_ones_al
     // What cannot be read is refused, and a folder that cannot be listed takes nothing away.
     world.policies = vec![policy("b", update("Add", JOB).as_bytes())];
     assert_eq!(reload(&mut world), [line("b", "Applied")]);
-    world.policies = vec![PolicyFile { name: "*".into(), content: Err("is a link".into()) }];
-    assert_eq!(reload(&mut world), [line("*", "Refused"), line("b", "Applied")]);
+    world.policies = vec![PolicyFile { name: "Policies/".into(), content: Err("is a link".into()) }];
+    assert_eq!(reload(&mut world), [line("Policies/", "Refused"), line("b", "Applied")]);
+}
+
+#[test]
+fn a_policy_is_forgotten_with_its_settings_and_what_it_wrote_stays() {
+    let mut world = World::new(&[("Plugins/Bridge", PLUGIN)]);
+    put(&mut world, &[("greet", &greeting("folder"))]);
+    reload(&mut world);
+    apply(&mut world, "?name=greet", &greeting("api"));
+    apply(&mut world, "?name=add", &update("Add", JOB));
+    let forget = |world: &mut World, name: &str| {
+        let request = world.admin("DELETE", &format!("/api/policies/{name}"), "");
+        world.disk();
+        (world.status(request).unwrap(), world.body(request))
+    };
+    assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "api");
+    let (status, body) = forget(&mut world, "greet");
+    assert_eq!((status, &body["sources"]), (200, &json!(["Policies", "api"])), "{body}");
+    assert!(body["notes"][0].as_str().unwrap().contains("Policies/greet.json"), "{body}");
+    assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "hello");
+    let (status, body) = forget(&mut world, "add");
+    assert_eq!((status, &body["notes"], world.applied.len()), (200, &json!([]), 0));
+    assert_eq!(argument(&world).as_deref(), Some("1"));
+    assert_eq!(forget(&mut world, "add").0, 404);
+    // The file is still there.
+    assert_eq!(reload(&mut world), [line("greet", "Applied")]);
+    assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "folder");
+    // A disk that fails keeps record and settings.
+    let request = world.admin("DELETE", "/api/policies/greet", "");
+    world.disk_once(Err("no space left".into()));
+    assert_eq!((world.status(request), world.applied.len()), (Some(500), 1));
+    assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "folder");
+    world.quiet();
+}
+
+#[test]
+fn policies_that_were_refused_are_in_nobody_s_way() {
+    let mut world = World::new(&[("Plugins/Bridge", PLUGIN)]);
+    for number in 0..1_100 {
+        world.millis += 1;
+        apply(&mut world, &format!("?name=wrong{number}"), "{");
+    }
+    let lines = world.get("/api/policies");
+    let names: Vec<&str> = lines.as_array().unwrap().iter().map(|line| line["name"].as_str().unwrap()).collect();
+    assert!(names.len() == 256 && names.contains(&"wrong1099") && !names.contains(&"wrong0"), "{}", names.len());
+    world.bundle("fleet", vec![policy("greet", greeting("x").as_bytes())]);
+    world.disk();
+    assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "x");
+    put(&mut world, &[("add", &update("Add", JOB))]);
+    assert_eq!(reload(&mut world), [line("add", "Applied")]);
+}
+
+#[test]
+fn what_is_told_of_a_policy_names_it_once_and_ends_once() {
+    let mut world = World::new(&[]);
+    apply(&mut world, "?name=x", r#"{"PolicyType":"JobUpdate"}"#);
+    let told = |world: &World| (*world.logged("PolicyRefused").last().unwrap()).to_owned();
+    assert!(told(&world).starts_with("The policy x of api was not applied. At /Extension: "), "{}", told(&world));
+    assert_eq!(told(&world).matches("The policy").count(), 1, "{}", told(&world));
+    // A file of any name is a file, and the folder is the folder.
+    world.policies = vec![policy("*", update("Add", JOB).as_bytes())];
+    assert_eq!(reload(&mut world), [line("*", "Refused")]);
+    assert!(told(&world).contains("Its name, without .json, is '*'") && world.files.is_empty(), "{}", told(&world));
+    let gone = |why: &str| PolicyFile { name: String::from("Policies/"), content: Err(why.into()) };
+    world.policies = vec![gone("the folder Policies cannot be listed: denied")];
+    assert_eq!(
+        reload(&mut world),
+        [line("*", "Refused"), line("Policies/", "Refused")],
+        "it tells nothing of what is gone"
+    );
+    assert!(told(&world).contains("cannot be listed: denied. Make it"), "{}", told(&world));
+    world.policies = vec![gone("the folder Policies may be changed by others.")];
+    reload(&mut world);
+    assert!(!told(&world).contains(".."), "{}", told(&world));
+    // The disk's reason as well.
+    world.admin("POST", "/api/policies?name=y", &update("Add", JOB));
+    world.disk_once(Ok(()));
+    world.disk_once(Err("no space left".into()));
+    let words = "The policy y of api was not applied. What it changes could not be written; what was there before still counts. no space left. ";
+    assert!(told(&world).starts_with(words), "{}", told(&world));
 }

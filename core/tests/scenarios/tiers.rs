@@ -54,9 +54,10 @@ fn described(paths: &[&Value]) -> String {
 /// What a plugin may do with its own settings, and a process of a job not at all.
 const CLOSER: [&str; 3] = ["putSetting", "revertSettings", "revertAllSettings"];
 /// Where two paths fit: the literal one, and that of which it could be a name.
-const BOTH: [(&str, &str); 4] = [
+const BOTH: [(&str, &str); 5] = [
     ("/api/Jobs/reload", "/api/Jobs/{jobId}"),
     ("/api/Jobs/validate", "/api/Jobs/{jobId}"),
+    ("/api/policies/reload", "/api/policies/{policyName}"),
     ("/api/PluginSettings/revert-all", "/api/PluginSettings/{pluginId}"),
     ("/api/PluginSettings/{pluginId}/revert", "/api/PluginSettings/{pluginId}/{key}"),
 ];
@@ -93,7 +94,8 @@ const TABLE: &str = "\
 /api/plugins/{pluginId}/start 405 admin 405 405 405
 /api/plugins/{pluginId}/stop 405 admin 405 405 405
 /api/policies admin admin 405 405 405
-/api/policies/reload 405 admin 405 405 405
+/api/policies/reload 405 admin 405 admin 405
+/api/policies/{policyName} 405 405 405 admin 405
 /api/runs task+admin 405 405 405 405
 /api/runs/{runId} task+admin 405 405 405 405
 /api/runs/{runId}/cancel 405 admin 405 405 405
@@ -109,7 +111,7 @@ fn every_operation_lets_in_whom_its_description_names() {
     let paths: BTreeMap<&String, &Value> = description["paths"].as_object().unwrap().iter().collect();
     let mut table = String::new();
     for (template, operations) in paths {
-        let path = ["jobId", "pluginId", "key", "certificate", "id"]
+        let path = ["jobId", "pluginId", "key", "certificate", "id", "policyName"]
             .iter()
             .fold(template.replace("{runId}", "7-1").replace("{kind}", "Jobs"), |path, name| {
                 path.replace(&format!("{{{name}}}"), "a")

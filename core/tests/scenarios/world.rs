@@ -24,6 +24,7 @@ use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
     Opening, ProcessReport, StoreReport,
 };
+use castellan_core::fleet::{KeptBundle, Offer};
 use castellan_core::id::{ConnectionId, RequestId, RunId, SpawnId};
 use castellan_core::job::OperatingSystem;
 use castellan_core::lkg::{Checked, DefinitionChange, Item, NotWritten, Reference, References, Survey};
@@ -59,6 +60,8 @@ pub struct World {
     pub policies: Vec<PolicyFile>,
     /// Policies that were applied.
     pub applied: BTreeMap<PolicyKey, AppliedPolicy>,
+    /// The bundle of policies that is kept.
+    pub kept_bundle: Option<KeptBundle>,
     /// Orders to the disk that are not answered yet.
     pub disk: VecDeque<StoreOrder>,
     /// Questions about executables that are not answered yet.
@@ -238,6 +241,7 @@ impl World {
             settings: BTreeMap::new(),
             policies: vec![],
             applied: BTreeMap::new(),
+            kept_bundle: None,
             disk: VecDeque::new(),
             looks: VecDeque::new(),
             aborts: Vec::new(),
@@ -252,7 +256,12 @@ impl World {
 
     /// The next life of the agent, with the files and settings that are on disk.
     pub fn reborn(&self) -> Self {
-        let mut world = Self::made("{}", surroundings());
+        self.reborn_with("{}")
+    }
+
+    /// The same with this appsettings.json.
+    pub fn reborn_with(&self, settings: &str) -> Self {
+        let mut world = Self::made(settings, surroundings());
         (world.files, world.settings) = (self.files.clone(), self.settings.clone());
         (world.policies, world.applied) = (self.policies.clone(), self.applied.clone());
         let (definitions, settings) = (world.definitions(), world.settings.values().cloned().collect());
@@ -314,9 +323,10 @@ impl World {
     }
 
     /// A source hands a bundle over.
-    pub fn bundle(&mut self, source: &str, files: Vec<PolicyFile>) {
+    pub fn bundle(&mut self, source: &str, policies: Vec<PolicyFile>) {
         let mut effects = Vec::new();
-        self.agent.apply_policies(now(self.millis), source, files, &mut effects).unwrap();
+        let offer = Offer { policies, signer: None, keep: None };
+        self.agent.apply_policies(now(self.millis), source, offer, &mut effects).unwrap();
         for effect in effects {
             self.take(effect);
         }
@@ -344,7 +354,9 @@ impl World {
             Effect::Stream(order) => self.take_stream(order),
             Effect::Log(record) => {
                 assert!(!record.message.contains('\n'), "{record:?}");
-                let line = (record.level >= Level::Warning).then(|| format!("!{}", record.category));
+                // Most worlds begin without references; a story about that looks at the logs.
+                let counts = record.level >= Level::Warning && record.category != "LkgOff";
+                let line = counts.then(|| format!("!{}", record.category));
                 self.logs.push(record);
                 let Some(line) = line else { return };
                 line

@@ -6,7 +6,7 @@ use castellan_core::event::{
     BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, HttpReport, ProcessReport, StoreReport,
 };
 use castellan_core::id::{RunId, SpawnId, TicketId};
-use castellan_core::lkg::{Checked, NotWritten, ReferencesFound, Survey};
+use castellan_core::lkg::{Cause, Checked, NotWritten, ReferencesFound, Survey};
 
 use castellan_core::trust::{Examination, PeerFacts};
 
@@ -142,7 +142,7 @@ pub(super) fn executable(safe: bool) -> ExecutableFacts {
 fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
     let result = if well { Ok(()) } else { Err(String::from("the disk is full")) };
     Some(match order {
-        StoreOrder::Note(_) | StoreOrder::SettleHeld | StoreOrder::KeepBundle(_) => return None,
+        StoreOrder::Note(_) | StoreOrder::SettleHeld => return None,
         StoreOrder::PersistRun { ticket, record, .. } => {
             let run = RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0));
             StoreReport::RunPersisted { ticket, run, result }
@@ -153,7 +153,7 @@ fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
         StoreOrder::KeepPolicies { ticket, .. } => StoreReport::PoliciesKept { ticket, result },
         StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
             let versions = vec![0; changes.len()];
-            let result = result.map(|()| versions).map_err(|reason| NotWritten { full: true, reason });
+            let result = result.map(|()| versions).map_err(|reason| NotWritten { cause: Cause::Full, reason });
             StoreReport::DefinitionsChanged { ticket, result }
         }
         StoreOrder::Survey { ticket, .. } => StoreReport::Surveyed {

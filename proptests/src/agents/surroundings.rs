@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use castellan_core::api::{ApiRequest, CertificateFacts, Listener};
 use castellan_core::certificate::AdminCertificate;
 use castellan_core::event::{DefinitionFile, DefinitionKind};
+use castellan_core::id::RequestId;
 use castellan_core::job::OperatingSystem;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::Now;
@@ -79,6 +81,23 @@ pub fn surroundings_of(boot: u64, started: Now) -> Surroundings {
 /// The one administrator.
 pub(super) fn certificates() -> Vec<AdminCertificate> {
     vec![AdminCertificate::without_end("ad", "client")]
+}
+
+/// What the one administrator asks the API: JSON where there is a body.
+pub fn request_of_an_administrator(id: u64, method: &str, target: &str, body: &str) -> ApiRequest {
+    let host = ("host", "localhost:6889");
+    let json = (!body.is_empty()).then_some(("content-type", "application/json"));
+    let headers = std::iter::once(host).chain(json).map(|(name, value)| (name.to_owned(), value.to_owned()));
+    ApiRequest {
+        id: RequestId(id),
+        listener: Listener::Https,
+        peer: facts_of_a_stranger(),
+        certificate: Some(CertificateFacts { sha256: String::from("ad") }),
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers: headers.collect(),
+        body: body.as_bytes().to_vec(),
+    }
 }
 
 /// What the kernel says about a connection of a tree's leader.

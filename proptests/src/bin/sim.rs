@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use castellan_proptests::sim::{STEPS, play};
+use castellan_proptests::sim::{STEPS, play, root};
 
 const USAGE: &str = "cargo sim [--seeds N] [--from SEED] | --seed SEED [--trace]; and --steps N";
 
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         std::panic::set_hook(Box::new(|_| {}));
     }
     let (mut runs, mut tasks, mut lives, mut failures) = (0_usize, 0_usize, 0_u64, 0_u64);
+    let mut total = root::Tally::default();
     for seed in first..first.saturating_add(count) {
         let mut print = |line: &str| {
             if trace {
@@ -35,8 +36,17 @@ fn main() -> ExitCode {
                 failures = failures.saturating_add(1);
             }
         }
+        match root::play(seed, steps, &mut print) {
+            Ok(tally) => total.add(&tally),
+            Err(failure) => {
+                println!("{failure}");
+                failures = failures.saturating_add(1);
+            }
+        }
     }
-    println!("{count} seeds from {first}: {lives} lives, {runs} runs ended, {tasks} tasks, {failures} seeds failed");
+    println!("{count} seeds from {first}: {lives} lives, {runs} runs ended, {tasks} tasks, {failures} worlds failed");
+    let root::Tally { lives, programs, writes, restores, .. } = total;
+    println!("their roots: {lives} lives, {programs} programs, {writes} blessed writes, {restores} restores");
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -21,7 +21,7 @@ impl World<'_> {
     pub(super) fn act_on_plugin(&mut self) -> Result<(), Broken> {
         let actions = ["start", "stop", "restart"];
         let action = actions.get(self.dice.place(actions.len())).copied().unwrap_or_default();
-        self.ask(format!("/api/plugins/Echo/{action}"))
+        self.ask(&format!("/api/plugins/Echo/{action}"))
     }
 
     /// A program of the plugin begins to run.

@@ -4,15 +4,14 @@
 use std::collections::BTreeMap;
 
 use castellan_core::agent::Agent;
-use castellan_core::api::{ApiRequest, ApiResponse, CertificateFacts, Listener};
+use castellan_core::api::ApiResponse;
 use castellan_core::configuration_policy::{AppliedPolicy, PolicyChange, PolicyContent, PolicyFile, PolicyKey};
 use castellan_core::effect::{Effect, Effects, StoreOrder};
 use castellan_core::event::{DefinitionFile, DefinitionKind, Endpoints, Event, Loaded, StoreReport};
 use castellan_core::hexadecimal;
-use castellan_core::id::RequestId;
 use castellan_core::lkg::NotWritten;
 use castellan_core::time::{Monotonic, Now, WallTime};
-use castellan_proptests::agents::facts_of_a_stranger;
+use castellan_proptests::agents::request_of_an_administrator;
 use castellan_proptests::laws::config;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -108,17 +107,7 @@ impl Service {
 
     fn ask(&mut self, method: &str, target: &str, body: &str) -> (u16, Value) {
         self.requests = self.requests.saturating_add(1);
-        let headers = [("host", "localhost:6889"), ("content-type", "application/json")];
-        self.tell(Event::Api(ApiRequest {
-            id: RequestId(self.requests),
-            listener: Listener::Https,
-            peer: facts_of_a_stranger(),
-            certificate: Some(CertificateFacts { sha256: String::from("ad") }),
-            method: method.to_owned(),
-            target: target.to_owned(),
-            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-            body: body.as_bytes().to_vec(),
-        }));
+        self.tell(Event::Api(request_of_an_administrator(self.requests, method, target, body)));
         let answer = self.answer.take().unwrap();
         (answer.status, serde_json::from_slice(&answer.body).unwrap())
     }
@@ -164,7 +153,7 @@ impl Service {
             StoreOrder::ChangeDefinitions { ticket, .. } => {
                 StoreReport::DefinitionsChanged { ticket, result: Err(NotWritten::because("the disk is full")) }
             }
-            StoreOrder::KeepPolicies { ticket, changes } => {
+            StoreOrder::KeepPolicies { ticket, changes, .. } => {
                 self.writes = self.writes.saturating_add(1);
                 for change in changes {
                     match change {

@@ -77,7 +77,7 @@ pub fn change(
     }
 }
 
-/// Removes drafts of definitions that a crash left; for the start.
+/// Removes drafts of definitions that a crash left; for the start. What is no file is no draft.
 ///
 /// # Errors
 /// [`RootError`] where a folder or a draft cannot be read or removed.

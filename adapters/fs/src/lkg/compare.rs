@@ -70,7 +70,7 @@ impl Comparer {
         }
         let bytes = self.buffer.get(..length).unwrap_or_default();
         if document.is_none_or(|document| **document != *bytes) {
-            return Some(Found::Bytes { content: bytes.to_vec(), trace });
+            return Some(Found::Bytes { content: Arc::new(bytes.to_vec()), trace });
         }
         let mode = Mode::from_raw_mode(stat.st_mode).bits() & 0o7777;
         let own = rustix::process::geteuid().as_raw();

@@ -1,12 +1,11 @@
 //! Last Known Good as the store's thread carries it out: references, the files beside them, and what was moved away.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::mem::take;
 use std::sync::Arc;
 
 use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::lkg::{
-    Checked, DefinitionChange, Item, NotWritten, Reference, ReferenceQuery, References, ReferencesFound, Survey,
+    Checked, DefinitionChange, Item, LkgNotice, NotWritten, ReferenceQuery, References, ReferencesFound, Survey,
 };
 use castellan_core::time::WallTime;
 
@@ -29,6 +28,12 @@ pub struct Guard {
     kept: Option<Kept>,
     looks: Arc<Looks>,
     notices: Vec<String>,
+    /// What counts since the start, where no references are kept, until it is held against what stands there once that is watched.
+    at_start: Option<Vec<DefinitionFile>>,
+    /// Copies in quarantine that were deleted to make room, and not told of yet.
+    deleted: usize,
+    /// The folder of plugins that references were of, where it was another one, until that is told.
+    former_plugins: Option<String>,
 }
 
 #[derive(Debug)]
@@ -60,6 +65,9 @@ impl Guard {
             kept: None,
             looks: Arc::default(),
             notices: Vec::new(),
+            at_start: None,
+            deleted: 0,
+            former_plugins: None,
         };
         if !enabled {
             guard.leave(anchor);
@@ -68,9 +76,11 @@ impl Guard {
         let (references, found) = ReferenceStore::open(root, anchor)?;
         let mut surveyor = Surveyor::new(root, plugin_path, Arc::clone(&guard.looks))?;
         if let References::Kept { items, .. } = &found {
-            for Reference { item, content, .. } in items {
-                surveyor.bless(item, content.clone().ok().flatten());
-            }
+            surveyor.bless_references(items);
+        }
+        match history.replace_plugin_folder(plugin_path.trim_end_matches('/')) {
+            Ok(former) => guard.former_plugins = former,
+            Err(why) => guard.notices.push(why),
         }
         let is_lost = matches!(found, References::Unusable(_));
         guard.kept = Some(Kept { references, surveyor, quarantine: Quarantine::open(root)?, is_lost });
@@ -84,7 +94,7 @@ impl Guard {
                 references.note_off(true).map_err(|error| error.to_string())
             }
             Ok((_, References::Unusable(why))) => Err(why),
-            Ok((_, References::Off | References::First)) => Ok(()),
+            Ok((_, References::Off | References::First { .. })) => Ok(()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = noted {
@@ -97,6 +107,18 @@ impl Guard {
     /// Definition files as they are on disk.
     pub fn read(&self) -> Vec<DefinitionFile> {
         self.root.read_definitions(&[DefinitionKind::Job, DefinitionKind::Plugin], &self.plugin_path)
+    }
+
+    /// The same for the start: where no references are kept, an edit before the folders are watched is noticed all the same.
+    pub fn read_at_start(&mut self) -> Vec<DefinitionFile> {
+        let files = self.read();
+        self.at_start = (!self.is_on()).then(|| files.clone());
+        files
+    }
+
+    /// Whether files are not as they were read at the start; asked once.
+    pub(crate) fn was_edited_since_start(&mut self) -> bool {
+        self.at_start.take().is_some_and(|files| files != self.read())
     }
 
     /// Whether references are kept.
@@ -119,9 +141,17 @@ impl Guard {
 
     /// What somebody should know since the last call, as sentences.
     pub(crate) fn take_notices(&mut self) -> Vec<String> {
-        let mut notices = std::mem::take(&mut self.notices);
+        let mut notices = take(&mut self.notices);
         notices.extend(self.kept.iter_mut().flat_map(|kept| kept.references.take_notices()));
         notices
+    }
+
+    /// What somebody should know of files since the last call.
+    pub(crate) fn take_lkg_notices(&mut self) -> impl Iterator<Item = LkgNotice> + use<> {
+        let now = &self.plugin_path;
+        let moved = self.former_plugins.take().map(|before| LkgNotice::PluginFolder { before, now: now.clone() });
+        let deleted = Some(take(&mut self.deleted)).filter(|deleted| *deleted > 0).map(LkgNotice::QuarantineFull);
+        moved.into_iter().chain(deleted)
     }
 
     pub(crate) fn change(
@@ -155,15 +185,14 @@ impl Guard {
             (false, true) => kept.references.check(),
             (false, false) => Checked::default(),
         };
-        for Reference { item, content, .. } in &checked.changed {
-            kept.surveyor.bless(item, content.clone().ok().flatten());
-        }
+        kept.surveyor.bless_references(&checked.changed);
         (kept.surveyor.look(at), checked)
     }
 
     pub(crate) fn restore(&mut self, item: &Item, at: WallTime) -> Result<Option<String>, String> {
         let Some(kept) = &mut self.kept else { return Err(OFF.to_owned()) };
-        let Moved { name, note } = kept.surveyor.restore(&mut kept.quarantine, item, at)?;
+        let Moved { name, deleted, note } = kept.surveyor.restore(&mut kept.quarantine, item, at)?;
+        self.deleted = self.deleted.saturating_add(deleted);
         self.notices.extend(note);
         Ok(name)
     }
@@ -174,10 +203,10 @@ impl Guard {
             ReferenceQuery::History(item) => ReferencesFound::History(kept.references.history(item)?),
             ReferenceQuery::Version(item, version) => {
                 let document = kept.references.version(item, *version)?;
-                ReferencesFound::Document(document.map(|document| (document, format!("version {version}"))))
+                ReferencesFound::Document(document.map(|document| (Some(document), format!("version {version}"))))
             }
-            ReferenceQuery::Candidate(item) => {
-                ReferencesFound::Document(kept.surveyor.candidate(&kept.quarantine, item)?)
+            ReferenceQuery::Candidate(item, former) => {
+                ReferencesFound::Document(kept.surveyor.candidate(&kept.quarantine, item, former.as_ref())?)
             }
             ReferenceQuery::Quarantine => ReferencesFound::Quarantine(kept.quarantine.list()),
         })
@@ -186,7 +215,7 @@ impl Guard {
     pub(crate) fn rekey(&mut self, history: &History) -> Result<String, NotWritten> {
         let Some(kept) = &mut self.kept else { return Err(NotWritten::because(OFF)) };
         kept.references.rekey()?;
-        if std::mem::take(&mut kept.is_lost) {
+        if take(&mut kept.is_lost) {
             // Nothing is blessed any more, and every file waits until somebody blesses it; also after another start.
             kept.references.note_off(true)?;
         }
@@ -202,9 +231,4 @@ impl Guard {
         }
         self.note_anchor(history);
     }
-}
-
-/// Nothing is to be looked at.
-pub(crate) fn is_nothing(at: &Where) -> bool {
-    *at == Where::At(BTreeSet::<(DefinitionKind, OsString)>::new())
 }

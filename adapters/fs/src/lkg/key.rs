@@ -67,6 +67,11 @@ impl Keys {
         Ok(Self { root: root.clone(), keys, random: SystemRandom::new() })
     }
 
+    /// Whether there is a key besides systemd's.
+    pub(super) fn has_file(&self) -> bool {
+        self.keys.iter().any(|key| key.file.is_some())
+    }
+
     pub(super) fn find(&self, id: KeyId) -> Option<&Key> {
         self.keys.iter().find(|key| key.id == id)
     }

@@ -41,7 +41,9 @@ const DEPTH: u32 = 64;
 pub struct Moved {
     /// Its name in the quarantine; `None` where nothing was moved.
     pub name: Option<String>,
-    /// What became of older copies, as a sentence for the log.
+    /// How many older copies were deleted to make room.
+    pub deleted: usize,
+    /// Why there is too much nevertheless, as a sentence.
     pub note: Option<String>,
 }
 
@@ -101,7 +103,8 @@ impl Quarantine {
         }
         let bytes = tree(self.folder.as_fd(), OsStr::new(&target), Deed::Weigh, DEPTH).unwrap_or(0);
         self.kept.insert(target.clone(), bytes);
-        Ok(Moved { note: self.make_room(&target), name: Some(target) })
+        let (deleted, note) = self.make_room(&target);
+        Ok(Moved { name: Some(target), deleted, note })
     }
 
     /// `20261122T143000.123Z-Jobs-scan-000`.
@@ -112,8 +115,8 @@ impl Quarantine {
         names.find(|name| !self.kept.contains_key(name)).unwrap_or(start)
     }
 
-    /// Deletes the oldest until the rest is within its bounds; what was deleted, or could not be.
-    fn make_room(&mut self, newest: &str) -> Option<String> {
+    /// Deletes the oldest until the rest is within its bounds; how many were deleted, and which could not be.
+    fn make_room(&mut self, newest: &str) -> (usize, Option<String>) {
         let mut bytes = self.kept.values().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
         let (mut deleted, mut failed) = (0_usize, None);
         for (name, weight) in self.kept.clone() {
@@ -134,10 +137,7 @@ impl Quarantine {
                 }
             }
         }
-        failed.or_else(|| {
-            let full = format!("{PLACE} is full ({KEPT} copies or {} MiB)", KEPT_BYTES >> 20);
-            (deleted > 0).then(|| format!("{full}: the oldest went, {deleted} in number."))
-        })
+        (deleted, failed)
     }
 
     /// The names of what stood in the place of an item, newest first.

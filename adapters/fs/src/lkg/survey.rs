@@ -5,10 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::mem::take;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use castellan_core::event::DefinitionKind;
-use castellan_core::lkg::{Difference, Document, Found, Item, Survey};
+use castellan_core::lkg::{Difference, Document, Former, Found, Item, Reference, Survey};
 use castellan_core::time::WallTime;
 use rustix::fs::{Dir, Mode, Stat, fstat, mkdirat};
 
@@ -21,7 +21,8 @@ use crate::error::RootError;
 use crate::files::{self, Privacy};
 use crate::root::Root;
 
-/// Bytes of drifted files that one survey brings along, so that a thousand large ones do not fill the memory.
+/// Bytes of drifted files that surveys brought along and nobody has judged yet, so that neither a thousand large ones nor a fight over
+/// one fill the memory. What is beyond is told without its keys.
 const SURVEY_BYTES: usize = 8 << 20;
 /// Files without a reference that one survey names; each causes an order, and the store's queue has room for four times as many.
 const STRAYS: usize = 1000;
@@ -35,12 +36,21 @@ pub enum Where {
     At(BTreeSet<(DefinitionKind, OsString)>),
 }
 
+impl Where {
+    /// Nothing is to be looked at.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::At(files) if files.is_empty())
+    }
+}
+
 /// The folders of definitions as they were when they were opened, and what is blessed in them.
 #[derive(Debug)]
 pub struct Surveyor {
     root: Root,
     folders: [Folder; 2],
     comparer: Comparer,
+    /// What surveys brought along, for as long as it is held.
+    brought: Vec<Weak<Vec<u8>>>,
 }
 
 #[derive(Debug)]
@@ -82,7 +92,7 @@ impl Surveyor {
             }
         };
         let folders = [folder(DefinitionKind::Job)?, folder(DefinitionKind::Plugin)?];
-        Ok(Self { root: root.clone(), folders, comparer: Comparer::new(looks) })
+        Ok(Self { root: root.clone(), folders, comparer: Comparer::new(looks), brought: Vec::new() })
     }
 
     /// From now on this is how the item has to stand on disk; `None`: not at all.
@@ -92,6 +102,13 @@ impl Surveyor {
             Some(document) => blessed.insert(item.id.clone(), document),
             None => blessed.remove(&item.id),
         };
+    }
+
+    /// The same of every item of these references; a damaged one says that nothing stands there.
+    pub(crate) fn bless_references(&mut self, references: &[Reference]) {
+        for Reference { item, content, .. } in references {
+            self.bless(item, content.clone().ok().flatten());
+        }
     }
 
     fn folder_mut(&mut self, kind: DefinitionKind) -> &mut Folder {
@@ -115,7 +132,9 @@ impl Surveyor {
     /// What is not as it was blessed.
     pub fn look(&mut self, at: &Where) -> Survey {
         let mut survey = Survey { whole: *at == Where::Everywhere, ..Survey::default() };
-        let mut room = SURVEY_BYTES;
+        self.brought.retain(|content| content.strong_count() > 0);
+        let held = self.brought.iter().filter_map(Weak::upgrade).map(|content| content.len()).sum();
+        let mut room = SURVEY_BYTES.saturating_sub(held);
         for folder in &mut self.folders {
             let names = match at {
                 Where::Everywhere => None,
@@ -131,27 +150,53 @@ impl Surveyor {
             };
             folder.look(&self.root, names, &mut self.comparer, &mut room, &mut survey);
         }
+        self.brought.extend(survey.differences.iter().filter_map(|difference| match &difference.found {
+            Found::Bytes { content, .. } => Some(Arc::downgrade(content)),
+            Found::Missing | Found::Rights { .. } | Found::Other { .. } => None,
+        }));
         survey
     }
 
-    /// What could be accepted of an item: its file, if that has other bytes than are blessed, else the newest copy in quarantine; and
-    /// where it is from.
+    /// What could be accepted of an item, and where it is from: what stands in its place, if that is not as blessed (`None`: nothing, so
+    /// that it would be removed); else what stood there before it was restored.
     ///
     /// # Errors
-    /// A sentence where the copy cannot be read.
-    pub fn candidate(&mut self, quarantine: &Quarantine, item: &Item) -> Result<Option<(Document, String)>, String> {
+    /// A sentence where the folder is not the agent's, or the copy cannot be read.
+    pub fn candidate(
+        &mut self,
+        quarantine: &Quarantine,
+        item: &Item,
+        former: Option<&Former>,
+    ) -> Result<Option<(Option<Document>, String)>, String> {
         let root = self.root.clone();
         let [jobs, plugins] = &mut self.folders;
         let folder = if item.kind == DefinitionKind::Job { jobs } else { plugins };
         let document = folder.blessed.get(&item.id).cloned();
-        if let Ok(open) = folder.open(&root)
-            && let name = file_name(open.as_fd(), &item.id)
-            && let Some(Found::Bytes { content, .. }) = self.comparer.difference(open.as_fd(), &name, document.as_ref())
-        {
-            return Ok(Some((content.into(), format!("{item}{EXTENSION}"))));
-        }
-        let Some(copy) = quarantine.copies(item).next() else { return Ok(None) };
-        Ok(Some((quarantine.read(copy)?.into(), format!("{PLACE}/{copy}"))))
+        let found = match folder.open(&root) {
+            Ok(open) => {
+                let name = file_name(open.as_fd(), &item.id);
+                self.comparer.difference(open.as_fd(), &name, document.as_ref())
+            }
+            Err(Unusable::Missing) => document.map(|_| Found::Missing),
+            Err(Unusable::NotOurs(why)) => return Err(format!("The folder of {item} {why}")),
+        };
+        Ok(match (found, former) {
+            (Some(Found::Bytes { content, .. }), _) => {
+                Some((Some(content.as_slice().into()), format!("{item}{EXTENSION}")))
+            }
+            (Some(Found::Missing), _) | (None | Some(Found::Rights { .. }), Some(Former::Nothing)) => {
+                Some((None, format!("{item}{EXTENSION} (deleted)")))
+            }
+            (None | Some(Found::Rights { .. }), Some(former @ (Former::Copy(_) | Former::NewestCopy))) => {
+                let copy = match former {
+                    Former::Copy(copy) => Some(copy.as_str()),
+                    Former::NewestCopy | Former::Nothing => quarantine.copies(item).next(),
+                };
+                let Some(copy) = copy else { return Ok(None) };
+                Some((Some(quarantine.read(copy)?.into()), format!("{PLACE}/{copy}")))
+            }
+            (Some(Found::Other { .. }), _) | (None | Some(Found::Rights { .. }), None) => None,
+        })
     }
 
     /// Puts an item right: moves away what stands there, unless only its rights are wrong, and writes what is blessed, if anything is.

@@ -126,7 +126,7 @@ fn recovered(folder: &Path) -> State {
     lkg::remove_drafts(&root, "Plugins").unwrap();
     let (mut store, references): (ReferenceStore, _) = open(&root, None);
     let items = match references {
-        References::First => Vec::new(),
+        References::First { .. } => Vec::new(),
         References::Kept { items, .. } => items,
         other => panic!("{other:?}"),
     };

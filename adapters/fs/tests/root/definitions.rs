@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionFile, DefinitionKind, Event, StoreReport};
@@ -13,6 +13,7 @@ use castellan_core::lkg::{DefinitionChange, Item};
 use castellan_core::run::history::RunQuery;
 use castellan_core::time::WallTime;
 use castellan_fs::history::History;
+use castellan_fs::lkg;
 use castellan_fs::settings::SettingStore;
 use castellan_fs::{Root, Store};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -142,6 +143,23 @@ fn a_draft_left_by_a_crash_is_no_definition_and_does_not_disturb_the_next_write(
     root.write_definition(JOB, "Plugins", "x", b"new").unwrap();
     assert_eq!(jobs(&root)[0].content.clone().unwrap().as_ref(), b"new");
     assert_eq!(fs::read(&victim).unwrap(), b"untouched");
+    assert!(!draft.exists());
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_draft_stops_neither_a_write_nor_a_start() {
+    let (folder, root) = root();
+    let draft = folder.path().join("Jobs/.x.json.new");
+    for round in 1..=2 {
+        fs::create_dir(&draft).unwrap();
+        fs::write(draft.join("inside"), "kept").unwrap();
+        lkg::remove_drafts(&root, "Plugins").unwrap();
+        root.write_definition(JOB, "Plugins", "x", b"new").unwrap();
+        assert_eq!(jobs(&root)[0].content.clone().unwrap().as_ref(), b"new");
+        let aside = names(&folder.path().join("Jobs")).into_iter().filter(|name| name.starts_with(".x.json.new."));
+        let aside: Vec<PathBuf> = aside.map(|name| folder.path().join("Jobs").join(name).join("inside")).collect();
+        assert!(aside.len() == round && aside.iter().all(|inside| fs::read(inside).unwrap() == b"kept"), "{aside:?}");
+    }
     assert!(!draft.exists());
 }
 

@@ -14,17 +14,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use castellan_core::event::DefinitionKind;
-use castellan_core::lkg::{Document, Found, Item, Survey};
+use castellan_core::effect::StoreOrder;
+use castellan_core::event::{DefinitionKind, Event, StoreReport};
+use castellan_core::id::TicketId;
+use castellan_core::lkg::{DefinitionChange, Document, Former, Found, Item, LkgNotice, Survey};
 use castellan_core::time::WallTime;
-use castellan_fs::Root;
+use castellan_fs::history::History;
+use castellan_fs::lkg::Guard;
 use castellan_fs::lkg::quarantine::{Moved, Quarantine};
 use castellan_fs::lkg::survey::{Surveyor, Where};
 use castellan_fs::lkg::watch::{Looks, Watcher};
+use castellan_fs::settings::SettingStore;
+use castellan_fs::{Root, Store};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
-use super::support::{NEW_YEAR, days_later, mode, names, root, set_mode};
+use super::support::{NEW_YEAR, days_later, mode, names, policies, root, set_mode};
 
 const JOB: DefinitionKind = DefinitionKind::Job;
 const BLESSED: &[u8] = b"{\"id\":\"scan\"}";
@@ -191,22 +196,32 @@ fn files_that_nobody_blessed_are_moved_away_and_other_names_stay() {
 }
 
 #[test]
-fn what_could_be_accepted_is_the_file_or_else_the_newest_copy() {
+fn what_could_be_accepted_is_what_stands_there_or_else_what_was_restored_last() {
     let mut scene = Scene::new();
-    let candidate = |scene: &mut Scene| scene.surveyor.candidate(&scene.quarantine, &scan()).unwrap();
-    assert_eq!(candidate(&mut scene), None);
-    fs::write(scene.job(), "{\"new\":1}").unwrap();
-    let (document, from) = candidate(&mut scene).unwrap();
-    assert_eq!((&*document, from.as_str()), (b"{\"new\":1}".as_slice(), "Jobs/scan.json"));
-    let later = |scene: &mut Scene, day| {
-        scene.surveyor.restore(&mut scene.quarantine, &scan(), days_later(day)).unwrap();
+    let candidate = |scene: &mut Scene, former: Option<Former>| {
+        let found = scene.surveyor.candidate(&scene.quarantine, &scan(), former.as_ref()).unwrap();
+        found.map(|(document, from)| (document.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()), from))
     };
-    later(&mut scene, 1);
+    let is = |document: &str, from: &str| Some((Some(document.to_owned()), from.to_owned()));
+    let deleted = Some((None, String::from("Jobs/scan.json (deleted)")));
+    assert_eq!(candidate(&mut scene, None), None);
+    fs::write(scene.job(), "{\"new\":1}").unwrap();
+    let copy = |scene: &mut Scene| Former::Copy(scene.restore(&scan()).unwrap().name.unwrap());
+    assert_eq!(candidate(&mut scene, Some(Former::Nothing)), is("{\"new\":1}", "Jobs/scan.json"));
+    let first = copy(&mut scene);
     fs::write(scene.job(), "{\"new\":2}").unwrap();
-    later(&mut scene, 2);
-    let (document, from) = candidate(&mut scene).unwrap();
-    assert_eq!(&*document, b"{\"new\":2}");
-    assert_eq!(from, "state/quarantine/20260103T000000.000Z-Jobs-scan-000");
+    copy(&mut scene);
+    let from = "state/quarantine/20260101T000000.000Z-Jobs-scan-000";
+    assert_eq!(candidate(&mut scene, Some(first.clone())), is("{\"new\":1}", from));
+    assert_eq!(candidate(&mut scene, None), None, "of old copies nobody says which one is meant");
+    let newest = is("{\"new\":2}", &from.replace("-000", "-001"));
+    assert_eq!(candidate(&mut scene, Some(Former::NewestCopy)), newest);
+    fs::remove_file(scene.job()).unwrap();
+    assert_eq!(candidate(&mut scene, Some(first)), deleted);
+    scene.restore(&scan()).unwrap();
+    assert_eq!(candidate(&mut scene, Some(Former::Nothing)), deleted);
+    fs::remove_dir_all(scene.path("Jobs")).unwrap();
+    assert_eq!(candidate(&mut scene, None), deleted);
 }
 
 #[test]
@@ -255,7 +270,7 @@ fn the_quarantine_is_bounded_by_count_and_bytes_and_never_leaves_itself() {
     let stray = Item::new(JOB, "stray");
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("victim"), "victim").unwrap();
-    let mut notes = 0;
+    let mut deleted = 0;
     for index in 0..1003 {
         let path = scene.path("Jobs/stray.json");
         if index == 0 {
@@ -267,9 +282,10 @@ fn the_quarantine_is_bounded_by_count_and_bytes_and_never_leaves_itself() {
         }
         let at = WallTime::from_millis(NEW_YEAR.as_millis() + index);
         let moved = scene.surveyor.restore(&mut scene.quarantine, &stray, at).unwrap();
-        notes += usize::from(moved.note.is_some());
+        assert_eq!(moved.note, None);
+        deleted += moved.deleted;
     }
-    assert_eq!((scene.quarantine.copies(&stray).count(), notes), (1000, 3));
+    assert_eq!((scene.quarantine.copies(&stray).count(), deleted), (1000, 3));
     assert_eq!(names(&scene.path("state/quarantine")).len(), 1000);
     assert_eq!(names(elsewhere.path()), ["victim"]);
     for _ in 0..2 {
@@ -299,6 +315,58 @@ fn a_survey_is_bounded_whatever_stands_there() {
     let of_plugins = survey.differences.iter().filter(|difference| difference.item.kind == DefinitionKind::Plugin);
     let whole = of_plugins.clone().filter(|difference| matches!(difference.found, Found::Bytes { .. })).count();
     assert_eq!((of_plugins.count(), whole), (10, 7));
+    let brought = |survey: &Survey| survey.differences.iter().map(|one| length(&one.found)).sum::<usize>();
+    let (first, again) = (brought(&survey), scene.look());
+    assert!(first + brought(&again) <= 8 << 20, "the first one is not judged yet");
+    assert_eq!(again.differences.len(), survey.differences.len(), "what has no room is told nevertheless");
+    drop((survey, again));
+    assert_eq!(brought(&scene.look()), first);
+}
+
+fn length(found: &Found) -> usize {
+    match found {
+        Found::Bytes { content, .. } => content.len(),
+        Found::Missing | Found::Rights { .. } | Found::Other { .. } => 0,
+    }
+}
+
+/// What the store of an agent with this folder of plugins tells before it was asked anything but one thing.
+fn noticed(root: &Root, plugin_path: &str) -> Vec<LkgNotice> {
+    let history = History::open(root).unwrap();
+    let (guard, _) = Guard::open(root, plugin_path, true, &history).unwrap();
+    let (sender, events) = smol::channel::unbounded();
+    let store = Store::start(guard, history, SettingStore::open(root).unwrap(), policies(), sender).unwrap();
+    let (ticket, item) = (TicketId(1), Item::new(DefinitionKind::Plugin, "Bridge"));
+    let changes = vec![DefinitionChange { item, document: Some(BLESSED.into()) }];
+    store.order(StoreOrder::ChangeDefinitions { ticket, changes, writer: "root".into(), at: NEW_YEAR }).unwrap();
+    store.close().unwrap();
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    let notice = |event| if let Event::Store(StoreReport::LkgNoticed(notice)) = event { Some(notice) } else { None };
+    told.filter_map(notice).collect()
+}
+
+#[test]
+fn another_folder_of_plugins_is_told_once() {
+    let (folder, root) = root();
+    fs::create_dir(folder.path().join("Other")).unwrap();
+    assert_eq!((noticed(&root, "Plugins"), noticed(&root, "Plugins")), (vec![], vec![]));
+    let (before, now) = (String::from("Plugins"), String::from("Other"));
+    assert_eq!(noticed(&root, "Other"), [LkgNotice::PluginFolder { before, now }]);
+    assert_eq!(noticed(&root, "Other"), []);
+}
+
+#[test]
+fn where_it_is_off_an_edit_before_the_folders_are_watched_is_noticed() {
+    let (folder, root) = root();
+    let history = History::open(&root).unwrap();
+    let (mut guard, _) = Guard::open(&root, "Plugins", false, &history).unwrap();
+    assert_eq!(guard.read_at_start().len(), 0);
+    fs::write(folder.path().join("Jobs/scan.json"), BLESSED).unwrap();
+    let (sender, events) = smol::channel::unbounded();
+    let store = Store::start(guard, history, SettingStore::open(&root).unwrap(), policies(), sender).unwrap();
+    let told = events.recv_blocking().unwrap();
+    assert!(matches!(told, Event::Store(StoreReport::DefinitionsTouched)), "{told:?}");
+    store.close().unwrap();
 }
 
 /// A watcher whose store is the test.

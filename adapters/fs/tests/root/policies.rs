@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use castellan_core::configuration_policy::{AppliedPolicy, PolicyChange, PolicyKey, PolicyLayer};
+use castellan_core::configuration_policy::{AppliedPolicy, PolicyChange, PolicyKey, PolicyLayer, PolicySigner};
+use castellan_core::fleet::KeptBundle;
 use castellan_core::trust::signature::SignatureFile;
 use castellan_fs::settings::SettingStore;
 
-use super::support::{policies, root, set_mode};
+use super::support::{NEW_YEAR, policies, root, set_mode};
 
 fn applied(name: &str, layer: Option<PolicyLayer>) -> AppliedPolicy {
     AppliedPolicy {
@@ -17,6 +18,7 @@ fn applied(name: &str, layer: Option<PolicyLayer>) -> AppliedPolicy {
         sha256: "00".into(),
         time: "2026-01-01T00:00:00Z".into(),
         layer,
+        signer: None,
     }
 }
 
@@ -47,7 +49,7 @@ fn policies_are_read_in_the_order_of_their_names_with_what_stands_beside_them() 
     assert_eq!(found[1].content.as_ref().unwrap().sha256, sha256);
     set_mode(&place, 0o777);
     let found = policies().read(&root);
-    assert_eq!((found.len(), found[0].name.as_str()), (1, "*"));
+    assert_eq!((found.len(), found[0].name.as_str()), (1, "Policies/"));
     assert!(found[0].content.as_ref().unwrap_err().contains("mode 0777"), "{found:?}");
     fs::remove_dir_all(&place).unwrap();
     symlink("Jobs", &place).unwrap();
@@ -58,14 +60,44 @@ fn policies_are_read_in_the_order_of_their_names_with_what_stands_beside_them() 
 fn what_was_applied_is_remembered() {
     let (_folder, root) = root();
     let layer = PolicyLayer { plugin: "Bridge".into(), values: BTreeMap::from([("a.b".into(), "1".into())]) };
-    let (plain, layered) = (applied("a", None), applied("b", Some(layer)));
+    let signer = Some(PolicySigner { sha1: "1".into(), sha256: "2".into() });
+    let (plain, layered) = (applied("a", None), AppliedPolicy { signer, ..applied("b", Some(layer)) });
     let store = SettingStore::open(&root).unwrap();
     let keep = |policy: &AppliedPolicy| PolicyChange::Keep(policy.clone());
-    store.keep_policies(&[keep(&layered), keep(&plain)]).unwrap();
+    store.keep_policies(&[keep(&layered), keep(&plain)], None).unwrap();
     drop(store);
     let store = SettingStore::open(&root).unwrap();
     assert_eq!(store.policies().unwrap(), [plain.clone(), layered.clone()]);
     let newer = AppliedPolicy { sha256: "11".into(), ..plain };
-    store.keep_policies(&[PolicyChange::Forget(layered.key), keep(&newer)]).unwrap();
+    store.keep_policies(&[PolicyChange::Forget(layered.key), keep(&newer)], None).unwrap();
     assert_eq!(store.policies().unwrap(), [newer]);
+}
+
+#[test]
+fn a_bundle_is_kept_with_the_record_of_its_policies_or_neither_is() {
+    let (folder, root) = root();
+    let store = SettingStore::open(&root).unwrap();
+    assert_eq!(store.read_bundle().unwrap(), None);
+    let bundle = |etag: Option<&str>, document: &[u8]| KeptBundle {
+        source: String::from("https://fleet.example.com:443/bundle.p7m"),
+        etag: etag.map(str::to_owned),
+        document: document.into(),
+        at: NEW_YEAR,
+    };
+    let keep = |name: &str| [PolicyChange::Keep(applied(name, None))];
+    let names = |store: &SettingStore| -> Vec<String> {
+        store.policies().unwrap().into_iter().map(|policy| policy.key.name).collect()
+    };
+    for (name, kept) in [("a", bundle(Some("\"1\""), b"\x30\x00\xff")), ("b", bundle(None, b""))] {
+        store.keep_policies(&keep(name), Some(&kept)).unwrap();
+        let other = SettingStore::open(&root).unwrap();
+        assert_eq!((other.read_bundle().unwrap(), names(&other).last()), (Some(kept), Some(&name.to_owned())));
+    }
+    // The disk is full just when the bundle is written.
+    let disk = rusqlite::Connection::open(folder.path().join("state/settings.db")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON bundle BEGIN SELECT RAISE(FAIL, 'disk full'); END";
+    disk.execute(full, []).unwrap();
+    let why = store.keep_policies(&keep("c"), Some(&bundle(None, b"newer"))).unwrap_err();
+    assert!(why.contains("disk full"), "{why}");
+    assert_eq!((names(&store), store.read_bundle().unwrap()), (vec!["a".into(), "b".into()], Some(bundle(None, b""))));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use castellan_core::event::DefinitionKind;
 use castellan_core::limits::REFERENCE_VERSIONS;
-use castellan_core::lkg::{DefinitionChange, Item, Reference, References};
+use castellan_core::lkg::{Cause, DefinitionChange, Item, Reference, References};
 use castellan_fs::history::History;
 use castellan_fs::lkg::{self, ReferenceStore};
 use castellan_fs::{Root, RootError};
@@ -39,7 +39,7 @@ pub(crate) fn open(root: &Root, anchor: Option<u64>) -> (ReferenceStore, Referen
 fn kept() -> (TempDir, Root) {
     let (folder, root) = root();
     let (mut store, found) = open(&root, None);
-    assert!(matches!(found, References::First), "{found:?}");
+    assert!(matches!(found, References::First { lone_key: false }), "{found:?}");
     assert_eq!(store.change(&[put(scan(), "one"), put(bridge(), "B")], "root", NEW_YEAR).unwrap(), [1, 1]);
     assert_eq!(store.change(&[put(scan(), "two")], "admin:ada", days_later(1)).unwrap(), [2]);
     (folder, root)
@@ -89,7 +89,7 @@ fn unusable(root: &Root, anchor: Option<u64>) -> String {
     let (mut store, found) = open(root, anchor);
     let References::Unusable(why) = found else { panic!("{found:?}") };
     let refused = store.change(&[put(scan(), "three")], "root", NEW_YEAR).unwrap_err();
-    assert!(!refused.full && refused.reason == why, "{refused:?}");
+    assert!(refused.cause == Cause::Unusable && refused.reason == why, "{refused:?}");
     assert_eq!(store.check().doubt.as_ref(), Some(&why));
     why
 }
@@ -163,7 +163,7 @@ fn out_of_service(words: &str, harm: impl Fn(&Root)) {
     assert!(running.check().changed.is_empty(), "told once");
     let (mut store, references) = open(&root, Some(2));
     let items = found(&references);
-    assert!(items[0].starts_with("Jobs/scan 2 ! the reference of Jobs/scan, state/lkg/Jobs.scan.2."), "{items:?}");
+    assert!(items[0].starts_with("Jobs/scan 2 ! state/lkg/Jobs.scan.2."), "{items:?}");
     assert!(items[0].contains(words) && items[0].contains("castellan lkg accept Jobs/scan"), "{items:?}");
     assert_eq!(items[1], "Plugins/Bridge 1 B");
     assert_eq!(store.change(&[put(scan(), "two")], "root", NEW_YEAR).unwrap(), [3]);
@@ -420,6 +420,22 @@ fn the_credential_is_the_key_where_systemd_gives_one_and_rekey_moves_to_it() {
     let (mut store, _) = ReferenceStore::open_with(&fresh, Some(credentials.path().to_owned()), None).unwrap();
     store.change(&[], "agent", NEW_YEAR).unwrap();
     assert!(!key(&fresh).exists());
+}
+
+#[test]
+fn a_key_whose_references_are_all_gone_is_told_of_and_systemds_is_not() {
+    let (_folder, root) = kept();
+    let lone = |root: &Root, credentials: Option<&Path>| {
+        let (_, found) = ReferenceStore::open_with(root, credentials.map(Path::to_owned), None).unwrap();
+        if let References::First { lone_key } = found { lone_key } else { panic!("{found:?}") }
+    };
+    for name in names(&root.path().join("state/lkg")) {
+        fs::remove_file(root.path().join("state/lkg").join(name)).unwrap();
+    }
+    assert!(lone(&root, None));
+    let credentials = tempfile::tempdir().unwrap();
+    fs::rename(key(&root), credentials.path().join("lkg.key")).unwrap();
+    assert!(!lone(&root, Some(credentials.path())) && !lone(&root, None));
 }
 
 #[test]

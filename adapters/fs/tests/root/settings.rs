@@ -2,7 +2,6 @@
 
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{Event, StoreReport};
-use castellan_core::fleet::KeptBundle;
 use castellan_core::id::TicketId;
 use castellan_core::plugin::storage::{SettingChange, StoredSetting};
 use castellan_fs::Store;
@@ -73,21 +72,4 @@ fn the_store_reports_a_write() {
     assert_eq!((ticket, result), (TicketId(7), Ok(())));
     assert_eq!(SettingStore::open(&root).unwrap().read().unwrap().len(), 1);
     store.close().unwrap();
-}
-
-#[test]
-fn the_last_bundle_takes_the_place_of_the_former_one_byte_for_byte() {
-    let (_folder, root) = root();
-    let store = SettingStore::open(&root).unwrap();
-    assert_eq!(store.read_bundle().unwrap(), None);
-    let bundle = |etag: Option<&str>, document: &[u8]| KeptBundle {
-        source: String::from("https://fleet.example.com:443/bundle.p7m"),
-        etag: etag.map(str::to_owned),
-        document: document.into(),
-        at: NEW_YEAR,
-    };
-    for kept in [bundle(Some("\"1\""), b"\x30\x00\xff"), bundle(None, b"")] {
-        store.keep_bundle(&kept).unwrap();
-        assert_eq!(SettingStore::open(&root).unwrap().read_bundle().unwrap(), Some(kept), "another connection");
-    }
 }

@@ -1,11 +1,9 @@
 //! `castellan jobs apply` and `validate`: job files to the agent, its findings back with their places in the files.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use castellan_core::id::JobId;
 use castellan_core::json::Json;
-use castellan_core::limits::DOCUMENT_BYTES;
 use castellan_core::log_message::escape;
 use clap::Args;
 
@@ -96,18 +94,7 @@ fn expanded(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    if path != Path::new("-") {
-        return inputs::read(path);
-    }
-    // One byte more than may be, so that the agent says that it is too long.
-    let mut bytes = Vec::new();
-    let most = u64::try_from(DOCUMENT_BYTES).map_err(Failure::failed)?.saturating_add(1);
-    std::io::stdin()
-        .lock()
-        .take(most)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::failed(format!("standard input cannot be read: {error}.")))?;
-    Ok(bytes)
+    if path == Path::new("-") { inputs::bounded(std::io::stdin().lock(), "standard input") } else { inputs::read(path) }
 }
 
 fn apply(file: &str, bytes: &[u8], dry_run: bool, agent: &Agent) -> Result<(String, &'static str), Failure> {

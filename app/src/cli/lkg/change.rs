@@ -4,7 +4,7 @@ use castellan_core::log_message::escape;
 use clap::Args;
 use serde_json::Value;
 
-use super::{LKG, ask, difference, item, path, told};
+use super::{LKG, ask, difference, item, names, path, told};
 use crate::cli::agent::Agent;
 use crate::cli::confirm::Confirmation;
 use crate::cli::output::{self, Globals};
@@ -109,8 +109,25 @@ pub(super) fn rekey(options: &Rekey, agent: &Agent, globals: &Globals) -> Result
         let key = member(&agent.get(LKG)?, "keyId");
         return globals.written(&[(format!("key {key}"), String::from("replaced"))], true);
     }
-    options.confirmation.ask("Seal every reference with a new key?")?;
+    let status = agent.get(LKG)?;
+    // Without a counter the references prove nothing; what is in memory, if anything, is sealed.
+    let is_lost = status.get("counter").is_some_and(Value::is_null) && names(&status).is_empty();
+    options.confirmation.ask(if is_lost {
+        "Begin anew with a new key? The references are lost: every file then waits until it is accepted."
+    } else {
+        "Seal every reference with a new key?"
+    })?;
     let made = agent.ask("POST", &format!("{LKG}/rekey"), None)?;
     let key = member(&made, "keyId");
-    globals.show(&made, &[&key], || Ok(vec![format!("every reference is sealed with the new key {}", escape(&key))]))
+    globals.show(&made, &[&key], || {
+        let key = escape(&key);
+        Ok(vec![if made.get("beginsAnew") == Some(&Value::Bool(true)) {
+            format!(
+                "the new key {key} is made, and nothing is blessed: every file waits as it is. See castellan lkg status; look at each \
+                 with castellan lkg diff ITEM and put it into service with castellan lkg accept ITEM"
+            )
+        } else {
+            format!("every reference is sealed with the new key {key}")
+        }])
+    })
 }

@@ -2,10 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 
+use rustix::fs::{FileType, Mode};
 use serde_json::json;
 
 use super::{document, fails, ok};
-use crate::support::{Stage, command, ended, eventually, spawn};
+use crate::support::{Stage, command, ended, eventually, say, spawn};
 
 fn waiting(stage: &Stage) {
     stage.job(&json!({ "id": "nightly", "name": "Nightly", "tasks": [{ "id": "t", "command": "echo", "arguments": "said" }] }));
@@ -25,6 +26,12 @@ fn a_write_answers_programs_with_a_document() {
     assert_eq!(document(&stage, &["jobs", "disable", "nightly"]), result("nightly", "disabled", false));
     assert_eq!(document(&stage, &["jobs", "disable", "nightly"]), result("nightly", "unchanged", false));
     assert_eq!(ok(&stage, &["jobs", "enable", "nightly", "-o", "name"]), "nightly\n");
+    let (_, _, told) = say(command(&stage, &["settings", "set", "Bridge", "topic", "x", "--dry-run"]));
+    assert!(told.contains("'topic' is a new setting of Bridge; the one that it has is 'Subscription.Topic'"), "{told}");
+    let told = fails(command(&stage, &["settings", "explain", "Bridge", "topic"]), 3);
+    assert!(told.contains("did you mean 'Subscription.Topic'?"), "{told}");
+    let told = fails(command(&stage, &["settings", "set", "Bridge", "executablePath", "/bin/sh"]), 1);
+    assert!(told.contains("castellan lkg accept Plugins/Bridge"), "{told}");
     let set = ["settings", "set", "Bridge", "port", "80"];
     let stored = json!({ "plugin": "Bridge", "key": "port", "value": 80, "dryRun": false });
     assert_eq!(document(&stage, &set), stored);
@@ -92,6 +99,53 @@ fn files_that_are_no_jobs_are_shown_where_they_break() {
     let error = fails(command(&stage, &["jobs", "apply", empty.to_str().unwrap()]), 3);
     assert!(error.contains("empty has no *.json file"), "{error}");
     agent.stop();
+}
+
+#[test]
+fn what_is_no_document_is_not_read_on_and_on() {
+    let stage = Stage::new();
+    let agent = stage.start();
+    let reads = |file: &str, code: i32, told: &str| {
+        let error = fails(command(&stage, &["policy", "apply", file]), code);
+        assert!(error.contains(&format!("{file} {told}")), "{error}");
+    };
+    let folder = stage.folder().to_str().unwrap();
+    reads(folder, 3, "cannot be read: it is a folder");
+    let long = stage.file("long.json", &" ".repeat((1 << 20) + 1)).display().to_string();
+    reads(&long, 6, "has more than 1048576 bytes");
+    let endless = "/dev/zero";
+    let named = [
+        &["policy", "apply", endless][..],
+        &["jobs", "apply", endless],
+        &["jobs", "validate", endless],
+        &["jobs", "lint", endless],
+        &["jobs", "run", "any", "--context", endless],
+        &["sign", "/bin/sh", "--cert", endless, "--key", endless],
+    ];
+    for line in named {
+        assert!(fails(command(&stage, line), 3).contains("/dev/zero cannot be read: it is a device"), "{line:?}");
+    }
+    let mut endless = command(&stage, &["jobs", "apply", "-"]);
+    endless.stdin(std::fs::File::open("/dev/zero").unwrap());
+    assert!(fails(endless, 6).contains("standard input has more than 1048576 bytes"));
+    agent.stop();
+}
+
+#[test]
+fn a_pipe_is_read_where_somebody_writes_to_it() {
+    let stage = Stage::new();
+    let pipe = stage.folder().join("pipe.json");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let path = pipe.to_str().unwrap();
+    let error = fails(command(&stage, &["jobs", "lint", path]), 6);
+    assert!(error.contains(&format!("{path} is a pipe that nobody wrote to")), "{error}");
+    let document = json!({ "id": "pipe", "tasks": [{ "id": "t", "command": "echo" }] }).to_string();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, document)
+    });
+    assert!(ok(&stage, &["jobs", "lint", path]).contains("1 files, "));
+    writer.join().unwrap().unwrap();
 }
 
 #[test]

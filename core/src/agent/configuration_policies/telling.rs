@@ -4,14 +4,16 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Asker, PolicyLine, PolicyResult, Refusal, Underway};
+use super::{Asker, PolicyLine, Refusal, Underway};
 use crate::agent::Agent;
+use crate::configuration_policy::AppliedPolicy;
+use crate::configuration_policy::record::PolicyResult;
 use crate::effect::{BrokerOrder, Effects};
 use crate::job::finding::Findings;
 use crate::log_message::Level;
 use crate::plugin::storage::PolicySettings;
 use crate::time::Now;
-use crate::why::Explanation;
+use crate::why::{Explanation, sentence};
 
 /// Where the agent tells what became of a policy.
 const TOPIC: &str = "EventMessages";
@@ -41,11 +43,11 @@ impl Agent {
     ) {
         let mut lines: Vec<PolicyLine> = underway.ready.into_iter().map(|ready| ready.line).collect();
         lines.extend(underway.idle);
-        let explanation = Explanation::new(what, why, "POST /api/policies/reload, or apply it again.");
-        let refusal = Refusal { status, explanation, findings: Findings::new() };
         if lines.is_empty() {
-            let message = format!("Policies that are gone could not be forgotten. {}", refusal.explanation);
-            self.desk.turn(now, effects).log(Level::Error, "PolicyRefused", message);
+            let what = "Policies could not be forgotten; the settings that they set stay in effect.";
+            let explanation = Explanation::new(what, sentence(why), "Mend that, and try again.");
+            self.desk.turn(now, effects).log(Level::Error, "PolicyRefused", explanation.to_string());
+            let refusal = Refusal { status, explanation, findings: Findings::new() };
             // Whoever brought it is told: a bundle without policies is not in force while what the former one set still is.
             if let Some(delivery) = self.policies.deliveries.front_mut() {
                 delivery.refused = Some(refusal);
@@ -53,6 +55,10 @@ impl Agent {
             return self.continue_policies(now, effects);
         }
         let line = lines.remove(0);
+        let decision = format!("The policy {} of {} was not applied.", line.name, line.source);
+        let why = format!("{what} {}", sentence(why));
+        let explanation = Explanation::new(decision, why, "POST /api/policies/reload, or apply it again.");
+        let refusal = Refusal { status, explanation, findings: Findings::new() };
         self.refuse_unit(now, line, lines, refusal, effects);
     }
 
@@ -65,7 +71,7 @@ impl Agent {
         refusal: Refusal,
         effects: &mut Effects,
     ) {
-        let why = refusal.explanation.to_string();
+        let why = format!("{} {}", refusal.explanation.why, refusal.explanation.fix);
         for other in others.into_iter().filter(|other| other.result == PolicyResult::Applied) {
             let why = Some(format!("The policy {} of the same delivery was refused.", line.name));
             self.note_policy(
@@ -104,11 +110,13 @@ impl Agent {
             }
             PolicyResult::Refused => {
                 let why = line.why.as_deref().unwrap_or_default();
-                turn.log(Level::Error, "PolicyRefused", format!("The policy {} of {}: {why}", line.name, line.source));
+                let message = format!("The policy {} of {} was not applied. {why}", line.name, line.source);
+                turn.log(Level::Error, "PolicyRefused", message);
             }
             PolicyResult::Idle => {
                 let why = line.why.as_deref().unwrap_or_default();
-                turn.log(Level::Debug, "PolicyIdle", format!("The policy {} of {}: {why}", line.name, line.source));
+                let message = format!("The policy {} of {} is left alone. {why}", line.name, line.source);
+                turn.log(Level::Debug, "PolicyIdle", message);
             }
             PolicyResult::Unchanged | PolicyResult::Valid => {
                 return self.policies.records.note_unchanged(&line.key());
@@ -132,11 +140,32 @@ impl Agent {
                 self.on_bundle_settled(now, result, effects);
             }
             Asker::Document(_) | Asker::Folder(_) => self.answer_about_policies(delivery, effects),
+            Asker::Removal(request) => self.answer_about_removal(now, request, delivery, effects),
+        }
+    }
+
+    /// Says of each policy on record that counts no more what that means, and what to do.
+    pub(super) fn tell_distrust(&mut self, now: Now, effects: &mut Effects) {
+        let line = |(policy, why): (&AppliedPolicy, String)| {
+            let stays = match &policy.layer {
+                Some(layer) => format!("The settings that it set for the plugin {} are out of effect.", layer.plugin),
+                None => String::from("What it wrote into Jobs/ or Plugins/ stays in service; see to it yourself."),
+            };
+            let fix = "Have it signed by somebody who counts and apply it again, or forget it: castellan policy remove";
+            let why = Some(format!("It counts no more. {why} {stays} {fix} {}.", policy.key.name));
+            PolicyLine { result: PolicyResult::Refused, why, ..PolicyLine::of(policy) }
+        };
+        let lines: Vec<PolicyLine> = self.policies.records.distrusted(&self.desk.settings).map(line).collect();
+        for line in lines {
+            let why = line.why.as_deref().unwrap_or_default();
+            let message = format!("The policy {} of {}: {why}", line.name, line.source);
+            self.desk.turn(now, effects).log(Level::Warning, "PolicyDistrusted", message);
+            self.policies.records.note(line);
         }
     }
 
     pub(super) fn put_layers_in_force(&mut self) {
-        let layers = self.policies.records.layers().map(|(policy, layer)| PolicySettings {
+        let layers = self.policies.records.layers(&self.desk.settings).map(|(policy, layer)| PolicySettings {
             plugin: layer.plugin.clone(),
             values: layer.values.clone(),
             writer: format!("policy:{}", policy.key.name),

@@ -4,55 +4,98 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{PolicyLine, PolicyResult, Present, Ready, Refusal, Step, Underway, told};
+use super::judging::{not_sound, told};
+use super::{PolicyLine, Present, Program, Ready, Refusal, Step, Underway};
 use crate::agent::Agent;
-use crate::agent::answers::Pending;
+use crate::agent::answers::{Pending, unwritten};
 use crate::agent::job_writes::binary_finding;
 use crate::agent::lkg::State;
 use crate::configuration_policy::plan::{Plan, Planned};
-use crate::effect::{Effects, StoreOrder};
-use crate::event::{DefinitionFile, DefinitionKind, ExecutableFacts};
-use crate::id::{JobId, TicketId};
-use crate::job::finding::{Finding, Findings};
+use crate::configuration_policy::record::PolicyResult;
+use crate::effect::{Effects, ProgramQuery, StoreOrder};
+use crate::event::{DefinitionFile, ExecutableFacts};
+use crate::id::TicketId;
+use crate::job::finding::{Finding, Findings, Severity};
 use crate::lkg::{Item, NotWritten};
+use crate::plugin::supervisor;
+use crate::program::{self, Unfit};
 use crate::time::Now;
-use crate::why::Explanation;
+use crate::trust::signature::SignaturePolicy;
 
 impl Agent {
     pub(in crate::agent) fn on_policy_binaries(&mut self, now: Now, facts: &[ExecutableFacts], effects: &mut Effects) {
         let Some(underway) = self.policies.underway.take() else { return self.continue_policies(now, effects) };
-        let Step::Inspecting(places) = &underway.step else {
+        let Step::Inspecting(programs) = &underway.step else {
             self.policies.underway = Some(underway);
             return;
         };
-        let mut wrong: Vec<(JobId, Finding)> = Vec::new();
-        if facts.len() != places.len() {
-            let why = format!("{} of {} binaries were looked at.", facts.len(), places.len());
-            return self.fail_unit(now, underway, 503, "The binaries could not be looked at.", &why, effects);
+        if facts.len() != programs.len() {
+            let why = format!("{} of {} programs were looked at.", facts.len(), programs.len());
+            return self.fail_unit(now, underway, 503, "The programs could not be looked at.", &why, effects);
         }
-        for ((id, task), facts) in places.iter().zip(facts) {
-            let job = underway.plan.jobs_written().find(|job| job.id == *id);
-            let found = job.and_then(|job| binary_finding(job, *task, facts));
-            wrong.extend(found.map(|found| (id.clone(), found)));
-        }
-        let Some((id, _)) = wrong.first().cloned() else { return self.write_unit(now, underway, effects) };
-        let findings: Findings = wrong
-            .into_iter()
-            .filter(|(job, _)| *job == id)
-            .map(|(_, found)| Finding { path: format!("/Extension/JobJson{}", found.path), ..found })
+        let looked = programs.iter().zip(facts);
+        let wrong: Vec<(Item, Finding)> = looked
+            .filter_map(|((item, program), facts)| {
+                let planned = underway.plan.definitions.get(item)?;
+                Some((item.clone(), self.program_finding(now, planned, *program, facts)?))
+            })
             .collect();
-        let item = format!("{} ", Item::new(DefinitionKind::Job, id.as_str()));
-        let writes = |ready: &Ready| ready.line.changes.iter().any(|change| change.starts_with(&item));
+        let Some((item, _)) = wrong.first().cloned() else { return self.write_unit(now, underway, effects) };
+        let findings: Findings =
+            wrong.into_iter().filter(|(other, _)| *other == item).map(|(_, finding)| finding).collect();
+        let change = format!("{item} ");
+        let writes = |ready: &Ready| ready.line.changes.iter().any(|done| done.starts_with(&change));
         let Some(place) = underway.ready.iter().rposition(writes) else {
-            let what = "A binary of a job is not one that may be run.";
+            let what = "A program that it names is not one that may be run.";
             return self.fail_unit(now, underway, 400, what, &told(&findings), effects);
         };
         let mut lines: Vec<PolicyLine> = underway.ready.into_iter().map(|ready| ready.line).collect();
         let mut line = lines.remove(place);
         line.findings.clone_from(&findings);
-        let what = format!("The policy {} was refused; nothing was changed.", line.name);
-        let explanation = Explanation::new(what, told(&findings), "Mend what the findings name.");
+        let explanation = not_sound(&line.key(), &findings);
         self.refuse_unit(now, line, lines, Refusal { status: 400, explanation, findings }, effects);
+    }
+
+    /// The programs of what is written, looked for as their start would.
+    pub(super) fn programs_of(&self, plan: &Plan) -> Vec<((Item, Program), ProgramQuery)> {
+        let surroundings = &self.desk.surroundings;
+        let of = |(item, planned): (&Item, &Planned)| -> Vec<((Item, Program), ProgramQuery)> {
+            match planned {
+                Planned::Job(job) => {
+                    let task = |(index, query)| ((item.clone(), Program::Task(index)), query);
+                    self.binaries(job).into_iter().map(task).collect()
+                }
+                Planned::Plugin(plugin) if plugin.supported_here && !plugin.built_in => {
+                    let signers = &self.desk.settings.alternative_signatures;
+                    let query = supervisor::query(plugin, surroundings, signers);
+                    Vec::from([((item.clone(), Program::Plugin), query)])
+                }
+                Planned::Plugin(_) | Planned::Removed => Vec::new(),
+            }
+        };
+        plan.definitions.iter().flat_map(of).collect()
+    }
+
+    fn program_finding(
+        &self,
+        now: Now,
+        planned: &Planned,
+        program: Program,
+        facts: &ExecutableFacts,
+    ) -> Option<Finding> {
+        match (planned, program) {
+            (Planned::Job(job), Program::Task(index)) => {
+                let found = binary_finding(job, index, facts)?;
+                Some(Finding { path: format!("/Extension/JobJson{}", found.path), ..found })
+            }
+            (Planned::Plugin(_), Program::Plugin) => {
+                let policy = SignaturePolicy::of(&self.desk.settings);
+                let Unfit { code, why } = program::of_plugin(facts, policy, now.wall).err()?;
+                let path = String::from("/Extension/SettingsJson/executablePath");
+                Some(Finding { path, code, message: why, severity: Severity::Error })
+            }
+            (Planned::Job(_) | Planned::Plugin(_) | Planned::Removed, _) => None,
+        }
     }
 
     /// Plans once more, as others may have changed something since, and orders what the plan changes.
@@ -100,7 +143,7 @@ impl Agent {
     ) {
         let Some(underway) = self.policies.underway.take() else { return self.continue_policies(now, effects) };
         if let Err(error) = result {
-            let status = if error.full { 507 } else { 500 };
+            let (status, _) = unwritten(error.cause);
             let what = "What it changes could not be written; what was there before still counts.";
             return self.fail_unit(now, underway, status, what, &error.reason, effects);
         }
@@ -141,19 +184,20 @@ impl Agent {
     ) {
         let Some(underway) = self.policies.underway.take() else { return self.continue_policies(now, effects) };
         if let Some(files) = files {
-            self.load(now, files, effects);
+            self.load_hand_edits(now, files, effects);
         }
         self.keep_unit(now, underway, effects);
     }
 
     pub(super) fn keep_unit(&mut self, now: Now, mut underway: Underway, effects: &mut Effects) {
         let changes = underway.record();
-        if changes.is_empty() {
+        let bundle = underway.bundle.take();
+        if changes.is_empty() && bundle.is_none() {
             return self.finish_unit(now, underway, effects);
         }
         underway.step = Step::Keeping;
         let ticket = self.desk.counters.ticket();
-        self.desk.turn(now, effects).store(StoreOrder::KeepPolicies { ticket, changes });
+        self.desk.turn(now, effects).store(StoreOrder::KeepPolicies { ticket, changes, bundle });
         self.expect_policy(ticket, underway);
     }
 

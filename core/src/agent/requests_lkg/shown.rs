@@ -6,6 +6,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::agent::Agent;
+use crate::agent::answers::MEND_REFERENCES;
 use crate::agent::drift::Drift;
 use crate::agent::lkg::{Kept, State};
 use crate::api::route::lkg::Lkg;
@@ -57,7 +58,7 @@ impl Agent {
                 (true, true) => "on, reports only",
                 (true, false) => "on",
             },
-            items: self.lkg.items.len(),
+            items: self.lkg.items.values().filter(|kept| kept.has_reference()).count(),
             out_of_service: self.lkg.items.iter().filter(is_out).count(),
             alarms: self.lkg_alarms(),
         }
@@ -70,7 +71,7 @@ impl Agent {
             alarms.push(Explanation::new(
                 "The references of Last Known Good prove nothing.",
                 why.clone(),
-                "Put key and references back from one backup; or begin anew: castellan lkg rekey, then castellan lkg accept ITEM.",
+                "Mend that and start the agent again. After a new key each file waits for castellan lkg accept ITEM.",
             ));
         }
         alarms.extend(self.lkg.troubles.iter().map(|why| {
@@ -104,7 +105,10 @@ impl Agent {
             }
             (None, None, _) if kept.version == 0 => {
                 let why = "Its file is there, and nothing of it was ever blessed.".to_string();
-                ("OutOfService", Some(why), Some(accept))
+                let fix = format!(
+                    "castellan lkg diff {item}, then castellan lkg accept {item}, if it is meant; else remove the file."
+                );
+                ("OutOfService", Some(why), Some(fix))
             }
             (None, None, _) => ("Tombstone", None, None),
             (None, Some(_), Some(findings)) => {
@@ -155,10 +159,17 @@ impl Agent {
             State::Unusable(why) => Explanation::new(
                 "The references of Last Known Good prove nothing; no write is taken.",
                 why.clone(),
-                "docs/operations.md, \"Last Known Good\", says what to do.",
+                MEND_REFERENCES,
             ),
         };
         Some(ApiResponse::problem(409, &explanation))
+    }
+}
+
+impl Kept {
+    /// Whether there is a reference of it, sound or not. One that was removed has none.
+    const fn has_reference(&self) -> bool {
+        self.document.is_some() || self.fault.is_some()
     }
 }
 

@@ -105,7 +105,10 @@ const NO_JOB: Answer = Answer::problem(404, "There is no such job, or its file i
 const WRONG_JOB: Answer = Answer::problem(400, "The document is not a valid job; findings say why.");
 /// Of whatever is on disk before it is answered.
 const FULL: Answer = Answer::problem(507, "The disk is full; nothing changed.");
-const BEING_REMOVED: Answer = Answer::problem(409, "The job is just being removed.");
+const BEING_REMOVED: Answer = Answer::problem(
+    409,
+    "The job is just being removed, or the references of Last Known Good prove nothing; nothing changed.",
+);
 
 const TRIGGER: Operation = operation!(
     Post, "triggerJob", "Runs a job. The body is the context of the run: values of parameters, by name.",
@@ -204,7 +207,7 @@ pub(super) static PATHS: [Path; 17] = [
                     content: &[Content::Document(Document::Job)],
                 },
                 WRONG_JOB,
-                Answer::problem(409, "The id is taken, or there are as many jobs as there may be."),
+                Answer::problem(409, "The id is taken, there are as many jobs as there may be, or the references of Last Known Good prove nothing."),
                 FULL,
             ]),
         ],

@@ -1,5 +1,6 @@
 //! What the API shows of Last Known Good: items, their versions, what differs, what was moved away (contract section 8).
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -7,7 +8,7 @@ use alloc::vec::Vec;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::lkg::{Checked, Found, Item, Quarantined, ReferenceVersion, Survey};
+use crate::lkg::{Found, Item, Quarantined, ReferenceVersion, Survey};
 use crate::time::WallTime;
 use crate::why::Explanation;
 
@@ -133,18 +134,36 @@ pub(crate) struct LkgVersion {
     pub(crate) time: String,
     /// By whom.
     pub(crate) writer: String,
-    #[schemars(extend("enum" = ["Written", "Removed"]))]
+    /// What became of the item; `Written` where the version before is not kept any more.
+    #[schemars(extend("enum" = ["Created", "Changed", "Deleted", "Written"]))]
     pub(crate) action: &'static str,
     /// Bytes of the document; `null` where it was removed.
     pub(crate) size: Option<u64>,
     pub(crate) sha256: Option<String>,
 }
 
-impl From<ReferenceVersion> for LkgVersion {
-    fn from(version: ReferenceVersion) -> Self {
-        let ReferenceVersion { version, time, writer, bytes, sha256 } = version;
-        let action = if bytes.is_some() { "Written" } else { "Removed" };
-        Self { version, time, writer, action, size: bytes, sha256 }
+impl LkgVersion {
+    /// The versions of an item, newest first.
+    pub(crate) fn all(versions: Vec<ReferenceVersion>) -> Vec<Self> {
+        let next = versions.iter().skip(1).map(Some).chain([None]);
+        let actions: Vec<_> = versions.iter().zip(next).map(|(version, next)| action(version, next)).collect();
+        let told = |(version, action): (ReferenceVersion, &'static str)| {
+            let ReferenceVersion { version, time, writer, bytes, sha256 } = version;
+            Self { version, time, writer, action, size: bytes, sha256 }
+        };
+        versions.into_iter().zip(actions).map(told).collect()
+    }
+}
+
+/// What a version did to the item, by the next older one that is there.
+fn action(version: &ReferenceVersion, older: Option<&ReferenceVersion>) -> &'static str {
+    let before = older.filter(|older| older.version.saturating_add(1) == version.version);
+    match (version.bytes, before.map(|before| before.bytes)) {
+        (None, _) => "Deleted",
+        (Some(_), Some(Some(_))) => "Changed",
+        (Some(_), Some(None)) => "Created",
+        (Some(_), None) if version.version == 1 => "Created",
+        (Some(_), None) => "Written",
     }
 }
 
@@ -181,16 +200,21 @@ pub(crate) struct LkgDifference {
 }
 
 impl LkgVerified {
-    /// What a comparison of everything found, of so many references.
-    pub(crate) fn new(references: usize, survey: &Survey, checked: &Checked) -> Self {
-        let differs = survey.differences.iter().map(|one| (one.item.to_string(), phrase(&one.found)));
-        let faults = checked.changed.iter().filter_map(|reference| {
-            let why = reference.content.as_ref().err()?;
-            Some((reference.item.to_string(), format!("its reference proves nothing: {why}")))
-        });
+    /// What a comparison of everything found, of so many references, of which these prove nothing; or none does, for this reason.
+    pub(crate) fn new(
+        references: usize,
+        survey: &Survey,
+        faults: &BTreeMap<&Item, &str>,
+        doubt: Option<String>,
+    ) -> Self {
+        // With what should stand there nobody can compare where the reference proves nothing.
+        let sound = survey.differences.iter().filter(|one| !faults.contains_key(&one.item));
+        let differs = sound.map(|one| (one.item.to_string(), phrase(&one.found)));
+        let faults =
+            faults.iter().map(|(item, why)| (item.to_string(), format!("its reference proves nothing: {why}")));
         let folders = survey.folders.iter().chain(&survey.unwatched);
         let folders = folders.map(|(kind, why)| (kind.folder().to_string(), why.clone()));
-        let doubt = checked.doubt.iter().map(|why| ("references".to_string(), why.clone()));
+        let doubt = doubt.map(|why| ("references".to_string(), why));
         let all = differs.chain(faults).chain(folders).chain(doubt);
         let differences: Vec<LkgDifference> = all.map(|(item, what)| LkgDifference { item, what }).collect();
         Self { ok: differences.is_empty(), references, differences }
@@ -211,6 +235,8 @@ fn phrase(found: &Found) -> String {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LkgRekeyed {
     pub(crate) key_id: String,
+    /// Whether the references were lost: nothing is blessed now, and every file waits as it is until it is accepted.
+    pub(crate) begins_anew: bool,
 }
 
 /// One line of `GET /api/lkg/quarantine`.

@@ -152,6 +152,9 @@ fn topic(section: &Section<'_>) -> Checked<PolicyTopic> {
         return Err(wrong(&section.key("PasswordFile"), &quote(file), "an absolute path"));
     }
     let (client_id, user_name) = (plain(section, "ClientId")?, plain(section, "UserName")?);
+    if password_file.is_some() && user_name.is_none() {
+        return Err(wrong(&section.key("PasswordFile"), "given", "accompanied by UserName"));
+    }
     Ok(PolicyTopic { host, port, topic, client_id, user_name, password_file })
 }
 

@@ -4,7 +4,7 @@ use std::format;
 use std::string::ToString;
 use std::vec::Vec;
 
-use super::{Blessed, Done, Mode, explain, explain_folder, judge};
+use super::{Blessed, Done, Mode, Observation, explain_folder, judge};
 use crate::event::DefinitionKind;
 use crate::lkg::{Found, Item, Trace};
 
@@ -12,8 +12,8 @@ fn founds() -> Vec<(&'static str, Found)> {
     let trace = || Trace { owner: Some(1000), modified: Some("2026-11-22T10:00:00.000Z".to_string()), writer: None };
     [
         ("missing", Found::Missing),
-        ("same", Found::Bytes { content: b"{}".to_vec(), trace: trace() }),
-        ("bytes", Found::Bytes { content: b"{ }".to_vec(), trace: trace() }),
+        ("same", Found::Bytes { content: b"{}".to_vec().into(), trace: trace() }),
+        ("bytes", Found::Bytes { content: b"{ }".to_vec().into(), trace: trace() }),
         ("rights", Found::Rights { what: "has mode 0666".to_string(), trace: trace() }),
         ("other", Found::Other { what: "is a symbolic link to '/x\n'".to_string(), trace: trace() }),
     ]
@@ -53,7 +53,7 @@ never other: Restore Report";
 #[test]
 fn each_difference_says_what_who_and_how_to_do_it_properly() {
     let scan = Item::new(DefinitionKind::Job, "scan");
-    let changed = explain(&scan, Blessed::Document(b"{}"), &founds()[2].1, Done::Restored(Some("q")));
+    let changed = Observation::of(&scan, Blessed::Document(b"{}"), &founds()[2].1).told(Done::Restored(Some("q")));
     assert_eq!(changed.what, "Jobs/scan.json was changed (3 bytes now); it was restored.");
     assert_eq!(
         changed.why,
@@ -68,7 +68,7 @@ fn each_difference_says_what_who_and_how_to_do_it_properly() {
             for (_, found) in founds() {
                 for done in [Done::Restored(None), Done::Waiting, Done::Reported, Done::Held, Done::Failed("no room\n")]
                 {
-                    let text = explain(&item, blessed, &found, done).to_string();
+                    let text = Observation::of(&item, blessed, &found).told(done).to_string();
                     assert!(!text.contains(['\u{1b}', '\n']), "{text}");
                     assert!(matches!(done, Done::Failed(_)) == text.contains("no room"), "{text}");
                     assert!(matches!(done, Done::Reported) == text.contains("AuditOnly"), "{text}");
@@ -78,8 +78,8 @@ fn each_difference_says_what_who_and_how_to_do_it_properly() {
         }
     }
     let seen = Trace { writer: Some("pid 7 (/usr/bin/vim, user 0)".to_string()), ..Trace::default() };
-    let found = Found::Bytes { content: Vec::new(), trace: seen };
-    let explained = explain(&Item::new(DefinitionKind::Job, "x"), Blessed::Never, &found, Done::Reported);
+    let found = Found::Bytes { content: Vec::new().into(), trace: seen };
+    let explained = Observation::of(&Item::new(DefinitionKind::Job, "x"), Blessed::Never, &found).told(Done::Reported);
     assert_eq!(explained.why, "It was written by pid 7 (/usr/bin/vim, user 0).");
     assert!(explain_folder(DefinitionKind::Job, "x").to_string().contains("nothing is written through it"));
 }

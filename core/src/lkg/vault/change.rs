@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::{Disk, KeyId, Manifest, Purpose, Seal, Vault, manifest, record};
 use crate::limits::DEFINITIONS;
-use crate::lkg::{DefinitionChange, Item, NotWritten};
+use crate::lkg::{Cause, DefinitionChange, Item, NotWritten};
 use crate::time::WallTime;
 
 impl<D: Disk, S: Seal> Vault<D, S> {
@@ -73,7 +73,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
 
     fn writable(&self) -> Result<(), NotWritten> {
         match self.lost.clone().or_else(|| self.doubt.clone()).or_else(|| self.missing_key()) {
-            Some(why) => Err(NotWritten::because(why)),
+            Some(reason) => Err(NotWritten { cause: Cause::Unusable, reason }),
             None => Ok(()),
         }
     }

@@ -81,12 +81,8 @@ impl<'a> Case<'a> {
 
     /// The signer that is pinned, with its certificate and the pin.
     fn pinned(&self) -> Result<(&'a SignerFacts, &'a CertificateFacts, &'a str), Failed> {
-        let signers = &self.signed_data()?.signers;
-        let pinned = signers.iter().find_map(|signer| {
-            let certificate = signer.certificate.as_ref()?;
-            Some((signer, certificate, self.policy.pin_of(certificate)?))
-        });
-        pinned.ok_or_else(|| match signers.iter().find_map(|signer| signer.certificate.as_ref()) {
+        let found = self.signed_data()?;
+        self.policy.pinned(found).ok_or_else(|| match found.signers.iter().find_map(|signer| signer.certificate.as_ref()) {
             None => failed(
                 "The signer's certificate is not enclosed.",
                 "Sign without -nocerts, so that the certificate is in the file.",

@@ -23,9 +23,10 @@ impl World {
             StoreOrder::ReadReferences { query, .. } => format!("references {query:?}"),
             StoreOrder::Rekey { .. } => "rekey".into(),
             StoreOrder::SettleHeld => "settle held".into(),
-            StoreOrder::KeepBundle(_) => "keep a bundle".into(),
             StoreOrder::ReadPolicies { .. } => "read policies".into(),
-            StoreOrder::KeepPolicies { changes, .. } => format!("keep {} policies", changes.len()),
+            StoreOrder::KeepPolicies { changes, bundle, .. } => {
+                format!("keep {} policies{}", changes.len(), if bundle.is_some() { " and their bundle" } else { "" })
+            }
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
             StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
@@ -77,7 +78,10 @@ impl World {
             StoreOrder::ReadPolicies { ticket, document: Some(PolicyDocument { name, document }) } => {
                 StoreReport::PoliciesRead { ticket, files: vec![policy(&name, &document)] }
             }
-            StoreOrder::KeepPolicies { ticket, changes } => {
+            StoreOrder::KeepPolicies { ticket, changes, bundle } => {
+                if result.is_ok() {
+                    self.kept_bundle = bundle.or(self.kept_bundle.take());
+                }
                 for change in changes.into_iter().filter(|_| result.is_ok()) {
                     match change {
                         PolicyChange::Keep(policy) => drop(self.applied.insert(policy.key.clone(), policy)),
@@ -100,7 +104,7 @@ impl World {
             }
             StoreOrder::ReadReferences { .. } | StoreOrder::Rekey { .. } => panic!("answered by its own story"),
             StoreOrder::SettleHeld => panic!("it has no answer"),
-            StoreOrder::Note(_) | StoreOrder::KeepBundle(_) => panic!("it has no answer"),
+            StoreOrder::Note(_) => panic!("it has no answer"),
             StoreOrder::ReadDefinitions { ticket } => {
                 StoreReport::DefinitionsRead { ticket, files: self.definitions() }
             }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{Answer, Body, CHANGED, FULL, KNOWN, Method, NOTHING, Operation, Path, READS, WRITES, json};
 use crate::api::view::{PluginLine, Revoked};
 use crate::certificate::Shown;
-use crate::configuration_policy::record::PolicyLine;
+use crate::configuration_policy::record::{PolicyForgotten, PolicyLine};
 use crate::plugin::storage::Setting;
 use crate::shape::{Key, Shape};
 
@@ -42,7 +42,7 @@ const START: Operation = operation!(
 );
 
 /// Every such path.
-pub(in crate::api::operation) static PATHS: [Path; 13] = [
+pub(in crate::api::operation) static PATHS: [Path; 14] = [
     Path {
         template: "/api/plugins",
         operations: &[operation!(
@@ -157,11 +157,24 @@ pub(in crate::api::operation) static PATHS: [Path; 13] = [
                 { query: &POLICY, body: APPLIED },
                 [
                     answer!(200, "What became of it.", json::<PolicyLine>()),
-                    Answer::problem(409, "Something changed while it was being applied; nothing was changed."),
+                    Answer::problem(409, "Something changed while it was being applied, or the references of Last Known Good prove nothing; nothing was changed."),
                     FULL,
                 ]
             ),
         ],
+    },
+    Path {
+        template: "/api/policies/{policyName}",
+        operations: &[operation!(
+            Delete,
+            "forgetPolicy",
+            "Forgets the policies of a name. Settings that they set end; what they wrote into Jobs/ and Plugins/ stays.",
+            {},
+            [
+                answer!(200, "Which ones are forgotten.", json::<PolicyForgotten>()),
+                Answer::problem(404, "No policy of this name is on record."),
+            ]
+        )],
     },
     Path {
         template: "/api/policies/reload",
