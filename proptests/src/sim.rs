@@ -14,6 +14,10 @@
 //! | `event-once` | an event message is one run of each job that waits for it, however often it is sent and whatever is lost |
 //! | `alternate` | a job stands in for each run that its condition skipped, and for no other |
 //! | `one-process` | a plugin never runs twice |
+//! | `restart-time`, `back-off` | no process of a plugin comes before its time, nor after a stop; none is late; five ends in a minute fail |
+//! | `reason` | the log says why each process of a plugin starts |
+//! | `requires` | a plugin starts when what it requires is connected, and never before |
+//! | `sign-of-life` | who answers its pings in time, and has a connection, is not ended; who does not is |
 //! | `deadline`, `stop` | the next deadline lies ahead; a stop is over within 8 seconds |
 //! | `answered-once` | a request has at most one answer |
 //! | `total` | nothing panics |
@@ -115,8 +119,9 @@ struct World<'t> {
     signaled: BTreeMap<SpawnId, i32>,
     /// Programs that do not end by themselves, and whether only SIGKILL ends them.
     hanging: BTreeMap<SpawnId, bool>,
-    /// Process trees of the plugin, and whether its program runs.
-    plugins: BTreeMap<SpawnId, bool>,
+    plugins: plugins::Plugins,
+    /// Whether the agent was asked to stop.
+    stopping: bool,
     sender: Sender,
     /// Messages that were ever sent.
     messages: u64,
@@ -154,7 +159,8 @@ impl<'t> World<'t> {
             spawns: BTreeMap::new(),
             signaled: BTreeMap::new(),
             hanging: BTreeMap::new(),
-            plugins: BTreeMap::new(),
+            plugins: plugins::Plugins::default(),
+            stopping: false,
             sender: Sender::default(),
             messages: 0,
             requests: 0,
@@ -198,7 +204,8 @@ impl<'t> World<'t> {
 
     fn begin_life(&mut self) -> Result<(), Broken> {
         self.boot = self.boot.saturating_add(1);
-        (self.exited, self.crashed) = (false, false);
+        (self.exited, self.crashed, self.stopping) = (false, false, false);
+        self.plugins.begin();
         let settings = Settings { max_concurrent_runs: self.places, ..Settings::default() };
         self.agent = Agent::new(settings, surroundings_of(self.boot, self.now));
         let definitions = self.jobs.iter().map(|job| DefinitionFile {
@@ -206,7 +213,7 @@ impl<'t> World<'t> {
             stem: job.id.clone(),
             content: Ok(job.document().into()),
         });
-        let definitions = definitions.chain([plugins::definition()]).collect();
+        let definitions = definitions.chain(plugins::definitions()).collect();
         let past = self.ledger.past(&self.jobs);
         let unfinished = self.ledger.disk.values().filter(|record| record.outcome.is_none()).cloned().collect();
         self.tell(Event::Loaded(Loaded { definitions, unfinished, past, ..Loaded::default() }))?;
@@ -233,7 +240,7 @@ impl<'t> World<'t> {
         self.spawns.clear();
         self.signaled.clear();
         self.hanging.clear();
-        self.plugins.clear();
+        self.plugins.begin();
         self.sender = Sender::default();
         self.unanswered.clear();
         self.ledger.on_death();
@@ -316,6 +323,7 @@ impl<'t> World<'t> {
     /// A stop that somebody asked for; the ports answer meanwhile, and the agent exits in time.
     fn stop(&mut self) -> Result<(), Broken> {
         let begin = self.now.monotonic;
+        self.stopping = true;
         self.tell(Event::StopRequested(String::from("SIGTERM")))?;
         while !self.exited && !self.crashed {
             if !self.owed.is_empty() {
@@ -370,6 +378,9 @@ impl<'t> World<'t> {
                 self.note(&format!("  {effect:?}"));
             }
             lost.extend(self.perform(effect)?);
+        }
+        if !self.stopping && !self.exited {
+            self.plugins.on_told(self.now.monotonic)?;
         }
         for event in lost {
             if !self.exited && !self.crashed {

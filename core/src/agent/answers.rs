@@ -99,6 +99,7 @@ impl Agent {
             StoreReport::DefinitionsRead { ticket, files } => match self.pending.remove(&ticket) {
                 Some(Pending::Reload { request }) => {
                     let report = self.load_hand_edits(now, files, effects);
+                    self.renew_plugins(now, effects);
                     respond(request, ApiResponse::json(200, &report), effects);
                 }
                 Some(Pending::Touched) => drop(self.load_hand_edits(now, files, effects)),

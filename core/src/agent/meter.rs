@@ -217,6 +217,11 @@ impl Agent {
             }
         }
         self.print_lkg(&mut text);
+        text.family("castellan_plugin_healthy", Kind::Gauge, "1 for a plugin that is healthy, else 0.");
+        for (id, plugin) in &self.plugins {
+            let is_healthy = u8::from(plugin.health() == "Healthy");
+            text.sample("castellan_plugin_healthy", &[("plugin", id.as_str())], is_healthy);
+        }
         self.print_policy_source(&mut text);
         self.meter.print(counts.http_answered_at_once, &mut text);
         counts.print(&mut text);
