@@ -12,6 +12,7 @@ compile_error!("castellan-process knows Linux alone: pidfd, cgroup v2 and sock_d
 mod capture;
 mod cgroup;
 mod containment;
+mod controllers;
 mod diag;
 mod examine;
 mod executable;
@@ -43,6 +44,7 @@ use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest};
 use castellan_core::event::{Captured, Event, ExecutableFacts, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::limits::REGISTRY_ENTRIES;
+use castellan_core::resources::KeptLimits;
 use castellan_core::trust::{SocketFacts, Witness};
 use smol::Executor;
 use smol::channel::Sender;
@@ -55,6 +57,7 @@ use crate::start::{Starter, Starts};
 use crate::tree::Command;
 
 pub use containment::{Containment, ContainmentChoice};
+pub use controllers::Keeping;
 pub use launch::launch_main;
 pub use port_holder::{PortHolder, port_holder};
 pub use signature::{Program, SignError, document_facts, document_sha256, open_document};
@@ -133,6 +136,7 @@ pub struct Processes {
 pub(crate) struct Shared {
     agent_root: PathBuf,
     subtree: Option<(Hierarchy, Cgroup)>,
+    kept_limits: KeptLimits,
     records: Records,
     events: Sender<Event>,
     starts: Starts,
@@ -170,8 +174,8 @@ impl Processes {
             io::Error::new(error.kind(), text)
         })?;
         let (subtree, containment) = match containment::subtree(config.containment, &config.launcher, &diag) {
-            Ok((hierarchy, subtree)) => {
-                let containment = Containment::Cgroup { path: subtree.folder.clone() };
+            Ok((hierarchy, subtree, keeping)) => {
+                let containment = Containment::Cgroup { path: subtree.folder.clone(), keeping };
                 records.add_subtree(&subtree)?;
                 (Some((hierarchy, subtree)), containment)
             }
@@ -180,12 +184,17 @@ impl Processes {
                 (None, Containment::Session { why })
             }
         };
+        let kept_limits = match &containment {
+            Containment::Cgroup { keeping, .. } => keeping.kept,
+            Containment::Session { .. } => KeptLimits::default(),
+        };
         let leaders = Leaders::new(Mutex::new(BTreeSet::new()));
         let scope = observer::scope(subtree.as_ref().map(|(hierarchy, subtree)| (hierarchy, subtree)), &leaders);
         let starter = Starter::start(config.launcher, subtree.as_ref().map(|(_, subtree)| subtree.folder.clone()))?;
         let shared = Arc::new(Shared {
             agent_root: config.agent_root,
             subtree,
+            kept_limits,
             records,
             events: config.events,
             starts: starter.starts(),
@@ -221,6 +230,11 @@ impl Processes {
     /// What holds trees together, for the start-up log.
     pub fn containment(&self) -> &Containment {
         &self.containment
+    }
+
+    /// Which limits of tasks and plugins the kernel keeps here.
+    pub fn kept_limits(&self) -> KeptLimits {
+        self.shared.kept_limits
     }
 
     /// Sentences about what a former agent had left and what became of it, for the start-up log.

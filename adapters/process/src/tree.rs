@@ -309,6 +309,9 @@ impl Tree {
         let signal = status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal);
         let code = status.as_ref().and_then(rustix::process::WaitIdStatus::exit_status);
         match (signal, code) {
+            (Some(signal), _) if signal == Signal::KILL.as_raw() && self.place.was_out_of_memory() => {
+                ExitStatus::OutOfMemory
+            }
             (Some(signal), _) => ExitStatus::Signal(signal),
             (None, Some(code)) => ExitStatus::Code(code),
             (None, None) => ExitStatus::Code(-1),

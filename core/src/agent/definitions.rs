@@ -239,6 +239,9 @@ impl Agent {
                 primary: Some(definition.subscription.clone()),
             });
         }
+        if fresh || former.document != definition.document {
+            self.warn_of_limits(now, "", definition.limits, Component::Plugin(id.clone()), effects);
+        }
         if running && fresh {
             self.line_up(now, &id, effects);
         }
@@ -307,6 +310,10 @@ impl Agent {
         self.regrant_job(now, &id, job.allowed_publications.clone(), job.allowed_subscriptions.clone(), effects);
         for run in self.runs.values_mut().filter(|run| run.job.id == id) {
             run.on_redefined(&job, &mut self.desk.turn(now, effects));
+        }
+        for (index, task) in job.tasks.iter().enumerate() {
+            let place = format!("/tasks/{index}");
+            self.warn_of_limits(now, &place, task.limits, Component::Job(id.clone()), effects);
         }
         let schedule = served(&job);
         if former.is_some_and(|former| served(&former) == schedule) {

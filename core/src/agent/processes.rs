@@ -10,6 +10,7 @@ use crate::event::{ExecutableFacts, ProcessReport};
 use crate::id::{Component, PluginId, RunId, SpawnId};
 use crate::log_message::Level;
 use crate::program::{self, Fit};
+use crate::resources::ResourceLimits;
 use crate::time::Now;
 use crate::trust::Entry;
 use crate::trust::signature::SignaturePolicy;
@@ -138,6 +139,21 @@ impl Agent {
                 self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_prepared(spawn, pid, fit, turn));
             }
             None => {}
+        }
+    }
+
+    /// Says, once for each definition, which of its limits this machine does not keep.
+    pub(super) fn warn_of_limits(
+        &mut self,
+        now: Now,
+        place: &str,
+        limits: ResourceLimits,
+        of: Component,
+        effects: &mut Effects,
+    ) {
+        if let Some(why) = limits.warning(self.desk.surroundings.kept_limits) {
+            let message = format!("{of}: at {place}/limits, {why}");
+            self.desk.turn(now, effects).log_about(Level::Warning, "LimitNotKept", message, Some(&of));
         }
     }
 

@@ -29,6 +29,7 @@ use castellan_core::job::OperatingSystem;
 use castellan_core::lkg::{Checked, DefinitionChange, Item, NotWritten, Reference, References, Survey};
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::plugin::storage::{SettingChange, StoredSetting};
+use castellan_core::resources::KeptLimits;
 use castellan_core::run::history::{JobPast, RunQuery, RunRecord};
 use castellan_core::schedule::past::Note;
 use castellan_core::surroundings::Surroundings;
@@ -91,6 +92,7 @@ pub fn surroundings() -> Surroundings {
         has_desktop: false,
         path_variables: BTreeMap::new(),
         admin_certificates: vec![AdminCertificate::without_end(ADMIN, "client")],
+        kept_limits: KeptLimits::ALL,
         endpoints: None,
     }
 }

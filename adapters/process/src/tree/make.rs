@@ -41,6 +41,10 @@ impl Tree {
             tree.end().await;
             return Err(format!("There is no program at {}.", request.program.candidates.join(" nor at ")));
         }
+        if let Err(sentence) = tree.place.limit(&request.limits, tree.shared.kept_limits) {
+            tree.end().await;
+            return Err(sentence);
+        }
         match tree.wait_until_ready().await {
             Ok(()) => Ok((tree, inspection)),
             Err(sentence) => {
