@@ -7,10 +7,9 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use castellan_core::resources::{KeptLimits, ResourceLimits};
-use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, procs, set};
 use crate::procfs;
@@ -34,50 +33,57 @@ pub(crate) fn aside() -> String {
 
 /// Gives the controllers to the trees of a sub-tree, as far as the kernel lets us.
 pub(crate) fn enable(place: &Path, subtree: &Cgroup) -> Keeping {
+    let (offered, given) = match names(&place.join("cgroup.controllers"))
+        .and_then(|offered| Ok((offered, names(&place.join("cgroup.subtree_control"))?)))
+    {
+        Ok(found) => found,
+        Err(why) => return Keeping { problems: vec![format!("No limits are kept: {why}")], ..Keeping::default() },
+    };
+    let is_new = |controller: &&str| !given.iter().any(|name| name == controller);
+    let is_offered = |controller: &&str| offered.iter().any(|name| name == controller);
+    let wanted = ["memory", "cpu", "pids"].into_iter().filter(is_offered).any(|controller| is_new(&controller));
+    let room = if wanted { make_room(place) } else { Ok(()) };
     let mut problems = Vec::new();
-    let mut had = |limit, controller| match enable_one(place, &subtree.folder, controller) {
-        Ok(()) => true,
-        Err(why) => {
-            problems.push(format!("limits.{limit} is not kept: {why}"));
-            false
-        }
+    let mut had = |limit, controller| {
+        let result = if !is_offered(&controller) {
+            Err(format!("{} was not given the controller {controller}.", place.display()))
+        } else if is_new(&controller) {
+            room.clone().and_then(|()| give(place, controller)).and_then(|()| give(&subtree.folder, controller))
+        } else {
+            give(&subtree.folder, controller)
+        };
+        result.map_err(|why| problems.push(format!("limits.{limit} is not kept: {why}"))).is_ok()
     };
     let kept =
         KeptLimits { memory: had("memoryMiB", "memory"), cpu: had("cpuPercent", "cpu"), tasks: had("tasks", "pids") };
     Keeping { kept, problems }
 }
 
-fn enable_one(place: &Path, subtree: &Path, controller: &str) -> Result<(), String> {
-    let listed = |folder: &Path, file: &str| {
-        let path = folder.join(file);
-        let text = fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
-        Ok::<_, String>(text.split_ascii_whitespace().any(|name| name == controller))
-    };
-    if !listed(place, "cgroup.controllers")? {
-        return Err(format!("{} was not given the controller {controller}.", place.display()));
-    }
-    if !listed(place, "cgroup.subtree_control")? {
-        let mut given = give(place, controller);
-        if given.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::BUSY.raw_os_error())) {
-            step_aside(place)?;
-            given = give(place, controller);
-        }
-        given.map_err(|error| {
-            format!("the controller {controller} cannot be given on in {}: {error}.", place.display())
-        })?;
-    }
-    give(subtree, controller)
-        .map_err(|error| format!("the controller {controller} cannot be given on in {}: {error}.", subtree.display()))
+/// The controllers that a file lists.
+fn names(file: &Path) -> Result<Vec<String>, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{} cannot be read: {error}.", file.display()))?;
+    Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
-fn give(folder: &Path, controller: &str) -> io::Result<()> {
+fn give(folder: &Path, controller: &str) -> Result<(), String> {
     set(&folder.join("cgroup.subtree_control"), &format!("+{controller}"))
+        .map_err(|error| format!("the controller {controller} cannot be given on in {}: {error}.", folder.display()))
 }
 
-/// Moves the agent, if nobody else is there, so that its cgroup holds no process itself.
-fn step_aside(place: &Path) -> Result<(), String> {
+/// Sees to it that a cgroup holds no process itself: the agent steps aside, if nobody else is there.
+///
+/// Not left to the kernel's refusal: it would take `cpu` and `pids` beside processes, and thereby turn the cgroups below into ones
+/// that no process can enter ("domain invalid").
+fn make_room(place: &Path) -> Result<(), String> {
+    // Only the top of the hierarchy has no type, and it may hold processes.
+    if !place.join("cgroup.type").exists() {
+        return Ok(());
+    }
     let own = std::process::id();
     let inside = procs(place).map_err(|error| format!("the processes in {} are unknown: {error}.", place.display()))?;
+    if inside.is_empty() {
+        return Ok(());
+    }
     if inside != [own] {
         return Err(format!(
             "{} holds {} processes besides the agent, and the kernel gives controllers on from an empty one only.",
@@ -85,7 +91,7 @@ fn step_aside(place: &Path) -> Result<(), String> {
             inside.iter().filter(|pid| **pid != own).count()
         ));
     }
-    let folder: PathBuf = place.join(aside());
+    let folder = place.join(aside());
     let made = match fs::create_dir(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         Ok(()) | Err(_) => set(&folder.join("cgroup.procs"), &own.to_string()),
