@@ -40,6 +40,7 @@ mod lkg;
 mod losses;
 mod messages;
 mod meter;
+mod plugin_output;
 mod plugins;
 mod processes;
 mod record;

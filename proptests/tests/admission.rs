@@ -170,6 +170,7 @@ impl Service {
             Effect::Process(
                 ProcessOrder::Abort { .. }
                 | ProcessOrder::Signal { .. }
+                | ProcessOrder::Peek { .. }
                 | ProcessOrder::Inspect { .. }
                 | ProcessOrder::Examine { .. },
             )

@@ -220,6 +220,7 @@ impl Processes {
             ProcessOrder::Signal { spawn, signal } => self.tell(spawn, Command::Signal(signal)),
             ProcessOrder::Collect { spawn } => self.tell(spawn, Command::Collect),
             ProcessOrder::Discard { spawn } => self.tell(spawn, Command::Discard),
+            ProcessOrder::Peek { ticket, spawn } => self.tell(spawn, Command::Peek(ticket)),
             ProcessOrder::Inspect { ticket, queries } => self.inspect(ticket, queries),
             ProcessOrder::Examine { ticket, peer, paths, signers, at } => {
                 self.examinations.order(ExamineOrder { ticket, peer, paths, signers, at })
@@ -277,7 +278,8 @@ impl Processes {
                 let mut told = shared.report(last).await;
                 // Orders that came too late for the tree still get their answers; a second Discarded would be one too many.
                 while let (Some(()), Ok(late)) = (told, orders.try_recv()) {
-                    if let Some(answer) = answer_without_tree(spawn, late).filter(|_| !discarded) {
+                    let is_due = |answer: &ProcessReport| !discarded || matches!(answer, ProcessReport::Peeked { .. });
+                    if let Some(answer) = answer_without_tree(spawn, late).filter(is_due) {
                         told = shared.report(answer).await;
                     }
                 }
@@ -334,6 +336,9 @@ fn answer_without_tree(spawn: SpawnId, command: Command) -> Option<ProcessReport
         Command::Signal(_) => None,
         Command::Collect => {
             Some(ProcessReport::Collected { spawn, stdout: Captured::default(), stderr: Captured::default() })
+        }
+        Command::Peek(ticket) => {
+            Some(ProcessReport::Peeked { ticket, stdout: Captured::default(), stderr: Captured::default() })
         }
         Command::Discard => Some(ProcessReport::Discarded { spawn }),
     }

@@ -34,6 +34,7 @@
 
 mod ending;
 mod launch;
+pub(crate) mod output;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -94,6 +95,8 @@ pub(crate) struct Supervisor {
     pub(crate) restarts: u64,
     pub(crate) connections: u32,
     pub(crate) last_reason: Option<String>,
+    /// What its last process that ended had written.
+    pub(crate) last_output: Option<output::ProcessOutput>,
     /// Its definition is out of service; it leaves with its process.
     pub(crate) retired: bool,
     /// Status and health as those were told who follow `GET /api/events`.
@@ -114,6 +117,7 @@ impl Supervisor {
             restarts: 0,
             connections: 0,
             last_reason: None,
+            last_output: None,
             retired: false,
             told: None,
         }

@@ -97,6 +97,7 @@ fn line(effect: &Effect) -> Option<String> {
             ProcessOrder::Signal { spawn, signal } => format!("{signal:?} {spawn}"),
             ProcessOrder::Collect { spawn } => format!("Collect {spawn}"),
             ProcessOrder::Discard { spawn } => format!("Discard {spawn}"),
+            ProcessOrder::Peek { ticket, spawn } => format!("Peek {ticket} {spawn}"),
             ProcessOrder::Inspect { ticket, .. } => format!("Inspect {ticket}"),
             ProcessOrder::Examine { ticket, .. } => format!("Examine {ticket}"),
         },

@@ -196,6 +196,15 @@ impl World {
         world
     }
 
+    /// An agent that has read these files on a machine that keeps these limits.
+    pub fn keeping(kept_limits: KeptLimits, files: &[(&str, &str)]) -> Self {
+        let mut world = Self::made("{}", Surroundings { kept_limits, ..surroundings() });
+        files.iter().for_each(|(path, document)| world.put(path, document));
+        let definitions = world.definitions();
+        world.tell(Event::Loaded(Loaded { definitions, ..Loaded::default() }));
+        world
+    }
+
     /// An agent at work whose references have these items, each at version 1 or with the reason why it proves nothing.
     pub fn blessed(settings: &str, items: &[(&str, Result<&str, &str>)]) -> Self {
         let reference = |(path, content): &(&str, Result<&str, &str>)| Reference {
@@ -400,6 +409,10 @@ impl World {
             ProcessOrder::Signal { spawn, signal } => format!("{signal:?} {spawn}"),
             ProcessOrder::Collect { spawn } => format!("collect {spawn}"),
             ProcessOrder::Discard { spawn } => format!("discard {spawn}"),
+            order @ ProcessOrder::Peek { .. } => {
+                self.looks.push_back(order);
+                "peek".into()
+            }
             order @ ProcessOrder::Inspect { .. } => {
                 self.looks.push_back(order);
                 "inspect".into()
