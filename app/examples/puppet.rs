@@ -98,6 +98,11 @@ impl Puppet {
             "call" => self.call(&text("method"), &text("target"), &text("body")),
             "spawn" => spawn(order),
             "leave-session" => json!({ "session": rustix::process::setsid().expect("setsid").as_raw_nonzero().get() }),
+            "write" => {
+                let mut stderr = std::io::stderr();
+                stderr.write_all(text("stderr").as_bytes()).expect("standard error");
+                json!({ "event": "written" })
+            }
             "exit" => {
                 let mut stdout = std::io::stdout();
                 stdout.write_all(text("stdout").as_bytes()).and_then(|()| stdout.flush()).expect("standard output");

@@ -16,6 +16,7 @@ use castellan_core::event::{Endpoints, Event, Loaded};
 use castellan_core::job::finding::Finding;
 use castellan_core::lkg::References;
 use castellan_core::log_message::{Level, LogRecord};
+use castellan_core::surroundings::Surroundings;
 use castellan_core::trust::signature::SignaturePolicy;
 use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
 use castellan_fs::history::History;
@@ -124,7 +125,7 @@ impl Service {
             .map_err(Failure::cannot_start)?;
         note_start(&ports, clock, &warnings, &notices);
         let chores = Chores::new(settings.run_history_days, clock.now());
-        let agent = Agent::new(settings, surroundings);
+        let agent = Agent::new(settings, Surroundings { kept_limits: ports.processes.kept_limits(), ..surroundings });
         Ok(Self { root, clock, agent, chores, endpoints, first, sender, events, ports, executor, heartbeat })
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use castellan_core::certificate::AdminCertificate;
 use castellan_core::job::OperatingSystem;
+use castellan_core::resources::KeptLimits;
 use castellan_core::surroundings::{INHERITED_VARIABLES, Surroundings};
 use castellan_core::time::Now;
 
@@ -17,7 +18,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) admin_certificates: Vec<AdminCertificate>,
 }
 
-/// Gathers the surroundings.
+/// Gathers the surroundings; which limits are kept is known once the process port has tried.
 pub(crate) fn gather(facts: Facts<'_>) -> Surroundings {
     let environment: Vec<(String, String)> =
         INHERITED_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
@@ -38,6 +39,7 @@ pub(crate) fn gather(facts: Facts<'_>) -> Surroundings {
         uid,
         has_desktop: false,
         admin_certificates: facts.admin_certificates,
+        kept_limits: KeptLimits::default(),
         endpoints: None,
     }
 }

@@ -42,6 +42,7 @@ mod losses;
 mod messages;
 mod meter;
 mod plugin_definitions;
+mod plugin_output;
 mod plugins;
 mod processes;
 mod record;

@@ -106,6 +106,13 @@ pub enum ProcessOrder {
         /// What to look for, one answer each.
         queries: Vec<ProgramQuery>,
     },
+    /// Look at what a tree's main process has written so far. Answered by `Peeked`.
+    Peek {
+        /// The number of the question.
+        ticket: TicketId,
+        /// Which tree.
+        spawn: SpawnId,
+    },
     /// Look at the program at the other end of a connection, which the agent did not start. Answered by `Examined`.
     Examine {
         /// The number of the question.

@@ -199,6 +199,15 @@ pub enum ProcessReport {
         /// Which.
         spawn: SpawnId,
     },
+    /// Answers `Peek`: what the main process has written so far; nothing where there is no such tree.
+    Peeked {
+        /// Which question.
+        ticket: TicketId,
+        /// Standard output.
+        stdout: Captured,
+        /// Standard error.
+        stderr: Captured,
+    },
     /// Answers `Inspect`, one entry for each query, in order.
     Inspected {
         /// Which question.

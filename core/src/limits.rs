@@ -12,6 +12,8 @@ pub const TASKS_PER_RUN: u32 = 1000;
 pub const QUEUED_RUNS: usize = 256;
 /// Bytes kept of the head, and as many of the tail, of a task's stdout and stderr each.
 pub const OUTPUT_HALF_BYTES: usize = 256 << 10;
+/// Bytes kept of the end of a plugin's stdout and stderr each, of the process that runs and of the one before.
+pub const PLUGIN_OUTPUT_BYTES: usize = 64 << 10;
 /// Bytes of one message on `KeeperLogger` (contract section 6).
 pub const LOG_MESSAGE_BYTES: usize = 64 << 10;
 /// Refusals kept for `GET /api/denials`; the oldest goes first.

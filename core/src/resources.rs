@@ -22,6 +22,26 @@ impl ResourceLimits {
         *self == Self::default()
     }
 
+    /// Those of them that this machine does not keep.
+    fn unkept(&self, kept: KeptLimits) -> Self {
+        Self {
+            memory_mib: self.memory_mib.filter(|_| !kept.memory),
+            cpu_percent: self.cpu_percent.filter(|_| !kept.cpu),
+            tasks: self.tasks.filter(|_| !kept.tasks),
+        }
+    }
+
+    /// The warning about those that this machine does not keep, as a sentence; `None` where it keeps all.
+    pub(crate) fn warning(&self, kept: KeptLimits) -> Option<String> {
+        let unkept = self.unkept(kept);
+        (!unkept.is_empty()).then(|| {
+            format!(
+                "this machine does not keep {unkept}; it runs without. The line Containment of the start says why: run the agent on \
+                 cgroup v2 as a service with Delegate=yes."
+            )
+        })
+    }
+
     /// How a program ended whose tree the kernel killed for want of memory, as the rest of a sentence.
     pub(crate) fn out_of_memory(&self) -> String {
         match self.memory_mib {
@@ -35,6 +55,22 @@ impl ResourceLimits {
             ),
         }
     }
+}
+
+/// Which limits the kernel keeps on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeptLimits {
+    /// `memoryMiB`.
+    pub memory: bool,
+    /// `cpuPercent`.
+    pub cpu: bool,
+    /// `tasks`.
+    pub tasks: bool,
+}
+
+impl KeptLimits {
+    /// All of them, as on a machine with cgroup v2 whose controllers the agent was given.
+    pub const ALL: Self = Self { memory: true, cpu: true, tasks: true };
 }
 
 impl fmt::Display for ResourceLimits {

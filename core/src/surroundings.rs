@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::certificate::AdminCertificate;
 use crate::event::Endpoints;
 use crate::job::OperatingSystem;
+use crate::resources::KeptLimits;
 use crate::time::Now;
 
 /// Environment variables of the agent that Service tasks and plugins inherit (contract section 3).
@@ -45,6 +46,8 @@ pub struct Surroundings {
     pub path_variables: BTreeMap<String, String>,
     /// The admin certificates on disk at the start.
     pub admin_certificates: Vec<AdminCertificate>,
+    /// Which `limits` of tasks and plugins the kernel keeps here.
+    pub kept_limits: KeptLimits,
     /// The ports in force, once the listeners are open.
     pub endpoints: Option<Endpoints>,
 }

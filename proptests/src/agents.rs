@@ -240,6 +240,7 @@ impl World {
                 assert!(!std::mem::replace(&mut tree.discarded, true), "spawn {spawn} is discarded twice");
                 self.owed.push(Owed::Discard(spawn));
             }
+            ProcessOrder::Peek { ticket, .. } => self.owed.push(Owed::Peek(ticket)),
             ProcessOrder::Inspect { ticket, queries } => self.owed.push(Owed::Inspect(ticket, queries.len())),
             ProcessOrder::Examine { ticket, peer, .. } => self.owed.push(Owed::Examine(ticket, Box::new(peer))),
         }

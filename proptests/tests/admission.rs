@@ -161,6 +161,7 @@ impl Service {
             Effect::Process(
                 ProcessOrder::Abort { .. }
                 | ProcessOrder::Signal { .. }
+                | ProcessOrder::Peek { .. }
                 | ProcessOrder::Inspect { .. }
                 | ProcessOrder::Examine { .. },
             )

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_io::Async;
 use castellan_core::event::Captured;
-use castellan_core::limits::OUTPUT_HALF_BYTES;
+use castellan_core::id::Component;
+use castellan_core::limits::{OUTPUT_HALF_BYTES, PLUGIN_OUTPUT_BYTES};
 use smol::channel::Receiver;
 use smol::future::FutureExt;
 
@@ -15,22 +17,40 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Bytes still taken once the program has ended: the largest pipe an ordinary user can ask for holds no more.
 const DRAIN_BYTES: usize = 1 << 20;
 
+/// What is kept of a stream; it is read by one task and looked at by others.
+pub(crate) type Shared = Arc<Mutex<Capture>>;
+
 /// Head and tail of a stream.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Capture {
+    /// Bytes kept of the head.
+    first: usize,
+    /// Bytes kept of the tail.
+    last: usize,
     head: Vec<u8>,
     tail: VecDeque<u8>,
     omitted: u64,
 }
 
 impl Capture {
+    /// Head and tail for a task, whose output is its result; the tail alone for a plugin, which writes for as long as it lives.
+    pub(crate) fn of(component: &Component) -> Self {
+        let (first, last) = match component {
+            Component::Plugin(_) => (0, PLUGIN_OUTPUT_BYTES),
+            Component::Job(_) | Component::Administrator(_) | Component::Program(_) => {
+                (OUTPUT_HALF_BYTES, OUTPUT_HALF_BYTES)
+            }
+        };
+        Self { first, last, head: Vec::new(), tail: VecDeque::new(), omitted: 0 }
+    }
+
     /// Takes the next bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let room = OUTPUT_HALF_BYTES.saturating_sub(self.head.len()).min(bytes.len());
+        let room = self.first.saturating_sub(self.head.len()).min(bytes.len());
         let (first, rest) = bytes.split_at(room);
         self.head.extend_from_slice(first);
         self.tail.extend(rest);
-        let surplus = self.tail.len().saturating_sub(OUTPUT_HALF_BYTES);
+        let surplus = self.tail.len().saturating_sub(self.last);
         self.tail.drain(..surplus);
         self.omitted = self.omitted.saturating_add(u64::try_from(surplus).unwrap_or(u64::MAX));
     }
@@ -45,8 +65,7 @@ impl Capture {
 }
 
 /// Reads a pipe until its end, or until `ended` closes; then only what is there at once, as others may hold the pipe open.
-pub(crate) async fn read_all(pipe: Async<File>, ended: Receiver<()>) -> Captured {
-    let mut capture = Capture::default();
+pub(crate) async fn read_all(pipe: Async<File>, ended: Receiver<()>, capture: Shared) {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut left = DRAIN_BYTES;
     while left > 0 {
@@ -65,7 +84,7 @@ pub(crate) async fn read_all(pipe: Async<File>, ended: Receiver<()>) -> Captured
         };
         match read {
             Ok(0) => break,
-            Ok(count) => capture.push(chunk.get(..count).unwrap_or_default()),
+            Ok(count) => lock(&capture).push(chunk.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !open => break,
             Err(error) => {
@@ -76,7 +95,15 @@ pub(crate) async fn read_all(pipe: Async<File>, ended: Receiver<()>) -> Captured
         // A program that writes without pause must not keep the executor to itself.
         smol::future::yield_now().await;
     }
-    capture.finish()
+}
+
+/// What is kept at this moment.
+pub(crate) fn kept(capture: &Shared) -> Captured {
+    lock(capture).clone().finish()
+}
+
+fn lock(capture: &Shared) -> MutexGuard<'_, Capture> {
+    capture.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Cgroup v2: where it is mounted, and one folder in it that holds a process tree.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
+use crate::controllers::aside;
 use crate::procfs;
 use crate::signal;
 
@@ -58,7 +59,10 @@ impl Hierarchy {
     /// Where a sub-tree of our own may be made: below the agent's own cgroup, else at the top.
     pub(crate) fn places(&self) -> Vec<PathBuf> {
         let own = procfs::Folder::open(std::process::id()).and_then(|own| self.folder(&own.cgroup_path()?));
-        let mut places: Vec<PathBuf> = own.into_iter().collect();
+        // An agent that has stepped aside already was started in the cgroup above.
+        let started_in =
+            own.map(|own| if own.ends_with(aside()) { own.parent().map_or(own.clone(), Path::to_owned) } else { own });
+        let mut places: Vec<PathBuf> = started_in.into_iter().collect();
         if !places.contains(&self.mount) {
             places.push(self.mount.clone());
         }
@@ -102,12 +106,7 @@ impl Cgroup {
     /// # Errors
     /// As for a write to `cgroup.procs`; cgroups(7).
     pub(crate) fn admit(&self, pid: u32) -> io::Result<()> {
-        self.write("cgroup.procs", &pid.to_string())
-    }
-
-    fn write(&self, file: &str, text: &str) -> io::Result<()> {
-        let mut file: File = OpenOptions::new().write(true).open(self.folder.join(file))?;
-        file.write_all(text.as_bytes())
+        set(&self.folder.join("cgroup.procs"), &pid.to_string())
     }
 
     /// Kills everything in it and below, without a race against forks where the kernel can (5.14 and later).
@@ -115,7 +114,7 @@ impl Cgroup {
     /// # Errors
     /// The folder is gone, or a process may not be signalled by us.
     pub(crate) fn kill(&self) -> io::Result<()> {
-        match self.write("cgroup.kill", "1") {
+        match set(&self.folder.join("cgroup.kill"), "1") {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.folder.exists() => self.signal(Signal::KILL),
             result => result,
         }
@@ -194,7 +193,13 @@ pub(crate) fn members(folder: &Path, id: u64) -> Vec<u32> {
     found.and_then(|entry| procs(&entry.path()).ok()).unwrap_or_default()
 }
 
-fn procs(folder: &Path) -> io::Result<Vec<u32>> {
+/// Writes to a file of a cgroup; each write is an order to the kernel.
+pub(crate) fn set(file: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(file)?;
+    file.write_all(text.as_bytes())
+}
+
+pub(crate) fn procs(folder: &Path) -> io::Result<Vec<u32>> {
     match fs::read_to_string(folder.join("cgroup.procs")) {
         Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
         Err(_) if !folder.exists() => Ok(Vec::new()),

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use castellan_core::resources::KeptLimits;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cgroup::{Cgroup, Hierarchy};
+use crate::controllers::{self, Keeping};
 use crate::diag::Diag;
 use crate::procfs;
 use crate::start::{self, Launcher, Started};
@@ -40,6 +42,8 @@ pub enum Containment {
     Cgroup {
         /// The agent's own sub-tree.
         path: PathBuf,
+        /// Which limits can be kept there.
+        keeping: Keeping,
     },
     /// A session for each tree: weaker, as a process can leave it and a socket passed within one user cannot be seen.
     Session {
@@ -51,8 +55,14 @@ pub enum Containment {
 impl fmt::Display for Containment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cgroup { path } => {
+            Self::Cgroup { path, keeping } => {
                 write!(formatter, "Each process tree has a cgroup of its own below {}.", path.display())?;
+                if keeping.kept == KeptLimits::ALL {
+                    formatter.write_str(" All limits of tasks and plugins are kept.")?;
+                }
+                for problem in &keeping.problems {
+                    write!(formatter, " {problem}")?;
+                }
                 let uid = rustix::process::geteuid();
                 if uid.is_root() {
                     return Ok(());
@@ -62,7 +72,7 @@ impl fmt::Display for Containment {
             }
             Self::Session { why } => write!(
                 formatter,
-                "Each process tree is held together by its session, which a process can leave: {why} \
+                "Each process tree is held together by its session, which a process can leave, and no limits are kept: {why} \
                  Run the agent where it may make cgroups (systemd: Delegate=yes) for the stronger way."
             ),
         }
@@ -74,7 +84,7 @@ pub(crate) fn subtree(
     choice: ContainmentChoice,
     launcher: &Launcher,
     diag: &Diag,
-) -> Result<(Hierarchy, Cgroup), String> {
+) -> Result<(Hierarchy, Cgroup, Keeping), String> {
     if choice == ContainmentChoice::Session {
         return Err("sessions were asked for.".to_owned());
     }
@@ -87,7 +97,10 @@ pub(crate) fn subtree(
         let folder = place.join(name);
         match Cgroup::create(folder.clone()) {
             Ok(subtree) => match probe(launcher, Some(folder.join("probe")), diag) {
-                Ok(()) => return Ok((hierarchy, subtree)),
+                Ok(()) => {
+                    let keeping = controllers::enable(&place, &subtree);
+                    return Ok((hierarchy, subtree, keeping));
+                }
                 Err(sentence) => {
                     let left =
                         subtree.remove().err().map(|error| format!(" (it is left there: {error})")).unwrap_or_default();

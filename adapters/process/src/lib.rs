@@ -12,6 +12,7 @@ compile_error!("castellan-process knows Linux alone: pidfd, cgroup v2 and sock_d
 mod capture;
 mod cgroup;
 mod containment;
+mod controllers;
 mod diag;
 mod examine;
 mod executable;
@@ -43,6 +44,7 @@ use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest};
 use castellan_core::event::{Captured, Event, ExecutableFacts, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::limits::REGISTRY_ENTRIES;
+use castellan_core::resources::KeptLimits;
 use castellan_core::trust::{SocketFacts, Witness};
 use smol::Executor;
 use smol::channel::Sender;
@@ -55,6 +57,7 @@ use crate::start::{Starter, Starts};
 use crate::tree::Command;
 
 pub use containment::{Containment, ContainmentChoice};
+pub use controllers::Keeping;
 pub use launch::launch_main;
 pub use port_holder::{PortHolder, port_holder};
 pub use signature::{Program, SignError, document_facts, document_sha256, open_document};
@@ -133,6 +136,7 @@ pub struct Processes {
 pub(crate) struct Shared {
     agent_root: PathBuf,
     subtree: Option<(Hierarchy, Cgroup)>,
+    kept_limits: KeptLimits,
     records: Records,
     events: Sender<Event>,
     starts: Starts,
@@ -170,8 +174,8 @@ impl Processes {
             io::Error::new(error.kind(), text)
         })?;
         let (subtree, containment) = match containment::subtree(config.containment, &config.launcher, &diag) {
-            Ok((hierarchy, subtree)) => {
-                let containment = Containment::Cgroup { path: subtree.folder.clone() };
+            Ok((hierarchy, subtree, keeping)) => {
+                let containment = Containment::Cgroup { path: subtree.folder.clone(), keeping };
                 records.add_subtree(&subtree)?;
                 (Some((hierarchy, subtree)), containment)
             }
@@ -180,12 +184,17 @@ impl Processes {
                 (None, Containment::Session { why })
             }
         };
+        let kept_limits = match &containment {
+            Containment::Cgroup { keeping, .. } => keeping.kept,
+            Containment::Session { .. } => KeptLimits::default(),
+        };
         let leaders = Leaders::new(Mutex::new(BTreeSet::new()));
         let scope = observer::scope(subtree.as_ref().map(|(hierarchy, subtree)| (hierarchy, subtree)), &leaders);
         let starter = Starter::start(config.launcher, subtree.as_ref().map(|(_, subtree)| subtree.folder.clone()))?;
         let shared = Arc::new(Shared {
             agent_root: config.agent_root,
             subtree,
+            kept_limits,
             records,
             events: config.events,
             starts: starter.starts(),
@@ -211,6 +220,7 @@ impl Processes {
             ProcessOrder::Signal { spawn, signal } => self.tell(spawn, Command::Signal(signal)),
             ProcessOrder::Collect { spawn } => self.tell(spawn, Command::Collect),
             ProcessOrder::Discard { spawn } => self.tell(spawn, Command::Discard),
+            ProcessOrder::Peek { ticket, spawn } => self.tell(spawn, Command::Peek(ticket)),
             ProcessOrder::Inspect { ticket, queries } => self.inspect(ticket, queries),
             ProcessOrder::Examine { ticket, peer, paths, signers, at } => {
                 self.examinations.order(ExamineOrder { ticket, peer, paths, signers, at })
@@ -221,6 +231,11 @@ impl Processes {
     /// What holds trees together, for the start-up log.
     pub fn containment(&self) -> &Containment {
         &self.containment
+    }
+
+    /// Which limits of tasks and plugins the kernel keeps here.
+    pub fn kept_limits(&self) -> KeptLimits {
+        self.shared.kept_limits
     }
 
     /// Sentences about what a former agent had left and what became of it, for the start-up log.
@@ -263,7 +278,8 @@ impl Processes {
                 let mut told = shared.report(last).await;
                 // Orders that came too late for the tree still get their answers; a second Discarded would be one too many.
                 while let (Some(()), Ok(late)) = (told, orders.try_recv()) {
-                    if let Some(answer) = answer_without_tree(spawn, late).filter(|_| !discarded) {
+                    let is_due = |answer: &ProcessReport| !discarded || matches!(answer, ProcessReport::Peeked { .. });
+                    if let Some(answer) = answer_without_tree(spawn, late).filter(is_due) {
                         told = shared.report(answer).await;
                     }
                 }
@@ -320,6 +336,9 @@ fn answer_without_tree(spawn: SpawnId, command: Command) -> Option<ProcessReport
         Command::Signal(_) => None,
         Command::Collect => {
             Some(ProcessReport::Collected { spawn, stdout: Captured::default(), stderr: Captured::default() })
+        }
+        Command::Peek(ticket) => {
+            Some(ProcessReport::Peeked { ticket, stdout: Captured::default(), stderr: Captured::default() })
         }
         Command::Discard => Some(ProcessReport::Discarded { spawn }),
     }

@@ -2,10 +2,11 @@
 
 use std::io;
 
+use castellan_core::resources::{KeptLimits, ResourceLimits};
 use rustix::process::Signal;
 
 use crate::cgroup::Cgroup;
-use crate::{procfs, session};
+use crate::{controllers, procfs, session};
 
 /// Where a tree is found again. All calls block for microseconds (cgroup) to milliseconds (session).
 #[derive(Debug, Clone)]
@@ -26,6 +27,25 @@ impl Place {
             Self::Cgroup(cgroup) if wanted == Signal::KILL => cgroup.kill(),
             Self::Cgroup(cgroup) => cgroup.signal(wanted),
             Self::Session(leader) => session::signal_all(&session::members(&procfs::all()?, *leader), wanted),
+        }
+    }
+
+    /// Sets the tree's limits, as far as they are kept here.
+    ///
+    /// # Errors
+    /// A sentence: the kernel does not take one of them.
+    pub(crate) fn limit(&self, limits: &ResourceLimits, kept: KeptLimits) -> Result<(), String> {
+        match self {
+            Self::Cgroup(cgroup) => controllers::limit(cgroup, limits, kept),
+            Self::Session(_) => Ok(()),
+        }
+    }
+
+    /// Whether the kernel killed something of the tree for want of memory; unknown and therefore no without a cgroup.
+    pub(crate) fn was_out_of_memory(&self) -> bool {
+        match self {
+            Self::Cgroup(cgroup) => controllers::was_out_of_memory(cgroup),
+            Self::Session(_) => false,
         }
     }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 use async_io::{Async, Timer};
 use castellan_core::effect::{SpawnRequest, TreeSignal, Way};
 use castellan_core::event::{Captured, ExitStatus, ProcessReport};
-use castellan_core::id::SpawnId;
+use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::user::{Person, UserFacts};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use smol::Task;
@@ -32,7 +32,7 @@ use smol::future::FutureExt;
 use crate::executable::Inspection;
 use crate::place::Place;
 use crate::wire::COMPLAINT_BYTES;
-use crate::{Shared, handover, user};
+use crate::{Shared, capture, handover, user};
 
 /// From the go byte to the program's own image; a program on a slow network file system may take a while.
 const EXEC_TIME: Duration = Duration::from_secs(30);
@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Abort(String),
     Signal(TreeSignal),
     Collect,
+    Peek(TicketId),
     Discard,
 }
 
@@ -69,8 +70,14 @@ struct Tree {
 /// Readers of both pipes; they stop when `ended` is dropped.
 struct Outputs {
     ended: Sender<()>,
-    stdout: Task<Captured>,
-    stderr: Task<Captured>,
+    stdout: Stream,
+    stderr: Stream,
+}
+
+/// One pipe: what was kept of it, and who reads it.
+struct Stream {
+    kept: capture::Shared,
+    reader: Task<()>,
 }
 
 /// What comes next in a tree's life.
@@ -127,6 +134,7 @@ impl Tree {
                 Next::Order(Command::Release(way, person)) => break (way, person),
                 Next::Order(Command::Abort(reason)) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
+                Next::Order(Command::Peek(ticket)) => self.peek(ticket).await?,
                 Next::Order(Command::Collect) => self.out_of_turn("Collect"),
                 Next::Order(Command::Discard) => return Some(ProcessReport::Discarded { spawn }),
                 Next::Orphaned => return None,
@@ -153,6 +161,7 @@ impl Tree {
                 Next::Orphaned => return None,
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Discard) => discard = true,
+                Next::Order(Command::Peek(ticket)) => self.peek(ticket).await?,
                 Next::Order(Command::Collect) => self.out_of_turn("Collect"),
                 Next::Order(Command::Release(..)) => self.out_of_turn("Release"),
                 Next::Order(Command::Abort(_)) => self.out_of_turn("Abort"),
@@ -169,6 +178,7 @@ impl Tree {
                     let (stdout, stderr) = self.collect().await;
                     self.shared.report(ProcessReport::Collected { spawn, stdout, stderr }).await?;
                 }
+                Next::Order(Command::Peek(ticket)) => self.peek(ticket).await?,
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Discard) => discard = true,
                 Next::Order(Command::Release(..)) => self.out_of_turn("Release"),
@@ -309,10 +319,20 @@ impl Tree {
         let signal = status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal);
         let code = status.as_ref().and_then(rustix::process::WaitIdStatus::exit_status);
         match (signal, code) {
+            (Some(signal), _) if signal == Signal::KILL.as_raw() && self.place.was_out_of_memory() => {
+                ExitStatus::OutOfMemory
+            }
             (Some(signal), _) => ExitStatus::Signal(signal),
             (None, Some(code)) => ExitStatus::Code(code),
             (None, None) => ExitStatus::Code(-1),
         }
+    }
+
+    /// Tells what the main process has written so far; once that is collected, nothing.
+    async fn peek(&self, ticket: TicketId) -> Option<()> {
+        let kept = |outputs: &Outputs| (capture::kept(&outputs.stdout.kept), capture::kept(&outputs.stderr.kept));
+        let (stdout, stderr) = self.outputs.as_ref().map(kept).unwrap_or_default();
+        self.shared.report(ProcessReport::Peeked { ticket, stdout, stderr }).await
     }
 
     /// What the main process wrote; reaps it, unless its number is still needed as the session's.
@@ -320,7 +340,9 @@ impl Tree {
         let captured = match self.outputs.take() {
             Some(Outputs { ended, stdout, stderr }) => {
                 drop(ended);
-                (stdout.await, stderr.await)
+                stdout.reader.await;
+                stderr.reader.await;
+                (capture::kept(&stdout.kept), capture::kept(&stderr.kept))
             }
             None => {
                 self.out_of_turn("A second Collect");

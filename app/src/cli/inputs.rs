@@ -10,6 +10,7 @@ use castellan_core::job::{JobDefinition, OperatingSystem};
 use castellan_core::json::Json;
 use castellan_core::limits::DOCUMENT_BYTES;
 use castellan_core::log_message::escape;
+use castellan_core::resources::KeptLimits;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Now, WallTime};
 use clap::ValueEnum;
@@ -265,6 +266,7 @@ pub(crate) fn surroundings(root: &Path, system: System, time_zone: Option<&str>)
         uid: 0,
         has_desktop: false,
         admin_certificates: Vec::new(),
+        kept_limits: KeptLimits::ALL,
         endpoints: None,
     }
 }

@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Restart(Act),
     /// Look for what is wrong or in vain in plugin and job files, each by itself and together. Exit code 6 on errors.
     Lint(lint::Options),
-    /// Print what the agent's log says of a plugin, and what it logged itself.
+    /// Print what the agent's log says of a plugin, and what it logged itself; or what its program wrote (--stdio).
     Logs(Logs),
 }
 
@@ -62,10 +62,15 @@ pub(crate) struct Act {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: castellan plugins logs Scanner --follow")]
+#[command(after_help = "Examples:
+  castellan plugins logs Scanner --follow
+  castellan plugins logs Scanner --stdio")]
 pub(crate) struct Logs {
     /// The plugin's id.
     plugin: String,
+    /// The last 64 KiB that its program wrote on standard output and standard error each, also those of the process before.
+    #[arg(long, conflicts_with_all = ["level", "since", "lines", "follow"])]
+    stdio: bool,
     #[command(flatten)]
     range: logs::Range,
 }
@@ -83,6 +88,7 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Stop(options) => act(options, "stop", &agent()?, globals),
         Command::Restart(options) => act(options, "restart", &agent()?, globals),
         Command::Lint(options) => lint::run(options, globals),
+        Command::Logs(options) if options.stdio => stdio(&options.plugin, &agent()?, globals),
         Command::Logs(options) => logs::of(&format!("plugin:{}", options.plugin), &options.range, globals),
     }
 }
@@ -93,6 +99,29 @@ fn show(given: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     globals.show(&plugin, &[&id], || {
         let names = ["id", "name", "status", "health", "processId", "lastStartTime", "restarts", "reason", "restartAt"];
         Ok(names.iter().map(|name| format!("{name}: {}", escape(&member(&plugin, name)))).collect())
+    })
+}
+
+/// What the processes of a plugin wrote, under a heading for each stream with anything in it.
+fn stdio(given: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
+    let output = agent.get(&format!("{}/output", path(agent, given)?))?;
+    globals.show(&output, &[&member(&output, "id")], || {
+        let mut lines = Vec::new();
+        for process in output.get("processes").and_then(Value::as_array).into_iter().flatten() {
+            let how = text(process, "ended").map_or_else(|| String::from("runs"), |how| format!("ended: {how}"));
+            lines.push(escape(&format!("process {} {how}", member(process, "processId"))));
+            for (stream, omitted) in [("stdout", "stdoutOmitted"), ("stderr", "stderrOmitted")] {
+                let written = text(process, stream).unwrap_or_default();
+                let omitted = member(process, omitted);
+                let cut = if omitted == "0" { String::new() } else { format!(", {omitted} bytes before are not kept") };
+                lines.push(format!("{stream}{}{cut}", if written.is_empty() { ": nothing" } else { ":" }));
+                lines.extend(written.lines().map(|line| format!("  {}", escape(line))));
+            }
+        }
+        if lines.is_empty() {
+            lines.push(String::from("No process of it has run since the agent started."));
+        }
+        Ok(lines)
     })
 }
 

@@ -1,8 +1,13 @@
 //! Point 6: a plugin is started, connects, answers, comes back after a crash, and obeys the administrator.
 
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Puppet, Stage, accepted, eventually, lives};
+use crate::support::{
+    Agent, Puppet, Stage, accepted, deploy, eventually, has_cgroups, lives, processes_naming, skipped,
+};
 
 /// Waits until the plugin is shown like this.
 #[track_caller]
@@ -203,5 +208,108 @@ fn a_plugin_that_is_connected_and_silent_is_restarted_and_one_that_answers_is_no
     let reason = shown(&agent, "Bridge", "Running", "Starting")["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("restart after it hangs"), "{reason}");
     shown(&agent, "Second", "Running", "Healthy");
+    agent.stop();
+}
+
+/// How many processes of this plugin there are.
+fn processes_of(stage: &Stage, id: &str) -> usize {
+    processes_naming(&stage.root().join(format!("Plugins/bin/{id}")).display().to_string()).len()
+}
+
+fn send(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn a_plugin_that_ignores_its_stop_and_forked_away_is_gone_with_all_of_it_before_the_next() {
+    let stage = Stage::new();
+    let mut plugin = stage.puppet_plugin("Bridge", &[], &[]);
+    plugin["executablePath"] = json!("bin/Bridge/stubborn");
+    stage.plugin(&plugin);
+    // What is ignored stays ignored by what is executed. The child is nobody's: forked twice, in a session of its own.
+    let script = stage.root().join("Plugins/bin/Bridge/stubborn");
+    let text = "#!/bin/sh\ntrap '' TERM\nprogram=$(dirname \"$0\")/Bridge\n\
+        (setsid \"$program\" \"$1\" \"$2\" \"$3\" Child &)\nexec \"$program\" \"$@\"\n";
+    deploy(|| std::fs::write(&script, text)).unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let agent = stage.start();
+    if !has_cgroups(&agent) {
+        skipped("a process that left its session, which only a cgroup holds");
+        return agent.stop();
+    }
+    let (mut first, mut child) = (stage.puppet("Bridge"), stage.puppet("Child"));
+    act(&agent, "Bridge", "restart");
+    first.expect_gone();
+    child.expect_gone();
+    let second = stage.puppet("Bridge");
+    stage.puppet("Child");
+    assert!(!lives(first.pid()) && !lives(child.pid()));
+    assert_eq!(processes_of(&stage, "Bridge"), 2, "the new one and its child");
+    assert_eq!(shown(&agent, "Bridge", "Running", "Starting")["processId"], second.pid());
+    agent.stop();
+}
+
+#[test]
+fn a_plugin_that_is_killed_at_any_stage_of_its_start_is_replaced_by_one_process_and_the_reason_is_said() {
+    let stage = Stage::new();
+    stage.settings(json!({ "PluginMonitoring": { "RestartDelaySeconds": 0 } }));
+    stage.plugin(&stage.puppet_plugin("Bridge", &[], &[]));
+    let agent = stage.start();
+    let replaced = |killed: u32, restarts: u64| {
+        let next = stage.puppet("Bridge");
+        let shown = shown(&agent, "Bridge", "Running", "Starting");
+        assert_eq!((&shown["processId"], &shown["restarts"]), (&json!(next.pid()), &json!(restarts)));
+        let reason = shown["reason"].as_str().unwrap();
+        assert!(reason.contains("signal 9 ended it"), "{reason}");
+        assert!(!lives(killed));
+        assert_eq!(processes_of(&stage, "Bridge"), 1);
+        next
+    };
+    // Its first instructions are behind it.
+    let first = stage.puppet("Bridge");
+    send(first.pid(), Signal::KILL);
+    // Connected.
+    let mut second = replaced(first.pid(), 1);
+    second.connect_plugin(agent.mqtt);
+    shown(&agent, "Bridge", "Running", "Healthy");
+    send(second.pid(), Signal::KILL);
+    let mut third = replaced(second.pid(), 2);
+    act(&agent, "Bridge", "stop");
+    third.expect_gone();
+
+    // Released, and not the program yet: the launchers that wait for the next starts are held up.
+    let launchers = || processes_naming("launch-task").into_iter().map(|(pid, _)| pid);
+    let of_agent = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        parent == Some(agent.pid())
+    };
+    let waiting: Vec<u32> = eventually("two launchers that wait", || {
+        let found: Vec<u32> = launchers().filter(of_agent).collect();
+        (found.len() == 2).then_some(found)
+    });
+    waiting.iter().for_each(|pid| send(*pid, Signal::STOP));
+    act(&agent, "Bridge", "start");
+    let released = eventually("a launcher that was released", || {
+        let plugin = agent.call("GET", "/api/plugins/Bridge").send().json();
+        plugin["processId"].as_u64().map(|pid| u32::try_from(pid).unwrap())
+    });
+    assert!(waiting.contains(&released));
+    send(released, Signal::KILL);
+    waiting.iter().filter(|pid| **pid != released).for_each(|pid| send(*pid, Signal::CONT));
+    let mut fourth = replaced(released, 3);
+
+    // Before anybody asked for them.
+    act(&agent, "Bridge", "stop");
+    fourth.expect_gone();
+    let waiting: Vec<u32> = eventually("two launchers that wait", || {
+        let found: Vec<u32> = launchers().filter(of_agent).collect();
+        (found.len() == 2).then_some(found)
+    });
+    waiting.iter().for_each(|pid| send(*pid, Signal::KILL));
+    act(&agent, "Bridge", "start");
+    let fifth = stage.puppet("Bridge");
+    assert_eq!(shown(&agent, "Bridge", "Running", "Starting")["processId"], fifth.pid());
+    assert_eq!(processes_of(&stage, "Bridge"), 1);
     agent.stop();
 }

@@ -17,7 +17,7 @@ use crate::api::view::Triggered;
 use crate::api::{ApiResponse, Conditions};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::StoreReport;
-use crate::id::{JobId, RequestId, RunId, TicketId};
+use crate::id::{JobId, PluginId, RequestId, RunId, SpawnId, TicketId};
 use crate::job::JobDefinition;
 use crate::job::finding::Findings;
 use crate::limits::PENDING_REQUESTS;
@@ -53,6 +53,8 @@ pub(super) enum Pending {
     Settings(Box<SettingsWrite>),
     /// Runs of the history.
     Runs { request: RequestId, wanted: WantedRuns },
+    /// What the process of a plugin has written so far.
+    PluginOutput { request: RequestId, plugin: PluginId, spawn: SpawnId },
     /// What the ports counted.
     Metrics { request: RequestId },
     /// The program of somebody whom the agent did not start.
@@ -165,6 +167,7 @@ impl Agent {
                 Pending::Lkg(asked) => (asked.request, asked.under_way()),
                 Pending::Settings(write) => (write.request, "The settings were being written."),
                 Pending::Metrics { request } => (request, "The counts were being gathered."),
+                Pending::PluginOutput { request, .. } => (request, "The plugin's output was being read."),
                 Pending::Runs { request, .. } => (request, "The history was being read."),
                 Pending::PoliciesRead(wanted) => match wanted.request() {
                     Some(request) => (request, "The policies were being read."),

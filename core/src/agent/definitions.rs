@@ -279,6 +279,10 @@ impl Agent {
         for run in self.runs.values_mut().filter(|run| run.job.id == id) {
             run.on_redefined(&job, &mut self.desk.turn(now, effects));
         }
+        for (index, task) in job.tasks.iter().enumerate() {
+            let place = format!("/tasks/{index}");
+            self.warn_of_limits(now, &place, task.limits, Component::Job(id.clone()), effects);
+        }
         let schedule = served(&job);
         if former.is_some_and(|former| served(&former) == schedule) {
             return;

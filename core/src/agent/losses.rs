@@ -53,7 +53,8 @@ impl Agent {
                 self.on_process(now, ProcessReport::Collected { spawn, stdout, stderr }, effects);
             }
             LostOrder::Discard(spawn) => self.on_process(now, ProcessReport::Discarded { spawn }, effects),
-            LostOrder::Inspect(ticket)
+            LostOrder::Peek(ticket)
+            | LostOrder::Inspect(ticket)
             | LostOrder::Examine(ticket)
             | LostOrder::Survey(ticket)
             | LostOrder::ReadDefinitions(ticket)
@@ -110,9 +111,11 @@ impl Agent {
     /// A question that a request waits for will have no answer.
     fn give_up(&mut self, now: Now, ticket: TicketId, why: &str, effects: &mut Effects) {
         match self.pending.remove(&ticket) {
-            Some(Pending::Inspection { request, .. } | Pending::Reload { request }) => {
-                respond(request, given_up(why), effects)
-            }
+            Some(
+                Pending::Inspection { request, .. }
+                | Pending::PluginOutput { request, .. }
+                | Pending::Reload { request },
+            ) => respond(request, given_up(why), effects),
             Some(Pending::Lkg(asked)) => respond(asked.request, given_up(why), effects),
             Some(Pending::PoliciesRead(wanted)) => {
                 if let Some(request) = wanted.request() {

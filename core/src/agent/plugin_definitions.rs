@@ -81,6 +81,9 @@ impl Agent {
                 primary: Some(definition.subscription.clone()),
             });
         }
+        if fresh || former.document != definition.document {
+            self.warn_of_limits(now, "", definition.limits, Component::Plugin(id.clone()), effects);
+        }
         if running && fresh {
             self.line_up(now, &id, effects);
         }

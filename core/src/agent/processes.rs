@@ -5,11 +5,13 @@ use alloc::format;
 use alloc::string::String;
 
 use super::Agent;
+use super::plugin_output::shown;
 use crate::effect::{BrokerOrder, Effects, ProcessOrder};
 use crate::event::{ExecutableFacts, ProcessReport};
 use crate::id::{Component, PluginId, RunId, SpawnId};
 use crate::log_message::Level;
 use crate::program::{self, Fit};
+use crate::resources::ResourceLimits;
 use crate::time::Now;
 use crate::trust::Entry;
 use crate::trust::signature::SignaturePolicy;
@@ -75,7 +77,12 @@ impl Agent {
                     self.with_run(now, &id, effects, |run, turn| run.on_collected(spawn, &stdout, &stderr, turn))
                 }
                 Some(Owner::Plugin(id)) => {
-                    self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_collected(spawn, &stderr, turn))
+                    let secrets = self.secrets_of(&id);
+                    let (stdout, stderr) = (shown(&secrets, &stdout), shown(&secrets, &stderr));
+                    self.with_plugin(now, &id, effects, |plugin, turn| {
+                        plugin.keep_output(spawn, stdout, &stderr);
+                        plugin.on_collected(spawn, &stderr.into_captured(), turn);
+                    });
                 }
                 None => self.unowned(now, spawn, "was collected", effects),
             },
@@ -89,6 +96,7 @@ impl Agent {
                 }
                 None => self.unowned(now, spawn, "was discarded", effects),
             },
+            ProcessReport::Peeked { ticket, stdout, stderr } => self.on_peeked(now, ticket, &stdout, &stderr, effects),
             ProcessReport::Inspected { ticket, executables } => self.on_inspected(now, ticket, &executables, effects),
             ProcessReport::Examined { ticket, found } => self.on_examined(now, ticket, &found, effects),
         }
@@ -138,6 +146,21 @@ impl Agent {
                 self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_prepared(spawn, pid, fit, turn));
             }
             None => {}
+        }
+    }
+
+    /// Says, once for each definition, which of its limits this machine does not keep.
+    pub(super) fn warn_of_limits(
+        &mut self,
+        now: Now,
+        place: &str,
+        limits: ResourceLimits,
+        of: Component,
+        effects: &mut Effects,
+    ) {
+        if let Some(why) = limits.warning(self.desk.surroundings.kept_limits) {
+            let message = format!("{of}: at {place}/limits, {why}");
+            self.desk.turn(now, effects).log_about(Level::Warning, "LimitNotKept", message, Some(&of));
         }
     }
 

@@ -73,6 +73,7 @@ impl Agent {
             | Resource::JobRuns(_)
             | Resource::Runs
             | Resource::CancelRun(_)
+            | Resource::PluginOutput(_)
             | Resource::Events
             | Resource::Revert(_)
             | Resource::RevertAll
@@ -134,6 +135,7 @@ impl Agent {
             Resource::Events => self.open_stream(now, request, target, caller, effects),
             Resource::Plugins => Some(self.list_plugins(now)),
             Resource::Plugin(id) => Some(self.show_plugin(now, &id)),
+            Resource::PluginOutput(id) => self.show_plugin_output(now, request, &id, effects),
             Resource::PluginAction(id, action) => Some(self.act_on_plugin(now, &id, action, effects)),
             Resource::Settings(id) => Some(self.show_settings(now, request, target, caller, &id, effects)),
             Resource::Setting(id, key) if method == Method::Put => {
@@ -168,7 +170,7 @@ impl Agent {
         }
     }
 
-    fn no_plugin(&self, id: &PluginId) -> ApiResponse {
+    pub(super) fn no_plugin(&self, id: &PluginId) -> ApiResponse {
         match self.refused_plugins.get(id.as_str()) {
             Some(findings) => ApiResponse::findings(404, &out_of_service(&format!("Plugins/{id}.json")), findings),
             None => not_found(&format!("There is no plugin '{id}'."), "GET /api/plugins lists them."),

@@ -32,6 +32,7 @@ pub(crate) enum Resource {
     Events,
     Plugins,
     Plugin(PluginId),
+    PluginOutput(PluginId),
     PluginAction(PluginId, PluginAction),
     Settings(PluginId),
     Setting(PluginId, String),
@@ -193,6 +194,7 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "events"] => Resource::Events,
         ["api", "plugins"] => Resource::Plugins,
         ["api", "plugins", _] => Resource::Plugin(plugin(raw(2))?),
+        ["api", "plugins", _, "output"] => Resource::PluginOutput(plugin(raw(2))?),
         ["api", "plugins", _, "start"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Start),
         ["api", "plugins", _, "stop"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Stop),
         ["api", "plugins", _, "restart"] => Resource::PluginAction(plugin(raw(2))?, PluginAction::Restart),
@@ -249,6 +251,7 @@ impl Resource {
             Self::Events => "/api/events",
             Self::Plugins => "/api/plugins",
             Self::Plugin(_) => "/api/plugins/{pluginId}",
+            Self::PluginOutput(_) => "/api/plugins/{pluginId}/output",
             Self::PluginAction(_, PluginAction::Start) => "/api/plugins/{pluginId}/start",
             Self::PluginAction(_, PluginAction::Stop) => "/api/plugins/{pluginId}/stop",
             Self::PluginAction(_, PluginAction::Restart) => "/api/plugins/{pluginId}/restart",
@@ -298,6 +301,7 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             Resource::Reload
             | Resource::CancelRun(_)
             | Resource::PluginAction(..)
+            | Resource::PluginOutput(_)
             | Resource::Policies
             | Resource::PoliciesReload
             | Resource::Policy(_)

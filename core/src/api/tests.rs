@@ -46,7 +46,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 45] = [
+const ROUTES: [(&str, &str); 46] = [
     ("/metrics", "Plugin Plugin -      -      -      -      -"),
     ("/openapi.json", "Public Public -      -      -      -      -"),
     ("/", "Public Public -      -      -      -      -"),
@@ -67,6 +67,7 @@ const ROUTES: [(&str, &str); 45] = [
     ("/api/runs/7-1", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins/bridge", "Plugin Plugin -      -      -      -      -"),
+    ("/api/plugins/bridge/output", "Admin  Admin  -      -      -      -      -"),
     ("/api/plugins/bridge/start", "-      -      Admin  -      -      -      -"),
     ("/api/plugins/bridge/stop", "-      -      Admin  -      -      -      -"),
     ("/api/plugins/bridge/restart", "-      -      Admin  -      -      -      -"),

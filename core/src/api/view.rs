@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Findings};
 use crate::plugin::supervisor::Supervisor;
+use crate::plugin::supervisor::output::ProcessOutput;
 use crate::run::history::{Outcome, RunRecord};
 use crate::time::{Now, WallTime};
 
@@ -112,6 +113,14 @@ impl PluginLine {
             restart_at: plugin.restart_at(now).map(WallTime::to_rfc3339),
         }
     }
+}
+
+/// `GET /api/plugins/{id}/output`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PluginOutput {
+    pub(crate) id: String,
+    /// The last one that ended, then the one that runs.
+    pub(crate) processes: Vec<ProcessOutput>,
 }
 
 /// One line of `GET /api/runs`.

@@ -21,6 +21,8 @@ pub enum LostOrder {
     Collect(SpawnId),
     /// `Discard`.
     Discard(SpawnId),
+    /// `Peek`.
+    Peek(TicketId),
     /// `Inspect`.
     Inspect(TicketId),
     /// `Examine`.
@@ -74,6 +76,7 @@ impl LostOrder {
                 ProcessOrder::Signal { spawn, .. } => Self::Signal(*spawn),
                 ProcessOrder::Collect { spawn } => Self::Collect(*spawn),
                 ProcessOrder::Discard { spawn } => Self::Discard(*spawn),
+                ProcessOrder::Peek { ticket, .. } => Self::Peek(*ticket),
                 ProcessOrder::Inspect { ticket, .. } => Self::Inspect(*ticket),
                 ProcessOrder::Examine { ticket, .. } => Self::Examine(*ticket),
             },

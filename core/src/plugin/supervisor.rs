@@ -43,6 +43,7 @@
 mod ending;
 mod launch;
 mod liveness;
+pub(crate) mod output;
 mod process;
 #[cfg(test)]
 mod tests;
@@ -131,6 +132,8 @@ pub(crate) struct Supervisor {
     pub(crate) missing: Option<String>,
     /// What other definitions in service speak against it.
     pub(crate) conflict: Option<Finding>,
+    /// What its last process that ended had written.
+    pub(crate) last_output: Option<output::ProcessOutput>,
     /// Its definition is out of service; it leaves with its process.
     pub(crate) retired: bool,
     /// Status and health as those were told who follow `GET /api/events`.
@@ -154,6 +157,7 @@ impl Supervisor {
             last_reason: None,
             missing: None,
             conflict: None,
+            last_output: None,
             retired: false,
             told: None,
         }

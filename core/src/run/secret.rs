@@ -45,6 +45,18 @@ impl Secrets {
         }
     }
 
+    /// Those of these settings, each as it is passed on: `true` and `false` say nothing, an array or object is JSON text.
+    pub(crate) fn of_settings<'a>(values: impl Iterator<Item = &'a str>) -> Self {
+        let mut secrets = Self::default();
+        for text in values {
+            match serde_json::from_str(text) {
+                Ok(value @ (Value::Array(_) | Value::Object(_) | Value::Bool(_))) => secrets.learn_value(&value),
+                Ok(Value::Null | Value::Number(_) | Value::String(_)) | Err(_) => secrets.learn_string(text),
+            }
+        }
+        secrets
+    }
+
     fn learn_value(&mut self, value: &Value) {
         match value {
             Value::Null | Value::Bool(_) => {}
@@ -77,7 +89,7 @@ impl Secrets {
     }
 
     /// The text as it may be seen.
-    pub(super) fn mask(&self, text: String) -> String {
+    pub(crate) fn mask(&self, text: String) -> String {
         if self.texts.is_empty() {
             return text;
         }
@@ -108,7 +120,7 @@ impl Secrets {
     }
 
     /// The same for the last part: its beginning may be the end of a secret.
-    pub(super) fn mask_tail(&self, text: String) -> String {
+    pub(crate) fn mask_tail(&self, text: String) -> String {
         let ends = self.all().flat_map(|secret| secret.char_indices().skip(1).filter_map(|(at, _)| secret.get(at..)));
         let found = ends.filter(|end| text.starts_with(end)).map(str::len).max().unwrap_or_default();
         let rest = self.mask(text.get(found..).unwrap_or_default().to_string());

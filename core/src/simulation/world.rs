@@ -270,6 +270,10 @@ impl World {
                 self.trees.remove(&spawn);
                 self.report(ProcessReport::Discarded { spawn });
             }
+            ProcessOrder::Peek { ticket, .. } => {
+                let (stdout, stderr) = (Captured::default(), Captured::default());
+                self.report(ProcessReport::Peeked { ticket, stdout, stderr });
+            }
             ProcessOrder::Inspect { ticket, queries } => {
                 let executables = queries.iter().map(program).collect();
                 self.report(ProcessReport::Inspected { ticket, executables });

@@ -15,6 +15,7 @@ use crate::job::{JobDefinition, OperatingSystem};
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
 use crate::plugin::storage::PluginSettings;
+use crate::resources::KeptLimits;
 use crate::surroundings::Surroundings;
 use crate::time::{Monotonic, Now, WallTime};
 
@@ -43,6 +44,7 @@ pub(crate) fn surroundings() -> Surroundings {
         has_desktop: false,
         path_variables: BTreeMap::from([("tmp".to_string(), "/tmp".to_string())]),
         admin_certificates: Vec::new(),
+        kept_limits: KeptLimits::ALL,
         endpoints: Some(Endpoints { http: 1, https: 2, mqtt: 3 }),
     }
 }
@@ -95,6 +97,7 @@ fn line(effect: &Effect) -> Option<String> {
             ProcessOrder::Signal { spawn, signal } => format!("{signal:?} {spawn}"),
             ProcessOrder::Collect { spawn } => format!("Collect {spawn}"),
             ProcessOrder::Discard { spawn } => format!("Discard {spawn}"),
+            ProcessOrder::Peek { ticket, spawn } => format!("Peek {ticket} {spawn}"),
             ProcessOrder::Inspect { ticket, .. } => format!("Inspect {ticket}"),
             ProcessOrder::Examine { ticket, .. } => format!("Examine {ticket}"),
         },

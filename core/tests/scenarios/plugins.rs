@@ -1,6 +1,9 @@
 //! Plugins among each other and over the API: order of start, definitions that change under a running process.
 
-use castellan_core::event::{DefinitionKind, Event, ExitStatus, StoreReport};
+use castellan_core::effect::ProcessOrder;
+use castellan_core::event::{Captured, DefinitionKind, Event, ExitStatus, ProcessReport};
+use castellan_core::id::SpawnId;
+use castellan_core::resources::KeptLimits;
 use serde_json::json;
 
 use crate::world::{ENDPOINTS, World, ids};
@@ -367,4 +370,72 @@ fn a_ping_is_answered_by_the_plugins_own_process_alone() {
     let reason = shown["reason"].as_str().unwrap();
     assert!(reason.starts_with("it hangs: it did not answer a ping on 'a/ping' within 10 s"), "{reason}");
     assert!(shown["restartAt"].is_string(), "{shown}");
+}
+
+#[test]
+fn what_a_plugin_wrote_is_shown_while_it_runs_and_after_its_end_without_its_secrets() {
+    let members = r#","requiresMonitoring":true,"autoRestart":true,"token":"hunter2","secretSettings":["token"]"#;
+    let mut world = World::new(&[("Plugins/a", &plugin("a", members))]);
+    let before = world.admin("GET", "/api/plugins/a/output", "");
+    assert_eq!(world.body(before)["processes"], json!([]), "none has run an instruction");
+    world.started(1);
+    let peeked = |world: &mut World, stdout: &str| {
+        let request = world.admin("GET", "/api/plugins/a/output", "");
+        let ticket = match world.looks.pop_front() {
+            Some(ProcessOrder::Peek { ticket, .. }) => ticket,
+            other => panic!("{other:?}"),
+        };
+        let stdout = Captured { tail: stdout.as_bytes().to_vec(), omitted: 5, ..Captured::default() };
+        world.process(ProcessReport::Peeked { ticket, stdout, stderr: Captured::default() });
+        world.body(request)["processes"].clone()
+    };
+    let shown = peeked(&mut world, "er2 is cut, hunter2 whole");
+    assert_eq!((&shown[0]["running"], &shown[0]["processId"]), (&json!(true), &json!(ids(1).0)));
+    assert_eq!((&shown[0]["stdout"], &shown[0]["stdoutOmitted"]), (&json!("*** is cut, *** whole"), &json!(5)));
+
+    world.exit(1, ExitStatus::Code(3));
+    let (stdout, stderr) = (Captured::default(), Captured::of(b"no such door: hunter2".to_vec()));
+    world.process(ProcessReport::Collected { spawn: SpawnId(1), stdout, stderr });
+    world.discarded(1);
+    let ended = world.admin("GET", "/api/plugins/a/output", "");
+    let ended = world.body(ended)["processes"].clone();
+    assert_eq!((&ended[0]["running"], &ended[0]["ended"]), (&json!(false), &json!("it exited with code 3")));
+    assert_eq!(ended[0]["stderr"], "no such door: ***");
+    let reason = world.get("/api/plugins/a")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.ends_with("no such door: ***"), "{reason}");
+    assert!(world.logs.iter().all(|record| !record.message.contains("hunter2")), "nor is it in the log");
+
+    world.wait(1000);
+    world.started(2);
+    let both = peeked(&mut world, "");
+    assert_eq!((&both[0]["running"], &both[1]["running"]), (&json!(false), &json!(true)));
+    assert_eq!(both[1]["processId"], json!(ids(2).0));
+}
+
+#[test]
+fn a_limit_that_this_machine_does_not_keep_is_said_once_for_each_definition() {
+    let (limited, job) = (
+        plugin("a", r#","limits":{"memoryMiB":64,"tasks":9}"#),
+        r#"{"id":"j","tasks":[
+        {"id":"t","command":"echo"},{"id":"u","command":"x","limits":{"cpuPercent":50}}]}"#,
+    );
+    for (kept, expect) in [
+        (KeptLimits::ALL, vec![]),
+        (
+            KeptLimits { tasks: true, ..KeptLimits::default() },
+            vec![
+                "job:j: at /tasks/1/limits, this machine does not keep cpuPercent 50;",
+                "plugin:a: at /limits, this machine does not keep memoryMiB 64;",
+            ],
+        ),
+    ] {
+        let world = World::keeping(kept, &[("Jobs/j", job), ("Plugins/a", &limited)]);
+        let said: Vec<&str> = world
+            .logs
+            .iter()
+            .filter(|record| record.category == "LimitNotKept")
+            .map(|record| record.message.split_inclusive(';').next().unwrap())
+            .collect();
+        assert_eq!(said, expect);
+    }
 }

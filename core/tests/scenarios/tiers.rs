@@ -90,6 +90,7 @@ const TABLE: &str = "\
 /api/lkg/{kind}/{id}/rollback 405 admin 405 405 405
 /api/plugins task+admin 405 405 405 405
 /api/plugins/{pluginId} task+admin 405 405 405 405
+/api/plugins/{pluginId}/output admin 405 405 405 405
 /api/plugins/{pluginId}/restart 405 admin 405 405 405
 /api/plugins/{pluginId}/start 405 admin 405 405 405
 /api/plugins/{pluginId}/stop 405 admin 405 405 405

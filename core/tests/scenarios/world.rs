@@ -30,6 +30,7 @@ use castellan_core::job::OperatingSystem;
 use castellan_core::lkg::{Checked, DefinitionChange, Item, NotWritten, Reference, References, Survey};
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::plugin::storage::{SettingChange, StoredSetting};
+use castellan_core::resources::KeptLimits;
 use castellan_core::run::history::{JobPast, RunQuery, RunRecord};
 use castellan_core::schedule::past::Note;
 use castellan_core::surroundings::Surroundings;
@@ -94,6 +95,7 @@ pub fn surroundings() -> Surroundings {
         has_desktop: false,
         path_variables: BTreeMap::new(),
         admin_certificates: vec![AdminCertificate::without_end(ADMIN, "client")],
+        kept_limits: KeptLimits::ALL,
         endpoints: None,
     }
 }
@@ -194,6 +196,15 @@ impl World {
         let mut world = Self::made("{}", Surroundings { admin_certificates, ..surroundings() });
         world.tell(Event::Loaded(Loaded::default()));
         world.tell(Event::Opened(ENDPOINTS));
+        world
+    }
+
+    /// An agent that has read these files on a machine that keeps these limits.
+    pub fn keeping(kept_limits: KeptLimits, files: &[(&str, &str)]) -> Self {
+        let mut world = Self::made("{}", Surroundings { kept_limits, ..surroundings() });
+        files.iter().for_each(|(path, document)| world.put(path, document));
+        let definitions = world.definitions();
+        world.tell(Event::Loaded(Loaded { definitions, ..Loaded::default() }));
         world
     }
 
@@ -410,6 +421,10 @@ impl World {
             ProcessOrder::Signal { spawn, signal } => format!("{signal:?} {spawn}"),
             ProcessOrder::Collect { spawn } => format!("collect {spawn}"),
             ProcessOrder::Discard { spawn } => format!("discard {spawn}"),
+            order @ ProcessOrder::Peek { .. } => {
+                self.looks.push_back(order);
+                "peek".into()
+            }
             order @ ProcessOrder::Inspect { .. } => {
                 self.looks.push_back(order);
                 "inspect".into()

@@ -28,6 +28,8 @@ pub enum Owed {
     Collect(SpawnId),
     /// `Discarded`.
     Discard(SpawnId),
+    /// `Peeked`.
+    Peek(TicketId),
     /// `Inspected`.
     Inspect(TicketId, usize),
     /// `Examined`.
@@ -77,6 +79,11 @@ impl World {
                 self.tell(Event::Process(ProcessReport::Collected { spawn, stdout, stderr: Captured::default() }));
             }
             Owed::Discard(spawn) => self.discard(spawn),
+            Owed::Peek(ticket) => {
+                let head = if well { b"a line\n".to_vec() } else { b"\xff".to_vec() };
+                let stdout = Captured { head, tail: Vec::new(), omitted: 0 };
+                self.tell(Event::Process(ProcessReport::Peeked { ticket, stdout, stderr: Captured::default() }));
+            }
             Owed::Inspect(ticket, queries) => {
                 let executables = vec![executable(well); queries];
                 self.tell(Event::Process(ProcessReport::Inspected { ticket, executables }));

@@ -161,6 +161,7 @@ fn ask() -> impl Strategy<Value = Ask> {
         ("GET", "/api/Jobs/scan/runs", String::new()),
         ("GET", "/api/runs/1-1", String::new()),
         ("GET", "/api/plugins", String::new()),
+        ("GET", "/api/plugins/Echo/output", String::new()),
         ("POST", "/api/plugins/Echo/stop", String::new()),
         ("POST", "/api/plugins/Echo/start", String::new()),
         ("POST", "/api/plugins/Once/restart", String::new()),

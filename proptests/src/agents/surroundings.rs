@@ -8,6 +8,7 @@ use castellan_core::certificate::AdminCertificate;
 use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::id::RequestId;
 use castellan_core::job::OperatingSystem;
+use castellan_core::resources::KeptLimits;
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::Now;
 use castellan_core::trust::{PeerFacts, ProcessFacts, SocketFacts};
@@ -74,6 +75,7 @@ pub fn surroundings_of(boot: u64, started: Now) -> Surroundings {
         has_desktop: false,
         path_variables: BTreeMap::new(),
         admin_certificates: certificates(),
+        kept_limits: KeptLimits::ALL,
         endpoints: None,
     }
 }

@@ -182,7 +182,7 @@ impl World<'_> {
             }
             ProcessOrder::Collect { spawn } => Owed::Collect(spawn),
             ProcessOrder::Discard { spawn } => Owed::Discard(spawn),
-            ProcessOrder::Inspect { .. } | ProcessOrder::Examine { .. } => {
+            ProcessOrder::Peek { .. } | ProcessOrder::Inspect { .. } | ProcessOrder::Examine { .. } => {
                 return broken("total", "a look at something that nobody asked for");
             }
         };

@@ -5,17 +5,17 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_io::Async;
 use castellan_core::effect::{SpawnRequest, Way};
-use castellan_core::id::SpawnId;
+use castellan_core::id::Component;
 use castellan_core::user::{Ids, Person};
 
-use super::{Outputs, Tree, within};
+use super::{Outputs, Stream, Tree, within};
 use crate::Shared;
-use crate::capture::read_all;
+use crate::capture::{Capture, read_all};
 use crate::cgroup::Cgroup;
 use crate::executable::{self, Command, Inspection};
 use crate::place::Place;
@@ -35,11 +35,15 @@ impl Tree {
         // Begins at once, beside the start.
         let look = smol::unblock(move || executable::inspect(&query));
         let started = shared.starts.launcher().await?;
-        let mut tree = Self::adopt(shared, request.spawn, started)?;
+        let mut tree = Self::adopt(shared, request, started)?;
         let inspection = look.await;
         if !inspection.facts().exists {
             tree.end().await;
             return Err(format!("There is no program at {}.", request.program.candidates.join(" nor at ")));
+        }
+        if let Err(sentence) = tree.place.limit(&request.limits, tree.shared.kept_limits) {
+            tree.end().await;
+            return Err(sentence);
         }
         match tree.wait_until_ready().await {
             Ok(()) => Ok((tree, inspection)),
@@ -51,11 +55,11 @@ impl Tree {
     }
 
     /// Takes over a launcher that was started, or ends it again.
-    fn adopt(shared: Arc<Shared>, spawn: SpawnId, started: Started) -> Result<Self, String> {
+    fn adopt(shared: Arc<Shared>, request: &SpawnRequest, started: Started) -> Result<Self, String> {
         let Started { pid, handle, control, stdout, stderr, cgroup } = started;
         let watched = handle.try_clone().and_then(|handle| {
             let control = Async::new(control)?;
-            let outputs = Outputs::start(&shared, stdout, stderr)?;
+            let outputs = Outputs::start(&shared, &request.component, stdout, stderr)?;
             Ok((Async::new_nonblocking(handle)?, control, outputs))
         });
         let (watch, control, outputs) = match watched {
@@ -74,6 +78,7 @@ impl Tree {
                 Place::Session(pid)
             }
         };
+        let spawn = request.spawn;
         Ok(Self { shared, spawn, pid, handle: watch, control, place, outputs: Some(outputs), reaped: false })
     }
 
@@ -142,13 +147,15 @@ pub(super) fn order(
 }
 
 impl Outputs {
-    fn start(shared: &Shared, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
+    fn start(shared: &Shared, component: &Component, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
         let executor = shared.executor.upgrade().ok_or_else(|| io::Error::other("the agent is stopping"))?;
         let (ended, end) = smol::channel::bounded(1);
-        let stdout = Async::new(File::from(stdout))?;
-        let stderr = Async::new(File::from(stderr))?;
-        let stdout = executor.spawn(read_all(stdout, end.clone()));
-        let stderr = executor.spawn(read_all(stderr, end));
-        Ok(Self { ended, stdout, stderr })
+        let stream = |pipe: OwnedFd| {
+            let kept = Arc::new(Mutex::new(Capture::of(component)));
+            let pipe = Async::new(File::from(pipe))?;
+            let reader = executor.spawn(read_all(pipe, end.clone(), Arc::clone(&kept)));
+            Ok::<_, io::Error>(Stream { kept, reader })
+        };
+        Ok(Self { ended, stdout: stream(stdout)?, stderr: stream(stderr)? })
     }
 }

@@ -74,7 +74,7 @@ fn a_killed_agent_leaves_nothing() {
 #[test]
 fn an_empty_cgroup_whose_agent_is_gone_is_removed() {
     let rig = Rig::start(ContainmentChoice::Auto);
-    let Containment::Cgroup { path } = rig.port().containment().clone() else {
+    let Containment::Cgroup { path, .. } = rig.port().containment().clone() else {
         // Said loudly by the tests that ask for the modes.
         return assert_eq!(modes(), [ContainmentChoice::Session]);
     };
@@ -95,7 +95,7 @@ fn an_empty_cgroup_whose_agent_is_gone_is_removed() {
 #[test]
 fn a_cgroup_of_a_killed_agent_with_our_own_number_does_not_stand_in_the_way() {
     let subtree = || match Rig::start(ContainmentChoice::Auto).port().containment().clone() {
-        Containment::Cgroup { path } => Some(path),
+        Containment::Cgroup { path, .. } => Some(path),
         Containment::Session { why } => {
             // Said loudly by the tests that ask for the modes.
             assert_eq!(modes(), [ContainmentChoice::Session], "{why}");

@@ -2,10 +2,11 @@
 
 use castellan_core::effect::{ProcessOrder, TreeSignal};
 use castellan_core::event::{ExitStatus, ProcessReport};
+use castellan_core::id::{Component, PluginId, TicketId};
 use castellan_core::limits::OUTPUT_HALF_BYTES;
 use castellan_process::ContainmentChoice;
 
-use crate::rig::{Rig, lives, modes, shell};
+use crate::rig::{Rig, lives, modes, request, shell};
 
 #[test]
 fn exits_are_told_apart() {
@@ -120,4 +121,36 @@ fn a_prepared_process_that_is_killed_is_reported() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn what_a_process_writes_can_be_looked_at_while_it_runs() {
+    let rig = Rig::start(modes()[0]);
+    let peek = |spawn| {
+        rig.order(ProcessOrder::Peek { ticket: TicketId(7), spawn });
+        match rig.report() {
+            ProcessReport::Peeked { ticket: TicketId(7), stdout, stderr } => (stdout, stderr),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut plugin = request(0, &shell("yes | head -c 70000; printf told >&2; sleep 1000"));
+    plugin.component = Component::Plugin(PluginId::parse("Bridge").unwrap());
+    let spawn = rig.spawn_request(plugin);
+    rig.prepared();
+    assert_eq!(peek(spawn), Default::default(), "it has not run an instruction");
+    rig.release(spawn);
+    let (stdout, stderr) = loop {
+        let (stdout, stderr) = peek(spawn);
+        if stdout.omitted == 70_000 - 65_536 && !stderr.head.is_empty() {
+            break (stdout, stderr);
+        }
+    };
+    assert_eq!((stdout.head.len(), stdout.tail.len(), stderr.head.as_slice()), (0, 65_536, &b"told"[..]));
+    rig.order(ProcessOrder::Signal { spawn, signal: TreeSignal::Kill });
+    rig.exited(spawn);
+    assert_eq!(peek(spawn).1.head, b"told", "it ended and is not collected yet");
+    assert_eq!(rig.collect(spawn).1.head, b"told", "to look takes nothing away");
+    assert_eq!(peek(spawn), Default::default());
+    rig.discard(spawn);
+    assert_eq!(peek(spawn), Default::default(), "there is no such tree");
 }

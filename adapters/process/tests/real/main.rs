@@ -16,6 +16,7 @@ mod hostile;
 mod identity;
 mod leftovers;
 mod lifetime;
+mod limited;
 mod passing;
 mod replaced;
 mod rig;

@@ -244,7 +244,7 @@ impl Drop for Rig {
     /// Whatever a test did, nothing of it stays: no process, no cgroup, no record.
     fn drop(&mut self) {
         let subtree = self.processes.as_ref().and_then(|processes| match processes.containment() {
-            Containment::Cgroup { path } => Some(path.clone()),
+            Containment::Cgroup { path, .. } => Some(path.clone()),
             Containment::Session { .. } => None,
         });
         self.processes = None;

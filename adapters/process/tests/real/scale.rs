@@ -56,7 +56,7 @@ fn counted() {
             assert_eq!(rig.finish(task.spawn).status, ExitStatus::Code(0));
         }
     }
-    if let Containment::Cgroup { path } = rig.port().containment() {
+    if let Containment::Cgroup { path, .. } = rig.port().containment() {
         let left: Vec<_> = folders(path).collect();
         assert!(left.len() <= SPARES, "more cgroups than those of the spare launchers: {left:?}");
     }
@@ -101,7 +101,7 @@ fn spares(subtree: &Path) -> BTreeSet<u32> {
 #[test]
 fn the_next_starts_take_the_launchers_that_wait_and_survive_their_death() {
     let rig = Rig::start(ContainmentChoice::Auto);
-    let Containment::Cgroup { path } = rig.port().containment().clone() else {
+    let Containment::Cgroup { path, .. } = rig.port().containment().clone() else {
         // Said loudly by the tests that ask for the modes.
         return assert_eq!(modes(), [ContainmentChoice::Session]);
     };

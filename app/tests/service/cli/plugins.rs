@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{document, fails, ok};
-use crate::support::{Stage, command, ended, spawn};
+use crate::support::{Stage, command, ended, eventually, spawn};
 
 #[test]
 fn plugins_are_listed_stopped_and_started() {
@@ -29,6 +29,45 @@ fn plugins_are_listed_stopped_and_started() {
     assert!(fails(command(&stage, &["plugins", "start", "Bridg"]), 3).contains("did you mean 'Bridge'?"));
     assert_eq!(ok(&stage, &["settings", "get", "Bridge", "metadata.greeting"]), "hello\n");
     assert_eq!(document(&stage, &["settings", "get", "Bridge"])["metadata.greeting"], "hello");
+    agent.stop();
+}
+
+#[test]
+fn what_a_plugin_wrote_is_shown_without_its_secrets() {
+    let stage = Stage::new();
+    let mut bridge = stage.puppet_plugin("Bridge", &[], &[]);
+    bridge["metadata"]["token"] = json!("hunter2");
+    bridge["secretSettings"] = json!(["metadata.token"]);
+    stage.plugin(&bridge);
+    let agent = stage.start();
+    let mut first = stage.puppet("Bridge");
+    let pid = first.pid();
+    first.order(&json!({ "do": "write", "stderr": "opened with hunter2\n\u{1b}[2J" }));
+    let shown = |wanted: &str| {
+        eventually(wanted, || {
+            Some(ok(&stage, &["plugins", "logs", "bridge", "--stdio"])).filter(|out| out.contains(wanted))
+        })
+    };
+    let out = shown("opened with ***");
+    assert!(out.starts_with(&format!("process {pid} runs\nstdout: nothing\nstderr:\n")), "{out}");
+    assert!(!out.contains(['\u{1b}']) && !out.contains("hunter2"), "{out}");
+    first.exit(3, "last words");
+    let out = shown("  last words");
+    assert!(out.starts_with(&format!("process {pid} ended: it exited with code 3\nstdout:\n")), "{out}");
+    let second = stage.puppet("Bridge");
+    let output = eventually("both processes", || {
+        let output = document(&stage, &["plugins", "logs", "Bridge", "--stdio"]);
+        (output["processes"].as_array().unwrap().len() == 2).then_some(output)
+    });
+    assert_eq!(
+        (&output["processes"][0]["processId"], &output["processes"][0]["stdout"]),
+        (&json!(pid), &json!("last words"))
+    );
+    assert_eq!(
+        (&output["processes"][1]["processId"], &output["processes"][1]["running"]),
+        (&json!(second.pid()), &json!(true))
+    );
+    assert_eq!(agent.anonymous("GET", "/api/plugins/Bridge/output").send().status, 403);
     agent.stop();
 }
 

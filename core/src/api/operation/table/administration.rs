@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
 use super::{Answer, Body, CHANGED, FULL, KNOWN, Method, NOTHING, Operation, Path, READS, WRITES, json};
-use crate::api::view::{PluginLine, Revoked};
+use crate::api::view::{PluginLine, PluginOutput, Revoked};
 use crate::certificate::Shown;
 use crate::configuration_policy::record::{PolicyForgotten, PolicyLine};
 use crate::plugin::storage::Setting;
@@ -42,7 +42,7 @@ const START: Operation = operation!(
 );
 
 /// Every such path.
-pub(in crate::api::operation) static PATHS: [Path; 14] = [
+pub(in crate::api::operation) static PATHS: [Path; 15] = [
     Path {
         template: "/api/plugins",
         operations: &[operation!(
@@ -61,6 +61,16 @@ pub(in crate::api::operation) static PATHS: [Path; 14] = [
             "A plugin's state.",
             {},
             [answer!(200, "The state.", json::<PluginLine>()), NO_PLUGIN,]
+        )],
+    },
+    Path {
+        template: "/api/plugins/{pluginId}/output",
+        operations: &[operation!(
+            Get,
+            "showPluginOutput",
+            "The last 64 KiB of stdout and stderr of a plugin's process, and of the one before it.",
+            {},
+            [answer!(200, "What they wrote, secret settings masked.", json::<PluginOutput>()), NO_PLUGIN, FULL]
         )],
     },
     Path { template: "/api/plugins/{pluginId}/start", operations: &[START] },
