@@ -195,10 +195,10 @@ impl World<'_> {
 
     /// What was found for somebody who wants to bless it may be blessed.
     pub(super) fn entitle(&mut self, query: &ReferenceQuery, found: Option<&ReferencesFound>) {
-        let (ReferenceQuery::Candidate(item) | ReferenceQuery::Version(item, _)) = query else { return };
+        let (ReferenceQuery::Candidate(item, _) | ReferenceQuery::Version(item, _)) = query else { return };
         let is_wanted = self.open.values().any(|asked| matches!(asked, Asked::Bless(wanted) if wanted == item));
         if let Some(ReferencesFound::Document(Some((document, _)))) = found.filter(|_| is_wanted) {
-            self.entitled.push((item.clone(), serde_json::from_slice(document).ok()));
+            self.entitled.push((item.clone(), document.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok())));
         }
     }
 
