@@ -471,6 +471,46 @@ fn a_drifted_file_is_forgotten_once_it_is_judged_and_told_with_its_keys_all_the_
     assert!(told.contains(r#"Keys: ~ /name: "Blessed" -> "Other""#), "{told}");
 }
 
+/// The store sees that somebody wrote this file.
+fn see(world: &mut World, path: &str, document: &str, checked: Checked) {
+    let found = Found::Bytes { content: document.into(), trace: Trace::default() };
+    let survey = Survey { differences: vec![Difference { item: item(path), found }], ..Survey::default() };
+    world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked }));
+}
+
+#[test]
+fn each_drift_is_restored_once_and_none_that_nothing_sound_stands_behind() {
+    let mut world = world();
+    for _ in 0..2 {
+        see(&mut world, "Jobs/scan", OTHER, Checked::default());
+        // The same again, while it is being restored.
+        see(&mut world, "Jobs/scan", OTHER, Checked::default());
+        let Some(StoreOrder::Restore { ticket, item, .. }) = world.disk.pop_front() else { panic!("not restored") };
+        assert!(world.disk.is_empty(), "{:?}", world.disk);
+        world.tell(Event::Store(StoreReport::Restored { ticket, item, result: Ok(Some("copy".into())) }));
+    }
+    see(&mut world, "Jobs/old", OTHER, Checked::default());
+    assert!(world.disk.is_empty(), "its reference proves nothing: {:?}", world.disk);
+    world.admin("POST", "/api/Jobs/reload", "");
+    assert!(matches!(world.disk.pop_front(), Some(StoreOrder::Survey { .. })), "files do not count, also at a reload");
+    see(&mut world, "Jobs/scan", OTHER, Checked { doubt: Some("The manifest is gone.".into()), ..Checked::default() });
+    see(&mut world, "Jobs/scan", OTHER, Checked::default());
+    assert!(world.disk.is_empty(), "no reference proves anything: {:?}", world.disk);
+}
+
+#[test]
+fn with_audit_only_a_drift_is_told_once_and_stays() {
+    let settings = r#"{"Settings":{"ConfigurationLkg":{"AuditOnly":true}}}"#;
+    let mut world = World::blessed(settings, &[("Jobs/scan", Ok(SCAN))]);
+    let stream = world.admin("GET", "/api/events?kinds=drift", "");
+    see(&mut world, "Jobs/scan", OTHER, Checked::default());
+    see(&mut world, "Jobs/scan", OTHER, Checked::default());
+    assert!(world.disk.is_empty(), "{:?}", world.disk);
+    let sent = world.streams[&stream].clone().unwrap();
+    let told: Vec<&str> = sent.lines().filter(|line| line.starts_with("data: ")).collect();
+    assert!(told.len() == 1 && told[0].contains("\"reported\""), "{sent}");
+}
+
 #[test]
 fn a_stray_that_was_moved_away_is_in_quarantine_and_nothing_is_out_of_service() {
     let mut world = World::blessed("{}", &[]);

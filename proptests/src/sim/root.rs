@@ -197,10 +197,10 @@ impl<'t> World<'t> {
         let definitions = self.guard.read();
         let on_disk: Blessed = self.guard.on_disk().into_iter().filter(|(item, bytes)| is_valid(item, bytes)).collect();
         self.memory = match &found {
-            References::Off | References::First => on_disk,
+            References::Off | References::First { .. } => on_disk,
             References::Kept { .. } | References::Unusable(_) => self.guard.committed.clone().unwrap_or_default(),
         };
-        if matches!(found, References::First) {
+        if matches!(found, References::First { .. }) {
             let wanted = self.memory.iter().map(|(item, bytes)| (item.clone(), serde_json::from_slice(bytes).ok()));
             self.entitled.extend(wanted);
         }

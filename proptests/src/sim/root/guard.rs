@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::lkg::vault::{Disk, Vault};
 use castellan_core::lkg::{
-    Checked, DefinitionChange, Difference, Document, Found, Item, NotWritten, Reference, ReferenceQuery, References,
-    ReferencesFound, Survey, Trace,
+    Checked, DefinitionChange, Difference, Document, Former, Found, Item, NotWritten, Reference, ReferenceQuery,
+    References, ReferencesFound, Survey, Trace,
 };
 use castellan_core::time::WallTime;
 
@@ -123,7 +123,7 @@ impl Guard {
 
     fn hold_against_what_was_written(&mut self, found: &References) -> Result<(), Broken> {
         let blessed: Option<Blessed> = match found {
-            References::First => None,
+            References::First { .. } => None,
             References::Kept { items, .. } => {
                 let mut blessed = Blessed::new();
                 for Reference { item, content, .. } in items {
@@ -205,7 +205,7 @@ impl Guard {
         let blessed = self.blessed.get(item);
         match there {
             Some(content) if blessed.is_none_or(|blessed| **blessed != *content) => {
-                Some(Found::Bytes { content, trace: Trace::default() })
+                Some(Found::Bytes { content: content.into(), trace: Trace::default() })
             }
             None if blessed.is_some() => Some(Found::Missing),
             Some(_) | None => None,
@@ -236,7 +236,7 @@ impl Guard {
         let mut moved = None;
         if let Found::Bytes { content, .. } = found {
             self.put(item, None).map_err(|failed| failed.reason)?;
-            self.quarantine.insert(item.clone(), content);
+            self.quarantine.insert(item.clone(), content.to_vec());
             moved = Some(item.to_string());
         }
         match document {
@@ -251,15 +251,18 @@ impl Guard {
             ReferenceQuery::History(item) => ReferencesFound::History(vault.history(item)?),
             ReferenceQuery::Version(item, version) => {
                 let document = vault.version(item, *version)?;
-                ReferencesFound::Document(document.map(|document| (document, format!("version {version}"))))
+                ReferencesFound::Document(document.map(|document| (Some(document), format!("version {version}"))))
             }
-            ReferenceQuery::Candidate(item) => {
-                let file = match self.difference(item) {
-                    Some(Found::Bytes { content, .. }) => Some(content),
-                    Some(Found::Missing | Found::Rights { .. } | Found::Other { .. }) | None => None,
+            ReferenceQuery::Candidate(item, former) => {
+                let difference = self.difference(item);
+                let copy = || self.quarantine.get(item).map(|copy| Some(Document::from(copy.as_slice())));
+                let found = match (difference, former) {
+                    (Some(Found::Bytes { content, .. }), _) => Some(Some(Document::from(content.as_slice()))),
+                    (Some(Found::Missing), _) | (_, Some(Former::Nothing)) => Some(None),
+                    (_, Some(Former::Copy(_) | Former::NewestCopy)) => copy(),
+                    (Some(Found::Rights { .. } | Found::Other { .. }) | None, None) => None,
                 };
-                let found = file.or_else(|| self.quarantine.get(item).cloned());
-                ReferencesFound::Document(found.map(|found| (found.into(), item.to_string())))
+                ReferencesFound::Document(found.map(|found| (found, item.to_string())))
             }
             ReferenceQuery::Quarantine => ReferencesFound::Quarantine(Vec::new()),
         })

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::ledger::{Broken, broken};
 use super::guard::shown;
-use super::{AT_ONCE, World};
+use super::{AT_ONCE, Faults, World};
 use crate::agents::request_of_an_administrator;
 
 /// What an open request wants.
@@ -195,10 +195,10 @@ impl World<'_> {
 
     /// What was found for somebody who wants to bless it may be blessed.
     pub(super) fn entitle(&mut self, query: &ReferenceQuery, found: Option<&ReferencesFound>) {
-        let (ReferenceQuery::Candidate(item) | ReferenceQuery::Version(item, _)) = query else { return };
+        let (ReferenceQuery::Candidate(item, _) | ReferenceQuery::Version(item, _)) = query else { return };
         let is_wanted = self.open.values().any(|asked| matches!(asked, Asked::Bless(wanted) if wanted == item));
         if let Some(ReferencesFound::Document(Some((document, _)))) = found.filter(|_| is_wanted) {
-            self.entitled.push((item.clone(), serde_json::from_slice(document).ok()));
+            self.entitled.push((item.clone(), document.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok())));
         }
     }
 
@@ -276,7 +276,12 @@ impl World<'_> {
 
     /// The last life: nothing fails any more, everybody is quiet, and what is held is decided.
     pub(super) fn come_to_rest(&mut self) -> Result<(), Broken> {
-        self.faults = super::Faults::default();
+        let Faults { crashes, full, deaf: _, toggles } = std::mem::take(&mut self.faults);
+        if !(crashes || full || toggles) {
+            // Nothing but people disturbed this life: it comes to rest by itself.
+            self.settle()?;
+            self.hold_files()?;
+        }
         self.guard.restart();
         self.begin_life(true)?;
         self.settle()?;
@@ -297,10 +302,7 @@ impl World<'_> {
             self.settle()?;
         }
         self.settle()?;
-        if let Some((item, _)) = self.differing().first() {
-            let files = shown(&self.guard.on_disk());
-            return broken("recovered", format!("{item}: the files are {files}, and {} is blessed", self.blessed()));
-        }
+        self.hold_files()?;
         for item in items() {
             self.hold_memory(&item)?;
         }
@@ -316,6 +318,13 @@ impl World<'_> {
         // And the next start finds the same.
         self.guard.restart();
         self.guard.open(true).map(|_| ())
+    }
+
+    /// Every file is as blessed.
+    fn hold_files(&self) -> Result<(), Broken> {
+        let Some((item, _)) = self.differing().into_iter().next() else { return Ok(()) };
+        let files = shown(&self.guard.on_disk());
+        broken("recovered", format!("{item}: the files are {files}, and {} is blessed", self.blessed()))
     }
 
     fn blessed(&self) -> String {

@@ -61,7 +61,7 @@ impl World<'_> {
                 });
                 StoreReport::PoliciesRead { ticket, files: files.into_iter().collect() }
             }
-            StoreOrder::KeepPolicies { ticket, changes } => {
+            StoreOrder::KeepPolicies { ticket, changes, .. } => {
                 for change in changes {
                     match change {
                         PolicyChange::Keep(policy) => drop(self.applied.insert(policy.key.clone(), policy)),
@@ -78,7 +78,6 @@ impl World<'_> {
             | StoreOrder::Note(_)
             | StoreOrder::ReadRuns { .. }
             | StoreOrder::WriteSettings { .. }
-            | StoreOrder::KeepBundle(_)
             | StoreOrder::ChangeCertificates { .. } => return broken("total", "an order that nobody causes here"),
         };
         self.reports.push_back((report, counts));
