@@ -40,6 +40,7 @@ mod lkg;
 mod losses;
 mod messages;
 mod meter;
+mod own_settings;
 mod plugins;
 mod processes;
 mod record;
@@ -135,7 +136,9 @@ impl Agent {
         let own = certificates.list.first().map(|own| own.sha256.as_bytes()).unwrap_or_default();
         let fleet = Fleet::new(&settings, &[&boot, own]);
         let (counters, plugin_settings) = (Counters::default(), PluginSettings::default());
-        let desk = Desk { surroundings, settings, counters, plugin_settings, denied: Vec::new(), told: Vec::new() };
+        let log_level = settings.logging.level;
+        let (denied, told) = (Vec::new(), Vec::new());
+        let desk = Desk { surroundings, settings, counters, plugin_settings, denied, told, log_level };
         Self {
             desk,
             catalog: Catalog::default(),

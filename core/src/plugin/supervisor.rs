@@ -315,6 +315,7 @@ impl Supervisor {
         *collected = true;
         let words =
             String::from_utf8_lossy(if stderr.tail.is_empty() { &stderr.head } else { &stderr.tail }).into_owned();
+        let words = turn.plugin_settings.mask(self.definition.id.as_str(), words);
         if let Some((index, _)) = words.trim_end().char_indices().rev().nth(LAST_WORDS.saturating_sub(1)) {
             *how = format!("{how}; it last wrote: {}", words.get(index..).unwrap_or_default().trim_end());
         } else if !words.trim().is_empty() {

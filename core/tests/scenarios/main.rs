@@ -22,6 +22,7 @@ mod idempotency;
 mod jobs;
 mod limits;
 mod lkg;
+mod logs;
 mod plugins;
 mod policies;
 mod random;

@@ -45,6 +45,8 @@ pub struct World {
     pub millis: u64,
     pub transcript: Vec<String>,
     pub logs: Vec<LogRecord>,
+    /// The level that the log was told last.
+    pub log_level: Option<Level>,
     pub spawns: BTreeMap<SpawnId, SpawnRequest>,
     pub responses: BTreeMap<RequestId, ApiResponse>,
     /// What was sent on open responses after their beginning; `None` once it was ended.
@@ -228,6 +230,7 @@ impl World {
             millis: 0,
             transcript: vec![],
             logs: vec![],
+            log_level: None,
             spawns: BTreeMap::new(),
             responses: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -342,6 +345,10 @@ impl World {
                 line
             }
             Effect::Stream(order) => self.take_stream(order),
+            Effect::LogLevel(level) => {
+                self.log_level = Some(level);
+                return;
+            }
             Effect::Log(record) => {
                 assert!(!record.message.contains('\n'), "{record:?}");
                 let line = (record.level >= Level::Warning).then(|| format!("!{}", record.category));
