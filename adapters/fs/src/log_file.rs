@@ -36,7 +36,7 @@ use readable::Terminal;
 use sink::{Feed, Sink, Worker};
 
 /// How long each sink may take to write what waits when the agent ends: longer than a disk takes, short within the ten seconds of a stop.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
+const CLOSE_TIME: Duration = Duration::from_secs(5);
 /// The name of the sink that people read.
 const STDERR: &str = "stderr";
 

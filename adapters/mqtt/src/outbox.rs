@@ -120,7 +120,7 @@ impl Outbox {
             return;
         }
         let event = Event::Broker(report);
-        let waiting = if self.flushing.get() || self.lost.get() > 0 {
+        let waiting = if self.flushing.get() || self.lost.get() > 0 || self.is_crowded() {
             event
         } else {
             match self.events.try_send(event) {
@@ -170,6 +170,9 @@ impl Outbox {
     /// Moves the backlog as the agent makes room.
     async fn flush(&self) {
         while let Some(event) = self.next_waiting() {
+            while self.is_crowded() && !self.is_closed() {
+                async_io::Timer::after(LOOK).await;
+            }
             if self.events.send(event).await.is_err() {
                 log::error!("nobody receives the broker's reports any more; the backlog is lost.");
                 self.backlog.borrow_mut().clear();
@@ -177,6 +180,11 @@ impl Outbox {
             }
         }
         self.flushing.set(false);
+    }
+
+    /// Whether the last quarter of the agent's queue has begun, which is for what others have to tell it.
+    fn is_crowded(&self) -> bool {
+        self.events.capacity().is_some_and(|places| self.events.len() > places.saturating_mul(3) / 4)
     }
 
     fn next_waiting(&self) -> Option<Event> {

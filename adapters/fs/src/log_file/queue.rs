@@ -62,6 +62,17 @@ impl Queue {
         Some(taken)
     }
 
+    /// Takes no more, and forgets what waits: so many records.
+    pub(super) fn give_up(&self) -> u64 {
+        let mut state = self.lock();
+        state.is_closed = true;
+        std::mem::take(&mut state.records).len() as u64
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
     /// Takes no more; what waits may still be taken.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;

@@ -75,6 +75,10 @@ impl Worker {
             }
             let time = records.back().map(|record| record.timestamp.clone()).unwrap_or_default();
             self.settle(feed, result, &time);
+            if self.is_failing && feed.queue.is_closed() {
+                // The agent ends, and does not wait for what does not work.
+                feed.untold.fetch_add(feed.queue.give_up(), Ordering::Relaxed);
+            }
         }
     }
 
