@@ -4,6 +4,7 @@
 //! `puppet CONTROL CA BASE LABEL…` reads one JSON object a line and answers each with one. The end of the socket ends it.
 
 #![allow(
+    clippy::arithmetic_side_effects,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -106,6 +106,8 @@ fn a_client_that_floods_is_limited_and_told_so_and_others_are_not() {
     assert_eq!((&denial["component"], &denial["target"]), (&json!("job:noisy"), &json!("KeeperLogger")));
     let dropped = denial["count"].as_u64().unwrap();
     assert_eq!(metric(&agent, "castellan_log_messages_dropped_total"), dropped);
+    let (code, out, _) = say(command(&stage, &["doctor"]));
+    assert!(code == 1 && out.contains(&format!("{dropped} log messages of clients were dropped")), "{out}");
     noisy.exit(0, "");
     quiet.exit(0, "");
     agent.stop();

@@ -55,7 +55,7 @@ pub(super) const fn client_burst(name: &'static str) -> Key {
 }
 
 pub(super) const fn journal(name: &'static str) -> Key {
-    let shape = Shape::Text(Text::like(r"^(/[^\u0000]+)?$"));
+    let shape = Shape::Text(Text::like(r"^(/.*)?$").such_as("/run/systemd/journal/socket"));
     Key::defaulting(name, shape, "/run/systemd/journal/socket", "The socket of journald; empty: nothing is sent there.")
 }
 
