@@ -93,8 +93,8 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     };
     let mut examined = examine(&machine, only);
     if only.is_none() {
-        examined.push(examine_lkg(&lkg::facts(&root, settings.configuration_lkg, agent.as_ref())?));
         examined.push(examine_log(agent.as_ref().map(log::facts).transpose()?.as_ref()));
+        examined.push(examine_lkg(&lkg::facts(&root, settings.configuration_lkg, agent.as_ref())?));
     }
     tell(&examined, globals)
 }

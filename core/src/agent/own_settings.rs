@@ -29,11 +29,10 @@ impl Agent {
         now: Now,
         request: &ApiRequest,
         caller: &Caller,
-        key: &str,
-        value: &Json,
+        plugin: &PluginId,
+        (key, value): (&str, &Json),
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        let agent = PluginId::parse(AGENT).ok()?;
         if !key.eq_ignore_ascii_case(LOG_LEVEL) {
             return Some(in_the_file(key));
         }
@@ -60,7 +59,7 @@ impl Agent {
             time: now.wall.to_rfc3339(),
             former,
         });
-        self.write_settings(now, request, caller, Some(&agent), Vec::from([change]), None, done, effects)
+        self.write_settings(now, request, caller, Some(plugin), Vec::from([change]), None, done, effects)
     }
 
     /// What is stored of the level, as it counts.

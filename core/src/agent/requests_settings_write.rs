@@ -62,7 +62,7 @@ impl Agent {
             }
         };
         if is_agent(plugin) {
-            return self.put_own_setting(now, request, caller, key, &value, effects);
+            return self.put_own_setting(now, request, caller, plugin, (key, &value), effects);
         }
         let rows = self.rows_ahead(plugin);
         let Some(mut current) = self.desk.plugin_settings.layered(plugin.as_str(), &rows) else {

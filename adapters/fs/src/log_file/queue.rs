@@ -87,6 +87,5 @@ impl Queue {
 
 fn bytes_of(record: &LogRecord) -> usize {
     let LogRecord { message, context, correlation_id, source, category, .. } = record;
-    [message.len(), context.len(), correlation_id.len(), source.len(), category.len()].iter().sum::<usize>()
-        + RECORD_BYTES
+    [message.len(), context.len(), correlation_id.len(), source.len(), category.len(), RECORD_BYTES].iter().sum()
 }
