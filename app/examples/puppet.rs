@@ -4,6 +4,7 @@
 //! `puppet CONTROL CA BASE LABEL…` reads one JSON object a line and answers each with one. The end of the socket ends it.
 
 #![allow(
+    clippy::arithmetic_side_effects,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -11,6 +12,9 @@
     clippy::wildcard_enum_match_arm,
     reason = "the client's enums have much that no test asks for; a puppet that cannot go on says why and dies, which fails the test"
 )]
+
+#[path = "puppet/flood.rs"]
+mod flood;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -95,6 +99,7 @@ impl Puppet {
                 session.next(&["closed"])
             }
             "wire" => self.wire(order),
+            "flood" => self.flood(order),
             "call" => self.call(&text("method"), &text("target"), &text("body")),
             "spawn" => spawn(order),
             "leave-session" => json!({ "session": rustix::process::setsid().expect("setsid").as_raw_nonzero().get() }),
@@ -118,11 +123,7 @@ impl Puppet {
 
     /// One connection to the broker on which each packet is sent as it stands here and answered before the next; then it breaks off.
     fn wire(&self, order: &Value) -> Value {
-        let port = u16::try_from(order["port"].as_u64().unwrap()).unwrap();
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the broker");
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        let mut wire = StreamOwned::new(ClientConnection::new(Arc::clone(&self.tls), name).unwrap(), stream);
+        let mut wire = self.open(order);
         let answer = |packet: &Value| {
             let bytes: Vec<u8> = serde_json::from_value(packet.clone()).expect("bytes");
             wire.write_all(&bytes).expect("the broker reads");
@@ -135,6 +136,26 @@ impl Puppet {
         };
         let answers: Vec<Vec<u8>> = order["packets"].as_array().unwrap().iter().map(answer).collect();
         json!({ "answers": answers })
+    }
+
+    /// Log messages on a connection of their own, as fast as they are acknowledged.
+    fn flood(&self, order: &Value) -> Value {
+        let (messages, window) = (order["messages"].as_u64().unwrap(), 100);
+        let mut wire = self.open(order);
+        flood::connect(&mut wire, order["id"].as_str().unwrap()).expect("the broker lets it in");
+        for first in (0..messages).step_by(100) {
+            flood::send(&mut wire, "flood", first..messages.min(first + window)).expect("the broker takes them");
+        }
+        json!({ "sent": messages })
+    }
+
+    /// TLS to the broker at the order's port.
+    fn open(&self, order: &Value) -> StreamOwned<ClientConnection, TcpStream> {
+        let port = u16::try_from(order["port"].as_u64().unwrap()).unwrap();
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the broker");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        StreamOwned::new(ClientConnection::new(Arc::clone(&self.tls), name).unwrap(), stream)
     }
 
     /// A call to the agent's HTTPS API, without a client certificate.

@@ -44,15 +44,8 @@ impl Log for Bridge {
         };
         self.queue.log(LogRecord {
             timestamp: self.clock.now().wall.to_rfc3339(),
-            level,
             source: escape(record.target()).into(),
-            category: "Library".into(),
-            message: escape(&record.args().to_string()),
-            correlation_id: String::new(),
-            context: String::new(),
-            client_id: None,
-            pid: None,
-            component: String::from("agent"),
+            ..LogRecord::own(level, "Library", escape(&record.args().to_string()))
         });
     }
 

@@ -61,6 +61,10 @@ impl Ports {
                 self.log.log(record);
                 None
             }
+            Effect::LogLevel(level) => {
+                self.log.set_level(level);
+                None
+            }
             Effect::Count(ticket) => {
                 return Performed::Answered(Box::new(Event::Counted { ticket, counts: self.counts() }));
             }

@@ -88,7 +88,7 @@ impl Service {
         let past = history.past().map_err(Failure::cannot_start)?;
         let storage = SettingStore::open(&root).map_err(Failure::cannot_start)?;
         let stored = storage.read().map_err(Failure::cannot_start)?;
-        let log = LogWriter::start(&root, output, settings.log_level).map_err(Failure::cannot_start)?;
+        let log = LogWriter::start(&root, output, &settings.logging).map_err(Failure::cannot_start)?;
         library_log::install(log.queue(), clock);
         let lkg = settings.configuration_lkg.enabled;
         let (mut guard, references) =
@@ -236,6 +236,7 @@ impl Start<'_> {
                 max_packet_bytes: self.settings.max_packet_bytes,
                 max_queued_messages: self.settings.max_queued_messages,
                 visible_denials: self.settings.visible_denials,
+                log_rate: self.settings.logging.client,
             },
             observe: processes.observer(),
             fingerprint: castellan_https::certificate_sha256,
@@ -262,19 +263,10 @@ impl Start<'_> {
 /// What an administrator should know from the first lines of the log.
 fn note_start(ports: &Ports, clock: Clock, warnings: &[Finding], notices: &[String]) {
     let note = |level, category: &'static str, message: String| {
-        ports.log.log(LogRecord {
-            timestamp: clock.now().wall.to_rfc3339(),
-            level,
-            source: "castellan".into(),
-            category: category.into(),
-            message,
-            correlation_id: String::new(),
-            context: String::new(),
-            client_id: None,
-            pid: None,
-            component: String::from("agent"),
-        });
+        let timestamp = clock.now().wall.to_rfc3339();
+        ports.log.log(LogRecord { timestamp, ..LogRecord::own(level, category, message) });
     };
+    note(Level::Information, "Start", format!("The log is in {}.", ports.log.description()));
     note(Level::Information, "Containment", ports.processes.containment().to_string());
     for notice in ports.processes.leftovers().iter().chain(notices) {
         note(Level::Warning, "Start", notice.clone());

@@ -41,6 +41,7 @@ mod lkg;
 mod losses;
 mod messages;
 mod meter;
+mod own_settings;
 mod plugin_definitions;
 mod plugin_output;
 mod plugins;
@@ -138,7 +139,9 @@ impl Agent {
         let own = certificates.list.first().map(|own| own.sha256.as_bytes()).unwrap_or_default();
         let fleet = Fleet::new(&settings, &[&boot, own]);
         let (counters, plugin_settings) = (Counters::default(), PluginSettings::default());
-        let desk = Desk { surroundings, settings, counters, plugin_settings, denied: Vec::new(), told: Vec::new() };
+        let log_level = settings.logging.level;
+        let (denied, told) = (Vec::new(), Vec::new());
+        let desk = Desk { surroundings, settings, counters, plugin_settings, denied, told, log_level };
         Self {
             desk,
             catalog: Catalog::default(),

@@ -60,6 +60,7 @@ mod denials;
 mod inflight;
 mod journal;
 mod link;
+mod log_rate;
 mod publishing;
 mod retained;
 mod saving;
@@ -79,12 +80,14 @@ use alloc::string::String;
 pub use effect::{BrokerEffect, BrokerEffects};
 pub use event::BrokerEvent;
 use journal::{Journal, Ledger};
+use log_rate::LOG_TOPIC;
 use packet::{Connect, Incoming, Outgoing, ReasonCode};
 use retained::Retained;
 use session::{Session, SessionId};
 use subscriptions::Subscriptions;
 use timers::{Timer, Timers};
 
+use crate::config::LogRateLimit;
 use crate::effect::BrokerOrder;
 use crate::id::ConnectionId;
 use crate::plugin::HEALTH_TOPIC;
@@ -136,7 +139,7 @@ pub const UNSAVED_ACKNOWLEDGEMENTS: usize = 2 * 65_535;
 /// Characters of a reason string: a topic name can be longer than a packet may be, and an answer must fit.
 const REASON_CHARACTERS: usize = 1000;
 /// Topics whose messages are also handed to the agent (contract section 5).
-pub const WATCHED_TOPICS: [&str; 4] = ["KeeperLogger", "EventMessages", "JobService", HEALTH_TOPIC];
+pub const WATCHED_TOPICS: [&str; 4] = [LOG_TOPIC, "EventMessages", "JobService", HEALTH_TOPIC];
 
 /// What an administrator can set (`MqttBrokerSettings`, contract section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,11 +150,14 @@ pub struct BrokerSettings {
     pub max_queued_messages: usize,
     /// Whether a denied publish is acknowledged with 0x87 (`DenialReason: Visible`) instead of as usual.
     pub visible_denials: bool,
+    /// Log messages of one client.
+    pub log_rate: LogRateLimit,
 }
 
 impl Default for BrokerSettings {
     fn default() -> Self {
-        Self { max_packet_bytes: 1 << 20, max_queued_messages: 1000, visible_denials: false }
+        let log_rate = LogRateLimit::default();
+        Self { max_packet_bytes: 1 << 20, max_queued_messages: 1000, visible_denials: false, log_rate }
     }
 }
 
@@ -304,6 +310,7 @@ impl Broker {
                 Timer::KeepAlive(id) => self.check_keep_alive(now, id, effects),
                 Timer::Revoked(id) => self.close_revoked(now, id, effects),
                 Timer::Denials(id) => self.sum_up_denials(now, id, effects),
+                Timer::LogRate(id) => self.report_dropped_logs(now, id, effects),
                 Timer::Will(id) => self.publish_will(now, id, effects),
                 Timer::Expiry(id) => self.end_session(now, id, effects),
                 Timer::Unsaved(id) => self.close_unsaved(now, id, effects),

@@ -3,6 +3,7 @@
 //! What is wrong here stops the start with one sentence; what is unknown is a warning, as the documented product has hundreds of keys.
 
 mod flat;
+mod logging;
 mod origin;
 pub(crate) mod parse;
 mod policy_source;
@@ -16,7 +17,8 @@ use core::fmt;
 use core::net::Ipv4Addr;
 
 use crate::job::finding::Finding;
-use crate::log_message::Level;
+pub use logging::{LogFileLimits, LogRateLimit, Logging};
+pub(crate) use parse::LEVELS;
 pub use policy_source::{PolicyPlace, PolicySource, PolicyTopic, TlsFiles};
 
 /// Settings in force, every default filled in.
@@ -40,8 +42,8 @@ pub struct Settings {
     pub session_display: Option<String>,
     /// `Settings:PluginPath`, `Plugins`: the plugin folder below the agent root.
     pub plugin_path: String,
-    /// `Settings:system.logging.level`, `Information`.
-    pub log_level: Level,
+    /// `Settings:system.logging`.
+    pub logging: Logging,
     /// `Settings:AllowElevatedWithoutCertificate`, false.
     pub allow_elevated_without_certificate: bool,
     /// `Settings:RequireSignedPolicies`, false: whether only signed policies are applied.
@@ -115,7 +117,7 @@ impl Default for Settings {
             session_user: None,
             session_display: None,
             plugin_path: String::from("Plugins"),
-            log_level: Level::Information,
+            logging: Logging::default(),
             allow_elevated_without_certificate: false,
             require_signed_policies: false,
             configuration_lkg: ConfigurationLkg { enabled: true, audit_only: false, sweep_seconds: 60 },

@@ -5,6 +5,7 @@
 //! | 13 | a job, in the order of seed 001 | `job` |
 //! | 11 | a plugin, in the order of seed 003 | `plugin` |
 //! | 4 | Last Known Good | `lkg` |
+//! | 2 | the log | `log` |
 //! | 1 | a job or plugin whose file is not what is in service, after the others | here |
 //!
 //! Each check is `ok`, `failed`, or `skipped` with the reason why it could not be made or does not apply. A file that cannot be read as
@@ -12,6 +13,7 @@
 
 mod job;
 mod lkg;
+mod log;
 mod plugin;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ use crate::log_message::escape;
 use crate::surroundings::Surroundings;
 use crate::time::WallTime;
 pub use lkg::{AlarmLine, DifferenceLine, ItemLine, KeyFacts, LkgFacts, LkgLine, VerifiedLine, examine_lkg};
+pub use log::{LogFacts, examine_log};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,10 +63,10 @@ pub struct Check {
     pub fix: Option<String>,
 }
 
-/// What was found about one job or plugin, or about Last Known Good.
+/// What was found about one job or plugin, about Last Known Good, or the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Examined {
-    /// `job`, `plugin` or `lkg`.
+    /// `job`, `plugin`, `lkg` or `log`.
     pub kind: &'static str,
     /// Its id, which is its file's name.
     pub id: String,

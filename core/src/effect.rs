@@ -16,7 +16,7 @@ use crate::fleet::KeptBundle;
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
 use crate::lkg::{DefinitionChange, Item, ReferenceQuery};
-use crate::log_message::LogRecord;
+use crate::log_message::{Level, LogRecord};
 use crate::plugin::storage::SettingChange;
 use crate::resources::ResourceLimits;
 use crate::run::history::{RunQuery, RunRecord};
@@ -55,6 +55,8 @@ pub enum Effect {
     Fleet(FleetOrder),
     /// Append to the agent's log.
     Log(LogRecord),
+    /// From now on the log takes nothing below this level.
+    LogLevel(Level),
     /// Say what every port counted; answered by `Counted`.
     Count(TicketId),
     /// Everything is stopped; the shell may exit.

@@ -363,6 +363,15 @@ pub enum BrokerReport {
         /// How many more there were.
         more: u64,
     },
+    /// A client sent more log messages than it may; told at most once a second.
+    LogDropped {
+        /// Who.
+        subject: Subject,
+        /// How many were dropped since this was last told.
+        messages: u64,
+        /// From the first of them until now.
+        millis: u64,
+    },
     /// Messages for a client were dropped because its queue was full; told when that begins and when it is over.
     Dropped {
         /// Whose queue.

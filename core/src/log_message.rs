@@ -9,8 +9,12 @@ use alloc::string::{String, ToString};
 
 use serde::Serialize;
 
-use crate::id::Component;
+use crate::acl::Subject;
+use crate::id::{Component, RunId};
 use crate::time::WallTime;
+
+/// The source of the agent's own lines.
+const OWN_SOURCE: &str = "castellan";
 
 /// How much a record matters. Ordered from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,6 +78,27 @@ pub struct LogRecord {
     pub pid: Option<u32>,
     /// `agent`, `job:{id}` or `plugin:{id}`.
     pub component: String,
+    /// The run it is about, or whose task sent it.
+    pub run_id: Option<String>,
+}
+
+impl LogRecord {
+    /// A line of the agent about itself, not stamped with a time yet; nothing in `message` is escaped.
+    pub fn own(level: Level, category: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self {
+            timestamp: String::new(),
+            level,
+            source: Cow::Borrowed(OWN_SOURCE),
+            category: category.into(),
+            message: message.into(),
+            correlation_id: String::new(),
+            context: String::new(),
+            client_id: None,
+            pid: None,
+            component: String::from("agent"),
+            run_id: None,
+        }
+    }
 }
 
 /// A valid `RequestMessage` (seed 001, step 5), texts still as they were sent.
@@ -102,25 +127,33 @@ impl LogMessage {
         parse::parse(payload)
     }
 
+    /// The message with every text as it may be seen. It comes before anything is escaped, as a secret is known by how it was sent.
+    pub(crate) fn hidden(self, hide: &dyn Fn(String) -> String) -> Self {
+        let Self { level, source, category, message, correlation_id, context } = self;
+        let [source, category, message] = [source, category, message].map(hide);
+        Self { level, source, category, message, correlation_id: hide(correlation_id), context: hide(context) }
+    }
+
     /// The line for the log, with what the agent knows itself: when it came, from which client and verified process, and whose that is.
-    pub fn into_record(self, received: WallTime, client_id: &str, pid: u32, component: &Component) -> LogRecord {
+    pub fn into_record(self, received: WallTime, sender: &Subject) -> LogRecord {
         LogRecord {
             timestamp: received.to_rfc3339(),
-            level: self.level,
-            source: escape(&self.source).into(),
-            category: escape(&self.category).into(),
-            message: escape(&self.message),
-            correlation_id: escape(&self.correlation_id),
-            context: escape(&self.context),
-            client_id: Some(escape(client_id)),
-            pid: Some(pid),
-            component: component.to_string(),
+            client_id: Some(escape(&sender.client_id)),
+            pid: Some(sender.pid),
+            ..self.into_own_record(&sender.component, sender.run.as_ref())
         }
     }
 
     /// The line of a message that a built-in command of a job sent, which has no client and no process; whoever writes it stamps it.
-    pub(crate) fn into_own_record(self, component: &Component) -> LogRecord {
-        LogRecord { client_id: None, pid: None, ..self.into_record(WallTime::default(), "", 0, component) }
+    pub(crate) fn into_own_record(self, component: &Component, run: Option<&RunId>) -> LogRecord {
+        LogRecord {
+            source: escape_own(self.source).into(),
+            correlation_id: escape_own(self.correlation_id),
+            context: escape_own(self.context),
+            component: component.text(),
+            run_id: run.map(ToString::to_string),
+            ..LogRecord::own(self.level, escape_own(self.category), escape_own(self.message))
+        }
     }
 }
 

@@ -131,7 +131,7 @@ impl Run {
         turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&record), durable: false });
         let component = Component::Job(job.id.clone());
         let message = format!("Run {id} of '{}' was triggered by {}.", job.name, origin.trigger);
-        turn.log_about(Level::Information, "RunTriggered", message, Some(&component));
+        turn.log_of_run(Level::Information, "RunTriggered", message, &component, &id);
         turn.tell(Kind::Run, &publishing::progress(&record, "triggered", None, turn.now));
         Self {
             id,

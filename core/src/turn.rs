@@ -23,9 +23,6 @@ use crate::surroundings::Surroundings;
 use crate::time::Now;
 use crate::user::{RunAs, UserQuery};
 
-/// The source of the agent's own lines.
-const OWN_SOURCE: &str = "castellan";
-
 /// Counters of everything the agent numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -62,6 +59,8 @@ pub(crate) struct Desk {
     pub(crate) denied: Vec<Denial>,
     /// See [`Turn::tell`].
     pub(crate) told: Vec<Told>,
+    /// `system.logging.level` as it is in force.
+    pub(crate) log_level: Level,
 }
 
 impl Desk {
@@ -73,7 +72,7 @@ impl Desk {
             surroundings: &self.surroundings,
             monitoring: self.settings.monitoring,
             session_user: self.settings.session_user.as_deref(),
-            log_level: self.settings.log_level,
+            log_level: self.log_level,
             plugin_settings: &self.plugin_settings,
             denied: &mut self.denied,
             told: &mut self.told,
@@ -166,25 +165,31 @@ impl Turn<'_> {
         message: impl Into<String>,
         component: Option<&Component>,
     ) {
-        let component = component.map_or_else(|| "agent".to_string(), Component::text);
-        self.log_record(LogRecord {
-            timestamp: String::new(),
-            level,
-            source: Cow::Borrowed(OWN_SOURCE),
-            category: Cow::Borrowed(category),
-            message: message.into(),
-            correlation_id: String::new(),
-            context: String::new(),
-            client_id: None,
-            pid: None,
-            component,
+        let record = LogRecord::own(level, category, message);
+        self.log_record(match component {
+            Some(component) => LogRecord { component: component.text(), ..record },
+            None => record,
         });
     }
 
-    /// Writes a line, stamped with this turn's time. Whatever foreign text went into it, it stays one line (contract section 6).
+    /// Writes a line about a run of a component.
+    pub(crate) fn log_of_run(
+        &mut self,
+        level: Level,
+        category: &'static str,
+        message: impl Into<String>,
+        component: &Component,
+        run: &RunId,
+    ) {
+        let run_id = Some(run.to_string());
+        self.log_record(LogRecord { component: component.text(), run_id, ..LogRecord::own(level, category, message) });
+    }
+
+    /// Writes a line, stamped with this turn's time. Whatever foreign text went into it, it stays one line (contract section 6), and
+    /// what is about a plugin has none of its secrets.
     pub(crate) fn log_record(&mut self, mut record: LogRecord) {
         record.timestamp = self.now.wall.to_rfc3339();
-        record.message = escape_own(record.message);
+        record.message = escape_own(self.plugin_settings.hide(&record.component, record.message));
         if let Cow::Owned(source) = record.source {
             record.source = Cow::Owned(escape_own(source));
         }
@@ -195,16 +200,10 @@ impl Turn<'_> {
     pub(crate) fn log_denial(&mut self, denial: &Denial, count: u64) {
         let times = if count > 1 { alloc::format!(" Refused {count} times so far.") } else { String::new() };
         self.log_record(LogRecord {
-            timestamp: String::new(),
-            level: Level::Warning,
-            source: Cow::Borrowed(OWN_SOURCE),
-            category: Cow::Borrowed("Denied"),
-            message: [denial.explanation.to_string(), times].concat(),
-            correlation_id: String::new(),
-            context: String::new(),
             client_id: denial.client_id.clone(),
             pid: denial.peer.pid,
             component: denial.component.clone().unwrap_or_else(|| "agent".to_string()),
+            ..LogRecord::own(Level::Warning, "Denied", [denial.explanation.to_string(), times].concat())
         });
     }
 }

@@ -170,6 +170,7 @@ impl Service {
             | Effect::Broker(_)
             | Effect::Http(_)
             | Effect::Log(_)
+            | Effect::LogLevel(_)
             | Effect::Fleet(_)
             | Effect::Count(_)
             | Effect::Exit => return None,

@@ -152,6 +152,7 @@ impl Service {
                 | Effect::Fleet(_)
                 | Effect::Count(_)
                 | Effect::Log(_)
+                | Effect::LogLevel(_)
                 | Effect::Exit => {}
             }
         }

@@ -1,34 +1,49 @@
-//! The agent's log: `state/logs/agent.jsonl`, one JSON object a line, and readable lines on a terminal.
+//! The agent's log: `state/logs/agent.jsonl`, one JSON object a line; journald where it is there; readable lines on a terminal.
 //!
-//! A thread of its own writes. Whoever logs never waits: what does not fit into the queue is counted, and the count is
-//! logged as soon as there is room again.
+//! | sink | takes | when it fails |
+//! | --- | --- | --- |
+//! | `file` | lines of JSON in files of bounded size, age and number | what it could not write is counted; the file stays whole |
+//! | `journald` | fields, by the native protocol | the same; where it never was, nothing is missed |
+//! | `stderr` | lines for people, where stderr is a terminal | the same |
+//!
+//! Each sink has a queue and a thread of its own, so none waits for another. Whoever logs never waits: what does not fit into a queue
+//! is counted, and the count is logged, in all sinks, as soon as there is room again.
 
 mod file;
+mod journal;
+mod queue;
 mod readable;
+mod sink;
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
+use castellan_core::config::Logging;
 use castellan_core::log_message::{Level, LogRecord};
-use smol::channel::{Receiver, Sender, bounded};
 
 use crate::error::RootError;
 use crate::root::Root;
-pub(crate) use file::{NAME, OLD_NAME};
+pub(crate) use file::{NAME, number_of};
 
 use file::LogFile;
+use journal::Journal;
 use readable::Terminal;
+use sink::{Feed, Sink, Worker};
 
-/// Records that wait: at the largest message of 64 KiB this bounds the memory, at the usual 200 bytes it is a burst of seconds.
-const QUEUE: usize = 4096;
+/// How long each sink may take to write what waits when the agent ends: longer than a disk takes, short within the ten seconds of a stop.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// The name of the sink that people read.
+const STDERR: &str = "stderr";
 
-/// A sink that is called with each record, on the writer's thread.
+/// A sink that is called with each record, on a thread of its own.
 pub type Tap = Box<dyn FnMut(&LogRecord) + Send>;
 
-/// Where records go besides the file.
+/// Where records go besides the file and journald.
 #[derive(Default)]
 pub struct LogOutput {
     /// Whether readable lines go to stderr.
@@ -43,67 +58,85 @@ impl fmt::Debug for LogOutput {
     }
 }
 
-/// The running log writer. Dropping it writes what is queued, as [`LogWriter::close`] does.
+/// The running log. Dropping it writes what is queued, as [`LogWriter::close`] does.
 #[derive(Debug)]
 pub struct LogWriter {
     queue: LogQueue,
-    thread: Option<JoinHandle<()>>,
+    /// One for each sink that has not ended; nothing is sent, its end is the news.
+    ends: Vec<(&'static str, Receiver<()>)>,
+    description: String,
 }
 
-/// The way into the log, for whoever does not own the writer.
+/// The way into the log, for whoever does not own it.
 #[derive(Debug, Clone)]
 pub struct LogQueue {
-    /// Boxed, so that the places of an empty queue take little memory.
-    records: Sender<Box<LogRecord>>,
-    minimum: Level,
-    lost: Arc<Lost>,
-}
-
-/// Records that were lost.
-#[derive(Debug, Default)]
-struct Lost {
-    /// Since the log last told how many.
-    untold: AtomicU64,
-    /// That it has told of since the start.
-    told: AtomicU64,
+    feeds: Arc<[Feed]>,
+    minimum: Arc<AtomicU8>,
 }
 
 impl LogQueue {
-    /// Takes a record; never blocks. One that does not fit is counted.
+    /// Takes a record; never waits. One that does not fit is counted.
     pub fn log(&self, record: LogRecord) {
-        if record.level >= self.minimum && self.records.try_send(Box::new(record)).is_err() {
-            self.lost.untold.fetch_add(1, Ordering::Relaxed);
+        if record.level as u8 >= self.minimum.load(Ordering::Relaxed) {
+            let record = Arc::new(record);
+            self.feeds.iter().for_each(|feed| feed.offer(&record));
         }
     }
 }
 
 impl LogWriter {
-    /// Starts the thread. Records below `minimum` are not written anywhere.
+    /// Opens every sink and starts its thread. Records below the level are not written anywhere.
     ///
     /// # Errors
-    /// [`RootError`] where the log file cannot be opened.
-    pub fn start(root: &Root, output: LogOutput, minimum: Level) -> Result<Self, RootError> {
-        let file = LogFile::open(root)?;
-        let (sender, records) = bounded(QUEUE);
-        let lost = Arc::new(Lost::default());
-        let terminal = output.readable.then(Terminal::on_stderr);
-        let writer = Writer { file, terminal, tap: output.tap, lost: Arc::clone(&lost), failing: false };
-        let thread = std::thread::Builder::new()
-            .name(String::from("log writer"))
-            .spawn(move || writer.run(&records))
-            .map_err(RootError::failed("start the thread that writes", &root.path().join("state/logs")))?;
-        Ok(Self { queue: LogQueue { records: sender, minimum, lost }, thread: Some(thread) })
+    /// [`RootError`] where the log file cannot be opened, or a thread not started.
+    pub fn start(root: &Root, output: LogOutput, logging: &Logging) -> Result<Self, RootError> {
+        let logs = root.path().join("state/logs");
+        let mut sinks: Vec<(&'static str, Box<dyn Sink>)> =
+            vec![("file", Box::new(LogFile::open(root, logging.files)?))];
+        let mut description = format!("{}/{NAME}", logs.display());
+        if let Some(path) = &logging.journal {
+            let journal = Journal::open(Path::new(path))
+                .map_err(RootError::failed("use as journald's socket", Path::new(path)))?;
+            let absent = "journald, which is not there now; lines go to it from when it is";
+            description = format!("{description} and {}", if journal.is_present() { "journald" } else { absent });
+            sinks.push(("journald", Box::new(journal)));
+        }
+        if output.readable {
+            sinks.push((STDERR, Box::new(Terminal::on_stderr())));
+        }
+        if let Some(tap) = output.tap {
+            sinks.push(("tap", Box::new(tap)));
+        }
+        let feeds = sinks.iter().map(|(name, _)| Feed::new(name)).collect();
+        let minimum = Arc::new(AtomicU8::new(logging.level as u8));
+        let mut log = Self { queue: LogQueue { feeds, minimum }, ends: Vec::new(), description };
+        for (place, (name, sink)) in sinks.into_iter().enumerate() {
+            let worker = Worker { sink, log: log.queue(), place, is_failing: false };
+            let (end, ended) = channel();
+            start(name, worker, end).map_err(RootError::failed("start the thread that writes", &logs))?;
+            log.ends.push((name, ended));
+        }
+        Ok(log)
     }
 
-    /// Takes a record; never blocks. One that does not fit is counted.
+    /// Where the lines go, for the first of them.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Takes a record; never waits. One that does not fit is counted.
     pub fn log(&self, record: LogRecord) {
         self.queue.log(record);
     }
 
-    /// How many records could not be written since the start.
-    pub fn lost(&self) -> u64 {
-        let Lost { untold, told } = &*self.queue.lost;
-        told.load(Ordering::Relaxed).saturating_add(untold.load(Ordering::Relaxed))
+    /// From now on records below this level are not written.
+    pub fn set_level(&self, level: Level) {
+        self.queue.minimum.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// How many records could not be written since the start, by sink.
+    pub fn lost(&self) -> Vec<(&'static str, u64)> {
+        self.queue.feeds.iter().map(|feed| (feed.name, feed.lost())).collect()
     }
 
     /// Another way into this log.
@@ -114,122 +147,40 @@ impl LogWriter {
     /// Writes what is queued, then ends.
     ///
     /// # Errors
-    /// Where the thread had panicked, so that records may be lost.
+    /// Where a sink did not come to its end within [`CLOSE_TIME`], so that its records are lost.
     pub fn close(mut self) -> io::Result<()> {
         self.finish()
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.queue.records.close();
-        match self.thread.take().map(JoinHandle::join) {
-            None | Some(Ok(())) => Ok(()),
-            Some(Err(_)) => Err(io::Error::other("the log writer's thread panicked; records may be lost")),
+        self.queue.feeds.iter().for_each(|feed| feed.queue.close());
+        let ends = std::mem::take(&mut self.ends);
+        let is_late = |(_, ended): &(_, Receiver<()>)| {
+            matches!(ended.recv_timeout(CLOSE_TIME), Err(std::sync::mpsc::RecvTimeoutError::Timeout))
+        };
+        let late: Vec<&str> = ends.iter().filter(|end| is_late(end)).map(|(name, _)| *name).collect();
+        if late.is_empty() {
+            return Ok(());
         }
+        let message =
+            format!("the log's sinks {} did not write what waited within {CLOSE_TIME:?}; it is lost", late.join(", "));
+        Err(io::Error::other(message))
     }
+}
+
+fn start(name: &str, worker: Worker, end: Sender<()>) -> io::Result<()> {
+    let run = move || {
+        // Dropped at the end, also of a panic, which the panic hook tells of.
+        let _end = end;
+        worker.run();
+    };
+    std::thread::Builder::new().name(format!("log {name}")).spawn(run).map(drop)
 }
 
 impl Drop for LogWriter {
     fn drop(&mut self) {
-        // Whoever wants to know calls `close`; the panic itself was printed when it happened.
+        // Whoever wants to know calls `close`.
         drop(self.finish());
-    }
-}
-
-struct Writer {
-    file: LogFile,
-    terminal: Option<Terminal>,
-    tap: Option<Tap>,
-    lost: Arc<Lost>,
-    /// Whether the file could not be written the last time.
-    failing: bool,
-}
-
-impl Writer {
-    fn run(mut self, records: &Receiver<Box<LogRecord>>) {
-        while let Ok(record) = records.recv_blocking() {
-            let mut last = self.write(*record);
-            // Until the queue is empty; then what was gathered is written in one piece.
-            while let Ok(record) = records.try_recv() {
-                last = self.write(*record);
-            }
-            self.settle(&last);
-        }
-    }
-
-    /// Writes what is gathered and, where that works, how many records were lost before.
-    fn settle(&mut self, timestamp: &str) {
-        self.flush(timestamp);
-        let lost = self.lost.untold.load(Ordering::Relaxed);
-        if lost == 0 || self.failing {
-            return;
-        }
-        let message =
-            format!("{lost} log records were lost because they could not be written as fast as they came, or at all.");
-        self.write(own(timestamp.to_owned(), message));
-        self.flush(timestamp);
-        // Where it failed, the count itself was counted as one more; it is taken back and the count stands until it is written.
-        if !self.failing {
-            self.lost.told.fetch_add(lost, Ordering::Relaxed);
-        }
-        self.lost.untold.fetch_sub(if self.failing { 1 } else { lost }, Ordering::Relaxed);
-    }
-
-    /// Writes one record everywhere; gives its time.
-    fn write(&mut self, record: LogRecord) -> String {
-        let written = self.file.write(&record);
-        if let Some(tap) = &mut self.tap {
-            tap(&record);
-        }
-        let shown = self.terminal.as_mut().map_or(Ok(()), |terminal| terminal.show(&record));
-        let timestamp = record.timestamp;
-        self.note(written, &timestamp);
-        if let Err(error) = shown {
-            self.terminal = None;
-            let gone =
-                own(timestamp.clone(), format!("stderr takes no more log lines: {error}. The log file goes on."));
-            let written = self.file.write(&gone);
-            self.note(written, &timestamp);
-        }
-        timestamp
-    }
-
-    fn flush(&mut self, timestamp: &str) {
-        let flushed = self.file.flush();
-        if flushed.is_ok() {
-            self.failing = false;
-        }
-        self.note(flushed, timestamp);
-    }
-
-    /// A failure of the file is told once until it works again: on stderr, where the file itself cannot.
-    fn note(&mut self, result: io::Result<()>, timestamp: &str) {
-        let Err(error) = result else { return };
-        self.lost.untold.fetch_add(self.file.take_lost(), Ordering::Relaxed);
-        if std::mem::replace(&mut self.failing, true) {
-            return;
-        }
-        let record =
-            own(timestamp.to_owned(), format!("the log file cannot be written: {error}. Make room on its disk."));
-        if Terminal::on_stderr().show(&record).is_err() {
-            // Neither file nor stderr: the count of lost records is what remains, and it is written once the file works.
-            self.terminal = None;
-        }
-    }
-}
-
-/// A record of the writer itself; it has no clock, so it carries the time of the record before it.
-fn own(timestamp: String, message: String) -> LogRecord {
-    LogRecord {
-        timestamp,
-        level: Level::Critical,
-        source: "castellan".into(),
-        category: "log".into(),
-        message,
-        correlation_id: String::new(),
-        context: String::new(),
-        client_id: None,
-        pid: None,
-        component: String::from("agent"),
     }
 }
 

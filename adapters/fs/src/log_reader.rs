@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::log_file::{NAME, OLD_NAME};
+use crate::log_file::{NAME, number_of};
 
 /// Bytes of one line; a record of the largest message, escaped, is far shorter.
 const LINE_BYTES: u64 = 4 << 20;
@@ -28,10 +28,7 @@ impl LogReader {
     /// The file cannot be opened; `NotFound` where no agent ever ran there.
     pub fn open(root: &Path) -> io::Result<Self> {
         let folder = root.join("state/logs");
-        let (file, number) = match open(&folder, OLD_NAME) {
-            Err(error) if error.kind() == ErrorKind::NotFound => open(&folder, NAME)?,
-            opened => opened?,
-        };
+        let (file, number) = next_after(&folder, None)?;
         Ok(Self { folder, file, number, begun: Vec::new() })
     }
 
@@ -71,19 +68,39 @@ impl LogReader {
         Ok(false)
     }
 
-    /// Goes to the file after this one: the rotated one where two rotations came between, else the one that is written.
+    /// Goes to the file after this one, or to the oldest where this one is gone.
     fn follow(&mut self) -> io::Result<()> {
-        let rotated = open(&self.folder, OLD_NAME);
-        let next = match rotated {
-            Ok((file, number)) if number != self.number => (file, number),
-            Ok(_) => open(&self.folder, NAME)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => open(&self.folder, NAME)?,
-            Err(error) => return Err(error),
-        };
-        (self.file, self.number) = next;
+        (self.file, self.number) = next_after(&self.folder, Some(self.number))?;
         self.begun.clear();
         Ok(())
     }
+}
+
+/// The file that came after the one of this number, or the oldest.
+///
+/// It looks from the newest on. A rotation in between gives each file a later name, so none is missed, and one that is seen twice does
+/// no harm.
+fn next_after(folder: &Path, number: Option<u64>) -> io::Result<(BufReader<File>, u64)> {
+    let mut last = 0;
+    for entry in fs::read_dir(folder)? {
+        last = entry?.file_name().to_str().and_then(number_of).unwrap_or(0).max(last);
+    }
+    let mut next = None;
+    let mut missing = io::Error::from(ErrorKind::NotFound);
+    let former = (1..=last.saturating_add(1)).map(|place| format!("{NAME}.{place}"));
+    for name in [NAME.to_owned()].into_iter().chain(former) {
+        match open(folder, &name) {
+            Ok(found) if Some(found.1) == number => {
+                next = next.or(Some(found));
+                break;
+            }
+            Ok(found) => next = Some(found),
+            // Between two steps of a rotation, or behind the last.
+            Err(error) if error.kind() == ErrorKind::NotFound => missing = error,
+            Err(error) => return Err(error),
+        }
+    }
+    next.ok_or(missing)
 }
 
 fn open(folder: &Path, name: &str) -> io::Result<(BufReader<File>, u64)> {

@@ -106,7 +106,11 @@ async fn go_on(
             }
             Err(Either::Right(error)) => return format!("the peer is gone: {error}"),
         };
+        let before = shell.kept.outbox.messages();
         shell.drive(BrokerEvent::Received { connection: id, packet });
+        if shell.kept.outbox.messages() > before {
+            shell.kept.outbox.wait_for_room().await;
+        }
     }
 }
 

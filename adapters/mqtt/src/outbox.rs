@@ -1,5 +1,6 @@
 //! Reports to the agent: sent at once where its queue has room, else kept in a bounded backlog in their order; what does
-//! not fit there either is counted and reported when there is room again. Messages are bounded by their bytes, too.
+//! not fit there either is counted and reported when there is room again. Messages are bounded by their bytes, too. Long before that
+//! whoever sent one waits with its next packet, so that a burst fills the sockets and is not lost.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,6 +16,13 @@ use smol::channel::{Sender, TrySendError};
 const BACKLOG: usize = 4096;
 /// Bytes of handed-over messages that the agent has not taken yet: some of the largest, or a burst of usual ones.
 const UNREAD_BYTES: usize = 16 << 20;
+/// Half of either bound: from there on a client that sends such messages is read no further. The other half is more than one message of
+/// every client there can be.
+const BEHIND: (usize, usize) = (BACKLOG / 2, UNREAD_BYTES / 2);
+/// Between two looks at whether the agent has caught up.
+const LOOK: Duration = Duration::from_millis(2);
+/// Looks until a client is read on in any case, so that its keep-alive is heard: two seconds.
+const LOOKS: u32 = 1000;
 /// How long the last reports may take when the broker stops.
 const LAST_REPORTS: Duration = Duration::from_secs(2);
 
@@ -44,6 +52,7 @@ fn message_bytes(report: &BrokerReport) -> usize {
         | BrokerReport::Disconnected { .. }
         | BrokerReport::Denied(_)
         | BrokerReport::DeniedAgain { .. }
+        | BrokerReport::LogDropped { .. }
         | BrokerReport::Dropped { .. }
         | BrokerReport::Stopped => 0,
     }
@@ -58,11 +67,20 @@ pub(crate) struct Outbox {
     /// Whether a task is moving the backlog.
     flushing: Cell<bool>,
     lost: Cell<u64>,
+    /// Messages handed over since the start.
+    messages: Cell<u64>,
 }
 
 impl Outbox {
     pub(crate) fn new(events: Sender<Event>, unread: Unread) -> Self {
-        Self { events, unread, backlog: RefCell::default(), flushing: Cell::new(false), lost: Cell::new(0) }
+        Self {
+            events,
+            unread,
+            backlog: RefCell::default(),
+            flushing: Cell::new(false),
+            lost: Cell::new(0),
+            messages: Cell::new(0),
+        }
     }
 
     /// Whether nobody receives any more.
@@ -75,15 +93,34 @@ impl Outbox {
         !self.flushing.get() && self.events.try_send(Event::Broker(report)).is_ok()
     }
 
+    /// Messages of clients that were handed over since the start.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages.get()
+    }
+
+    /// Waits until the agent has caught up, or does not for a while.
+    pub(crate) async fn wait_for_room(&self) {
+        let (reports, bytes) = BEHIND;
+        for _ in 0..LOOKS {
+            if self.backlog.borrow().len() < reports && self.unread.0.load(Ordering::Relaxed) < bytes {
+                return;
+            }
+            async_io::Timer::after(LOOK).await;
+        }
+    }
+
     /// Sends, now or when there is room.
     pub(crate) fn send(self: &Rc<Self>, report: BrokerReport) {
+        if matches!(report, BrokerReport::Published { .. }) {
+            self.messages.set(self.messages.get().saturating_add(1));
+        }
         if !self.unread.enter(&report) {
             // Told with the next report; one of them at the latest says that the client is gone.
             self.lost.set(self.lost.get().saturating_add(1));
             return;
         }
         let event = Event::Broker(report);
-        let waiting = if self.flushing.get() || self.lost.get() > 0 {
+        let waiting = if self.flushing.get() || self.lost.get() > 0 || self.is_crowded() {
             event
         } else {
             match self.events.try_send(event) {
@@ -133,6 +170,9 @@ impl Outbox {
     /// Moves the backlog as the agent makes room.
     async fn flush(&self) {
         while let Some(event) = self.next_waiting() {
+            while self.is_crowded() && !self.is_closed() {
+                async_io::Timer::after(LOOK).await;
+            }
             if self.events.send(event).await.is_err() {
                 log::error!("nobody receives the broker's reports any more; the backlog is lost.");
                 self.backlog.borrow_mut().clear();
@@ -140,6 +180,11 @@ impl Outbox {
             }
         }
         self.flushing.set(false);
+    }
+
+    /// Whether the last quarter of the agent's queue has begun, which is for what others have to tell it.
+    fn is_crowded(&self) -> bool {
+        self.events.capacity().is_some_and(|places| self.events.len() > places.saturating_mul(3) / 4)
     }
 
     fn next_waiting(&self) -> Option<Event> {

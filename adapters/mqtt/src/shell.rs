@@ -64,7 +64,7 @@ pub(crate) struct Traffic {
 pub(crate) struct Shell {
     /// For tasks that outlive the call that starts them.
     own: Weak<Self>,
-    kept: Rc<Kept>,
+    pub(crate) kept: Rc<Kept>,
     links: RefCell<BTreeMap<ConnectionId, Link>>,
     clock: Clock,
     /// When the timer goes off.
@@ -311,6 +311,7 @@ impl Shell {
             | BrokerReport::Published { .. }
             | BrokerReport::Denied(_)
             | BrokerReport::DeniedAgain { .. }
+            | BrokerReport::LogDropped { .. }
             | BrokerReport::Dropped { .. } => self.kept.outbox.send(report),
         }
         // Without the agent nobody revokes anything: a broker on its own must not go on.

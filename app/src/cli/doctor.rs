@@ -2,13 +2,14 @@
 
 mod live;
 mod lkg;
+mod log;
 mod running;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use castellan_core::config::Settings;
-use castellan_core::doctor::{Check, Examined, Machine, Running, Status, examine, examine_lkg};
+use castellan_core::doctor::{Check, Examined, Machine, Running, Status, examine, examine_lkg, examine_log};
 use castellan_core::event::{DefinitionFile, DefinitionKind};
 use castellan_core::job::JobDefinition;
 use castellan_core::log_message::escape;
@@ -38,7 +39,7 @@ enum Kind {
     after_help = "Example: sudo castellan doctor job secrets-scanner\nExit codes: 0 nothing failed, 1 something failed, 3 no such job or plugin.\n\nWith -o json: {\"ok\",\"subjects\":[{\"kind\",\"id\",\"checks\":[{\"number\",\"name\",\"status\",\"proof\",\"fix\"}]}]}; with -o name: the ids where something failed."
 )]
 pub(crate) struct Options {
-    /// What to examine; every job, every plugin and Last Known Good where it is left out.
+    /// What to examine; every job, every plugin, Last Known Good and the log where it is left out.
     #[arg(value_enum, requires = "id")]
     kind: Option<Kind>,
     /// Its id.
@@ -96,6 +97,7 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     };
     let mut examined = examine(&machine, only);
     if only.is_none() {
+        examined.push(examine_log(agent.as_ref().map(log::facts).transpose()?.as_ref()));
         examined.push(examine_lkg(&lkg_facts));
     }
     tell(&examined, globals)

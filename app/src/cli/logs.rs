@@ -25,6 +25,7 @@ const TAIL: usize = 10;
 #[command(after_help = "Examples:
   castellan logs --follow
   castellan logs --job backup --level Warning --since 2h
+  castellan logs --follow --category Denied --grep KeeperLogger
   castellan logs -o json | jq 'select(.category == \"Denied\")'
 
 With -o json: one JSON object a line, as the log has it.")]
@@ -45,6 +46,15 @@ pub(crate) struct Range {
     /// At least this much: Trace, Debug, Information, Warning, Error, Critical.
     #[arg(long, value_parser = level)]
     level: Option<Level>,
+    /// What is about this run, or was sent by one of its tasks.
+    #[arg(long, value_name = "ID")]
+    run: Option<String>,
+    /// Of this category, such as Denied or RunFinished.
+    #[arg(long, value_name = "NAME")]
+    category: Option<String>,
+    /// With this text in the message or the context, in any case.
+    #[arg(long, value_name = "TEXT")]
+    grep: Option<String>,
     /// Not older than this: a span (7d, 12h, 30m) or an instant (RFC 3339).
     #[arg(long, value_parser = since)]
     since: Option<Since>,
@@ -102,10 +112,16 @@ pub(crate) fn of(component: &str, range: &Range, globals: &Globals) -> Result<()
         Since::Span(millis) => WallTime::from_millis(now.as_millis().saturating_sub(millis)),
         Since::Instant(instant) => instant,
     });
+    let part = range.grep.as_ref().map(|part| part.to_lowercase());
     let wanted = |record: &Value| {
         let level = || text(record, "level").and_then(Level::from_name);
         let at = || text(record, "timestamp").and_then(WallTime::parse_rfc3339);
-        (component.is_empty() || text(record, "component").is_some_and(|of| of.eq_ignore_ascii_case(component)))
+        let is = |name: &str, wanted: &str| text(record, name).is_some_and(|found| found.eq_ignore_ascii_case(wanted));
+        let has = |name: &str, part: &String| text(record, name).is_some_and(|text| text.to_lowercase().contains(part));
+        (component.is_empty() || is("component", component))
+            && range.run.as_ref().is_none_or(|run| is("runId", run))
+            && range.category.as_ref().is_none_or(|category| is("category", category))
+            && part.as_ref().is_none_or(|part| has("message", part) || has("context", part))
             && range.level.is_none_or(|least| level().is_some_and(|level| level >= least))
             && from.is_none_or(|from| at().is_some_and(|at| at >= from))
     };
@@ -158,7 +174,7 @@ fn shown(record: &Value, globals: &Globals) -> String {
     let mut line =
         format!("{} {level} {} {}: {}", said("timestamp"), said("component"), said("category"), said("message"));
     if globals.is_wide() {
-        for name in ["source", "clientId", "pid", "correlationId", "context"] {
+        for name in ["source", "runId", "clientId", "pid", "correlationId", "context"] {
             let value = said(name);
             if !value.is_empty() {
                 line.push_str(&format!(" {name}={value}"));

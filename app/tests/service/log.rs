@@ -9,8 +9,19 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, Stage, binary, eventually, has_program, log_message, spawn};
 
-const MEMBERS: [&str; 10] =
-    ["timestamp", "level", "source", "category", "message", "correlationId", "context", "clientId", "pid", "component"];
+const MEMBERS: [&str; 11] = [
+    "timestamp",
+    "level",
+    "source",
+    "category",
+    "message",
+    "correlationId",
+    "context",
+    "clientId",
+    "pid",
+    "component",
+    "runId",
+];
 
 /// A second line, a terminal command, a line end of Unicode and a reversal of direction.
 const HOSTILE: &str = "first\nsecond\r\u{1b}[2J\u{7}\u{2028}\u{202e}end {\"level\":\"Critical\"}";

@@ -34,6 +34,7 @@ mod hostile;
 mod http;
 mod job;
 mod log;
+mod logging;
 mod messages;
 mod metrics;
 mod notify;

@@ -44,6 +44,9 @@ impl Agent {
                 let message = format!("{explanation} {messages} messages so far.");
                 self.desk.turn(now, effects).log_about(Level::Warning, "Dropped", message, Some(&subject.component));
             }
+            BrokerReport::LogDropped { subject, messages, millis } => {
+                self.record_dropped_logs(now, &subject, messages, millis, effects);
+            }
             BrokerReport::Denied(denial) => self.record_denial(now, denial, effects),
             BrokerReport::DeniedAgain { denial, more } => self.record_denials(now, denial, more, effects),
             BrokerReport::Stopped => self.on_broker_stopped(now, effects),

@@ -33,6 +33,7 @@ impl Agent {
             return self.desk.turn(now, effects).log(Level::Warning, "Anomaly", message);
         }
         self.desk.plugin_settings.apply(loaded.settings.into_iter().map(SettingChange::Keep));
+        self.keep_log_level(now, effects);
         self.recall_policies(now, loaded.applied_policies, effects);
         let is_first = matches!(loaded.references, References::First { .. });
         let files = self.begin_lkg(now, loaded.definitions, loaded.references, effects);

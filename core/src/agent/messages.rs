@@ -11,7 +11,7 @@ use crate::id::Component;
 use crate::json::Json;
 use crate::log_message::{Level, LogMessage};
 use crate::plugin::HEALTH_TOPIC;
-use crate::run::{Chain, FiredEvent, JobRequest, Origin, built_in};
+use crate::run::{Chain, FiredEvent, JobRequest, Origin};
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -53,9 +53,7 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<(), String> {
         let message = LogMessage::parse(payload)?;
-        let record = message.into_record(now.wall, &subject.client_id, subject.pid, &subject.component);
-        let run = subject.run.as_ref().and_then(|id| self.runs.get(id));
-        let record = built_in::hidden(record, &|text| run.map_or_else(|| text.clone(), |run| run.mask(text.clone())));
+        let record = message.hidden(&|text| self.hide(subject, text)).into_record(now.wall, subject);
         self.desk.turn(now, effects).log_record(record);
         Ok(())
     }
@@ -78,6 +76,21 @@ impl Agent {
         let plugin = self.plugins.get_mut(plugin).filter(|plugin| plugin.owns(subject.spawn));
         let plugin = plugin.ok_or("Its sender is not the plugin's present process.")?;
         plugin.on_answer(id, &mut self.desk.turn(now, effects))
+    }
+
+    /// A text of a client without what its run or its plugin has to hide; last messages may come when the run has just ended.
+    fn hide(&self, subject: &Subject, text: String) -> String {
+        match (&subject.component, &subject.run) {
+            (Component::Plugin(id), _) => self.desk.plugin_settings.mask(id.as_str(), text),
+            (_, Some(run)) => match self.runs.get(run) {
+                Some(run) => run.mask(text),
+                None => match self.ended.iter().find(|(ended, _)| ended == run) {
+                    Some((_, chain)) => chain.secrets.mask(text),
+                    None => text,
+                },
+            },
+            (_, None) => text,
+        }
     }
 
     /// Starts every job that waits for the event.

@@ -44,6 +44,7 @@ pub(super) struct Meter {
     duration_millis: u64,
     denials: BTreeMap<Action, u64>,
     drifts: BTreeMap<(DefinitionKind, DriftOutcome), u64>,
+    logs_dropped: u64,
     connected: u64,
     connections: u64,
     /// Requests that are not answered yet, with their route.
@@ -74,6 +75,11 @@ impl Meter {
         *count = count.saturating_add(times);
     }
 
+    /// So many log messages of a client were dropped.
+    pub(super) fn dropped_logs(&mut self, messages: u64) {
+        self.logs_dropped = self.logs_dropped.saturating_add(messages);
+    }
+
     /// A file was not as blessed.
     pub(super) fn drifted(&mut self, kind: DefinitionKind, outcome: DriftOutcome) {
         bump(self.drifts.entry((kind, outcome)).or_default());
@@ -91,6 +97,7 @@ impl Meter {
             | BrokerReport::Published { .. }
             | BrokerReport::Denied(_)
             | BrokerReport::DeniedAgain { .. }
+            | BrokerReport::LogDropped { .. }
             | BrokerReport::Dropped { .. }
             | BrokerReport::Stopped => {}
         }
@@ -147,6 +154,8 @@ impl Meter {
                 text.sample(name, &[("kind", kind.folder()), ("outcome", outcome.as_str())], count);
             }
         }
+        let help = "Log messages of clients that were dropped because they came too fast.";
+        text.single("castellan_log_messages_dropped_total", Kind::Counter, help, self.logs_dropped);
         let help = "Clients that connected to the broker.";
         text.single("castellan_mqtt_connects_total", Kind::Counter, help, self.connected);
         let help = "Clients of the broker now.";
@@ -252,8 +261,11 @@ impl Counts {
         text.family("castellan_mqtt_messages_total", Kind::Counter, "Messages of clients, by direction.");
         text.sample("castellan_mqtt_messages_total", &[("direction", "received")], self.messages_received);
         text.sample("castellan_mqtt_messages_total", &[("direction", "sent")], self.messages_sent);
-        let help = "Log records that could not be written.";
-        text.single("castellan_log_records_lost_total", Kind::Counter, help, self.log_records_lost);
+        let help = "Log records that could not be written, by where.";
+        text.family("castellan_log_records_lost_total", Kind::Counter, help);
+        for (sink, lost) in &self.log_records_lost {
+            text.sample("castellan_log_records_lost_total", &[("sink", sink)], lost);
+        }
         let help = "Connections that the HTTP servers took.";
         text.single("castellan_http_connections_total", Kind::Counter, help, self.http_connections);
         let help = "What the HTTP servers could not serve, by reason.";

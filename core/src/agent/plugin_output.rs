@@ -46,7 +46,7 @@ impl Agent {
     ) {
         match self.pending.remove(&ticket) {
             Some(Pending::PluginOutput { request, plugin: id, spawn }) => {
-                let secrets = self.secrets_of(&id);
+                let secrets = self.desk.plugin_settings.secrets(id.as_str());
                 // One that was collected meanwhile is the last that ended.
                 let present = self.plugins.get(&id).filter(|plugin| plugin.writes() == Some(spawn));
                 let present = present.map(|plugin| plugin.output(shown(&secrets, stdout), shown(&secrets, stderr)));
@@ -60,12 +60,6 @@ impl Agent {
         let Some(plugin) = self.plugins.get(id) else { return self.no_plugin(id) };
         let processes = plugin.last_output.iter().cloned().chain(present).collect();
         ApiResponse::json(200, &PluginOutput { id: id.to_string(), processes })
-    }
-
-    /// The values of a plugin's secret settings, to be masked.
-    pub(super) fn secrets_of(&self, id: &PluginId) -> Secrets {
-        let settings = self.desk.plugin_settings.of(id.as_str()).unwrap_or_default();
-        Secrets::of_settings(settings.values().filter(|setting| setting.secret).map(|setting| setting.value.as_str()))
     }
 }
 

@@ -77,7 +77,7 @@ impl Agent {
                     self.with_run(now, &id, effects, |run, turn| run.on_collected(spawn, &stdout, &stderr, turn))
                 }
                 Some(Owner::Plugin(id)) => {
-                    let secrets = self.secrets_of(&id);
+                    let secrets = self.desk.plugin_settings.secrets(id.as_str());
                     let (stdout, stderr) = (shown(&secrets, &stdout), shown(&secrets, &stderr));
                     self.with_plugin(now, &id, effects, |plugin, turn| {
                         plugin.keep_output(spawn, stdout, &stderr);

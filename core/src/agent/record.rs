@@ -10,8 +10,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Agent;
-use crate::acl::{Action, Denial};
+use crate::acl::{Action, Denial, Subject};
 use crate::api::stream::Kind;
+use crate::config::LogRateLimit;
 use crate::effect::Effects;
 use crate::id::{Component, JobId};
 use crate::limits::{DENIAL_CHARS, DENIALS};
@@ -129,7 +130,7 @@ impl Agent {
 
     /// The same of one that stands for so many that were only counted.
     pub(super) fn record_denials(&mut self, now: Now, denial: Denial, suppressed: u64, effects: &mut Effects) {
-        let denial = cut(denial);
+        let denial = cut(self.hidden(denial));
         self.meter.denied(&denial, suppressed.max(1));
         let Some(count) = self.denials.add(now, &denial, suppressed) else { return };
         if self.denials.has_line(now.monotonic) {
@@ -137,6 +138,52 @@ impl Agent {
             turn.log_denial(&denial, count);
             turn.tell(Kind::Denial, &self.denials.records.front());
         }
+    }
+
+    /// Puts on record that a client sent more log messages than it may.
+    pub(super) fn record_dropped_logs(
+        &mut self,
+        now: Now,
+        subject: &Subject,
+        messages: u64,
+        millis: u64,
+        effects: &mut Effects,
+    ) {
+        self.meter.dropped_logs(messages);
+        let LogRateLimit { per_second, burst } = self.desk.settings.logging.client;
+        let explanation = Explanation::new(
+            format!(
+                "{messages} log messages of {} were dropped in {}.{:03} s.",
+                subject.client_id,
+                millis / 1000,
+                millis % 1000
+            ),
+            format!("A client may send {per_second} a second, and {burst} at once."),
+            "Log less, or raise system.logging.clientRate and clientBurst.",
+        );
+        let denial = cut(self.hidden(subject.denial(Action::Log, "KeeperLogger", explanation, None)));
+        self.meter.denied(&denial, messages);
+        self.denials.add(now, &denial, messages);
+        if self.denials.has_line(now.monotonic) {
+            let message = denial.explanation.to_string();
+            let mut turn = self.desk.turn(now, effects);
+            turn.log_about(Level::Warning, "LogDropped", message, Some(&subject.component));
+            turn.tell(Kind::Denial, &self.denials.records.front());
+        }
+    }
+
+    /// A refusal without the secrets of the plugin, or of the runs of the job, whose it is: whoever is refused chooses the texts.
+    fn hidden(&self, mut denial: Denial) -> Denial {
+        let Some(component) = denial.component.clone() else { return denial };
+        let runs = || self.runs.values().filter(|run| component.strip_prefix("job:") == Some(run.job.id.as_str()));
+        let hide = |text: &mut String| {
+            let shown = self.desk.plugin_settings.hide(&component, core::mem::take(text));
+            *text = runs().fold(shown, |text, run| run.mask(text));
+        };
+        let Explanation { what, why, fix } = &mut denial.explanation;
+        [&mut denial.target, what, why, fix].into_iter().for_each(hide);
+        denial.declaration.iter_mut().for_each(|declaration| hide(&mut declaration.value));
+        denial
     }
 
     /// Puts on record what parts of the agent refused in this turn.

@@ -109,7 +109,7 @@ impl Agent {
         Some(settings)
     }
 
-    fn agent_settings(&self) -> Settings {
+    pub(super) fn agent_settings(&self) -> Settings {
         let defaults = config::Settings::default().flat();
         let by_origin = |(key, value): (String, String)| {
             let layer = if defaults.get(&key) == Some(&value) { Layer::Default } else { Layer::File };
@@ -122,6 +122,11 @@ impl Agent {
             own("api.baseUrl", self.desk.surroundings.api_base_url()),
             own("broker.host", self.desk.settings.mqtt_address.to_string()),
         ]);
+        if let Some((level, row)) = self.stored_log_level() {
+            let stored = Setting::new(row.key.clone(), level.as_str().to_string(), Layer::Storage);
+            let (writer, time) = (Some(row.writer), Some(row.time));
+            settings.insert(row.key, Setting { writer, time, former: row.former, ..stored });
+        }
         settings.extend(self.desk.surroundings.endpoints.map(|ends| own("broker.port", ends.mqtt.to_string())));
         settings
     }

@@ -50,12 +50,9 @@ impl Agent {
         key: &str,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        if caller.tier != Tier::Admin && !caller.is_plugin(plugin) {
+        if caller.tier != Tier::Admin && (is_agent(plugin) || !caller.is_plugin(plugin)) {
             let rule = "A plugin writes its own settings, an administrator any; a task of a job writes none.";
             return Some(self.deny_write(now, request, target, caller, plugin, rule, effects));
-        }
-        if is_agent(plugin) {
-            return Some(agents_own());
         }
         let value = match value_of(&request.body) {
             Ok(value) => value,
@@ -64,6 +61,9 @@ impl Agent {
                 return Some(ApiResponse::problem(400, &Explanation::new("The setting cannot be read.", why, fix)));
             }
         };
+        if is_agent(plugin) {
+            return self.put_own_setting(now, request, caller, plugin, (key, &value), effects);
+        }
         let rows = self.rows_ahead(plugin);
         let Some(mut current) = self.desk.plugin_settings.layered(plugin.as_str(), &rows) else {
             return Some(no_settings(plugin));
@@ -106,15 +106,12 @@ impl Agent {
         let own = caller.plugin().filter(|_| caller.tier != Tier::Admin && plugin.is_none()).cloned();
         let one = plugin.cloned().or(own);
         let may = caller.tier == Tier::Admin
-            || caller.is_http_task
-            || one.as_ref().is_some_and(|plugin| caller.is_plugin(plugin));
+            || (!one.as_ref().is_some_and(is_agent)
+                && (caller.is_http_task || one.as_ref().is_some_and(|plugin| caller.is_plugin(plugin))));
         if !may {
             let whose = one.as_ref().map_or("all plugins", PluginId::as_str).to_string();
             let rule = "A plugin reverts its own settings, an administrator or an Http task of a job any.";
             return Some(self.deny_write(now, request, target, caller, whose, rule, effects));
-        }
-        if plugin.is_some_and(is_agent) {
-            return Some(agents_own());
         }
         let plugins = one.as_ref().map_or_else(
             || self.desk.plugin_settings.plugins().iter().filter_map(|id| PluginId::parse(id).ok()).collect(),
@@ -123,9 +120,9 @@ impl Agent {
         let (writer, time) = (caller.component().to_string(), now.wall.to_rfc3339());
         let mut changes = Vec::new();
         let mut is_known = plugin.is_none();
-        for plugin in &plugins {
+        for plugin in plugins.iter().filter(|plugin| caller.tier == Tier::Admin || !is_agent(plugin)) {
             let rows = self.rows_ahead(plugin);
-            is_known |= !rows.is_empty() || self.desk.plugin_settings.of(plugin.as_str()).is_some();
+            is_known |= is_agent(plugin) || !rows.is_empty() || self.desk.plugin_settings.of(plugin.as_str()).is_some();
             changes.extend(self.desk.plugin_settings.revert(plugin.as_str(), &rows, (&writer, &time)));
         }
         if let Some(plugin) = plugin.filter(|_| !is_known) {
@@ -137,7 +134,7 @@ impl Agent {
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a write is, and what is answered after it")]
-    fn write_settings(
+    pub(super) fn write_settings(
         &mut self,
         now: Now,
         request: &ApiRequest,
@@ -170,6 +167,7 @@ impl Agent {
             return respond(write.request, not_on_disk(what, &error), effects);
         }
         self.desk.plugin_settings.apply(core::mem::take(&mut write.changes));
+        self.keep_log_level(now, effects);
         let component = write.caller.identity.as_ref().map(|identity| &identity.component);
         self.desk.turn(now, effects).log_about(Level::Information, "SettingsWritten", write.done.as_str(), component);
         respond(write.request, self.settings_after(&write), effects);
@@ -194,7 +192,7 @@ impl Agent {
     }
 
     /// What will be stored of a plugin once every write under way is on disk.
-    fn rows_ahead(&self, plugin: &PluginId) -> Rows {
+    pub(super) fn rows_ahead(&self, plugin: &PluginId) -> Rows {
         let mut rows = self.desk.plugin_settings.rows(plugin.as_str());
         for pending in self.pending.values() {
             let Pending::Settings(write) = pending else { continue };
@@ -238,16 +236,7 @@ fn value_of(body: &[u8]) -> Result<Json, String> {
     })
 }
 
-fn agents_own() -> ApiResponse {
-    let explanation = Explanation::new(
-        "The settings of KeeperPrivilegeManager stay as they are.",
-        "They are the agent's own, and stand in appsettings.json.",
-        "Change appsettings.json and restart the agent.",
-    );
-    ApiResponse::problem(409, &explanation)
-}
-
-fn not_storable(plugin: &PluginId, key: &str, unstorable: Unstorable) -> ApiResponse {
+pub(super) fn not_storable(plugin: &PluginId, key: &str, unstorable: Unstorable) -> ApiResponse {
     let (status, why, fix) = match unstorable {
         Unstorable::Key => (
             400,

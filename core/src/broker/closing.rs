@@ -221,7 +221,9 @@ impl Broker {
     /// A session is without a connection from now on: it ends, or waits for its client. A will goes at once, or when its delay is
     /// over, or when the session ends (MQTT 5.0 3.1.3.2.2).
     fn detach(&mut self, now: Monotonic, id: SessionId, reason: String, effects: &mut BrokerEffects) {
-        for timer in [Timer::KeepAlive(id), Timer::Revoked(id), Timer::Denials(id), Timer::Unsaved(id)] {
+        for timer in
+            [Timer::KeepAlive(id), Timer::Revoked(id), Timer::Denials(id), Timer::LogRate(id), Timer::Unsaved(id)]
+        {
             self.timers.clear(timer);
         }
         let Some(session) = self.sessions.get_mut(&id) else {
@@ -230,6 +232,7 @@ impl Broker {
         session.left_at = Some(now);
         let subject = session.grant.subject.clone();
         effects.extend(sums_of_denials(&subject, session.denials.take_rest()));
+        effects.extend(session.log_rate.take_report(now, &subject));
         effects.push(BrokerEffect::from(BrokerReport::Disconnected { subject, reason }));
         let (expiry_seconds, will) = (session.expiry_seconds, session.will());
         match will.map(|will| will.delay_seconds) {

@@ -11,9 +11,10 @@ use super::packet::{IncomingPublish, Outgoing, ReasonCode, Step, Version};
 use super::retained::{RETAINED_BYTES, RETAINED_MESSAGES};
 use super::session::{Session, SessionId};
 use super::timers::Timer;
-use super::{Broker, REASON_CHARACTERS, RECEIVE_MAXIMUM, TOPIC_ALIASES, WATCHED_TOPICS};
+use super::{Broker, LOG_TOPIC, REASON_CHARACTERS, RECEIVE_MAXIMUM, TOPIC_ALIASES, WATCHED_TOPICS};
 use crate::acl::topic::TopicName;
 use crate::acl::{Action, Decision, Denial, Grant, Subject};
+use crate::config::LogRateLimit;
 use crate::event::BrokerReport;
 use crate::time::Monotonic;
 use crate::why::Explanation;
@@ -68,7 +69,11 @@ impl Broker {
             self.report_denial(now, id, denial, effects);
             return;
         }
+        let visible = self.settings.visible_denials && session.version == Version::V5;
         if session.grant.may_publish(&topic) {
+            if topic.as_str() == LOG_TOPIC && !session.log_rate.admit(now, self.settings.log_rate) {
+                return self.drop_log(now, id, answer, visible, effects);
+            }
             let subject = session.grant.subject.clone();
             let packet = packet.map(|identifier| Packet { identifier, duplicate: dup });
             let before = self.ledger.journal.changes();
@@ -77,13 +82,25 @@ impl Broker {
             self.acknowledge(now, id, answer, batch, effects);
             return;
         }
-        let visible = self.settings.visible_denials && session.version == Version::V5;
         let reason = if visible { ReasonCode::NotAuthorized } else { ReasonCode::Success };
         let note = visible.then(|| reason_string(&session.grant.publish_denial(&topic).explanation));
         self.acknowledge(now, id, Answer { reason, note, ..answer }, None, effects);
         let denial = |grant: &Grant| grant.publish_denial(&topic);
         let reported = self.admit_denial(now, id, Action::Publish, topic.as_str(), denial);
         effects.extend(reported.map(|denial| BrokerEffect::from(BrokerReport::Denied(denial))));
+    }
+
+    /// A log message beyond its client's rate: nobody gets it, and the count is reported.
+    fn drop_log(&mut self, now: Monotonic, id: SessionId, answer: Answer, visible: bool, effects: &mut BrokerEffects) {
+        let due = self.sessions.get(&id).and_then(|session| session.log_rate.due());
+        if let Some(due) = due {
+            self.timers.set_first(Timer::LogRate(id), due);
+        }
+        let reason = if visible { ReasonCode::QuotaExceeded } else { ReasonCode::Success };
+        let LogRateLimit { per_second, burst } = self.settings.log_rate;
+        let note =
+            visible.then(|| format!("Dropped: over {per_second} log messages a second, after a burst of {burst}."));
+        self.acknowledge(now, id, Answer { reason, note, ..answer }, None, effects);
     }
 
     /// PUBACK or PUBREC, not before this batch is saved. After a PUBREC that refused, the packet identifier is free again (MQTT 5.0

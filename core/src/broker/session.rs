@@ -10,6 +10,7 @@ use super::denials::DenialGate;
 use super::inflight::{Inflight, Window};
 use super::journal::Ledger;
 use super::link::Link;
+use super::log_rate::LogRate;
 use super::message::{Delivery, QoS};
 use super::packet::{Connect, Outgoing, ReasonCode, Step, Version, Will};
 use super::retained::Retained;
@@ -38,6 +39,7 @@ pub(super) struct Session {
     /// When its last connection ended.
     pub(super) left_at: Option<Monotonic>,
     pub(super) denials: DenialGate,
+    pub(super) log_rate: LogRate,
     /// Packet identifiers of QoS 2 messages that came in and are not released yet (MQTT 5.0 4.3.3).
     pub(super) received: BTreeSet<u16>,
     pub(super) inflight: Window,
@@ -99,6 +101,7 @@ impl Session {
             link: None,
             left_at: None,
             denials: DenialGate::default(),
+            log_rate: LogRate::default(),
             received: BTreeSet::new(),
             inflight: Window::default(),
             replays: VecDeque::new(),

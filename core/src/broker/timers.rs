@@ -17,6 +17,8 @@ pub(super) enum Timer {
     Revoked(SessionId),
     /// A client's refusals for being summed up.
     Denials(SessionId),
+    /// A client's dropped log messages for being reported.
+    LogRate(SessionId),
     /// A will for its client to come back, or not.
     Will(SessionId),
     /// A session without a connection for its end.
@@ -36,6 +38,7 @@ impl Timer {
             Self::KeepAlive(_) => "a client's keep-alive",
             Self::Revoked(_) => "the connection of a revoked process",
             Self::Denials(_) => "the sum of a client's refusals",
+            Self::LogRate(_) => "the count of a client's dropped log messages",
             Self::Will(_) => "a delayed will",
             Self::Expiry(_) => "the expiry of a session",
             Self::Unsaved(_) => "acknowledgements wait for the disk",

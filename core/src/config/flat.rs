@@ -11,7 +11,8 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
     let denial = if settings.visible_denials { "Visible" } else { "Silent" };
     let monitoring = settings.monitoring;
     let lkg = settings.configuration_lkg;
-    let entries: [(&str, String); 24] = [
+    let logging = &settings.logging;
+    let entries: [(&str, String); 30] = [
         ("KestrelHttpPort", settings.http_port.to_string()),
         ("KestrelHttpsPort", settings.https_port.to_string()),
         ("AlternativeSignatures", list(&settings.alternative_signatures)),
@@ -19,7 +20,13 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
         ("SessionUser", settings.session_user.clone().unwrap_or_default()),
         ("SessionDisplay", settings.session_display.clone().unwrap_or_default()),
         ("PluginPath", settings.plugin_path.clone()),
-        ("system.logging.level", settings.log_level.as_str().to_string()),
+        ("system.logging.level", logging.level.as_str().to_string()),
+        ("system.logging.fileBytes", logging.files.file_bytes.to_string()),
+        ("system.logging.fileHours", logging.files.file_hours.to_string()),
+        ("system.logging.totalBytes", logging.files.total_bytes.to_string()),
+        ("system.logging.clientRate", logging.client.per_second.to_string()),
+        ("system.logging.clientBurst", logging.client.burst.to_string()),
+        ("system.logging.journal", logging.journal.clone().unwrap_or_default()),
         ("AllowElevatedWithoutCertificate", settings.allow_elevated_without_certificate.to_string()),
         ("RequireSignedPolicies", settings.require_signed_policies.to_string()),
         ("ConfigurationLkg.Enabled", lkg.enabled.to_string()),

@@ -10,8 +10,8 @@ use crate::json::{Json, pointer_to};
 /// The section of keys that do not name one.
 const GENERAL: &str = "Settings";
 const BROKER: &str = "MqttBrokerSettings";
-/// One key with dots in its name, and also nested objects.
-const LEVEL: &str = "system.logging.level";
+/// What the keys begin with that have dots in their names, and are also nested objects.
+const DOTTED: &str = "system.logging.";
 
 /// The JSON pointer of each setting of [`Settings::flat`] that the file has, as the file spells it.
 pub(super) fn pointers(settings: &Settings, file: &Json) -> BTreeMap<String, String> {
@@ -25,7 +25,7 @@ fn pointer(file: &Json, key: &str) -> Option<String> {
         [BROKER, rest @ ..] => [&[BROKER], rest].concat(),
         rest => [&[GENERAL], rest].concat(),
     };
-    let whole = (key == LEVEL).then(|| spelled(file, &[GENERAL, LEVEL])).flatten();
+    let whole = key.starts_with(DOTTED).then(|| spelled(file, &[GENERAL, key])).flatten();
     whole.or_else(|| spelled(file, &path))
 }
 

@@ -1,6 +1,7 @@
 //! The bytes of `appsettings.json` to [`Settings`].
 
 pub(crate) mod keys;
+mod logging;
 mod policy_source;
 
 use alloc::format;
@@ -20,7 +21,7 @@ type Checked<T> = Result<T, ConfigError>;
 
 const FILE: &str = "appsettings.json";
 
-const LEVELS: [(&str, Level); 6] = [
+pub(crate) const LEVELS: [(&str, Level); 6] = [
     ("Critical", Level::Critical),
     ("Error", Level::Error),
     ("Warning", Level::Warning),
@@ -107,7 +108,7 @@ fn general(section: &Section<'_>, settings: &mut Settings, unknown: &mut Report)
         settings.plugin_path = text;
     }
     session(section, settings)?;
-    log_level(section, &mut settings.log_level, unknown)?;
+    logging::read(section, &mut settings.logging, unknown)?;
     section.boolean("AllowElevatedWithoutCertificate", &mut settings.allow_elevated_without_certificate)?;
     section.boolean("RequireSignedPolicies", &mut settings.require_signed_policies)?;
     if let Some(lkg) = section.section("ConfigurationLkg", &keys::LKG)? {
@@ -162,27 +163,6 @@ fn broker(section: &Section<'_>, settings: &mut Settings) -> Checked<()> {
     }
     section.number("MaxPacketBytes", &mut settings.max_packet_bytes)?;
     section.number("MaxQueuedMessages", &mut settings.max_queued_messages)
-}
-
-/// `system.logging.level` as one key or as nested objects; not both.
-fn log_level(section: &Section<'_>, level: &mut Level, unknown: &mut Report) -> Checked<()> {
-    let mut found = section.text("system.logging.level")?;
-    if let Some(system) = section.section("system", &keys::SYSTEM)? {
-        if let Some(logging) = system.section("logging", &keys::LOGGING)? {
-            if let Some((key, text)) = logging.text("level")? {
-                if found.is_some() {
-                    return Err(wrong(&key, &quote(&text), "given once, not also as 'system.logging.level'"));
-                }
-                found = Some((key, text));
-            }
-            logging.finish(unknown);
-        }
-        system.finish(unknown);
-    }
-    if let Some((key, text)) = found {
-        *level = choice(&key, &text, &LEVELS)?;
-    }
-    Ok(())
 }
 
 /// Two listeners cannot share a port; 0 is any free one.

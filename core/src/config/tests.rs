@@ -47,7 +47,7 @@ fn everything_set() {
         "MqttBrokerSettings":{"IpAddress":"127.0.0.2","Port":0,"DenialReason":"visible","MaxPacketBytes":2048,"MaxQueuedMessages":9}}"#;
     let found = settings(all);
     assert_eq!((found.http_port, found.https_port, found.mqtt_port), (0, 65535, 0));
-    assert_eq!((found.log_level, found.plugin_path.as_str()), (Level::Trace, "My/Plugins"));
+    assert_eq!((found.logging.level, found.plugin_path.as_str()), (Level::Trace, "My/Plugins"));
     assert_eq!((found.configuration_lkg.enabled, found.configuration_lkg.sweep_seconds), (false, 5));
     assert_eq!((found.monitoring.interval_seconds, found.monitoring.restart_delay_seconds), (1, 2));
     assert_eq!((found.monitoring.restart_delay_max_seconds, found.monitoring.stable_after_seconds), (3, 4));
@@ -69,7 +69,7 @@ fn everything_set() {
 
 #[test]
 fn the_level_may_be_nested() {
-    assert_eq!(settings(r#"{"Settings":{"System":{"Logging":{"Level":"Debug"}}}}"#).log_level, Level::Debug);
+    assert_eq!(settings(r#"{"Settings":{"System":{"Logging":{"Level":"Debug"}}}}"#).logging.level, Level::Debug);
     refused(
         r#"{"Settings":{"system":{"logging":{"level":"Debug"}},"system.logging.level":"Error"}}"#,
         "appsettings.json: Settings:system:logging:level is 'Debug'; it must be given once, not also as 'system.logging.level'.",

@@ -3,6 +3,7 @@
 
 use alloc::string::{String, ToString};
 use std::format;
+use std::vec;
 
 use super::*;
 use crate::event::Opening;
@@ -242,4 +243,18 @@ fn what_concerns_two_fails_at_both() {
     assert_eq!(found, ["plugin:subscription", "plugin:subscription"]);
     let found = failures(&|root| drop(running(root).settings.remove("KeeperPrivilegeManager")));
     assert_eq!(found, ["job:plugin-settings", "plugin:agent-settings"]);
+}
+
+#[test]
+fn the_log_has_everything_or_it_is_said_what_not() {
+    let statuses =
+        |facts: Option<&LogFacts>| examine_log(facts).checks.iter().map(|check| check.status).collect::<Vec<_>>();
+    let whole = LogFacts { lost: vec![(String::from("file"), 0)], dropped: 0 };
+    assert_eq!(statuses(None), [Status::Skipped; 2]);
+    assert_eq!(statuses(Some(&whole)), [Status::Ok; 2]);
+    let facts = LogFacts { lost: vec![(String::from("file"), 0), (String::from("journald"), 7)], dropped: 12 };
+    assert_eq!(statuses(Some(&facts)), [Status::Failed; 2]);
+    let checks = examine_log(Some(&facts)).checks;
+    assert!(checks[0].proof.contains("journald (7)") && !checks[0].proof.contains("file"), "{checks:?}");
+    assert!(checks[1].proof.starts_with("12 log messages"), "{checks:?}");
 }

@@ -106,6 +106,7 @@ impl LostOrder {
             | Effect::Fleet(_)
             | Effect::Count(_)
             | Effect::Log(_)
+            | Effect::LogLevel(_)
             | Effect::Exit => Self::Other,
         }
     }

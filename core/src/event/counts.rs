@@ -9,8 +9,8 @@ pub struct Counts {
     pub messages_received: u64,
     /// Messages that were sent to clients.
     pub messages_sent: u64,
-    /// Log records that could not be written.
-    pub log_records_lost: u64,
+    /// Log records that could not be written, by sink in lower case.
+    pub log_records_lost: Vec<(&'static str, u64)>,
     /// Connections that the HTTP servers took.
     pub http_connections: u64,
     /// Requests that the agent's thread was not asked for ([`crate::api::AtOnce`]).

@@ -27,6 +27,9 @@ pub(super) fn level_of_message(name: &str) -> Option<Level> {
 }
 
 pub(super) fn parse(payload: &[u8]) -> Result<LogMessage, String> {
+    if let Err(error) = core::str::from_utf8(payload) {
+        return Err(format!("the payload is not UTF-8: {error}."));
+    }
     let json = Json::parse_as(payload, LOG_MESSAGE_BYTES, Names::Exact)
         .map_err(|error| format!("the payload is not one JSON object: {error}"))?;
     if !matches!(json, Json::Object(_)) {

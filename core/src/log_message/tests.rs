@@ -4,9 +4,15 @@ use std::format;
 use std::string::{String, ToString};
 
 use super::{Level, LogMessage, escape};
-use crate::id::{Component, JobId};
+use crate::acl::Subject;
+use crate::id::{Component, JobId, RunId, SpawnId};
 use crate::limits::LOG_MESSAGE_BYTES;
 use crate::time::WallTime;
+
+fn sender() -> Subject {
+    let component = Component::Job(JobId::parse("j").unwrap());
+    Subject { component, run: Some(RunId::new(1, 2)), spawn: SpawnId(3), pid: 4, client_id: String::from("j_Tool_4") }
+}
 
 const SAMPLE: &str = include_str!("../../tests/data/seed-001-log-message.json");
 
@@ -25,8 +31,7 @@ fn check(members: &str, expect: Result<Level, &str>) {
 fn the_documented_message() {
     let message = LogMessage::parse(SAMPLE.as_bytes()).unwrap();
     let component = Component::Job(JobId::parse("secrets-scanner").unwrap());
-    let record =
-        message.into_record(WallTime::from_millis(0), "secrets-scanner_SecretScanner_48292", 48292, &component);
+    let record = message.into_record(WallTime::from_millis(0), &Subject { component, pid: 48292, ..sender() });
     assert_eq!(record.message, "Scan complete: 0 issues detected.");
     assert_eq!((&*record.source, &*record.category), ("SecretScanner", "SecretsScan"));
     assert_eq!((record.level, record.pid), (Level::Information, Some(48292)));
@@ -76,6 +81,13 @@ fn refusals() {
 }
 
 #[test]
+fn what_is_not_utf_8_is_refused() {
+    let payload = b"{\"MetaData\":{\"MessageType\":4,\"Message\":\"caf\xe9\"}}";
+    let reason = LogMessage::parse(payload).unwrap_err();
+    assert!(reason.contains("UTF-8"), "{reason}");
+}
+
+#[test]
 fn size_is_bounded_to_the_byte() {
     let of_size = |size: usize| {
         let frame = r#"{"MetaData":{"MessageType":4,"Message":""}}"#;
@@ -98,12 +110,12 @@ fn nothing_can_be_forged() {
         assert_eq!(escape(text), expect);
     }
     let payload = serde_json::json!({"MetaData": {"MessageType": 4, "Message": "a\nb", "Context": "c\rd", "Source": "\u{1b}e", "Category": "f\u{0}"}});
-    let record = LogMessage::parse(payload.to_string().as_bytes()).unwrap().into_record(
-        WallTime::from_millis(0),
-        "x",
-        1,
-        &Component::Job(JobId::parse("j").unwrap()),
-    );
+    let record =
+        LogMessage::parse(payload.to_string().as_bytes()).unwrap().into_record(WallTime::from_millis(0), &sender());
     let shown = [record.message, record.context, record.source.into_owned(), record.category.into_owned()];
+    assert_eq!(
+        (record.client_id.as_deref(), record.pid, record.run_id.as_deref()),
+        (Some("j_Tool_4"), Some(4), Some("1-2"))
+    );
     assert_eq!(shown, ["a\\nb", "c\\rd", "\\u001be", "f\\u0000"].map(String::from));
 }

@@ -11,7 +11,7 @@ use crate::limits::SETTING_KEY_BYTES;
 use crate::shape::{Literal, Object};
 
 /// The settings of the agent itself, under a plugin's name (seed 001, step 5).
-const AGENT: &str = "KeeperPrivilegeManager";
+pub(crate) const AGENT: &str = "KeeperPrivilegeManager";
 
 /// Whether this is the agent itself under a plugin's name.
 pub(crate) fn is_agent(plugin: &PluginId) -> bool {

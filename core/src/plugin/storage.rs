@@ -4,6 +4,7 @@
 //! The storage never changes what a plugin *is*: its program, its topics, its place in the order of starts stand in its file alone
 //! (`settings::is_definition`), so nobody gains a right by a setting.
 
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -117,6 +118,7 @@ pub(crate) struct PluginSettings {
     stored: BTreeMap<String, Rows>,
     /// What policies set, the later over the former.
     policies: Vec<PolicySettings>,
+    hidden: secrets::Hidden,
 }
 
 /// What one policy sets.
@@ -157,16 +159,21 @@ impl PluginSettings {
 
     pub(crate) fn insert(&mut self, plugin: &str, values: BTreeMap<String, String>, secrets: Vec<String>) {
         self.files.insert(plugin.to_owned(), Source { values, secrets });
+        self.learn(plugin);
     }
 
     /// The plugin is out of service. What is stored of it stays for the day it comes back.
     pub(crate) fn retire(&mut self, plugin: &str) {
         self.files.remove(plugin);
+        self.learn(plugin);
     }
 
     /// Takes what policies set, replacing what they set before.
     pub(crate) fn set_policies(&mut self, policies: Vec<PolicySettings>) {
         self.policies = policies;
+        for plugin in self.files.keys().cloned().collect::<Vec<_>>() {
+            self.learn(&plugin);
+        }
     }
 
     /// The plugins that are in service or have something stored; those that are gone by their lower-case id.
@@ -190,6 +197,7 @@ impl PluginSettings {
             if rows.is_empty() {
                 self.stored.remove(&plugin);
             }
+            self.learn(&plugin);
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 use super::message::{FiredEvent, JobRequest, Request};
 use crate::acl::{Action, Denial, is_brokers_own, refusal};
 use crate::effect::BrokerOrder;
-use crate::id::Component;
+use crate::id::{Component, RunId};
 use crate::job::JobDefinition;
 use crate::log_message::{Level, LogMessage, LogRecord, escape};
 use crate::trust::Peer;
@@ -22,12 +22,25 @@ pub(crate) struct BuiltInResult {
     pub(crate) request: Option<Request>,
 }
 
+/// The run whose command it is.
+pub(crate) struct Owner<'a> {
+    pub(crate) job: &'a JobDefinition,
+    pub(crate) run: &'a RunId,
+    /// A text as it may be seen.
+    pub(crate) hide: &'a dyn Fn(String) -> String,
+}
+
+impl Owner<'_> {
+    fn component(&self) -> Component {
+        Component::Job(self.job.id.clone())
+    }
+}
+
 /// Carries out `command`; `None` where there is no built-in of that name.
 pub(crate) fn perform(
     command: &str,
     arguments: &[String],
-    job: &JobDefinition,
-    hide: &dyn Fn(String) -> String,
+    owner: &Owner<'_>,
     turn: &mut Turn<'_>,
 ) -> Option<Result<BuiltInResult, String>> {
     let result = match command {
@@ -36,27 +49,22 @@ pub(crate) fn perform(
             stdout.push('\n');
             Ok(BuiltInResult { stdout, request: None })
         }
-        "publish-mqtt" => publish(arguments, job, hide, turn),
-        "log-message" => log_message(arguments, job, hide, turn),
+        "publish-mqtt" => publish(arguments, owner, turn),
+        "log-message" => log_message(arguments, owner, turn),
         "fire-event" => fire_event(arguments),
-        "display-message" | "show-toast" => notify(command, arguments, job, hide, turn),
+        "display-message" | "show-toast" => notify(command, arguments, owner, turn),
         "check-approval-provider" => approval_provider(arguments),
         _ => return None,
     };
     Some(result)
 }
 
-fn publish(
-    arguments: &[String],
-    job: &JobDefinition,
-    hide: &dyn Fn(String) -> String,
-    turn: &mut Turn<'_>,
-) -> Result<BuiltInResult, String> {
+fn publish(arguments: &[String], owner: &Owner<'_>, turn: &mut Turn<'_>) -> Result<BuiltInResult, String> {
     let options = Options::parse(arguments, &["topic", "payload", "qos"], &["retain"])?;
     let topic = options.required("topic")?;
     let name = crate::acl::topic::TopicName::parse(&topic).map_err(|error| error.message)?;
-    if is_brokers_own(&topic) || !job.allowed_publications.iter().any(|filter| filter.matches(&name)) {
-        return Err(undeclared(&topic, job, hide, turn));
+    if is_brokers_own(&topic) || !owner.job.allowed_publications.iter().any(|filter| filter.matches(&name)) {
+        return Err(undeclared(&topic, owner, turn));
     }
     let qos = match options.value("qos").as_deref() {
         None | Some("1") => 1,
@@ -71,7 +79,7 @@ fn publish(
         "JobService" => Some(Request::Job(JobRequest::parse(&payload)?)),
         "KeeperLogger" => {
             let message = LogMessage::parse(&payload)?;
-            turn.log_record(hidden(message.into_own_record(&Component::Job(job.id.clone())), hide));
+            turn.log_record(message.hidden(owner.hide).into_own_record(&owner.component(), Some(owner.run)));
             None
         }
         _ => None,
@@ -81,8 +89,8 @@ fn publish(
 }
 
 /// Puts on record what a client would have been denied, too (contract section 5); the reason, for the task.
-fn undeclared(topic: &str, job: &JobDefinition, hide: &dyn Fn(String) -> String, turn: &mut Turn<'_>) -> String {
-    let (component, topic) = (Component::Job(job.id.clone()), hide(topic.to_string()));
+fn undeclared(topic: &str, owner: &Owner<'_>, turn: &mut Turn<'_>) -> String {
+    let (component, topic) = (owner.component(), (owner.hide)(topic.to_string()));
     let (explanation, declaration) = refusal(&component, None, Action::Publish, &topic);
     let reason = explanation.to_string();
     turn.denied.push(Denial {
@@ -97,35 +105,24 @@ fn undeclared(topic: &str, job: &JobDefinition, hide: &dyn Fn(String) -> String,
     reason
 }
 
-fn log_message(
-    arguments: &[String],
-    job: &JobDefinition,
-    hide: &dyn Fn(String) -> String,
-    turn: &mut Turn<'_>,
-) -> Result<BuiltInResult, String> {
+fn log_message(arguments: &[String], owner: &Owner<'_>, turn: &mut Turn<'_>) -> Result<BuiltInResult, String> {
     let options = Options::parse(arguments, &["level", "category", "message"], &[])?;
     let message = options.required("message")?;
     let level = match options.value("level") {
         None => Level::Information,
         Some(name) => Level::from_name(&name).ok_or_else(|| format!("--level '{name}' is not a log level."))?,
     };
-    let category = escape(&hide(options.value("category").unwrap_or_else(|| "log-message".to_string())));
-    Ok(say(job, level, category, escape(&hide(message)), turn))
+    let category = escape(&(owner.hide)(options.value("category").unwrap_or_else(|| "log-message".to_string())));
+    Ok(say(owner, level, category, escape(&(owner.hide)(message)), turn))
 }
 
 /// Writes a line of the log in the job's name.
-fn say(job: &JobDefinition, level: Level, category: String, message: String, turn: &mut Turn<'_>) -> BuiltInResult {
+fn say(owner: &Owner<'_>, level: Level, category: String, message: String, turn: &mut Turn<'_>) -> BuiltInResult {
     turn.log_record(LogRecord {
-        timestamp: String::new(),
-        level,
-        source: job.name.clone().into(),
-        category: category.into(),
-        message,
-        correlation_id: String::new(),
-        context: String::new(),
-        client_id: None,
-        pid: None,
-        component: Component::Job(job.id.clone()).to_string(),
+        source: owner.job.name.clone().into(),
+        component: owner.component().text(),
+        run_id: Some(owner.run.to_string()),
+        ..LogRecord::own(level, category, message)
     });
     BuiltInResult::default()
 }
@@ -134,14 +131,13 @@ fn say(job: &JobDefinition, level: Level, category: String, message: String, tur
 fn notify(
     command: &str,
     arguments: &[String],
-    job: &JobDefinition,
-    hide: &dyn Fn(String) -> String,
+    owner: &Owner<'_>,
     turn: &mut Turn<'_>,
 ) -> Result<BuiltInResult, String> {
     let options = Options::parse(arguments, &["title", "message"], &[])?;
     let message = options.required("message")?;
     let message = options.value("title").map_or(message.clone(), |title| format!("{title}: {message}"));
-    Ok(say(job, Level::Information, command.to_string(), escape(&hide(message)), turn))
+    Ok(say(owner, Level::Information, command.to_string(), escape(&(owner.hide)(message)), turn))
 }
 
 /// Whether somebody could be asked to approve: one JSON object, made to be merged into the context.
@@ -164,12 +160,6 @@ fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {
         }
     };
     Ok(BuiltInResult { stdout: String::new(), request: Some(Request::Event(FiredEvent { name, context, id: None })) })
-}
-
-/// A line of the log as it may be seen.
-pub(crate) fn hidden(record: LogRecord, hide: &dyn Fn(String) -> String) -> LogRecord {
-    let (message, context) = (hide(record.message), hide(record.context));
-    LogRecord { message, context, ..record }
 }
 
 /// `--name value`, `--name=value` and `--flag`, strictly: an unknown or missing one is an error.

@@ -99,8 +99,9 @@ impl Run {
         Arc::make_mut(&mut self.record).set_command_line(&task.command, shown, &mut self.room);
         let job = Arc::clone(&self.job);
         let hide = |text| self.secrets.mask(text);
+        let owner = built_in::Owner { job: &job, run: &self.id, hide: &hide };
         if task.execution_type == ExecutionType::Service
-            && let Some(result) = built_in::perform(&task.command, &filled.texts, &job, &hide, turn)
+            && let Some(result) = built_in::perform(&task.command, &filled.texts, &owner, turn)
         {
             return Some(self.built_in_ended(&live, result, turn));
         }

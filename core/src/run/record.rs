@@ -254,7 +254,7 @@ impl Run {
     }
 
     pub(super) fn log(&self, level: Level, category: &'static str, message: String, turn: &mut Turn<'_>) {
-        turn.log_about(level, category, self.mask(message), Some(&self.component));
+        turn.log_of_run(level, category, self.mask(message), &self.component, &self.id);
     }
 
     pub(super) fn anomaly(&self, what: &str, turn: &mut Turn<'_>) {

@@ -1,4 +1,5 @@
-//! Secret values of a run: known by parameters with `"secret": true`, hidden wherever the run is shown. The one place that masks.
+//! Secret values: a run's, known by parameters with `"secret": true` and hidden wherever it is shown, and a plugin's, known by its
+//! `secretSettings`. The one place that masks.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -19,7 +20,7 @@ const CUT: char = '…';
 /// Characters of one line of a secret, and of a secret that was cut: fewer would hide every other word.
 const SHORTEST_PART: usize = 4;
 
-/// The secrets of a run as texts, by their first letter, longest first.
+/// Secrets as texts, by their first letter, longest first.
 ///
 /// Hidden are strings and numbers, objects and arrays as JSON with every string inside, each line of a text of several lines,
 /// and all of these the way JSON writes them. Booleans are hidden only in the context: `true` says nothing. What a run starts
@@ -73,7 +74,8 @@ impl Secrets {
         }
     }
 
-    fn learn_string(&mut self, text: &str) {
+    /// Also hides this text, however it is written.
+    pub(crate) fn learn_string(&mut self, text: &str) {
         self.learn_text(text);
         let lines = text.lines().map(str::trim).filter(|line| line.chars().count() >= SHORTEST_PART);
         lines.for_each(|line| self.learn_text(line));

@@ -76,7 +76,7 @@ impl World {
         surroundings.admin_certificates.push(AdminCertificate::without_end(ADMINISTRATOR, ADMINISTRATOR));
         surroundings.started = Now { monotonic: Monotonic::default(), wall: at };
         // A simulation tells every detail.
-        settings.log_level = Level::Debug;
+        settings.logging.level = Level::Debug;
         let endpoints = Endpoints { http: settings.http_port, https: settings.https_port, mqtt: settings.mqtt_port };
         Self {
             agent: Agent::new(settings, surroundings),
@@ -228,7 +228,7 @@ impl World {
                 Effect::Http(order) => self.on_http(order),
                 Effect::Log(record) => self.on_log(record),
                 // Nobody follows a simulation, and nobody counts what it does; it is of no fleet.
-                Effect::Stream(_) | Effect::Count(_) | Effect::Fleet(_) | Effect::Exit => {}
+                Effect::Stream(_) | Effect::Count(_) | Effect::Fleet(_) | Effect::LogLevel(_) | Effect::Exit => {}
             }
         }
         self.effects = effects;

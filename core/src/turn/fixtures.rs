@@ -57,6 +57,7 @@ pub(crate) fn desk() -> Desk {
         plugin_settings: PluginSettings::default(),
         denied: Vec::new(),
         told: Vec::new(),
+        log_level: Settings::default().logging.level,
     }
 }
 
@@ -119,6 +120,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Stream(order) => format!("{order:?}"),
         Effect::Log(record) if record.level > Level::Information => format!("!{}", record.category),
         Effect::Log(_) => return None,
+        Effect::LogLevel(level) => format!("LogLevel {}", level.as_str()),
         Effect::Count(ticket) => format!("Count {ticket}"),
         Effect::Fleet(order) => format!("{order:?}"),
         Effect::Exit => "Exit".to_string(),

@@ -473,7 +473,7 @@ fn a_drifted_file_is_forgotten_once_it_is_judged_and_told_with_its_keys_all_the_
 
 /// The store sees that somebody wrote this file.
 fn see(world: &mut World, path: &str, document: &str, checked: Checked) {
-    let found = Found::Bytes { content: document.into(), trace: Trace::default() };
+    let found = Found::Bytes { content: bytes(document), trace: Trace::default() };
     let survey = Survey { differences: vec![Difference { item: item(path), found }], ..Survey::default() };
     world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked }));
 }

@@ -23,6 +23,7 @@ mod idempotency;
 mod jobs;
 mod limits;
 mod lkg;
+mod logs;
 mod plugins;
 mod policies;
 mod random;

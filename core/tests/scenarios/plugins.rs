@@ -1,7 +1,7 @@
 //! Plugins among each other and over the API: order of start, definitions that change under a running process.
 
 use castellan_core::effect::ProcessOrder;
-use castellan_core::event::{Captured, DefinitionKind, Event, ExitStatus, ProcessReport};
+use castellan_core::event::{Captured, DefinitionKind, Event, ExitStatus, ProcessReport, StoreReport};
 use castellan_core::id::SpawnId;
 use castellan_core::resources::KeptLimits;
 use serde_json::json;

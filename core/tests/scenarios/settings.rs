@@ -99,10 +99,8 @@ fn values_of_every_kind_become_texts_and_objects_their_leaves() {
         assert!(status == 200 || !problem["fix"].as_str().unwrap().is_empty(), "{problem}");
     }
     assert_eq!(world.get(ONE), "hello", "a refused object writes none of its leaves");
-    for target in ["/api/PluginSettings/Nobody/x", "/api/PluginSettings/KeeperPrivilegeManager/system.logging.level"] {
-        let put = world.admin("PUT", target, "\"Debug\"");
-        done(&mut world, put, if target.contains("Nobody") { 404 } else { 409 });
-    }
+    let put = world.admin("PUT", "/api/PluginSettings/Nobody/x", "5");
+    done(&mut world, put, 404);
     world.quiet();
 }
 
@@ -137,7 +135,7 @@ fn who_may_write_and_revert_what() {
         ("POST", "/api/PluginSettings/EchoBridge/revert", [403, 200, 403, 200]),
         ("POST", "/api/PluginSettings/Other/revert", [403, 403, 403, 200]),
         ("POST", "/api/PluginSettings/Nobody/revert", [403, 403, 403, 404]),
-        ("POST", "/api/PluginSettings/KeeperPrivilegeManager/revert", [403, 403, 403, 409]),
+        ("POST", "/api/PluginSettings/KeeperPrivilegeManager/revert", [403, 403, 403, 200]),
         ("POST", "/api/PluginSettings/revert-all", [403, 200, 403, 200]),
         ("DELETE", ONE, [405, 405, 405, 405]),
         ("PUT", ALL, [405, 405, 405, 405]),

@@ -47,6 +47,8 @@ pub struct World {
     pub millis: u64,
     pub transcript: Vec<String>,
     pub logs: Vec<LogRecord>,
+    /// The level that the log was told last.
+    pub log_level: Option<Level>,
     pub spawns: BTreeMap<SpawnId, SpawnRequest>,
     pub responses: BTreeMap<RequestId, ApiResponse>,
     /// What was sent on open responses after their beginning; `None` once it was ended.
@@ -242,6 +244,7 @@ impl World {
             millis: 0,
             transcript: vec![],
             logs: vec![],
+            log_level: None,
             spawns: BTreeMap::new(),
             responses: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -363,6 +366,10 @@ impl World {
                 line
             }
             Effect::Stream(order) => self.take_stream(order),
+            Effect::LogLevel(level) => {
+                self.log_level = Some(level);
+                return;
+            }
             Effect::Log(record) => {
                 assert!(!record.message.contains('\n'), "{record:?}");
                 // Most worlds begin without references; a story about that looks at the logs.

@@ -131,7 +131,7 @@ impl World<'_> {
                 self.ledger.on_called(ticket);
                 self.owed.retain(|owed| !matches!(owed, Owed::Http(other) if *other == ticket));
             }
-            Effect::Store(_) | Effect::Broker(_) | Effect::Stream(_) => {}
+            Effect::Store(_) | Effect::Broker(_) | Effect::Stream(_) | Effect::LogLevel(_) => {}
         }
         Ok(may_be_lost.then(|| Event::Lost { order, why: String::from("the queue is full") }))
     }

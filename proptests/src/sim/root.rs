@@ -293,6 +293,7 @@ impl<'t> World<'t> {
             | Effect::Stream(_)
             | Effect::Count(_)
             | Effect::Log(_)
+            | Effect::LogLevel(_)
             | Effect::Exit => {}
         }
         Ok(None)

@@ -119,8 +119,13 @@ fn settings() -> Vec<Whole> {
         settings["Settings"].as_object_mut().unwrap().extend(level.as_object().unwrap().clone());
         settings
     };
-    let dotted = settings(json!({ "system.logging.level": "Debug" }));
-    let nested = settings(json!({ "system": { "logging": { "level": "Debug" } } }));
+    let logging = json!({ "level": "Debug", "fileBytes": 1 << 20, "fileHours": 5, "totalBytes": 1_u64 << 40, "clientRate": 5, "clientBurst": 5,
+        "journal": "/run/systemd/journal/socket" });
+    let members = logging.as_object().unwrap().iter();
+    let members: serde_json::Map<String, Value> =
+        members.map(|(name, value)| (format!("system.logging.{name}"), value.clone())).collect();
+    let dotted = settings(members.into());
+    let nested = settings(json!({ "system": { "logging": logging } }));
     vec![
         ("", dotted.clone(), ""),
         ("settings", dotted.clone(), "/Settings"),

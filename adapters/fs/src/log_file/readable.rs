@@ -3,12 +3,16 @@
 use std::io::{self, IsTerminal, Stderr, Write};
 
 use castellan_core::log_message::{Level, LogRecord};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::sink::Sink;
 
 /// stderr, with or without colour.
 #[derive(Debug)]
 pub(super) struct Terminal {
     stderr: Stderr,
     colour: bool,
+    lost: u64,
 }
 
 impl Terminal {
@@ -17,12 +21,30 @@ impl Terminal {
         let stderr = io::stderr();
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = stderr.is_terminal() && !unwanted;
-        Self { stderr, colour }
+        Self { stderr, colour, lost: 0 }
+    }
+}
+
+impl Sink for Terminal {
+    fn write(&mut self, record: &LogRecord) -> io::Result<()> {
+        let shown = self.stderr.write_all(line(record, self.colour).as_bytes());
+        self.lost = self.lost.saturating_add(u64::from(shown.is_err()));
+        shown
     }
 
-    /// Writes one line.
-    pub(super) fn show(&mut self, record: &LogRecord) -> io::Result<()> {
-        self.stderr.write_all(line(record, self.colour).as_bytes())
+    fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+}
+
+/// Writes one line to stderr where that does not make anybody wait; what cannot be said there either is counted in any case.
+pub(super) fn say_once(record: &LogRecord) {
+    let mut stderr = Terminal::on_stderr();
+    let mut asked = [PollFd::from_borrowed_fd(rustix::stdio::stderr(), PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let is_ready = poll(&mut asked, Some(&now)).is_ok_and(|ready| ready > 0);
+    if is_ready && stderr.write(record).is_err() {
+        stderr.take_lost();
     }
 }
 

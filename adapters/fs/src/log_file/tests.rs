@@ -1,34 +1,70 @@
-//! A disk that is full for a while.
+//! A sink that fails for a while.
+
+use std::sync::Mutex;
+
 use super::*;
 
-#[test]
-fn records_that_a_full_disk_swallowed_are_counted_and_the_count_is_written_once_it_can_be() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = Root::open(folder.path()).unwrap();
-    let lost = Arc::new(Lost::default());
-    let file = LogFile::open(&root).unwrap();
-    let mut writer = Writer { file, terminal: None, tap: None, lost: Arc::clone(&lost), failing: false };
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let log = |writer: &mut Writer, message: &str| {
-        let last = writer.write(own("T".to_owned(), message.to_owned()));
-        writer.settle(&last);
-    };
-    log(&mut writer, "first");
-    let real = writer.file.redirect(full);
-    for message in ["a", "b", "c"] {
-        log(&mut writer, message);
+/// What is written, where the disk takes it.
+#[derive(Clone, Default)]
+struct Flaky {
+    is_full: Arc<Mutex<bool>>,
+    written: Arc<Mutex<Vec<String>>>,
+    lost: u64,
+}
+
+impl Sink for Flaky {
+    fn write(&mut self, record: &LogRecord) -> io::Result<()> {
+        if *self.is_full.lock().unwrap() {
+            self.lost += 1;
+            return Err(io::Error::other("it is full"));
+        }
+        self.written.lock().unwrap().push(record.message.clone());
+        Ok(())
     }
-    assert_eq!(lost.untold.load(Ordering::Relaxed), 3);
-    drop(writer.file.redirect(real));
-    log(&mut writer, "last");
-    assert_eq!(
-        (lost.untold.load(Ordering::Relaxed), lost.told.load(Ordering::Relaxed)),
-        (0, 3),
-        "each is counted once"
-    );
-    let text = std::fs::read_to_string(folder.path().join("state/logs/agent.jsonl")).unwrap();
-    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let messages: Vec<&str> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
-    assert_eq!(messages.len(), 3, "{messages:?}");
-    assert!(messages[0] == "first" && messages[1] == "last" && messages[2].starts_with("3 log records"));
+
+    fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+}
+
+fn worker(sink: &Flaky) -> (Worker, LogQueue) {
+    let log = LogQueue { feeds: Arc::from([Feed::new("file"), Feed::new("journald")]), minimum: Arc::default() };
+    (Worker { sink: Box::new(sink.clone()), log: log.clone(), place: 0, is_failing: false }, log)
+}
+
+#[test]
+fn what_a_full_disk_swallowed_is_counted_and_told_everywhere_once_it_can_be() {
+    let sink = Flaky::default();
+    let (mut worker, log) = worker(&sink);
+    let feed = &log.feeds[0];
+    let mut say = |message: &str| {
+        let written = worker.sink.write(&LogRecord::own(Level::Information, "T", message));
+        worker.settle(feed, written, "T");
+    };
+    say("first");
+    *sink.is_full.lock().unwrap() = true;
+    for message in ["a", "b", "c"] {
+        say(message);
+    }
+    assert_eq!(feed.lost(), 3);
+    *sink.is_full.lock().unwrap() = false;
+    say("last");
+    assert_eq!(feed.lost(), 3, "each is counted once");
+    let told = sink.written.lock().unwrap().clone();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[1] == "last" && told[2].starts_with("3 log records were lost in file"), "{told:?}");
+    log.feeds[1].queue.close();
+    let others: Vec<String> = log.feeds[1].queue.take().unwrap().iter().map(|record| record.message.clone()).collect();
+    assert!(others[0].contains("file takes no records: it is full"), "{others:?}");
+    assert!(others.len() == 2 && others[1].starts_with("3 log records were lost in file"), "{others:?}");
+}
+
+#[test]
+fn a_queue_is_bounded_by_bytes_too() {
+    let (feed, large) = (Feed::new("file"), Arc::new(LogRecord::own(Level::Information, "T", "x".repeat(1 << 20))));
+    (0..20).for_each(|_| feed.offer(&large));
+    assert_eq!(feed.lost(), 5, "fifteen of them fit into 16 MiB with what they take besides");
+    assert_eq!(feed.queue.take().unwrap().len(), 15);
+    feed.offer(&large);
+    assert_eq!((feed.lost(), feed.queue.take().unwrap().len()), (5, 1), "there is room again");
 }

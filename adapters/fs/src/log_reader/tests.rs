@@ -14,6 +14,10 @@ fn append(folder: &Path, text: &str) {
 
 fn rotate(folder: &Path) {
     let logs = folder.join("state/logs");
+    for number in (1..9).rev().filter(|number| logs.join(format!("agent.jsonl.{number}")).exists()) {
+        let [from, to] = [number, number + 1].map(|number| logs.join(format!("agent.jsonl.{number}")));
+        fs::rename(from, to).unwrap();
+    }
     fs::rename(logs.join("agent.jsonl"), logs.join("agent.jsonl.1")).unwrap();
     append(folder, "");
 }
@@ -45,4 +49,14 @@ fn every_line_comes_once_and_in_order() {
     append(root.path(), "9\n");
     assert_eq!(lines(&mut log), ["7", "8", "9"], "two rotations between two looks");
     assert_eq!(lines(&mut log), [""; 0]);
+    let mut whole = LogReader::open(root.path()).unwrap();
+    assert_eq!(lines(&mut whole), ["1", "2", "3", "half", "4", "5", "6", "7", "8", "9"], "from the oldest on");
+    append(root.path(), "10\n");
+    for line in ["11\n", "12\n", "13\n"] {
+        rotate(root.path());
+        append(root.path(), line);
+    }
+    let former = |number: u32| root.path().join(format!("state/logs/agent.jsonl.{number}"));
+    (3..).map(former).take_while(|path| path.exists()).for_each(|path| fs::remove_file(path).unwrap());
+    assert_eq!(lines(&mut log), ["10", "11", "12", "13"], "its own file, and from the oldest that is left");
 }

@@ -17,6 +17,7 @@ mod crash;
 mod definitions;
 mod drift;
 mod history;
+mod journal;
 mod log_file;
 mod messages;
 mod opening;

@@ -37,3 +37,30 @@ fn large_messages_are_bounded_by_their_bytes() {
         assert!(told.contains("could not deliver 5 reports"), "{told}");
     });
 }
+
+#[test]
+fn messages_leave_room_for_what_others_tell_and_a_burst_waits_and_is_not_lost() {
+    let (events, agent) = smol::channel::bounded(100);
+    let outbox = Rc::new(Outbox::new(events.clone(), Unread::default()));
+    let message = |number| BrokerReport::Published {
+        subject: Subject { pid: number, ..subject() },
+        topic: String::from("KeeperLogger"),
+        payload: Arc::from(*b"x"),
+        packet: None,
+    };
+    ntex_rt::System::build().name("test").disable_signals().build(ntex_net::DefaultRuntime).block_on(async move {
+        (0..3000).for_each(|number| outbox.send(message(number)));
+        assert_eq!(agent.len(), 76, "the last quarter is for others");
+        assert!(events.try_send(Event::DeadlineReached).is_ok());
+        assert!(smol::future::poll_once(outbox.wait_for_room()).await.is_none(), "who sent them is read no further");
+        let mut taken = Vec::new();
+        while taken.len() < 3000 {
+            match agent.recv().await {
+                Ok(Event::Broker(BrokerReport::Published { subject, .. })) => taken.push(subject.pid),
+                other => assert!(matches!(other, Ok(Event::DeadlineReached)), "{other:?}"),
+            }
+        }
+        assert!(taken.iter().copied().eq(0..3000), "each once and in order");
+        assert!(smol::future::poll_once(outbox.wait_for_room()).await.is_some());
+    });
+}

@@ -25,6 +25,11 @@ fn the_log_is_filtered_and_followed() {
     assert_eq!(ok(&stage, &["logs", "--level", "critical", "--since", "1h"]), "");
     let last = ok(&stage, &["logs", "--job", "two", "-n", "1"]);
     assert!(last.lines().count() == 1 && last.contains(" Information job:two RunFinished: Run 1-2 "), "{last}");
+    let of_run = ok(&stage, &["logs", "--run", "1-2", "-o", "json"]);
+    assert!(of_run.lines().count() > 1 && of_run.lines().all(|line| line.contains(r#""runId":"1-2""#)), "{of_run}");
+    let finished = ok(&stage, &["logs", "--category", "runfinished", "--grep", "RUN 1-1 "]);
+    assert!(finished.lines().count() == 1 && finished.contains("job:one RunFinished: Run 1-1 "), "{finished}");
+    assert_eq!(ok(&stage, &["logs", "--grep", "said by nobody"]), "");
     assert!(say_usage(&stage).contains("'loud' is no level"));
 
     let mut follower = spawn(&mut command(&stage, &["logs", "--follow", "--job", "two", "-n", "1"]));

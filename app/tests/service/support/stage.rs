@@ -42,7 +42,8 @@ impl Stage {
 
     /// `appsettings.json` with these members of `Settings` besides the free ports.
     pub(crate) fn settings(&self, members: Value) {
-        let mut settings = json!({ "KestrelHttpPort": 0, "KestrelHttpsPort": 0 });
+        // Nor is the machine's own journal written to.
+        let mut settings = json!({ "KestrelHttpPort": 0, "KestrelHttpsPort": 0, "system.logging.journal": "" });
         settings.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
         let document = json!({ "Settings": settings, "MqttBrokerSettings": { "Port": 0 } });
         self.file("appsettings.json", &document.to_string());

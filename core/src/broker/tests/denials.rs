@@ -1,6 +1,7 @@
 //! Floods of refusals: each topic is reported once and counted, and nothing is forgotten of what it was.
 
 use super::*;
+use crate::config::LogRateLimit;
 
 /// What came in sum: topic, how many more, whether it names a declaration.
 fn sums(story: &Story) -> Vec<(String, u64, bool)> {
@@ -86,4 +87,43 @@ fn a_refused_connect_is_on_record_before_anybody_is_asked() {
     let [denial] = denials.as_slice() else { panic!("{denials:?}") };
     assert_eq!((denial.client_id.as_deref(), denial.peer.pid), (Some("scan_Tok_7"), Some(7)));
     assert!(story.reports().len() == 1 && denial.explanation.why.contains("authentication"));
+}
+
+/// What was reported of dropped log messages: how many, and in how many milliseconds.
+fn dropped(story: &Story) -> Vec<(u64, u64)> {
+    let reports = story.reports().into_iter().filter_map(|report| match report {
+        BrokerReport::LogDropped { messages, millis, .. } => Some((messages, millis)),
+        _ => None,
+    });
+    reports.collect()
+}
+
+/// How many of so many log messages are handed to the agent.
+fn logged(story: &mut Story, client: u64, messages: usize) -> usize {
+    let is_taken = |report: &BrokerReport| matches!(report, BrokerReport::Published { .. });
+    let log = |_: &usize| story.publish(client, publication("KeeperLogger", "x", ONE)).reports().iter().any(is_taken);
+    (0..messages).filter(log).count()
+}
+
+#[test]
+fn a_flood_of_log_messages_is_dropped_counted_and_nobody_elses_business() {
+    for visible_denials in [false, true] {
+        let log_rate = LogRateLimit { per_second: 10, burst: 100 };
+        let mut story = Story::new(BrokerSettings { log_rate, visible_denials, ..BrokerSettings::default() });
+        story.admit(1, grant(1, &["KeeperLogger"], &[]), None).admit(2, grant(2, &["KeeperLogger", "a"], &["#"]), None);
+        story.subscribe(2, &["KeeperLogger"]);
+        assert_eq!(logged(&mut story, 1, 500), 100);
+        story.publish(1, publication("KeeperLogger", "x", ONE));
+        assert!(story.deliveries().is_empty(), "nobody gets it");
+        let outcome = if visible_denials { ReasonCode::QuotaExceeded } else { ReasonCode::Success };
+        assert_eq!(story.outcome(), outcome);
+        assert_eq!(logged(&mut story, 2, 100), 100, "each client has its own");
+        story.publish(2, publication("a", "x", ONE));
+        assert_eq!(story.outcome(), ReasonCode::Success, "other topics have none");
+        assert!(dropped(story.pass(999)).is_empty(), "once a second");
+        assert_eq!(dropped(story.pass(1)), [(401, 1000)]);
+        assert!(dropped(story.pass(5000)).is_empty(), "there is no more to tell");
+        assert_eq!(logged(&mut story, 1, 100), 60, "ten for each of six seconds");
+        assert_eq!(dropped(story.lose(1)), [(40, 0)], "a client that leaves takes no count with it");
+    }
 }

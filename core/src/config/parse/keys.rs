@@ -1,7 +1,8 @@
 //! The keys of `appsettings.json` (contract section 1).
 
+use super::logging;
 use super::policy_source::POLICY_SOURCE;
-use super::{DAY_SECONDS, DENIAL_REASONS, LEVELS, MOST_DAYS, MOST_QUEUED, MOST_RUNS, PACKET_BYTES};
+use super::{DAY_SECONDS, DENIAL_REASONS, MOST_DAYS, MOST_QUEUED, MOST_RUNS, PACKET_BYTES};
 use crate::shape::{Key, Object, Others, Shape, Text};
 
 /// A list of settings.
@@ -66,13 +67,18 @@ pub(crate) static SETTINGS: Object = Object {
             "Plugins",
             "The plugin folder, below the agent root.",
         ),
-        Key::defaulting(
-            "system.logging.level",
-            Shape::Choice(&LEVELS),
-            "Information",
-            "Messages below it are not written.",
+        logging::level("system.logging.level"),
+        logging::file_bytes("system.logging.fileBytes"),
+        logging::file_hours("system.logging.fileHours"),
+        logging::total_bytes("system.logging.totalBytes"),
+        logging::client_rate("system.logging.clientRate"),
+        logging::client_burst("system.logging.clientBurst"),
+        logging::journal("system.logging.journal"),
+        Key::new(
+            "system",
+            Shape::Object(&logging::SYSTEM),
+            "The keys of system.logging, nested; none of them both ways.",
         ),
-        Key::new("system", Shape::Object(&SYSTEM), "The same as system.logging.level, nested; not both."),
         Key::flag(
             "AllowElevatedWithoutCertificate",
             false,
@@ -98,22 +104,6 @@ pub(crate) static SETTINGS: Object = Object {
             "Days that runs stay in the history; failures stay three times as long.",
         ),
     ],
-    rules: &[],
-    others: Others::Kept,
-};
-
-pub(crate) static SYSTEM: Object = Object {
-    name: "system",
-    doc: "system.logging.level as nested objects.",
-    keys: &[Key::new("logging", Shape::Object(&LOGGING), "Logging.")],
-    rules: &[],
-    others: Others::Kept,
-};
-
-pub(crate) static LOGGING: Object = Object {
-    name: "logging",
-    doc: "Logging.",
-    keys: &[Key::new("level", Shape::Choice(&LEVELS), "Messages below it are not written.")],
     rules: &[],
     others: Others::Kept,
 };

@@ -4,15 +4,9 @@ use super::*;
 fn check(message: &str, context: &str, colour: bool, expect: &str) {
     let record = LogRecord {
         timestamp: "2026-01-02T03:04:05.678Z".to_owned(),
-        level: Level::Warning,
-        source: "s".into(),
-        category: "c".into(),
-        message: message.to_owned(),
-        correlation_id: String::new(),
         context: context.to_owned(),
-        client_id: None,
-        pid: None,
         component: "job:a".to_owned(),
+        ..LogRecord::own(Level::Warning, "c", message)
     };
     assert_eq!(line(&record, colour), expect);
 }
