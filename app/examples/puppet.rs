@@ -201,7 +201,8 @@ impl Session {
             events,
             messages: VecDeque::new(),
             publish: Box::new(move |topic, payload, qos, retain| {
-                let qos = [v5::mqttbytes::QoS::AtMostOnce, v5::mqttbytes::QoS::AtLeastOnce][usize::from(qos > 0)];
+                use v5::mqttbytes::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
+                let qos = [AtMostOnce, AtLeastOnce, ExactlyOnce][usize::try_from(qos).unwrap()];
                 publisher.publish(topic, qos, retain, payload.to_owned()).unwrap();
             }),
             subscribe: Box::new(move |filter| {
@@ -230,7 +231,8 @@ impl Session {
             events,
             messages: VecDeque::new(),
             publish: Box::new(move |topic, payload, qos, retain| {
-                let qos = [rumqttc::QoS::AtMostOnce, rumqttc::QoS::AtLeastOnce][usize::from(qos > 0)];
+                use rumqttc::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
+                let qos = [AtMostOnce, AtLeastOnce, ExactlyOnce][usize::try_from(qos).unwrap()];
                 publisher.publish(topic, qos, retain, payload).unwrap();
             }),
             subscribe: Box::new(move |filter| subscriber.subscribe(filter, rumqttc::QoS::AtLeastOnce).unwrap()),
@@ -240,7 +242,7 @@ impl Session {
 
     fn publish(&mut self, topic: &str, payload: &str, qos: u64, retain: bool) -> Value {
         (self.publish)(topic, payload, qos, retain);
-        if qos == 0 { json!({}) } else { self.next(&["puback"]) }
+        if qos == 0 { json!({}) } else { self.next(&["puback", "pubcomp"]) }
     }
 
     fn subscribe(&mut self, filter: &str) -> Value {
@@ -286,6 +288,7 @@ fn told_v5(event: &v5::Event) -> Option<Value> {
     Some(match packet {
         Packet::ConnAck(ack) => json!({ "event": "connack", "code": format!("{:?}", ack.code) }),
         Packet::PubAck(ack) => json!({ "event": "puback", "reason": format!("{:?}", ack.reason) }),
+        Packet::PubComp(_) => json!({ "event": "pubcomp" }),
         Packet::SubAck(ack) => json!({ "event": "suback", "codes": format!("{:?}", ack.return_codes) }),
         Packet::Publish(message) => json!({
             "event": "message",
@@ -310,6 +313,7 @@ fn told_v4(event: &rumqttc::Event) -> Option<Value> {
     Some(match packet {
         Packet::ConnAck(ack) => json!({ "event": "connack", "code": format!("{:?}", ack.code) }),
         Packet::PubAck(_) => json!({ "event": "puback", "reason": "Success" }),
+        Packet::PubComp(_) => json!({ "event": "pubcomp" }),
         Packet::SubAck(ack) => json!({ "event": "suback", "codes": format!("{:?}", ack.return_codes) }),
         Packet::Publish(message) => json!({
             "event": "message", "topic": message.topic, "payload": String::from_utf8_lossy(&message.payload),

@@ -40,6 +40,7 @@ mod lkg;
 mod losses;
 mod messages;
 mod meter;
+mod plugin_definitions;
 mod plugin_output;
 mod plugins;
 mod processes;
@@ -228,6 +229,7 @@ impl Agent {
         for run in self.runs.values_mut().filter(|run| due(run.next_deadline(), now.monotonic)) {
             run.on_deadline(&mut self.desk.turn(now, effects));
         }
+        self.look_at_required();
         for plugin in self.plugins.values_mut().filter(|plugin| due(plugin.next_deadline(), now.monotonic)) {
             plugin.on_deadline(&mut self.desk.turn(now, effects));
         }

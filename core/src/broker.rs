@@ -87,6 +87,7 @@ use timers::{Timer, Timers};
 
 use crate::effect::BrokerOrder;
 use crate::id::ConnectionId;
+use crate::plugin::HEALTH_TOPIC;
 use crate::time::{Deadline, Monotonic, Now};
 
 /// How long a CONNECT waits for the agent, ms: longer than any honest decision takes, shorter than clients' own patience.
@@ -135,7 +136,7 @@ pub const UNSAVED_ACKNOWLEDGEMENTS: usize = 2 * 65_535;
 /// Characters of a reason string: a topic name can be longer than a packet may be, and an answer must fit.
 const REASON_CHARACTERS: usize = 1000;
 /// Topics whose messages are also handed to the agent (contract section 5).
-pub const WATCHED_TOPICS: [&str; 3] = ["KeeperLogger", "EventMessages", "JobService"];
+pub const WATCHED_TOPICS: [&str; 4] = ["KeeperLogger", "EventMessages", "JobService", HEALTH_TOPIC];
 
 /// What an administrator can set (`MqttBrokerSettings`, contract section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,12 +7,13 @@ pub mod storage;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
+pub(crate) mod together;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::acl::PrimarySubscription;
 use crate::acl::topic::{TopicFilter, TopicName};
+use crate::acl::{FilterSet, PrimarySubscription};
 use crate::id::PluginId;
 use crate::job::OperatingSystem;
 use crate::job::finding::Findings;
@@ -91,7 +92,21 @@ impl PluginDefinition {
     pub fn parse(bytes: &[u8], expected_id: Option<&str>, here: OperatingSystem) -> Result<(Self, Findings), Findings> {
         parse::parse(bytes, expected_id, here)
     }
+
+    /// What it may publish and subscribe: its lists, and what its health check needs.
+    pub(crate) fn permissions(&self) -> (FilterSet, FilterSet) {
+        let (mut publish, mut subscribe) = (self.publish.clone(), self.subscribe.clone());
+        if let Some(check) = &self.health_check {
+            // Both are names of topics, which every filter parser takes.
+            publish.extend(TopicFilter::parse(HEALTH_TOPIC));
+            subscribe.extend(TopicFilter::parse(check.topic.as_str()));
+        }
+        (publish.into(), subscribe.into())
+    }
 }
+
+/// Where plugins answer the pings of their health check.
+pub const HEALTH_TOPIC: &str = "PluginHealth";
 
 /// Plugins that the agent itself is; only they may have `pluginType` `Service` (contract section 7).
 pub const BUILT_IN_PLUGINS: [&str; 1] = ["KeeperLogger"];

@@ -14,10 +14,15 @@
 //! | `event-once` | an event message is one run of each job that waits for it, however often it is sent and whatever is lost |
 //! | `alternate` | a job stands in for each run that its condition skipped, and for no other |
 //! | `one-process` | a plugin never runs twice |
+//! | `restart-time`, `back-off` | no process of a plugin comes before its time, nor after a stop; none is late; five ends in a minute fail |
+//! | `reason` | the log says why each process of a plugin starts |
+//! | `requires` | a plugin starts when what it requires is connected, and never before |
+//! | `sign-of-life` | who answers its pings in time, and has a connection, is not ended; who does not is |
 //! | `deadline`, `stop` | the next deadline lies ahead; a stop is over within 8 seconds |
 //! | `answered-once` | a request has at most one answer |
 //! | `total` | nothing panics |
 
+mod administrator;
 pub mod dice;
 pub mod faults;
 pub mod jobs;
@@ -30,14 +35,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use castellan_core::agent::Agent;
-use castellan_core::api::{ApiRequest, CertificateFacts, Listener};
 use castellan_core::config::Settings;
 use castellan_core::effect::{Effect, Effects};
 use castellan_core::event::{DefinitionFile, DefinitionKind, Endpoints, Event, Loaded};
 use castellan_core::id::{RequestId, SpawnId};
 use castellan_core::time::{Monotonic, Now, WallTime};
 
-use crate::agents::{facts_of_a_stranger, surroundings_of};
+use crate::agents::surroundings_of;
 use dice::Dice;
 use faults::Faults;
 use jobs::Job;
@@ -62,6 +66,12 @@ pub struct Summary {
     pub runs: usize,
     /// Tasks that were considered by runs that ended in their own life.
     pub tasks: usize,
+    /// Processes of plugins.
+    pub starts: usize,
+    /// Pings that were answered.
+    pub answers: usize,
+    /// Plugins that were ended because they were silent.
+    pub hangs: usize,
 }
 
 /// A seed whose world broke an invariant.
@@ -96,6 +106,9 @@ pub fn play(seed: u64, steps: u64, trace: &mut dyn FnMut(&str)) -> Result<Summar
         lives: world.boot,
         runs: world.ledger.ended,
         tasks: world.ledger.executed,
+        starts: world.plugins.starts,
+        answers: world.plugins.answers,
+        hangs: world.plugins.hangs,
     })
 }
 
@@ -115,8 +128,9 @@ struct World<'t> {
     signaled: BTreeMap<SpawnId, i32>,
     /// Programs that do not end by themselves, and whether only SIGKILL ends them.
     hanging: BTreeMap<SpawnId, bool>,
-    /// Process trees of the plugin, and whether its program runs.
-    plugins: BTreeMap<SpawnId, bool>,
+    plugins: plugins::Plugins,
+    /// Whether the agent was asked to stop.
+    stopping: bool,
     sender: Sender,
     /// Messages that were ever sent.
     messages: u64,
@@ -154,7 +168,8 @@ impl<'t> World<'t> {
             spawns: BTreeMap::new(),
             signaled: BTreeMap::new(),
             hanging: BTreeMap::new(),
-            plugins: BTreeMap::new(),
+            plugins: plugins::Plugins::default(),
+            stopping: false,
             sender: Sender::default(),
             messages: 0,
             requests: 0,
@@ -198,7 +213,8 @@ impl<'t> World<'t> {
 
     fn begin_life(&mut self) -> Result<(), Broken> {
         self.boot = self.boot.saturating_add(1);
-        (self.exited, self.crashed) = (false, false);
+        (self.exited, self.crashed, self.stopping) = (false, false, false);
+        self.plugins.begin();
         let settings = Settings { max_concurrent_runs: self.places, ..Settings::default() };
         self.agent = Agent::new(settings, surroundings_of(self.boot, self.now));
         let definitions = self.jobs.iter().map(|job| DefinitionFile {
@@ -206,7 +222,7 @@ impl<'t> World<'t> {
             stem: job.id.clone(),
             content: Ok(job.document().into()),
         });
-        let definitions = definitions.chain([plugins::definition()]).collect();
+        let definitions = definitions.chain(plugins::definitions()).collect();
         let past = self.ledger.past(&self.jobs);
         let unfinished = self.ledger.disk.values().filter(|record| record.outcome.is_none()).cloned().collect();
         self.tell(Event::Loaded(Loaded { definitions, unfinished, past, ..Loaded::default() }))?;
@@ -233,7 +249,6 @@ impl<'t> World<'t> {
         self.spawns.clear();
         self.signaled.clear();
         self.hanging.clear();
-        self.plugins.clear();
         self.sender = Sender::default();
         self.unanswered.clear();
         self.ledger.on_death();
@@ -298,33 +313,10 @@ impl<'t> World<'t> {
         self.owed.remove(first)
     }
 
-    /// An administrator triggers a job.
-    fn trigger(&mut self) -> Result<(), Broken> {
-        let number = self.dice.place(self.jobs.len());
-        let Some(job) = self.jobs.get(number) else { return Ok(()) };
-        self.ask(format!("/api/Jobs/{}/trigger", job.id))
-    }
-
-    /// An administrator posts to the API.
-    fn ask(&mut self, target: String) -> Result<(), Broken> {
-        self.requests = self.requests.saturating_add(1);
-        let id = RequestId(self.requests);
-        self.unanswered.insert(id);
-        self.tell(Event::Api(ApiRequest {
-            id,
-            listener: Listener::Https,
-            peer: facts_of_a_stranger(),
-            certificate: Some(CertificateFacts { sha256: String::from("ad") }),
-            method: String::from("POST"),
-            target,
-            headers: vec![(String::from("host"), String::from("localhost:6889"))],
-            body: Vec::new(),
-        }))
-    }
-
     /// A stop that somebody asked for; the ports answer meanwhile, and the agent exits in time.
     fn stop(&mut self) -> Result<(), Broken> {
         let begin = self.now.monotonic;
+        self.stopping = true;
         self.tell(Event::StopRequested(String::from("SIGTERM")))?;
         while !self.exited && !self.crashed {
             if !self.owed.is_empty() {
@@ -379,6 +371,9 @@ impl<'t> World<'t> {
                 self.note(&format!("  {effect:?}"));
             }
             lost.extend(self.perform(effect)?);
+        }
+        if !self.stopping && !self.exited {
+            self.plugins.on_told(self.now.monotonic)?;
         }
         for event in lost {
             if !self.exited && !self.crashed {

@@ -1,4 +1,4 @@
-//! `castellan jobs lint`: what is wrong or in vain in job and plugin files.
+//! `castellan jobs lint` and `castellan plugins lint`: what is wrong or in vain in job and plugin files.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: castellan jobs lint /opt/castellan/Jobs new.json\n\nWith -o json: {\"files\":[{\"file\",\"valid\",\"findings\":[{\"path\",\"code\",\"message\",\"severity\"}]}]}; with -o name: the files with errors"
+    after_help = "Examples:\n  castellan jobs lint /opt/castellan/Jobs new.json\n  castellan plugins lint /opt/castellan/Plugins /opt/castellan/Jobs\n\nWith -o json: {\"files\":[{\"file\",\"valid\",\"findings\":[{\"path\",\"code\",\"message\",\"severity\"}]}]}; with -o name: the files with errors"
 )]
 pub(crate) struct Options {
     /// Job and plugin files, or folders of them; what they do to each other is looked at too.

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::agent::Agent;
+use super::lint;
 use super::logs;
 use super::names::{self, Kind};
 use super::output::Globals;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Stop(Act),
     /// Stop plugins and start them again.
     Restart(Act),
+    /// Look for what is wrong or in vain in plugin and job files, each by itself and together. Exit code 6 on errors.
+    Lint(lint::Options),
     /// Print what the agent's log says of a plugin, and what it logged itself; or what its program wrote (--stdio).
     Logs(Logs),
 }
@@ -84,6 +87,7 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Start(options) => act(options, "start", &agent()?, globals),
         Command::Stop(options) => act(options, "stop", &agent()?, globals),
         Command::Restart(options) => act(options, "restart", &agent()?, globals),
+        Command::Lint(options) => lint::run(options, globals),
         Command::Logs(options) if options.stdio => stdio(&options.plugin, &agent()?, globals),
         Command::Logs(options) => logs::of(&format!("plugin:{}", options.plugin), &options.range, globals),
     }
@@ -93,7 +97,7 @@ fn show(given: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     let plugin = agent.get(&path(agent, given)?)?;
     let id = member(&plugin, "id");
     globals.show(&plugin, &[&id], || {
-        let names = ["id", "name", "status", "health", "processId", "lastStartTime", "restarts", "reason"];
+        let names = ["id", "name", "status", "health", "processId", "lastStartTime", "restarts", "reason", "restartAt"];
         Ok(names.iter().map(|name| format!("{name}: {}", escape(&member(&plugin, name)))).collect())
     })
 }
@@ -129,17 +133,18 @@ fn path(agent: &Agent, given: &str) -> Result<String, Failure> {
 pub(crate) fn table(plugins: &[Value], globals: &Globals) -> Result<Vec<String>, Failure> {
     let mut heading = vec!["PLUGIN", "STATE", "HEALTH", "PID", "STARTED", "RESTARTS"];
     if globals.is_wide() {
-        heading.extend(["NAME", "REASON"]);
+        heading.extend(["NAME", "AGAIN", "REASON"]);
     }
     let mut table = Table::new(globals, &heading);
     for plugin in plugins {
         let said = |name: &str| member(plugin, name);
         let (id, status, health, pid) = (said("id"), said("status"), said("health"), said("processId"));
         let (restarts, name, reason) = (said("restarts"), said("name"), said("reason"));
+        let again = globals.when(text(plugin, "restartAt"));
         let started = globals.when(text(plugin, "lastStartTime"));
         let mut cells = vec![&*id, &*status, &*health, &*pid, &*started, &*restarts];
         if globals.is_wide() {
-            cells.extend([&*name, &*reason]);
+            cells.extend([&*name, &*again, &*reason]);
         }
         table.row(&cells);
     }

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Stage, deploy, eventually, has_cgroups, lives, processes_naming, skipped};
+use crate::support::{
+    Agent, Puppet, Stage, accepted, deploy, eventually, has_cgroups, lives, processes_naming, skipped,
+};
 
 /// Waits until the plugin is shown like this.
 #[track_caller]
@@ -136,6 +138,76 @@ fn another_plugins_settings_and_topics_are_not_its_own() {
     bridge.connect_plugin(agent.mqtt);
     assert_eq!(bridge.subscribe("Bridge"), "[Success(AtLeastOnce)]", "its primary topic needs no declaration");
     assert_eq!(bridge.subscribe("Other"), "[NotAuthorized]");
+    agent.stop();
+}
+
+#[test]
+fn commands_sent_while_a_plugin_restarts_reach_its_next_process_once_and_in_order() {
+    let stage = Stage::new();
+    let mut bridge = stage.puppet_plugin("Bridge", &[], &[]);
+    bridge["Subscription"]["CleanSession"] = json!(false);
+    stage.plugin(&bridge);
+    stage.job(&stage.puppet_job("caller", &["Bridge"], &[]));
+    let agent = stage.start();
+    // As most libraries connect unless they are told otherwise: MQTT 3.1.1 with Clean Session 1.
+    let connect = |puppet: &mut Puppet| {
+        let id = format!("Bridge_{}", puppet.pid());
+        assert_eq!(puppet.connect_v4_as(agent.mqtt, &id), accepted());
+    };
+    let mut first = stage.puppet("Bridge");
+    connect(&mut first);
+    agent.trigger("caller");
+    let mut caller = stage.puppet("caller");
+    caller.connect(agent.mqtt);
+    let mut command = |payload: &str| {
+        let answer = caller.order(&json!({ "do": "publish", "topic": "Bridge", "payload": payload, "qos": 2 }));
+        assert_eq!(answer["event"], "pubcomp", "{answer}");
+    };
+    command("before");
+    assert_eq!(first.receive().1, "before", "the agent subscribed for it");
+    first.exit(1, "");
+    let commands: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    commands.iter().for_each(|payload| command(payload));
+    let mut second = stage.puppet("Bridge");
+    connect(&mut second);
+    command("last");
+    let received: Vec<String> = (0..=100).map(|_| second.receive().1).collect();
+    assert_eq!((&received[..100], received[100].as_str()), (&commands[..], "last"));
+    agent.stop();
+}
+
+#[test]
+fn a_plugin_that_is_connected_and_silent_is_restarted_and_one_that_answers_is_not() {
+    let stage = Stage::new();
+    let mut bridge = stage.puppet_plugin("Bridge", &[], &[]);
+    bridge["healthCheck"] = json!({ "topic": "Bridge/Health", "intervalSeconds": 1, "timeoutSeconds": 2 });
+    stage.plugin(&bridge);
+    let mut second = stage.puppet_plugin("Second", &[], &[]);
+    second["requires"] = json!(["Bridge"]);
+    second["startupPriority"] = json!(1);
+    stage.plugin(&second);
+    let agent = stage.start();
+    let mut first = stage.puppet("Bridge");
+    let waiting = shown(&agent, "Second", "Stopped", "Unhealthy");
+    assert!(waiting["reason"].as_str().unwrap().contains("it requires plugin Bridge, and waits"), "{waiting}");
+    first.connect_plugin(agent.mqtt);
+    assert_eq!(first.subscribe("Bridge/Health"), "[Success(AtLeastOnce)]", "its lists need not say so");
+    let mut second = stage.puppet("Second");
+    second.connect_plugin(agent.mqtt);
+    for _ in 0..2 {
+        let (topic, ping) = first.receive();
+        assert_eq!(topic, "Bridge/Health");
+        // Another's answer does not count, and is on record.
+        second.publish("PluginHealth", &ping);
+        first.publish("PluginHealth", &ping);
+    }
+    first.expect_gone();
+    agent.logged_message("PluginHangs", "it did not answer a ping on 'Bridge/Health' within 2 s");
+    let replaced = stage.puppet("Bridge");
+    assert_ne!(replaced.pid(), first.pid());
+    let reason = shown(&agent, "Bridge", "Running", "Starting")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("restart after it hangs"), "{reason}");
+    shown(&agent, "Second", "Running", "Healthy");
     agent.stop();
 }
 

@@ -100,6 +100,7 @@ impl Agent {
             StoreReport::DefinitionsRead { ticket, files } => match self.pending.remove(&ticket) {
                 Some(Pending::Reload { request }) => {
                     let report = self.load(now, files, effects);
+                    self.renew_plugins(now, effects);
                     respond(request, ApiResponse::json(200, &report), effects);
                 }
                 Some(Pending::Touched) => drop(self.load(now, files, effects)),

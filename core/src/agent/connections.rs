@@ -158,12 +158,8 @@ impl Agent {
                 .find(id.as_str())
                 .map(|job| (job.allowed_publications.clone().into(), job.allowed_subscriptions.clone().into(), None)),
             Component::Plugin(id) => self.plugins.get(id).filter(|plugin| !plugin.retired).map(|plugin| {
-                let definition = &plugin.definition;
-                (
-                    definition.publish.clone().into(),
-                    definition.subscribe.clone().into(),
-                    Some(definition.subscription.clone()),
-                )
+                let (publish, subscribe) = plugin.definition.permissions();
+                (publish, subscribe, Some(plugin.definition.subscription.clone()))
             }),
             Component::Administrator(_) => None,
             Component::Program(_) => {
@@ -177,7 +173,7 @@ impl Agent {
             && let Some(plugin) = self.plugins.get_mut(id)
             && plugin.owns(subject.spawn)
         {
-            plugin.connections = plugin.connections.saturating_add(1);
+            plugin.on_connected(&mut self.desk.turn(now, effects));
         }
         self.log_connection(
             now,
@@ -194,7 +190,7 @@ impl Agent {
             && let Some(plugin) = self.plugins.get_mut(id)
             && plugin.owns(subject.spawn)
         {
-            plugin.connections = plugin.connections.saturating_sub(1);
+            plugin.on_disconnected(&self.desk.turn(now, effects));
         }
         self.log_connection(now, Level::Debug, "Disconnected", format!("left the broker: {reason}"), subject, effects);
     }

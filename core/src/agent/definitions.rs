@@ -11,7 +11,6 @@ use super::answers::Pending;
 use super::configuration_policies::Asker;
 use super::lkg::State;
 use super::{Agent, LastRun};
-use crate::acl::FilterSet;
 use crate::acl::topic::TopicFilter;
 use crate::api::view::{LoadReport, RefusedFile};
 use crate::effect::{BrokerOrder, Effects, StoreOrder};
@@ -22,9 +21,7 @@ use crate::job::finding::{Finding, Findings, Severity, has_errors};
 use crate::limits::DEFINITIONS;
 use crate::lkg::References;
 use crate::log_message::Level;
-use crate::plugin::PluginDefinition;
 use crate::plugin::storage::SettingChange;
-use crate::plugin::supervisor::Supervisor;
 use crate::run::history::{JobPast, Outcome, RunRecord};
 use crate::schedule::zone::Zone;
 use crate::time::{Now, WallTime};
@@ -115,18 +112,46 @@ impl Agent {
             self.retire_plugin(now, &id, effects);
             report.removed.push(DefinitionKind::Plugin.file(id.as_str()));
         }
-        for file in files {
+        // Plugins first: a job that runs a plugin's program is refused, and not the plugin.
+        let (plugins, jobs): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.kind == DefinitionKind::Plugin);
+        for file in plugins {
             let name = file.kind.file(&file.stem);
-            match self.load_one(now, file, effects) {
+            match self.bring_in(now, file, effects) {
                 None => report.loaded.push(name),
                 Some(findings) => report.refused.push(RefusedFile { file: name, findings }),
             }
         }
+        self.settle_conflicts(now, effects);
+        for plugin in self.plugins.values().filter(|plugin| !plugin.retired) {
+            let file = DefinitionKind::Plugin.file(plugin.definition.id.as_str());
+            if let Some(conflict) = &plugin.conflict {
+                report.loaded.retain(|loaded| *loaded != file);
+                report.refused.push(RefusedFile { file, findings: vec![conflict.clone()] });
+            }
+        }
+        for file in jobs {
+            let name = file.kind.file(&file.stem);
+            match self.bring_in(now, file, effects) {
+                None => report.loaded.push(name),
+                Some(findings) => report.refused.push(RefusedFile { file: name, findings }),
+            }
+        }
+        report.loaded.sort();
+        report.refused.sort_by(|one, other| one.file.cmp(&other.file));
         report
     }
 
     /// Brings one file into service; or out of it, with the findings, which are in the log then.
-    pub(super) fn load_one(&mut self, now: Now, file: DefinitionFile, effects: &mut Effects) -> Option<Findings> {
+    pub(super) fn load_one(&mut self, now: Now, file: DefinitionFile, effects: &mut Effects) {
+        let kind = file.kind;
+        // What is refused is in the log.
+        self.bring_in(now, file, effects);
+        if kind == DefinitionKind::Plugin {
+            self.settle_conflicts(now, effects);
+        }
+    }
+
+    fn bring_in(&mut self, now: Now, file: DefinitionFile, effects: &mut Effects) -> Option<Findings> {
         let name = file.kind.file(&file.stem);
         let result = match file.kind {
             DefinitionKind::Job => self.load_job(now, &file, effects),
@@ -141,20 +166,22 @@ impl Agent {
     pub(super) fn in_service(&self) -> LoadReport {
         let job = |id: &str| DefinitionKind::Job.file(id);
         let plugin = |id: &str| DefinitionKind::Plugin.file(id);
-        let plugins = self.plugins.iter().filter(|(_, supervisor)| !supervisor.retired);
+        let plugins = || self.plugins.iter().filter(|(_, supervisor)| !supervisor.retired);
+        let conflicting = plugins().filter_map(|(id, plugin)| Some((id.as_str(), plugin.conflict.as_ref()?)));
         let refused = |file, findings: &Findings| RefusedFile { file, findings: findings.clone() };
         LoadReport {
             loaded: self
                 .catalog
                 .iter()
                 .map(|found| job(found.id.as_str()))
-                .chain(plugins.map(|(id, _)| plugin(id.as_str())))
+                .chain(plugins().filter(|(_, plugin)| plugin.conflict.is_none()).map(|(id, _)| plugin(id.as_str())))
                 .collect(),
             refused: self
                 .catalog
                 .refused()
                 .map(|(stem, findings)| refused(job(stem), findings))
                 .chain(self.refused_plugins.iter().map(|(stem, findings)| refused(plugin(stem), findings)))
+                .chain(conflicting.map(|(id, finding)| refused(plugin(id), &vec![finding.clone()])))
                 .collect(),
             ..LoadReport::default()
         }
@@ -172,7 +199,7 @@ impl Agent {
     }
 
     fn load_job(&mut self, now: Now, file: &DefinitionFile, effects: &mut Effects) -> Result<Findings, Findings> {
-        let parsed = readable(file).and_then(|bytes| JobDefinition::parse(bytes, Some(&file.stem)));
+        let parsed = readable(file).and_then(|bytes| self.parse_job(bytes, Some(&file.stem)));
         let full = self.catalog.len() >= DEFINITIONS && self.catalog.find(&file.stem).is_none();
         match parsed.and_then(|parsed| if full { Err(too_many()) } else { Ok(parsed) }) {
             Ok((job, findings)) => {
@@ -187,90 +214,7 @@ impl Agent {
         }
     }
 
-    /// A plugin that runs keeps its process and gets its new permissions at once; the rest counts from its next start.
-    fn load_plugin(&mut self, now: Now, file: &DefinitionFile, effects: &mut Effects) -> Result<Findings, Findings> {
-        let here = self.desk.surroundings.here;
-        let parsed = readable(file).and_then(|bytes| PluginDefinition::parse(bytes, Some(&file.stem), here));
-        let known = self.plugins.keys().any(|id| id.as_str() == file.stem);
-        let full = self.plugins.len() >= DEFINITIONS && !known;
-        let allowed = parsed.and_then(|parsed| if full { Err(too_many()) } else { Ok(parsed) });
-        match allowed.and_then(|parsed| self.twin(&parsed.0.id).map_or(Ok(parsed), |twin| Err(id_taken(twin)))) {
-            Ok((plugin, findings)) => {
-                self.refused_plugins.remove(&file.stem);
-                self.desk.plugin_settings.define(&plugin);
-                self.insert_plugin(now, Arc::new(plugin), effects);
-                Ok(findings)
-            }
-            Err(findings) => {
-                let known = self.plugins.keys().find(|id| id.as_str() == file.stem).cloned();
-                if let Some(id) = known {
-                    self.retire_plugin(now, &id, effects);
-                }
-                self.refused_plugins.insert(file.stem.clone(), findings.clone());
-                Err(findings)
-            }
-        }
-    }
-
-    /// The plugin in service whose id differs by case alone. Settings, and who may read their secrets, are looked up without regard to
-    /// case, so there is one of a name.
-    fn twin(&self, id: &PluginId) -> Option<&PluginId> {
-        let is_twin = |other: &&Supervisor| {
-            let known = &other.definition.id;
-            !other.retired && known != id && known.as_str().eq_ignore_ascii_case(id.as_str())
-        };
-        self.plugins.values().find(is_twin).map(|other| &other.definition.id)
-    }
-
-    /// Puts a plugin into service; one that comes while the agent runs is started as at start-up.
-    fn insert_plugin(&mut self, now: Now, plugin: Arc<PluginDefinition>, effects: &mut Effects) {
-        let id = plugin.id.clone();
-        let running = self.is_running();
-        let supervisor = self.plugins.entry(id.clone()).or_insert_with(|| Supervisor::new(Arc::clone(&plugin)));
-        let former = core::mem::replace(&mut supervisor.definition, plugin);
-        let fresh = Arc::ptr_eq(&former, &supervisor.definition) || core::mem::take(&mut supervisor.retired);
-        let definition = Arc::clone(&supervisor.definition);
-        // Also without a process: a session waits for the next one.
-        if former.document != definition.document {
-            self.desk.turn(now, effects).broker(BrokerOrder::Regrant {
-                component: Component::Plugin(id.clone()),
-                publish: definition.publish.clone().into(),
-                subscribe: definition.subscribe.clone().into(),
-                primary: Some(definition.subscription.clone()),
-            });
-        }
-        if fresh || former.document != definition.document {
-            self.warn_of_limits(now, "", definition.limits, Component::Plugin(id.clone()), effects);
-        }
-        if running && fresh {
-            self.line_up(now, &id, effects);
-        }
-    }
-
-    /// Takes a plugin out of service: its permissions end at once, its process is stopped, then it is gone.
-    fn retire_plugin(&mut self, now: Now, id: &PluginId, effects: &mut Effects) {
-        let Some(plugin) = self.plugins.get_mut(id).filter(|plugin| !plugin.retired) else { return };
-        plugin.retired = true;
-        self.desk.plugin_settings.retire(id.as_str());
-        let component = Component::Plugin(id.clone());
-        let mut turn = self.desk.turn(now, effects);
-        turn.log_about(Level::Warning, "PluginRemoved", format!("Plugin {id} is out of service."), Some(&component));
-        // Also without a process: a session waits for the next one, and others' messages for it.
-        turn.broker(BrokerOrder::Regrant {
-            component,
-            publish: FilterSet::default(),
-            subscribe: FilterSet::default(),
-            primary: None,
-        });
-        plugin.stop(&mut turn);
-    }
-
-    /// Plugins out of service whose process is gone.
-    pub(super) fn drop_retired_plugins(&mut self) {
-        self.plugins.retain(|_, plugin| !plugin.retired || !plugin.is_stopped());
-    }
-
-    fn log_findings(&mut self, now: Now, file: &str, findings: &[Finding], effects: &mut Effects) {
+    pub(super) fn log_findings(&mut self, now: Now, file: &str, findings: &[Finding], effects: &mut Effects) {
         let mut turn = self.desk.turn(now, effects);
         for finding in findings {
             let level = match finding.severity {
@@ -359,18 +303,12 @@ impl Agent {
     }
 }
 
-fn id_taken(twin: &PluginId) -> Findings {
-    let message =
-        format!("The plugin {twin} is called the same but for upper and lower case; give one of them another id.");
-    vec![Finding { path: "/id".to_string(), code: "id-taken", message, severity: Severity::Error }]
-}
-
-fn too_many() -> Findings {
+pub(super) fn too_many() -> Findings {
     let message = format!("{DEFINITIONS} definitions are in service, which is the most there may be; remove some.");
     vec![Finding { path: String::new(), code: "too-many-definitions", message, severity: Severity::Error }]
 }
 
-fn readable(file: &DefinitionFile) -> Result<&[u8], Findings> {
+pub(super) fn readable(file: &DefinitionFile) -> Result<&[u8], Findings> {
     file.content.as_deref().map_err(|reason| {
         let message = format!("It could not be read: {reason}");
         vec![Finding { path: String::new(), code: "unreadable", message, severity: Severity::Error }]

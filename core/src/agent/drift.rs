@@ -62,6 +62,7 @@ impl Agent {
         match (asked, ticket) {
             (Some(Pending::Reload { request }), _) => {
                 let report = LoadReport { restored, ..self.in_service() };
+                self.renew_plugins(now, effects);
                 respond(request, ApiResponse::json(200, &report), effects);
             }
             (Some(Pending::Policies), _) => self.on_policy_reloaded(now, None, effects),

@@ -1,4 +1,4 @@
-//! Messages on the topics that the agent itself reads: `KeeperLogger`, `EventMessages`, `JobService` (contract section 5).
+//! Messages on the topics that the agent itself reads: `KeeperLogger`, `EventMessages`, `JobService` (contract section 5), `PluginHealth`.
 
 use alloc::format;
 use alloc::string::String;
@@ -8,7 +8,9 @@ use crate::acl::{Action, Subject};
 use crate::broker::message::Packet;
 use crate::effect::Effects;
 use crate::id::Component;
+use crate::json::Json;
 use crate::log_message::{Level, LogMessage};
+use crate::plugin::HEALTH_TOPIC;
 use crate::run::{Chain, FiredEvent, JobRequest, Origin, built_in};
 use crate::time::Now;
 use crate::why::Explanation;
@@ -32,6 +34,7 @@ impl Agent {
             "KeeperLogger" => self.on_log_message(now, subject, payload, effects),
             "EventMessages" => self.on_event_message(now, subject, payload, effects),
             "JobService" => self.on_job_message(now, subject, payload, effects),
+            HEALTH_TOPIC => self.on_health_message(now, subject, payload, effects),
             _ => Err(format!("The agent does not read '{topic}'.")),
         };
         if let Err(why) = result {
@@ -55,6 +58,26 @@ impl Agent {
         let record = built_in::hidden(record, &|text| run.map_or_else(|| text.clone(), |run| run.mask(text.clone())));
         self.desk.turn(now, effects).log_record(record);
         Ok(())
+    }
+
+    /// The answer to a ping counts from the plugin's present process tree alone.
+    fn on_health_message(
+        &mut self,
+        now: Now,
+        subject: &Subject,
+        payload: &[u8],
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        let Component::Plugin(plugin) = &subject.component else {
+            return Err(String::from("Only plugins answer pings."));
+        };
+        let answer = Json::parse(payload).map_err(|error| error.message)?;
+        let Some(id) = answer.lookup(&["id"]).and_then(Json::as_str) else {
+            return Err(String::from("It is not the object of the ping, with its 'id' as a text."));
+        };
+        let plugin = self.plugins.get_mut(plugin).filter(|plugin| plugin.owns(subject.spawn));
+        let plugin = plugin.ok_or("Its sender is not the plugin's present process.")?;
+        plugin.on_answer(id, &mut self.desk.turn(now, effects))
     }
 
     /// Starts every job that waits for the event.

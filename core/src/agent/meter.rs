@@ -215,6 +215,11 @@ impl Agent {
                 text.sample("castellan_plugin_state", &labels, u8::from(plugin.status() == state));
             }
         }
+        text.family("castellan_plugin_healthy", Kind::Gauge, "1 for a plugin that is healthy, else 0.");
+        for (id, plugin) in &self.plugins {
+            let is_healthy = u8::from(plugin.health() == "Healthy");
+            text.sample("castellan_plugin_healthy", &[("plugin", id.as_str())], is_healthy);
+        }
         let lkg = self.lkg_line();
         let help = "Items that Last Known Good has a reference of.";
         text.single("castellan_lkg_items", Kind::Gauge, help, lkg.items);

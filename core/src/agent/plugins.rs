@@ -1,13 +1,15 @@
 //! Plugins: started in order of priority, then supervised one by one.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Agent;
 use crate::effect::Effects;
 use crate::id::{Component, PluginId, RunId};
 use crate::log_message::Level;
+use crate::plugin::BUILT_IN_PLUGINS;
 use crate::plugin::supervisor::Supervisor;
 use crate::run::Run;
 use crate::time::{Deadline, Monotonic, Now};
@@ -24,68 +26,146 @@ pub(super) struct StartQueue {
 }
 
 impl StartQueue {
+    /// Somebody stopped it before its turn came.
+    pub(super) fn forget(&mut self, id: &PluginId) {
+        self.rest.retain(|other| other != id);
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Deadline> {
         self.current.as_ref().map(|(_, at)| Deadline { at: *at, reason: "the next plugin's start" })
     }
 }
 
 impl Agent {
-    /// Lines up every plugin with `autoStart`, lowest `startupPriority` first, ties by id.
+    /// Lines up every plugin with `autoStart` and what these require, lowest `startupPriority` first, ties by id.
     pub(super) fn begin_start(&mut self, now: Now, effects: &mut Effects) {
-        let mut order: Vec<(i64, PluginId)> = Vec::new();
-        for plugin in self.plugins.values() {
+        let mut order: BTreeSet<(i64, PluginId)> = BTreeSet::new();
+        for plugin in self.plugins.values().filter(|plugin| plugin.definition.auto_start) {
             let definition = &plugin.definition;
-            let component = Component::Plugin(definition.id.clone());
-            match plugin.obstacle() {
-                _ if !definition.auto_start || definition.built_in => {}
-                None => order.push((definition.startup_priority, definition.id.clone())),
-                Some(why) => {
-                    let message = format!("Plugin {} is not started: {why}", definition.id);
-                    self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
-                }
+            if plugin.obstacle().is_none() {
+                order.extend(self.required(&definition.id).map(|plugin| plugin.place_in_order()));
+                order.insert(plugin.place_in_order());
             }
         }
-        order.sort();
+        for plugin in self.plugins.values().filter(|plugin| plugin.definition.auto_start) {
+            not_run(plugin, &mut self.desk.turn(now, effects));
+        }
         self.start_queue.rest = order.into_iter().map(|(_, id)| id).collect();
     }
 
     /// Lines up one plugin that came into service while the agent runs.
     pub(super) fn line_up(&mut self, now: Now, id: &PluginId, effects: &mut Effects) {
-        let Some(plugin) =
-            self.plugins.get(id).filter(|plugin| plugin.definition.auto_start && !plugin.definition.built_in)
-        else {
-            return;
-        };
-        match plugin.obstacle() {
-            None => self.start_queue.rest.push_back(id.clone()),
-            Some(why) => {
-                let component = Component::Plugin(id.clone());
-                let message = format!("Plugin {id} is not started: {why}");
-                self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
-            }
+        let Some(plugin) = self.plugins.get(id).filter(|plugin| plugin.definition.auto_start) else { return };
+        not_run(plugin, &mut self.desk.turn(now, effects));
+        if plugin.obstacle().is_none() {
+            let required = self.required(id).filter(|plugin| plugin.is_stopped());
+            let ids: Vec<PluginId> = required.chain([plugin]).map(|plugin| plugin.definition.id.clone()).collect();
+            self.start_queue.rest.extend(ids);
         }
     }
 
-    /// Starts the next plugin once the former is connected, gone, or has had its time.
+    /// Starts the next plugin once the former is connected, gone, or has had its time; and those that waited for what they require.
     pub(super) fn continue_start(&mut self, now: Now, effects: &mut Effects) {
         if !self.is_running() {
             return;
         }
-        loop {
-            if let Some((id, until)) = &self.start_queue.current {
-                let plugin = self.plugins.get(id);
-                let settled = plugin.is_none_or(|plugin| plugin.connections > 0 || plugin.is_stopped());
-                if !settled && now.monotonic < *until {
-                    return;
-                }
-            }
-            let Some(id) = self.start_queue.rest.pop_front() else {
-                self.start_queue.current = None;
-                return;
-            };
+        while let Some(id) = self.next_to_start(now) {
             self.start_queue.current = Some((id.clone(), now.monotonic.plus_seconds(START_WAIT_SECONDS)));
             self.with_plugin(now, &id, effects, Supervisor::start);
         }
+        self.look_at_required();
+        for plugin in self.plugins.values_mut() {
+            plugin.go_on(&mut self.desk.turn(now, effects));
+        }
+    }
+
+    fn next_to_start(&mut self, now: Now) -> Option<PluginId> {
+        if let Some((id, until)) = &self.start_queue.current {
+            let plugin = self.plugins.get(id);
+            let settled = plugin.is_none_or(|plugin| plugin.is_connected() || plugin.is_stopped());
+            if !settled && now.monotonic < *until {
+                return None;
+            }
+        }
+        let next = self.start_queue.rest.pop_front();
+        if next.is_none() {
+            self.start_queue.current = None;
+        }
+        next
+    }
+
+    /// Starts or restarts a plugin by hand, and first what it requires and does not run.
+    pub(super) fn start_with_required(
+        &mut self,
+        now: Now,
+        id: &PluginId,
+        effects: &mut Effects,
+        act: impl FnOnce(&mut Supervisor, &mut Turn<'_>),
+    ) {
+        let stopped = self.required(id).filter(|plugin| plugin.is_stopped());
+        let mut required: Vec<PluginId> = stopped.map(|plugin| plugin.definition.id.clone()).collect();
+        while let Some(id) = required.pop() {
+            self.with_plugin(now, &id, effects, Supervisor::start);
+        }
+        self.with_plugin(now, id, effects, act);
+    }
+
+    /// All that a plugin requires, itself or by what it requires, nearest first, as far as the agent can start it.
+    fn required(&self, id: &PluginId) -> impl Iterator<Item = &Supervisor> {
+        let mut found: Vec<&Supervisor> = Vec::new();
+        let mut open = VecDeque::from_iter(self.plugins.get(id));
+        while let Some(plugin) = open.pop_front() {
+            for id in &plugin.definition.requires {
+                let required = self.plugins.get(id).filter(|plugin| !plugin.retired && plugin.obstacle().is_none());
+                if let Some(required) = required
+                    && found.iter().all(|known| known.definition.id != *id)
+                {
+                    found.push(required);
+                    open.push_back(required);
+                }
+            }
+        }
+        found.into_iter()
+    }
+
+    /// Tells each plugin what it requires and is not ready.
+    pub(super) fn look_at_required(&mut self) {
+        let requiring = |plugin: &&Supervisor| !plugin.definition.requires.is_empty() || plugin.missing.is_some();
+        let missing: Vec<(PluginId, Option<String>)> = (self.plugins.values().filter(requiring))
+            .map(|plugin| {
+                let definition = &plugin.definition;
+                (definition.id.clone(), definition.requires.iter().find_map(|id| self.missing(id)))
+            })
+            .collect();
+        for (id, missing) in missing {
+            if let Some(plugin) = self.plugins.get_mut(&id) {
+                plugin.missing = missing;
+            }
+        }
+    }
+
+    /// Why those that require this plugin wait, and what to do; `None` where it is ready.
+    fn missing(&self, id: &PluginId) -> Option<String> {
+        if BUILT_IN_PLUGINS.contains(&id.as_str()) {
+            return None;
+        }
+        let waits = format!("it requires plugin {id}, and waits:");
+        let Some(plugin) = self.plugins.get(id).filter(|plugin| !plugin.retired) else {
+            return Some(format!(
+                "{waits} {id} is not in service. Bring Plugins/{id}.json into service, or no longer require it."
+            ));
+        };
+        if plugin.is_ready() {
+            return None;
+        }
+        Some(match plugin.obstacle() {
+            Some(obstacle) => format!("{waits} {id} cannot run, as {obstacle} Change that, or no longer require it."),
+            None if plugin.is_stopped() => {
+                let (status, why) = (plugin.status(), plugin.reason().unwrap_or_default());
+                format!("{waits} {id} is {status} ({why}). Mend that, and say castellan plugins start {id}.")
+            }
+            None => format!("{waits} {id} is not connected to the broker yet."),
+        })
     }
 
     /// Lets one plugin act.
@@ -96,6 +176,7 @@ impl Agent {
         effects: &mut Effects,
         act: impl FnOnce(&mut Supervisor, &mut Turn<'_>),
     ) {
+        self.look_at_required();
         if let Some(plugin) = self.plugins.get_mut(id) {
             act(plugin, &mut self.desk.turn(now, effects));
         }
@@ -112,5 +193,14 @@ impl Agent {
         if let Some(run) = self.runs.get_mut(id) {
             act(run, &mut self.desk.turn(now, effects));
         }
+    }
+}
+
+/// Says why a plugin that would start with the agent does not.
+fn not_run(plugin: &Supervisor, turn: &mut Turn<'_>) {
+    let id = &plugin.definition.id;
+    if let Some(why) = plugin.obstacle().filter(|_| !plugin.definition.built_in) {
+        let component = Component::Plugin(id.clone());
+        turn.log_about(Level::Warning, "NotRun", format!("Plugin {id} is not started: {why}"), Some(&component));
     }
 }

@@ -175,7 +175,7 @@ impl Agent {
         let (fit, run_as) = match owner {
             Some(Owner::Run(id)) => self.runs.get(id).map(|run| (run.fit(executable), run.run_as())),
             Some(Owner::Plugin(id)) => {
-                let run_as = self.plugins.get(id).and_then(|plugin| plugin.run_as);
+                let run_as = self.plugins.get(id).and_then(super::Supervisor::run_as);
                 let policy = SignaturePolicy::of(&self.desk.settings);
                 let fit = program::by_file(executable).and_then(|()| program::signed(executable, policy, now.wall));
                 Some((fit.map(|()| Fit::DIRECTLY), run_as))

@@ -132,8 +132,8 @@ impl Agent {
             Resource::CancelRun(id) => self.cancel_run(now, request, caller, &id, effects),
             Resource::Events if method == Method::Post => self.fire_event(now, request, caller, effects),
             Resource::Events => self.open_stream(now, request, target, caller, effects),
-            Resource::Plugins => Some(self.list_plugins()),
-            Resource::Plugin(id) => Some(self.show_plugin(&id)),
+            Resource::Plugins => Some(self.list_plugins(now)),
+            Resource::Plugin(id) => Some(self.show_plugin(now, &id)),
             Resource::PluginOutput(id) => self.show_plugin_output(now, request, &id, effects),
             Resource::PluginAction(id, action) => Some(self.act_on_plugin(now, &id, action, effects)),
             Resource::Settings(id) => Some(self.show_settings(now, request, target, caller, &id, effects)),
@@ -156,13 +156,14 @@ impl Agent {
         }
     }
 
-    fn list_plugins(&self) -> ApiResponse {
-        ApiResponse::json(200, &self.plugins.values().map(PluginLine::new).collect::<Vec<_>>())
+    fn list_plugins(&self, now: Now) -> ApiResponse {
+        let lines = self.plugins.values().map(|plugin| PluginLine::new(plugin, now));
+        ApiResponse::json(200, &lines.collect::<Vec<_>>())
     }
 
-    fn show_plugin(&self, id: &PluginId) -> ApiResponse {
+    fn show_plugin(&self, now: Now, id: &PluginId) -> ApiResponse {
         match self.plugins.get(id) {
-            Some(plugin) => ApiResponse::json(200, &PluginLine::new(plugin)),
+            Some(plugin) => ApiResponse::json(200, &PluginLine::new(plugin, now)),
             None => self.no_plugin(id),
         }
     }
@@ -181,13 +182,15 @@ impl Agent {
                 Explanation::new(format!("Plugin {id} stays as it is."), why, "Change its definition and reload.");
             return ApiResponse::problem(409, &explanation);
         }
-        let act = match action {
-            PluginAction::Start => Supervisor::start,
-            PluginAction::Stop => Supervisor::stop,
-            PluginAction::Restart => Supervisor::restart,
-        };
-        self.with_plugin(now, id, effects, act);
-        self.show_plugin(id)
+        match action {
+            PluginAction::Start => self.start_with_required(now, id, effects, Supervisor::start),
+            PluginAction::Stop => {
+                self.start_queue.forget(id);
+                self.with_plugin(now, id, effects, Supervisor::stop);
+            }
+            PluginAction::Restart => self.start_with_required(now, id, effects, Supervisor::restart),
+        }
+        self.show_plugin(now, id)
     }
 }
 

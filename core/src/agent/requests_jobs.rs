@@ -77,7 +77,7 @@ impl Agent {
         caller: &Caller,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        let job = match JobDefinition::parse(&request.body, None) {
+        let job = match self.parse_job(&request.body, None) {
             Ok((job, _)) => job,
             Err(findings) => return Some(invalid_job(&findings)),
         };
@@ -113,7 +113,7 @@ impl Agent {
         if let Some(refusal) = self.no_such_job(id) {
             return Some(refusal);
         }
-        match JobDefinition::parse(&request.body, Some(id.as_str())) {
+        match self.parse_job(&request.body, Some(id.as_str())) {
             Ok((job, _)) => {
                 let intent = Intent::Replace(caller.component().to_string(), Conditions::of(request));
                 self.inspect(now, request, job, intent, effects)
@@ -128,7 +128,7 @@ impl Agent {
         request: &ApiRequest,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        match JobDefinition::parse(&request.body, None) {
+        match self.parse_job(&request.body, None) {
             Ok((job, findings)) => self.inspect(now, request, job, Intent::Validate(findings), effects),
             Err(findings) => Some(ApiResponse::json(400, &Validation { valid: false, findings: &findings })),
         }

@@ -22,7 +22,6 @@ use crate::api::{ApiRequest, ApiResponse, Conditions, entity_tag};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionFile, DefinitionKind};
 use crate::id::{RequestId, TicketId};
-use crate::job::JobDefinition;
 use crate::job::finding::{Findings, quote};
 use crate::lkg::{
     Checked, DefinitionChange, Document, Item, NotWritten, ReferenceQuery, ReferenceVersion, ReferencesFound, Survey,
@@ -189,8 +188,11 @@ impl Agent {
     fn validate(&self, item: &Item, document: &Document) -> Result<(), Findings> {
         let here = self.desk.surroundings.here;
         match item.kind {
-            DefinitionKind::Job => JobDefinition::parse(document, Some(&item.id)).map(|_| ()),
-            DefinitionKind::Plugin => PluginDefinition::parse(document, Some(&item.id), here).map(|_| ()),
+            DefinitionKind::Job => self.parse_job(document, Some(&item.id)).map(|_| ()),
+            DefinitionKind::Plugin => {
+                let (plugin, _) = PluginDefinition::parse(document, Some(&item.id), here)?;
+                self.conflict_of(&plugin).map_or(Ok(()), |conflict| Err(vec![conflict]))
+            }
         }
     }
 

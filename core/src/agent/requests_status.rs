@@ -45,7 +45,7 @@ impl Agent {
         let inside = (tier != Tier::Public).then(|| Inside {
             jobs: self.job_lines(now).collect(),
             runs: runs.iter().map(RunLine::new).collect(),
-            plugins: self.plugins.values().map(PluginLine::new).collect(),
+            plugins: self.plugins.values().map(|plugin| PluginLine::new(plugin, now)).collect(),
             lkg: (tier == Tier::Admin).then(|| self.lkg_line()),
             denials: (tier == Tier::Admin).then(denials),
         });

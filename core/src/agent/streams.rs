@@ -209,7 +209,7 @@ impl Agent {
         for plugin in self.plugins.values_mut() {
             let state = Some((plugin.status(), plugin.health()));
             if core::mem::replace(&mut plugin.told, state) != state {
-                let plugin = PluginLine::new(plugin);
+                let plugin = PluginLine::new(plugin, now);
                 let changed = PluginChanged { timestamp: now.wall.to_rfc3339(), plugin };
                 self.desk.turn(now, effects).tell(Kind::Plugin, &changed);
             }

@@ -15,6 +15,7 @@ use crate::job::finding::{Finding, Findings};
 use crate::plugin::supervisor::Supervisor;
 use crate::plugin::supervisor::output::ProcessOutput;
 use crate::run::history::{Outcome, RunRecord};
+use crate::time::{Now, WallTime};
 
 /// `GET /health`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -91,20 +92,25 @@ pub(crate) struct PluginLine {
     #[schemars(extend("format" = "date-time"))]
     pub(crate) last_start_time: Option<String>,
     pub(crate) restarts: u64,
+    /// Why it is as it is.
     pub(crate) reason: Option<String>,
+    /// When it is started again by itself, where it waits for that.
+    #[schemars(extend("format" = "date-time"))]
+    pub(crate) restart_at: Option<String>,
 }
 
 impl PluginLine {
-    pub(crate) fn new(plugin: &Supervisor) -> Self {
+    pub(crate) fn new(plugin: &Supervisor, now: Now) -> Self {
         Self {
             id: plugin.definition.id.to_string(),
             name: plugin.definition.name.clone(),
             status: plugin.status(),
             health: plugin.health(),
             process_id: plugin.pid,
-            last_start_time: plugin.last_start.map(crate::time::WallTime::to_rfc3339),
+            last_start_time: plugin.last_start.map(WallTime::to_rfc3339),
             restarts: plugin.restarts,
-            reason: plugin.last_reason.clone(),
+            reason: plugin.reason(),
+            restart_at: plugin.restart_at(now).map(WallTime::to_rfc3339),
         }
     }
 }

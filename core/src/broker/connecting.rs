@@ -131,7 +131,12 @@ impl Broker {
             let why = format!("{PROGRAMS} programs that the agent did not start are connected.");
             return self.refuse_unavailable(connection, &connect.client_id, why, effects);
         }
-        let (session, session_present) = self.take_up(now, &connect, &grant, effects);
+        let asked_seconds = connect.session_expiry_seconds;
+        let wants_clean = connect.clean_start;
+        if is_persistent(&grant) {
+            (connect.clean_start, connect.session_expiry_seconds) = (false, u32::MAX);
+        }
+        let (session, is_own) = self.take_up(now, &connect, &grant, wants_clean, effects);
         let will = connect.will.take();
         let denied_will = will.as_ref().and_then(|will| {
             let has_room = self.has_budget(session, will.publication.cost());
@@ -139,14 +144,13 @@ impl Broker {
         });
         let visible = self.settings.visible_denials && connect.version == Version::V5;
         let note = denied_will.as_ref().filter(|_| visible).map(|denial| reason_string(&denial.explanation));
-        let asked_seconds = connect.session_expiry_seconds;
-        connect.session_expiry_seconds = asked_seconds.min(longest_session(&grant));
+        connect.session_expiry_seconds = connect.session_expiry_seconds.min(longest_session(&grant));
         let primary = grant.primary.clone();
         let subject = grant.subject.clone();
         self.connections.insert(connection, session);
         self.link(now, session, connection, &connect, grant, will.filter(|_| denied_will.is_none()));
         let acknowledgement = ConnectAck {
-            session_present,
+            session_present: is_own && !wants_clean,
             session_expiry_seconds: Some(connect.session_expiry_seconds).filter(|granted| *granted != asked_seconds),
             receive_maximum: RECEIVE_MAXIMUM,
             topic_alias_maximum: TOPIC_ALIASES,
@@ -201,6 +205,7 @@ impl Broker {
         now: Monotonic,
         connect: &Connect,
         grant: &Arc<Grant>,
+        wants_clean: bool,
         effects: &mut BrokerEffects,
     ) -> (SessionId, bool) {
         let kept = self.client_ids.get(&connect.client_id).copied();
@@ -209,7 +214,8 @@ impl Broker {
             && let Some(session) = self.sessions.get_mut(&kept)
         {
             let is_own = is_same_process(session, grant);
-            if !is_own {
+            // Who wants a clean start knows no packet of before either.
+            if !is_own || wants_clean {
                 session.renew();
             }
             if self.client_ids.get(&session.client_id) == Some(&kept) {
@@ -354,6 +360,12 @@ fn no_room(grant: &Grant, will: &Publication) -> Box<Denial> {
         "Name a smaller will, or let the clients read faster.",
     );
     Box::new(grant.subject.denial(Action::Publish, &will.topic, explanation, None))
+}
+
+/// Whether the session is kept whatever the client asks for: a plugin's whose file says so, as the client of its next process has
+/// another client id, and many libraries ask for a clean session by themselves.
+fn is_persistent(grant: &Grant) -> bool {
+    grant.primary.as_ref().is_some_and(|primary| !primary.clean_session)
 }
 
 /// Whether it is trusted by its signature alone.

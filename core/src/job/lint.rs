@@ -9,6 +9,8 @@ mod routes;
 mod tests;
 mod tokens;
 
+pub(crate) use across::shared_binary;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -17,8 +19,9 @@ use serde::Serialize;
 
 use super::finding::{Findings, Report, has_errors, quote};
 use super::{JobDefinition, OperatingSystem};
-use crate::json::{Json, pointer_to};
+use crate::json::Json;
 use crate::plugin::PluginDefinition;
+use crate::plugin::together::{conflicts, spelled};
 
 /// One file to look at.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +52,9 @@ struct Job {
     json: Json,
 }
 
+/// The same of a plugin.
 struct Plugin {
+    place: usize,
     plugin: PluginDefinition,
 }
 
@@ -66,7 +71,7 @@ pub fn lint(documents: &[Document<'_>], here: OperatingSystem) -> Vec<Linted> {
                 findings
             }),
             None => PluginDefinition::parse(document.bytes, None, here).map(|(plugin, findings)| {
-                plugins.push(Plugin { plugin });
+                plugins.push(Plugin { place, plugin });
                 findings
             }),
         };
@@ -76,35 +81,57 @@ pub fn lint(documents: &[Document<'_>], here: OperatingSystem) -> Vec<Linted> {
     for job in &jobs {
         let mut report = Report::default();
         if let Some(document) = documents.get(job.place) {
-            name_of_file(job, document.stem, &mut report);
+            name_of_file("Jobs", job.job.id.as_str(), job.pointer(&["id"]), document.stem, &mut report);
         }
-        same_id(job, &jobs, documents, &mut report);
+        let earlier = jobs.iter().filter(|other| other.place < job.place && other.job.id == job.job.id);
+        same_id(job.job.id.as_str(), job.pointer(&["id"]), earlier.map(|job| job.place), documents, &mut report);
         routes::check(job, &mut report);
         conditions(job, &mut report);
         tokens::check(job, &mut report);
         across::loops(job, &jobs, &mut report);
-        across::shared_binaries(job, &plugins, &mut report);
-        if let Some(linted) = linted.get_mut(job.place) {
-            linted.findings.extend(report.into_findings());
-            linted.valid = !has_errors(&linted.findings);
+        add(&mut linted, job.place, report.into_findings());
+        let shared = shared_binary(&job.job, plugins.iter().map(|plugin| &plugin.plugin));
+        add(&mut linted, job.place, shared.into_iter().collect());
+    }
+    let mut conflicts = conflicts(plugins.iter().map(|plugin| &plugin.plugin));
+    for Plugin { place, plugin } in &plugins {
+        let mut report = Report::default();
+        let pointer = spelled(&plugin.settings, &["id"]);
+        if let Some(document) = documents.get(*place) {
+            name_of_file("Plugins", plugin.id.as_str(), pointer.clone(), document.stem, &mut report);
         }
+        let earlier = plugins.iter().filter(|other| other.place < *place && other.plugin.id == plugin.id);
+        same_id(plugin.id.as_str(), pointer, earlier.map(|plugin| plugin.place), documents, &mut report);
+        add(&mut linted, *place, report.into_findings());
+        add(&mut linted, *place, conflicts.remove(&plugin.id).into_iter().collect());
     }
     linted
 }
 
-fn name_of_file(job: &Job, stem: &str, report: &mut Report) {
-    if stem != job.job.id.as_str() {
-        let message = format!("in an agent root this file must be called Jobs/{}.json.", job.job.id);
-        report.note(job.pointer(&["id"]), "file-name", message);
+fn add(linted: &mut [Linted], place: usize, findings: Findings) {
+    if let Some(linted) = linted.get_mut(place) {
+        linted.findings.extend(findings);
+        linted.valid = !has_errors(&linted.findings);
     }
 }
 
-fn same_id(job: &Job, jobs: &[Job], documents: &[Document<'_>], report: &mut Report) {
-    let twin = jobs.iter().find(|other| other.place < job.place && other.job.id == job.job.id);
-    if let Some(twin) = twin.and_then(|twin| documents.get(twin.place)) {
-        let message =
-            format!("{} has the id {} too; one of them must have another.", twin.file, quote(job.job.id.as_str()));
-        report.error(job.pointer(&["id"]), "duplicate-id", message);
+fn name_of_file(folder: &str, id: &str, pointer: String, stem: &str, report: &mut Report) {
+    if stem != id {
+        let message = format!("in an agent root this file must be called {folder}/{id}.json.");
+        report.note(pointer, "file-name", message);
+    }
+}
+
+fn same_id(
+    id: &str,
+    pointer: String,
+    mut earlier: impl Iterator<Item = usize>,
+    documents: &[Document<'_>],
+    report: &mut Report,
+) {
+    if let Some(twin) = earlier.next().and_then(|place| documents.get(place)) {
+        let message = format!("{} has the id {} too; one of them must have another.", twin.file, quote(id));
+        report.error(pointer, "duplicate-id", message);
     }
 }
 
@@ -125,20 +152,6 @@ fn conditions(job: &Job, report: &mut Report) {
 impl Job {
     /// The JSON pointer of a place, with the keys as the document spells them.
     fn pointer(&self, path: &[&str]) -> String {
-        let mut json = Some(&self.json);
-        let mut pointer = String::new();
-        for step in path {
-            let (spelled, inner) = match json {
-                Some(Json::Object(members)) => members
-                    .iter()
-                    .find(|(key, _)| key.eq_ignore_ascii_case(step))
-                    .map_or((*step, None), |(key, value)| (key.as_str(), Some(value))),
-                Some(Json::Array(items)) => (*step, step.parse().ok().and_then(|index: usize| items.get(index))),
-                _ => (*step, None),
-            };
-            pointer = pointer_to(&pointer, spelled);
-            json = inner;
-        }
-        pointer
+        spelled(&self.json, path)
     }
 }

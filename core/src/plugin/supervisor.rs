@@ -4,10 +4,13 @@
 //! state      event                    next state   orders
 //! ---------  -----------------------  -----------  --------------------------------------------
 //! Stopped,
+//! Waiting,
 //! Backoff,
 //! Failed     start or restart         Starting     Spawn
 //! Backoff,
 //! Failed     its deadline             Starting     Spawn
+//! Waiting    what it requires is ready Starting    Spawn
+//! Waiting,
 //! Backoff,
 //! Failed     stop                     Stopped
 //! Starting   prepared                 Released     Release; Abort where it must not run; nothing once it was aborted
@@ -19,22 +22,29 @@
 //! Running    exited                   Ending       Collect, Discard
 //! Released,
 //! Running    stop or restart          Stopping     Signal TERM; after the grace Signal KILL
+//! Running    it hangs (`liveness`)    Stopping     Signal TERM; after the grace Signal KILL
 //! Stopping   spawn failed             (ended)
 //! Stopping   exited                   Ending       Collect, Discard
 //! Ending     collected                Ending       its last words are kept
 //! Ending     discarded                (ended)
-//! any above  start once stopped       same         what follows becomes a restart
+//! Stopping,
+//! Ending     start                    same         what follows becomes a restart
+//! Starting   start once stopped       same         what follows becomes a restart
 //! any        any other                same         an anomaly on record
 //! ```
-//! `Released` is `Starting` seen from outside, and `Ending` is `Stopping`.
+//! `Released` is `Starting` seen from outside, `Ending` is `Stopping`, and `Waiting` is `Stopped`.
 //! *ended*: `Stopped` where it was stopped or is not restarted, `Starting` where a restart was asked, else `Backoff`,
-//! or `Failed` after five exits within a minute.
+//! or `Failed` after five ends within a minute. A hang counts as an end.
+//! Instead of `Spawn` there is `Waiting` where what the plugin requires is not ready (`agent/plugins` says so), and `Stopped` where it
+//! cannot run at all by now.
 //!
 //! Never: two processes of one plugin; a restart without a reason in the log.
 
 mod ending;
 mod launch;
+mod liveness;
 pub(crate) mod output;
+mod process;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -44,14 +54,14 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 pub(crate) use launch::query;
+use liveness::Liveness;
 
 use super::PluginDefinition;
 use super::backoff::Backoff;
 use crate::effect::{ProcessOrder, TreeSignal};
-use crate::event::{Captured, ExitStatus};
-use crate::id::{Component, SpawnId};
+use crate::id::{Component, PluginId, SpawnId};
+use crate::job::finding::Finding;
 use crate::log_message::Level;
-use crate::program::Fit;
 use crate::time::{Deadline, Monotonic, WallTime};
 use crate::turn::Turn;
 use crate::user::RunAs;
@@ -64,12 +74,32 @@ const LAST_WORDS: usize = 400;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Stopped,
-    Starting { spawn: SpawnId, released: bool },
-    Running { spawn: SpawnId },
-    Stopping { spawn: SpawnId, kill_at: Option<Monotonic> },
-    Ending { spawn: SpawnId, how: String, collected: bool },
-    Backoff { until: Monotonic },
-    Failed { until: Monotonic },
+    /// It starts for this reason, once what it requires is ready.
+    Waiting {
+        why: String,
+    },
+    Starting {
+        spawn: SpawnId,
+        released: bool,
+    },
+    Running {
+        spawn: SpawnId,
+    },
+    Stopping {
+        spawn: SpawnId,
+        kill_at: Option<Monotonic>,
+    },
+    Ending {
+        spawn: SpawnId,
+        how: String,
+        collected: bool,
+    },
+    Backoff {
+        until: Monotonic,
+    },
+    Failed {
+        until: Monotonic,
+    },
 }
 
 /// What shall follow once the present process is gone.
@@ -77,15 +107,16 @@ enum State {
 enum Then {
     Supervise,
     Stop,
-    Restart,
+    /// For this reason.
+    Restart(&'static str),
 }
 
 /// One plugin.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) definition: Arc<PluginDefinition>,
-    /// As whom its present process was asked for; what a changed file says counts from the next.
-    pub(crate) run_as: Option<RunAs>,
+    /// What its present process was asked for by; what a changed file says counts from the next.
+    started_from: Arc<PluginDefinition>,
     state: State,
     then: Then,
     backoff: Backoff,
@@ -93,10 +124,16 @@ pub(crate) struct Supervisor {
     pub(crate) last_start: Option<WallTime>,
     pub(crate) pid: Option<u32>,
     pub(crate) restarts: u64,
-    pub(crate) connections: u32,
+    liveness: Liveness,
+    /// Why its process is stopped although it was left to run.
+    hangs: Option<String>,
     pub(crate) last_reason: Option<String>,
     /// What its last process that ended had written.
     pub(crate) last_output: Option<output::ProcessOutput>,
+    /// What it requires and is not ready, with what to do; looked up before every step of it.
+    pub(crate) missing: Option<String>,
+    /// What other definitions in service speak against it.
+    pub(crate) conflict: Option<Finding>,
     /// Its definition is out of service; it leaves with its process.
     pub(crate) retired: bool,
     /// Status and health as those were told who follow `GET /api/events`.
@@ -106,8 +143,8 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn new(definition: Arc<PluginDefinition>) -> Self {
         Self {
+            started_from: Arc::clone(&definition),
             definition,
-            run_as: None,
             state: State::Stopped,
             then: Then::Supervise,
             backoff: Backoff::default(),
@@ -115,9 +152,12 @@ impl Supervisor {
             last_start: None,
             pid: None,
             restarts: 0,
-            connections: 0,
+            liveness: Liveness::default(),
+            hangs: None,
             last_reason: None,
             last_output: None,
+            missing: None,
+            conflict: None,
             retired: false,
             told: None,
         }
@@ -130,8 +170,23 @@ impl Supervisor {
             | State::Running { spawn: own }
             | State::Stopping { spawn: own, .. }
             | State::Ending { spawn: own, .. } => own == spawn,
-            State::Stopped | State::Backoff { .. } | State::Failed { .. } => false,
+            State::Stopped | State::Waiting { .. } | State::Backoff { .. } | State::Failed { .. } => false,
         }
+    }
+
+    /// Whether those that require it may start.
+    pub(crate) const fn is_ready(&self) -> bool {
+        self.is_running() && self.is_connected()
+    }
+
+    /// Its place among those that start: lowest priority first, ties by id.
+    pub(crate) fn place_in_order(&self) -> (i64, PluginId) {
+        (self.definition.startup_priority, self.definition.id.clone())
+    }
+
+    /// Whether it is started again when it ends.
+    pub(crate) fn is_restarted(&self) -> bool {
+        self.definition.requires_monitoring && self.definition.auto_restart
     }
 
     pub(crate) const fn is_running(&self) -> bool {
@@ -139,16 +194,17 @@ impl Supervisor {
     }
 
     pub(crate) const fn is_stopped(&self) -> bool {
-        matches!(self.state, State::Stopped | State::Backoff { .. } | State::Failed { .. })
+        matches!(self.state, State::Stopped | State::Waiting { .. } | State::Backoff { .. } | State::Failed { .. })
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
         let (at, reason) = match &self.state {
             State::Stopping { kill_at: Some(at), .. } => (*at, "the grace of a stopping plugin"),
             State::Backoff { until } | State::Failed { until } => (*until, "a plugin's restart"),
+            State::Running { .. } => (self.liveness.next_deadline()?, "a plugin's sign of life"),
             State::Stopped
+            | State::Waiting { .. }
             | State::Starting { .. }
-            | State::Running { .. }
             | State::Stopping { kill_at: None, .. }
             | State::Ending { .. } => return None,
         };
@@ -160,9 +216,9 @@ impl Supervisor {
         if self.is_stopped() {
             self.backoff.reset();
             self.spawn("it was asked to start", turn);
-        } else if self.then == Then::Stop {
+        } else if self.then == Then::Stop || matches!(self.state, State::Stopping { .. } | State::Ending { .. }) {
             self.backoff.reset();
-            self.then = Then::Restart;
+            self.then = Then::Restart("it was asked to start");
         }
     }
 
@@ -185,7 +241,24 @@ impl Supervisor {
             return self.start(turn);
         }
         self.backoff.reset();
-        self.end(Then::Restart, STOP_GRACE_SECONDS, turn);
+        self.end(Then::Restart("a restart was asked"), STOP_GRACE_SECONDS, turn);
+    }
+
+    /// Starts it again where its process is another than its definition asks for by now.
+    pub(crate) fn renew(&mut self, turn: &mut Turn<'_>) {
+        let (former, present) = (&self.started_from, &self.definition);
+        let is_same = former.executable_path == present.executable_path
+            && former.arguments == present.arguments
+            && former.run_as == present.run_as
+            && former.limits == present.limits;
+        if !is_same && !self.is_stopped() && self.then == Then::Supervise {
+            self.end(Then::Restart("its definition changed"), STOP_GRACE_SECONDS, turn);
+        }
+    }
+
+    /// As whom its present process was asked for.
+    pub(crate) fn run_as(&self) -> Option<RunAs> {
+        self.started_from.run_as
     }
 
     fn end(&mut self, then: Then, grace_seconds: u64, turn: &mut Turn<'_>) {
@@ -208,6 +281,7 @@ impl Supervisor {
                 *at = turn.now.monotonic.plus_seconds(grace_seconds).min(*at);
             }
             State::Stopped
+            | State::Waiting { .. }
             | State::Stopping { kill_at: None, .. }
             | State::Ending { .. }
             | State::Backoff { .. }
@@ -215,132 +289,40 @@ impl Supervisor {
         }
     }
 
+    /// What it requires may be ready by now.
+    pub(crate) fn go_on(&mut self, turn: &mut Turn<'_>) {
+        if let State::Waiting { why } = &self.state
+            && self.missing.is_none()
+        {
+            let why = why.clone();
+            self.spawn(&why, turn);
+        }
+    }
+
     fn spawn(&mut self, why: &str, turn: &mut Turn<'_>) {
-        let spawn = turn.counters.spawn();
         self.then = Then::Supervise;
+        if let Some(obstacle) = self.obstacle() {
+            let message = format!("Plugin {} is not started: {obstacle}", self.definition.id);
+            self.log(Level::Warning, "NotRun", message, turn);
+            self.state = State::Stopped;
+            return;
+        }
+        if let Some(missing) = &self.missing {
+            self.log(Level::Information, "PluginWaits", format!("Plugin {}: {missing}", self.definition.id), turn);
+            self.state = State::Waiting { why: why.to_string() };
+            return;
+        }
+        let spawn = turn.counters.spawn();
         self.state = State::Starting { spawn, released: false };
-        self.run_as = self.definition.run_as;
+        self.started_from = Arc::clone(&self.definition);
         self.started = turn.now.monotonic;
+        self.liveness = Liveness::since(turn.now.monotonic);
         self.last_start = Some(turn.now.wall);
         self.last_reason = Some(why.to_string());
         self.log(Level::Information, "PluginStarting", format!("Plugin {} starts: {why}.", self.definition.id), turn);
         match self.request(spawn, turn) {
             Ok(request) => turn.process(ProcessOrder::Spawn(request)),
             Err(reason) => self.ended(&reason, turn),
-        }
-    }
-
-    /// Whether this process was asked for and has not been reported yet.
-    pub(crate) fn awaits(&self, spawn: SpawnId) -> bool {
-        self.state == State::Starting { spawn, released: false }
-    }
-
-    /// The process exists and waits; an error says why it must not run.
-    pub(crate) fn on_prepared(&mut self, spawn: SpawnId, pid: u32, fit: Result<Fit, String>, turn: &mut Turn<'_>) {
-        if !self.awaits(spawn) {
-            return self.anomaly("a prepared process", turn);
-        }
-        if self.then != Then::Supervise {
-            // It was stopped meanwhile and the abort is under way.
-            return;
-        }
-        let Fit { way, person, .. } = match fit {
-            Ok(fit) => fit,
-            Err(reason) => return turn.process(ProcessOrder::Abort { spawn, reason }),
-        };
-        self.pid = Some(pid);
-        self.state = State::Starting { spawn, released: true };
-        turn.process(ProcessOrder::Release { spawn, way, person });
-    }
-
-    /// Its program runs.
-    pub(crate) fn on_started(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
-        match self.state {
-            State::Starting { spawn: own, released: true } if own == spawn => {
-                self.state = State::Running { spawn };
-                let message = format!("Plugin {} runs with pid {}.", self.definition.id, self.pid.unwrap_or_default());
-                self.log(Level::Information, "PluginRunning", message, turn);
-            }
-            // Stopped or ended before this was seen: nothing to add.
-            State::Stopping { spawn: own, .. } | State::Ending { spawn: own, .. } if own == spawn => {}
-            State::Stopped
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Stopping { .. }
-            | State::Ending { .. }
-            | State::Backoff { .. }
-            | State::Failed { .. } => self.anomaly("a started process", turn),
-        }
-    }
-
-    /// There is no process, and this is why.
-    pub(crate) fn on_spawn_failed(&mut self, spawn: SpawnId, reason: &str, turn: &mut Turn<'_>) {
-        // It may have been stopped between its release and this; a program that ran ends by an exit.
-        let never_ran = matches!(self.state, State::Starting { .. } | State::Stopping { .. });
-        if !self.owns(spawn) || !never_ran {
-            return self.anomaly("a failed spawn", turn);
-        }
-        self.ended(&format!("it could not be started: {reason}"), turn);
-    }
-
-    /// Its main process ended.
-    pub(crate) fn on_exited(&mut self, spawn: SpawnId, status: ExitStatus, turn: &mut Turn<'_>) {
-        if !self.has_process(spawn) {
-            return self.anomaly("an exit", turn);
-        }
-        let how = match status {
-            ExitStatus::Code(code) => format!("it exited with code {code}"),
-            ExitStatus::Signal(signal) => format!("signal {signal} ended it"),
-            ExitStatus::OutOfMemory => format!("it ran out of memory: {}", self.definition.limits.out_of_memory()),
-        };
-        self.state = State::Ending { spawn, how, collected: false };
-        // Both at once, one after the other in the port: a replacement waits until nothing is left.
-        turn.process(ProcessOrder::Collect { spawn });
-        turn.process(ProcessOrder::Discard { spawn });
-    }
-
-    /// Whether this is its tree, released, and its main process is not known to have ended.
-    fn has_process(&self, spawn: SpawnId) -> bool {
-        let running = match self.state {
-            State::Starting { released, .. } => released,
-            State::Running { .. } | State::Stopping { .. } => true,
-            State::Stopped | State::Ending { .. } | State::Backoff { .. } | State::Failed { .. } => false,
-        };
-        running && self.owns(spawn)
-    }
-
-    /// Its last words are here.
-    pub(crate) fn on_collected(&mut self, spawn: SpawnId, stderr: &Captured, turn: &mut Turn<'_>) {
-        let State::Ending { spawn: own, how, collected: collected @ false } = &mut self.state else {
-            return self.anomaly("captured output", turn);
-        };
-        if *own != spawn {
-            return self.anomaly("captured output", turn);
-        }
-        *collected = true;
-        let words =
-            String::from_utf8_lossy(if stderr.tail.is_empty() { &stderr.head } else { &stderr.tail }).into_owned();
-        if let Some((index, _)) = words.trim_end().char_indices().rev().nth(LAST_WORDS.saturating_sub(1)) {
-            *how = format!("{how}; it last wrote: {}", words.get(index..).unwrap_or_default().trim_end());
-        } else if !words.trim().is_empty() {
-            *how = format!("{how}; it last wrote: {}", words.trim());
-        }
-    }
-
-    /// Nothing of it is left.
-    pub(crate) fn on_discarded(&mut self, spawn: SpawnId, turn: &mut Turn<'_>) {
-        match &self.state {
-            State::Ending { spawn: own, how, .. } if *own == spawn => {
-                let how = how.clone();
-                self.ended(&how, turn);
-            }
-            State::Stopped
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Stopping { .. }
-            | State::Ending { .. }
-            | State::Backoff { .. }
-            | State::Failed { .. } => self.anomaly("a discarded tree", turn),
         }
     }
 
@@ -358,9 +340,10 @@ impl Supervisor {
                 let why = self.last_reason.clone().unwrap_or_default();
                 self.spawn(&format!("restart after {why}"), turn);
             }
+            State::Running { .. } => self.look_after(turn),
             State::Stopped
+            | State::Waiting { .. }
             | State::Starting { .. }
-            | State::Running { .. }
             | State::Ending { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => {}

@@ -1,7 +1,7 @@
 //! Plugins among each other and over the API: order of start, definitions that change under a running process.
 
 use castellan_core::effect::ProcessOrder;
-use castellan_core::event::{Captured, DefinitionKind, Event, ExitStatus, ProcessReport};
+use castellan_core::event::{Captured, DefinitionKind, Event, ExitStatus, ProcessReport, StoreReport};
 use castellan_core::id::SpawnId;
 use castellan_core::resources::KeptLimits;
 use serde_json::json;
@@ -29,12 +29,13 @@ fn plugins_start_one_after_the_other_by_priority() {
         ("Plugins/c", &plugin("c", r#","startupPriority":100"#)),
         ("Plugins/d", &plugin("d", r#","startupPriority":7"#)),
         ("Plugins/off", &plugin("off", r#","enabled":false"#)),
+        ("Plugins/mac", &plugin("mac", "").replace("Linux", "macOS")),
         ("Plugins/manual", &plugin("manual", "").replace(r#""autoStart":true"#, r#""autoStart":false"#)),
         ("Plugins/KeeperLogger", &plugin("KeeperLogger", "").replace("Executable", "Service")),
     ];
     let mut world = World::loaded("{}", &files, vec![]);
     world.tell(Event::Opened(ENDPOINTS));
-    world.expect(&["!NotRun", "spawn 1 plugin:b"]);
+    world.expect(&["!NotRun", "!NotRun", "spawn 1 plugin:b"]);
     world.started(1);
     world.expect(&["release 1"]);
     world.client(1, &format!("b_{}", ids(1).0), 1);
@@ -49,7 +50,9 @@ fn plugins_start_one_after_the_other_by_priority() {
     world.spawn_failed(3);
     world.expect(&["!PluginEnded", "spawn 4 plugin:c"]);
     world.wait(60_000);
-    world.expect(&[]);
+    world.expect(&["!PluginUnhealthy"]);
+    let reason = world.get("/api/plugins/mac")["reason"].clone();
+    assert_eq!(reason, "supportedPlatforms does not name this system.", "listed, and not started");
     let shown = world.get("/api/plugins/KeeperLogger");
     assert_eq!((&shown["status"], &shown["health"]), (&json!("Running"), &json!("Healthy")), "a part of the agent");
     let stop = world.admin("POST", "/api/plugins/KeeperLogger/stop", "");
@@ -108,7 +111,7 @@ fn a_plugin_that_is_being_started_runs_as_it_was_asked_for_whatever_its_file_say
     for (before, after, end) in [(&of_a_user, &of_the_agent, "abort 1"), (&of_the_agent, &of_a_user, "release 1")] {
         let mut world = World::new(&[("Plugins/a", before)]);
         world.put("Plugins/a", after);
-        world.admin("POST", "/api/Jobs/reload", "");
+        world.tell(Event::Store(StoreReport::DefinitionsTouched));
         world.disk();
         world.prepared(1);
         assert_eq!(world.transcript.last().unwrap(), end);
@@ -196,6 +199,180 @@ fn five_exits_within_a_minute_are_a_failure_until_the_delay_is_over() {
     world.expect(&[]);
     world.wait(1);
     world.expect(&["spawn 6 plugin:a"]);
+}
+
+#[test]
+fn a_reload_starts_again_what_the_files_describe_in_another_way_and_nothing_else() {
+    let files = |more: &str| [("Plugins/a", plugin("a", more)), ("Plugins/b", plugin("b", ""))];
+    let [a, b] = files("");
+    let mut world = World::new(&[(a.0, &a.1), (b.0, &b.1)]);
+    world.started(1);
+    world.wait(5_000);
+    world.started(2);
+    for (more, expect) in [(r#","version":"2""#, "!Anomaly"), (r#","arguments":"--new""#, "Terminate 1")] {
+        world.put("Plugins/a", &files(more)[0].1);
+        world.transcript.clear();
+        world.admin("POST", "/api/Jobs/reload", "");
+        world.disk();
+        let is_ended = world.transcript.iter().any(|line| line == expect);
+        assert_eq!(is_ended, expect != "!Anomaly", "{more}: {:?}", world.transcript);
+        assert!(!world.transcript.iter().any(|line| line == "Terminate 2"), "{:?}", world.transcript);
+    }
+    end(&mut world, 1);
+    assert_eq!(world.transcript.last().unwrap(), "spawn 3 plugin:a");
+    world.started(3);
+    let shown = world.get("/api/plugins/a");
+    assert_eq!((&shown["reason"], &shown["restarts"]), (&json!("its definition changed"), &json!(1)));
+}
+
+#[test]
+fn what_a_plugin_requires_is_ready_before_it_starts() {
+    let watched = r#","requiresMonitoring":true,"autoRestart":true"#;
+    let files = [
+        ("Plugins/first", &*plugin("first", r#","startupPriority":1,"requires":["bus","KeeperLogger"]"#)),
+        ("Plugins/other", &plugin("other", r#","startupPriority":2"#)),
+        ("Plugins/bus", &plugin("bus", watched).replace(r#""autoStart":true"#, r#""autoStart":false"#)),
+    ];
+    let mut world = World::loaded("{}", &files, vec![]);
+    world.tell(Event::Opened(ENDPOINTS));
+    // It waits, and holds up nobody: what it requires starts in its place although it is not started by itself.
+    world.expect(&["spawn 1 plugin:other"]);
+    world.started(1);
+    world.wait(5_000);
+    world.expect(&["release 1", "spawn 2 plugin:bus"]);
+    let shown = world.get("/api/plugins/first");
+    assert_eq!((&shown["status"], &shown["health"]), (&json!("Stopped"), &json!("Unhealthy")));
+    assert_eq!(shown["reason"], "it requires plugin bus, and waits: bus is not connected to the broker yet.");
+    world.transcript.clear();
+    world.started(2);
+    world.wait(6_000);
+    world.expect(&["release 2"]);
+    world.client(1, &format!("bus_{}", ids(2).0), 2);
+    world.expect(&["accept 1 +1 -0", "spawn 3 plugin:first"]);
+    world.started(3);
+
+    // Once it runs it is not stopped for what it requires; but not started again without.
+    end(&mut world, 2);
+    end(&mut world, 3);
+    world.transcript.clear();
+    let start = world.admin("POST", "/api/plugins/first/start", "");
+    world.expect(&["spawn 4 plugin:bus", "2: 200"]);
+    assert_eq!(world.body(start)["status"], "Stopped");
+    let stop = world.admin("POST", "/api/plugins/bus/stop", "");
+    assert_eq!(world.status(stop), Some(200));
+    world.spawn_failed(4);
+    let shown = world.get("/api/plugins/first");
+    let reason = shown["reason"].as_str().unwrap();
+    assert!(reason.contains("bus is Stopped") && reason.contains("castellan plugins start bus"), "{reason}");
+    let stop = world.admin("POST", "/api/plugins/first/stop", "");
+    assert_eq!(world.body(stop)["status"], "Stopped");
+    world.admin("POST", "/api/plugins/bus/start", "");
+    world.started(5);
+    world.transcript.clear();
+    world.client(2, &format!("bus_{}", ids(5).0), 5);
+    world.expect(&["accept 2 +1 -0"]);
+}
+
+#[test]
+fn what_is_required_and_cannot_run_is_named_with_what_to_do() {
+    for (other, word) in [
+        ("", "not in service. Bring Plugins/bus.json into service"),
+        (r#","enabled":false"#, "cannot run, as it is registered with \"enabled\": false."),
+    ] {
+        let (a, bus) = (plugin("a", r#","requires":["bus"]"#), plugin("bus", other));
+        let mut files = vec![("Plugins/a", &*a)];
+        files.extend((!other.is_empty()).then_some(("Plugins/bus", &*bus)));
+        let mut world = World::new(&files);
+        let reason = world.get("/api/plugins/a")["reason"].as_str().unwrap().to_owned();
+        assert!(reason.contains(word), "{reason}");
+        assert!(!world.transcript.iter().any(|line| line.starts_with("spawn")), "{:?}", world.transcript);
+    }
+}
+
+#[test]
+fn plugins_that_speak_against_each_other_are_listed_with_the_finding_and_do_not_run() {
+    let requires = |id: &str, other: &str| plugin(id, &format!(r#","requires":["{other}"]"#));
+    let twin = plugin("twin", "").replace(r#""Topic":"twin""#, r#""Topic":"a""#);
+    let (a, b) = (requires("a", "b"), requires("b", "a"));
+    let mut world = World::new(&[("Plugins/a", &a), ("Plugins/b", &b), ("Plugins/twin", &twin)]);
+    assert!(!world.transcript.iter().any(|line| line.starts_with("spawn")), "{:?}", world.transcript);
+    let reason =
+        |world: &mut World, id: &str| world.get(&format!("/api/plugins/{id}"))["reason"].as_str().unwrap().to_owned();
+    assert!(reason(&mut world, "b").contains("b requires a requires b"));
+    assert!(reason(&mut world, "twin").contains("has the topic 'a' too"));
+    let start = world.admin("POST", "/api/plugins/twin/start", "");
+    assert_eq!(world.status(start), Some(409));
+    let report = world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    let refused = world.body(report)["refused"].clone();
+    let codes: Vec<&str> =
+        refused.as_array().unwrap().iter().map(|file| file["findings"][0]["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["requires-cycle", "requires-cycle", "topic-taken"]);
+
+    // Mended, all of them run.
+    world.put("Plugins/b", &plugin("b", "").replace(r#""Topic":"b""#, r#""Topic":"c""#));
+    world.put("Plugins/a", &a.replace(r#""Topic":"a""#, r#""Topic":"b""#));
+    world.transcript.clear();
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    assert!(world.transcript.contains(&"spawn 1 plugin:b".into()), "{:?}", world.transcript);
+
+    // One that runs is stopped.
+    world.started(1);
+    world.put("Plugins/b", &b);
+    world.transcript.clear();
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    assert!(world.transcript.contains(&"Terminate 1".into()), "{:?}", world.transcript);
+}
+
+#[test]
+fn a_job_that_runs_a_plugins_program_is_refused_and_the_plugin_stays() {
+    let task = r#"{"id":"t","command":"x","executablePath":"/agent/Plugins/bin/a/a"}"#;
+    let job = format!(r#"{{"id":"j","tasks":[{task}]}}"#);
+    let mut world = World::new(&[("Jobs/j", &job), ("Plugins/a", &plugin("a", ""))]);
+    assert_eq!(world.get("/api/plugins/a")["status"], "Starting");
+    let report = world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    let refused = &world.body(report)["refused"][0];
+    assert_eq!(
+        (&refused["file"], &refused["findings"][0]["code"]),
+        (&json!("Jobs/j.json"), &json!("binary-of-job-and-plugin"))
+    );
+    let create = world.admin("POST", "/api/Jobs", &job.replace(r#""id":"j""#, r#""id":"k""#));
+    assert_eq!(world.status(create), Some(400));
+    assert_eq!(world.body(create)["findings"][0]["path"], "/tasks/0/executablePath");
+}
+
+#[test]
+fn a_ping_is_answered_by_the_plugins_own_process_alone() {
+    let check = r#","healthCheck":{"topic":"a/ping"},"requiresMonitoring":true,"autoRestart":true"#;
+    let mut world = World::new(&[("Plugins/a", &plugin("a", check)), ("Plugins/b", &plugin("b", ""))]);
+    world.started(1);
+    let own = world.client(1, &format!("a_{}", ids(1).0), 1);
+    assert!(world.transcript.contains(&"accept 1 +2 -1".into()), "its lists, and both topics: {:?}", world.transcript);
+    world.started(2);
+    let other = world.client(2, &format!("b_{}", ids(2).0), 2);
+    world.transcript.clear();
+    world.wait(30_000);
+    world.expect(&["publish a/ping "]);
+    assert_eq!(world.published.last().unwrap().1, json!({ "id": "1.1" }));
+    let answer = r#"{"id":"1.1"}"#;
+    for (subject, payload) in [(&other, answer), (&own, r#"{"id":"1.2"}"#), (&own, "{"), (&own, r#"{"id":1}"#)] {
+        world.publish(subject, "PluginHealth", payload);
+        world.expect(&["!Denied"]);
+    }
+    world.publish(&own, "PluginHealth", answer);
+    world.wait(30_000);
+    world.expect(&["publish a/ping "]);
+    assert_eq!(world.published.last().unwrap().1, json!({ "id": "1.2" }));
+    world.wait(10_000);
+    world.expect(&["!PluginHangs", "Terminate 1"]);
+    end(&mut world, 1);
+    let shown = world.get("/api/plugins/a");
+    let reason = shown["reason"].as_str().unwrap();
+    assert!(reason.starts_with("it hangs: it did not answer a ping on 'a/ping' within 10 s"), "{reason}");
+    assert!(shown["restartAt"].is_string(), "{shown}");
 }
 
 #[test]

@@ -23,6 +23,8 @@ const KILL: i32 = 9;
 pub(super) enum Owed {
     Spawn(SpawnId),
     Started(SpawnId),
+    Connect(SpawnId),
+    Pong(SpawnId, Vec<u8>),
     Abort(SpawnId, String),
     Exit(SpawnId),
     Collect(SpawnId),
@@ -39,6 +41,8 @@ impl Owed {
             Self::Write(_, record) => Some(*record),
             Self::Spawn(_)
             | Self::Started(_)
+            | Self::Connect(_)
+            | Self::Pong(..)
             | Self::Abort(..)
             | Self::Exit(_)
             | Self::Collect(_)
@@ -52,6 +56,8 @@ impl Owed {
         match self {
             Self::Spawn(spawn)
             | Self::Started(spawn)
+            | Self::Connect(spawn)
+            | Self::Pong(spawn, _)
             | Self::Abort(spawn, _)
             | Self::Exit(spawn)
             | Self::Collect(spawn)
@@ -94,7 +100,11 @@ impl World<'_> {
                     self.owed.push_back(Owed::Write(ticket, Box::new(Arc::unwrap_or_clone(record))));
                 }
             }
+            Effect::Broker(BrokerOrder::Publish { topic, payload, .. }) if topic == "Echo/ping" => {
+                self.on_ping(&payload)
+            }
             Effect::Broker(BrokerOrder::Publish { payload, .. }) => self.on_publish(&payload)?,
+            Effect::Log(record) => self.plugins.on_log(&record, self.now.monotonic)?,
             Effect::Broker(BrokerOrder::Stop) => self.owed.push_back(Owed::BrokerStop),
             Effect::Respond { request, response } => {
                 if !self.unanswered.remove(&request) {
@@ -121,7 +131,7 @@ impl World<'_> {
                 self.ledger.on_called(ticket);
                 self.owed.retain(|owed| !matches!(owed, Owed::Http(other) if *other == ticket));
             }
-            Effect::Store(_) | Effect::Broker(_) | Effect::Stream(_) | Effect::Log(_) => {}
+            Effect::Store(_) | Effect::Broker(_) | Effect::Stream(_) => {}
         }
         Ok(may_be_lost.then(|| Event::Lost { order, why: String::from("the queue is full") }))
     }
@@ -137,11 +147,14 @@ impl World<'_> {
 
     fn on_order(&mut self, order: ProcessOrder, is_lost: bool) -> Result<(), Broken> {
         let owed = match order {
-            ProcessOrder::Spawn(request) if matches!(request.component, Component::Plugin(_)) => {
-                self.plugins.insert(request.spawn, false);
-                Owed::Spawn(request.spawn)
-            }
             ProcessOrder::Spawn(request) => {
+                if let Component::Plugin(id) = &request.component {
+                    self.plugins.on_spawn(id.as_str(), request.spawn, self.now.monotonic)?;
+                    if !is_lost {
+                        self.owed.push_back(Owed::Spawn(request.spawn));
+                    }
+                    return Ok(());
+                }
                 let run = request.arguments.first().cloned().unwrap_or_default();
                 self.ledger.on_spawn(&run)?;
                 self.spawns.insert(request.spawn, run);
@@ -149,8 +162,8 @@ impl World<'_> {
             }
             ProcessOrder::Release { spawn, .. } => {
                 let run = self.spawns.get(&spawn).cloned().unwrap_or_default();
-                if !is_lost && self.plugins.contains_key(&spawn) {
-                    self.on_plugin_released(spawn)?;
+                if !is_lost && self.plugins.has(spawn) {
+                    self.plugins.on_released(spawn)?;
                 } else if !is_lost {
                     self.ledger.on_release(self.places, spawn, &run)?;
                 }
@@ -161,6 +174,7 @@ impl World<'_> {
                 Owed::Abort(spawn, reason)
             }
             ProcessOrder::Signal { spawn, signal } => {
+                self.plugins.on_terminate(spawn, self.stopping)?;
                 if !is_lost {
                     self.on_signal(spawn, signal);
                 }
@@ -190,7 +204,7 @@ impl World<'_> {
 
     fn on_exit(&mut self, spawn: SpawnId) {
         self.ledger.on_exit(spawn);
-        self.plugins.remove(&spawn);
+        self.plugins.on_exit(spawn);
     }
 
     /// What a program or a server writes: nothing, or something to merge.
@@ -222,7 +236,11 @@ impl World<'_> {
                 failed(spawn, "exec failed")
             }
             Owed::Started(spawn) => {
-                let hangs = self.dice.percent(if self.plugins.contains_key(&spawn) { 70 } else { 5 });
+                let is_plugin = self.plugins.has(spawn);
+                if is_plugin && self.dice.percent(85) {
+                    self.owed.push_back(Owed::Connect(spawn));
+                }
+                let hangs = self.dice.percent(if is_plugin { 80 } else { 5 });
                 if hangs && !self.signaled.contains_key(&spawn) {
                     self.hanging.insert(spawn, self.dice.percent(30));
                 } else {
@@ -230,6 +248,8 @@ impl World<'_> {
                 }
                 ProcessReport::Started { spawn }
             }
+            Owed::Connect(spawn) => return self.connect_plugin(spawn),
+            Owed::Pong(spawn, payload) => return self.answer_ping(spawn, payload),
             Owed::Abort(spawn, reason) => {
                 self.on_exit(spawn);
                 failed(spawn, &reason)

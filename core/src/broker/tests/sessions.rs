@@ -267,6 +267,32 @@ fn a_plugin_that_was_started_again_goes_on_with_its_session() {
 }
 
 #[test]
+fn a_plugin_whose_file_says_so_keeps_its_session_whatever_its_client_asks_for() {
+    let plugin = |spawn: u64| {
+        let mut grant = grant(spawn, &[], &["Echo/Commands"]);
+        grant.subject.component = Component::Plugin(PluginId::parse("Echo").unwrap());
+        grant.subject.client_id = format!("Echo_{spawn}");
+        let topic = TopicFilter::parse("Echo").unwrap();
+        grant.primary = Some(PrimarySubscription { topic, qos: 2, clean_session: false });
+        grant
+    };
+    let mut story = quiet();
+    story.admit(1, grant(1, &["#"], &[]), None).admit(2, plugin(2), None).subscribe(2, &["Echo/Commands"]);
+    let first = story.publish(1, publication("Echo", "done", TWO)).deliveries();
+    let packet = first[0].1.packet.unwrap();
+    story.acknowledge(2, Step::Rec, packet).lose(2).order(BrokerOrder::Revoke { spawn: SpawnId(2) });
+    let payloads: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    for (number, payload) in payloads.iter().enumerate() {
+        story.publish(1, publication(if number % 2 == 0 { "Echo" } else { "Echo/Commands" }, payload, TWO));
+    }
+    // MQTT 3.1.1 with Clean Session 1, from another process.
+    story.admit_with(3, plugin(3), |connect| connect.version = Version::V311);
+    assert!(!session_present(&story), "its client knows of no session");
+    let sent: Vec<String> = story.sent().into_iter().map(|(_, _, payload)| payload).collect();
+    assert_eq!(sent, payloads, "what was acknowledged is not sent again, and the rest comes in its order");
+}
+
+#[test]
 fn what_a_returning_client_may_no_longer_have_is_gone() {
     let mut story = pair();
     story.publish(1, publication("a/1", "x", ONE)).lose(2);

@@ -5,9 +5,13 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Job, Plugin};
-use crate::job::finding::{Report, quote};
+use super::Job;
+use crate::job::JobDefinition;
+use crate::job::finding::{Finding, Report, Severity, quote};
 use crate::job::task::{ExecutionType, Task};
+use crate::json::Json;
+use crate::plugin::PluginDefinition;
+use crate::plugin::together::spelled;
 use crate::run::{FiredEvent, JobRequest};
 
 /// What a task starts.
@@ -119,29 +123,31 @@ fn start_of(task: &Task) -> Option<Start> {
 }
 
 /// A program that a plugin runs too: the agent could not tell whose process a connection belongs to by its file.
-pub(super) fn shared_binaries(job: &Job, plugins: &[Plugin], report: &mut Report) {
-    for (index, task) in job.job.tasks.iter().enumerate() {
-        if task.execution_type == ExecutionType::Http {
-            continue;
-        }
-        let binary = task
-            .executable_path
-            .clone()
-            .unwrap_or_else(|| format!("Jobs/bin/{command}/{command}", command = task.command));
-        let same = |plugin: &&Plugin| {
-            let path = plugin.plugin.executable_path.as_str();
-            // A relative path is below the agent root, or below its plugin folder.
-            !path.is_empty()
-                && (binary == path || binary.strip_suffix(path).is_some_and(|folder| folder.ends_with('/')))
-        };
-        if let Some(plugin) = plugins.iter().find(same) {
+pub(crate) fn shared_binary<'a>(
+    job: &JobDefinition,
+    plugins: impl Iterator<Item = &'a PluginDefinition> + Clone,
+) -> Option<Finding> {
+    job.tasks.iter().enumerate().filter(|(_, task)| task.execution_type != ExecutionType::Http).find_map(
+        |(index, task)| {
+            let binary = task
+                .executable_path
+                .clone()
+                .unwrap_or_else(|| format!("Jobs/bin/{command}/{command}", command = task.command));
+            let plugin = plugins.clone().find(|plugin| {
+                let path = plugin.executable_path.as_str();
+                // A relative path is below the agent root, or below its plugin folder.
+                !path.is_empty()
+                    && (binary == path || binary.strip_suffix(path).is_some_and(|folder| folder.ends_with('/')))
+            })?;
             let message = format!(
                 "plugin {} runs {} too; give the job and the plugin a program each, so that each is known by its own.",
-                quote(plugin.plugin.id.as_str()),
+                quote(plugin.id.as_str()),
                 quote(&binary)
             );
             let key = if task.executable_path.is_some() { "executablePath" } else { "command" };
-            report.warning(job.pointer(&["tasks", &index.to_string(), key]), "binary-of-job-and-plugin", message);
-        }
-    }
+            let document = Json::parse(&job.document).ok()?;
+            let path = spelled(&document, &["tasks", &index.to_string(), key]);
+            Some(Finding { path, code: "binary-of-job-and-plugin", message, severity: Severity::Error })
+        },
+    )
 }

@@ -110,6 +110,46 @@ fn a_binary_of_a_job_and_a_plugin() {
     assert_eq!(codes(&[("j", &job("j", "", r#"{"id":"a","command":"Echo"}"#)), ("p", plugin)]), Vec::<String>::new());
 }
 
+fn plugin(id: &str, topic: &str, members: &str) -> String {
+    format!(
+        r#"{{"id":"{id}","pluginType":"Executable","executablePath":"bin/{id}/{id}","supportedPlatforms":["Linux"],
+        "subscription":{{"Topic":"{topic}"}},"metadata":{{"mqttTopics":{{"publish":[],"subscribe":[]}}}}{members}}}"#
+    )
+}
+
+#[test]
+fn a_topic_of_two_plugins_is_an_error_of_the_later_by_id() {
+    let (a, b) = (plugin("a", "T", ""), plugin("b", "T", ""));
+    let expect = ["b/subscription/Topic topic-taken"];
+    assert_eq!(codes(&[("a", &a), ("b", &b)]), expect);
+    assert_eq!(codes(&[("b", &b), ("a", &a)]), expect, "in whatever order they come");
+    assert_eq!(codes(&[("a", &a), ("b", &plugin("b", "t", ""))]), Vec::<String>::new(), "topics differ by case");
+    for out in [r#","enabled":false"#, ""] {
+        let b = plugin("b", "T", out).replace("Linux", if out.is_empty() { "macOS" } else { "Linux" });
+        assert_eq!(codes(&[("a", &a), ("b", &b)]), Vec::<String>::new(), "it does not run here");
+    }
+}
+
+#[test]
+fn a_circle_of_requires_is_an_error_of_all_in_it() {
+    let requires = |id: &str, others: &str| plugin(id, id, &format!(r#","requires":[{others}]"#));
+    let (a, b, c) = (requires("a", r#""x","b""#), requires("b", r#""c""#), requires("c", r#""a""#));
+    let outside = requires("d", r#""a""#);
+    let found = codes(&[("a", &a), ("b", &b), ("c", &c), ("d", &outside)]);
+    assert_eq!(found, ["a/requires/1 requires-cycle", "b/requires/0 requires-cycle", "c/requires/0 requires-cycle"]);
+    assert_eq!(codes(&[("a", &a), ("b", &b)]), Vec::<String>::new());
+    let files = [("a", &a), ("b", &b), ("c", &c)];
+    let documents = files.map(|(file, text)| Document { file, stem: file, bytes: text.as_bytes() });
+    let message = lint(&documents, OperatingSystem::Linux)[1].findings[0].message.clone();
+    assert!(message.contains("b requires c requires a requires b"), "{message}");
+}
+
+#[test]
+fn ids_of_plugins_are_unique() {
+    let p = plugin("p", "p", "");
+    assert_eq!(codes(&[("p", &p), ("q", &p)]), ["q/id duplicate-id"]);
+}
+
 #[test]
 fn what_the_parser_refuses_is_an_error_and_ids_are_unique() {
     let twice = job("j", "", r#"{"id":"a","command":"echo"}"#);

@@ -64,7 +64,11 @@ pub(crate) static SUBSCRIPTION: Object = Object {
     keys: &[
         Key::required("Topic", TOPIC_FILTER, "The topic under which the plugin is known."),
         Key::number("Qos", (0, 2), 0, "Quality of service."),
-        Key::flag("CleanSession", true, "Whether the session begins empty; sessions end with their connection."),
+        Key::flag(
+            "CleanSession",
+            true,
+            "false: its subscriptions and what waits for it are kept for its next process, whatever its client asks for. true: as its client asks.",
+        ),
     ],
     rules: &[],
     others: Others::Kept,

@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::ToString;
 
+use super::liveness::Liveness;
 use super::{State, Supervisor, Then};
 use crate::log_message::Level;
 use crate::plugin::backoff::Verdict;
@@ -12,20 +13,20 @@ impl Supervisor {
     /// Decides what follows now that there is no process.
     pub(super) fn ended(&mut self, how: &str, turn: &mut Turn<'_>) {
         self.pid = None;
-        self.connections = 0;
-        self.last_reason = Some(how.to_string());
+        self.liveness = Liveness::default();
+        let how = &self.hangs.take().map_or_else(|| how.to_string(), |why| format!("it hangs: {why}; {how}"));
+        self.last_reason = Some(how.clone());
         let id = self.definition.id.clone();
-        let supervised = self.definition.requires_monitoring && self.definition.auto_restart;
         match self.then {
             Then::Stop => {
                 self.state = State::Stopped;
                 self.log(Level::Information, "PluginStopped", format!("Plugin {id} is stopped: {how}."), turn);
             }
-            Then::Restart => {
+            Then::Restart(why) => {
                 self.restarts = self.restarts.saturating_add(1);
-                self.spawn("a restart was asked", turn);
+                self.spawn(why, turn);
             }
-            Then::Supervise if supervised => self.back_off(how, turn),
+            Then::Supervise if self.is_restarted() => self.back_off(how, turn),
             Then::Supervise => {
                 self.state = State::Stopped;
                 let message = format!(

@@ -33,7 +33,7 @@ impl Supervisor {
         for argument in &self.definition.arguments {
             arguments.push(substitute(argument, &lookup).map_err(|error| error.to_string())?.text);
         }
-        let run_as = self.run_as;
+        let run_as = self.run_as();
         Ok(SpawnRequest {
             spawn,
             component: Component::Plugin(self.definition.id.clone()),

@@ -52,6 +52,7 @@ impl Supervisor {
             State::Starting { released: false, .. }
             | State::Ending { .. }
             | State::Stopped
+            | State::Waiting { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => None,
         }
@@ -65,6 +66,7 @@ impl Supervisor {
             | State::Running { .. }
             | State::Stopping { .. }
             | State::Stopped
+            | State::Waiting { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => None,
         };

@@ -10,10 +10,13 @@
 
 use std::format;
 use std::string::{String, ToString};
+use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::effect::{Effect, Effects};
+use crate::effect::{BrokerOrder, Effect, Effects};
+use crate::event::{Captured, ExitStatus};
+use crate::program::Fit;
 use crate::turn::Desk;
 use crate::turn::fixtures::{at, desk, plugin, shown};
 
@@ -47,7 +50,7 @@ type Event = (&'static str, fn(&mut Supervisor, &mut Turn<'_>));
 
 const ONE: SpawnId = SpawnId(1);
 
-const EVENTS: [Event; 14] = [
+const EVENTS: [Event; 18] = [
     ("start", Supervisor::start),
     ("stop", Supervisor::stop),
     ("restart", Supervisor::restart),
@@ -62,11 +65,19 @@ const EVENTS: [Event; 14] = [
     ("other exited", |plugin, turn| plugin.on_exited(SpawnId(9), ExitStatus::Code(1), turn)),
     ("other discarded", |plugin, turn| plugin.on_discarded(SpawnId(9), turn)),
     ("deadline", |plugin, turn| plugin.on_deadline(turn)),
+    ("connected", |plugin, turn| plugin.on_connected(turn)),
+    ("disconnected", |plugin, turn| plugin.on_disconnected(turn)),
+    ("lacks", |plugin, _| plugin.missing = Some("it requires plugin bus, and waits.".to_string())),
+    ("go on", |plugin, turn| {
+        plugin.missing = None;
+        plugin.go_on(turn);
+    }),
 ];
 
 /// Events that lead into each state, from the start.
-const STATES: [(&str, &[&str]); 11] = [
+const STATES: [(&str, &[&str]); 12] = [
     ("Stopped", &[]),
+    ("Waiting", &["lacks", "start"]),
     ("Starting", &["start"]),
     ("Starting!", &["start", "stop"]),
     ("Released", &["start", "prepared"]),
@@ -82,6 +93,7 @@ const STATES: [(&str, &[&str]); 11] = [
 fn name(plugin: &Supervisor) -> String {
     let name = match plugin.state {
         State::Stopped => "Stopped",
+        State::Waiting { .. } => "Waiting",
         State::Starting { released: false, .. } => "Starting",
         State::Starting { released: true, .. } => "Released",
         State::Running { .. } => "Running",
@@ -95,7 +107,7 @@ fn name(plugin: &Supervisor) -> String {
         _ if plugin.is_stopped() => "",
         Then::Supervise => "",
         Then::Stop => "!",
-        Then::Restart => "+",
+        Then::Restart(_) => "+",
     };
     format!("{name}{then}")
 }
@@ -246,8 +258,120 @@ fn what_cannot_be_started_says_why() {
     for (members, word) in
         [("", None), (r#","enabled":false"#, Some("enabled")), (r#","executionContext":"User""#, None)]
     {
-        let obstacle = Supervisor::new(plugin(members)).obstacle();
+        let plugin = Supervisor::new(plugin(members));
+        let obstacle = plugin.obstacle();
         assert_eq!(obstacle.is_some(), word.is_some(), "{obstacle:?}");
         assert!(word.is_none_or(|word| obstacle.unwrap().contains(word)), "{obstacle:?}");
     }
+}
+
+/// A watched plugin with a health check runs and is connected since 0.
+fn checked(members: &str) -> Rig {
+    let check = r#","healthCheck":{"topic":"bridge/ping","intervalSeconds":20,"timeoutSeconds":5}"#;
+    let mut rig = Rig::new(&format!("{check}{members}"));
+    for event in ["start", "prepared", "started", "connected"] {
+        rig.tell(event);
+    }
+    rig
+}
+
+/// Passes to its next deadline, and tells it that.
+fn due(rig: &mut Rig) -> Vec<String> {
+    rig.now = rig.plugin.next_deadline().unwrap().at.as_millis();
+    rig.tell("deadline")
+}
+
+fn ping(rig: &Rig) -> String {
+    let payload = rig.effects.iter().find_map(|effect| match effect {
+        Effect::Broker(BrokerOrder::Publish { topic, payload, retain: false, .. }) if topic == "bridge/ping" => {
+            Some(payload)
+        }
+        _ => None,
+    });
+    let object: serde_json::Value = serde_json::from_slice(payload.unwrap()).unwrap();
+    object["id"].as_str().unwrap().to_string()
+}
+
+#[test]
+fn a_plugin_that_answers_in_time_lives_and_one_that_does_not_is_restarted_for_it() {
+    let mut rig = checked(WATCHED);
+    for _ in 0..3 {
+        let before = rig.now;
+        due(&mut rig);
+        assert_eq!(rig.now - before, 20_000, "the interval");
+        let id = ping(&rig);
+        assert!(rig.plugin.on_answer("1.99", &mut rig.desk.turn(at(rig.now), &mut Effects::new())).is_err());
+        rig.plugin.on_answer(&id, &mut rig.desk.turn(at(rig.now), &mut Effects::new())).unwrap();
+        assert!(
+            rig.plugin.on_answer(&id, &mut rig.desk.turn(at(rig.now), &mut Effects::new())).is_err(),
+            "each is answered once"
+        );
+        assert_eq!((name(&rig.plugin).as_str(), rig.plugin.health()), ("Running", "Healthy"));
+    }
+    due(&mut rig);
+    let sent = rig.now;
+    assert_eq!(due(&mut rig), ["!PluginHangs", "Terminate 1"]);
+    assert_eq!(rig.now - sent, 5_000, "the time to answer");
+    assert_eq!(due(&mut rig), ["Kill 1"], "it ignores SIGTERM");
+    for event in ["exited", "collected", "discarded"] {
+        rig.tell(event);
+    }
+    assert_eq!(name(&rig.plugin), "Backoff");
+    let reason = rig.plugin.reason().unwrap();
+    assert!(reason.contains("it hangs: it did not answer a ping on 'bridge/ping' within 5 s"), "{reason}");
+    assert_eq!(rig.plugin.restart_at(at(rig.now)), Some(at(rig.now + 1000).wall));
+}
+
+#[test]
+fn what_is_not_restarted_is_unhealthy_until_it_answers() {
+    let mut rig = checked("");
+    due(&mut rig);
+    let late = ping(&rig);
+    assert_eq!(due(&mut rig), ["!PluginUnhealthy"]);
+    assert_eq!((rig.plugin.health(), rig.plugin.status()), ("Unhealthy", "Running"));
+    assert!(rig.plugin.on_answer(&late, &mut rig.desk.turn(at(rig.now), &mut Effects::new())).is_err(), "too late");
+    due(&mut rig);
+    let id = ping(&rig);
+    rig.act(|plugin, turn| plugin.on_answer(&id, turn).unwrap());
+    assert_eq!(rig.plugin.health(), "Healthy");
+}
+
+#[test]
+fn a_plugin_without_a_connection_is_unhealthy_after_a_while_and_healthy_with_one() {
+    let mut rig = Rig::new(WATCHED);
+    for event in ["start", "prepared", "started"] {
+        rig.tell(event);
+    }
+    assert_eq!(rig.plugin.health(), "Starting");
+    assert_eq!(due(&mut rig), ["!PluginUnhealthy"]);
+    assert_eq!((rig.now, rig.plugin.health(), rig.plugin.next_deadline()), (30_000, "Unhealthy", None));
+    rig.tell("connected");
+    assert_eq!(rig.plugin.health(), "Healthy");
+    rig.now += 1000;
+    rig.tell("disconnected");
+    assert_eq!((due(&mut rig), rig.now, rig.plugin.health()), (vec!["!PluginUnhealthy".into()], 61_000, "Unhealthy"));
+    assert!(rig.plugin.reason().unwrap().contains("no connection to the broker for 30 s"));
+}
+
+#[test]
+fn a_checked_plugin_that_lost_its_connection_is_asked_nothing_and_hangs_after_a_while() {
+    let mut rig = checked(WATCHED);
+    due(&mut rig);
+    rig.tell("disconnected");
+    rig.now += 6_000;
+    assert!(rig.tell("deadline").is_empty(), "the answer could not come");
+    rig.tell("connected");
+    due(&mut rig);
+    ping(&rig);
+    rig.tell("disconnected");
+    assert_eq!(due(&mut rig), ["!PluginHangs", "Terminate 1"]);
+}
+
+#[test]
+fn a_start_by_hand_while_it_ends_starts_it_again_without_a_delay() {
+    let mut rig = Rig::new("");
+    for event in ["start", "prepared", "started", "exited", "start", "collected"] {
+        rig.tell(event);
+    }
+    assert_eq!(rig.tell("discarded"), ["Spawn 2"]);
 }

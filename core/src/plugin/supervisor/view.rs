@@ -1,10 +1,13 @@
-//! How a plugin looks from outside: status, health, and why it cannot be started at all.
+//! How a plugin looks from outside: status, health, the reason, and why it cannot be started at all.
+
+use alloc::string::{String, ToString};
 
 use super::{State, Supervisor};
+use crate::time::{Now, WallTime};
 
 impl Supervisor {
     /// Why it cannot be started on this machine at all.
-    pub(crate) fn obstacle(&self) -> Option<&'static str> {
+    pub(crate) fn obstacle(&self) -> Option<&str> {
         if self.definition.built_in {
             Some("it is a part of the agent, which needs no process and cannot be stopped.")
         } else if !self.definition.enabled {
@@ -12,7 +15,7 @@ impl Supervisor {
         } else if !self.definition.supported_here {
             Some("supportedPlatforms does not name this system.")
         } else {
-            None
+            self.conflict.as_ref().map(|conflict| conflict.message.as_str())
         }
     }
 
@@ -20,7 +23,7 @@ impl Supervisor {
     pub(crate) fn status(&self) -> &'static str {
         match self.state {
             State::Stopped if self.definition.built_in => "Running",
-            State::Stopped => "Stopped",
+            State::Stopped | State::Waiting { .. } => "Stopped",
             State::Starting { .. } => "Starting",
             State::Running { .. } => "Running",
             State::Stopping { .. } | State::Ending { .. } => "Stopping",
@@ -33,11 +36,45 @@ impl Supervisor {
     pub(crate) fn health(&self) -> &'static str {
         match self.state {
             State::Stopped if self.definition.built_in => "Healthy",
-            State::Running { .. } if self.connections > 0 => "Healthy",
+            State::Running { .. } if self.liveness.trouble().is_some() => "Unhealthy",
+            State::Running { .. } if self.is_connected() => "Healthy",
             State::Running { .. } | State::Starting { .. } => "Starting",
             State::Stopping { .. } | State::Ending { .. } => "Stopping",
-            State::Stopped | State::Backoff { .. } => "Unhealthy",
+            State::Stopped | State::Waiting { .. } | State::Backoff { .. } => "Unhealthy",
             State::Failed { .. } => "Failed",
+        }
+    }
+
+    /// Why it is as it is: what keeps it from running, what is wrong with it while it runs, or else why it started or ended last.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let idle = (!self.definition.auto_start).then_some("autoStart is false, and nobody has started it.");
+        let told = match &self.state {
+            State::Stopped if self.definition.built_in => None,
+            State::Stopped => self.obstacle().or(self.last_reason.as_deref()).or(idle),
+            State::Waiting { .. } => self.missing.as_deref().or(self.last_reason.as_deref()),
+            State::Running { .. } => self.liveness.trouble().or(self.last_reason.as_deref()),
+            State::Starting { .. }
+            | State::Stopping { .. }
+            | State::Ending { .. }
+            | State::Backoff { .. }
+            | State::Failed { .. } => self.last_reason.as_deref(),
+        };
+        told.map(ToString::to_string)
+    }
+
+    /// When it is started again by itself.
+    pub(crate) fn restart_at(&self, now: Now) -> Option<WallTime> {
+        match self.state {
+            State::Backoff { until } | State::Failed { until } => {
+                let millis = until.millis_since(now.monotonic);
+                Some(WallTime::from_millis(now.wall.as_millis().saturating_add_unsigned(millis)))
+            }
+            State::Stopped
+            | State::Waiting { .. }
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Ending { .. } => None,
         }
     }
 }
