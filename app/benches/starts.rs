@@ -1,5 +1,6 @@
 //! What a start costs through the whole agent: from a trigger on an open connection (HTTPS, MQTT) to the first line of a static
-//! program's `main()`, and from a plugin's SIGKILL to that of its replacement, beside a bare posix_spawn of the same program in turns.
+//! program's `main()`, and from a plugin's SIGKILL to that of its replacement, beside a bare posix_spawn of the same program in turns;
+//! and the start of an agent with many plugins (alone with `-- plugins`).
 //! The figures stand in `docs/performance.md`. Needs a C compiler with a static libc.
 #![allow(
     clippy::arithmetic_side_effects,
@@ -13,6 +14,8 @@
 
 #[path = "starts/clients.rs"]
 mod clients;
+#[path = "starts/many.rs"]
+mod many;
 #[path = "starts/stage.rs"]
 mod stage;
 
@@ -34,6 +37,18 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|verb| verb == clients::SENDER) {
         return clients::send_when_told(&arguments[2], &arguments[3]);
     }
+    if arguments.get(1).is_some_and(|verb| verb == many::PLUGIN) {
+        return many::plugin(&arguments[2], &arguments[3], &arguments[4], &arguments[5]);
+    }
+    if !arguments.iter().any(|argument| argument == "plugins") {
+        single_starts();
+    }
+    many::measure();
+    ExitCode::SUCCESS
+}
+
+/// One start at a time.
+fn single_starts() {
     let mut stage = Stage::start();
     let mut https = Https::connect(&stage);
     let (mut bare, mut by_https, mut by_mqtt, mut again) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -67,7 +82,6 @@ fn main() -> ExitCode {
     say("POST over an open HTTPS connection to main()", &mut by_https, Some(base));
     say("PUBLISH on an open MQTT connection to main()", &mut by_mqtt, Some(base));
     say("a plugin's SIGKILL to its replacement's main()", &mut again, Some(base));
-    ExitCode::SUCCESS
 }
 
 fn bare_start(stage: &mut Stage) -> Duration {

@@ -22,6 +22,7 @@
 //! | `answered-once` | a request has at most one answer |
 //! | `total` | nothing panics |
 
+mod administrator;
 pub mod dice;
 pub mod faults;
 pub mod jobs;
@@ -41,7 +42,7 @@ use castellan_core::event::{DefinitionFile, DefinitionKind, Endpoints, Event, Lo
 use castellan_core::id::{RequestId, SpawnId};
 use castellan_core::time::{Monotonic, Now, WallTime};
 
-use crate::agents::{request_of_an_administrator, surroundings_of};
+use crate::agents::surroundings_of;
 use dice::Dice;
 use faults::Faults;
 use jobs::Job;
@@ -66,6 +67,12 @@ pub struct Summary {
     pub runs: usize,
     /// Tasks that were considered by runs that ended in their own life.
     pub tasks: usize,
+    /// Processes of plugins.
+    pub starts: usize,
+    /// Pings that were answered.
+    pub answers: usize,
+    /// Plugins that were ended because they were silent.
+    pub hangs: usize,
 }
 
 /// A seed whose world broke an invariant.
@@ -100,6 +107,9 @@ pub fn play(seed: u64, steps: u64, trace: &mut dyn FnMut(&str)) -> Result<Summar
         lives: world.boot,
         runs: world.ledger.ended,
         tasks: world.ledger.executed,
+        starts: world.plugins.starts,
+        answers: world.plugins.answers,
+        hangs: world.plugins.hangs,
     })
 }
 
@@ -240,7 +250,6 @@ impl<'t> World<'t> {
         self.spawns.clear();
         self.signaled.clear();
         self.hanging.clear();
-        self.plugins.begin();
         self.sender = Sender::default();
         self.unanswered.clear();
         self.ledger.on_death();
@@ -303,21 +312,6 @@ impl<'t> World<'t> {
         let wanted = self.owed.get(place)?;
         let first = self.owed.iter().position(|owed| owed.is_in_line_with(wanted)).unwrap_or(place);
         self.owed.remove(first)
-    }
-
-    /// An administrator triggers a job.
-    fn trigger(&mut self) -> Result<(), Broken> {
-        let number = self.dice.place(self.jobs.len());
-        let Some(job) = self.jobs.get(number) else { return Ok(()) };
-        self.ask(&format!("/api/Jobs/{}/trigger", job.id))
-    }
-
-    /// An administrator posts to the API.
-    fn ask(&mut self, target: &str) -> Result<(), Broken> {
-        self.requests = self.requests.saturating_add(1);
-        let id = RequestId(self.requests);
-        self.unanswered.insert(id);
-        self.tell(Event::Api(request_of_an_administrator(id.0, "POST", target, "")))
     }
 
     /// A stop that somebody asked for; the ports answer meanwhile, and the agent exits in time.

@@ -22,7 +22,7 @@ const PERIOD_MICROS: u64 = 100_000;
 pub struct Keeping {
     /// Those that can.
     pub kept: KeptLimits,
-    /// A sentence for each that cannot.
+    /// For those that cannot, each reason in sentences.
     pub problems: Vec<String>,
 }
 
@@ -43,20 +43,26 @@ pub(crate) fn enable(place: &Path, subtree: &Cgroup) -> Keeping {
     let is_offered = |controller: &&str| offered.iter().any(|name| name == controller);
     let wanted = ["memory", "cpu", "pids"].into_iter().filter(is_offered).any(|controller| is_new(&controller));
     let room = if wanted { make_room(place) } else { Ok(()) };
-    let mut problems = Vec::new();
-    let mut had = |limit, controller| {
+    let mut problems: Vec<(String, String)> = Vec::new();
+    let mut had = |limit: &str, controller| {
         let result = if !is_offered(&controller) {
-            Err(format!("{} was not given the controller {controller}.", place.display()))
+            Err(format!("{} was not given their controllers.", place.display()))
         } else if is_new(&controller) {
             room.clone().and_then(|()| give(place, controller)).and_then(|()| give(&subtree.folder, controller))
         } else {
             give(&subtree.folder, controller)
         };
-        result.map_err(|why| problems.push(format!("limits.{limit} is not kept: {why}"))).is_ok()
+        let Err(why) = result else { return true };
+        match problems.iter_mut().find(|(_, known)| *known == why) {
+            Some((limits, _)) => *limits = format!("{limits}, {limit}"),
+            None => problems.push((limit.to_owned(), why)),
+        }
+        false
     };
     let kept =
         KeptLimits { memory: had("memoryMiB", "memory"), cpu: had("cpuPercent", "cpu"), tasks: had("tasks", "pids") };
-    Keeping { kept, problems }
+    let told = |(limits, why)| format!("These limits are not kept: {limits}. {why}");
+    Keeping { kept, problems: problems.into_iter().map(told).collect() }
 }
 
 /// The controllers that a file lists.
@@ -67,7 +73,7 @@ fn names(file: &Path) -> Result<Vec<String>, String> {
 
 fn give(folder: &Path, controller: &str) -> Result<(), String> {
     set(&folder.join("cgroup.subtree_control"), &format!("+{controller}"))
-        .map_err(|error| format!("the controller {controller} cannot be given on in {}: {error}.", folder.display()))
+        .map_err(|error| format!("The controller {controller} cannot be given on in {}: {error}.", folder.display()))
 }
 
 /// Sees to it that a cgroup holds no process itself: the agent steps aside, if nobody else is there.
@@ -80,7 +86,7 @@ fn make_room(place: &Path) -> Result<(), String> {
         return Ok(());
     }
     let own = std::process::id();
-    let inside = procs(place).map_err(|error| format!("the processes in {} are unknown: {error}.", place.display()))?;
+    let inside = procs(place).map_err(|error| format!("The processes in {} are unknown: {error}.", place.display()))?;
     if inside.is_empty() {
         return Ok(());
     }
@@ -96,7 +102,7 @@ fn make_room(place: &Path) -> Result<(), String> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         Ok(()) | Err(_) => set(&folder.join("cgroup.procs"), &own.to_string()),
     };
-    made.map_err(|error| format!("the agent cannot step aside into {}: {error}.", folder.display()))
+    made.map_err(|error| format!("The agent cannot step aside into {}: {error}.", folder.display()))
 }
 
 /// Sets the limits of one tree that are kept here.

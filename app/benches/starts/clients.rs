@@ -22,7 +22,7 @@ pub(crate) const SENDER: &str = "sender";
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Wire = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Wire = StreamOwned<ClientConnection, TcpStream>;
 
 /// An open connection to the API.
 pub(crate) struct Https(Wire);
@@ -84,14 +84,7 @@ impl Sender {
 
 /// The task: connects to the broker of this root and publishes to `JobService` for each byte, until the bench closes.
 pub(crate) fn send_when_told(root: &str, control: &str) -> ExitCode {
-    let mut wire = wire(Path::new(root), "mqtt", None);
-    let id = format!("sender_Bench_{}", std::process::id());
-    // MQTT 3.1.1: protocol name and level, Clean Session, no keep-alive, the client id.
-    let head = [&[0, 4][..], b"MQTT", &[4, 2, 0, 0]].concat();
-    wire.write_all(&packet(0x10, &[&head[..], &string(&id)].concat())).unwrap();
-    let mut answer = [0; 4];
-    wire.read_exact(&mut answer).unwrap();
-    assert_eq!(answer, [0x20, 2, 0, 0], "the broker did not accept the connection");
+    let mut wire = connected(root, &format!("sender_Bench_{}", std::process::id()));
     let publish = packet(0x30, &[&string("JobService")[..], br#"{"jobId":"probe"}"#].concat());
     let mut control = UnixStream::connect(control).unwrap();
     while control.read(&mut [0]).unwrap() == 1 {
@@ -101,6 +94,18 @@ pub(crate) fn send_when_told(root: &str, control: &str) -> ExitCode {
         control.write_all(&nanos.to_ne_bytes()).unwrap();
     }
     ExitCode::SUCCESS
+}
+
+/// A connection to the broker of this root that it has accepted.
+pub(crate) fn connected(root: &str, id: &str) -> Wire {
+    let mut wire = wire(Path::new(root), "mqtt", None);
+    // MQTT 3.1.1: protocol name and level, Clean Session, no keep-alive, the client id.
+    let head = [&[0, 4][..], b"MQTT", &[4, 2, 0, 0]].concat();
+    wire.write_all(&packet(0x10, &[&head[..], &string(id)].concat())).unwrap();
+    let mut answer = [0; 4];
+    wire.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0x20, 2, 0, 0], "the broker did not accept the connection");
+    wire
 }
 
 /// A control packet of less than 128 bytes.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::clients::SENDER;
+use crate::many::PLUGIN;
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,12 +54,20 @@ pub(crate) struct Stage {
 impl Stage {
     /// An agent with the jobs `probe` (the program) and `sender` (this bench as a client) and the plugin `plugin` (the program).
     pub(crate) fn start() -> Self {
+        Self::with_plugins(0, Duration::ZERO)
+    }
+
+    /// The same with so many plugins besides that start with the agent; each takes so long before it connects.
+    pub(crate) fn with_plugins(plugins: usize, beginning: Duration) -> Self {
         let folder = tempfile::Builder::new().prefix("castellan-bench-").tempdir().unwrap();
         mknodat(CWD, folder.path().join("main"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let told = OpenOptions::new().read(true).write(true).open(folder.path().join("main")).unwrap();
         let control = UnixListener::bind(folder.path().join("control")).unwrap();
         compile(folder.path());
         let root = prepare_root(folder.path());
+        for number in 0..plugins {
+            add_plugin(&root, &folder.path().join("main"), &format!("p{number}"), beginning);
+        }
         let mut command = Command::new(env!("CARGO_BIN_EXE_castellan"));
         command.arg("run").arg("--root").arg(&root).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let agent = command.spawn().unwrap();
@@ -106,6 +115,14 @@ impl Stage {
         let limit = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
         let mut polled = [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)];
         assert!(poll(&mut polled, Some(&limit)).unwrap() > 0, "{otherwise}; see {}", self.log());
+    }
+
+    /// When the first record of this category was written.
+    pub(crate) fn first_of(&self, category: &str) -> String {
+        let log = self.log();
+        let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let found = records.into_iter().find(|record| record["category"] == category);
+        found.unwrap()["timestamp"].as_str().unwrap().to_owned()
     }
 
     fn log(&self) -> String {
@@ -173,4 +190,19 @@ fn prepare_root(folder: &Path) -> PathBuf {
                 "executionContext": "Service", "requiresMonitoring": true, "autoRestart": true }),
     );
     root
+}
+
+/// This bench as a plugin of this id.
+fn add_plugin(root: &Path, told: &Path, id: &str, beginning: Duration) {
+    let program = root.join("Plugins/bin/many/many");
+    if !program.exists() {
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    }
+    let arguments = format!("{PLUGIN} {} {} {id} {}", root.display(), told.display(), beginning.as_millis());
+    let document = json!({ "id": id, "pluginType": "Executable", "executablePath": "bin/many/many", "arguments": arguments,
+        "supportedPlatforms": ["Linux"], "Subscription": { "Topic": id }, "autoStart": true,
+        "metadata": { "mqttTopics": { "publish": [], "subscribe": [] } } });
+    fs::write(root.join(format!("Plugins/{id}.json")), document.to_string()).unwrap();
 }

@@ -255,12 +255,12 @@ fn a_plugin_that_is_killed_at_any_stage_of_its_start_is_replaced_by_one_process_
     stage.settings(json!({ "PluginMonitoring": { "RestartDelaySeconds": 0 } }));
     stage.plugin(&stage.puppet_plugin("Bridge", &[], &[]));
     let agent = stage.start();
-    let replaced = |killed: u32, restarts: u64| {
+    let replaced = |killed: u32, restarts: u64, why: &str| {
         let next = stage.puppet("Bridge");
         let shown = shown(&agent, "Bridge", "Running", "Starting");
         assert_eq!((&shown["processId"], &shown["restarts"]), (&json!(next.pid()), &json!(restarts)));
         let reason = shown["reason"].as_str().unwrap();
-        assert!(reason.contains("signal 9 ended it"), "{reason}");
+        assert!(reason.contains(why), "{reason}");
         assert!(!lives(killed));
         assert_eq!(processes_of(&stage, "Bridge"), 1);
         next
@@ -269,11 +269,11 @@ fn a_plugin_that_is_killed_at_any_stage_of_its_start_is_replaced_by_one_process_
     let first = stage.puppet("Bridge");
     send(first.pid(), Signal::KILL);
     // Connected.
-    let mut second = replaced(first.pid(), 1);
+    let mut second = replaced(first.pid(), 1, "signal 9 ended it");
     second.connect_plugin(agent.mqtt);
     shown(&agent, "Bridge", "Running", "Healthy");
     send(second.pid(), Signal::KILL);
-    let mut third = replaced(second.pid(), 2);
+    let mut third = replaced(second.pid(), 2, "signal 9 ended it");
     act(&agent, "Bridge", "stop");
     third.expect_gone();
 
@@ -284,10 +284,13 @@ fn a_plugin_that_is_killed_at_any_stage_of_its_start_is_replaced_by_one_process_
         let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
         parent == Some(agent.pid())
     };
-    let waiting: Vec<u32> = eventually("two launchers that wait", || {
-        let found: Vec<u32> = launchers().filter(of_agent).collect();
-        (found.len() == 2).then_some(found)
-    });
+    let two_that_wait = || {
+        eventually("two launchers that wait", || {
+            let found: Vec<u32> = launchers().filter(of_agent).collect();
+            (found.len() == 2).then_some(found)
+        })
+    };
+    let waiting = two_that_wait();
     waiting.iter().for_each(|pid| send(*pid, Signal::STOP));
     act(&agent, "Bridge", "start");
     let released = eventually("a launcher that was released", || {
@@ -297,15 +300,12 @@ fn a_plugin_that_is_killed_at_any_stage_of_its_start_is_replaced_by_one_process_
     assert!(waiting.contains(&released));
     send(released, Signal::KILL);
     waiting.iter().filter(|pid| **pid != released).for_each(|pid| send(*pid, Signal::CONT));
-    let mut fourth = replaced(released, 3);
+    let mut fourth = replaced(released, 3, "The launcher ended before it could execute the program");
 
     // Before anybody asked for them.
     act(&agent, "Bridge", "stop");
     fourth.expect_gone();
-    let waiting: Vec<u32> = eventually("two launchers that wait", || {
-        let found: Vec<u32> = launchers().filter(of_agent).collect();
-        (found.len() == 2).then_some(found)
-    });
+    let waiting = two_that_wait();
     waiting.iter().for_each(|pid| send(*pid, Signal::KILL));
     act(&agent, "Bridge", "start");
     let fifth = stage.puppet("Bridge");

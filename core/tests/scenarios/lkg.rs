@@ -700,3 +700,15 @@ fn who_waits_for_a_survey_that_is_lost_is_told() {
     world.tell(Event::Lost { order: LostOrder::Survey(ticket), why: "The queue is full.".into() });
     assert_eq!(world.status(asked), Some(503));
 }
+
+#[test]
+fn a_plugin_that_would_speak_against_another_is_not_accepted() {
+    let mut world = World::blessed("{}", &[("Plugins/a", Ok(&crate::plugins::plugin("a", "")))]);
+    let asked = world.admin("POST", "/api/lkg/Plugins/b/accept", "");
+    let twin = crate::plugins::plugin("b", "").replace(r#""Topic":"b""#, r#""Topic":"a""#);
+    read(&mut world, &ReferenceQuery::Candidate(item("Plugins/b")), document(&twin, "Plugins/b.json"));
+    let refused = answered(&mut world, asked, 400);
+    let finding = &refused["findings"][0];
+    assert_eq!((&finding["path"], &finding["code"]), (&json!("/Subscription/Topic"), &json!("topic-taken")));
+    assert!(world.disk.is_empty(), "nothing is written");
+}

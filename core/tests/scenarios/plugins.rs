@@ -29,12 +29,13 @@ fn plugins_start_one_after_the_other_by_priority() {
         ("Plugins/c", &plugin("c", r#","startupPriority":100"#)),
         ("Plugins/d", &plugin("d", r#","startupPriority":7"#)),
         ("Plugins/off", &plugin("off", r#","enabled":false"#)),
+        ("Plugins/mac", &plugin("mac", "").replace("Linux", "macOS")),
         ("Plugins/manual", &plugin("manual", "").replace(r#""autoStart":true"#, r#""autoStart":false"#)),
         ("Plugins/KeeperLogger", &plugin("KeeperLogger", "").replace("Executable", "Service")),
     ];
     let mut world = World::loaded("{}", &files, vec![]);
     world.tell(Event::Opened(ENDPOINTS));
-    world.expect(&["!NotRun", "spawn 1 plugin:b"]);
+    world.expect(&["!NotRun", "!NotRun", "spawn 1 plugin:b"]);
     world.started(1);
     world.expect(&["release 1"]);
     world.client(1, &format!("b_{}", ids(1).0), 1);
@@ -50,6 +51,8 @@ fn plugins_start_one_after_the_other_by_priority() {
     world.expect(&["!PluginEnded", "spawn 4 plugin:c"]);
     world.wait(60_000);
     world.expect(&["!PluginUnhealthy"]);
+    let reason = world.get("/api/plugins/mac")["reason"].clone();
+    assert_eq!(reason, "supportedPlatforms does not name this system.", "listed, and not started");
     let shown = world.get("/api/plugins/KeeperLogger");
     assert_eq!((&shown["status"], &shown["health"]), (&json!("Running"), &json!("Healthy")), "a part of the agent");
     let stop = world.admin("POST", "/api/plugins/KeeperLogger/stop", "");

@@ -97,6 +97,10 @@ impl Watched {
 pub(super) struct Plugins {
     programs: BTreeMap<SpawnId, Program>,
     watched: BTreeMap<String, Watched>,
+    /// What there was of it, over all lives.
+    pub(super) starts: usize,
+    pub(super) answers: usize,
+    pub(super) hangs: usize,
 }
 
 impl Plugins {
@@ -142,6 +146,7 @@ impl Plugins {
             ends: std::mem::take(&mut watched.ends),
             ..Watched::default()
         };
+        self.starts = self.starts.saturating_add(1);
         let (plugin, runs, connected, asked) = (plugin.to_owned(), false, false, None);
         self.programs.insert(spawn, Program { plugin, runs, connected, apart: now, asked });
         Ok(())
@@ -201,6 +206,7 @@ impl Plugins {
                     return broken("sign-of-life", format!("plugin {plugin} is said to hang and has answered in time"));
                 }
                 self.of(plugin).ending = true;
+                self.hangs = self.hangs.saturating_add(1);
             }
             _ => {}
         }
@@ -280,7 +286,7 @@ impl World<'_> {
         if let Some((spawn, program)) = programs.find(|(_, program)| program.plugin == ECHO && program.connected) {
             program.asked = Some(now);
             if answers {
-                self.owed.push_back(Owed::Pong(*spawn, payload.to_vec()));
+                self.owed.push_front(Owed::Pong(*spawn, payload.to_vec()));
             }
         }
     }
@@ -300,6 +306,7 @@ impl World<'_> {
             let reason = String::from("cut");
             return self.tell(Event::Broker(BrokerReport::Disconnected { subject, reason }));
         }
+        self.plugins.answers = self.plugins.answers.saturating_add(1);
         let topic = String::from("PluginHealth");
         self.tell(Event::Broker(BrokerReport::Published { subject, topic, payload: payload.into(), packet: None }))
     }

@@ -59,7 +59,8 @@ fn what_the_agent_was_not_given_is_named() {
     assert_eq!(keeping.kept, KeptLimits { memory: false, cpu: true, tasks: true });
     let [problem] = keeping.problems.as_slice() else { panic!("{keeping:?}") };
     assert!(
-        problem.contains("limits.memoryMiB") && problem.contains("was not given the controller memory"),
+        problem.starts_with("These limits are not kept: memoryMiB. ")
+            && problem.contains("was not given their controllers"),
         "{problem}"
     );
 }

@@ -74,7 +74,7 @@ impl Supervisor {
         let how = match status {
             ExitStatus::Code(code) => format!("it exited with code {code}"),
             ExitStatus::Signal(signal) => format!("signal {signal} ended it"),
-            ExitStatus::OutOfMemory => format!("it ran out of memory: {}", self.definition.limits.out_of_memory()),
+            ExitStatus::OutOfMemory => format!("it ran out of memory: {}", self.started_from.limits.out_of_memory()),
         };
         self.state = State::Ending { spawn, how, collected: false };
         // Both at once, one after the other in the port: a replacement waits until nothing is left.
