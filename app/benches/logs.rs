@@ -118,6 +118,7 @@ fn through_castellan(folder: &Path) {
     let logs =
         fs::read_dir(state.join("logs")).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
     let written: usize = logs.map(|text| text.lines().filter(|line| line.contains("\"Flood\"")).count()).sum();
+    assert_eq!(written as u64, CLIENTS * MESSAGES, "none is lost");
     say("castellan, lines of JSON", seconds, used, memory, written);
 }
 

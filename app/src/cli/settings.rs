@@ -37,9 +37,10 @@ pub(crate) struct Get {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   castellan settings set Scanner metadata.interval 30
+  castellan settings set KeeperPrivilegeManager system.logging.level Debug
   castellan settings set Scanner metadata.label --text 30")]
 pub(crate) struct Set {
-    /// The plugin's id.
+    /// The plugin's id; KeeperPrivilegeManager for the level of the agent's log, its one setting that is stored.
     plugin: String,
     /// The setting.
     key: String,

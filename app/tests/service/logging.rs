@@ -45,7 +45,11 @@ fn metric(agent: &Agent<'_>, sample: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {sample}: {}", answer.body))
 }
 
-fn from_twenty_clients(messages: u64) {
+/// Of each of the twenty clients.
+const MESSAGES: u64 = 5000;
+
+#[test]
+fn no_message_of_twenty_clients_is_lost_and_each_clients_are_in_order() {
     let stage = Stage::new();
     stage.settings(json!({ "MaxConcurrentRuns": 20, "system.logging.fileBytes": 2 << 20 }));
     let jobs: Vec<String> = (0..20).map(|number| format!("flood-{number}")).collect();
@@ -56,7 +60,7 @@ fn from_twenty_clients(messages: u64) {
     let port = agent.mqtt;
     thread::scope(|scope| {
         for puppet in &mut puppets {
-            scope.spawn(move || flood(puppet, port, messages));
+            scope.spawn(move || flood(puppet, port, MESSAGES));
         }
     });
     for puppet in puppets {
@@ -66,24 +70,12 @@ fn from_twenty_clients(messages: u64) {
     assert_eq!(metric(&agent, "castellan_log_messages_dropped_total"), 0);
     // What is written when the agent ends is all there is.
     agent.stop();
-    let expected: Vec<u64> = (0..messages).collect();
+    let expected: Vec<u64> = (0..MESSAGES).collect();
     let found = floods(&lines(&stage));
     assert_eq!(found.len(), 20);
     for (client, numbers) in found {
         assert_eq!(numbers, expected, "{client}: each message once and in its order");
     }
-}
-
-#[test]
-fn no_message_of_twenty_clients_is_lost_and_each_clients_are_in_order() {
-    from_twenty_clients(1000);
-}
-
-/// A hundred thousand messages: `cargo test -p castellan --test service -- --ignored a_hundred_thousand`.
-#[test]
-#[ignore = "its twenty programs take half a minute in a debug build; the same with a fifth of them runs always"]
-fn a_hundred_thousand_messages_of_twenty_clients() {
-    from_twenty_clients(5000);
 }
 
 #[test]

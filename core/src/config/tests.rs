@@ -4,7 +4,7 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::Settings;
+use super::{Logging, Settings};
 use crate::log_message::Level;
 
 const SIGNATURES: &str = include_str!("../../tests/data/seed-001-settings-signatures.json");
@@ -73,6 +73,33 @@ fn the_level_may_be_nested() {
     refused(
         r#"{"Settings":{"system":{"logging":{"level":"Debug"}},"system.logging.level":"Error"}}"#,
         "appsettings.json: Settings:system:logging:level is 'Debug'; it must be given once, not also as 'system.logging.level'.",
+    );
+}
+
+#[test]
+fn logging_is_read_both_ways_and_held_to_its_bounds() {
+    let dotted = r#"{"Settings":{"system.logging.fileBytes":2097152,"SYSTEM.logging.filehours":1,"system.logging.totalBytes":4194304,
+        "system.logging.clientRate":7,"system.logging.clientBurst":8,"system.logging.journal":""}}"#;
+    let nested = r#"{"Settings":{"system":{"logging":{"fileBytes":2097152,"fileHours":1,"totalBytes":4194304,
+        "clientRate":7,"clientBurst":8,"journal":""}}}}"#;
+    for file in [dotted, nested] {
+        let Logging { level, files, client, journal } = settings(file).logging;
+        assert_eq!((level, journal), (Level::Information, None));
+        assert_eq!((files.file_bytes, files.file_hours, files.total_bytes), (2 << 20, 1, 4 << 20));
+        assert_eq!((client.per_second, client.burst), (7, 8));
+        assert_eq!(settings(file).flat()["system.logging.totalBytes"], "4194304");
+    }
+    assert_eq!(
+        Settings::default().origins(nested.as_bytes()).get("system.logging.fileHours").map(String::as_str),
+        Some("/Settings/system/logging/fileHours")
+    );
+    refused(
+        r#"{"Settings":{"system.logging.totalBytes":33554431}}"#,
+        "appsettings.json: Settings:system.logging.totalBytes is 33554431; it must be at least twice fileBytes, which is 33554432.",
+    );
+    refused(
+        r#"{"Settings":{"system.logging.journal":"journal"}}"#,
+        "appsettings.json: Settings:system.logging.journal is 'journal'; it must be the absolute path of a socket, or empty.",
     );
 }
 

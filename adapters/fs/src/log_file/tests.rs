@@ -15,7 +15,7 @@ struct Flaky {
 impl Sink for Flaky {
     fn write(&mut self, record: &LogRecord) -> io::Result<()> {
         if *self.is_full.lock().unwrap() {
-            self.lost += 1;
+            self.lost = self.lost.saturating_add(1);
             return Err(io::Error::other("it is full"));
         }
         self.written.lock().unwrap().push(record.message.clone());

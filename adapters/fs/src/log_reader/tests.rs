@@ -14,9 +14,9 @@ fn append(folder: &Path, text: &str) {
 
 fn rotate(folder: &Path) {
     let logs = folder.join("state/logs");
-    for number in (1..9).rev().filter(|number| logs.join(format!("agent.jsonl.{number}")).exists()) {
-        let [from, to] = [number, number + 1].map(|number| logs.join(format!("agent.jsonl.{number}")));
-        fs::rename(from, to).unwrap();
+    let name = |number: u32| logs.join(format!("agent.jsonl.{number}"));
+    for (from, to) in (1..9).zip(2..10).rev().filter(|(from, _)| name(*from).exists()) {
+        fs::rename(name(from), name(to)).unwrap();
     }
     fs::rename(logs.join("agent.jsonl"), logs.join("agent.jsonl.1")).unwrap();
     append(folder, "");
