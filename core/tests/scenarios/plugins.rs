@@ -427,8 +427,8 @@ fn a_limit_that_this_machine_does_not_keep_is_said_once_for_each_definition() {
         (
             KeptLimits { tasks: true, ..KeptLimits::default() },
             vec![
-                "job:j: at /tasks/1/limits, this machine does not keep cpuPercent 50;",
                 "plugin:a: at /limits, this machine does not keep memoryMiB 64;",
+                "job:j: at /tasks/1/limits, this machine does not keep cpuPercent 50;",
             ],
         ),
     ] {
