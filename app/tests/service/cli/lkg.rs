@@ -198,7 +198,7 @@ fn what_is_in_service_is_judged_and_not_the_file_beside_it() {
     fs::remove_file(stage.root().join("Jobs/scan.json")).unwrap();
     judged("is missing");
     let (code, told, _) = say(command(&stage, &["lkg", "diff", "Jobs/scan"]));
-    assert!(code == 1 && told.contains("is missing"), "{told}");
+    assert!(code == 1 && told.contains("(deleted) differs"), "{told}");
     agent.stop();
     stage.job(&edited);
     let told = ok(&stage, &["why-not", "scan"]);
