@@ -53,6 +53,7 @@ impl Log for Bridge {
             client_id: None,
             pid: None,
             component: String::from("agent"),
+            trace: None,
         });
     }
 

@@ -134,8 +134,10 @@ pub const SAVE_PATIENCE_MILLIS: u64 = 20_000;
 pub const UNSAVED_ACKNOWLEDGEMENTS: usize = 2 * 65_535;
 /// Characters of a reason string: a topic name can be longer than a packet may be, and an answer must fit.
 const REASON_CHARACTERS: usize = 1000;
+/// Where log messages go (contract section 6).
+pub(crate) const LOG_TOPIC: &str = "KeeperLogger";
 /// Topics whose messages are also handed to the agent (contract section 5).
-pub const WATCHED_TOPICS: [&str; 3] = ["KeeperLogger", "EventMessages", "JobService"];
+pub const WATCHED_TOPICS: [&str; 3] = [LOG_TOPIC, "EventMessages", "JobService"];
 
 /// What an administrator can set (`MqttBrokerSettings`, contract section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,11 +148,13 @@ pub struct BrokerSettings {
     pub max_queued_messages: usize,
     /// Whether a denied publish is acknowledged with 0x87 (`DenialReason: Visible`) instead of as usual.
     pub visible_denials: bool,
+    /// Whether publishes of runs' tasks are told ([`BrokerReport::Traced`](crate::event::BrokerReport::Traced)).
+    pub traced: bool,
 }
 
 impl Default for BrokerSettings {
     fn default() -> Self {
-        Self { max_packet_bytes: 1 << 20, max_queued_messages: 1000, visible_denials: false }
+        Self { max_packet_bytes: 1 << 20, max_queued_messages: 1000, visible_denials: false, traced: false }
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::id::Component;
 use crate::time::WallTime;
+use crate::trace::TraceContext;
 
 /// How much a record matters. Ordered from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,6 +75,9 @@ pub struct LogRecord {
     pub pid: Option<u32>,
     /// `agent`, `job:{id}` or `plugin:{id}`.
     pub component: String,
+    /// The span it belongs to, where it is a run's or a task's and traces are told: `traceId` and `spanId`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 /// A valid `RequestMessage` (seed 001, step 5), texts still as they were sent.
@@ -115,6 +119,7 @@ impl LogMessage {
             client_id: Some(escape(client_id)),
             pid: Some(pid),
             component: component.to_string(),
+            trace: None,
         }
     }
 

@@ -180,6 +180,7 @@ impl Service {
             | Effect::Log(_)
             | Effect::Fleet(_)
             | Effect::Count(_)
+            | Effect::Telemetry(_)
             | Effect::Exit => return None,
         };
         Some(Event::Process(report))

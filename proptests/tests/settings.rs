@@ -162,6 +162,7 @@ impl Service {
                 | Effect::Stream(_)
                 | Effect::Fleet(_)
                 | Effect::Count(_)
+                | Effect::Telemetry(_)
                 | Effect::Log(_)
                 | Effect::Exit => {}
             }

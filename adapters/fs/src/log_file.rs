@@ -230,6 +230,7 @@ fn own(timestamp: String, message: String) -> LogRecord {
         client_id: None,
         pid: None,
         component: String::from("agent"),
+        trace: None,
     }
 }
 

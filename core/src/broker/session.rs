@@ -38,6 +38,9 @@ pub(super) struct Session {
     /// When its last connection ended.
     pub(super) left_at: Option<Monotonic>,
     pub(super) denials: DenialGate,
+    /// Publishes of this connection that were told to the agent, and those that were only counted.
+    pub(super) traced: u32,
+    pub(super) untraced: u64,
     /// Packet identifiers of QoS 2 messages that came in and are not released yet (MQTT 5.0 4.3.3).
     pub(super) received: BTreeSet<u16>,
     pub(super) inflight: Window,
@@ -99,6 +102,8 @@ impl Session {
             link: None,
             left_at: None,
             denials: DenialGate::default(),
+            traced: 0,
+            untraced: 0,
             received: BTreeSet::new(),
             inflight: Window::default(),
             replays: VecDeque::new(),

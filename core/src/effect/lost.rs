@@ -102,6 +102,7 @@ impl LostOrder {
             | Effect::Stream(_)
             | Effect::Fleet(_)
             | Effect::Count(_)
+            | Effect::Telemetry(_)
             | Effect::Log(_)
             | Effect::Exit => Self::Other,
         }

@@ -99,6 +99,7 @@ impl Run {
         Arc::make_mut(&mut self.record).set_command_line(&task.command, shown, &mut self.room);
         let job = Arc::clone(&self.job);
         let hide = |text| self.secrets.mask(text);
+        turn.trace = self.task_context();
         if task.execution_type == ExecutionType::Service
             && let Some(result) = built_in::perform(&task.command, &filled.texts, &job, &hide, turn)
         {
@@ -107,7 +108,8 @@ impl Run {
         let spawn = turn.counters.spawn();
         self.trees.insert(spawn);
         self.phase = Phase::Preparing(live.of(spawn));
-        let request = launch::spawn_request(spawn, &job, task, filled.texts, turn);
+        let mut request = launch::spawn_request(spawn, &job, task, filled.texts, turn);
+        request.hand_on(self.task_context_of(spawn));
         turn.process(ProcessOrder::Spawn(request));
         self.save(turn);
         None
@@ -121,7 +123,8 @@ impl Run {
     ) -> Next {
         match result {
             Ok(done) => {
-                self.requests.extend(done.request);
+                let place = self.trace_built_in(done.published, turn);
+                self.requests.extend(done.request.map(|request| request.within(place)));
                 self.remember(live.index, ExitStatus::Code(0), &done.stdout, turn);
                 let shown = self.mask(done.stdout);
                 Arc::make_mut(&mut self.record).set_stdout(shown, &mut self.room);

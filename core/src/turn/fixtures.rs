@@ -55,6 +55,7 @@ pub(crate) fn desk() -> Desk {
         plugin_settings: PluginSettings::default(),
         denied: Vec::new(),
         told: Vec::new(),
+        tracer: None,
     }
 }
 
@@ -118,6 +119,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Log(_) => return None,
         Effect::Count(ticket) => format!("Count {ticket}"),
         Effect::Fleet(order) => format!("{order:?}"),
+        Effect::Telemetry(order) => format!("{order:?}"),
         Effect::Exit => "Exit".to_string(),
     })
 }

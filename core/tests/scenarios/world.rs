@@ -18,7 +18,7 @@ use castellan_core::configuration_policy::{
 };
 use castellan_core::effect::{
     BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
-    StreamOrder,
+    StreamOrder, TelemetryOrder,
 };
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
@@ -45,6 +45,8 @@ pub struct World {
     pub millis: u64,
     pub transcript: Vec<String>,
     pub logs: Vec<LogRecord>,
+    /// What the collector of telemetry is told.
+    pub telemetry: Vec<TelemetryOrder>,
     pub spawns: BTreeMap<SpawnId, SpawnRequest>,
     pub responses: BTreeMap<RequestId, ApiResponse>,
     /// What was sent on open responses after their beginning; `None` once it was ended.
@@ -228,6 +230,7 @@ impl World {
             millis: 0,
             transcript: vec![],
             logs: vec![],
+            telemetry: vec![],
             spawns: BTreeMap::new(),
             responses: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -349,6 +352,7 @@ impl World {
                 let Some(line) = line else { return };
                 line
             }
+            Effect::Telemetry(order) => return self.telemetry.push(order),
             Effect::Fleet(order) => format!("policy source: {order:?}"),
             Effect::Count(ticket) => format!("count {ticket}"),
             Effect::Exit => {

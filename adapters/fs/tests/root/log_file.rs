@@ -23,6 +23,7 @@ fn record(number: usize) -> LogRecord {
         client_id: Some("a_B_1".to_owned()),
         pid: Some(1),
         component: "job:a".to_owned(),
+        trace: None,
     }
 }
 

@@ -13,6 +13,7 @@ fn check(message: &str, context: &str, colour: bool, expect: &str) {
         client_id: None,
         pid: None,
         component: "job:a".to_owned(),
+        trace: None,
     };
     assert_eq!(line(&record, colour), expect);
 }
