@@ -21,11 +21,12 @@ fn job(id: &str, task: &str, members: &str) -> String {
 }
 
 fn spans(world: &World) -> Vec<&Span> {
-    let span = |order| match order {
-        &TelemetryOrder::Span(ref span) => Some(&**span),
+    let told = world.telemetry.iter();
+    told.filter_map(|order| match order {
+        TelemetryOrder::Span(span) => Some(&**span),
         TelemetryOrder::Measure { .. } => None,
-    };
-    world.telemetry.iter().filter_map(span).collect()
+    })
+    .collect()
 }
 
 /// Each span as `name < parent < its parent`, in the order of their names; all must be of one trace.

@@ -1,3 +1,5 @@
+//! Header fields from a file.
+
 use super::*;
 
 #[test]
