@@ -90,6 +90,15 @@ fn lines(request: &[u8]) -> Vec<log_proto::LogRecord> {
     request.resource_logs.into_iter().flat_map(|told| told.scope_logs).flat_map(|scope| scope.log_records).collect()
 }
 
+#[track_caller]
+fn work<T>(executor: &smol::Executor<'static>, what: &str, until: impl Future<Output = T>) -> T {
+    let late = async {
+        smol::Timer::after(LIMIT).await;
+        panic!("waited in vain: {what}")
+    };
+    smol::block_on(executor.run(smol::future::or(until, late)))
+}
+
 impl Port {
     fn log(&self, count: usize) {
         let inlet = self.telemetry.log_inlet();
@@ -102,11 +111,7 @@ impl Port {
 
     #[track_caller]
     fn work<T>(&self, what: &str, until: impl Future<Output = T>) -> T {
-        let late = async {
-            smol::Timer::after(LIMIT).await;
-            panic!("waited in vain: {what}")
-        };
-        smol::block_on(self.executor.run(smol::future::or(until, late)))
+        work(&self.executor, what, until)
     }
 
     #[track_caller]
@@ -117,7 +122,7 @@ impl Port {
     /// Closes the port; how many requests came until then beside those that were looked at.
     fn close(self) -> usize {
         let Self { telemetry, executor, requests } = self;
-        smol::block_on(executor.run(telemetry.close()));
+        work(&executor, "the end", telemetry.close());
         requests.len()
     }
 }
