@@ -108,16 +108,13 @@ impl TraceContext {
         self.span_id.map(|span| format!("00-{}-{span}-01", self.trace_id))
     }
 
-    /// The place of what hangs under this one, told from its siblings and cousins by its subject.
+    /// The place of what hangs under this one, told from its siblings by its subject.
     pub(crate) fn below(&self, subject: &str) -> Self {
-        Self { span_id: Some(derived(self.trace_id.as_bytes(), subject)), ..*self }
+        let above = self.span_id.map(|span| span.0).unwrap_or_default();
+        // What varies most comes first: all that follows spreads it over every bit. Zero is no id.
+        let id = digest(&[subject.as_bytes(), &above, self.trace_id.as_bytes()]).max(1);
+        Self { span_id: Some(SpanId(id.to_be_bytes())), ..*self }
     }
-}
-
-/// What varies most comes first: all that follows spreads it over every bit.
-fn derived(seed: &[u8], subject: &str) -> SpanId {
-    // Zero is no id.
-    SpanId(digest(&[subject.as_bytes(), b"span", seed]).max(1).to_be_bytes())
 }
 
 /// Where new traces get their ids from; there is one only where traces are told.
@@ -140,6 +137,11 @@ impl Tracer {
             *byte = from;
         }
         TraceContext { trace_id: TraceId(bytes), span_id: None }
+    }
+
+    /// The place of what hangs under this one, which may be another machine's: others may do the like there at the same time.
+    pub(crate) fn below(&self, above: TraceContext, subject: &str) -> TraceContext {
+        above.below(&format!("{subject} {}", self.seed))
     }
 }
 

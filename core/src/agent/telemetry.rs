@@ -18,7 +18,7 @@ impl Agent {
         let Some(tracer) = turn.tracer else { return chain.clone() };
         let subject = format!("event {}", turn.counters.ticket());
         let above = event.trace.or(chain.trace).unwrap_or_else(|| tracer.root(&subject));
-        let context = above.below(&subject);
+        let context = tracer.below(above, &subject);
         let name = format!("event {}", event.name);
         turn.span(Span::at(context, above.span_id, &name, now.wall).text("castellan.event.name", &event.name));
         Chain { trace: Some(context), ..chain.clone() }

@@ -41,8 +41,9 @@ pub(crate) struct Publish<'m> {
 impl Tracing {
     /// A run that hangs where its chain says, or begins a trace; `None` where traces are not told.
     pub(super) fn begin(id: &RunId, chain: &Chain, turn: &Turn<'_>) -> Option<Self> {
-        let above = chain.trace.unwrap_or(turn.tracer?.root(id.as_str()));
-        let run = above.below(&format!("run {id}"));
+        let tracer = turn.tracer?;
+        let above = chain.trace.unwrap_or_else(|| tracer.root(id.as_str()));
+        let run = tracer.below(above, &format!("run {id}"));
         Some(Self { run, parent: above.span_id, since: turn.now.wall, publishes: 0, left_out: 0, published: None })
     }
 }
@@ -72,12 +73,12 @@ impl Run {
 
     /// The place of what this tree does; tasks without one are told apart by their place in the record.
     pub(crate) fn task_context_of(&self, spawn: SpawnId) -> Option<TraceContext> {
-        let subject = if spawn == SpawnId::NONE {
-            format!("task {} of {}", self.record.tasks.len(), self.id)
+        let run = self.run_context()?;
+        Some(run.below(&if spawn == SpawnId::NONE {
+            format!("task {}", self.record.tasks.len())
         } else {
-            format!("spawn {spawn} of {}", self.id)
-        };
-        Some(self.run_context()?.below(&subject))
+            format!("spawn {spawn}")
+        }))
     }
 
     /// Tells the span of the task that ended now.
@@ -127,7 +128,7 @@ impl Run {
             return;
         }
         tracing.publishes = tracing.publishes.saturating_add(1);
-        let context = above.below(&format!("publish {} of {}", tracing.publishes, self.id));
+        let context = above.below(&format!("publish {}", tracing.publishes));
         tracing.published = Some(context);
         let mut span = Span::at(context, above.span_id, &format!("publish {topic}"), turn.now.wall)
             .text("messaging.system", "mqtt")

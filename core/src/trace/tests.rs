@@ -47,10 +47,15 @@ fn ids_differ_by_machine_by_start_and_by_subject_and_are_the_same_again() {
         assert!(!all[..index].contains(id), "{all:?}");
     }
     assert_eq!(root("a", 1, "1-1"), all[0]);
-    let context = Tracer::new("a", 1).root("1-1");
-    let spans = [context.below("run 1-1").span_id, context.below("run 1-2").span_id];
-    assert_ne!(spans[0], spans[1]);
-    assert_eq!(context.below("run 1-1").below("x"), context.below("x"), "only the trace and the subject count");
+    let caller = TraceContext::from_traceparent(PARENT).unwrap();
+    let run = |machine, boot, subject| Tracer::new(machine, boot).below(caller, subject);
+    let all = [run("a", 1, "1-1"), run("a", 1, "1-2"), run("a", 2, "1-1"), run("b", 1, "1-1"), caller];
+    for (index, context) in all.iter().enumerate() {
+        assert!(!all[..index].contains(context), "one caller, many machines: {all:?}");
+        assert_eq!(context.trace_id, caller.trace_id);
+    }
+    assert_ne!(all[0].below("task 1"), all[3].below("task 1"));
+    assert_eq!(all[0].below("task 1"), run("a", 1, "1-1").below("task 1"));
 }
 
 #[test]
