@@ -17,6 +17,8 @@ mod sample_scanner;
 mod service;
 mod signals;
 mod surroundings;
+mod telemetry;
+mod tls_files;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ use castellan_mqtt::BrokerHandle;
 use castellan_process::Processes;
 
 use crate::policy_source::PolicyPort;
+use crate::telemetry::TelemetryPort;
 
 /// The adapters that effects go to.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(crate) struct Ports {
     pub(crate) server: Server,
     pub(crate) calls: Calls,
     pub(crate) policies: PolicyPort,
+    pub(crate) telemetry: TelemetryPort,
     pub(crate) log: LogWriter,
 }
 
@@ -57,6 +59,10 @@ impl Ports {
                 self.server.stream(order);
                 None
             }
+            Effect::Telemetry(order) => {
+                self.telemetry.order(order);
+                None
+            }
             Effect::Log(record) => {
                 self.log.log(record);
                 None
@@ -84,6 +90,7 @@ impl Ports {
             messages_received,
             messages_sent,
             log_records_lost: self.log.lost(),
+            telemetry_lost: self.telemetry.lost(),
             http_connections: http.accepted,
             http_answered_at_once: http.answered_at_once,
             http_failures: http.failures().map(|failure| (failure.name, failure.count)).to_vec(),

@@ -5,20 +5,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use castellan_core::config::{PolicyPlace, PolicySource, PolicyTopic, Settings, TlsFiles};
+use castellan_core::config::{PolicyPlace, PolicySource, PolicyTopic, Settings};
 use castellan_core::effect::FleetOrder;
 use castellan_core::event::{Event, FleetReport, Opened, Received};
 use castellan_core::fleet::{Bundle, KeptBundle};
 use castellan_core::job::url::HttpUrl;
 use castellan_core::limits::BUNDLE_BYTES;
 use castellan_core::trust::signature::SignaturePolicy;
-use castellan_fs::policy_source::{read_bundle, read_certificates, read_secret};
-use castellan_https::{calls, client_tls};
+use castellan_fs::policy_source::{read_bundle, read_secret};
+use castellan_https::calls;
 use castellan_mqtt::client::{Client, ClientConfig, Login};
 use castellan_process::{document_sha256, open_document};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use smol::channel::Sender;
+
+use crate::tls_files;
 
 /// For one question, connecting included; the core waits longer.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
@@ -186,26 +186,6 @@ impl Source {
     /// Read for each question, so that certificates that were renewed count at once.
     async fn tls(self: &Arc<Self>) -> Result<Arc<rustls::ClientConfig>, String> {
         let source = Arc::clone(self);
-        smol::unblock(move || {
-            let TlsFiles { trusted_certificates, client_certificate, client_key } = &source.settings.tls;
-            let trusted = trusted_certificates.as_deref().map(certificates).transpose()?;
-            let identity = match (client_certificate, client_key) {
-                (Some(chain), Some(key)) => Some((certificates(chain)?, private_key(key)?)),
-                _ => None,
-            };
-            client_tls(trusted, identity)
-        })
-        .await
+        smol::unblock(move || tls_files::client(&source.settings.tls)).await
     }
-}
-
-fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = read_certificates(Path::new(file)).map_err(|error| error.to_string())?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    found.map_err(|error| format!("{file} has no certificates in PEM: {error}"))
-}
-
-fn private_key(file: &str) -> Result<PrivateKeyDer<'static>, String> {
-    let bytes = read_secret(Path::new(file)).map_err(|error| error.to_string())?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| format!("{file} has no private key in PEM: {error}"))
 }

@@ -40,6 +40,7 @@ use crate::listeners::Listeners;
 use crate::perform::Ports;
 use crate::policy_source::PolicyPort;
 use crate::surroundings::{self, Facts};
+use crate::telemetry::{self, TelemetryPort, TelemetryStart};
 use crate::{LAUNCHER_VERB, library_log, policy_source, run_loop, signals};
 
 /// Events on their way to the agent. A full queue is visible: the port that could not hand one over says so later. Each place takes
@@ -75,7 +76,8 @@ impl Service {
     pub(crate) fn start(root: &Path, output: LogOutput) -> Result<Self, Failure> {
         let clock = Clock::start();
         let root = Root::open(root).map_err(Failure::cannot_start)?;
-        let (settings, warnings) = read_settings(&root)?;
+        let (mut settings, warnings) = read_settings(&root)?;
+        let unheeded = telemetry::heed(&mut settings);
         let listeners = Listeners::bind(&settings)?;
         let endpoints = listeners.endpoints().map_err(Failure::cannot_start)?;
         PortsFile::remove_stale(&root).map_err(Failure::cannot_start)?;
@@ -88,6 +90,14 @@ impl Service {
         let past = history.past().map_err(Failure::cannot_start)?;
         let storage = SettingStore::open(&root).map_err(Failure::cannot_start)?;
         let stored = storage.read().map_err(Failure::cannot_start)?;
+        let executor = ExecutorThread::start().map_err(Failure::cannot_start)?;
+        let telemetry = TelemetryPort::start(TelemetryStart {
+            settings: &settings,
+            machine: certificates.machine(),
+            clock,
+            executor: Arc::clone(&executor.executor),
+        });
+        let output = telemetry.listen(output);
         let log = LogWriter::start(&root, output, &settings.logging).map_err(Failure::cannot_start)?;
         library_log::install(log.queue(), clock);
         let lkg = settings.configuration_lkg.enabled;
@@ -105,7 +115,6 @@ impl Service {
         let first = [Event::Loaded(loaded)].into_iter().chain(bundle).chain([Event::Opened(endpoints)]).collect();
 
         let (sender, events) = bounded(EVENT_QUEUE);
-        let executor = ExecutorThread::start().map_err(Failure::cannot_start)?;
         signals::watch(&executor.executor, sender.clone()).map_err(Failure::cannot_start)?;
         executor.executor.spawn(castellan_fs::policies::watch(root.clone(), sender.clone())).detach();
         let surroundings = surroundings::gather(Facts {
@@ -115,13 +124,13 @@ impl Service {
             started: clock.now(),
             admin_certificates: certificates.admin.issued.clone(),
         });
-        let notices = certificates.admin.notices.clone();
+        let notices = certificates.admin.notices.iter().cloned().chain(unheeded).collect::<Vec<_>>();
         let heartbeat = Heartbeat::new();
         let (at_once, beats) = (AtOnce::new(surroundings.version.clone(), endpoints), heartbeat.clone());
         let at_once: AnswerAtOnce = Arc::new(move |request| at_once.answer(clock.now(), beats.pulse(), request));
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor, at_once };
         let ports = start
-            .ports(listeners, certificates, (guard, history, storage, reader), log)
+            .ports(listeners, certificates, (guard, history, storage, reader), (telemetry, log))
             .map_err(Failure::cannot_start)?;
         note_start(&ports, clock, &warnings, &notices);
         let chores = Chores::new(settings.run_history_days, clock.now());
@@ -145,7 +154,7 @@ impl Service {
         let ports_file = PortsFile::write(&self.root, self.endpoints, pid).map_err(Failure::cannot_start)?;
         let (chores, heartbeat) = (&mut self.chores, &self.heartbeat);
         run_loop::run(&mut self.agent, self.clock, chores, self.first, &self.events, &self.ports, heartbeat);
-        let Ports { processes, broker, store, server, calls, policies, log } = self.ports;
+        let Ports { processes, broker, store, server, calls, policies, telemetry, log } = self.ports;
         server.close();
         let late = async {
             Timer::after(CLOSE_TIME).await;
@@ -158,6 +167,7 @@ impl Service {
         self.chores.tell_failures(server.counters());
         broker.join();
         drop((processes, calls, policies));
+        smol::block_on(telemetry.close());
         let closed = [
             store.close().map_err(Failure::failed),
             ports_file.remove().map_err(Failure::failed),
@@ -180,6 +190,11 @@ impl Certificates {
         let server = ServerIdentity::create(root, now).map_err(Failure::cannot_start)?;
         let admin = AdminAuthority::open(root, now).map_err(Failure::cannot_start)?;
         Ok(Self { server, admin })
+    }
+
+    /// What tells this machine from others.
+    fn machine(&self) -> String {
+        castellan_https::certificate_sha256(&self.admin.ca).chars().take(16).collect()
     }
 }
 
@@ -212,7 +227,7 @@ impl Start<'_> {
         listeners: Listeners,
         certificates: Certificates,
         (guard, history, storage, reader): (Guard, History, SettingStore, PolicyReader),
-        log: LogWriter,
+        (telemetry, log): (TelemetryPort, LogWriter),
     ) -> Result<Ports, Box<dyn std::error::Error>> {
         let processes = Processes::start(ProcessConfig {
             launcher: Launcher { program: std::env::current_exe()?, arguments: vec![LAUNCHER_VERB.into()] },
@@ -222,7 +237,7 @@ impl Start<'_> {
             executor: Arc::clone(&self.executor.executor),
             events: self.sender.clone(),
         })?;
-        let machine: String = castellan_https::certificate_sha256(&certificates.admin.ca).chars().take(16).collect();
+        let machine = certificates.machine();
         let (executor, events) = (Arc::clone(&self.executor.executor), self.sender.clone());
         let policies = PolicyPort::new(self.settings, machine, executor, events);
         let clock = self.clock;
@@ -237,6 +252,7 @@ impl Start<'_> {
                 max_queued_messages: self.settings.max_queued_messages,
                 visible_denials: self.settings.visible_denials,
                 log_rate: self.settings.logging.client,
+                traced: self.settings.telemetry.as_ref().is_some_and(|telemetry| telemetry.traces),
             },
             observe: processes.observer(),
             fingerprint: castellan_https::certificate_sha256,
@@ -256,7 +272,7 @@ impl Start<'_> {
         })?;
         let store = Store::start(guard, history, storage, reader, self.sender.clone())?;
         let calls = Calls::new(Arc::clone(&self.executor.executor), self.sender.clone());
-        Ok(Ports { processes, broker, store, server, calls, policies, log })
+        Ok(Ports { processes, broker, store, server, calls, policies, telemetry, log })
     }
 }
 

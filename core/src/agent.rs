@@ -12,7 +12,7 @@
 //! Fleet             agent/fleet                   a bundle of policies is judged and applied, or refused whole
 //! Api               agent/requests                answered at once, or once its question is answered
 //! StreamEnded       agent/streams                 its client is told nothing more
-//! Counted           agent/meter                   GET /metrics is answered
+//! Counted           agent/meter                   GET /metrics is answered, or what is measured is told (/telemetry)
 //! DeadlineReached   every machine                 what is due happens, what is early does not
 //! StopRequested     agent/lifecycle               runs canceled, plugins stopped, broker closed, Exit
 //! Congested                                       recorded; the report that was lost is named
@@ -60,6 +60,7 @@ mod runs;
 mod strangers;
 mod streams;
 mod taken;
+mod telemetry;
 
 pub use lifecycle::Phase;
 pub(crate) use record::DenialRecord;
@@ -83,6 +84,7 @@ use crate::run::{Chain, Run};
 use crate::schedule::Timetable;
 use crate::surroundings::Surroundings;
 use crate::time::{Deadline, Monotonic, Now};
+use crate::trace::Tracer;
 use crate::trust::Registry;
 use crate::turn::{Counters, Desk};
 
@@ -116,6 +118,8 @@ pub struct Agent {
     losses: losses::Losses,
     lkg: lkg::Lkg,
     meter: meter::Meter,
+    /// When what is measured is told next; `None` until the agent runs.
+    measures_at: Option<Monotonic>,
     fleet: Fleet,
     phase: lifecycle::Lifecycle,
     job_list: job_list::JobList,
@@ -140,8 +144,11 @@ impl Agent {
         let fleet = Fleet::new(&settings, &[&boot, own]);
         let (counters, plugin_settings) = (Counters::default(), PluginSettings::default());
         let log_level = settings.logging.level;
+        let is_traced = settings.telemetry.as_ref().is_some_and(|telemetry| telemetry.traces);
+        let machine = certificates.list.first().map(|own| own.sha256.as_str()).unwrap_or_default();
+        let tracer = is_traced.then(|| Tracer::new(machine, surroundings.boot));
         let (denied, told) = (Vec::new(), Vec::new());
-        let desk = Desk { surroundings, settings, counters, plugin_settings, denied, told, log_level };
+        let desk = Desk { surroundings, settings, counters, plugin_settings, denied, told, log_level, tracer };
         Self {
             desk,
             catalog: Catalog::default(),
@@ -168,6 +175,7 @@ impl Agent {
             losses: losses::Losses::default(),
             lkg: lkg::Lkg::default(),
             meter: meter::Meter::default(),
+            measures_at: None,
             fleet,
             phase: lifecycle::Lifecycle::Loading,
             job_list: job_list::JobList::default(),
@@ -222,6 +230,7 @@ impl Agent {
             self.streams.next_deadline(),
             self.certificates.next_deadline(now, self.is_running()),
             self.fleet.next_deadline().filter(|_| self.is_running()),
+            self.next_measure().filter(|_| self.is_running()),
             schedules,
         ];
         runs.chain(plugins).chain(waiting).chain(others.into_iter().flatten()).min()
@@ -246,6 +255,7 @@ impl Agent {
         if self.is_running() {
             self.fleet.on_deadline(&mut self.desk.turn(now, effects));
         }
+        self.measure_when_due(now, effects);
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);
         self.settle_runs(now, effects);

@@ -3,7 +3,7 @@
 mod accept;
 mod at_once;
 mod conditions;
-pub(crate) mod exposition;
+pub mod exposition;
 mod guard;
 mod openapi;
 pub(crate) mod operation;
@@ -23,6 +23,7 @@ use serde::Serialize;
 
 use crate::id::RequestId;
 use crate::job::finding::Finding;
+use crate::trace::TraceContext;
 use crate::trust::PeerFacts;
 use crate::why::Explanation;
 pub(crate) use accept::prefers_html;
@@ -132,6 +133,11 @@ impl ApiRequest {
     /// The first value of a header field, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Where its sender says it belongs: W3C's `traceparent`; one that cannot be read is none, as Trace Context asks for.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        self.header("traceparent").and_then(TraceContext::from_traceparent)
     }
 
     /// Every value of a header field, by its lower-case name.

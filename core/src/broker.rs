@@ -80,7 +80,6 @@ use alloc::string::String;
 pub use effect::{BrokerEffect, BrokerEffects};
 pub use event::BrokerEvent;
 use journal::{Journal, Ledger};
-use log_rate::LOG_TOPIC;
 use packet::{Connect, Incoming, Outgoing, ReasonCode};
 use retained::Retained;
 use session::{Session, SessionId};
@@ -138,6 +137,8 @@ pub const SAVE_PATIENCE_MILLIS: u64 = 20_000;
 pub const UNSAVED_ACKNOWLEDGEMENTS: usize = 2 * 65_535;
 /// Characters of a reason string: a topic name can be longer than a packet may be, and an answer must fit.
 const REASON_CHARACTERS: usize = 1000;
+/// Where log messages go (contract section 6).
+pub(crate) const LOG_TOPIC: &str = "KeeperLogger";
 /// Topics whose messages are also handed to the agent (contract section 5).
 pub const WATCHED_TOPICS: [&str; 4] = [LOG_TOPIC, "EventMessages", "JobService", HEALTH_TOPIC];
 
@@ -152,12 +153,14 @@ pub struct BrokerSettings {
     pub visible_denials: bool,
     /// Log messages of one client.
     pub log_rate: LogRateLimit,
+    /// Whether publishes of runs' tasks are told ([`BrokerReport::Traced`](crate::event::BrokerReport::Traced)).
+    pub traced: bool,
 }
 
 impl Default for BrokerSettings {
     fn default() -> Self {
         let log_rate = LogRateLimit::default();
-        Self { max_packet_bytes: 1 << 20, max_queued_messages: 1000, visible_denials: false, log_rate }
+        Self { max_packet_bytes: 1 << 20, max_queued_messages: 1000, visible_denials: false, log_rate, traced: false }
     }
 }
 

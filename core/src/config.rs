@@ -7,6 +7,7 @@ mod logging;
 mod origin;
 pub(crate) mod parse;
 mod policy_source;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use crate::job::finding::Finding;
 pub use logging::{LogFileLimits, LogRateLimit, Logging};
 pub(crate) use parse::LEVELS;
 pub use policy_source::{PolicyPlace, PolicySource, PolicyTopic, TlsFiles};
+pub use telemetry::Telemetry;
 
 /// Settings in force, every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub struct Settings {
     pub configuration_lkg: ConfigurationLkg,
     /// `Settings:PolicySource`: from where configuration policies come besides `Policies/`.
     pub policy_source: Option<PolicySource>,
+    /// `Settings:Telemetry`: whom logs, traces and metrics are told to.
+    pub telemetry: Option<Telemetry>,
     /// `Settings:PluginMonitoring`.
     pub monitoring: Monitoring,
     /// `Settings:MaxConcurrentRuns`, 16.
@@ -122,6 +126,7 @@ impl Default for Settings {
             require_signed_policies: false,
             configuration_lkg: ConfigurationLkg { enabled: true, audit_only: false, sweep_seconds: 60 },
             policy_source: None,
+            telemetry: None,
             monitoring: Monitoring {
                 interval_seconds: 5,
                 restart_delay_seconds: 1,

@@ -2,6 +2,7 @@
 
 mod lost;
 mod stream;
+mod telemetry;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -27,6 +28,7 @@ use crate::user::{Person, UserQuery};
 use crate::why::Explanation;
 pub use lost::LostOrder;
 pub use stream::StreamOrder;
+pub use telemetry::TelemetryOrder;
 
 /// The orders of one `handle`, in the order they must be performed.
 pub type Effects = Vec<Effect>;
@@ -53,6 +55,8 @@ pub enum Effect {
     Http(HttpOrder),
     /// For the policy source.
     Fleet(FleetOrder),
+    /// For the collector of telemetry; only where `Settings:Telemetry` names one.
+    Telemetry(TelemetryOrder),
     /// Append to the agent's log.
     Log(LogRecord),
     /// From now on the log takes nothing below this level.

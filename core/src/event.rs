@@ -3,6 +3,7 @@
 mod counts;
 mod fleet;
 mod store;
+mod traced;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -27,6 +28,7 @@ use crate::why::Explanation;
 pub use counts::Counts;
 pub use fleet::{FleetReport, Opened, Received};
 pub use store::StoreReport;
+pub use traced::Traced;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -353,6 +355,14 @@ pub enum BrokerReport {
         payload: Arc<[u8]>,
         /// What tells a copy of it from another message; `None` for QoS 0 and wills.
         packet: Option<Packet>,
+    },
+    /// Of publishes of a run's task, where traces are told ([`BrokerSettings::traced`](crate::broker::BrokerSettings::traced)); of one
+    /// that the agent watches, just before it.
+    Traced {
+        /// Who sent it.
+        subject: Subject,
+        /// What there is to tell.
+        traced: Traced,
     },
     /// The broker refused something.
     Denied(Denial),

@@ -41,6 +41,7 @@ mod shape;
 pub mod simulation;
 pub mod surroundings;
 pub mod time;
+pub mod trace;
 pub mod trust;
 mod turn;
 pub mod user;

@@ -121,3 +121,7 @@ pub const POLICY_DELIVERIES: usize = 16;
 pub const BUNDLE_BYTES: usize = DOCUMENT_BYTES + (64 << 10);
 /// Bytes of an entity tag that is kept; a longer one is not sent again.
 pub const ETAG_BYTES: usize = 256;
+/// Characters of a name, a reason or an attribute of a span.
+pub const SPAN_TEXT_CHARS: usize = 256;
+/// Publishes of one run, and of one connection of its tasks, that are told as spans of its trace; the others are counted.
+pub const TRACED_PUBLISHES: u32 = 128;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::acl::Subject;
 use crate::id::{Component, RunId};
 use crate::time::WallTime;
+use crate::trace::TraceContext;
 
 /// The source of the agent's own lines.
 const OWN_SOURCE: &str = "castellan";
@@ -80,6 +81,9 @@ pub struct LogRecord {
     pub component: String,
     /// The run it is about, or whose task sent it.
     pub run_id: Option<String>,
+    /// The span it belongs to, where it is a run's or a task's and traces are told: `traceId` and `spanId`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 impl LogRecord {
@@ -97,6 +101,7 @@ impl LogRecord {
             pid: None,
             component: String::from("agent"),
             run_id: None,
+            trace: None,
         }
     }
 }

@@ -58,6 +58,7 @@ mod saving;
 pub(crate) mod secret;
 #[cfg(test)]
 mod tests;
+mod tracing;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -87,6 +88,8 @@ use phase::{Live, Phase};
 use routing::Next;
 use saving::Saving;
 use secret::Secrets;
+pub(crate) use tracing::Publish;
+use tracing::Tracing;
 
 /// Seconds between SIGTERM and SIGKILL of a task's tree (contract section 3, `timeoutSeconds`).
 pub(crate) const KILL_GRACE_SECONDS: u64 = 5;
@@ -118,6 +121,8 @@ pub(crate) struct Run {
     /// How often the task in hand was tried again.
     retries: u32,
     saving: Saving,
+    /// Where traces are told.
+    tracing: Option<Tracing>,
 }
 
 impl Run {
@@ -130,6 +135,8 @@ impl Run {
         let ticket = turn.counters.ticket();
         turn.store(StoreOrder::PersistRun { ticket, record: Arc::clone(&record), durable: false });
         let component = Component::Job(job.id.clone());
+        let tracing = Tracing::begin(&id, &origin.chain, turn);
+        turn.trace = tracing.as_ref().map(|tracing| tracing.run);
         let message = format!("Run {id} of '{}' was triggered by {}.", job.name, origin.trigger);
         turn.log_of_run(Level::Information, "RunTriggered", message, &component, &id);
         turn.tell(Kind::Run, &publishing::progress(&record, "triggered", None, turn.now));
@@ -152,12 +159,14 @@ impl Run {
             secrets,
             retries: 0,
             saving: Saving::default(),
+            tracing,
         }
     }
 
     /// What it hands down to a run that it starts.
     pub(crate) fn chain(&self) -> Chain {
-        Chain { depth: self.origin.chain.depth.saturating_add(1), secrets: self.secrets.clone() }
+        let depth = self.origin.chain.depth.saturating_add(1);
+        Chain { depth, secrets: self.secrets.clone(), trace: self.task_context() }
     }
 
     /// A text about it as it may be seen.

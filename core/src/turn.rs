@@ -4,6 +4,7 @@
 pub(crate) mod fixtures;
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use crate::acl::Denial;
 use crate::api::stream::{Kind, Told};
 use crate::config::{Monitoring, Settings};
-use crate::effect::{BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, StoreOrder};
+use crate::effect::{BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, StoreOrder, TelemetryOrder};
 use crate::id::{Component, RunId, SpawnId, TicketId};
 use crate::job::task::SettingReference;
 use crate::log_message::{Level, LogRecord, escape_own};
@@ -21,6 +22,7 @@ use crate::plugin::storage::PluginSettings;
 use crate::schedule::past::{Happening, Note};
 use crate::surroundings::Surroundings;
 use crate::time::Now;
+use crate::trace::{Span, TraceContext, Tracer};
 use crate::user::{RunAs, UserQuery};
 
 /// Counters of everything the agent numbers.
@@ -61,6 +63,8 @@ pub(crate) struct Desk {
     pub(crate) told: Vec<Told>,
     /// `system.logging.level` as it is in force.
     pub(crate) log_level: Level,
+    /// There is one where traces are told.
+    pub(crate) tracer: Option<Tracer>,
 }
 
 impl Desk {
@@ -76,6 +80,8 @@ impl Desk {
             plugin_settings: &self.plugin_settings,
             denied: &mut self.denied,
             told: &mut self.told,
+            tracer: self.tracer.as_ref(),
+            trace: None,
             signers: self.settings.alternative_signatures.as_slice(),
         }
     }
@@ -95,6 +101,10 @@ pub(crate) struct Turn<'a> {
     /// What the agent itself refused somebody in this turn; it goes on record at its end.
     pub(crate) denied: &'a mut Vec<Denial>,
     told: &'a mut Vec<Told>,
+    /// There is one where traces are told.
+    pub(crate) tracer: Option<&'a Tracer>,
+    /// What lines of this turn belong to, where they do not say it themselves.
+    pub(crate) trace: Option<TraceContext>,
     /// `AlternativeSignatures`.
     pub(crate) signers: &'a [String],
 }
@@ -147,6 +157,11 @@ impl Turn<'_> {
         self.effects.push(Effect::Store(order));
     }
 
+    /// Tells a span that is over.
+    pub(crate) fn span(&mut self, span: Span) {
+        self.effects.push(Effect::Telemetry(TelemetryOrder::Span(Box::new(span))));
+    }
+
     /// Whether anybody reads lines of this level.
     pub(crate) fn is_told(&self, level: Level) -> bool {
         level >= self.log_level
@@ -190,6 +205,10 @@ impl Turn<'_> {
     pub(crate) fn log_record(&mut self, mut record: LogRecord) {
         record.timestamp = self.now.wall.to_rfc3339();
         record.message = escape_own(self.plugin_settings.hide(&record.component, record.message));
+        record.trace = record.trace.or(self.trace);
+        if let Some(trace) = record.trace.filter(|_| record.correlation_id.is_empty()) {
+            record.correlation_id = trace.trace_id.to_string();
+        }
         if let Cow::Owned(source) = record.source {
             record.source = Cow::Owned(escape_own(source));
         }

@@ -174,7 +174,12 @@ impl World {
                 assert_ne!(self.is_trusted(spawn), Some(true), "spawn {spawn} is revoked and still in the registry");
             }
             Effect::Broker(BrokerOrder::Stop) => self.owed.push(Owed::BrokerStop),
-            Effect::Broker(_) | Effect::Log(_) | Effect::LogLevel(_) | Effect::Count(_) | Effect::Fleet(_) => {}
+            Effect::Broker(_)
+            | Effect::Log(_)
+            | Effect::LogLevel(_)
+            | Effect::Count(_)
+            | Effect::Fleet(_)
+            | Effect::Telemetry(_) => {}
             Effect::Http(order) => self.owed.push(Owed::Http(Box::new(order))),
             Effect::Store(order) => self.owed.push(Owed::Store(Box::new(order))),
             Effect::Respond { request, .. } => {
@@ -279,6 +284,7 @@ impl World {
                 | Effect::Log(_)
                 | Effect::LogLevel(_)
                 | Effect::Count(_)
+                | Effect::Telemetry(_)
                 | Effect::Exit => None,
             })
             .collect();

@@ -173,6 +173,7 @@ impl Service {
             | Effect::LogLevel(_)
             | Effect::Fleet(_)
             | Effect::Count(_)
+            | Effect::Telemetry(_)
             | Effect::Exit => return None,
         };
         Some(Event::Process(report))

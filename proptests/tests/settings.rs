@@ -151,6 +151,7 @@ impl Service {
                 | Effect::Stream(_)
                 | Effect::Fleet(_)
                 | Effect::Count(_)
+                | Effect::Telemetry(_)
                 | Effect::Log(_)
                 | Effect::LogLevel(_)
                 | Effect::Exit => {}

@@ -51,7 +51,7 @@ fn read_file(path: &Path, privacy: Privacy) -> Result<Vec<u8>, RootError> {
     let name = path.file_name().and_then(OsStr::to_str).ok_or_else(|| invalid("names no file."))?;
     let folder = path.parent().ok_or_else(|| invalid("names no file."))?;
     let found = files::read_in(open_folder(folder)?.as_fd(), folder, name, DOCUMENT_BYTES, privacy)?;
-    found.ok_or_else(|| invalid("is not there. Put the file there, or take it out of Settings:PolicySource."))
+    found.ok_or_else(|| invalid("is not there. Put the file there, or take it out of appsettings.json."))
 }
 
 /// Opens a folder that nobody else may change.

@@ -128,7 +128,8 @@ impl Shared {
 
     async fn ask(&self, call: HttpCall, timeout: Duration) -> Result<ClientResponse, String> {
         let tls = if call.url.tls { Some(self.trust().await?) } else { None };
-        ask(call, tls, timeout).await
+        let HttpCall { method, url, headers, body, .. } = call;
+        ask(HttpRequest { method, url, headers, body }, tls, timeout).await
     }
 
     /// The system's roots, read once.
@@ -151,18 +152,48 @@ pub async fn fetch(
 ) -> Result<ClientResponse, String> {
     let headers = etag.into_iter().map(|etag| (String::from("if-none-match"), etag)).collect();
     let (method, body) = (String::from("GET"), Vec::new());
-    let call =
-        HttpCall { ticket: TicketId(0), method, url: url.clone(), headers, body, give_up_seconds: timeout.as_secs() };
+    bounded_ask(HttpRequest { method, url: url.clone(), headers, body }, Some(tls), timeout).await
+}
+
+/// Posts a body, in the clear where there are no settings for TLS. Redirects are not followed.
+///
+/// # Errors
+/// There is no response within `timeout`; why, as a sentence without a full stop.
+pub async fn post(
+    url: HttpUrl,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    tls: Option<Arc<ClientConfig>>,
+    timeout: Duration,
+) -> Result<ClientResponse, String> {
+    let method = String::from("POST");
+    bounded_ask(HttpRequest { method, url, headers, body }, tls, timeout).await
+}
+
+/// What is asked of whom.
+struct HttpRequest {
+    method: String,
+    url: HttpUrl,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+/// The same as [`ask`], finding the addresses included in its time.
+async fn bounded_ask(
+    request: HttpRequest,
+    tls: Option<Arc<ClientConfig>>,
+    timeout: Duration,
+) -> Result<ClientResponse, String> {
     let late = async {
         smol::Timer::after(timeout).await;
         Err(ClientError::TimedOut(timeout).to_string())
     };
-    or(ask(call, Some(tls), timeout), late).await
+    or(ask(request, tls, timeout), late).await
 }
 
 /// Asks each address of the host until one can be connected to.
-async fn ask(call: HttpCall, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Result<ClientResponse, String> {
-    let HttpCall { method, url, headers, body, .. } = call;
+async fn ask(asked: HttpRequest, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Result<ClientResponse, String> {
+    let HttpRequest { method, url, headers, body } = asked;
     let name = url.host.trim_matches(['[', ']']).to_owned();
     let addresses = smol::net::resolve((name, url.port)).await;
     let addresses = addresses.map_err(|error| format!("no address of '{}' was found: {error}", url.host))?;

@@ -47,7 +47,8 @@ impl Unread {
 fn message_bytes(report: &BrokerReport) -> usize {
     match report {
         BrokerReport::Published { topic, payload, .. } => topic.len().saturating_add(payload.len()),
-        BrokerReport::ConnectAsked { .. }
+        BrokerReport::Traced { .. }
+        | BrokerReport::ConnectAsked { .. }
         | BrokerReport::Connected { .. }
         | BrokerReport::Disconnected { .. }
         | BrokerReport::Denied(_)

@@ -309,6 +309,7 @@ impl Shell {
             BrokerReport::Connected { .. }
             | BrokerReport::Disconnected { .. }
             | BrokerReport::Published { .. }
+            | BrokerReport::Traced { .. }
             | BrokerReport::Denied(_)
             | BrokerReport::DeniedAgain { .. }
             | BrokerReport::LogDropped { .. }

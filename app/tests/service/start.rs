@@ -64,3 +64,18 @@ fn plain_http_serves_health_and_points_to_https() {
     assert_eq!(agent.call("POST", "/api/Jobs").plain(agent.http).json(&json!({})).send().status, 403);
     agent.stop();
 }
+
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn an_agent_that_was_built_without_telemetry_says_so_where_it_is_wanted_and_works() {
+    let stage = Stage::new();
+    stage.settings(json!({ "Telemetry": { "Endpoint": "http://127.0.0.1:9" } }));
+    stage.job(&json!({ "id": "say", "tasks": [ { "id": "say", "command": "echo" } ] }));
+    let agent = stage.start();
+    agent.logged_message(
+        "Start",
+        "Settings:Telemetry has no effect: this castellan was built without the feature 'otlp'",
+    );
+    assert_eq!(agent.run("say")["outcome"], "Succeeded");
+    agent.stop();
+}

@@ -57,6 +57,8 @@ pub(super) enum Pending {
     PluginOutput { request: RequestId, plugin: PluginId, spawn: SpawnId },
     /// What the ports counted.
     Metrics { request: RequestId },
+    /// The same, for the collector of telemetry.
+    Measure,
     /// The program of somebody whom the agent did not start.
     Examination(Question),
     /// The list of admin certificates is being changed.
@@ -182,7 +184,8 @@ impl Agent {
                 Pending::Examination(Question::Connect { .. })
                 | Pending::Touched
                 | Pending::Adoption
-                | Pending::Sweep => continue,
+                | Pending::Sweep
+                | Pending::Measure => continue,
                 Pending::Certificates(asked) => match asked.waits() {
                     Some(waits) => waits,
                     None => continue,

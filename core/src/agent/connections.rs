@@ -11,6 +11,7 @@ use crate::acl::client_id::{self, Judgement};
 use crate::acl::topic::TopicFilter;
 use crate::acl::{Action, Denial, FilterSet, Grant, PrimarySubscription, Subject};
 use crate::api::CertificateFacts;
+use crate::broker::LOG_TOPIC;
 use crate::effect::{BrokerOrder, ConnectRefusal, ConnectVerdict, Effects};
 use crate::event::BrokerReport;
 use crate::id::{Component, ConnectionId};
@@ -18,9 +19,6 @@ use crate::log_message::Level;
 use crate::time::Now;
 use crate::trust::{Identity, Peer, PeerFacts, Refusal, RefusalKind};
 use crate::why::Explanation;
-
-/// All that a signature alone gives.
-const LOG_TOPIC: &str = "KeeperLogger";
 
 /// What the client is answered, and what goes on record.
 pub(super) type Refused = (ConnectRefusal, Box<Denial>);
@@ -40,6 +38,7 @@ impl Agent {
             BrokerReport::Published { subject, topic, payload, packet } => {
                 self.on_published(now, &subject, &topic, &payload, packet, effects)
             }
+            BrokerReport::Traced { subject, traced } => self.on_traced(now, &subject, &traced, effects),
             BrokerReport::Dropped { subject, messages, explanation } => {
                 let message = format!("{explanation} {messages} messages so far.");
                 self.desk.turn(now, effects).log_about(Level::Warning, "Dropped", message, Some(&subject.component));

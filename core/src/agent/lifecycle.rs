@@ -125,7 +125,7 @@ impl Agent {
         self.fleet.begin(&turn);
         self.begin_start(now, effects);
         self.continue_start(now, effects);
-        let startup = FiredEvent { name: "Startup".to_string(), context: Map::new(), id: None };
+        let startup = FiredEvent { name: "Startup".to_string(), context: Map::new(), id: None, trace: None };
         drop(self.fire(now, &startup, &Chain::default(), effects));
     }
 

@@ -53,7 +53,9 @@ impl Agent {
         effects: &mut Effects,
     ) -> Result<(), String> {
         let message = LogMessage::parse(payload)?;
-        let record = message.hidden(&|text| self.hide(subject, text)).into_record(now.wall, subject);
+        let mut record = message.hidden(&|text| self.hide(subject, text)).into_record(now.wall, subject);
+        let run = subject.run.as_ref().and_then(|id| self.runs.get(id));
+        record.trace = run.and_then(|run| run.task_context_of(subject.spawn));
         self.desk.turn(now, effects).log_record(record);
         Ok(())
     }
@@ -166,7 +168,8 @@ impl Agent {
         chain: Chain,
         effects: &mut Effects,
     ) -> Result<(), String> {
-        let JobRequest { job: id, context, .. } = request;
+        let JobRequest { job: id, context, trace, .. } = request;
+        let chain = Chain { trace: trace.or(chain.trace), ..chain };
         let job = self.catalog.find(id).cloned().ok_or_else(|| format!("There is no job '{id}' in service."))?;
         let trigger = format!("message on JobService from {by}");
         drop(self.trigger_or_log(now, &job, Origin { trigger, chain, ..Origin::default() }, context, effects));
@@ -174,10 +177,13 @@ impl Agent {
     }
 
     /// What the run that sent a message hands down; last messages may come when it has just ended.
-    fn chain_of(&self, subject: &Subject) -> Result<Chain, String> {
+    fn chain_of(&mut self, subject: &Subject) -> Result<Chain, String> {
         let Some(id) = &subject.run else { return Ok(Chain { depth: 1, ..Chain::default() }) };
         let ended = || self.ended.iter().find(|(ended, _)| ended == id).map(|(_, chain)| chain.clone());
-        let active = self.runs.get(id).map(|run| run.chain());
+        let active = self.runs.get_mut(id).map(|run| {
+            let trace = run.take_published(subject.spawn);
+            Chain { trace, ..run.chain() }
+        });
         active.or_else(ended).ok_or_else(|| format!("Run {id}, which sent it, ended too long ago."))
     }
 }

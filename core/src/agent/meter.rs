@@ -95,6 +95,7 @@ impl Meter {
             BrokerReport::Disconnected { .. } => self.connections = self.connections.saturating_sub(1),
             BrokerReport::ConnectAsked { .. }
             | BrokerReport::Published { .. }
+            | BrokerReport::Traced { .. }
             | BrokerReport::Denied(_)
             | BrokerReport::DeniedAgain { .. }
             | BrokerReport::LogDropped { .. }
@@ -191,15 +192,18 @@ impl Agent {
     pub(super) fn on_counted(&mut self, now: Now, ticket: TicketId, counts: &Counts, effects: &mut Effects) {
         match self.pending.remove(&ticket) {
             Some(Pending::Metrics { request }) => {
-                let mut response = ApiResponse::document(200, self.exposition(counts).into_bytes());
+                let text = self.exposition(counts).into_text();
+                let mut response = ApiResponse::document(200, text.into_bytes());
                 response.set_header("content-type", MEDIA_TYPE);
                 respond(request, response, effects);
             }
+            Some(Pending::Measure) => self.tell_measures(now, counts, effects),
             other => self.unasked(now, ticket, other, effects),
         }
     }
 
-    fn exposition(&self, counts: &Counts) -> String {
+    /// The figures of now.
+    pub(super) fn exposition(&self, counts: &Counts) -> Exposition {
         let mut text = Exposition::default();
         text.family("castellan_build_info", Kind::Gauge, "The agent's version; always 1.");
         text.sample("castellan_build_info", &[("version", &self.desk.surroundings.version)], 1);
@@ -234,7 +238,7 @@ impl Agent {
         self.print_policy_source(&mut text);
         self.meter.print(counts.http_answered_at_once, &mut text);
         counts.print(&mut text);
-        text.into_text()
+        text
     }
 
     fn print_lkg(&self, text: &mut Exposition) {
@@ -265,6 +269,13 @@ impl Counts {
         text.family("castellan_log_records_lost_total", Kind::Counter, help);
         for (sink, lost) in &self.log_records_lost {
             text.sample("castellan_log_records_lost_total", &[("sink", sink)], lost);
+        }
+        if !self.telemetry_lost.is_empty() {
+            let help = "Log records, spans and measurements that the collector of telemetry did not get.";
+            text.family("castellan_telemetry_lost_total", Kind::Counter, help);
+        }
+        for (signal, count) in &self.telemetry_lost {
+            text.sample("castellan_telemetry_lost_total", &[("signal", signal)], count);
         }
         let help = "Connections that the HTTP servers took.";
         text.single("castellan_http_connections_total", Kind::Counter, help, self.http_connections);

@@ -26,7 +26,7 @@ use crate::job::task::{BUILT_IN_COMMANDS, ExecutionType};
 use crate::json::Json;
 use crate::limits::{DEFINITIONS, WAITING_REQUESTS};
 use crate::lkg::{DefinitionChange, Item};
-use crate::run::{self, Origin};
+use crate::run::{self, Chain, Origin};
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -231,9 +231,10 @@ impl Agent {
             );
             return Some(ApiResponse::problem(503, &explanation));
         }
+        let chain = self.chain_behind(caller);
         let origin = Origin {
             trigger: format!("api call of {}", caller.component()),
-            chain: self.chain_behind(caller),
+            chain: Chain { trace: request.trace().or(chain.trace), ..chain },
             ..Origin::default()
         };
         let run = match self.trigger(now, &job, origin, &values, effects) {

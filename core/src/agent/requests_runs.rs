@@ -112,7 +112,7 @@ impl Agent {
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
         let event = match FiredEvent::parse(&request.body) {
-            Ok(event) => event,
+            Ok(event) => FiredEvent { trace: event.trace.or(request.trace()), ..event },
             Err(why) => return Some(bad_body(&why)),
         };
         let sender = caller.component();

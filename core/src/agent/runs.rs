@@ -76,7 +76,9 @@ impl Agent {
         if jobs.is_empty() {
             let message = format!("Event '{}' fired; no job waits for it.", event.name);
             self.desk.turn(now, effects).log(Level::Debug, "Event", message);
+            return starts;
         }
+        let chain = self.trace_event(now, event, chain, effects);
         for job in jobs {
             if !self.event_starts.admit(&job.id, now.monotonic) {
                 let explanation = Explanation::new(
@@ -271,7 +273,7 @@ impl Agent {
     fn end_run(&mut self, now: Now, id: &RunId, effects: &mut Effects) {
         let Some(run) = self.runs.remove(id) else { return };
         self.ended.truncate(ENDED_RUNS.saturating_sub(1));
-        self.ended.push_front((id.clone(), run.chain()));
+        self.ended.push_front((id.clone(), Chain { trace: run.run_context(), ..run.chain() }));
         let record = run.record();
         self.meter.ended(record, now);
         let outcome = record.outcome.map(Outcome::as_str);
@@ -304,7 +306,7 @@ impl Agent {
         }
         let Some(job) = self.catalog.find(alternate.as_str()).cloned() else { return };
         // An alternate stands at the place of the job it stands in for.
-        let chain = Chain { depth: run.origin.chain.depth, ..run.chain() };
+        let chain = Chain { depth: run.origin.chain.depth, trace: run.run_context(), ..run.chain() };
         let origin = Origin { trigger: format!("alternate of {}", run.job.id), chain, lineage, ..Origin::default() };
         drop(self.trigger_or_log(now, &job, origin, &values, effects));
     }

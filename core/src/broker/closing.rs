@@ -13,7 +13,7 @@ use super::session::SessionId;
 use super::timers::{Timer, Timers};
 use super::{Broker, CONNECTIONS, OFFLINE_SESSIONS, REVOKE_GRACE_MILLIS, SHELL_FAILURE_SECONDS, STOP_MILLIS, Stop};
 use crate::acl::Action;
-use crate::event::BrokerReport;
+use crate::event::{BrokerReport, Traced};
 use crate::id::{Component, ConnectionId, SpawnId};
 use crate::time::Monotonic;
 use crate::why::Explanation;
@@ -233,6 +233,12 @@ impl Broker {
         let subject = session.grant.subject.clone();
         effects.extend(sums_of_denials(&subject, session.denials.take_rest()));
         effects.extend(session.log_rate.take_report(now, &subject));
+        session.traced = 0;
+        let left_out = core::mem::take(&mut session.untraced);
+        if left_out > 0 {
+            let traced = Traced::LeftOut(left_out);
+            effects.push(BrokerEffect::from(BrokerReport::Traced { subject: subject.clone(), traced }));
+        }
         effects.push(BrokerEffect::from(BrokerReport::Disconnected { subject, reason }));
         let (expiry_seconds, will) = (session.expiry_seconds, session.will());
         match will.map(|will| will.delay_seconds) {

@@ -11,8 +11,6 @@ use crate::config::LogRateLimit;
 use crate::event::BrokerReport;
 use crate::time::Monotonic;
 
-/// The topic of log messages.
-pub(super) const LOG_TOPIC: &str = "KeeperLogger";
 /// One token. They are counted in thousandths, so that a bucket gains as many in a millisecond as whole ones in a second.
 const TOKEN: u64 = 1000;
 /// From the first message that is dropped to the report, ms.

@@ -15,7 +15,8 @@ use super::{Broker, LOG_TOPIC, REASON_CHARACTERS, RECEIVE_MAXIMUM, TOPIC_ALIASES
 use crate::acl::topic::TopicName;
 use crate::acl::{Action, Decision, Denial, Grant, Subject};
 use crate::config::LogRateLimit;
-use crate::event::BrokerReport;
+use crate::event::{BrokerReport, Traced};
+use crate::limits::TRACED_PUBLISHES;
 use crate::time::Monotonic;
 use crate::why::Explanation;
 
@@ -181,6 +182,24 @@ impl Broker {
         }
     }
 
+    /// Tells of a task's publish, or only counts it. A log message has its own record; what starts runs is always told.
+    fn trace(&mut self, id: SessionId, message: &Message, effects: &mut BrokerEffects) {
+        let Some(session) = self.sessions.get_mut(&id).filter(|_| self.settings.traced) else { return };
+        let subject = &session.grant.subject;
+        if subject.run.is_none() || message.topic.as_str() == LOG_TOPIC {
+            return;
+        }
+        let is_watched = WATCHED_TOPICS.contains(&message.topic.as_str());
+        if !is_watched && session.traced >= TRACED_PUBLISHES {
+            session.untraced = session.untraced.saturating_add(1);
+            return;
+        }
+        session.traced = session.traced.saturating_add(1);
+        let (topic, qos, bytes) = (message.topic.to_string(), message.qos, message.payload.len());
+        let traced = Traced::Publish { topic, qos, bytes };
+        effects.push(BrokerEffect::from(BrokerReport::Traced { subject: subject.clone(), traced }));
+    }
+
     fn publish(
         &mut self,
         now: Monotonic,
@@ -190,6 +209,7 @@ impl Broker {
         packet: Option<Packet>,
         effects: &mut BrokerEffects,
     ) {
+        self.trace(id, &message, effects);
         if WATCHED_TOPICS.contains(&message.topic.as_str()) {
             effects.push(BrokerEffect::from(BrokerReport::Published {
                 subject: subject.clone(),

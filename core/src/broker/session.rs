@@ -40,6 +40,9 @@ pub(super) struct Session {
     pub(super) left_at: Option<Monotonic>,
     pub(super) denials: DenialGate,
     pub(super) log_rate: LogRate,
+    /// Publishes of this connection that were told to the agent, and those that were only counted.
+    pub(super) traced: u32,
+    pub(super) untraced: u64,
     /// Packet identifiers of QoS 2 messages that came in and are not released yet (MQTT 5.0 4.3.3).
     pub(super) received: BTreeSet<u16>,
     pub(super) inflight: Window,
@@ -102,6 +105,8 @@ impl Session {
             left_at: None,
             denials: DenialGate::default(),
             log_rate: LogRate::default(),
+            traced: 0,
+            untraced: 0,
             received: BTreeSet::new(),
             inflight: Window::default(),
             replays: VecDeque::new(),

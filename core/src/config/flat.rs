@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Settings, policy_source};
+use super::{Settings, policy_source, telemetry};
 use crate::json::Json;
 
 pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
@@ -45,7 +45,8 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
         ("MqttBrokerSettings.MaxQueuedMessages", settings.max_queued_messages.to_string()),
     ];
     let source = settings.policy_source.iter().flat_map(policy_source::flat);
-    entries.into_iter().chain(source).map(|(key, value)| (key.to_string(), value)).collect()
+    let collector = settings.telemetry.iter().flat_map(telemetry::flat);
+    entries.into_iter().chain(source).chain(collector).map(|(key, value)| (key.to_string(), value)).collect()
 }
 
 fn list(texts: &[String]) -> String {

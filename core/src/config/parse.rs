@@ -3,6 +3,7 @@
 pub(crate) mod keys;
 mod logging;
 mod policy_source;
+mod telemetry;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -120,6 +121,9 @@ fn general(section: &Section<'_>, settings: &mut Settings, unknown: &mut Report)
     }
     if let Some(source) = section.section("PolicySource", &policy_source::POLICY_SOURCE)? {
         policy_source::read(source, settings, unknown)?;
+    }
+    if let Some(collector) = section.section("Telemetry", &telemetry::TELEMETRY)? {
+        telemetry::read(collector, settings, unknown)?;
     }
     if let Some(monitoring) = section.section("PluginMonitoring", &keys::MONITORING)? {
         plugin_monitoring(&monitoring, &mut settings.monitoring)?;

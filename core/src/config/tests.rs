@@ -291,3 +291,50 @@ fn policy_sources() {
         found.iter().filter(|(key, _)| key.starts_with("PolicySource")).map(|(_, value)| value.as_str()).collect();
     assert_eq!(shown, ["b", "8883", "fleet/eu"]);
 }
+
+/// Sections `Telemetry` that are refused, with what is said of them.
+const WRONG_COLLECTORS: [(&str, &str); 7] = [
+    (
+        "{}",
+        "Endpoint is not given; it must be the base URL of a collector: https, or http to 127.0.0.1, [::1] or localhost.",
+    ),
+    (
+        r#"{"Endpoint":"http://collector:4318"}"#,
+        "Endpoint is 'http://collector:4318'; it must be the base URL of a collector: https, or http to 127.0.0.1, [::1] or localhost.",
+    ),
+    (
+        r#"{"Endpoint":"https://c/?token=1"}"#,
+        "Endpoint is 'https://c/?token=1'; it must be the base URL of a collector: https, or http to 127.0.0.1, [::1] or localhost.",
+    ),
+    (
+        r#"{"Endpoint":"c:4318"}"#,
+        "Endpoint is 'c:4318'; it must be the base URL of a collector: https, or http to 127.0.0.1, [::1] or localhost; it does not start with https:// or http://.",
+    ),
+    (r#"{"Endpoint":"https://c","HeadersFile":"h"}"#, "HeadersFile is 'h'; it must be an absolute path."),
+    (
+        r#"{"Endpoint":"https://c","IntervalSeconds":0}"#,
+        "IntervalSeconds is 0; it must be a whole number from 1 to 86400.",
+    ),
+    (
+        r#"{"Endpoint":"https://c","ClientKey":"/k"}"#,
+        "ClientKey is given; it must be accompanied by ClientCertificate.",
+    ),
+];
+
+#[test]
+fn collectors_of_telemetry() {
+    for (section, expect) in WRONG_COLLECTORS {
+        let expect = format!("appsettings.json: Settings:Telemetry:{expect}");
+        refused(&format!(r#"{{"Settings":{{"Telemetry":{section}}}}}"#), &expect);
+    }
+    let found = settings(r#"{"Settings":{"telemetry":{"endpoint":"http://LocalHost:4318/otlp","logs":false}}}"#);
+    let telemetry = found.telemetry.clone().unwrap();
+    assert_eq!((telemetry.endpoint.tls, telemetry.endpoint.target.as_str()), (false, "/otlp"));
+    assert_eq!(
+        (telemetry.logs, telemetry.traces, telemetry.metrics, telemetry.interval_seconds),
+        (false, true, true, 60)
+    );
+    let flat = found.flat();
+    assert_eq!(flat.get("Telemetry.Endpoint").map(String::as_str), Some("http://localhost:4318/otlp"));
+    assert_eq!(flat.get("Telemetry.Logs").map(String::as_str), Some("false"));
+}

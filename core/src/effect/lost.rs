@@ -105,6 +105,7 @@ impl LostOrder {
             | Effect::Stream(_)
             | Effect::Fleet(_)
             | Effect::Count(_)
+            | Effect::Telemetry(_)
             | Effect::Log(_)
             | Effect::LogLevel(_)
             | Effect::Exit => Self::Other,

@@ -11,6 +11,8 @@ pub struct Counts {
     pub messages_sent: u64,
     /// Log records that could not be written, by sink in lower case.
     pub log_records_lost: Vec<(&'static str, u64)>,
+    /// What the collector of telemetry did not get, by signal; empty where there is none.
+    pub telemetry_lost: Vec<(&'static str, u64)>,
     /// Connections that the HTTP servers took.
     pub http_connections: u64,
     /// Requests that the agent's thread was not asked for ([`crate::api::AtOnce`]).

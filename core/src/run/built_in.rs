@@ -8,6 +8,7 @@ use serde_json::{Map, json};
 
 use super::message::{FiredEvent, JobRequest, Request};
 use crate::acl::{Action, Denial, is_brokers_own, refusal};
+use crate::broker::message::QoS;
 use crate::effect::BrokerOrder;
 use crate::id::{Component, RunId};
 use crate::job::JobDefinition;
@@ -20,6 +21,8 @@ use crate::turn::Turn;
 pub(crate) struct BuiltInResult {
     pub(crate) stdout: String,
     pub(crate) request: Option<Request>,
+    /// The message that it published: topic, QoS and bytes.
+    pub(crate) published: Option<(String, QoS, usize)>,
 }
 
 /// The run whose command it is.
@@ -47,7 +50,7 @@ pub(crate) fn perform(
         "echo" => {
             let mut stdout = arguments.join(" ");
             stdout.push('\n');
-            Ok(BuiltInResult { stdout, request: None })
+            Ok(BuiltInResult { stdout, ..BuiltInResult::default() })
         }
         "publish-mqtt" => publish(arguments, owner, turn),
         "log-message" => log_message(arguments, owner, turn),
@@ -67,9 +70,9 @@ fn publish(arguments: &[String], owner: &Owner<'_>, turn: &mut Turn<'_>) -> Resu
         return Err(undeclared(&topic, owner, turn));
     }
     let qos = match options.value("qos").as_deref() {
-        None | Some("1") => 1,
-        Some("0") => 0,
-        Some("2") => 2,
+        None | Some("1") => QoS::AtLeastOnce,
+        Some("0") => QoS::AtMostOnce,
+        Some("2") => QoS::ExactlyOnce,
         Some(other) => return Err(format!("--qos is 0, 1 or 2; found '{other}'.")),
     };
     let payload = options.value("payload").unwrap_or_default().into_bytes();
@@ -84,8 +87,9 @@ fn publish(arguments: &[String], owner: &Owner<'_>, turn: &mut Turn<'_>) -> Resu
         }
         _ => None,
     };
-    turn.broker(BrokerOrder::Publish { topic, payload, qos, retain: options.flag("retain") });
-    Ok(BuiltInResult { stdout: String::new(), request })
+    let published = Some((topic.clone(), qos, payload.len()));
+    turn.broker(BrokerOrder::Publish { topic, payload, qos: qos as u8, retain: options.flag("retain") });
+    Ok(BuiltInResult { stdout: String::new(), request, published })
 }
 
 /// Puts on record what a client would have been denied, too (contract section 5); the reason, for the task.
@@ -147,7 +151,7 @@ fn approval_provider(arguments: &[String]) -> Result<BuiltInResult, String> {
     }
     let reason = "There is no user session in which somebody could be asked.";
     let found = json!({ "approvalProvider": { "available": false, "reason": reason } });
-    Ok(BuiltInResult { stdout: format!("{found}\n"), request: None })
+    Ok(BuiltInResult { stdout: format!("{found}\n"), ..BuiltInResult::default() })
 }
 
 fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {
@@ -159,7 +163,8 @@ fn fire_event(arguments: &[String]) -> Result<BuiltInResult, String> {
             serde_json::from_str(&text).map_err(|error| format!("--context must be one JSON object: {error}."))?
         }
     };
-    Ok(BuiltInResult { stdout: String::new(), request: Some(Request::Event(FiredEvent { name, context, id: None })) })
+    let request = Some(Request::Event(FiredEvent { name, context, id: None, trace: None }));
+    Ok(BuiltInResult { request, ..BuiltInResult::default() })
 }
 
 /// `--name value`, `--name=value` and `--flag`, strictly: an unknown or missing one is an error.

@@ -99,6 +99,7 @@ impl Run {
         );
         let level = if self.record.is_good() { Level::Information } else { Level::Warning };
         self.log(level, "RunFinished", message, turn);
+        self.trace_run(turn);
         self.publish_event("finished", None, turn);
         self.publish_completion(turn);
     }

@@ -149,6 +149,11 @@ impl Run {
             &mut self.room,
         );
         let (ticket, method) = (turn.counters.ticket(), definition.method.clone());
+        if let Some(parent) = self.task_context().and_then(|place| place.to_traceparent())
+            && !headers.iter().any(|(name, _)| name == "traceparent")
+        {
+            headers.push(("traceparent".to_string(), parent));
+        }
         let own = url.is_own(turn.surroundings.endpoints);
         if own {
             headers.push(("host".to_string(), format!("{}:{}", url.host, url.port)));

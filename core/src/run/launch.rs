@@ -19,6 +19,7 @@ use crate::job::{JobDefinition, Lookup};
 use crate::limits::ARGUMENT_BYTES;
 use crate::program::{self, Fit, Interpreter, Unfit};
 use crate::surroundings::{DEFAULT_PATH, Surroundings, folders};
+use crate::trace::TraceContext;
 use crate::turn::Turn;
 use crate::user::RunAs;
 
@@ -134,6 +135,16 @@ pub(crate) fn spawn_request(
         working_directory: task.working_directory.clone(),
         user: task.execution_type.run_as().map(|run_as| turn.user_query(run_as)),
         limits: task.limits,
+    }
+}
+
+impl SpawnRequest {
+    /// Tells the program its place in a trace, as OpenTelemetry does by the environment; what its task says itself stands.
+    pub(super) fn hand_on(&mut self, place: Option<TraceContext>) {
+        let parent = place.and_then(|place| place.to_traceparent());
+        if !self.environment.iter().any(|(name, _)| name == "TRACEPARENT") {
+            self.environment.extend(parent.map(|parent| ("TRACEPARENT".to_string(), parent)));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::http::OwnCall;
 use crate::json::Json;
 use crate::limits::MESSAGE_ID_CHARS;
+use crate::trace::TraceContext;
 
 /// An event that starts every job which waits for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +16,8 @@ pub(crate) struct FiredEvent {
     pub(crate) context: Map<String, Value>,
     /// What tells it from others of its sender.
     pub(crate) id: Option<String>,
+    /// Where its sender says it belongs.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// A job that shall be run.
@@ -24,6 +27,8 @@ pub(crate) struct JobRequest {
     pub(crate) context: Map<String, Value>,
     /// What tells it from others of its sender.
     pub(crate) id: Option<String>,
+    /// Where its sender says it belongs.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// What a task asked of the agent.
@@ -39,7 +44,7 @@ impl FiredEvent {
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, String> {
         let message = Json::parse(payload).map_err(|error| error.to_string())?;
         let name = text(&message, &["eventName", "event", "name"]).ok_or("It has no eventName.")?;
-        Ok(Self { name, context: context(&message)?, id: id(&message)? })
+        Ok(Self { name, context: context(&message)?, id: id(&message)?, trace: trace(&message) })
     }
 }
 
@@ -48,7 +53,7 @@ impl JobRequest {
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, String> {
         let message = Json::parse(payload).map_err(|error| error.to_string())?;
         let job = text(&message, &["jobId"]).ok_or("It has no jobId.")?;
-        Ok(Self { job, context: context(&message)?, id: id(&message)? })
+        Ok(Self { job, context: context(&message)?, id: id(&message)?, trace: trace(&message) })
     }
 }
 
@@ -58,6 +63,12 @@ fn id(message: &Json) -> Result<Option<String>, String> {
         Some(Json::String(id)) if !id.is_empty() && id.chars().count() <= MESSAGE_ID_CHARS => Ok(Some(id.to_string())),
         Some(_) => Err(alloc::format!("Its messageId is not a text of 1 to {MESSAGE_ID_CHARS} characters.")),
     }
+}
+
+/// W3C's `traceparent`, else a correlation id that can be a trace's. What is neither is none, as W3C Trace Context asks for.
+fn trace(message: &Json) -> Option<TraceContext> {
+    let parent = text(message, &["traceparent"]).and_then(|text| TraceContext::from_traceparent(&text));
+    parent.or_else(|| TraceContext::from_correlation_id(&text(message, &["correlationId"])?))
 }
 
 fn text(message: &Json, names: &[&str]) -> Option<String> {

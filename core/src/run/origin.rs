@@ -11,6 +11,7 @@ use super::secret::Secrets;
 use crate::id::JobId;
 use crate::job::JobDefinition;
 use crate::time::WallTime;
+use crate::trace::TraceContext;
 
 /// A run that may start: its job and the values it was given.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Chain {
     pub(crate) depth: u32,
     /// What the former ones had to hide.
     pub(crate) secrets: Secrets,
+    /// Where it hangs in a trace; `None` where it begins one, or where traces are not told.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl Admitted {

@@ -100,6 +100,7 @@ impl Run {
         let job = Arc::clone(&self.job);
         let hide = |text| self.secrets.mask(text);
         let owner = built_in::Owner { job: &job, run: &self.id, hide: &hide };
+        turn.trace = self.task_context();
         if task.execution_type == ExecutionType::Service
             && let Some(result) = built_in::perform(&task.command, &filled.texts, &owner, turn)
         {
@@ -108,7 +109,8 @@ impl Run {
         let spawn = turn.counters.spawn();
         self.trees.insert(spawn);
         self.phase = Phase::Preparing(live.of(spawn));
-        let request = launch::spawn_request(spawn, &job, task, filled.texts, turn);
+        let mut request = launch::spawn_request(spawn, &job, task, filled.texts, turn);
+        request.hand_on(self.task_context_of(spawn));
         turn.process(ProcessOrder::Spawn(request));
         self.save(turn);
         None
@@ -122,7 +124,8 @@ impl Run {
     ) -> Next {
         match result {
             Ok(done) => {
-                self.requests.extend(done.request);
+                let place = self.trace_built_in(done.published, turn);
+                self.requests.extend(done.request.map(|request| request.within(place)));
                 self.remember(live.index, ExitStatus::Code(0), &done.stdout, turn);
                 let shown = self.mask(done.stdout);
                 Arc::make_mut(&mut self.record).set_stdout(shown, &mut self.room);

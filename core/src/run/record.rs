@@ -184,6 +184,7 @@ impl Run {
                 task.route.as_deref().unwrap_or_default()
             )
         };
+        self.trace_task(Some(live), turn);
         let level = if end == TaskEnd::Succeeded { Level::Information } else { Level::Warning };
         self.log(level, "TaskFinished", message, turn);
         self.publish_event("taskFinished", self.record.tasks.last().map(AsRef::as_ref), turn);
@@ -207,6 +208,7 @@ impl Run {
         record.route = Some(describe(&next, &self.job));
         let message = format!("Task {} of run {} is skipped. {}", task.id, self.id, skip.reason);
         self.record_mut().tasks.push(Arc::new(record));
+        self.trace_task(None, turn);
         self.log(Level::Information, "TaskSkipped", message, turn);
         next
     }
@@ -254,6 +256,7 @@ impl Run {
     }
 
     pub(super) fn log(&self, level: Level, category: &'static str, message: String, turn: &mut Turn<'_>) {
+        turn.trace = self.run_context();
         turn.log_of_run(level, category, self.mask(message), &self.component, &self.id);
     }
 

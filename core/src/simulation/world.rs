@@ -227,8 +227,13 @@ impl World {
                 }
                 Effect::Http(order) => self.on_http(order),
                 Effect::Log(record) => self.on_log(record),
-                // Nobody follows a simulation, and nobody counts what it does; it is of no fleet.
-                Effect::Stream(_) | Effect::Count(_) | Effect::Fleet(_) | Effect::LogLevel(_) | Effect::Exit => {}
+                // Nobody follows a simulation, and nobody counts what it does or collects it; it is of no fleet.
+                Effect::Stream(_)
+                | Effect::Count(_)
+                | Effect::Fleet(_)
+                | Effect::LogLevel(_)
+                | Effect::Telemetry(_)
+                | Effect::Exit => {}
             }
         }
         self.effects = effects;

@@ -706,7 +706,11 @@ fn a_plugin_that_would_speak_against_another_is_not_accepted() {
     let mut world = World::blessed("{}", &[("Plugins/a", Ok(&crate::plugins::plugin("a", "")))]);
     let asked = world.admin("POST", "/api/lkg/Plugins/b/accept", "");
     let twin = crate::plugins::plugin("b", "").replace(r#""Topic":"b""#, r#""Topic":"a""#);
-    read(&mut world, &ReferenceQuery::Candidate(item("Plugins/b"), Some(Former::NewestCopy)), document(&twin, "Plugins/b.json"));
+    read(
+        &mut world,
+        &ReferenceQuery::Candidate(item("Plugins/b"), Some(Former::NewestCopy)),
+        document(&twin, "Plugins/b.json"),
+    );
     let refused = answered(&mut world, asked, 400);
     let finding = &refused["findings"][0];
     assert_eq!((&finding["path"], &finding["code"]), (&json!("/Subscription/Topic"), &json!("topic-taken")));

@@ -38,5 +38,6 @@ mod starts;
 mod stop;
 mod strangers;
 mod streams;
+mod telemetry;
 mod tiers;
 mod world;

@@ -18,7 +18,7 @@ use castellan_core::configuration_policy::{
 };
 use castellan_core::effect::{
     BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
-    StreamOrder,
+    StreamOrder, TelemetryOrder,
 };
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
@@ -49,6 +49,8 @@ pub struct World {
     pub logs: Vec<LogRecord>,
     /// The level that the log was told last.
     pub log_level: Option<Level>,
+    /// What the collector of telemetry is told.
+    pub telemetry: Vec<TelemetryOrder>,
     pub spawns: BTreeMap<SpawnId, SpawnRequest>,
     pub responses: BTreeMap<RequestId, ApiResponse>,
     /// What was sent on open responses after their beginning; `None` once it was ended.
@@ -245,6 +247,7 @@ impl World {
             transcript: vec![],
             logs: vec![],
             log_level: None,
+            telemetry: vec![],
             spawns: BTreeMap::new(),
             responses: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -379,6 +382,7 @@ impl World {
                 let Some(line) = line else { return };
                 line
             }
+            Effect::Telemetry(order) => return self.telemetry.push(order),
             Effect::Fleet(order) => format!("policy source: {order:?}"),
             Effect::Count(ticket) => format!("count {ticket}"),
             Effect::Exit => {

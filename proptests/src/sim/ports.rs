@@ -115,8 +115,8 @@ impl World<'_> {
                     self.ledger.on_accepted(body.get("runId").and_then(Value::as_str).unwrap_or_default())?;
                 }
             }
-            // No request of this world asks for it.
-            Effect::Count(_) | Effect::Fleet(_) => {}
+            // No request or setting of this world asks for it.
+            Effect::Count(_) | Effect::Fleet(_) | Effect::Telemetry(_) => {}
             Effect::Exit => self.exited = true,
             Effect::Http(HttpOrder::Send(call)) => {
                 let run = call.url.target.trim_start_matches('/').to_owned();

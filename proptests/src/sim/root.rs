@@ -294,6 +294,7 @@ impl<'t> World<'t> {
             | Effect::Count(_)
             | Effect::Log(_)
             | Effect::LogLevel(_)
+            | Effect::Telemetry(_)
             | Effect::Exit => {}
         }
         Ok(None)

@@ -112,6 +112,10 @@ fn settings() -> Vec<Whole> {
                 "PolicySource": {
                     "Mqtt": { "Host": "broker.example.com", "Port": 5, "Topic": "fleet", "ClientId": "machine", "UserName": "me", "PasswordFile": "/etc/password" },
                     "Bundle": "eu", "PollSeconds": 5, "TrustedCertificates": "/etc/ca.pem", "ClientCertificate": "/etc/me.pem", "ClientKey": "/etc/me.key"
+                },
+                "Telemetry": {
+                    "Endpoint": "https://collector.example.com:4318", "HeadersFile": "/etc/headers", "IntervalSeconds": 5,
+                    "Logs": false, "Traces": false, "Metrics": false, "TrustedCertificates": "/etc/ca.pem", "ClientCertificate": "/etc/me.pem", "ClientKey": "/etc/me.key"
                 }
             },
             "MqttBrokerSettings": { "IpAddress": "127.0.0.1", "Port": 102, "DenialReason": "Visible", "MaxPacketBytes": 5000, "MaxQueuedMessages": 5 }
@@ -133,6 +137,7 @@ fn settings() -> Vec<Whole> {
         ("pluginMonitoring", dotted.clone(), "/Settings/PluginMonitoring"),
         ("policySource", dotted.clone(), "/Settings/PolicySource"),
         ("policyTopic", dotted.clone(), "/Settings/PolicySource/Mqtt"),
+        ("telemetry", dotted.clone(), "/Settings/Telemetry"),
         ("mqttBrokerSettings", dotted, "/MqttBrokerSettings"),
         ("system", nested.clone(), "/Settings/system"),
         ("logging", nested, "/Settings/system/logging"),

@@ -6,6 +6,9 @@ use super::super::{
     WRITE_WINDOW_BYTES,
 };
 use super::*;
+use crate::event::Traced;
+use crate::id::RunId;
+use crate::limits::TRACED_PUBLISHES;
 
 const TWO: QoS = QoS::ExactlyOnce;
 
@@ -311,4 +314,45 @@ fn programs_that_the_agent_did_not_start_leave_room_for_all_others() {
     assert_eq!(refusal, Some(ConnectRefusal::ServerUnavailable));
     assert_eq!(story.admit(programs + 2, grant(programs + 2, &[], &[]), None).refusal(), None, "a task");
     assert_eq!(story.lose(1).admit(programs + 3, program(programs + 3), None).refusal(), None, "in place of another");
+}
+
+#[test]
+fn publishes_of_a_run_are_told_up_to_a_bound_and_then_counted_until_the_client_leaves() {
+    let mut story = Story::new(BrokerSettings { traced: true, ..BrokerSettings::default() });
+    let mut of_a_run = grant(1, &["x", "KeeperLogger", "EventMessages"], &[]);
+    of_a_run.subject.run = Some(RunId::new(1, 1));
+    story.admit(1, of_a_run, None).admit(2, grant(2, &["x"], &[]), None);
+    let traced = |story: &Story| {
+        let reports = story.reports();
+        let traced = reports.into_iter().filter_map(|report| match report {
+            BrokerReport::Traced { subject, traced } => {
+                assert_eq!(subject.client_id, "scan_Tok_1");
+                Some(traced)
+            }
+            _ => None,
+        });
+        traced.collect::<Vec<_>>()
+    };
+    let told = |topic: &str, qos| Traced::Publish { topic: topic.to_string(), qos, bytes: 3 };
+    for number in 0..TRACED_PUBLISHES + 2 {
+        story.publish(1, publication("x", "123", QoS::AtMostOnce));
+        let expect = (number < TRACED_PUBLISHES).then(|| told("x", QoS::AtMostOnce));
+        assert_eq!(traced(&story), expect.into_iter().collect::<Vec<_>>(), "{number}");
+    }
+    story.publish(1, publication("KeeperLogger", "123", ONE));
+    assert_eq!(traced(&story), [], "a line of the log has its own record");
+    story.publish(2, publication("x", "123", ONE));
+    assert_eq!(traced(&story), [], "it is of no run");
+    // What starts runs is always told, and before it is handed over.
+    story.publish(1, publication("EventMessages", "123", ONE));
+    assert!(matches!(story.reports().as_slice(), [BrokerReport::Traced { .. }, BrokerReport::Published { .. }]));
+    assert_eq!(traced(&story), [told("EventMessages", ONE)]);
+    story.lose(1);
+    assert_eq!(traced(&story), [Traced::LeftOut(2)]);
+
+    let mut story = quiet();
+    let mut of_a_run = grant(1, &["x"], &[]);
+    of_a_run.subject.run = Some(RunId::new(1, 1));
+    story.admit(1, of_a_run, None).publish(1, publication("x", "123", ONE));
+    assert!(story.reports().is_empty(), "nobody asked for it");
 }

@@ -2,6 +2,7 @@
 
 use super::logging;
 use super::policy_source::POLICY_SOURCE;
+use super::telemetry::TELEMETRY;
 use super::{DAY_SECONDS, DENIAL_REASONS, MOST_DAYS, MOST_QUEUED, MOST_RUNS, PACKET_BYTES};
 use crate::shape::{Key, Object, Others, Shape, Text};
 
@@ -94,6 +95,11 @@ pub(crate) static SETTINGS: Object = Object {
             "PolicySource",
             Shape::Object(&POLICY_SOURCE),
             "From where a fleet is told its configuration policies.",
+        ),
+        Key::new(
+            "Telemetry",
+            Shape::Object(&TELEMETRY),
+            "Whom logs, traces and metrics are told to (OpenTelemetry); only agents that were built with the feature otlp have it.",
         ),
         Key::new("PluginMonitoring", Shape::Object(&MONITORING), "How plugins are watched and started again."),
         Key::number("MaxConcurrentRuns", (1, MOST_RUNS), 16, "Runs at one time; further ones wait."),

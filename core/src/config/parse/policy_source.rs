@@ -16,7 +16,15 @@ const POLL_SECONDS: i64 = 300;
 /// IANA's port of MQTT over TLS.
 const SECURE_MQTT: u16 = 8883;
 /// An absolute path.
-const PATH: Shape = Shape::Text(Text::like("^/"));
+pub(super) const PATH: Shape = Shape::Text(Text::like("^/"));
+/// Read by [`tls_files`].
+pub(super) const TRUSTED_CERTIFICATES: Key =
+    Key::new("TrustedCertificates", PATH, "A PEM file with the authorities to trust, instead of the system's.");
+/// Read by [`tls_files`].
+pub(super) const CLIENT_CERTIFICATE: Key =
+    Key::new("ClientCertificate", PATH, "A PEM file with the certificate to show, and its chain.");
+/// Read by [`tls_files`].
+pub(super) const CLIENT_KEY: Key = Key::new("ClientKey", PATH, "A PEM file with its private key.");
 /// What holds everywhere: MQTT 5.0 1.5.4 for texts, and paths without end.
 const ANY_TEXT: Shape = Shape::Text(Text::like("^[^\\x00-\\x1f]+$"));
 
@@ -46,9 +54,9 @@ pub(super) static POLICY_SOURCE: Object = Object {
             POLL_SECONDS,
             "How often a folder or URL is asked; about a tenth earlier or later, so that a fleet does not ask at once.",
         ),
-        Key::new("TrustedCertificates", PATH, "A PEM file with the authorities to trust, instead of the system's."),
-        Key::new("ClientCertificate", PATH, "A PEM file with the certificate to show, and its chain."),
-        Key::new("ClientKey", PATH, "A PEM file with its private key."),
+        TRUSTED_CERTIFICATES,
+        CLIENT_CERTIFICATE,
+        CLIENT_KEY,
     ],
     rules: &[Rule::ExactlyOne(&["Folder", "Url", "Mqtt"])],
     others: Others::Kept,
@@ -78,14 +86,7 @@ static MQTT: Object = Object {
 };
 
 pub(super) fn read(section: Section<'_>, settings: &mut Settings, unknown: &mut Report) -> Checked<()> {
-    let path = |name| {
-        let Some((key, text)) = section.text(name)? else { return Ok(None) };
-        if text.starts_with('/') && !text.contains('\0') {
-            return Ok(Some(text));
-        }
-        Err(wrong(&key, &quote(&text), "an absolute path"))
-    };
-    let folder = path("Folder")?.map(PolicyPlace::Folder);
+    let folder = path(&section, "Folder")?.map(PolicyPlace::Folder);
     let url = match section.text("Url")? {
         None => None,
         Some((key, text)) => match HttpUrl::parse(&text) {
@@ -108,19 +109,7 @@ pub(super) fn read(section: Section<'_>, settings: &mut Settings, unknown: &mut 
     let (Some(place), None) = (given.next(), given.next()) else {
         return Err(wrong(&section.path, "an object", "one with exactly one of Folder, Url and Mqtt"));
     };
-    let tls = TlsFiles {
-        trusted_certificates: path("TrustedCertificates")?,
-        client_certificate: path("ClientCertificate")?,
-        client_key: path("ClientKey")?,
-    };
-    if tls.client_certificate.is_some() != tls.client_key.is_some() {
-        let (given, missing) = if tls.client_key.is_some() {
-            ("ClientKey", "ClientCertificate")
-        } else {
-            ("ClientCertificate", "ClientKey")
-        };
-        return Err(wrong(&section.key(given), "given", &format!("accompanied by {missing}")));
-    }
+    let tls = tls_files(&section)?;
     let mut source =
         PolicySource { place, bundle: plain(&section, "Bundle")?, poll_seconds: POLL_SECONDS.unsigned_abs(), tls };
     section.number("PollSeconds", &mut source.poll_seconds)?;
@@ -131,6 +120,33 @@ pub(super) fn read(section: Section<'_>, settings: &mut Settings, unknown: &mut 
     settings.policy_source = Some(source);
     section.finish(unknown);
     Ok(())
+}
+
+/// An absolute path.
+pub(super) fn path(section: &Section<'_>, name: &'static str) -> Checked<Option<String>> {
+    let Some((key, text)) = section.text(name)? else { return Ok(None) };
+    if text.starts_with('/') && !text.contains('\0') {
+        return Ok(Some(text));
+    }
+    Err(wrong(&key, &quote(&text), "an absolute path"))
+}
+
+/// The files of a client of TLS.
+pub(super) fn tls_files(section: &Section<'_>) -> Checked<TlsFiles> {
+    let tls = TlsFiles {
+        trusted_certificates: path(section, "TrustedCertificates")?,
+        client_certificate: path(section, "ClientCertificate")?,
+        client_key: path(section, "ClientKey")?,
+    };
+    if tls.client_certificate.is_some() != tls.client_key.is_some() {
+        let (given, missing) = if tls.client_key.is_some() {
+            ("ClientKey", "ClientCertificate")
+        } else {
+            ("ClientCertificate", "ClientKey")
+        };
+        return Err(wrong(&section.key(given), "given", &format!("accompanied by {missing}")));
+    }
+    Ok(tls)
 }
 
 fn topic(section: &Section<'_>) -> Checked<PolicyTopic> {

@@ -82,7 +82,7 @@ fn log_message() {
 #[test]
 fn fire_event() {
     let mut rig = check("fire-event", r#"--event Found --context '{"n":1}'"#, "Succeeded", "");
-    let fired = FiredEvent { name: "Found".to_string(), context: values(json!({"n":1})), id: None };
+    let fired = FiredEvent { name: "Found".to_string(), context: values(json!({"n":1})), id: None, trace: None };
     assert_eq!(rig.run.take_requests(), [Request::Event(fired)]);
     assert!(rig.run.take_requests().is_empty());
     check("fire-event", "--context '{}'", "Failed --event is missing", "");
