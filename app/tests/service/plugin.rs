@@ -241,8 +241,7 @@ fn a_plugin_that_ignores_its_stop_and_forked_away_is_gone_with_all_of_it_before_
     act(&agent, "Bridge", "restart");
     first.expect_gone();
     child.expect_gone();
-    let second = stage.puppet("Bridge");
-    stage.puppet("Child");
+    let (second, _its_child) = (stage.puppet("Bridge"), stage.puppet("Child"));
     assert!(!lives(first.pid()) && !lives(child.pid()));
     assert_eq!(processes_of(&stage, "Bridge"), 2, "the new one and its child");
     assert_eq!(shown(&agent, "Bridge", "Running", "Starting")["processId"], second.pid());
