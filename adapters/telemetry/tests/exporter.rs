@@ -72,16 +72,12 @@ fn status(status: u16) -> Posted {
 fn line(message: &str) -> LogRecord {
     LogRecord {
         timestamp: String::from("2026-01-01T00:00:01.500Z"),
-        level: Level::Warning,
         source: "Tool".into(),
-        category: "Phase".into(),
-        message: message.to_owned(),
-        correlation_id: String::new(),
-        context: String::new(),
         client_id: Some(String::from("a_B_1")),
         pid: Some(7),
         component: String::from("job:a"),
         trace: TraceContext::from_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ..LogRecord::own(Level::Warning, "Phase", message)
     }
 }
 

@@ -15,14 +15,20 @@ use crate::run::Run;
 use crate::time::{Deadline, Monotonic, Now};
 use crate::turn::Turn;
 
-/// The next plugin starts when the former is connected, or after so long (contract section 7).
+/// Plugins of one priority start together; those of the next when the former are connected, or after so long (contract section 7).
 const START_WAIT_SECONDS: u64 = 5;
+/// Processes of plugins that are being made at one time: more of them only make each other late, on a slow machine so late that they are
+/// given up.
+const STARTS_AT_ONCE: usize = 8;
 
 /// The plugins that still have to be started.
 #[derive(Debug, Default)]
 pub(super) struct StartQueue {
     rest: VecDeque<PluginId>,
-    current: Option<(PluginId, Monotonic)>,
+    /// Those of the present priority that were started.
+    current: Vec<PluginId>,
+    /// How long the next priority waits for them.
+    until: Option<Monotonic>,
 }
 
 impl StartQueue {
@@ -32,7 +38,7 @@ impl StartQueue {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Deadline> {
-        self.current.as_ref().map(|(_, at)| Deadline { at: *at, reason: "the next plugin's start" })
+        self.until.map(|at| Deadline { at, reason: "the next plugin's start" })
     }
 }
 
@@ -64,13 +70,14 @@ impl Agent {
         }
     }
 
-    /// Starts the next plugin once the former is connected, gone, or has had its time; and those that waited for what they require.
+    /// Starts the next plugins once the former are connected, gone, or have had their time; and those that waited for what they require.
     pub(super) fn continue_start(&mut self, now: Now, effects: &mut Effects) {
         if !self.is_running() {
             return;
         }
         while let Some(id) = self.next_to_start(now) {
-            self.start_queue.current = Some((id.clone(), now.monotonic.plus_seconds(START_WAIT_SECONDS)));
+            self.start_queue.until = Some(now.monotonic.plus_seconds(START_WAIT_SECONDS));
+            self.start_queue.current.push(id.clone());
             self.with_plugin(now, &id, effects, Supervisor::start);
         }
         self.look_at_required();
@@ -80,18 +87,21 @@ impl Agent {
     }
 
     fn next_to_start(&mut self, now: Now) -> Option<PluginId> {
-        if let Some((id, until)) = &self.start_queue.current {
-            let plugin = self.plugins.get(id);
-            let settled = plugin.is_none_or(|plugin| plugin.is_connected() || plugin.is_stopped());
-            if !settled && now.monotonic < *until {
-                return None;
-            }
+        self.start_queue.until.take_if(|until| now.monotonic >= *until);
+        let queue = &self.start_queue;
+        let next = queue.rest.front()?;
+        if self.plugins.values().filter(|plugin| plugin.is_starting()).count() >= STARTS_AT_ONCE {
+            return None;
         }
-        let next = self.start_queue.rest.pop_front();
-        if next.is_none() {
-            self.start_queue.current = None;
+        let priority = |id: &PluginId| self.plugins.get(id).map(|plugin| plugin.definition.startup_priority);
+        let is_under_way =
+            |id: &PluginId| self.plugins.get(id).is_some_and(|plugin| !plugin.is_connected() && !plugin.is_stopped());
+        if queue.until.is_none() || !queue.current.iter().any(is_under_way) {
+            self.start_queue.current.clear();
+        } else if queue.current.last().and_then(priority) != priority(next) {
+            return None;
         }
-        next
+        self.start_queue.rest.pop_front()
     }
 
     /// Starts or restarts a plugin by hand, and first what it requires and does not run.

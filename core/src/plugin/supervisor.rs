@@ -189,6 +189,11 @@ impl Supervisor {
         self.definition.requires_monitoring && self.definition.auto_restart
     }
 
+    /// Whether its process is being made.
+    pub(crate) const fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting { .. })
+    }
+
     pub(crate) const fn is_running(&self) -> bool {
         matches!(self.state, State::Running { .. })
     }

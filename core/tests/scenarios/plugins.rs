@@ -22,12 +22,13 @@ fn end(world: &mut World, spawn: u64) {
 }
 
 #[test]
-fn plugins_start_one_after_the_other_by_priority() {
+fn plugins_start_by_priority_and_those_of_one_together() {
     let files = [
         ("Plugins/a", &*plugin("a", "")),
         ("Plugins/b", &plugin("b", r#","startupPriority":-5"#)),
         ("Plugins/c", &plugin("c", r#","startupPriority":100"#)),
         ("Plugins/d", &plugin("d", r#","startupPriority":7"#)),
+        ("Plugins/e", &plugin("e", r#","startupPriority":101"#)),
         ("Plugins/off", &plugin("off", r#","enabled":false"#)),
         ("Plugins/mac", &plugin("mac", "").replace("Linux", "macOS")),
         ("Plugins/manual", &plugin("manual", "").replace(r#""autoStart":true"#, r#""autoStart":false"#)),
@@ -45,10 +46,12 @@ fn plugins_start_one_after_the_other_by_priority() {
     world.wait(4_999);
     world.expect(&["release 2"]);
     world.wait(1);
-    world.expect(&["spawn 3 plugin:a"]);
-    // It cannot be started: no reason to wait.
+    world.expect(&["spawn 3 plugin:a", "spawn 4 plugin:c"]);
+    // They cannot be started: no reason to wait once both are gone.
     world.spawn_failed(3);
-    world.expect(&["!PluginEnded", "spawn 4 plugin:c"]);
+    world.expect(&["!PluginEnded"]);
+    world.spawn_failed(4);
+    world.expect(&["!PluginEnded", "spawn 5 plugin:e"]);
     world.wait(60_000);
     world.expect(&["!PluginUnhealthy"]);
     let reason = world.get("/api/plugins/mac")["reason"].clone();
@@ -62,9 +65,9 @@ fn plugins_start_one_after_the_other_by_priority() {
 #[test]
 fn a_plugin_that_was_started_or_stopped_by_hand_before_its_turn_has_no_turn_any_more() {
     let mut world = World::new(&[
-        ("Plugins/a", &plugin("a", "")),
-        ("Plugins/b", &plugin("b", r#","requiresMonitoring":true,"autoRestart":true"#)),
-        ("Plugins/c", &plugin("c", "")),
+        ("Plugins/a", &plugin("a", r#","startupPriority":1"#)),
+        ("Plugins/b", &plugin("b", r#","startupPriority":2,"requiresMonitoring":true,"autoRestart":true"#)),
+        ("Plugins/c", &plugin("c", r#","startupPriority":3"#)),
     ]);
     world.started(1);
     world.admin("POST", "/api/plugins/c/stop", "");
@@ -75,6 +78,23 @@ fn a_plugin_that_was_started_or_stopped_by_hand_before_its_turn_has_no_turn_any_
     world.expect(&["accept 1 +1 -0"]);
     world.wait(1_000);
     world.expect(&["spawn 3 plugin:b"]);
+}
+
+#[test]
+fn only_so_many_processes_of_plugins_are_made_at_one_time() {
+    let files: Vec<(String, String)> =
+        (0..10).map(|number| (format!("Plugins/p{number}"), plugin(&format!("p{number}"), ""))).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, document)| (path.as_str(), document.as_str())).collect();
+    let mut world = World::loaded("{}", &files, vec![]);
+    world.tell(Event::Opened(ENDPOINTS));
+    let spawns: Vec<String> = (0..8).map(|number| format!("spawn {} plugin:p{number}", number + 1)).collect();
+    world.expect(&spawns.iter().map(String::as_str).collect::<Vec<_>>());
+    world.wait(10_000);
+    world.expect(&[]);
+    world.started(3);
+    world.expect(&["release 3", "spawn 9 plugin:p8"]);
+    world.spawn_failed(1);
+    world.expect(&["!PluginEnded", "spawn 10 plugin:p9"]);
 }
 
 #[test]

@@ -52,8 +52,8 @@ fn what_a_plugin_wrote_is_shown_without_its_secrets() {
     assert!(out.starts_with(&format!("process {pid} runs\nstdout: nothing\nstderr:\n")), "{out}");
     assert!(!out.contains(['\u{1b}']) && !out.contains("hunter2"), "{out}");
     first.exit(3, "last words");
-    let out = shown("  last words");
-    assert!(out.starts_with(&format!("process {pid} ended: it exited with code 3\nstdout:\n")), "{out}");
+    let out = shown("ended: it exited with code 3\nstdout:\n  last words\n");
+    assert!(out.starts_with(&format!("process {pid} ended")), "{out}");
     let second = stage.puppet("Bridge");
     let output = eventually("both processes", || {
         let output = document(&stage, &["plugins", "logs", "Bridge", "--stdio"]);
