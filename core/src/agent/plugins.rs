@@ -32,7 +32,7 @@ pub(super) struct StartQueue {
 }
 
 impl StartQueue {
-    /// Somebody stopped it before its turn came.
+    /// Somebody started or stopped it before its turn came.
     pub(super) fn forget(&mut self, id: &PluginId) {
         self.rest.retain(|other| other != id);
     }
@@ -115,6 +115,7 @@ impl Agent {
         let stopped = self.required(id).filter(|plugin| plugin.is_stopped());
         let mut required: Vec<PluginId> = stopped.map(|plugin| plugin.definition.id.clone()).collect();
         while let Some(id) = required.pop() {
+            self.start_queue.forget(&id);
             self.with_plugin(now, &id, effects, Supervisor::start);
         }
         self.with_plugin(now, id, effects, act);

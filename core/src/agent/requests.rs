@@ -182,12 +182,10 @@ impl Agent {
                 Explanation::new(format!("Plugin {id} stays as it is."), why, "Change its definition and reload.");
             return ApiResponse::problem(409, &explanation);
         }
+        self.start_queue.forget(id);
         match action {
             PluginAction::Start => self.start_with_required(now, id, effects, Supervisor::start),
-            PluginAction::Stop => {
-                self.start_queue.forget(id);
-                self.with_plugin(now, id, effects, Supervisor::stop);
-            }
+            PluginAction::Stop => self.with_plugin(now, id, effects, Supervisor::stop),
             PluginAction::Restart => self.start_with_required(now, id, effects, Supervisor::restart),
         }
         self.show_plugin(now, id)

@@ -1,4 +1,4 @@
-//! The plugins of the simulated world: `Echo` requires `Base` and must answer pings. They end by themselves, fall silent and lose their
+//! The plugins of the simulated world: `Echo` requires `Base` and must answer pings, `Crash` ends nearly at once. They end by themselves, fall silent and lose their
 //! connections now and then, and an administrator starts, stops and restarts them. What they are held against is told here a second
 //! time, as plainly as it goes: when the next process may come, and for what one may be ended.
 
@@ -14,9 +14,10 @@ use super::World;
 use super::ledger::{Broken, broken};
 use super::ports::Owed;
 
-/// Who requires nobody, and who requires that one.
+/// Who requires nobody, who requires that one, and who crashes.
 const BASE: &str = "Base";
 const ECHO: &str = "Echo";
+const CRASH: &str = "Crash";
 /// Milliseconds that a program of [`ECHO`] has to answer, and that one may be without a connection.
 const ANSWER_MILLIS: u64 = 2000;
 const APART_MILLIS: u64 = 30_000;
@@ -30,13 +31,13 @@ pub(super) fn definitions() -> Vec<DefinitionFile> {
         let document = format!(
             r#"{{"id":"{id}","name":"{id}","version":"1","pluginType":"Executable","executablePath":"bin/{id}/{id}",
             "supportedPlatforms":["Linux"],"Subscription":{{"Topic":"{id}","Qos":1,"CleanSession":true}},
-            "metadata":{{"mqttTopics":{{"publish":[],"subscribe":[]}}}},"startupPriority":1,"autoStart":true,
+            "metadata":{{"mqttTopics":{{"publish":[],"subscribe":[]}}}},"autoStart":true,
             "executionContext":"Service","requiresMonitoring":true,"autoRestart":true{members}}}"#
         );
         DefinitionFile { kind: DefinitionKind::Plugin, stem: id.to_owned(), content: Ok(document.into_bytes().into()) }
     };
     let check = r#","requires":["Base"],"healthCheck":{"topic":"Echo/ping","intervalSeconds":5,"timeoutSeconds":2}"#;
-    vec![file(BASE, ""), file(ECHO, check)]
+    vec![file(BASE, ""), file(ECHO, check), file(CRASH, r#","startupPriority":9"#)]
 }
 
 /// A program of a plugin.
@@ -107,11 +108,17 @@ impl Plugins {
     /// A life of the agent begins: each is started once.
     pub(super) fn begin(&mut self) {
         self.programs.clear();
-        self.watched = [BASE, ECHO].map(|id| (id.to_owned(), Watched { free: true, ..Watched::default() })).into();
+        self.watched =
+            [BASE, ECHO, CRASH].map(|id| (id.to_owned(), Watched { free: true, ..Watched::default() })).into();
     }
 
     pub(super) fn has(&self, spawn: SpawnId) -> bool {
         self.programs.contains_key(&spawn)
+    }
+
+    /// In how many of a hundred cases a program does not end by itself; `None` where it is no plugin's.
+    pub(super) fn lasts(&self, spawn: SpawnId) -> Option<u64> {
+        Some(if self.programs.get(&spawn)?.plugin == CRASH { 5 } else { 80 })
     }
 
     fn of(&mut self, plugin: &str) -> &mut Watched {
@@ -217,7 +224,7 @@ impl Plugins {
     pub(super) fn on_told(&self, now: Monotonic) -> Result<(), Broken> {
         for (plugin, watched) in &self.watched {
             let is_due = watched.spawn.is_none() && watched.not_before.is_some_and(|at| now >= at);
-            if is_due && plugin == BASE {
+            if is_due && plugin != ECHO {
                 return broken("back-off", format!("plugin {plugin} is not started again in its time"));
             }
         }
@@ -233,6 +240,9 @@ impl Plugins {
 
     /// An administrator acts; the same in words that the agent does not know.
     fn on_hand(&mut self, plugin: &str, action: &str) {
+        if plugin == ECHO && action != "stop" && self.of(BASE).spawn.is_none() {
+            self.of(BASE).let_start();
+        }
         let watched = self.of(plugin);
         let is_there = watched.spawn.is_some();
         match action {
@@ -244,9 +254,6 @@ impl Plugins {
             _ => {
                 watched.ending |= is_there;
                 watched.let_start();
-                if plugin == ECHO && self.of(BASE).spawn.is_none() {
-                    self.of(BASE).let_start();
-                }
             }
         }
     }
@@ -255,7 +262,7 @@ impl Plugins {
 impl World<'_> {
     /// An administrator acts on a plugin.
     pub(super) fn act_on_plugin(&mut self) -> Result<(), Broken> {
-        let plugin = if self.dice.percent(50) { BASE } else { ECHO };
+        let plugin = [BASE, ECHO, CRASH].get(self.dice.place(3)).copied().unwrap_or(BASE);
         let actions = ["start", "stop", "restart"];
         let action = actions.get(self.dice.place(actions.len())).copied().unwrap_or_default();
         self.plugins.on_hand(plugin, action);

@@ -236,11 +236,11 @@ impl World<'_> {
                 failed(spawn, "exec failed")
             }
             Owed::Started(spawn) => {
-                let is_plugin = self.plugins.has(spawn);
-                if is_plugin && self.dice.percent(85) {
+                let lasts = self.plugins.lasts(spawn);
+                if lasts.is_some() && self.dice.percent(85) {
                     self.owed.push_back(Owed::Connect(spawn));
                 }
-                let hangs = self.dice.percent(if is_plugin { 80 } else { 5 });
+                let hangs = self.dice.percent(lasts.unwrap_or(5));
                 if hangs && !self.signaled.contains_key(&spawn) {
                     self.hanging.insert(spawn, self.dice.percent(30));
                 } else {
