@@ -1,5 +1,6 @@
 //! All that the [`Agent`](crate::agent::Agent) can ask of the shell, grouped by port. Effects are orders, performed in this sequence.
 
+mod fleet;
 mod lost;
 mod stream;
 mod telemetry;
@@ -26,6 +27,7 @@ use crate::time::WallTime;
 use crate::trust::PeerFacts;
 use crate::user::{Person, UserQuery};
 use crate::why::Explanation;
+pub use fleet::FleetOrder;
 pub use lost::LostOrder;
 pub use stream::StreamOrder;
 pub use telemetry::TelemetryOrder;
@@ -286,16 +288,6 @@ pub struct HttpCall {
     pub body: Vec<u8>,
     /// Seconds after which the port gives up by itself; the agent's own limit comes first.
     pub give_up_seconds: u64,
-}
-
-/// Orders to the policy source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FleetOrder {
-    /// Look for a bundle, or subscribe to it. Answered by a `FleetReport` other than `Kept`.
-    Ask {
-        /// The entity tag of the one that is in force.
-        etag: Option<String>,
-    },
 }
 
 /// Orders to the store.

@@ -17,20 +17,18 @@ use super::lkg::{Kept, State};
 use super::requests::respond;
 use crate::api::route::Target;
 use crate::api::route::lkg::Lkg;
-use crate::api::view::lkg::{LkgDiff, LkgHistory, LkgQuarantined, LkgRekeyed, LkgVerified, LkgVersion};
+use crate::api::view::lkg::{LkgDiff, LkgQuarantined, LkgRekeyed};
 use crate::api::{ApiRequest, ApiResponse, Conditions, entity_tag};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionFile, DefinitionKind};
 use crate::id::{RequestId, TicketId};
 use crate::job::finding::{Findings, quote};
-use crate::lkg::{
-    DefinitionChange, Document, Former, Item, NotWritten, ReferenceQuery, ReferenceVersion, ReferencesFound, Survey,
-    diff,
-};
+use crate::lkg::{DefinitionChange, Document, Former, Item, NotWritten, ReferenceQuery, ReferencesFound, diff};
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
 use crate::time::Now;
 use crate::why::Explanation;
+use shown::unknown;
 
 /// What a request wants of the store.
 #[derive(Debug)]
@@ -263,24 +261,6 @@ impl Agent {
         self.survey(now, Pending::Sweep, effects);
     }
 
-    fn item_response(&self, now: Now, item: &Item) -> ApiResponse {
-        self.lkg_item_of(now, item).map_or_else(|| unknown(item), |shown| ApiResponse::json(200, &shown))
-    }
-
-    fn history_response(&self, now: Now, item: &Item, versions: Vec<ReferenceVersion>) -> ApiResponse {
-        let history = LkgVersion::all(versions);
-        let shown = self.lkg_item_of(now, item).map(|item| ApiResponse::json(200, &LkgHistory { item, history }));
-        shown.unwrap_or_else(|| unknown(item))
-    }
-
-    /// What a comparison of everything found, for the request that asked for it.
-    pub(super) fn verified(&self, asked: &Asked, survey: &Survey, doubt: Option<String>, effects: &mut Effects) {
-        let references = self.lkg.items.values().filter(|kept| kept.version > 0).count();
-        let faults = self.lkg.items.iter().filter_map(|(item, kept)| Some((item, kept.fault.as_deref()?))).collect();
-        let body = LkgVerified::new(references, survey, &faults, doubt);
-        respond(asked.request, ApiResponse::json(200, &body), effects);
-    }
-
     pub(super) fn on_rekeyed(
         &mut self,
         now: Now,
@@ -385,13 +365,6 @@ fn version(target: &Target, name: &str) -> Result<Option<u64>, String> {
 fn bad_version(why: &str) -> ApiResponse {
     let fix = "GET /api/lkg/{kind}/{id} lists the versions.";
     ApiResponse::problem(400, &Explanation::new("The query cannot be read.", why, fix))
-}
-
-fn unknown(item: &Item) -> ApiResponse {
-    let why = "Nothing of it was ever blessed, and since the last sweep no file of it was seen.";
-    let fix =
-        format!("castellan lkg status names what is known; castellan lkg diff {item} finds a copy in quarantine.");
-    ApiResponse::problem(404, &Explanation::new(format!("Last Known Good does not know {item}."), why, fix))
 }
 
 /// There is no such document to compare or to bless.

@@ -63,24 +63,6 @@ fn plugins_start_by_priority_and_those_of_one_together() {
 }
 
 #[test]
-fn a_plugin_that_was_started_or_stopped_by_hand_before_its_turn_has_no_turn_any_more() {
-    let mut world = World::new(&[
-        ("Plugins/a", &plugin("a", r#","startupPriority":1"#)),
-        ("Plugins/b", &plugin("b", r#","startupPriority":2,"requiresMonitoring":true,"autoRestart":true"#)),
-        ("Plugins/c", &plugin("c", r#","startupPriority":3"#)),
-    ]);
-    world.started(1);
-    world.admin("POST", "/api/plugins/c/stop", "");
-    world.admin("POST", "/api/plugins/b/start", "");
-    world.spawn_failed(2);
-    world.transcript.clear();
-    world.client(1, &format!("a_{}", ids(1).0), 1);
-    world.expect(&["accept 1 +1 -0"]);
-    world.wait(1_000);
-    world.expect(&["spawn 3 plugin:b"]);
-}
-
-#[test]
 fn only_so_many_processes_of_plugins_are_made_at_one_time() {
     let files: Vec<(String, String)> =
         (0..10).map(|number| (format!("Plugins/p{number}"), plugin(&format!("p{number}"), ""))).collect();
@@ -95,6 +77,24 @@ fn only_so_many_processes_of_plugins_are_made_at_one_time() {
     world.expect(&["release 3", "spawn 9 plugin:p8"]);
     world.spawn_failed(1);
     world.expect(&["!PluginEnded", "spawn 10 plugin:p9"]);
+}
+
+#[test]
+fn a_plugin_that_was_started_or_stopped_by_hand_before_its_turn_has_no_turn_any_more() {
+    let mut world = World::new(&[
+        ("Plugins/a", &plugin("a", "")),
+        ("Plugins/b", &plugin("b", r#","startupPriority":200,"requiresMonitoring":true,"autoRestart":true"#)),
+        ("Plugins/c", &plugin("c", r#","startupPriority":200"#)),
+    ]);
+    world.started(1);
+    world.admin("POST", "/api/plugins/c/stop", "");
+    world.admin("POST", "/api/plugins/b/start", "");
+    world.spawn_failed(2);
+    world.transcript.clear();
+    world.client(1, &format!("a_{}", ids(1).0), 1);
+    world.expect(&["accept 1 +1 -0"]);
+    world.wait(1_000);
+    world.expect(&["spawn 3 plugin:b"]);
 }
 
 #[test]

@@ -2,19 +2,22 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::Asked;
 use crate::agent::Agent;
 use crate::agent::answers::MEND_REFERENCES;
 use crate::agent::drift::Drift;
 use crate::agent::lkg::{Kept, State};
+use crate::agent::requests::respond;
 use crate::api::route::lkg::Lkg;
-use crate::api::view::lkg::{LkgDrift, LkgItem, LkgStatus};
+use crate::api::view::lkg::{LkgDrift, LkgHistory, LkgItem, LkgStatus, LkgVerified, LkgVersion};
 use crate::api::{ApiResponse, page};
+use crate::effect::Effects;
 use crate::event::DefinitionKind;
 use crate::job::finding::{Findings, Severity};
-use crate::lkg::Item;
+use crate::lkg::{Item, ReferenceVersion, Survey};
 use crate::time::{Now, WallTime};
 use crate::why::Explanation;
 
@@ -22,6 +25,30 @@ use crate::why::Explanation;
 const ALARMS: usize = 20;
 
 impl Agent {
+    pub(super) fn item_response(&self, now: Now, item: &Item) -> ApiResponse {
+        self.lkg_item_of(now, item).map_or_else(|| unknown(item), |shown| ApiResponse::json(200, &shown))
+    }
+
+    pub(super) fn history_response(&self, now: Now, item: &Item, versions: Vec<ReferenceVersion>) -> ApiResponse {
+        let history = LkgVersion::all(versions);
+        let shown = self.lkg_item_of(now, item).map(|item| ApiResponse::json(200, &LkgHistory { item, history }));
+        shown.unwrap_or_else(|| unknown(item))
+    }
+
+    /// What a comparison of everything found, for the request that asked for it.
+    pub(in crate::agent) fn verified(
+        &self,
+        asked: &Asked,
+        survey: &Survey,
+        doubt: Option<String>,
+        effects: &mut Effects,
+    ) {
+        let references = self.lkg.items.values().filter(|kept| kept.version > 0).count();
+        let faults = self.lkg.items.iter().filter_map(|(item, kept)| Some((item, kept.fault.as_deref()?))).collect();
+        let body = LkgVerified::new(references, survey, &faults, doubt);
+        respond(asked.request, ApiResponse::json(200, &body), effects);
+    }
+
     /// Everything.
     pub(super) fn lkg_status(&self, now: Now) -> LkgStatus {
         let settings = self.desk.settings.configuration_lkg;
@@ -175,4 +202,11 @@ impl Kept {
 
 fn shown_drift(drift: &Drift) -> LkgDrift {
     LkgDrift { time: drift.at.to_rfc3339(), what: drift.what.clone(), outcome: drift.done.outcome() }
+}
+
+pub(super) fn unknown(item: &Item) -> ApiResponse {
+    let why = "Nothing of it was ever blessed, and since the last sweep no file of it was seen.";
+    let fix =
+        format!("castellan lkg status names what is known; castellan lkg diff {item} finds a copy in quarantine.");
+    ApiResponse::problem(404, &Explanation::new(format!("Last Known Good does not know {item}."), why, fix))
 }
