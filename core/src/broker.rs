@@ -80,6 +80,7 @@ use alloc::string::String;
 pub use effect::{BrokerEffect, BrokerEffects};
 pub use event::BrokerEvent;
 use journal::{Journal, Ledger};
+use log_rate::Emptied;
 use packet::{Connect, Incoming, Outgoing, ReasonCode};
 use retained::Retained;
 use session::{Session, SessionId};
@@ -177,6 +178,7 @@ pub struct Broker {
     closing: BTreeSet<ConnectionId>,
     sessions: BTreeMap<SessionId, Session>,
     client_ids: BTreeMap<String, SessionId>,
+    emptied: Emptied,
     subscriptions: Subscriptions,
     retained: Retained,
     timers: Timers,
@@ -213,6 +215,7 @@ impl Broker {
             closing: BTreeSet::new(),
             sessions: BTreeMap::new(),
             client_ids: BTreeMap::new(),
+            emptied: Emptied::default(),
             subscriptions: Subscriptions::default(),
             retained: Retained::default(),
             timers: Timers::default(),

@@ -73,6 +73,8 @@ struct InForce {
     source: String,
     etag: Option<String>,
     at: WallTime,
+    /// Who signed it; the same bundle counts anew where somebody else did.
+    signer: Option<PolicySigner>,
 }
 
 /// A bundle that the policies are asked about.
@@ -291,7 +293,7 @@ impl Fleet {
             Ok(Sound { bundle, signer }) => {
                 let (name, sequence, content) = (bundle.name.clone(), bundle.sequence, bundle.digest());
                 let KeptBundle { source, etag, at, .. } = kept;
-                let in_force = InForce { name, sequence, content, source, etag, at };
+                let in_force = InForce { name, sequence, content, source, etag, at, signer: signer.clone() };
                 self.offered = Some(Offered { in_force, is_new: false });
                 Some(Offer { policies: bundle.policies, signer, keep: None })
             }
@@ -314,7 +316,9 @@ impl Fleet {
         let Sound { bundle, signer } = self.sound(&document, opened, turn)?;
         let (name, sequence, content) = (bundle.name.clone(), bundle.sequence, bundle.digest());
         let known = self.in_force.as_mut().filter(|known| known.name == name);
-        if let Some(known) = known.filter(|known| (known.sequence, known.content) == (sequence, content)) {
+        if let Some(known) =
+            known.filter(|known| (known.sequence, known.content) == (sequence, content) && known.signer == signer)
+        {
             (known.etag, known.source) = (etag, source);
             self.refusal = None;
             return None;
@@ -326,7 +330,7 @@ impl Fleet {
             self.refuse(content, why, turn);
             return None;
         }
-        let in_force = InForce { name, sequence, content, source, etag, at: turn.now.wall };
+        let in_force = InForce { name, sequence, content, source, etag, at: turn.now.wall, signer: signer.clone() };
         let InForce { source, etag, at, .. } = &in_force;
         let keep = Some(KeptBundle { source: source.clone(), etag: etag.clone(), document, at: *at });
         self.offered = Some(Offered { in_force, is_new: true });
@@ -336,7 +340,9 @@ impl Fleet {
     /// The number that a bundle does not exceed, as a phrase. The former one may come again as it was, signed by somebody who counts.
     fn stands_against(&self, name: &str, sequence: u64, content: u64) -> Option<String> {
         if let Some(known) = self.in_force.as_ref().filter(|known| known.name == name) {
-            return (sequence <= known.sequence).then(|| format!("number {} is in force", known.sequence));
+            // The same one, signed by somebody else, is no older one: its record gets the new signer before the former one leaves.
+            let is_it = (sequence, content) == (known.sequence, known.content);
+            return (sequence <= known.sequence && !is_it).then(|| format!("number {} is in force", known.sequence));
         }
         let former = self.former.as_ref().filter(|former| former.name == name)?;
         let is_it = (sequence, content) == (former.sequence, former.content);

@@ -252,14 +252,25 @@ pub enum LkgNotice {
     QuarantineFull(usize),
 }
 
+/// A document, or that there is none on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundDocument {
+    /// The document.
+    pub document: Option<Document>,
+    /// Where that is from as a phrase: `version 3`, `Jobs/scan.json`, `Jobs/scan.json (deleted)`, `state/quarantine/…`.
+    pub from: String,
+    /// Lower-case hex SHA-256 of the document; empty where there is none. What is accepted is held against it, as whoever wrote a file
+    /// that drifted chose its bytes.
+    pub sha256: String,
+}
+
 /// The answer to a [`ReferenceQuery`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReferencesFound {
     /// Newest first.
     History(Vec<ReferenceVersion>),
-    /// A document, or that there is none on purpose, and where that is from as a phrase (`version 3`, `Jobs/scan.json`,
-    /// `Jobs/scan.json (deleted)`, `state/quarantine/…`); `None` where there is neither.
-    Document(Option<(Option<Document>, String)>),
+    /// `None` where there is neither a document nor that there is none on purpose.
+    Document(Option<FoundDocument>),
     /// Newest first.
     Quarantine(Vec<Quarantined>),
 }

@@ -77,10 +77,13 @@ async fn go_on(
     let claim = Claim { pid: claimed, certified: certificate.is_some() };
     let peer: io::Result<PeerFacts> = smol::unblock(move || caught(|| witness(claim))).await;
     let shell = &front.shell;
-    // Kept to the end, so that the wait for an eviction never ends.
-    let Some(_place) = shell.waiting.leave(id) else {
+    let Some(place) = shell.waiting.leave(id) else {
         return refuse(io, &wire, "The connection lost its place to newer ones.");
     };
+    // From here on it cannot be evicted.
+    if place.send(()).is_err() {
+        return String::from("the connection is gone");
+    }
     let peer = match peer {
         Ok(peer) => Box::new(peer),
         Err(error) => {

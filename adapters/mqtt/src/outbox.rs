@@ -68,6 +68,8 @@ pub(crate) struct Outbox {
     /// Whether a task is moving the backlog.
     flushing: Cell<bool>,
     lost: Cell<u64>,
+    /// CONNECTs that the agent was too far behind to be asked about.
+    refused_connects: Cell<u64>,
     /// Messages handed over since the start.
     messages: Cell<u64>,
 }
@@ -80,6 +82,7 @@ impl Outbox {
             backlog: RefCell::default(),
             flushing: Cell::new(false),
             lost: Cell::new(0),
+            refused_connects: Cell::new(0),
             messages: Cell::new(0),
         }
     }
@@ -92,6 +95,18 @@ impl Outbox {
     /// Sends if there is room now; `false` where there is not, and nothing is kept.
     pub(crate) fn send_now(&self, report: BrokerReport) -> bool {
         !self.flushing.get() && self.events.try_send(Event::Broker(report)).is_ok()
+    }
+
+    /// Says how many CONNECTs were refused because the agent was behind, each time that the number has doubled.
+    pub(crate) fn note_refused_connect(&self) {
+        let refused = self.refused_connects.get().saturating_add(1);
+        self.refused_connects.set(refused);
+        if refused.is_power_of_two() {
+            log::warn!(
+                "{refused} CONNECTs were refused since the start, as the agent is behind with what clients sent (MQTT reason 0x88, \
+                 return code 3). Clients may try again at once; see who sends that much: castellan topics watch '#'."
+            );
+        }
     }
 
     /// Messages of clients that were handed over since the start.

@@ -300,6 +300,7 @@ impl Shell {
             BrokerReport::Stopped => {}
             BrokerReport::ConnectAsked { connection, .. } => {
                 if !self.kept.outbox.send_now(report) {
+                    self.kept.outbox.note_refused_connect();
                     events.push_back(BrokerEvent::Ordered(BrokerOrder::AnswerConnect {
                         connection,
                         verdict: too_busy(),

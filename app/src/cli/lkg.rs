@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Diff(Diff),
     /// List the versions of an item: when, by whom, how large.
     History(One),
-    /// Bless the file on disk, or where that is as blessed, the newest copy in quarantine, once it is valid.
+    /// Bless the file on disk, or its removal where it is gone; where it was restored, what the last drift found, once it is valid.
     Accept(change::Accept),
     /// Bless an earlier version again.
     Rollback(change::Rollback),

@@ -69,7 +69,7 @@ pub(crate) struct Logs {
     /// The plugin's id.
     plugin: String,
     /// The last 64 KiB that its program wrote on standard output and standard error each, also those of the process before.
-    #[arg(long, conflicts_with_all = ["level", "since", "lines", "follow"])]
+    #[arg(long, conflicts_with_all = ["level", "run", "category", "grep", "since", "lines", "follow"])]
     stdio: bool,
     #[command(flatten)]
     range: logs::Range,

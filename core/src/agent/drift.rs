@@ -146,6 +146,8 @@ pub(super) struct Drift {
     digest: u64,
     /// Nothing was found.
     is_deletion: bool,
+    /// Whether its content was as blessed, and only mode or owner were not.
+    is_of_rights: bool,
 }
 
 impl Agent {
@@ -169,6 +171,7 @@ impl Agent {
                 restored.push(name);
             }
         }
+        self.lkg.holds_strays &= !survey.whole;
         restored
     }
 
@@ -208,8 +211,8 @@ impl Agent {
 
     /// Whether the item is restored, now or when its turn comes.
     fn judge(&mut self, now: Now, item: Item, found: Found, effects: &mut Effects) -> bool {
-        let is_held = self.lkg.is_held;
-        let kept = self.lkg.items.entry(item.clone()).or_insert_with(|| Kept { held: is_held, ..Kept::default() });
+        let held = self.lkg.holds_strays;
+        let kept = self.lkg.items.entry(item.clone()).or_insert_with(|| Kept { held, ..Kept::default() });
         if kept.fault.is_some() || kept.restoring.is_some() {
             // Nothing can be put there, and that its reference proves nothing is told already; or it was seen before what is under way.
             return false;
@@ -232,6 +235,10 @@ impl Agent {
             let done = if restores { Done::Ordered } else { Done::Left };
             let observed = Observation::of(&item, kept.blessed(), &found);
             let what = observed.told(judge::Done::Waiting).what;
+            let is_of_rights = matches!(found, Found::Rights { .. });
+            if !is_of_rights {
+                kept.former = None;
+            }
             kept.drift = Some(Drift {
                 at: now.wall,
                 what,
@@ -239,6 +246,7 @@ impl Agent {
                 untold: Some(observed),
                 digest,
                 is_deletion: found == Found::Missing,
+                is_of_rights,
             });
         }
         if !restores {
@@ -297,10 +305,13 @@ impl Agent {
                 Err(why) => Done::Failed(why),
             };
         }
+        kept.note_former();
         let is_over = kept.is_quarantined();
+        let is_gone = kept.version == 0 && kept.drift.as_ref().is_some_and(|drift| drift.done == Done::Restored(None));
         self.tell_drift(now, item, effects);
         // Whoever makes strays chooses their names, and a whole survey, which forgets them, may be a day away.
-        if is_over && self.lkg.items.values().filter(|kept| kept.version == 0).count() > STRAYS {
+        // Of what was gone before it could be moved there is nothing that anybody could accept.
+        if is_gone || is_over && self.lkg.items.values().filter(|kept| kept.version == 0).count() > STRAYS {
             self.lkg.items.remove(item);
         }
     }
@@ -331,18 +342,19 @@ impl Agent {
 impl Kept {
     /// Nobody blessed it, and its file was moved away: there is nothing that could be in service.
     pub(super) fn is_quarantined(&self) -> bool {
-        let moved = |drift: &Drift| matches!(drift.done, Done::Restored(_));
+        let moved = |drift: &Drift| matches!(drift.done, Done::Restored(Some(_)));
         self.version == 0 && self.drift.as_ref().is_some_and(moved)
     }
 
-    /// What stood in its place when it differed last, if it was restored since.
-    pub(super) fn former(&self) -> Option<Former> {
-        let drift = self.drift.as_ref()?;
-        match &drift.done {
+    /// Notes what stood in its place, now that it is restored. Of rights that were wrong there is nothing to accept, so what stood there
+    /// before may still be.
+    fn note_former(&mut self) {
+        let Some(drift) = self.drift.as_ref().filter(|drift| !drift.is_of_rights) else { return };
+        self.former = match &drift.done {
             Done::Restored(Some(copy)) => Some(Former::Copy(copy.clone())),
             Done::Restored(None) => drift.is_deletion.then_some(Former::Nothing),
             Done::Ordered | Done::Left | Done::Failed(_) => None,
-        }
+        };
     }
 
     fn blessed(&self) -> Blessed<'_> {

@@ -15,7 +15,7 @@ use crate::effect::{Effects, StoreOrder};
 use crate::event::DefinitionFile;
 use crate::id::TicketId;
 use crate::lkg::brake::Brake;
-use crate::lkg::{DefinitionChange, Document, Item, LkgNotice, NotWritten, Reference, References};
+use crate::lkg::{DefinitionChange, Document, Former, Item, LkgNotice, NotWritten, Reference, References};
 use crate::log_message::{Level, escape};
 use crate::time::{Deadline, Monotonic, Now, WallTime};
 
@@ -34,6 +34,8 @@ pub(super) struct Lkg {
     pub(super) troubles: BTreeSet<String>,
     /// Whether any item is held.
     pub(super) is_held: bool,
+    /// Whether a file that nobody blessed is held, as it may have been there before: until everything was looked at once.
+    pub(super) holds_strays: bool,
     /// Whether references count no more since they were looked at while the agent ran; they may come back as they were.
     pub(super) is_doubted: bool,
     pub(super) last_sweep: Option<WallTime>,
@@ -66,6 +68,8 @@ pub(super) struct Kept {
     /// Its file differs since Last Known Good was off, and somebody has to say which one counts.
     pub(super) held: bool,
     pub(super) drift: Option<Drift>,
+    /// What stood in its place when its content differed last, if it was restored since.
+    pub(super) former: Option<Former>,
     /// The order by which it is being restored.
     pub(super) restoring: Option<TicketId>,
 }
@@ -127,7 +131,8 @@ impl Agent {
                 on_disk
             }
             References::Kept { counter, key_id, items, was_off } => {
-                self.lkg = Lkg { state: State::Kept, counter, key_id, is_held: was_off, ..Lkg::default() };
+                let state = State::Kept;
+                self.lkg = Lkg { state, counter, key_id, is_held: was_off, holds_strays: was_off, ..Lkg::default() };
                 items.into_iter().filter_map(|reference| self.take_reference(reference, was_off)).collect()
             }
             References::Unusable(why) => {

@@ -86,6 +86,16 @@ impl Agent {
         }
         if running && fresh {
             self.line_up(now, &id, effects);
+        } else if !definition.enabled && self.plugins.get(&id).is_some_and(|plugin| !plugin.is_stopped()) {
+            // One that runs nowhere needs no topic, and another may have it from now on.
+            let message = format!("Plugin {id} is stopped: it is registered with \"enabled\": false by now.");
+            self.desk.turn(now, effects).log_about(
+                Level::Warning,
+                "NotRun",
+                message,
+                Some(&Component::Plugin(id.clone())),
+            );
+            self.with_plugin(now, &id, effects, Supervisor::stop);
         }
     }
 
@@ -109,6 +119,9 @@ impl Agent {
 
     /// Plugins out of service whose process is gone.
     pub(super) fn drop_retired_plugins(&mut self) {
+        for (id, _) in self.plugins.iter().filter(|(_, plugin)| plugin.retired && plugin.is_stopped()) {
+            self.desk.plugin_settings.forget_former(id.as_str());
+        }
         self.plugins.retain(|_, plugin| !plugin.retired || !plugin.is_stopped());
     }
 

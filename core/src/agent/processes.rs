@@ -52,6 +52,7 @@ impl Agent {
                         self.with_plugin(now, &id, effects, |plugin, turn| {
                             plugin.on_spawn_failed(spawn, &reason, turn)
                         });
+                        self.desk.plugin_settings.forget_former(id.as_str());
                     }
                     None => self.unowned(now, spawn, "failed to start", effects),
                 }
@@ -92,7 +93,8 @@ impl Agent {
                     self.with_run(now, &id, effects, |run, turn| run.on_discarded(spawn, turn));
                 }
                 Some(Owner::Plugin(id)) => {
-                    self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_discarded(spawn, turn))
+                    self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_discarded(spawn, turn));
+                    self.desk.plugin_settings.forget_former(id.as_str());
                 }
                 None => self.unowned(now, spawn, "was discarded", effects),
             },

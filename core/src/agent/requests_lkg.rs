@@ -13,17 +13,19 @@ use alloc::vec::Vec;
 use super::Agent;
 use super::answers::{Pending, not_on_disk, not_written};
 use super::callers::Caller;
-use super::lkg::{Kept, State};
+use super::lkg::State;
 use super::requests::respond;
 use crate::api::route::Target;
 use crate::api::route::lkg::Lkg;
 use crate::api::view::lkg::{LkgDiff, LkgQuarantined, LkgRekeyed};
-use crate::api::{ApiRequest, ApiResponse, Conditions, entity_tag};
+use crate::api::{ApiRequest, ApiResponse, Conditions};
 use crate::effect::{Effects, StoreOrder};
 use crate::event::{DefinitionFile, DefinitionKind};
 use crate::id::{RequestId, TicketId};
 use crate::job::finding::{Findings, quote};
-use crate::lkg::{DefinitionChange, Document, Former, Item, NotWritten, ReferenceQuery, ReferencesFound, diff};
+use crate::lkg::{
+    DefinitionChange, Document, Former, FoundDocument, Item, NotWritten, ReferenceQuery, ReferencesFound, diff,
+};
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
 use crate::time::Now;
@@ -167,7 +169,10 @@ impl Agent {
             Some(version) => ReferenceQuery::Version(item.clone(), version),
             None => {
                 let kept = self.lkg.items.get(item).filter(|kept| kept.version > 0);
-                ReferenceQuery::Candidate(item.clone(), kept.map_or(Some(Former::NewestCopy), Kept::former))
+                ReferenceQuery::Candidate(
+                    item.clone(),
+                    kept.map_or(Some(Former::NewestCopy), |kept| kept.former.clone()),
+                )
             }
         }
     }
@@ -253,7 +258,7 @@ impl Agent {
         }
         (self.lkg.state, self.lkg.is_doubted) = (State::Kept, false);
         if self.lkg.items.is_empty() {
-            self.lkg.is_held = true;
+            (self.lkg.is_held, self.lkg.holds_strays) = (true, true);
             // Why their references proved nothing is of no more use.
             self.catalog.forget_refused(|_| false);
             self.refused_plugins.clear();
@@ -318,15 +323,15 @@ impl Agent {
                 Ok(ReferencesFound::Document(None)),
                 Wants::Difference(item, _) | Wants::Sides(item, _) | Wants::Bless(item, ..),
             ) => Some(nothing_there(&item)),
-            (Ok(ReferencesFound::Document(Some((document, name)))), Wants::Sides(item, to)) => {
-                let (query, side) = (self.state(&item, to), (document, name));
+            (Ok(ReferencesFound::Document(Some(found))), Wants::Sides(item, to)) => {
+                let (query, side) = (self.state(&item, to), (found.document, found.from));
                 self.read_references(now, request, query, Wants::Difference(item, side), effects)
             }
-            (Ok(ReferencesFound::Document(Some(other))), Wants::Difference(_, side)) => Some(difference(side, other)),
-            (Ok(ReferencesFound::Document(Some((document, _)))), Wants::Bless(item, writer, conditions)) => {
-                match conditions.refuse_write(Some(&tag_of(document.as_ref()))) {
+            (Ok(ReferencesFound::Document(Some(other))), Wants::Difference(_, side)) => Some(difference(side, &other)),
+            (Ok(ReferencesFound::Document(Some(found))), Wants::Bless(item, writer, conditions)) => {
+                match conditions.refuse_write(Some(&tag_of(&found))) {
                     Some(refusal) => Some(refusal),
-                    None => self.bless_document(now, request, item, document, writer, effects),
+                    None => self.bless_document(now, request, item, found.document, writer, effects),
                 }
             }
             (Ok(_), _) => {
@@ -342,15 +347,15 @@ impl Agent {
 }
 
 /// Two documents, key by key.
-fn difference((from, from_name): Side, (to, to_name): Side) -> ApiResponse {
-    let changes = diff::lines(from.as_deref(), to.as_deref());
-    let (differs, tag) = (from != to, tag_of(to.as_ref()));
-    ApiResponse::json(200, &LkgDiff { from: from_name, to: to_name, differs, tag, changes })
+fn difference((from, from_name): Side, to: &FoundDocument) -> ApiResponse {
+    let changes = diff::lines(from.as_deref(), to.document.as_deref());
+    let (differs, tag) = (from != to.document, tag_of(to));
+    ApiResponse::json(200, &LkgDiff { from: from_name, to: to.from.clone(), differs, tag, changes })
 }
 
 /// The entity tag of a document, or of there being none.
-fn tag_of(document: Option<&Document>) -> String {
-    document.map_or_else(|| String::from("\"deleted\""), |document| entity_tag(document))
+fn tag_of(found: &FoundDocument) -> String {
+    format!("\"{}\"", if found.document.is_some() { &found.sha256 } else { "deleted" })
 }
 
 /// A version in the query.

@@ -233,6 +233,7 @@ impl Broker {
         let subject = session.grant.subject.clone();
         effects.extend(sums_of_denials(&subject, session.denials.take_rest()));
         effects.extend(session.log_rate.take_report(now, &subject));
+        self.emptied.keep(now, self.settings.log_rate, &subject.client_id, &session.log_rate);
         session.traced = 0;
         let left_out = core::mem::take(&mut session.untraced);
         if left_out > 0 {

@@ -233,7 +233,8 @@ impl Broker {
         self.last_session = self.last_session.saturating_add(1);
         let id = SessionId(self.last_session);
         self.client_ids.insert(connect.client_id.clone(), id);
-        self.sessions.insert(id, Session::new(id, Arc::clone(grant), connect));
+        let log_rate = self.emptied.take(&connect.client_id);
+        self.sessions.insert(id, Session::new(id, Arc::clone(grant), connect, log_rate));
         (id, false)
     }
 

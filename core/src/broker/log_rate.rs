@@ -3,6 +3,10 @@
 //!
 //! It stands before the hand-over to the agent, so that one client cannot fill the queue that all others log through.
 
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
 use super::Broker;
 use super::effect::{BrokerEffect, BrokerEffects};
 use super::session::SessionId;
@@ -15,6 +19,9 @@ use crate::time::Monotonic;
 const TOKEN: u64 = 1000;
 /// From the first message that is dropped to the report, ms.
 const REPORT_MILLIS: u64 = 1000;
+
+/// Clients that left and are remembered at a time; a bucket of the default settings is full again after two seconds.
+const EMPTIED: usize = 10_000;
 
 /// The bucket of one client; full at first.
 #[derive(Debug, Default)]
@@ -53,6 +60,33 @@ impl LogRate {
         let millis = now.millis_since(self.since.take()?);
         let messages = core::mem::take(&mut self.dropped);
         Some(BrokerEffect::from(BrokerReport::LogDropped { subject: subject.clone(), messages, millis }))
+    }
+}
+
+/// Buckets of clients that left before theirs was full again, by client id: whoever comes back finds it as it was.
+#[derive(Debug, Default)]
+pub(super) struct Emptied(BTreeMap<String, LogRate>);
+
+impl Emptied {
+    /// Keeps what is missing of a bucket.
+    pub(super) fn keep(&mut self, now: Monotonic, limit: LogRateLimit, client_id: &str, rate: &LogRate) {
+        let is_full =
+            |rate: &LogRate| now.millis_since(rate.filled_at).saturating_mul(limit.per_second.into()) >= rate.missing;
+        if is_full(rate) {
+            return;
+        }
+        if self.0.len() >= EMPTIED {
+            self.0.retain(|_, rate| !is_full(rate));
+        }
+        if self.0.len() < EMPTIED {
+            let LogRate { missing, filled_at, .. } = *rate;
+            self.0.insert(client_id.to_owned(), LogRate { missing, filled_at, ..LogRate::default() });
+        }
+    }
+
+    /// The bucket with which a client begins.
+    pub(super) fn take(&mut self, client_id: &str) -> LogRate {
+        self.0.remove(client_id).unwrap_or_default()
     }
 }
 

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::effect::{BrokerEffect, BrokerEffects};
 use super::journal::Journal;
+use super::log_rate::LogRate;
 use super::packet::{Connect, Outgoing, ReasonCode, Version};
 use super::session::{Queued, Session, SessionId};
 use super::snapshot::{self, millis_left};
@@ -72,7 +73,8 @@ impl Broker {
             return;
         };
         let connect = Connect::plain(Version::V5, stored.client_id.clone());
-        let mut session = Session::new(id, Arc::new(nobody_yet(plugin, &stored.client_id)), &connect);
+        let mut session =
+            Session::new(id, Arc::new(nobody_yet(plugin, &stored.client_id)), &connect, LogRate::default());
         session.expiry_seconds = expiry_seconds;
         session.left_at = Some(now.monotonic);
         for stored in stored.subscriptions.iter().take(SUBSCRIPTIONS_PER_CLIENT) {

@@ -92,7 +92,7 @@ pub(super) enum Next {
 }
 
 impl Session {
-    pub(super) fn new(id: SessionId, grant: Arc<Grant>, connect: &Connect) -> Self {
+    pub(super) fn new(id: SessionId, grant: Arc<Grant>, connect: &Connect, log_rate: LogRate) -> Self {
         Self {
             id,
             client_id: connect.client_id.clone(),
@@ -104,7 +104,7 @@ impl Session {
             link: None,
             left_at: None,
             denials: DenialGate::default(),
-            log_rate: LogRate::default(),
+            log_rate,
             traced: 0,
             untraced: 0,
             received: BTreeSet::new(),

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::{Bundle, Fleet, InForce, KeptBundle};
 use crate::config::Settings;
-use crate::configuration_policy::PolicyFile;
+use crate::configuration_policy::{PolicyFile, PolicySigner};
 use crate::digest::digest;
 use crate::effect::{Effect, FleetOrder};
 use crate::event::{FleetReport, Opened, Received};
@@ -125,6 +125,20 @@ fn a_bundle_is_asked_for_regularly_and_kept_once_its_policies_are_applied() {
     // A server without entity tags sends the same again.
     scene.told(received(&eu(3)));
     assert_eq!((scene.judged.len(), scene.kept.len(), scene.problem()), (1, 1, String::new()));
+}
+
+#[test]
+fn the_same_bundle_of_another_signer_takes_the_place_of_the_former_one_once() {
+    let mut scene = Scene::new(FOLDER);
+    scene.asks();
+    scene.told(received(&eu(3)));
+    let former = PolicySigner { sha1: "a".repeat(40), sha256: "a".repeat(64) };
+    scene.fleet.in_force.as_mut().unwrap().signer = Some(former);
+    for _ in 0..2 {
+        scene.asks();
+        scene.told(received(&eu(3)));
+        assert_eq!((scene.judged.len(), scene.kept.len(), scene.problem()), (2, 2, String::new()));
+    }
 }
 
 #[test]

@@ -112,7 +112,8 @@ impl Observation {
         let runs = if *has_document { "the agent runs what was blessed" } else { "the agent runs nothing of it" };
         let what = match done {
             Done::Restored(_) if *has_document => format!("{file}; it was restored."),
-            Done::Restored(_) => format!("{file}; it was moved away and never counted."),
+            Done::Restored(Some(_)) => format!("{file}; it was moved away and never counted."),
+            Done::Restored(None) => format!("{file}; it was gone again before it was moved, and never counted."),
             Done::Waiting => format!("{file}; it is put right in its turn, and {runs}."),
             Done::Reported => format!("{file}; it stays so, as AuditOnly is set, and {runs}."),
             Done::Held => format!(

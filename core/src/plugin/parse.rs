@@ -6,9 +6,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{BUILT_IN_PLUGINS, HealthCheck, PluginDefinition};
+use super::{BUILT_IN_PLUGINS, HEALTH_TOPIC, HealthCheck, PluginDefinition};
 use crate::acl::PrimarySubscription;
 use crate::acl::topic::TopicFilter;
+use crate::broker::WATCHED_TOPICS;
 use crate::id::PluginId;
 use crate::job::OperatingSystem;
 use crate::job::finding::{Findings, Report, has_errors, quote};
@@ -193,7 +194,16 @@ fn health_check(field: &Field<'_>, report: &mut Report) -> Option<HealthCheck> {
     let members = field.object(&keys::HEALTH_CHECK, report)?;
     let topic = members.required("topic", report).and_then(|field| {
         let text = field.text(report)?;
-        topics::name(&field.pointer, text, report)
+        let name = topics::name(&field.pointer, text, report)?;
+        if WATCHED_TOPICS.contains(&text) || text.starts_with('$') {
+            let message = format!(
+                "{} is read by the agent itself, and answers to a ping go to {HEALTH_TOPIC}; give the ping a topic of its own.",
+                quote(text)
+            );
+            report.error(field.pointer, "health-topic-reserved", message);
+            return None;
+        }
+        Some(name)
     });
     let interval = members.integer("intervalSeconds", report);
     let timeout = members.integer("timeoutSeconds", report);

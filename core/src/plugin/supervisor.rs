@@ -252,7 +252,9 @@ impl Supervisor {
     /// Starts it again where its process is another than its definition asks for by now.
     pub(crate) fn renew(&mut self, turn: &mut Turn<'_>) {
         let (former, present) = (&self.started_from, &self.definition);
-        let is_same = former.executable_path == present.executable_path
+        let topic = |definition: &PluginDefinition| definition.health_check.as_ref().map(|check| check.topic.clone());
+        let is_same = topic(former) == topic(present)
+            && former.executable_path == present.executable_path
             && former.arguments == present.arguments
             && former.run_as == present.run_as
             && former.limits == present.limits;

@@ -108,6 +108,11 @@ fn fields() {
         ("\"autoStart\": true", "\"healthCheck\": {\"topic\": \"a/+\"}", "/healthCheck/topic topic-invalid"),
         (
             "\"autoStart\": true",
+            "\"healthCheck\": {\"topic\": \"PluginHealth\"}",
+            "/healthCheck/topic health-topic-reserved",
+        ),
+        (
+            "\"autoStart\": true",
             "\"healthCheck\": {\"topic\": \"a\", \"timeoutSeconds\": 0}",
             "/healthCheck/timeoutSeconds out-of-range",
         ),

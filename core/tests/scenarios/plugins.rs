@@ -454,6 +454,64 @@ fn what_a_plugin_wrote_is_shown_while_it_runs_and_after_its_end_without_its_secr
 }
 
 #[test]
+fn what_a_process_was_told_stays_hidden_until_it_is_gone() {
+    let secretive = plugin("a", r#","token":"s3cret-one","secretSettings":["token"]"#);
+    let changes =
+        [secretive.replace("s3cret-one", "another"), secretive.replace(r#"["token"]"#, "[]"), String::from("{")];
+    for changed in changes {
+        let mut world = World::new(&[("Plugins/a", &secretive)]);
+        world.started(1);
+        world.put("Plugins/a", &changed);
+        world.admin("POST", "/api/Jobs/reload", "");
+        world.disk();
+        world.exit(1, ExitStatus::Code(3));
+        let (stdout, stderr) = (Captured::default(), Captured::of(b"cannot log in with s3cret-one".to_vec()));
+        world.process(ProcessReport::Collected { spawn: SpawnId(1), stdout, stderr });
+        world.discarded(1);
+        let lines = format!("{:?}", world.logs);
+        assert!(lines.contains("cannot log in with ***") && !lines.contains("s3cret-one"), "{changed}: {lines}");
+    }
+}
+
+#[test]
+fn a_plugin_that_is_disabled_while_it_runs_is_stopped() {
+    let mut world = World::new(&[("Plugins/a", &plugin("a", ""))]);
+    world.started(1);
+    world.transcript.clear();
+    world.put("Plugins/a", &plugin("a", r#","enabled":false"#));
+    world.tell(Event::Store(StoreReport::DefinitionsTouched));
+    world.disk();
+    assert!(world.transcript.contains(&"Terminate 1".into()), "{:?}", world.transcript);
+    end(&mut world, 1);
+    let shown = world.get("/api/plugins/a");
+    assert_eq!(
+        (&shown["status"], &shown["reason"]),
+        (&json!("Stopped"), &json!("it is registered with \"enabled\": false."))
+    );
+}
+
+#[test]
+fn a_process_is_not_asked_on_a_topic_that_it_was_not_started_with() {
+    let with = |topic: &str| {
+        let members = r#","requiresMonitoring":true,"autoRestart":true,"healthCheck":{"topic":"TOPIC"}"#;
+        plugin("a", &members.replace("TOPIC", topic))
+    };
+    let mut world = World::new(&[("Plugins/a", &with("a/ping"))]);
+    world.started(1);
+    world.client(1, &format!("a_{}", ids(1).0), 1);
+    world.put("Plugins/a", &with("a/other"));
+    world.tell(Event::Store(StoreReport::DefinitionsTouched));
+    world.disk();
+    world.transcript.clear();
+    world.wait(120_000);
+    let asked = |line: &String| line.starts_with("publish a/") || line.contains("PluginHangs");
+    assert!(!world.transcript.iter().any(asked), "{:?}", world.transcript);
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    assert!(world.transcript.contains(&"Terminate 1".into()), "{:?}", world.transcript);
+}
+
+#[test]
 fn a_limit_that_this_machine_does_not_keep_is_said_once_for_each_definition() {
     let (limited, job) = (
         plugin("a", r#","limits":{"memoryMiB":64,"tasks":9}"#),

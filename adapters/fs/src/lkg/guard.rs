@@ -4,10 +4,14 @@ use std::mem::take;
 use std::sync::Arc;
 
 use castellan_core::event::{DefinitionFile, DefinitionKind};
+use castellan_core::hexadecimal;
 use castellan_core::lkg::{
-    Checked, DefinitionChange, Item, LkgNotice, NotWritten, ReferenceQuery, References, ReferencesFound, Survey,
+    Checked, DefinitionChange, Document, FoundDocument, Item, LkgNotice, NotWritten, ReferenceQuery, References,
+    ReferencesFound, Survey,
 };
 use castellan_core::time::WallTime;
+
+use ring::digest::{SHA256, digest};
 
 use super::quarantine::{Moved, Quarantine};
 use super::survey::{Surveyor, Where};
@@ -203,10 +207,11 @@ impl Guard {
             ReferenceQuery::History(item) => ReferencesFound::History(kept.references.history(item)?),
             ReferenceQuery::Version(item, version) => {
                 let document = kept.references.version(item, *version)?;
-                ReferencesFound::Document(document.map(|document| (Some(document), format!("version {version}"))))
+                ReferencesFound::Document(document.map(|document| found(Some(document), format!("version {version}"))))
             }
             ReferenceQuery::Candidate(item, former) => {
-                ReferencesFound::Document(kept.surveyor.candidate(&kept.quarantine, item, former.as_ref())?)
+                let candidate = kept.surveyor.candidate(&kept.quarantine, item, former.as_ref())?;
+                ReferencesFound::Document(candidate.map(|(document, from)| found(document, from)))
             }
             ReferenceQuery::Quarantine => ReferencesFound::Quarantine(kept.quarantine.list()),
         })
@@ -231,4 +236,10 @@ impl Guard {
         }
         self.note_anchor(history);
     }
+}
+
+/// A document with its SHA-256.
+fn found(document: Option<Document>, from: String) -> FoundDocument {
+    let sha256 = document.as_ref().map(|document| hexadecimal(digest(&SHA256, document).as_ref()));
+    FoundDocument { document, from, sha256: sha256.unwrap_or_default() }
 }

@@ -8,6 +8,7 @@ use castellan_core::config::LogFileLimits;
 use castellan_core::log_message::LogRecord;
 use castellan_core::time::WallTime;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, fstat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
 use serde_json::Value;
 
 use super::sink::Sink;
@@ -58,6 +59,10 @@ impl LogFile {
     }
 
     fn write_gathered(&mut self) -> io::Result<()> {
+        if fstat(&self.file)?.st_nlink == 0 {
+            // Somebody removed it: what is written there nobody reads, and its room is not free.
+            self.reopen()?;
+        }
         let now = WallTime::parse_rfc3339(&self.newest);
         if self.limits.is_full(self.size, self.gathered.len() as u64, self.begun, now) {
             self.rotate()?;
@@ -79,6 +84,29 @@ impl LogFile {
 
     /// Makes room, and begins a new file. Killed in between, no number stands twice, and the next start goes on.
     fn rotate(&mut self) -> io::Result<()> {
+        if self.is_there()? {
+            self.move_up()?;
+        }
+        self.reopen()
+    }
+
+    /// Whether a file has the name. Somebody may have moved it; or it has its number already, and the new one could not be made.
+    fn is_there(&self) -> io::Result<bool> {
+        match statat(&self.folder, NAME, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        (self.file, self.size, self.begun) = open(&self.folder)?;
+        self.is_torn = false;
+        Ok(())
+    }
+
+    /// Gives each file the next number, and removes those for which there is no room.
+    fn move_up(&mut self) -> io::Result<()> {
         let former = former(&self.folder)?;
         let sizes: Vec<u64> = [self.size].into_iter().chain(former.iter().map(|(_, bytes)| *bytes)).collect();
         let kept = self.limits.kept(&sizes);
@@ -92,8 +120,6 @@ impl LogFile {
             renameat(&self.folder, name(*number), &self.folder, name(number.saturating_add(1)))?;
         }
         renameat(&self.folder, NAME, &self.folder, name(1))?;
-        (self.file, self.size, self.begun) = open(&self.folder)?;
-        self.is_torn = false;
         Ok(())
     }
 }

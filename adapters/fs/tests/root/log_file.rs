@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use castellan_core::config::{LogFileLimits, Logging};
 use castellan_core::log_message::{Level, LogRecord};
@@ -162,6 +164,36 @@ fn files_rotate_by_size_and_the_oldest_go() {
     let sizes: Vec<u64> = fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
     assert!(sizes.iter().all(|bytes| *bytes <= 1 << 20) && sizes.iter().sum::<u64>() <= 5 << 20, "{sizes:?}");
     assert!(sizes.len() >= 5, "there is room for so many: {sizes:?}");
+}
+
+#[test]
+fn a_log_file_that_somebody_removed_or_moved_is_made_anew() {
+    for is_removed in [true, false] {
+        let (folder, root) = root();
+        let path = folder.path().join("state/logs/agent.jsonl");
+        let files = LogFileLimits { file_bytes: 1 << 20, file_hours: 1, total_bytes: 5 << 20 };
+        let writer =
+            LogWriter::start(&root, LogOutput::default(), &Logging { files, ..logging(Level::Trace) }).unwrap();
+        writer.log(record(0));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while size(&path) == 0 {
+            assert!(Instant::now() < deadline, "the first line is not written");
+            // poll: nothing tells when a line is in the file
+            thread::sleep(Duration::from_millis(5));
+        }
+        if is_removed {
+            fs::remove_file(&path).unwrap();
+        } else {
+            fs::rename(&path, folder.path().join("moved")).unwrap();
+        }
+        for number in 1..40 {
+            writer.log(LogRecord { context: "x".repeat(60_000), ..record(number) });
+        }
+        let lost = writer.lost();
+        writer.close().unwrap();
+        assert_eq!(lost, [("file", 0)]);
+        assert_eq!(messages(&path).last().unwrap(), "message 39");
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(crate) fn of_job(root: &Path, job: &str) -> Result<Option<Standing>, Failure
     let explanation = match difference(&agent, &item)? {
         Some(what) => Some(format!(
             "What is blessed counts, and its file differs: {item}.json {what}. castellan lkg diff {item} shows it; castellan lkg accept {item} \
-             puts the file into service, castellan lkg rollback {item} VERSION writes what is blessed over it."
+             blesses what stands there now (where the file is missing: that the job is removed), castellan lkg rollback {item} VERSION writes what is blessed over it."
         )),
         None => restored(&status, &item),
     };

@@ -125,5 +125,7 @@ fn a_flood_of_log_messages_is_dropped_counted_and_nobody_elses_business() {
         assert!(dropped(story.pass(5000)).is_empty(), "there is no more to tell");
         assert_eq!(logged(&mut story, 1, 100), 60, "ten for each of six seconds");
         assert_eq!(dropped(story.lose(1)), [(40, 0)], "a client that leaves takes no count with it");
+        story.admit(3, grant(1, &["KeeperLogger"], &[]), None);
+        assert_eq!(logged(&mut story, 3, 5), 0, "and one that comes back brings none");
     }
 }

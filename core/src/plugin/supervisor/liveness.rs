@@ -70,6 +70,12 @@ impl Liveness {
 }
 
 impl Supervisor {
+    /// Its pings, where its present program knows of their topic: it was started with it.
+    fn health_check(&self) -> Option<&HealthCheck> {
+        let known = self.started_from.health_check.as_ref();
+        self.definition.health_check.as_ref().filter(|check| known.is_some_and(|known| known.topic == check.topic))
+    }
+
     /// Whether its program has a connection to the broker.
     pub(crate) const fn is_connected(&self) -> bool {
         self.liveness.connections > 0
@@ -118,7 +124,7 @@ impl Supervisor {
             let why = format!("it has had no connection to the broker for {CONNECT_PATIENCE_SECONDS} s");
             return self.fall_silent(why, turn);
         }
-        let Some(check) = self.definition.health_check.clone() else {
+        let Some(check) = self.health_check().cloned() else {
             self.liveness.ping = Ping::None;
             return;
         };
@@ -137,12 +143,12 @@ impl Supervisor {
 
     fn plan_ping(&mut self, turn: &Turn<'_>) {
         let due = |check: &HealthCheck| Ping::Due(turn.now.monotonic.plus_seconds(check.interval_seconds));
-        self.liveness.ping = self.definition.health_check.as_ref().map_or(Ping::None, due);
+        self.liveness.ping = self.health_check().map_or(Ping::None, due);
     }
 
     fn fall_silent(&mut self, why: String, turn: &mut Turn<'_>) {
         let id = &self.definition.id;
-        if self.is_restarted() && self.definition.health_check.is_some() {
+        if self.is_restarted() && self.health_check().is_some() {
             let State::Running { spawn } = self.state else { return };
             self.log(
                 Level::Warning,

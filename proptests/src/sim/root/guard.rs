@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use castellan_core::event::{DefinitionFile, DefinitionKind};
+use castellan_core::hexadecimal;
 use castellan_core::lkg::vault::{Disk, Vault};
 use castellan_core::lkg::{
-    Checked, DefinitionChange, Difference, Document, Former, Found, Item, NotWritten, Reference, ReferenceQuery,
-    References, ReferencesFound, Survey, Trace,
+    Checked, DefinitionChange, Difference, Document, Former, Found, FoundDocument, Item, NotWritten, Reference,
+    ReferenceQuery, References, ReferencesFound, Survey, Trace,
 };
 use castellan_core::time::WallTime;
 
@@ -251,7 +252,9 @@ impl Guard {
             ReferenceQuery::History(item) => ReferencesFound::History(vault.history(item)?),
             ReferenceQuery::Version(item, version) => {
                 let document = vault.version(item, *version)?;
-                ReferencesFound::Document(document.map(|document| (Some(document), format!("version {version}"))))
+                ReferencesFound::Document(
+                    document.map(|document| found_document(Some(document), format!("version {version}"))),
+                )
             }
             ReferenceQuery::Candidate(item, former) => {
                 let difference = self.difference(item);
@@ -262,7 +265,7 @@ impl Guard {
                     (_, Some(Former::Copy(_) | Former::NewestCopy)) => copy(),
                     (Some(Found::Rights { .. } | Found::Other { .. }) | None, None) => None,
                 };
-                ReferencesFound::Document(found.map(|found| (found, item.to_string())))
+                ReferencesFound::Document(found.map(|document| found_document(document, item.to_string())))
             }
             ReferenceQuery::Quarantine => ReferencesFound::Quarantine(Vec::new()),
         })
@@ -294,4 +297,10 @@ impl Guard {
     pub(super) fn counter(&self) -> u64 {
         self.vault.as_ref().map_or(0, Vault::counter)
     }
+}
+
+/// What was found, by its bytes: nobody looks for another of one digest here.
+fn found_document(document: Option<Document>, from: String) -> FoundDocument {
+    let sha256 = document.as_ref().map(|document| hexadecimal(document)).unwrap_or_default();
+    FoundDocument { document, from, sha256 }
 }

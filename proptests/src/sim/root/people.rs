@@ -4,7 +4,7 @@ use castellan_core::api::ApiResponse;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionKind, Event};
 use castellan_core::id::RequestId;
-use castellan_core::lkg::{DefinitionChange, Item, ReferenceQuery, ReferencesFound};
+use castellan_core::lkg::{DefinitionChange, FoundDocument, Item, ReferenceQuery, ReferencesFound};
 use serde_json::{Value, json};
 
 use super::super::ledger::{Broken, broken};
@@ -197,7 +197,7 @@ impl World<'_> {
     pub(super) fn entitle(&mut self, query: &ReferenceQuery, found: Option<&ReferencesFound>) {
         let (ReferenceQuery::Candidate(item, _) | ReferenceQuery::Version(item, _)) = query else { return };
         let is_wanted = self.open.values().any(|asked| matches!(asked, Asked::Bless(wanted) if wanted == item));
-        if let Some(ReferencesFound::Document(Some((document, _)))) = found.filter(|_| is_wanted) {
+        if let Some(ReferencesFound::Document(Some(FoundDocument { document, .. }))) = found.filter(|_| is_wanted) {
             self.entitled.push((item.clone(), document.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok())));
         }
     }
