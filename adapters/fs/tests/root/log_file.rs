@@ -100,7 +100,7 @@ fn a_sink_that_stands_still_costs_the_others_nothing() {
         writer.log(LogRecord { context: long.clone(), ..record(number) });
         // The file is not to be behind; the other one stands.
         while number % 100 == 0 && fs::read_dir(&logs).unwrap().count() == 1 && size(&path) < number * long.len() {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
     let lost = |sink: &str| writer.lost().iter().find(|(name, _)| *name == sink).unwrap().1;
