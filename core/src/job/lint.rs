@@ -102,6 +102,7 @@ pub fn lint(documents: &[Document<'_>], here: OperatingSystem) -> Vec<Linted> {
         }
         let earlier = plugins.iter().filter(|other| other.place < *place && other.plugin.id == plugin.id);
         same_id(plugin.id.as_str(), pointer, earlier.map(|plugin| plugin.place), documents, &mut report);
+        across::never_ready(plugin, plugins.iter().map(|other| &other.plugin), &mut report);
         add(&mut linted, *place, report.into_findings());
         add(&mut linted, *place, conflicts.remove(&plugin.id).into_iter().collect());
     }

@@ -1,4 +1,4 @@
-//! What files do to each other: jobs that start each other in circles, and a program that is a job's and a plugin's.
+//! What files do to each other: jobs that start each other in circles, a program that is a job's and a plugin's, plugins that wait for ever.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -150,4 +150,25 @@ pub(crate) fn shared_binary<'a>(
             Some(Finding { path, code: "binary-of-job-and-plugin", message, severity: Severity::Error })
         },
     )
+}
+
+/// Plugins that one requires and that can never be ready here. What is in no file that was given may be in another.
+pub(super) fn never_ready<'a>(
+    plugin: &PluginDefinition,
+    plugins: impl Iterator<Item = &'a PluginDefinition> + Clone,
+    report: &mut Report,
+) {
+    for (index, id) in plugin.requires.iter().enumerate() {
+        let same = plugins.clone().find(|other| other.id == *id);
+        let like = plugins.clone().find(|other| other.id.as_str().eq_ignore_ascii_case(id.as_str()));
+        let why = match (same, like) {
+            (Some(other), _) if !other.enabled => "it is registered with \"enabled\": false".to_string(),
+            (Some(other), _) if !other.supported_here => "its supportedPlatforms do not name this system".to_string(),
+            (None, Some(other)) => format!("ids are read with their case, and there is {}", quote(other.id.as_str())),
+            (Some(_), _) | (None, None) => continue,
+        };
+        let message = format!("plugin {} is never ready: {why}; so this one waits for ever.", quote(id.as_str()));
+        let pointer = spelled(&plugin.settings, &["requires", &index.to_string()]);
+        report.warning(pointer, "requires-never-ready", message);
+    }
 }

@@ -145,6 +145,17 @@ fn a_circle_of_requires_is_an_error_of_all_in_it() {
 }
 
 #[test]
+fn what_is_required_and_can_never_be_ready_is_a_warning() {
+    let a = plugin("a", "a", r#","requires":["KeeperLogger","b","elsewhere"]"#);
+    let expect = ["a/requires/1 requires-never-ready"];
+    let b = plugin("b", "b", "");
+    assert_eq!(codes(&[("a", &a), ("b", &b)]), Vec::<String>::new());
+    assert_eq!(codes(&[("a", &a), ("b", &plugin("b", "b", r#","enabled":false"#))]), expect);
+    assert_eq!(codes(&[("a", &a), ("b", &b.replace("Linux", "macOS"))]), expect);
+    assert_eq!(codes(&[("a", &a), ("B", &plugin("B", "b", ""))]), expect, "ids are read with their case");
+}
+
+#[test]
 fn ids_of_plugins_are_unique() {
     let p = plugin("p", "p", "");
     assert_eq!(codes(&[("p", &p), ("q", &p)]), ["q/id duplicate-id"]);
