@@ -92,9 +92,14 @@ impl Outbox {
         self.events.is_closed()
     }
 
-    /// Sends if there is room now; `false` where there is not, and nothing is kept.
-    pub(crate) fn send_now(&self, report: BrokerReport) -> bool {
-        !self.flushing.get() && self.events.try_send(Event::Broker(report)).is_ok()
+    /// Sends in its turn, where that comes soon; `false` where the agent is far behind, and nothing is kept.
+    pub(crate) fn send_soon(self: &Rc<Self>, report: BrokerReport) -> bool {
+        let (reports, _) = BEHIND;
+        let is_soon = !self.is_closed() && self.backlog.borrow().len() < reports;
+        if is_soon {
+            self.send(report);
+        }
+        is_soon
     }
 
     /// Says how many CONNECTs were refused because the agent was behind, each time that the number has doubled.

@@ -299,7 +299,7 @@ impl Shell {
             // Sent last, by `Kept::close`, when the listener is really gone.
             BrokerReport::Stopped => {}
             BrokerReport::ConnectAsked { connection, .. } => {
-                if !self.kept.outbox.send_now(report) {
+                if !self.kept.outbox.send_soon(report) {
                     self.kept.outbox.note_refused_connect();
                     events.push_back(BrokerEvent::Ordered(BrokerOrder::AnswerConnect {
                         connection,
