@@ -119,8 +119,11 @@ impl History {
 
     /// The same of several at once, which costs the disk no more than one: all of them are durable if one has to be. What came of each.
     pub fn insert_or_replace_all(&self, records: &[(&RunRecord, bool)]) -> Vec<Result<(), String>> {
-        if let [(record, durable)] = records {
-            return vec![self.insert_or_replace(record, *durable)];
+        match records {
+            // What is on disk stays so.
+            [] => return Vec::new(),
+            [(record, durable)] => return vec![self.insert_or_replace(record, *durable)],
+            _ => {}
         }
         let durable = records.iter().any(|(_, durable)| *durable);
         let inserted = self.insert_together(records, durable);

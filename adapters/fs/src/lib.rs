@@ -7,6 +7,7 @@
 pub mod certificates;
 mod database;
 mod definitions;
+mod digest;
 mod durable;
 mod error;
 mod files;

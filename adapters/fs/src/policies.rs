@@ -10,16 +10,15 @@ use castellan_core::configuration_policy::{
     AppliedPolicy, FOLDER, PolicyChange, PolicyContent, PolicyFile, PolicyKey, PolicyLayer, PolicySigner, WHOLE_FOLDER,
 };
 use castellan_core::fleet::KeptBundle;
-use castellan_core::hexadecimal;
 use castellan_core::limits::POLICIES;
 use castellan_core::time::WallTime;
 use castellan_core::trust::signature::{SIGNATURE_BYTES, SignatureFacts, SignatureFile};
-use ring::digest;
 use rusqlite::types::Type;
 use rusqlite::{Row, Transaction, params};
 use rustix::fs::fstat;
 
 use crate::definitions::{self, EXTENSION, names};
+use crate::digest::sha256;
 use crate::error::RootError;
 use crate::files::{self, Privacy, Unread};
 use crate::root::Root;
@@ -99,7 +98,7 @@ impl PolicyReader {
     }
 
     fn looked_into(&self, path: &str, document: Arc<[u8]>, beside: Result<Vec<u8>, SignatureFile>) -> PolicyContent {
-        let sha256 = hexadecimal(digest::digest(&digest::SHA256, &document).as_ref());
+        let sha256 = sha256(&document);
         let signature = Some((self.look)(path, &document, beside));
         PolicyContent { document, sha256, signature }
     }

@@ -223,9 +223,6 @@ impl Worker {
     }
 
     fn persist(&self, records: &mut Vec<(TicketId, Arc<RunRecord>, bool)>) {
-        if records.is_empty() {
-            return;
-        }
         let written: Vec<(&RunRecord, bool)> =
             records.iter().map(|(_, record, durable)| (record.as_ref(), *durable)).collect();
         let results = self.history.insert_or_replace_all(&written);

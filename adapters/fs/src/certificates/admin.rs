@@ -7,7 +7,6 @@
 use castellan_core::certificate::{
     AdminCertificate, CertificateChange, CertificatesChanged, DEFAULT_DAYS, NotChanged, OWN_NAME, Revocation,
 };
-use castellan_core::hexadecimal;
 use castellan_core::time::WallTime;
 use rcgen::{
     Certificate, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, Issuer, KeyPair,
@@ -18,6 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use time::Duration;
 
 use super::{authority, instant, leaf, not_made};
+use crate::digest::sha256;
 use crate::error::RootError;
 use crate::files::Privacy;
 use crate::root::Root;
@@ -260,8 +260,4 @@ fn write_list(root: &Root, list: &[AdminCertificate]) -> Result<(), RootError> {
 fn no_key(root: &Root) -> String {
     let folder = root.path().join(PLACE);
     format!("{} has no {CA_KEY}: no client certificate can be made or renewed.", folder.display())
-}
-
-fn sha256(certificate: &CertificateDer<'_>) -> String {
-    hexadecimal(ring::digest::digest(&ring::digest::SHA256, certificate).as_ref())
 }

@@ -4,19 +4,17 @@ use std::mem::take;
 use std::sync::Arc;
 
 use castellan_core::event::{DefinitionFile, DefinitionKind};
-use castellan_core::hexadecimal;
 use castellan_core::lkg::{
     Checked, DefinitionChange, Document, FoundDocument, Item, LkgNotice, NotWritten, ReferenceQuery, References,
     ReferencesFound, Survey,
 };
 use castellan_core::time::WallTime;
 
-use ring::digest::{SHA256, digest};
-
 use super::quarantine::{Moved, Quarantine};
 use super::survey::{Surveyor, Where};
 use super::watch::Looks;
 use super::{Changed, ReferenceStore, change, remove_drafts};
+use crate::digest::sha256;
 use crate::error::RootError;
 use crate::history::History;
 use crate::root::Root;
@@ -240,6 +238,6 @@ impl Guard {
 
 /// A document with its SHA-256.
 fn found(document: Option<Document>, from: String) -> FoundDocument {
-    let sha256 = document.as_ref().map(|document| hexadecimal(digest(&SHA256, document).as_ref()));
-    FoundDocument { document, from, sha256: sha256.unwrap_or_default() }
+    let digest = document.as_deref().map(sha256);
+    FoundDocument { document, from, sha256: digest.unwrap_or_default() }
 }
