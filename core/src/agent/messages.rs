@@ -7,7 +7,7 @@ use super::Agent;
 use crate::acl::{Action, Subject};
 use crate::broker::message::Packet;
 use crate::effect::Effects;
-use crate::id::Component;
+use crate::id::{Component, RunId};
 use crate::json::Json;
 use crate::log_message::{Level, LogMessage};
 use crate::plugin::HEALTH_TOPIC;
@@ -86,8 +86,8 @@ impl Agent {
             (Component::Plugin(id), _) => self.desk.plugin_settings.mask(id.as_str(), text),
             (_, Some(run)) => match self.runs.get(run) {
                 Some(run) => run.mask(text),
-                None => match self.ended.iter().find(|(ended, _)| ended == run) {
-                    Some((_, chain)) => chain.secrets.mask(text),
+                None => match self.chain_of_ended(run) {
+                    Some(chain) => chain.secrets.mask(text),
                     None => text,
                 },
             },
@@ -176,14 +176,18 @@ impl Agent {
         Ok(())
     }
 
+    /// What a run hands down that ended not long ago.
+    fn chain_of_ended(&self, run: &RunId) -> Option<&Chain> {
+        self.ended.iter().find(|(ended, _)| ended == run).map(|(_, chain)| chain)
+    }
+
     /// What the run that sent a message hands down; last messages may come when it has just ended.
     fn chain_of(&mut self, subject: &Subject) -> Result<Chain, String> {
         let Some(id) = &subject.run else { return Ok(Chain { depth: 1, ..Chain::default() }) };
-        let ended = || self.ended.iter().find(|(ended, _)| ended == id).map(|(_, chain)| chain.clone());
-        let active = self.runs.get_mut(id).map(|run| {
+        if let Some(run) = self.runs.get_mut(id) {
             let trace = run.take_published(subject.spawn);
-            Chain { trace, ..run.chain() }
-        });
-        active.or_else(ended).ok_or_else(|| format!("Run {id}, which sent it, ended too long ago."))
+            return Ok(Chain { trace, ..run.chain() });
+        }
+        self.chain_of_ended(id).cloned().ok_or_else(|| format!("Run {id}, which sent it, ended too long ago."))
     }
 }
