@@ -35,10 +35,13 @@ pub(super) struct LogRate {
 }
 
 impl LogRate {
+    fn missing_at(&self, now: Monotonic, limit: LogRateLimit) -> u64 {
+        self.missing.saturating_sub(now.millis_since(self.filled_at).saturating_mul(limit.per_second.into()))
+    }
+
     /// Whether one more message may pass.
     pub(super) fn admit(&mut self, now: Monotonic, limit: LogRateLimit) -> bool {
-        let gained = now.millis_since(self.filled_at).saturating_mul(limit.per_second.into());
-        self.missing = self.missing.saturating_sub(gained);
+        self.missing = self.missing_at(now, limit);
         self.filled_at = now;
         let missing = self.missing.saturating_add(TOKEN);
         if missing <= u64::from(limit.burst).saturating_mul(TOKEN) {
@@ -70,8 +73,7 @@ pub(super) struct Emptied(BTreeMap<String, LogRate>);
 impl Emptied {
     /// Keeps what is missing of a bucket.
     pub(super) fn keep(&mut self, now: Monotonic, limit: LogRateLimit, client_id: &str, rate: &LogRate) {
-        let is_full =
-            |rate: &LogRate| now.millis_since(rate.filled_at).saturating_mul(limit.per_second.into()) >= rate.missing;
+        let is_full = |rate: &LogRate| rate.missing_at(now, limit) == 0;
         if is_full(rate) {
             return;
         }
