@@ -18,6 +18,11 @@ use crate::hexadecimal::hexadecimal;
 use crate::limits::SPAN_TEXT_CHARS;
 use crate::time::WallTime;
 
+/// Whether it is so many lower-case hexadecimal digits.
+fn is_hexadecimal(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 macro_rules! trace_id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
         $(#[$doc])*
@@ -28,8 +33,7 @@ macro_rules! trace_id {
             /// Reads lower-case hexadecimal digits; `None` for anything else, and for zeros, which W3C Trace Context forbids.
             pub fn parse(text: &str) -> Option<Self> {
                 let mut bytes = [0; $bytes];
-                let is_plain = text.len() == 2 * $bytes && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-                if !is_plain {
+                if !is_hexadecimal(text, 2 * $bytes) {
                     return None;
                 }
                 for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
@@ -89,8 +93,7 @@ impl TraceContext {
     pub fn from_traceparent(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let is_byte =
-            |text: &str| text.len() == 2 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        let is_byte = |text| is_hexadecimal(text, 2);
         if !is_byte(version) || version == "ff" || !is_byte(flags) || (version == "00" && parts.next().is_some()) {
             return None;
         }
