@@ -6,9 +6,25 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use castellan_core::lkg::vault::{Disk, KeyId, Purpose, Seal, Stamp};
-use castellan_core::lkg::{Cause, NotWritten};
+use castellan_core::lkg::{Cause, DefinitionChange, Item, NotWritten};
 
 type Files = BTreeMap<String, Vec<u8>>;
+
+/// What is blessed: the document of each item.
+pub type Blessed = BTreeMap<Item, Vec<u8>>;
+
+/// What is blessed after these changes.
+#[must_use]
+pub fn apply(blessed: &Blessed, changes: &[DefinitionChange]) -> Blessed {
+    let mut blessed = blessed.clone();
+    for DefinitionChange { item, document } in changes {
+        match document {
+            Some(document) => drop(blessed.insert(item.clone(), document.to_vec())),
+            None => drop(blessed.remove(item)),
+        }
+    }
+    blessed
+}
 
 /// What happens to one call that changes the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,21 +8,18 @@
     reason = "a test may fail by panicking"
 )]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use castellan_core::event::DefinitionKind;
 use castellan_core::lkg::vault::Vault;
 use castellan_core::lkg::{DefinitionChange, Item, Reference, References};
 use castellan_core::time::WallTime;
-use castellan_proptests::vaults::{Fault, Handle};
+use castellan_proptests::vaults::{Blessed, Fault, Handle, apply};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 const AT: WallTime = WallTime::from_millis(0);
 
-/// What is blessed: the document of each item.
-type Blessed = BTreeMap<Item, Vec<u8>>;
 type SimVault = Vault<Handle, Handle>;
 
 #[derive(Debug, Clone)]
@@ -45,17 +42,6 @@ fn changes(wanted: &[(usize, Option<u8>)]) -> Vec<DefinitionChange> {
         document: document.map(|byte| Arc::from(vec![byte; usize::from(byte)])),
     };
     wanted.iter().map(change).collect()
-}
-
-fn apply(blessed: &Blessed, changes: &[DefinitionChange]) -> Blessed {
-    let mut blessed = blessed.clone();
-    for DefinitionChange { item, document } in changes {
-        match document {
-            Some(document) => drop(blessed.insert(item.clone(), document.to_vec())),
-            None => drop(blessed.remove(item)),
-        }
-    }
-    blessed
 }
 
 /// What an untouched store says.

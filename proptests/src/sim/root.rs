@@ -33,7 +33,8 @@ use super::dice::Dice;
 use super::ledger::broken;
 use super::{Broken, Failure};
 use crate::agents::surroundings_of;
-use guard::{Blessed, Guard};
+use crate::vaults::Blessed;
+use guard::Guard;
 use people::{Asked, is_valid, items};
 
 /// Orders that may wait besides those of open requests: one restore of each item, and a handful of looks and writes of the agent's own.

@@ -14,10 +14,7 @@ use castellan_core::time::WallTime;
 
 use super::super::ledger::{Broken, broken};
 use super::people::mark_of;
-use crate::vaults::{Fault, Handle};
-
-/// What is blessed: the document of each item.
-pub(super) type Blessed = BTreeMap<Item, Vec<u8>>;
+use crate::vaults::{Blessed, Fault, Handle, apply};
 
 /// References and files of one root, and the store while it is open.
 #[derive(Debug, Default)]
@@ -46,18 +43,6 @@ pub(super) struct Guard {
 pub(super) fn shown(blessed: &Blessed) -> String {
     let one = |(item, bytes): (&Item, &Vec<u8>)| format!("{item} {} ({} bytes)", mark_of(bytes), bytes.len());
     format!("[{}]", blessed.iter().map(one).collect::<Vec<_>>().join(", "))
-}
-
-/// What is blessed after these changes.
-fn apply(blessed: &Blessed, changes: &[DefinitionChange]) -> Blessed {
-    let mut blessed = blessed.clone();
-    for DefinitionChange { item, document } in changes {
-        match document {
-            Some(document) => drop(blessed.insert(item.clone(), document.to_vec())),
-            None => drop(blessed.remove(item)),
-        }
-    }
-    blessed
 }
 
 /// The item of a file.
