@@ -147,7 +147,7 @@ impl LogWriter {
     /// Writes what is queued, then ends.
     ///
     /// # Errors
-    /// Where a sink did not come to its end within two seconds, so that its records are lost.
+    /// Where a sink did not come to its end within five seconds, so that its records are lost.
     pub fn close(mut self) -> io::Result<()> {
         self.finish()
     }
