@@ -100,14 +100,12 @@ impl Front {
                 if self.shell.waiting.leave(id).is_none() {
                     std::future::pending::<()>().await;
                 }
-                true
             };
             let lost_place = async {
                 // It was let in; how it ends from then on is another's to say.
                 if evicted.await.is_ok() {
                     std::future::pending::<()>().await;
                 }
-                true
             };
             smol::future::or(timeout, lost_place).await;
             String::from("it did not send a CONNECT in time")
