@@ -8,6 +8,7 @@ use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 
 use serde::Serialize;
+use unicode_general_category::{GeneralCategory, get_general_category};
 
 use crate::acl::Subject;
 use crate::id::{Component, RunId};
@@ -162,8 +163,8 @@ impl LogMessage {
     }
 }
 
-/// Writes line breaks, control characters (so also ANSI escapes) and marks that reverse the reading direction visibly, so that nobody can
-/// forge a second log line or steer a terminal. Backslashes stay single: this is for readers, not for decoding.
+/// Writes line breaks, control characters (so also ANSI escapes), marks that reverse the reading direction and all else that is not seen
+/// visibly, so that nobody can forge a second log line, steer a terminal or hide a word. Backslashes stay single: this is for readers, not for decoding.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     escape_into(text, &mut escaped);
@@ -186,10 +187,13 @@ pub(crate) fn escape_into(text: &str, escaped: &mut String) {
             '\r' => escaped.push_str("\\r"),
             '\t' => escaped.push_str("\\t"),
             hidden if is_hidden(hidden) => {
-                let code = u32::from(hidden);
-                escaped.push_str("\\u");
-                let digits = [12, 8, 4, 0].map(|shift| char::from_digit((code >> shift) & 0xf, 16).unwrap_or('?'));
-                escaped.extend(digits);
+                // Beyond U+FFFF in two halves, as JSON has it: an escaped line of JSON reads as it did before.
+                for half in hidden.encode_utf16(&mut [0; 2]) {
+                    let half = u32::from(*half);
+                    escaped.push_str("\\u");
+                    let digits = [12, 8, 4, 0].map(|shift| char::from_digit((half >> shift) & 0xf, 16).unwrap_or('?'));
+                    escaped.extend(digits);
+                }
             }
             plain => escaped.push(plain),
         }
@@ -201,8 +205,15 @@ fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// Control characters, other line ends (U+2028, U+2029), marks and overrides of direction, the byte order mark; all below U+10000.
+/// What ends a line, moves others or is not seen itself, by its category in Unicode: controls, line ends (U+2028, U+2029), formats (marks of
+/// direction, spaces without width, tags), and what this table does not know, so that nobody can tell how it is shown.
 fn is_hidden(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    matches!(
+        get_general_category(letter),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+            | GeneralCategory::Unassigned
+    )
 }

@@ -105,6 +105,10 @@ fn nothing_can_be_forged() {
         ("\u{1b}[2Jgone\u{7}\t", "\\u001b[2Jgone\\u0007\\t"),
         ("a\u{85}b\u{2028}c\u{9b}d", "a\\u0085b\\u2028c\\u009bd"),
         ("exe\u{202e}gpj", "exe\\u202egpj"),
+        ("a\u{61c}b\u{200b}c\u{ad}d\u{feff}", "a\\u061cb\\u200bc\\u00add\\ufeff"),
+        ("\u{2066}a\u{2069}\u{180e}\u{fff9}", "\\u2066a\\u2069\\u180e\\ufff9"),
+        ("ok\u{e0068}\u{e0000}\u{e007f}", "ok\\udb40\\udc68\\udb40\\udc00\\udb40\\udc7f"),
+        ("e\u{301} \u{bbf}\u{3000}\u{a0}\u{e000}", "e\u{301} \u{bbf}\u{3000}\u{a0}\u{e000}"),
         ("C:\\new ünï 🦀", "C:\\new ünï 🦀"),
     ] {
         assert_eq!(escape(text), expect);

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Stderr, Write};
 
-use castellan_core::log_message::{Level, LogRecord};
+use castellan_core::log_message::{Level, LogRecord, escape};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::sink::Sink;
@@ -68,29 +68,16 @@ pub(super) fn line(record: &LogRecord, colour: bool) -> String {
     for part in [&record.timestamp, " ", &on, name, off, " "] {
         text.push_str(part);
     }
-    escape(&record.component, &mut text);
+    text.push_str(&escape(&record.component));
     text.push_str("  ");
-    escape(&record.message, &mut text);
+    text.push_str(&escape(&record.message));
     if !record.context.is_empty() {
         text.push_str("  (");
-        escape(&record.context, &mut text);
+        text.push_str(&escape(&record.context));
         text.push(')');
     }
     text.push('\n');
     text
-}
-
-/// Appends `source` with everything escaped that a terminal obeys or that changes the direction of writing.
-fn escape(source: &str, text: &mut String) {
-    for character in source.chars() {
-        let obeyed = character.is_control()
-            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if obeyed {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
-        }
-    }
 }
 
 #[cfg(test)]
