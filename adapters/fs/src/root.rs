@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::fs::{DirBuilder, File};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use castellan_core::limits::DOCUMENT_BYTES;
 use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, openat};
 use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::durable;
 use crate::error::RootError;
@@ -34,6 +36,10 @@ const FOLDERS: [(&str, u32); 11] = [
     ("state/lkg", CLOSED),
     ("state/quarantine", CLOSED),
 ];
+/// How often, and how long apart, a lock is tried again whose holder is gone: five seconds, far more than a child that was just being
+/// started takes to close its copy.
+const ORPHANED_LOCK_TRIES: u32 = 500;
+const ORPHANED_LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes of `state/lock` and `state/boot`: a number each.
 const NUMBER_BYTES: usize = 64;
 
@@ -52,7 +58,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         // Closing alone would leave the lock with a child that is just being started and has not closed its copy yet.
         // Where this fails, the end of this process gives the lock back.
-        drop(flock(&self.lock, FlockOperation::Unlock).map_err(std::io::Error::from));
+        drop(flock(&self.lock, FlockOperation::Unlock).map_err(io::Error::from));
     }
 }
 
@@ -199,19 +205,26 @@ fn make_folder(root: BorrowedFd<'_>, root_path: &Path, place: &str, mode: u32) -
     Ok(())
 }
 
-/// Takes the root's lock; the kernel gives it back whenever this process ends.
+/// Takes the root's lock; the kernel gives it back whenever this process ends, unless it was killed while it started a child: that has a
+/// copy until it executes its program, and is waited for.
 fn lock(state: BorrowedFd<'_>, path: &Path) -> Result<File, RootError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(state, "lock", flags, Mode::RUSR | Mode::WUSR).map_err(RootError::failed("open", path))?;
     let mut file = File::from(file);
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            file.take(NUMBER_BYTES as u64).read_to_string(&mut holder).map_err(RootError::failed("read", path))?;
-            return Err(RootError::Locked { path: path.to_owned(), holder: holder.trim().parse().ok() });
+    let mut tries = ORPHANED_LOCK_TRIES;
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != Errno::WOULDBLOCK {
+            return Err(RootError::failed("lock", path)(error));
         }
-        Err(error) => return Err(RootError::failed("lock", path)(error)),
+        let holder = holder(&mut file).map_err(RootError::failed("read", path))?;
+        tries = tries.saturating_sub(1);
+        if tries == 0 || !holder.is_some_and(is_gone) {
+            return Err(RootError::Locked {
+                path: path.to_owned(),
+                holder: holder.and_then(|pid| u32::try_from(pid.as_raw_pid()).ok()),
+            });
+        }
+        std::thread::sleep(ORPHANED_LOCK_PAUSE);
     }
     let mut write = || {
         file.set_len(0)?;
@@ -220,6 +233,18 @@ fn lock(state: BorrowedFd<'_>, path: &Path) -> Result<File, RootError> {
     };
     write().map_err(RootError::failed("write", path))?;
     Ok(file)
+}
+
+/// The process that the lock's file names.
+fn holder(lock: &mut File) -> io::Result<Option<Pid>> {
+    let mut holder = String::new();
+    lock.rewind()?;
+    lock.take(NUMBER_BYTES as u64).read_to_string(&mut holder)?;
+    Ok(holder.trim().parse().ok().and_then(Pid::from_raw))
+}
+
+fn is_gone(pid: Pid) -> bool {
+    test_kill_process(pid) == Err(Errno::SRCH)
 }
 
 /// Adds one to `state/boot`, on disk before it is used.

@@ -61,6 +61,34 @@ fn a_child_inherits_neither_the_lock_nor_any_folder() {
 }
 
 #[test]
+fn a_lock_whose_holder_was_killed_is_waited_for() {
+    let (folder, first) = root();
+    drop(first);
+    let mut dead = std::process::Command::new("true").spawn().unwrap();
+    assert!(dead.wait().unwrap().success());
+    let path = folder.path().canonicalize().unwrap().join("state/lock");
+    fs::write(&path, format!("{}\n", dead.id())).unwrap();
+    // As a child has it that was just being started when the holder was killed.
+    let copy = fs::File::open(&path).unwrap();
+    copy.lock().unwrap();
+    let opened = || {
+        let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == path)).count()
+    };
+    let root = folder.path().to_owned();
+    let starting = std::thread::spawn(move || Root::open(&root));
+    while opened() < 2 && !starting.is_finished() {
+        std::thread::yield_now();
+    }
+    drop(copy);
+    let again = starting.join().unwrap();
+    assert_eq!(again.unwrap().boot(), 2);
+    let _second = Root::open(folder.path()).unwrap();
+    let error = Root::open(folder.path()).unwrap_err();
+    assert!(matches!(error, RootError::Locked { .. }), "one that lives is not waited for: {error}");
+}
+
+#[test]
 fn the_boot_counter_goes_up_and_a_broken_one_stops_the_start() {
     let (folder, first) = root();
     drop(first);
