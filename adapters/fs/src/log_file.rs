@@ -95,8 +95,7 @@ impl LogWriter {
             vec![("file", Box::new(LogFile::open(root, logging.files)?))];
         let mut description = format!("{}/{NAME}", logs.display());
         if let Some(path) = &logging.journal {
-            let journal = Journal::open(Path::new(path))
-                .map_err(RootError::failed("use as journald's socket", Path::new(path)))?;
+            let journal = Journal::open(Path::new(path))?;
             let absent = "journald, which is not there now; lines go to it from when it is";
             description = format!("{description} and {}", if journal.is_present() { "journald" } else { absent });
             sinks.push(("journald", Box::new(journal)));

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use castellan_core::log_message::{Level, LogRecord};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{FileType, MemfdFlags, SealFlags, fcntl_add_seals, memfd_create, stat};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -19,6 +19,8 @@ use rustix::net::{
 };
 
 use super::sink::Sink;
+use crate::error::RootError;
+use crate::files::kind;
 
 /// How long journald may take to make room; what comes then is counted as lost until it does.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -40,10 +42,22 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let address = SocketAddrUnix::new(path)?;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-        set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+    /// Also where nothing is there yet; but what is there must be a socket.
+    pub(super) fn open(path: &Path) -> Result<Self, RootError> {
+        if let Ok(found) = stat(path)
+            && FileType::from_raw_mode(found.st_mode) != FileType::Socket
+        {
+            let what = format!(
+                "is {}, not the socket of journald. Name that in Settings:system.logging.journal of appsettings.json, or nothing.",
+                kind(&found)
+            );
+            return Err(RootError::Invalid { path: path.to_owned(), what });
+        }
+        let unusable = || RootError::failed::<Errno>("use as journald's socket", path);
+        let address = SocketAddrUnix::new(path).map_err(unusable())?;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).map_err(unusable())?;
+        set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE)).map_err(unusable())?;
         Ok(Self { address, socket, is_known: false, is_full: false, lost: 0, entry: Vec::new() })
     }
 

@@ -161,3 +161,23 @@ fn a_journald_that_reads_nothing_holds_nobody_up() {
     assert_eq!(file.lines().filter(|line| line.contains("\"message ")).count(), 5000, "the file has all of them");
     drop(journal);
 }
+
+#[test]
+fn what_is_there_and_is_no_socket_is_refused_at_once() {
+    let (folder, root) = root();
+    for (name, kind) in [("file", "a regular file"), ("folder", "a directory")] {
+        let path = folder.path().join(name);
+        if name == "file" {
+            fs::write(&path, "").unwrap()
+        } else {
+            fs::create_dir(&path).unwrap()
+        }
+        let logging = Logging { journal: Some(path.display().to_string()), ..Logging::default() };
+        let error = LogWriter::start(&root, LogOutput::default(), &logging).unwrap_err().to_string();
+        let expect = format!(
+            "{} is {kind}, not the socket of journald. Name that in Settings:system.logging.journal",
+            path.display()
+        );
+        assert!(error.starts_with(&expect), "{error}");
+    }
+}
