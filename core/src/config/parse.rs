@@ -281,17 +281,25 @@ impl<'a> Section<'a> {
     }
 
     fn finish(self, unknown: &mut Report) {
-        for name in self.reader.unknown() {
+        for (name, value) in self.reader.unknown() {
             let known = self.reader.table().names();
             if unknown.is_full() {
                 unknown.warning("", "unknown-setting", "");
                 continue;
             }
-            let message =
-                format!("{FILE}: {} is not known{} and has no effect.", quote(&self.key(name)), hint(name, &known));
+            let meant = flat_keys(name, value, &known).unwrap_or_else(|| hint(name, &known));
+            let message = format!("{FILE}: {} is not known{meant} and has no effect.", quote(&self.key(name)));
             unknown.warning(crate::json::pointer_to(&self.reader.pointer, name), "unknown-setting", message);
         }
     }
+}
+
+/// Where an object is nested by halves, which keys with dots in their names are meant.
+fn flat_keys(name: &str, value: &Json, known: &[&str]) -> Option<String> {
+    let Json::Object(members) = value else { return None };
+    let is_meant = |flat: &&&str| members.iter().any(|(key, _)| flat.eq_ignore_ascii_case(&format!("{name}.{key}")));
+    let meant: Vec<String> = known.iter().filter(is_meant).map(|flat| quote(flat)).collect();
+    (!meant.is_empty()).then(|| format!(" (did you mean {}?)", meant.join(", ")))
 }
 
 /// A value as messages show it.

@@ -209,6 +209,19 @@ fn what_is_wrong_is_said_in_one_sentence() {
 }
 
 #[test]
+fn logging_that_is_nested_by_halves_is_told_its_flat_keys() {
+    let halves = r#"{"Settings":{"System.Logging":{"clientRate":7,"journal":"","fileByte":1}}}"#;
+    let (_, warnings) = Settings::parse(Some(halves.as_bytes())).unwrap();
+    let messages: Vec<String> = warnings.into_iter().map(|warning| warning.message).collect();
+    assert_eq!(
+        messages,
+        [
+            "appsettings.json: 'Settings:System.Logging' is not known (did you mean 'system.logging.clientRate', 'system.logging.journal'?) and has no effect."
+        ]
+    );
+}
+
+#[test]
 fn unknown_keys_are_warnings() {
     let file = r#"{"Serilog":{},"Setings":{},"Settings":{"KestrelHtpPort":1,"ConfigurationLkg":{"enable":true}}}"#;
     let (found, warnings) = Settings::parse(Some(file.as_bytes())).unwrap();

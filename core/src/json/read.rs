@@ -186,14 +186,14 @@ impl<'a> ObjectReader<'a> {
     }
 
     /// The members that the table does not have.
-    pub fn unknown(&self) -> impl Iterator<Item = &'a str> {
-        let members = self.members.iter().map(|(key, _)| key.as_str());
-        members.filter(|key| self.object.key(key).is_none())
+    pub fn unknown(&self) -> impl Iterator<Item = (&'a str, &'a Json)> {
+        let members = self.members.iter().map(|(key, value)| (key.as_str(), value));
+        members.filter(|(key, _)| self.object.key(key).is_none())
     }
 
     /// Notes every member that the table does not have, with the nearest name that it has.
     pub fn finish(self, report: &mut Report) {
-        for key in self.unknown() {
+        for (key, _) in self.unknown() {
             if report.is_full() {
                 // A document of a hundred thousand unknown keys must not cost as many searches for the nearest name.
                 report.note("", "unknown-key", "");

@@ -108,7 +108,7 @@ fn task(field: &Field<'_>, job_filter: Option<OsFilter>, report: &mut Report) ->
 
 /// Notes unknown keys; a key of the job's root inside a task has no effect, which is worth a warning.
 fn report_unknown(reader: ObjectReader<'_>, report: &mut Report) {
-    for key in reader.unknown().filter(|key| JOB.key(key).is_some()) {
+    for (key, _) in reader.unknown().filter(|(key, _)| JOB.key(key).is_some()) {
         let message = format!("{} belongs at the root of the job; inside a task it has no effect.", quote(key));
         report.warning(pointer_to(&reader.pointer, key), "misplaced-key", message);
     }
