@@ -14,6 +14,7 @@ const PURE: [&str; 10] = [
     "serde",
     "serde_json",
     "shlex",
+    "unicode-general-category",
 ];
 const CORE: &str = "castellan-core";
 const ADAPTERS: [&str; 4] = ["castellan-fs", "castellan-https", "castellan-mqtt", "castellan-process"];
