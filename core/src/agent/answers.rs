@@ -268,8 +268,8 @@ pub(super) fn stopped(what: &str) -> ApiResponse {
 
 const LOOK_AT_DISK: &str = "Look at the disk that holds the agent root, then send the request again.";
 /// What to do where the references of Last Known Good prove nothing; why they do tells how to mend them.
-pub(super) const MEND_REFERENCES: &str = "castellan lkg status shows the alarm: mend that and send the request again. After a new key each file waits \
-     for castellan lkg accept ITEM.";
+pub(super) const MEND_REFERENCES: &str =
+    "castellan lkg status shows the alarm and what can be done: mend that and send the request again.";
 
 pub(super) fn not_on_disk(what: &str, error: &str) -> ApiResponse {
     ApiResponse::problem(500, &Explanation::new(what, error.to_string(), LOOK_AT_DISK))

@@ -26,6 +26,7 @@ use alloc::vec::Vec;
 use self::manifest::{Entry, Manifest};
 use self::record::Record;
 use super::{Item, Reference, References};
+use crate::event::DefinitionKind;
 
 pub use disk::{Disk, Seal, Stamp};
 pub use record::{KeyId, Purpose};
@@ -163,7 +164,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
 
     /// The manifest on disk: key, tag and content.
     fn read_manifest(&mut self) -> Result<(KeyId, String, Manifest), String> {
-        const HELP: &str = "Put it back, or begin anew with `castellan lkg rekey`.";
+        const HELP: &str = "Put it back, or make a new key with `castellan lkg rekey`.";
         let bytes = self.disk.read(manifest::NAME)?;
         let bytes = bytes.ok_or_else(|| format!("state/lkg/manifest is gone. {HELP}"))?;
         let (key, sealed) = record::unwrap(&bytes).map_err(|what| format!("state/lkg/manifest {what}. {HELP}"))?;
@@ -172,7 +173,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             let what = if keys.is_empty() { "is missing" } else { "is not the one" };
             return Err(format!(
                 "the key of the references {what}: state/lkg/manifest is sealed with the key {key}. Put state/keys/lkg.key (or the \
-                 systemd credential lkg.key) back, or begin anew with `castellan lkg rekey`."
+                 systemd credential lkg.key) back, or make a new one with `castellan lkg rekey`."
             ));
         }
         let opened = self.seal.open(key, Purpose::Manifest, &record::bound_to(key, None), sealed);
@@ -186,9 +187,13 @@ impl<D: Disk, S: Seal> Vault<D, S> {
         let key = self.key.ok_or_else(|| String::from("No references are kept yet."))?;
         let name = record::name(item, version, key);
         let wrong = |what: &str| {
+            let anew = match item.kind {
+                DefinitionKind::Job => "write it anew with `castellan jobs apply FILE`, ",
+                DefinitionKind::Plugin => "",
+            };
             format!(
-                "state/lkg/{name} {what}. Put it back, bless what its file says with `castellan lkg accept {item}`, or go back \
-                 with `castellan lkg rollback {item} VERSION`."
+                "state/lkg/{name} {what}. Put it back, {anew}go back with `castellan lkg rollback {item} VERSION`, or, where its \
+                 file is there, bless that with `castellan lkg accept {item}`."
             )
         };
         let bytes = self.disk.read(&name)?.ok_or_else(|| wrong("is gone"))?;
@@ -281,7 +286,7 @@ impl<D: Disk, S: Seal> Vault<D, S> {
             if self.tag.as_ref() != Some(&tag) {
                 return Err(format!(
                     "state/lkg/manifest is not the one that this agent wrote last: it has counter {}, and should have {}. Put that one \
-                     back, start the agent again, or begin anew with `castellan lkg rekey`.",
+                     back, start the agent again, or have all sealed with a new key by `castellan lkg rekey`.",
                     manifest.counter, self.manifest.counter
                 ));
             }

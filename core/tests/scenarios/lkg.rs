@@ -95,7 +95,9 @@ fn its_state_names_every_item_and_why_one_is_out_of_service() {
     assert_eq!(items(&status), ["Jobs/old 1 OutOfService", "Jobs/scan 1 InService", "Plugins/Bridge 1 InService"]);
     let old = &status["items"][0];
     assert_eq!(old["why"], "Its reference proves nothing: a bit is flipped.");
-    assert!(old["fix"].as_str().unwrap().contains("castellan lkg accept Jobs/old"), "{old}");
+    let fix = old["fix"].as_str().unwrap();
+    assert!(fix.starts_with("castellan jobs apply FILE"), "what works whether its file is there or not: {fix}");
+    assert!(fix.contains("Where its file is there") && fix.contains("castellan lkg accept Jobs/old"), "{fix}");
     assert!(status["lastSweep"].is_string(), "{status}");
 
     let asked = world.admin("GET", "/api/lkg/jobs/scan", "");
@@ -617,6 +619,28 @@ fn a_reference_that_came_back_is_blessed_again_and_its_deleted_file_restored() {
     let survey = Survey { differences: vec![difference], ..Survey::default() };
     world.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked: Checked::default() }));
     assert!(matches!(world.disk.pop_front(), Some(StoreOrder::Restore { .. })), "it is not restored");
+}
+
+#[test]
+fn an_alarm_says_what_a_new_key_would_do_and_the_new_key_does_it() {
+    let unusable = World::referring("{}", References::Unusable("The key is missing.".into()));
+    let mut doubted = world();
+    let survey = Survey { whole: true, ..Survey::default() };
+    let checked = Checked { doubt: Some("The manifest is gone.".into()), ..Checked::default() };
+    doubted.tell(Event::Store(StoreReport::Surveyed { ticket: None, survey, checked }));
+    for (mut world, begins_anew) in [(unusable, true), (doubted, false)] {
+        let refused = world.admin("POST", "/api/lkg/Jobs/scan/accept", "");
+        let refused = answered(&mut world, refused, 409)["fix"].as_str().unwrap().to_owned();
+        assert!(refused.contains("castellan lkg status") && !refused.contains("each file waits"), "{refused}");
+        let alarm = world.get_now("/api/lkg")["alarms"][0]["fix"].as_str().unwrap().to_owned();
+        let asked = world.admin("POST", "/api/lkg/rekey", "");
+        let Some(StoreOrder::Rekey { ticket }) = world.disk.pop_back() else { panic!("no new key is asked for") };
+        world.tell(Event::Store(StoreReport::Rekeyed { ticket, result: Ok("11bb".into()) }));
+        assert_eq!(answered(&mut world, asked, 200)["beginsAnew"], begins_anew);
+        assert_eq!(alarm.contains("each file waits for castellan lkg accept"), begins_anew, "{alarm}");
+        assert_eq!(alarm.contains("sealed with a new key"), !begins_anew, "{alarm}");
+        assert_eq!(world.get_now("/api/lkg")["alarms"], json!([]));
+    }
 }
 
 #[test]

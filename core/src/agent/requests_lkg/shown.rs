@@ -95,11 +95,12 @@ impl Agent {
     pub(in crate::agent) fn lkg_alarms(&self) -> Vec<Explanation> {
         let mut alarms = Vec::new();
         if let State::Unusable(why) = &self.lkg.state {
-            alarms.push(Explanation::new(
-                "The references of Last Known Good prove nothing.",
-                why.clone(),
-                "Mend that and start the agent again. After a new key each file waits for castellan lkg accept ITEM.",
-            ));
+            let fix = if self.lkg.items.is_empty() {
+                "Mend that and start the agent again. After a new key each file waits for castellan lkg accept ITEM."
+            } else {
+                "Mend that, or say castellan lkg rekey: what can still be opened is sealed with a new key and counts again."
+            };
+            alarms.push(Explanation::new("The references of Last Known Good prove nothing.", why.clone(), fix));
         }
         alarms.extend(self.lkg.troubles.iter().map(|why| {
             let fix = "Put back the folder that was there, or start the agent again if the new one is meant.";
@@ -124,7 +125,17 @@ impl Agent {
             "castellan lkg diff {item}, then castellan lkg accept {item} or castellan lkg rollback {item} VERSION."
         );
         let (state, why, fix) = match (&kept.fault, &kept.document, refused) {
-            (Some(why), ..) => ("OutOfService", Some(format!("Its reference proves nothing: {why}")), Some(accept)),
+            (Some(why), ..) => {
+                let fix = match item.kind {
+                    DefinitionKind::Job => "castellan jobs apply FILE, which writes it anew, or",
+                    DefinitionKind::Plugin => "Write its file anew and accept it as below, or",
+                };
+                let fix = format!(
+                    "{fix} castellan lkg rollback {item} VERSION, to one that is whole. Where its file is there and meant: castellan \
+                     lkg diff {item}, then castellan lkg accept {item}."
+                );
+                ("OutOfService", Some(format!("Its reference proves nothing: {why}")), Some(fix))
+            }
             (None, None, _) if kept.is_quarantined() => {
                 let why = "Nothing of it was ever blessed, and its file was moved to state/quarantine.".to_string();
                 let fix = format!("castellan lkg diff {item}, then castellan lkg accept {item}, if it is meant.");
