@@ -163,6 +163,14 @@ impl Plan {
         })
     }
 
+    /// The plugins whose files are written.
+    pub(crate) fn plugins_written(&self) -> impl Iterator<Item = &PluginDefinition> {
+        self.definitions.values().filter_map(|planned| match planned {
+            Planned::Plugin(plugin) => Some(plugin),
+            Planned::Job(_) | Planned::Removed => None,
+        })
+    }
+
     /// How things will stand once the plan so far is carried out.
     fn standing(&self, item: &Item, present: &impl InService) -> Result<Standing, Finding> {
         Ok(match self.definitions.get(item) {

@@ -246,6 +246,48 @@ fn the_file_of_a_plugin_is_replaced_as_a_whole_and_none_is_made() {
 }
 
 #[test]
+fn a_policy_that_would_keep_a_plugin_out_of_service_is_refused_for_what_all_of_its_unit_comes_to() {
+    let called = |id: &str, topic: &str, requires: &str| {
+        let named = PLUGIN.replacen("\"Bridge\"", &format!("\"{id}\""), 1);
+        named.replace("{\"Topic\":\"Bridge\"}", &format!("{{\"Topic\":\"{topic}\"}},\"requires\":[{requires}]"))
+    };
+    let policy = |document: &str| {
+        json!({ "PolicyType": "SettingsUpdate", "Extension": { "SettingsJson": document } }).to_string()
+    };
+    let (bridge, scanner) = (called("Bridge", "Bridge", ""), called("Scanner", "Scanner", "\"Bridge\""));
+    let mut world = World::new(&[("Plugins/Bridge", &bridge), ("Plugins/Scanner", &scanner)]);
+    let job = r#"{"id":"scan","tasks":[{"id":"t","command":"x","executablePath":"/opt/castellan/Plugins/bin/Bridge/Bridge"}]}"#;
+    let settings = "/Extension/SettingsJson";
+    for (document, path, code, words) in [
+        (policy(&called("Scanner", "Bridge", "")), format!("{settings}/Subscription/Topic"), "topic-taken", "'Bridge'"),
+        (policy(&called("Bridge", "Scanner", "")), settings.to_owned(), "topic-taken", "keep the plugin Scanner out"),
+        (
+            policy(&called("Bridge", "Bridge", "\"Scanner\"")),
+            format!("{settings}/requires/0"),
+            "requires-cycle",
+            "first",
+        ),
+        (
+            update("Add", job),
+            "/Extension/JobJson/tasks/0/executablePath".to_owned(),
+            "binary-of-job-and-plugin",
+            "Bridge",
+        ),
+    ] {
+        let request = world.admin("POST", "/api/policies?name=x", &document);
+        world.disk();
+        world.look("nothing");
+        world.disk();
+        let body = world.body(request);
+        assert_eq!(world.status(request), Some(400), "{body}");
+        let finding = &body["findings"][0];
+        assert_eq!((&finding["path"], &finding["code"]), (&json!(path), &json!(code)), "{body}");
+        assert!(finding["message"].as_str().unwrap().contains(words), "{body}");
+    }
+    assert!(world.applied.is_empty() && world.logged("PluginRemoved").is_empty());
+}
+
+#[test]
 fn update_settings_reads_all_definitions_again_and_other_types_are_left_alone() {
     let mut world = World::new(&[]);
     world.put("Jobs/scan", JOB);

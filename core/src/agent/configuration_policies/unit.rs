@@ -1,5 +1,6 @@
 //! A unit's steps after it was planned: each follows from the answer to the order of the one before.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,11 +14,15 @@ use crate::agent::lkg::State;
 use crate::configuration_policy::plan::{Plan, Planned};
 use crate::configuration_policy::record::PolicyResult;
 use crate::effect::{Effects, ProgramQuery, StoreOrder};
-use crate::event::{DefinitionFile, ExecutableFacts};
-use crate::id::TicketId;
+use crate::event::{DefinitionFile, DefinitionKind, ExecutableFacts};
+use crate::id::{PluginId, TicketId};
+use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Findings, Severity};
+use crate::job::lint::shared_binary;
 use crate::lkg::{Item, NotWritten};
+use crate::plugin::PluginDefinition;
 use crate::plugin::supervisor;
+use crate::plugin::together::conflicts;
 use crate::program::{self, Unfit};
 use crate::time::Now;
 use crate::trust::signature::SignaturePolicy;
@@ -41,13 +46,17 @@ impl Agent {
             })
             .collect();
         let Some((item, _)) = wrong.first().cloned() else { return self.write_unit(now, underway, effects) };
-        let findings: Findings =
-            wrong.into_iter().filter(|(other, _)| *other == item).map(|(_, finding)| finding).collect();
+        let findings = wrong.into_iter().filter(|(other, _)| *other == item).map(|(_, finding)| finding).collect();
+        self.refuse_item(now, underway, &item, findings, effects);
+    }
+
+    /// Refuses a unit for a definition that it writes; the last policy that does has the findings.
+    fn refuse_item(&mut self, now: Now, underway: Underway, item: &Item, findings: Findings, effects: &mut Effects) {
         let change = format!("{item} ");
         let writes = |ready: &Ready| ready.line.changes.iter().any(|done| done.starts_with(&change));
         let Some(place) = underway.ready.iter().rposition(writes) else {
-            let what = "A program that it names is not one that may be run.";
-            return self.fail_unit(now, underway, 400, what, &told(&findings), effects);
+            let what = format!("{item} would not be as it may be.");
+            return self.fail_unit(now, underway, 400, &what, &told(&findings), effects);
         };
         let mut lines: Vec<PolicyLine> = underway.ready.into_iter().map(|ready| ready.line).collect();
         let mut line = lines.remove(place);
@@ -98,6 +107,37 @@ impl Agent {
         }
     }
 
+    /// What would keep definitions out of service once the plan is carried out: a topic or a circle of plugins, a program that a job
+    /// shares with one. The item of the plan that brings it about, and how.
+    fn conflict_of_plan(&self, plan: &Plan) -> Option<(Item, Finding)> {
+        let present = self.plugins.values().filter(|plugin| !plugin.retired).map(|plugin| &*plugin.definition);
+        let mut plugins: BTreeMap<&PluginId, &PluginDefinition> = present.map(|plugin| (&plugin.id, plugin)).collect();
+        plugins.extend(plan.plugins_written().map(|plugin| (&plugin.id, plugin)));
+        let place = |above: &str, found: Finding| Finding { path: format!("{above}{}", found.path), ..found };
+        let shared = |job: &JobDefinition| {
+            let found = shared_binary(job, plugins.values().copied())?;
+            Some((Item::new(DefinitionKind::Job, job.id.as_str()), place("/Extension/JobJson", found)))
+        };
+        if let Some(shared) = plan.jobs_written().find_map(shared) {
+            return Some(shared);
+        }
+        let mut conflicts = conflicts(plugins.values().copied());
+        let item = |plugin: &PluginDefinition| Item::new(DefinitionKind::Plugin, plugin.id.as_str());
+        let own = plan.plugins_written().find_map(|plugin| Some((plugin, conflicts.remove(&plugin.id)?)));
+        if let Some((plugin, found)) = own {
+            return Some((item(plugin), place("/Extension/SettingsJson", found)));
+        }
+        // Of two with one topic the later by id is at fault, also where the other one took it.
+        conflicts.into_iter().find_map(|(id, found)| {
+            let other = self.plugins.get(&id).filter(|other| other.conflict.is_none())?;
+            let topic = &other.definition.subscription.topic;
+            let taker = plan.plugins_written().find(|plugin| plugin.subscription.topic == *topic)?;
+            let message = format!("it would keep the plugin {id} out of service: {}", found.message);
+            let path = String::from("/Extension/SettingsJson");
+            Some((item(taker), Finding { path, message, ..found }))
+        })
+    }
+
     /// Plans once more, as others may have changed something since, and orders what the plan changes.
     pub(super) fn write_unit(&mut self, now: Now, mut underway: Underway, effects: &mut Effects) {
         let mut plan = Plan::default();
@@ -110,6 +150,9 @@ impl Agent {
                     return self.fail_unit(now, underway, 409, "Something changed in between.", &why, effects);
                 }
             }
+        }
+        if let Some((item, finding)) = self.conflict_of_plan(&plan) {
+            return self.refuse_item(now, underway, &item, Vec::from([finding]), effects);
         }
         underway.plan = plan;
         if self.policies.deliveries.front().is_some_and(|delivery| delivery.is_dry_run) {
