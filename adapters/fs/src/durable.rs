@@ -26,6 +26,9 @@ fn not_plain() -> io::Error {
 /// has to write, of others too, which then is the shorter way.
 const ONE_BY_ONE: usize = 64;
 
+/// Bytes of chance in the name of a directory that is put aside.
+const UNGUESSABLE_BYTES: usize = 8;
+
 /// Files that were written and may not be on disk yet.
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced {
@@ -135,17 +138,27 @@ pub(crate) fn write_new(
 }
 
 /// Takes away what stands where a new file is to be. That is what a crash left, as there is one writer; but a directory is somebody's who
-/// wants to be in the way, and is put aside under a name that nobody could have taken.
+/// wants to be in the way, and is put aside under a name that nobody could have taken, unless it is empty.
 fn make_room(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     match unlink(folder, name) {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            let mut unguessable = [0; 8];
+            if unlinkat(folder, name, AtFlags::REMOVEDIR).is_ok() {
+                return Ok(());
+            }
+            let mut unguessable = [0; UNGUESSABLE_BYTES];
             let fill = SystemRandom::new().fill(&mut unguessable);
             fill.map_err(|_| io::Error::other("a directory is in the way, and the system gives no random numbers"))?;
             Ok(renameat(folder, name, folder, format!("{name}.{}", hexadecimal(&unguessable)))?)
         }
         result => result,
     }
+}
+
+/// Whether this is the name of a directory that was put aside for a draft.
+pub(crate) fn is_put_aside(name: &str) -> bool {
+    let unguessable = name.rsplit_once('.').filter(|(former, _)| drafted(former).is_some()).map(|(_, last)| last);
+    unguessable
+        .is_some_and(|last| last.len() == 2 * UNGUESSABLE_BYTES && last.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }
 
 /// Removes `name` from `folder` and returns once that is on disk. One that is not there is removed already.

@@ -16,6 +16,7 @@ pub(crate) mod guard;
 mod key;
 pub mod quarantine;
 mod seal;
+mod strays;
 pub mod survey;
 pub mod watch;
 mod writers;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::mem::take;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -50,7 +51,9 @@ pub fn change(
         None => root.folder(place(kind, plugin_path)),
     };
     let folders = Folder::open_all(root, plugin_path, &last, open)?;
-    let files = Files { folders, changes: last.into_values().collect() };
+    let mut files = Files { folders, changes: last.into_values().collect() };
+    // The first start blesses what it read. What was edited since then stays: it is drift, of which the next look tells.
+    let adopts = store.as_ref().is_some_and(|store| store.key_id().is_none());
     let versions = files.draft().and_then(|()| match store {
         Some(store) => store.change(changes, writer, at).map(Some),
         None => Ok(None),
@@ -64,12 +67,16 @@ pub fn change(
             return Err(failed);
         }
     };
-    let unwritten = files.publish();
+    let mut unwritten = Vec::new();
     if let (Some(surveyor), Some(_)) = (surveyor, &versions) {
-        for DefinitionChange { item, document } in &files.changes {
+        if adopts {
+            unwritten = files.withhold(|change| surveyor.is_edited(change));
+        }
+        for DefinitionChange { item, document } in changes {
             surveyor.bless(item, document.clone());
         }
     }
+    unwritten.extend(files.publish());
     match versions {
         Some(versions) => Ok(Changed { versions, unwritten }),
         None if unwritten.is_empty() => Ok(Changed { versions: vec![0; changes.len()], unwritten }),
@@ -155,6 +162,15 @@ impl Files<'_> {
     /// Takes back what [`draft`](Self::draft) did; what stayed, as sentences.
     fn drop_drafts(&self) -> Vec<String> {
         self.try_each("remove the draft of", |folder, name, _| durable::drop_draft(folder, name))
+    }
+
+    /// Leaves these files as they are; which of their drafts could not be removed, as sentences.
+    fn withhold(&mut self, mut is_left: impl FnMut(&DefinitionChange) -> bool) -> Vec<String> {
+        let (left, changes) = take(&mut self.changes).into_iter().partition(|change| is_left(change));
+        self.changes = left;
+        let failed = self.drop_drafts();
+        self.changes = changes;
+        failed
     }
 
     /// Gives all drafts their names, removes the files of removed items, and brings that to disk; what did not happen, as sentences.

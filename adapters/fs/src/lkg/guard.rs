@@ -144,7 +144,10 @@ impl Guard {
     /// What somebody should know since the last call, as sentences.
     pub(crate) fn take_notices(&mut self) -> Vec<String> {
         let mut notices = take(&mut self.notices);
-        notices.extend(self.kept.iter_mut().flat_map(|kept| kept.references.take_notices()));
+        if let Some(kept) = &mut self.kept {
+            notices.extend(kept.references.take_notices());
+            notices.extend(kept.surveyor.take_notices());
+        }
         notices
     }
 

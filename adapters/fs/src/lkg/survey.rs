@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::mem::take;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
 use castellan_core::event::DefinitionKind;
-use castellan_core::lkg::{Difference, Document, Former, Found, Item, Reference, Survey};
+use castellan_core::lkg::{DefinitionChange, Difference, Document, Former, Found, Item, Reference, Survey};
 use castellan_core::time::WallTime;
-use rustix::fs::{Dir, Mode, Stat, fstat, mkdirat};
+use rustix::fs::{Mode, Stat, fstat, mkdirat};
 
 use super::compare::Comparer;
 use super::quarantine::{Moved, PLACE, Quarantine};
+use super::strays::{file_name, item, put_aside, strays};
 use super::watch::Looks;
 use crate::definitions::{EXTENSION, MODE, place};
 use crate::durable;
@@ -24,8 +24,6 @@ use crate::root::Root;
 /// Bytes of drifted files that surveys brought along and nobody has judged yet, so that neither a thousand large ones nor a fight over
 /// one fill the memory. What is beyond is told without its keys.
 const SURVEY_BYTES: usize = 8 << 20;
-/// Files without a reference that one survey names; each causes an order, and the store's queue has room for four times as many.
-const STRAYS: usize = 1000;
 
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +59,9 @@ struct Folder {
     /// `None` while there never was one.
     held: Option<Held>,
     blessed: BTreeMap<String, Document>,
+    /// Directories that were put aside and stand there, and sentences about those that nobody was told of.
+    aside: BTreeSet<String>,
+    notices: Vec<String>,
 }
 
 /// A folder that is kept open, so that no other one can have its number.
@@ -84,8 +85,14 @@ impl Surveyor {
     /// [`RootError`] where one is there and is no folder, or others may change it.
     pub fn new(root: &Root, plugin_path: &str, looks: Arc<Looks>) -> Result<Self, RootError> {
         let folder = |kind| {
-            let mut folder =
-                Folder { kind, place: place(kind, plugin_path).to_owned(), held: None, blessed: BTreeMap::new() };
+            let mut folder = Folder {
+                kind,
+                place: place(kind, plugin_path).to_owned(),
+                held: None,
+                blessed: BTreeMap::new(),
+                aside: BTreeSet::new(),
+                notices: Vec::new(),
+            };
             match folder.open(root) {
                 Ok(_) | Err(Unusable::Missing) => Ok(folder),
                 Err(Unusable::NotOurs(what)) => Err(RootError::Invalid { path: root.path().join(&folder.place), what }),
@@ -155,6 +162,20 @@ impl Surveyor {
             Found::Missing | Found::Rights { .. } | Found::Other { .. } => None,
         }));
         survey
+    }
+
+    /// What somebody should know since the last call, as sentences.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        self.folders.iter_mut().flat_map(|folder| take(&mut folder.notices)).collect()
+    }
+
+    /// Whether something else than what is to be blessed stands in its place; the rights of a file do not matter.
+    pub(super) fn is_edited(&mut self, DefinitionChange { item, document }: &DefinitionChange) -> bool {
+        let root = self.root.clone();
+        let Ok(folder) = self.folder_mut(item.kind).open(&root) else { return false };
+        let name = file_name(folder.as_fd(), &item.id);
+        let found = self.comparer.difference(folder.as_fd(), &name, document.as_ref());
+        !matches!(found, None | Some(Found::Rights { .. }))
     }
 
     /// What could be accepted of an item, and where it is from: what stands in its place, if that is not as blessed (`None`: nothing, so
@@ -328,11 +349,14 @@ impl Folder {
                 see(Item::new(kind, id.clone()), OsStr::new(&name), Some(document));
             }
             match strays(folder.as_fd(), &self.blessed) {
-                Ok((strays, left_out)) => {
-                    for (id, name) in strays {
+                Ok(strays) => {
+                    for (id, name) in strays.found {
                         see(Item::new(kind, id), &name, None);
                     }
-                    survey.left_out = survey.left_out.saturating_add(left_out);
+                    survey.left_out = survey.left_out.saturating_add(strays.left_out);
+                    let told = |name: &String| put_aside(&root.path().join(&self.place).join(name));
+                    self.notices.extend(strays.aside.difference(&self.aside).map(told));
+                    self.aside = strays.aside;
                 }
                 Err(error) => {
                     let why =
@@ -349,43 +373,4 @@ impl Folder {
             }
         }
     }
-}
-
-/// The item that a file of this name is; `None` where its name is none of a definition.
-fn item(kind: DefinitionKind, name: &OsStr) -> Option<Item> {
-    let stem = name.as_bytes().strip_suffix(EXTENSION.as_bytes())?;
-    Some(Item::new(kind, String::from_utf8_lossy(stem)))
-}
-
-/// The name of an item's file: with those bytes that are no UTF-8, where it has such.
-fn file_name(folder: BorrowedFd<'_>, id: &str) -> OsString {
-    let plain = OsString::from(format!("{id}{EXTENSION}"));
-    if !id.contains(char::REPLACEMENT_CHARACTER) {
-        return plain;
-    }
-    let entries = Dir::read_from(folder).into_iter().flatten().flatten();
-    let mut names = entries.map(|entry| OsString::from_vec(entry.file_name().to_bytes().to_vec()));
-    names.find(|name| name.to_string_lossy() == plain.to_string_lossy()).unwrap_or(plain)
-}
-
-/// Files of definitions that nobody blessed, by id and name, and how many more there are.
-fn strays(
-    folder: BorrowedFd<'_>,
-    blessed: &BTreeMap<String, Document>,
-) -> rustix::io::Result<(Vec<(String, OsString)>, usize)> {
-    let (mut strays, mut left_out) = (Vec::new(), 0_usize);
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        // The kind does not matter for it.
-        let Some(item) = item(DefinitionKind::Job, name).filter(|item| !blessed.contains_key(&item.id)) else {
-            continue;
-        };
-        if strays.len() < STRAYS {
-            strays.push((item.id, name.to_owned()));
-        } else {
-            left_out = left_out.saturating_add(1);
-        }
-    }
-    Ok((strays, left_out))
 }

@@ -196,6 +196,28 @@ fn files_that_nobody_blessed_are_moved_away_and_other_names_stay() {
 }
 
 #[test]
+fn a_directory_that_was_put_aside_is_told_once_and_an_empty_one_goes() {
+    let mut scene = Scene::new();
+    let draft = scene.path("Jobs/.scan.json.new");
+    for inside in [None, Some("inside")] {
+        fs::create_dir(&draft).unwrap();
+        inside.map(|name| fs::write(draft.join(name), "x").unwrap());
+        fs::remove_file(scene.job()).unwrap();
+        scene.restore(&scan()).unwrap();
+    }
+    let aside = names(&scene.path("Jobs")).into_iter().filter(|name| name.starts_with(".scan.json.new"));
+    let aside: Vec<PathBuf> = aside.map(|name| scene.path("Jobs").join(name)).collect();
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    fs::write(scene.path("Jobs/.scan.json.new.txt"), "no directory of ours").unwrap();
+    assert_eq!((scene.look().differences, scene.look().differences), (vec![], vec![]));
+    let told = scene.surveyor.take_notices();
+    assert!(told.len() == 1 && told[0].starts_with(&aside[0].display().to_string()), "{told:?}");
+    assert!(told[0].contains("was put aside") && told[0].contains("delete it"), "{told:?}");
+    scene.look();
+    assert_eq!(scene.surveyor.take_notices(), Vec::<String>::new());
+}
+
+#[test]
 fn what_could_be_accepted_is_what_stands_there_or_else_what_was_restored_last() {
     let mut scene = Scene::new();
     let candidate = |scene: &mut Scene, former: Option<Former>| {
@@ -353,6 +375,42 @@ fn another_folder_of_plugins_is_told_once() {
     let (before, now) = (String::from("Plugins"), String::from("Other"));
     assert_eq!(noticed(&root, "Other"), [LkgNotice::PluginFolder { before, now }]);
     assert_eq!(noticed(&root, "Other"), []);
+}
+
+#[test]
+fn an_edit_before_the_first_adoption_is_drift_and_no_file_is_written_over_it() {
+    let (folder, root) = root();
+    let place = |name: &str| folder.path().join("Jobs").join(name);
+    for name in ["kept.json", "edited.json", "removed.json"] {
+        fs::write(place(name), BLESSED).unwrap();
+        set_mode(&place(name), 0o600);
+    }
+    let history = History::open(&root).unwrap();
+    let (mut guard, _) = Guard::open(&root, "Plugins", true, &history).unwrap();
+    let changes: Vec<DefinitionChange> = guard
+        .read_at_start()
+        .into_iter()
+        .map(|file| DefinitionChange { item: Item::new(JOB, file.stem), document: Some(file.content.unwrap()) })
+        .collect();
+    assert_eq!(changes.len(), 3);
+    fs::write(place("edited.json"), "{}").unwrap();
+    fs::remove_file(place("removed.json")).unwrap();
+    let (sender, events) = smol::channel::unbounded();
+    let store = Store::start(guard, history, SettingStore::open(&root).unwrap(), policies(), sender).unwrap();
+    let (ticket, writer) = (TicketId(1), String::from("agent"));
+    store.order(StoreOrder::ChangeDefinitions { ticket, changes, writer, at: NEW_YEAR }).unwrap();
+    store.order(StoreOrder::Survey { ticket: TicketId(2), thorough: false }).unwrap();
+    let mut told = std::iter::from_fn(|| events.recv_blocking().ok());
+    let survey = told.find_map(|event| match event {
+        Event::Store(StoreReport::Surveyed { ticket: Some(_), survey, .. }) => Some(survey),
+        _ => None,
+    });
+    store.close().unwrap();
+    let differences = survey.unwrap().differences;
+    let found: Vec<String> = differences.iter().map(|one| format!("{} {}", one.item, length(&one.found))).collect();
+    assert_eq!(found, ["Jobs/edited 2", "Jobs/removed 0"], "{differences:?}");
+    assert_eq!(fs::read(place("edited.json")).unwrap(), b"{}");
+    assert_eq!((mode(&place("kept.json")), names(&folder.path().join("Jobs")).len()), (0o644, 3));
 }
 
 #[test]
