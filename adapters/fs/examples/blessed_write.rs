@@ -1,4 +1,4 @@
-//! A writer for the tests to kill: `blessed_write ROOT VERB COUNT` blesses, as one write, so many jobs or their removal.
+//! A writer for the tests to kill: `blessed_write ROOT VERB COUNT` blesses, as one write, so many jobs or their removal, or takes a new key.
 //! A program of its own with one thread, so that its system calls can be counted.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a writer that says what it did, or dies and says why")]
@@ -15,7 +15,7 @@ use castellan_fs::lkg::{self, ReferenceStore};
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, path, verb, count] = arguments.as_slice() else {
-        return println!("usage: blessed_write ROOT create|update|delete COUNT");
+        return println!("usage: blessed_write ROOT create|update|delete|rekey COUNT");
     };
     let change = |number: usize| DefinitionChange {
         item: Item::new(DefinitionKind::Job, format!("j{number}")),
@@ -26,6 +26,9 @@ fn main() {
     let (mut store, _) = ReferenceStore::open_with(&root, None, None).unwrap();
     // In a trace this says where the write begins, and the answer where it ends.
     println!("begin");
+    if verb == "rekey" {
+        return println!("changed {}", store.rekey().unwrap());
+    }
     match lkg::change(&root, Some(&mut store), None, "Plugins", &changes, "root", WallTime::from_millis(0)) {
         Ok(changed) => println!("changed {}", changed.unwritten.join(" ")),
         Err(failed) => println!("full={} {}", failed.cause == Cause::Full, failed.reason),

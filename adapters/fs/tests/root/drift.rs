@@ -201,7 +201,9 @@ fn a_directory_that_was_put_aside_is_told_once_and_an_empty_one_goes() {
     let draft = scene.path("Jobs/.scan.json.new");
     for inside in [None, Some("inside")] {
         fs::create_dir(&draft).unwrap();
-        inside.map(|name| fs::write(draft.join(name), "x").unwrap());
+        if let Some(name) = inside {
+            fs::write(draft.join(name), "x").unwrap();
+        }
         fs::remove_file(scene.job()).unwrap();
         scene.restore(&scan()).unwrap();
     }
