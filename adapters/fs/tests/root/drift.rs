@@ -17,7 +17,7 @@ use std::time::Duration;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{DefinitionKind, Event, StoreReport};
 use castellan_core::id::TicketId;
-use castellan_core::lkg::{DefinitionChange, Document, Former, Found, Item, LkgNotice, Survey};
+use castellan_core::lkg::{DefinitionChange, Document, Former, Found, Item, LkgNotice, References, Survey};
 use castellan_core::time::WallTime;
 use castellan_fs::history::History;
 use castellan_fs::lkg::Guard;
@@ -377,6 +377,30 @@ fn another_folder_of_plugins_is_told_once() {
     let (before, now) = (String::from("Plugins"), String::from("Other"));
     assert_eq!(noticed(&root, "Other"), [LkgNotice::PluginFolder { before, now }]);
     assert_eq!(noticed(&root, "Other"), []);
+}
+
+#[test]
+fn after_a_new_key_over_lost_references_the_next_start_holds_every_file_too() {
+    let (folder, root) = root();
+    noticed(&root, "Plugins");
+    fs::remove_file(folder.path().join("state/keys/lkg.key")).unwrap();
+    let history = History::open(&root).unwrap();
+    let (guard, lost) = Guard::open(&root, "Plugins", true, &history).unwrap();
+    assert!(matches!(lost, References::Unusable(_)), "{lost:?}");
+    let (sender, events) = smol::channel::unbounded();
+    let store = Store::start(guard, history, SettingStore::open(&root).unwrap(), policies(), sender).unwrap();
+    store.order(StoreOrder::Rekey { ticket: TicketId(1) }).unwrap();
+    let mut told = std::iter::from_fn(|| events.recv_blocking().ok());
+    let key = told.find_map(|event| match event {
+        Event::Store(StoreReport::Rekeyed { result, .. }) => Some(result.unwrap()),
+        _ => None,
+    });
+    store.close().unwrap();
+    let history = History::open(&root).unwrap();
+    let (_, found) = Guard::open(&root, "Plugins", true, &history).unwrap();
+    let References::Kept { counter, key_id, items, was_off } = found else { panic!("{found:?}") };
+    assert_eq!((Some(key_id), items, was_off), (key, vec![], true));
+    assert_eq!(history.anchor().unwrap(), Some(counter), "an older state is known as such");
 }
 
 #[test]
