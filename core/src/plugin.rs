@@ -1,6 +1,7 @@
 //! A plugin definition: `Plugins/{id}.json` (seed 003, contract section 7).
 
 pub mod backoff;
+pub(crate) mod instances;
 pub(crate) mod parse;
 pub mod settings;
 pub mod storage;
