@@ -50,7 +50,7 @@ pub struct PluginDefinition {
     pub auto_start: bool,
     /// `pluginType` is `Service`: the agent itself is the plugin, there is no process. Else it is `Executable`.
     pub built_in: bool,
-    /// `executionContext`: `User` or, with his display (`Interactive`), `UserDesktop`; `None` for `Service`, the agent itself.
+    /// `executionContext`: in each session `User` or, with its display (`Interactive`), `UserDesktop`; `None` for `Service`, the agent itself.
     pub run_as: Option<RunAs>,
     /// `requiresMonitoring`, false where absent.
     pub requires_monitoring: bool,

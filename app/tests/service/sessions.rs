@@ -265,7 +265,7 @@ fn a_plugin_of_users_has_a_process_in_each_session_for_as_long_as_that_is_there(
     stage.plugin(&plugin);
     let Some(bus) = bus() else { return };
     let (first, second) = (session("1", somebody.uid, "tty"), session("2", NOBODY_UID, "tty"));
-    let both = [first.clone(), second.clone()];
+    let both = [first.clone(), second];
     let logind = logind(&bus, &both);
     let agent = bus.agent(&stage);
     let [(name, mut his), (other, mut nobodys)] = trays(&stage, &agent);
