@@ -55,6 +55,8 @@ pub struct Grant {
     pub subscribe: FilterSet,
     /// A plugin's own subscription, always allowed.
     pub primary: Option<PrimarySubscription>,
+    /// The user in whose session the process runs; `None` where it runs as the agent itself. What one user's process left is no other's.
+    pub user: Option<u32>,
     /// Why the lists above are empty although the component declares topics: the client id has the wrong form.
     pub withheld: Option<Explanation>,
 }

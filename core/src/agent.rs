@@ -5,7 +5,7 @@
 //! ----------------  ----------------------------  -----------------------------------------------
 //! Loaded            agent/definitions             jobs and plugins in service or refused; lost runs recorded
 //! Opened            agent/lifecycle               plugins start in order; the event Startup fires
-//! Process           agent/processes               registry first, then the run or plugin that owns the tree
+//! Process           agent/processes               registry first, then the run or plugin that owns the tree; sessions of users come and go
 //! Broker            agent/connections, /messages  CONNECT judged (/strangers: by its signature); KeeperLogger, EventMessages, JobService read
 //! Store             agent/answers, /drift         the run, request or policy (/configuration_policies) that asked goes on; files are restored
 //! Http              agent/calls                   the run that asked goes on
@@ -78,8 +78,8 @@ use crate::id::{JobId, PluginId, RequestId, RunId, TicketId};
 use crate::job::catalog::Catalog;
 use crate::job::finding::Findings;
 use crate::log_message::Level;
+use crate::plugin::instances::Plugin;
 use crate::plugin::storage::PluginSettings;
-use crate::plugin::supervisor::Supervisor;
 use crate::run::{Chain, Run};
 use crate::schedule::Timetable;
 use crate::surroundings::Surroundings;
@@ -87,6 +87,7 @@ use crate::time::{Deadline, Monotonic, Now};
 use crate::trace::Tracer;
 use crate::trust::Registry;
 use crate::turn::{Counters, Desk};
+use crate::user::sessions::Watch;
 
 /// The agent's decisions about jobs, plugins, trust and the API.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ pub struct Agent {
     /// Boxed, as a node of the map has room for eleven.
     runs: BTreeMap<RunId, Box<Run>>,
     last_runs: BTreeMap<JobId, LastRun>,
-    plugins: BTreeMap<PluginId, Supervisor>,
+    plugins: BTreeMap<PluginId, Plugin>,
     refused_plugins: BTreeMap<String, Findings>,
     start_queue: plugins::StartQueue,
     registry: Registry,
@@ -148,7 +149,9 @@ impl Agent {
         let machine = certificates.list.first().map(|own| own.sha256.as_str()).unwrap_or_default();
         let tracer = is_traced.then(|| Tracer::new(machine, surroundings.boot));
         let (denied, told) = (Vec::new(), Vec::new());
-        let desk = Desk { surroundings, settings, counters, plugin_settings, denied, told, log_level, tracer };
+        let sessions = Watch::default();
+        let desk =
+            Desk { surroundings, settings, counters, plugin_settings, denied, told, log_level, tracer, sessions };
         Self {
             desk,
             catalog: Catalog::default(),
@@ -217,7 +220,7 @@ impl Agent {
             return None;
         }
         let runs = self.runs.values().filter_map(|run| run.next_deadline());
-        let plugins = self.plugins.values().filter_map(Supervisor::next_deadline);
+        let plugins = self.plugins.values().filter_map(Plugin::next_deadline);
         let waiting = self.waiting.iter().map(runs::Waiting::deadline);
         // Schedules are served while the agent is at work only; before and after, their instants would be missed in a loop.
         let schedules = self.timetable.next_deadline(now).filter(|_| self.is_running());
@@ -243,11 +246,12 @@ impl Agent {
             run.on_deadline(&mut self.desk.turn(now, effects));
         }
         self.look_at_required();
-        for plugin in self.plugins.values_mut().filter(|plugin| due(plugin.next_deadline(), now.monotonic)) {
-            plugin.on_deadline(&mut self.desk.turn(now, effects));
+        let instances = self.plugins.values_mut().flat_map(Plugin::instances_mut);
+        for instance in instances.filter(|instance| due(instance.next_deadline(), now.monotonic)) {
+            instance.on_deadline(&mut self.desk.turn(now, effects));
         }
         self.tell_plugins(now, effects);
-        self.drop_retired_plugins();
+        self.forget_gone_plugins(now, effects);
         self.look_after_certificates(now, effects);
         self.order_again(now, effects);
         self.sweep_when_due(now, effects);

@@ -134,6 +134,8 @@ pub enum ProcessOrder {
         /// The time of the order.
         at: WallTime,
     },
+    /// Tell who sits at the machine, now and after each change. Answered by one `SessionsChanged` after the other.
+    WatchSessions,
 }
 
 /// A file to find, and who might interpret it. Each has its candidates, best first; the first that exists counts.

@@ -23,7 +23,7 @@ use crate::plugin::storage::StoredSetting;
 use crate::run::history::{JobPast, RunRecord};
 use crate::trust::signature::SignatureFacts;
 use crate::trust::{Examination, PeerFacts};
-use crate::user::UserFacts;
+use crate::user::{Sessions, UserFacts};
 use crate::why::Explanation;
 pub use counts::Counts;
 pub use fleet::{FleetReport, Opened, Received};
@@ -224,6 +224,8 @@ pub enum ProcessReport {
         /// The findings.
         found: Box<Examination>,
     },
+    /// The sessions of the machine are these now, or why they are not known; follows `WatchSessions`, also without a change.
+    SessionsChanged(Sessions),
 }
 
 /// How a process ended.

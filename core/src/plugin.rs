@@ -1,6 +1,7 @@
 //! A plugin definition: `Plugins/{id}.json` (seed 003, contract section 7).
 
 pub mod backoff;
+pub(crate) mod instances;
 pub(crate) mod parse;
 pub mod settings;
 pub mod storage;
@@ -49,7 +50,7 @@ pub struct PluginDefinition {
     pub auto_start: bool,
     /// `pluginType` is `Service`: the agent itself is the plugin, there is no process. Else it is `Executable`.
     pub built_in: bool,
-    /// `executionContext`: `User` or, with his display (`Interactive`), `UserDesktop`; `None` for `Service`, the agent itself.
+    /// `executionContext`: in each session `User` or, with its display (`Interactive`), `UserDesktop`; `None` for `Service`, the agent itself.
     pub run_as: Option<RunAs>,
     /// `requiresMonitoring`, false where absent.
     pub requires_monitoring: bool,

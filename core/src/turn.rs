@@ -23,6 +23,7 @@ use crate::schedule::past::{Happening, Note};
 use crate::surroundings::Surroundings;
 use crate::time::Now;
 use crate::trace::{Span, TraceContext, Tracer};
+use crate::user::sessions::{SessionKey, Watch};
 use crate::user::{RunAs, UserQuery};
 
 /// Counters of everything the agent numbers.
@@ -65,6 +66,8 @@ pub(crate) struct Desk {
     pub(crate) log_level: Level,
     /// There is one where traces are told.
     pub(crate) tracer: Option<Tracer>,
+    /// Who sits at the machine, as far as a plugin needs that.
+    pub(crate) sessions: Watch,
 }
 
 impl Desk {
@@ -83,6 +86,7 @@ impl Desk {
             tracer: self.tracer.as_ref(),
             trace: None,
             signers: self.settings.alternative_signatures.as_slice(),
+            sessions: &mut self.sessions,
         }
     }
 }
@@ -107,6 +111,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) trace: Option<TraceContext>,
     /// `AlternativeSignatures`.
     pub(crate) signers: &'a [String],
+    pub(crate) sessions: &'a mut Watch,
 }
 
 impl Turn<'_> {
@@ -115,9 +120,17 @@ impl Turn<'_> {
         self.plugin_settings.shown(&reference.plugin, &reference.setting)
     }
 
-    /// What to find out before something runs as this.
-    pub(crate) fn user_query(&self, run_as: RunAs) -> UserQuery {
-        UserQuery { run_as, session_user: self.session_user.map(ToString::to_string) }
+    /// What to find out before something runs as this, in this session or in the one that is preferred.
+    pub(crate) fn user_query(&self, run_as: RunAs, session: Option<SessionKey>) -> UserQuery {
+        UserQuery { run_as, session_user: self.session_user.map(ToString::to_string), session }
+    }
+
+    /// From now on the agent is told of sessions that come and go.
+    pub(crate) fn watch_sessions(&mut self) {
+        if matches!(self.sessions, Watch::Unasked) {
+            *self.sessions = Watch::Asked;
+            self.process(ProcessOrder::WatchSessions);
+        }
     }
 
     /// Keeps something on record besides runs; nobody waits for it.

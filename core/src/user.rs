@@ -10,12 +10,14 @@
 //! | display | none | what proves right ([`desktop`]) | none |
 //!
 //! Of several sessions one at `seat0` comes first, then a graphical one, then the lowest name. Where the machine has no logind,
-//! `Settings:SessionUser` stands for its one session, and `Settings:SessionDisplay` makes that graphical.
+//! `Settings:SessionUser` stands for its one session, and `Settings:SessionDisplay` makes that graphical. A plugin has a process in each
+//! such session that is not root's ([`sessions`]).
 //!
 //! Never: root for `User` and `UserDesktop`, whoever sits there; an id that the system calls take for "leave it" (-1, or 65535 where
 //! ids have 16 bits); the agent's own account because nobody else was found.
 
 pub mod desktop;
+pub mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,7 @@ use alloc::vec::Vec;
 
 use crate::surroundings::{DEFAULT_PATH, Surroundings};
 use desktop::Desktop;
+use sessions::SessionKey;
 
 /// How every refusal begins that has no session to run in (seed 004; contract section 3).
 const NO_SESSION: &str = "NoActiveSession:";
@@ -56,6 +59,8 @@ pub struct UserQuery {
     pub run_as: RunAs,
     /// `Settings:SessionUser`: the account that counts where the machine has no logind.
     pub session_user: Option<String>,
+    /// The very session that it is for; `None` takes the one that [`choose`] prefers.
+    pub session: Option<SessionKey>,
 }
 
 /// What was found out.
@@ -87,6 +92,8 @@ pub struct Session {
     pub id: String,
     /// User id.
     pub uid: u32,
+    /// Name of the user, for people: what runs is decided by the account of `uid`.
+    pub user: String,
     /// `user`, `greeter`, `lock-screen`, …
     pub class: String,
     /// `wayland`, `x11`, `tty`, …
@@ -183,6 +190,10 @@ impl Session {
 /// # Errors
 /// A sentence that begins with `NoActiveSession:`, with what would help.
 pub fn choose<'f>(query: &'f UserQuery, sessions: &'f Sessions) -> Result<Choice<'f>, String> {
+    match (&query.session, sessions) {
+        (None, _) | (Some(SessionKey::Configured), Sessions::NoLogind(_)) => {}
+        (Some(key), _) => return sessions::same(key, query.run_as, sessions).map(Choice::Session),
+    }
     let listed = match (sessions, &query.session_user) {
         (Sessions::Listed(listed), _) => listed,
         (Sessions::NoLogind(_), Some(name)) => return Ok(Choice::Configured(name)),

@@ -248,6 +248,7 @@ impl World {
             ProcessOrder::Peek { ticket, .. } => self.owed.push(Owed::Peek(ticket)),
             ProcessOrder::Inspect { ticket, queries } => self.owed.push(Owed::Inspect(ticket, queries.len())),
             ProcessOrder::Examine { ticket, peer, .. } => self.owed.push(Owed::Examine(ticket, Box::new(peer))),
+            ProcessOrder::WatchSessions => unreachable!("no plugin of this world is a user's"),
         }
     }
 

@@ -189,11 +189,11 @@ pub fn grant(number: u8, lists: &Lists, withheld: bool) -> Grant {
     if withheld {
         let withheld = Some(Explanation::new("Wrong form.", "It is a test.", "Nothing."));
         let nothing = FilterSet::default;
-        return Grant { subject, publish: nothing(), subscribe: nothing(), primary: None, withheld };
+        return Grant { subject, publish: nothing(), subscribe: nothing(), primary: None, user: None, withheld };
     }
     let Lists { publish, subscribe, primary: topic } = lists.clone();
     let primary = topic.as_ref().map(primary);
-    Grant { subject, publish: publish.into(), subscribe: subscribe.into(), primary, withheld: None }
+    Grant { subject, publish: publish.into(), subscribe: subscribe.into(), primary, user: None, withheld: None }
 }
 
 /// QoS 1 and 2 messages that a client of these laws takes at a time: few, so that others wait.

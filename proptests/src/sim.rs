@@ -17,6 +17,7 @@
 //! | `restart-time`, `back-off` | no process of a plugin comes before its time, nor after a stop; none is late; five ends in a minute fail |
 //! | `reason` | the log says why each process of a plugin starts |
 //! | `requires` | a plugin starts when what it requires is connected, and never before |
+//! | `sessions` | a plugin of users has one process in each session that the agent has heard of, as its user, and none in another |
 //! | `sign-of-life` | who answers its pings in time, and has a connection, is not ended; who does not is |
 //! | `deadline`, `stop` | the next deadline lies ahead; a stop is over within 8 seconds |
 //! | `answered-once` | a request has at most one answer |
@@ -31,6 +32,7 @@ mod plugins;
 mod ports;
 pub mod root;
 mod senders;
+mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,6 +75,8 @@ pub struct Summary {
     pub answers: usize,
     /// Plugins that were ended because they were silent.
     pub hangs: usize,
+    /// Processes for one session of a user.
+    pub sessions: usize,
 }
 
 /// A seed whose world broke an invariant.
@@ -110,6 +114,7 @@ pub fn play(seed: u64, steps: u64, trace: &mut dyn FnMut(&str)) -> Result<Summar
         starts: world.plugins.starts,
         answers: world.plugins.answers,
         hangs: world.plugins.hangs,
+        sessions: world.plugins.sessions,
     })
 }
 
@@ -262,7 +267,8 @@ impl<'t> World<'t> {
             0..68 if !self.owed.is_empty() => self.answer_next(),
             0..72 => self.trigger(),
             72..74 => self.act_on_plugin(),
-            74..78 => self.fire(),
+            74..77 => self.fire(),
+            77 => self.change_sessions(),
             78..92 => {
                 let ahead =
                     self.agent.next_deadline(self.now).map_or(1000, |at| at.at.millis_since(self.now.monotonic));

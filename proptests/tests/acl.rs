@@ -61,7 +61,7 @@ fn grant(publish: Vec<TopicFilter>, subscribe: Vec<TopicFilter>, primary: Option
     let component = Component::Plugin(PluginId::parse("P").unwrap());
     let subject = Subject { component, run: None, spawn: SpawnId(1), pid: 7, client_id: String::from("P_7") };
     let primary = primary.map(|topic| PrimarySubscription { topic, qos: 2, clean_session: true });
-    Grant { subject, publish: publish.into(), subscribe: subscribe.into(), primary, withheld: None }
+    Grant { subject, publish: publish.into(), subscribe: subscribe.into(), primary, user: None, withheld: None }
 }
 
 fn with(declared: &FilterSet, value: &str) -> FilterSet {

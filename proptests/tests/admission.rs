@@ -163,7 +163,8 @@ impl Service {
                 | ProcessOrder::Signal { .. }
                 | ProcessOrder::Peek { .. }
                 | ProcessOrder::Inspect { .. }
-                | ProcessOrder::Examine { .. },
+                | ProcessOrder::Examine { .. }
+                | ProcessOrder::WatchSessions,
             )
             | Effect::Store(_)
             | Effect::Stream(_)

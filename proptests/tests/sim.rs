@@ -28,6 +28,7 @@ fn things_happen_in_these_worlds() {
     assert!(of(|summary| summary.tasks) > 400, "{summaries:?}");
     assert!(of(|summary| summary.starts) > 400, "{summaries:?}");
     assert!(of(|summary| summary.answers) > 10 && of(|summary| summary.hangs) > 10, "{summaries:?}");
+    assert!(of(|summary| summary.sessions) > 50, "{summaries:?}");
     assert!(summaries.iter().any(|summary| summary.lives > 4), "{summaries:?}");
     let transcripts: std::collections::BTreeSet<u64> = summaries.iter().map(|summary| summary.transcript).collect();
     assert_eq!(transcripts.len(), summaries.len(), "different seeds are different worlds");

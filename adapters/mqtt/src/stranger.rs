@@ -200,7 +200,8 @@ fn accept(connection: ConnectionId, client_id: String) -> BrokerOrder {
         pid: u32::try_from(connection.0).unwrap_or(u32::MAX),
         client_id,
     };
-    let grant = Grant { subject, publish: declared.clone(), subscribe: declared, primary: None, withheld: None };
+    let grant =
+        Grant { subject, publish: declared.clone(), subscribe: declared, primary: None, user: None, withheld: None };
     BrokerOrder::AnswerConnect { connection, verdict: ConnectVerdict::Accept(Arc::new(grant)) }
 }
 

@@ -38,7 +38,7 @@ use std::io;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest};
 use castellan_core::event::{Captured, Event, ExecutableFacts, ProcessReport};
@@ -46,8 +46,8 @@ use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::limits::REGISTRY_ENTRIES;
 use castellan_core::resources::KeptLimits;
 use castellan_core::trust::{SocketFacts, Witness};
-use smol::Executor;
 use smol::channel::Sender;
+use smol::{Executor, Task};
 
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::examine::{Examinations, ExamineOrder};
@@ -130,6 +130,8 @@ pub struct Processes {
     leftovers: Vec<String>,
     starter: Starter,
     examinations: Examinations,
+    /// What follows the sessions of users, once somebody needs them.
+    sessions: OnceLock<Task<()>>,
 }
 
 /// What all trees share.
@@ -206,7 +208,8 @@ impl Processes {
         });
         let observer = Arc::new(Observer::new(diag, scope));
         let examinations = Examinations::start(&config.executor, Arc::clone(&observer), &shared.events);
-        Ok(Self { shared, executor: config.executor, observer, containment, leftovers, starter, examinations })
+        let (executor, sessions) = (config.executor, OnceLock::new());
+        Ok(Self { shared, executor, observer, containment, leftovers, starter, examinations, sessions })
     }
 
     /// Takes an order without blocking; its answer comes as an event.
@@ -225,6 +228,10 @@ impl Processes {
             ProcessOrder::Inspect { ticket, queries } => self.inspect(ticket, queries),
             ProcessOrder::Examine { ticket, peer, paths, signers, at } => {
                 self.examinations.order(ExamineOrder { ticket, peer, paths, signers, at })
+            }
+            ProcessOrder::WatchSessions => {
+                self.sessions.get_or_init(|| self.executor.spawn(user::follow(self.shared.events.clone())));
+                Ok(())
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Facts for programs of a user's session: who sits at the machine, what his account is, what his desktop is.
 //!
-//! Nothing is asked before such a program is to start. Each question has a deadline; whose answer counts, and for what, is decided in
+//! Nothing is asked before such a program is to start; where a plugin has one in each session, sessions are followed from then on. Each
+//! question has a deadline; whose answer counts, and for what, is decided in
 //! `castellan_core::user`.
 
 mod account;
 mod desktop;
+mod follow;
 mod logind;
 mod untrusted;
 
@@ -14,6 +16,7 @@ use castellan_core::user::desktop::Desktop;
 use castellan_core::user::{Account, Choice, RunAs, UserFacts, UserQuery, choose};
 
 use account::Whose;
+pub(crate) use follow::follow;
 
 /// Finds out what a start needs to know.
 pub(crate) async fn look(query: &UserQuery) -> UserFacts {

@@ -9,7 +9,7 @@ use super::lint;
 use super::logs;
 use super::names::{self, Kind};
 use super::output::Globals;
-use super::table::{Table, member, text};
+use super::table::{Table, items, member, text};
 use super::watch::{Limit, Watch};
 use crate::failure::Failure;
 
@@ -98,8 +98,31 @@ fn show(given: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
     let id = member(&plugin, "id");
     globals.show(&plugin, &[&id], || {
         let names = ["id", "name", "status", "health", "processId", "lastStartTime", "restarts", "reason", "restartAt"];
-        Ok(names.iter().map(|name| format!("{name}: {}", escape(&member(&plugin, name)))).collect())
+        let mut lines: Vec<String> =
+            names.iter().map(|name| format!("{name}: {}", escape(&member(&plugin, name)))).collect();
+        for instance in instances(&plugin) {
+            let said = |name: &str| member(instance, name);
+            let (status, health, pid, reason) = (said("status"), said("health"), said("processId"), said("reason"));
+            let (since, restarts) = (said("lastStartTime"), said("restarts"));
+            lines.push(escape(&format!(
+                "{}: {status}, {health}, process {pid} since {since}, {restarts} restarts: {reason}",
+                place(instance)
+            )));
+        }
+        Ok(lines)
     })
+}
+
+/// The processes of a plugin that has one in each session of a user.
+fn instances(plugin: &Value) -> &[Value] {
+    plugin.get("instances").map(items).unwrap_or_default()
+}
+
+/// Which session a process is for, and whose.
+fn place(process: &Value) -> String {
+    let user = member(process, "user");
+    text(process, "session")
+        .map_or_else(|| format!("session of {user}"), |session| format!("session {session} of {user}"))
 }
 
 /// What the processes of a plugin wrote, under a heading for each stream with anything in it.
@@ -109,7 +132,8 @@ fn stdio(given: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
         let mut lines = Vec::new();
         for process in output.get("processes").and_then(Value::as_array).into_iter().flatten() {
             let how = text(process, "ended").map_or_else(|| String::from("runs"), |how| format!("ended: {how}"));
-            lines.push(escape(&format!("process {} {how}", member(process, "processId"))));
+            let whose = text(process, "user").map(|_| format!(" in {}", place(process))).unwrap_or_default();
+            lines.push(escape(&format!("process {}{whose} {how}", member(process, "processId"))));
             for (stream, omitted) in [("stdout", "stdoutOmitted"), ("stderr", "stderrOmitted")] {
                 let written = text(process, stream).unwrap_or_default();
                 let omitted = member(process, omitted);
@@ -136,17 +160,21 @@ pub(crate) fn table(plugins: &[Value], globals: &Globals) -> Result<Vec<String>,
         heading.extend(["NAME", "AGAIN", "REASON"]);
     }
     let mut table = Table::new(globals, &heading);
-    for plugin in plugins {
-        let said = |name: &str| member(plugin, name);
-        let (id, status, health, pid) = (said("id"), said("status"), said("health"), said("processId"));
-        let (restarts, name, reason) = (said("restarts"), said("name"), said("reason"));
-        let again = globals.when(text(plugin, "restartAt"));
-        let started = globals.when(text(plugin, "lastStartTime"));
-        let mut cells = vec![&*id, &*status, &*health, &*pid, &*started, &*restarts];
+    let mut row = |named: &str, one: &Value| {
+        let said = |name: &str| member(one, name);
+        let (status, health, pid, restarts) = (said("status"), said("health"), said("processId"), said("restarts"));
+        let (name, reason) = (said("name"), said("reason"));
+        let again = globals.when(text(one, "restartAt"));
+        let started = globals.when(text(one, "lastStartTime"));
+        let mut cells = vec![named, &*status, &*health, &*pid, &*started, &*restarts];
         if globals.is_wide() {
             cells.extend([&*name, &*again, &*reason]);
         }
         table.row(&cells);
+    };
+    for plugin in plugins {
+        row(&member(plugin, "id"), plugin);
+        instances(plugin).iter().for_each(|instance| row(&format!("  {}", place(instance)), instance));
     }
     if table.is_empty() { Ok(vec![String::from("No plugins.")]) } else { table.lines() }
 }
@@ -182,7 +210,11 @@ fn settled(path: &str, action: &str, options: &Act, agent: &Agent, globals: &Glo
                 let (id, reason) = (said("id"), said("reason"));
                 Err(Failure::failed(format!("plugin {id} failed. {reason} See: castellan plugins logs {id}")))
             }
-            ("stop", _) => Ok((plugin.get("processId") == Some(&Value::Null)).then_some(plugin)),
+            ("stop", _) => {
+                let is_gone = |one: &Value| one.get("processId") == Some(&Value::Null);
+                let are_gone = is_gone(&plugin) && instances(&plugin).iter().all(is_gone);
+                Ok(are_gone.then_some(plugin))
+            }
             (_, Some("Healthy")) => Ok(Some(plugin)),
             _ => Ok(None),
         }

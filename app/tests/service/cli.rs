@@ -19,7 +19,7 @@ use crate::support::{Stage, command, say};
 
 /// A command that must end well; what it printed.
 #[track_caller]
-fn ok(stage: &Stage, arguments: &[&str]) -> String {
+pub(crate) fn ok(stage: &Stage, arguments: &[&str]) -> String {
     let (code, out, error) = say(command(stage, arguments));
     assert_eq!(code, 0, "{arguments:?}: {error}");
     out

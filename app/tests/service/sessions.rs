@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use zbus::{Connection, OwnedObjectPath, connection};
 
-use crate::support::{Agent, Stage, has_program, skipped, spawn};
+use crate::support::{Agent, Puppet, Stage, accepted, eventually, has_program, skipped, spawn};
 use crate::users::{NOBODY, NOBODY_UID, Somebody, has_somebody_else, job, stage_of, task, written};
 
 /// A bus for everybody, in place of the system's.
@@ -93,7 +93,7 @@ impl Session {
 #[zbus::interface(name = "org.freedesktop.login1.Manager")]
 impl Listing {
     fn list_sessions(&self) -> Vec<(String, u32, String, String, OwnedObjectPath)> {
-        let listed = |one: &Session| (one.id.to_owned(), one.uid, String::from("?"), one.seat(), one.path());
+        let listed = |one: &Session| (one.id.to_owned(), one.uid, format!("u{}", one.uid), one.seat(), one.path());
         self.0.iter().map(listed).collect()
     }
 }
@@ -174,6 +174,20 @@ fn logind(bus: &Bus, sessions: &[Session]) -> Connection {
     serve(bus, Listing(sessions.to_vec()), sessions)
 }
 
+/// These are the sessions from now on; a signal of logind says that there is something new.
+fn change(logind: &Connection, sessions: &[Session], signal: &str, whose: &Session) {
+    const MANAGER: &str = "/org/freedesktop/login1";
+    smol::block_on(async {
+        let server = logind.object_server();
+        server.interface::<_, Listing>(MANAGER).await.unwrap().get_mut().await.0 = sessions.to_vec();
+        for one in sessions {
+            server.at(one.path(), one.clone()).await.unwrap();
+        }
+        let (interface, body) = ("org.freedesktop.login1.Manager", (whose.id, whose.path()));
+        logind.emit_signal(None::<&str>, MANAGER, interface, signal, &body).await.unwrap();
+    });
+}
+
 const fn session(id: &'static str, uid: u32, kind: &'static str) -> Session {
     Session { id, uid, class: "user", kind, is_remote: false }
 }
@@ -222,6 +236,72 @@ fn the_user_at_the_screen_is_who_logind_says() {
         }
         smol::block_on(connection.close()).unwrap();
     }
+    agent.stop();
+}
+
+/// The puppets of a plugin of users, by the name of their user; each is connected.
+fn trays<const COUNT: usize>(stage: &Stage, agent: &Agent<'_>) -> [(String, Puppet); COUNT] {
+    let mut found = [(); COUNT].map(|()| {
+        let mut program = stage.puppet("Tray");
+        let user = program.environment()["USER"].as_str().unwrap().to_owned();
+        let client_id = format!("Tray_{user}_{}", program.pid());
+        assert_eq!(program.connect_as(agent.mqtt, &client_id), accepted());
+        (user, program)
+    });
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    found
+}
+
+#[test]
+fn a_plugin_of_users_has_a_process_in_each_session_for_as_long_as_that_is_there() {
+    if !has_somebody_else() || !has_program("useradd", "a plugin in two sessions") {
+        return;
+    }
+    let stage = stage_of(json!({}));
+    let somebody = Somebody::new(stage.folder());
+    let mut plugin = stage.puppet_plugin("Tray", &["KeeperLogger"], &[]);
+    plugin["arguments"] = json!(plugin["arguments"].as_str().unwrap().replace("state/ca.pem", "ca.pem"));
+    plugin["executionContext"] = json!("User");
+    stage.plugin(&plugin);
+    let Some(bus) = bus() else { return };
+    let (first, second) = (session("1", somebody.uid, "tty"), session("2", NOBODY_UID, "tty"));
+    let both = [first.clone(), second];
+    let logind = logind(&bus, &both);
+    let agent = bus.agent(&stage);
+    let [(name, mut his), (other, mut nobodys)] = trays(&stage, &agent);
+    assert_eq!((&*name, &*other), (&*somebody.name, NOBODY), "each as its own user");
+    let shown = || agent.call("GET", "/api/plugins/Tray").send().json();
+    let of =
+        |one: &Value| (one["session"].clone(), one["user"].clone(), one["processId"].clone(), one["status"].clone());
+    let instances = || shown()["instances"].as_array().unwrap().iter().map(of).collect::<Vec<_>>();
+    let running = |id: &str, uid: u32, pid: u32| (json!(id), json!(format!("u{uid}")), json!(pid), json!("Running"));
+    let expected = [running("1", somebody.uid, his.pid()), running("2", NOBODY_UID, nobodys.pid())];
+    assert_eq!(instances(), expected);
+    let told = crate::cli::ok(&stage, &["plugins", "list"]);
+    let line = told.lines().find(|line| line.contains(&format!("  session 1 of u{}", somebody.uid))).unwrap();
+    assert!(line.contains("Running  Healthy") && line.contains(&his.pid().to_string()), "{told}");
+
+    change(&logind, &both[1..], "SessionRemoved", &first);
+    his.expect_gone();
+    agent.logged("why it was stopped", |record| {
+        let ended = format!("its session 1 of u{} ended", somebody.uid);
+        record["category"] == "PluginStopping" && record["message"].as_str().unwrap().contains(&ended)
+    });
+    eventually("that it is forgotten", || (instances() == expected[1..]).then_some(()));
+    change(&logind, &both, "SessionNew", &first);
+    let [(name, his)] = trays(&stage, &agent);
+    assert_eq!(name, somebody.name);
+    assert_eq!(instances(), [running("1", somebody.uid, his.pid()), expected[1].clone()]);
+
+    // Without logind nobody knows who has left: whoever was there stays.
+    drop(bus);
+    agent.logged("that logind is away", |record| record["category"] == "SessionsUnknown");
+    nobodys.log("still here");
+    agent.logged_message("Test", "still here");
+    let stop = crate::cli::ok(&stage, &["plugins", "stop", "Tray", "--wait"]);
+    assert_eq!(stop, "Tray: Stopped, Unhealthy\n");
+    nobodys.expect_gone();
+    drop(his);
     agent.stop();
 }
 

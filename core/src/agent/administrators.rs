@@ -63,6 +63,6 @@ impl Agent {
         self.certificates.note_connected(&certificate.sha256);
         let readable = READABLE.into_iter().filter_map(|filter| TopicFilter::parse(filter).ok());
         let subscribe = readable.collect::<Vec<_>>().into();
-        Ok(Grant { subject, publish: FilterSet::default(), subscribe, primary: None, withheld: None })
+        Ok(Grant { subject, publish: FilterSet::default(), subscribe, primary: None, user: None, withheld: None })
     }
 }

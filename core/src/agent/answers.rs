@@ -23,6 +23,7 @@ use crate::job::finding::Findings;
 use crate::limits::PENDING_REQUESTS;
 use crate::lkg::{Cause, NotWritten};
 use crate::log_message::Level;
+use crate::plugin::supervisor::output::ProcessOutput;
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -54,7 +55,8 @@ pub(super) enum Pending {
     /// Runs of the history.
     Runs { request: RequestId, wanted: WantedRuns },
     /// What the process of a plugin has written so far.
-    PluginOutput { request: RequestId, plugin: PluginId, spawn: SpawnId },
+    /// What a plugin's processes wrote: the one that is asked, those still to ask, and what was found.
+    PluginOutput { request: RequestId, plugin: PluginId, spawn: SpawnId, rest: Vec<SpawnId>, found: Vec<ProcessOutput> },
     /// What the ports counted.
     Metrics { request: RequestId },
     /// The same, for the collector of telemetry.

@@ -233,7 +233,7 @@ impl Agent {
     fn standing_of_plugin(&self, id: &str) -> Standing {
         let plugin = PluginId::parse(id).ok().and_then(|id| self.plugins.get(&id)).filter(|plugin| !plugin.retired);
         match plugin {
-            Some(plugin) => Standing::InService(plugin.definition.document.clone()),
+            Some(plugin) => Standing::InService(plugin.definition().document.clone()),
             None if self.refused_plugins.contains_key(id) => Standing::OutOfService,
             None => Standing::Absent,
         }

@@ -149,7 +149,9 @@ impl Agent {
         let permissions = if withheld.is_some() { None } else { self.permissions(&component) };
         let (publish, subscribe, primary) = permissions.unwrap_or_default();
         let subject = Subject { component, run, spawn, pid, client_id: client_id.to_string() };
-        Grant { subject, publish, subscribe, primary, withheld }
+        let own = self.desk.surroundings.uid;
+        let user = self.registry.entry(spawn).map(|entry| entry.uid).filter(|uid| *uid != own);
+        Grant { subject, publish, subscribe, primary, user, withheld }
     }
 
     /// The topic lists of the definition in service, if there is one.
@@ -160,8 +162,8 @@ impl Agent {
                 .find(id.as_str())
                 .map(|job| (job.allowed_publications.clone().into(), job.allowed_subscriptions.clone().into(), None)),
             Component::Plugin(id) => self.plugins.get(id).filter(|plugin| !plugin.retired).map(|plugin| {
-                let (publish, subscribe) = plugin.definition.permissions();
-                (publish, subscribe, Some(plugin.definition.subscription.clone()))
+                let (publish, subscribe) = plugin.definition().permissions();
+                (publish, subscribe, Some(plugin.definition().subscription.clone()))
             }),
             Component::Administrator(_) => None,
             Component::Program(_) => {
@@ -173,9 +175,9 @@ impl Agent {
     fn on_connected(&mut self, now: Now, subject: &Subject, effects: &mut Effects) {
         if let Component::Plugin(id) = &subject.component
             && let Some(plugin) = self.plugins.get_mut(id)
-            && plugin.owns(subject.spawn)
+            && let Some(instance) = plugin.instance_of_mut(subject.spawn)
         {
-            plugin.on_connected(&mut self.desk.turn(now, effects));
+            instance.on_connected(&mut self.desk.turn(now, effects));
         }
         self.log_connection(
             now,
@@ -190,9 +192,9 @@ impl Agent {
     fn on_disconnected(&mut self, now: Now, subject: &Subject, reason: &str, effects: &mut Effects) {
         if let Component::Plugin(id) = &subject.component
             && let Some(plugin) = self.plugins.get_mut(id)
-            && plugin.owns(subject.spawn)
+            && let Some(instance) = plugin.instance_of_mut(subject.spawn)
         {
-            plugin.on_disconnected(&self.desk.turn(now, effects));
+            instance.on_disconnected(&self.desk.turn(now, effects));
         }
         self.log_connection(now, Level::Debug, "Disconnected", format!("left the broker: {reason}"), subject, effects);
     }

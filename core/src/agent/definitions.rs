@@ -124,8 +124,8 @@ impl Agent {
         }
         self.settle_conflicts(now, effects);
         for plugin in self.plugins.values().filter(|plugin| !plugin.retired) {
-            let file = DefinitionKind::Plugin.file(plugin.definition.id.as_str());
-            if let Some(conflict) = &plugin.conflict {
+            let file = DefinitionKind::Plugin.file(plugin.definition().id.as_str());
+            if let Some(conflict) = plugin.conflict() {
                 report.loaded.retain(|loaded| *loaded != file);
                 report.refused.push(RefusedFile { file, findings: vec![conflict.clone()] });
             }
@@ -147,7 +147,7 @@ impl Agent {
         let jobs =
             self.catalog.iter().map(|job| (Item::new(DefinitionKind::Job, job.id.as_str()), job.document.clone()));
         let plugins = self.plugins.values().filter(|plugin| !plugin.retired).map(|plugin| {
-            let definition = &plugin.definition;
+            let definition = plugin.definition();
             (Item::new(DefinitionKind::Plugin, definition.id.as_str()), definition.document.clone())
         });
         jobs.chain(plugins)
@@ -203,14 +203,14 @@ impl Agent {
         let job = |id: &str| DefinitionKind::Job.file(id);
         let plugin = |id: &str| DefinitionKind::Plugin.file(id);
         let plugins = || self.plugins.iter().filter(|(_, supervisor)| !supervisor.retired);
-        let conflicting = plugins().filter_map(|(id, plugin)| Some((id.as_str(), plugin.conflict.as_ref()?)));
+        let conflicting = plugins().filter_map(|(id, plugin)| Some((id.as_str(), plugin.conflict()?)));
         let refused = |file, findings: &Findings| RefusedFile { file, findings: findings.clone() };
         LoadReport {
             loaded: self
                 .catalog
                 .iter()
                 .map(|found| job(found.id.as_str()))
-                .chain(plugins().filter(|(_, plugin)| plugin.conflict.is_none()).map(|(id, _)| plugin(id.as_str())))
+                .chain(plugins().filter(|(_, plugin)| plugin.conflict().is_none()).map(|(id, _)| plugin(id.as_str())))
                 .collect(),
             refused: self
                 .catalog

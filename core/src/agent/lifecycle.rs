@@ -151,7 +151,7 @@ impl Agent {
     /// over, the agent exits. It comes last in every `handle`, so that nothing follows `Exit`.
     pub(super) fn continue_stop(&mut self, now: Now, effects: &mut Effects) {
         let Lifecycle::Stopping { until, broker } = self.phase else { return };
-        let ended = self.runs.is_empty() && self.plugins.values().all(super::Supervisor::is_stopped);
+        let ended = self.runs.is_empty() && self.plugins.values().all(super::Plugin::is_stopped);
         if broker == BrokerEnd::Closed && ended {
             return self.exit(effects);
         }

@@ -75,9 +75,15 @@ impl Agent {
         let Some(id) = answer.lookup(&["id"]).and_then(Json::as_str) else {
             return Err(String::from("It is not the object of the ping, with its 'id' as a text."));
         };
-        let plugin = self.plugins.get_mut(plugin).filter(|plugin| plugin.owns(subject.spawn));
-        let plugin = plugin.ok_or("Its sender is not the plugin's present process.")?;
-        plugin.on_answer(id, &mut self.desk.turn(now, effects))
+        let plugin = self.plugins.get_mut(plugin).ok_or("Its sender is of no plugin in service.")?;
+        let is_others = plugin.has_sent(id) && !id.starts_with(&format!("{}.", subject.spawn));
+        let instance =
+            plugin.instance_of_mut(subject.spawn).ok_or("Its sender is not the plugin's present process.")?;
+        if is_others {
+            // All instances hear each ping; the answer of one is no sign of life of another, and no offence either.
+            return Ok(());
+        }
+        instance.on_answer(id, &mut self.desk.turn(now, effects))
     }
 
     /// A text of a client without what its run or its plugin has to hide; last messages may come when the run has just ended.

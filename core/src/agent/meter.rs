@@ -30,7 +30,7 @@ const BUCKETS: [(u64, &str); 9] = [
     (1_800_000, "1800"),
     (3_600_000, "3600"),
 ];
-/// The states of a plugin, as [`crate::plugin::supervisor::Supervisor::status`] tells them.
+/// The states of a plugin, as [`crate::plugin::instances::Plugin::status`] tells them.
 const STATES: [&str; 6] = ["Stopped", "Starting", "Running", "Stopping", "Backoff", "Failed"];
 /// The route of a request that the guard or the router refused.
 const NO_ROUTE: &str = "none";
@@ -220,7 +220,7 @@ impl Agent {
         text.single("castellan_runs_queued", Kind::Gauge, "Runs that wait for a place.", queued);
         text.family("castellan_plugin_restarts_total", Kind::Counter, "Restarts of a plugin.");
         for (id, plugin) in &self.plugins {
-            text.sample("castellan_plugin_restarts_total", &[("plugin", id.as_str())], plugin.restarts);
+            text.sample("castellan_plugin_restarts_total", &[("plugin", id.as_str())], plugin.restarts());
         }
         text.family("castellan_plugin_state", Kind::Gauge, "1 for the state that a plugin is in, 0 for the others.");
         for (id, plugin) in &self.plugins {

@@ -18,7 +18,7 @@ use crate::job::lint::shared_binary;
 use crate::limits::DEFINITIONS;
 use crate::log_message::Level;
 use crate::plugin::PluginDefinition;
-use crate::plugin::supervisor::Supervisor;
+use crate::plugin::instances::Plugin;
 use crate::plugin::together::conflicts;
 use crate::time::Now;
 
@@ -56,46 +56,42 @@ impl Agent {
     /// The plugin in service whose id differs by case alone. Settings, and who may read their secrets, are looked up without regard to
     /// case, so there is one of a name.
     fn twin(&self, id: &PluginId) -> Option<&PluginId> {
-        let is_twin = |other: &&Supervisor| {
-            let known = &other.definition.id;
+        let is_twin = |other: &&Plugin| {
+            let known = &other.definition().id;
             !other.retired && known != id && known.as_str().eq_ignore_ascii_case(id.as_str())
         };
-        self.plugins.values().find(is_twin).map(|other| &other.definition.id)
+        self.plugins.values().find(is_twin).map(|other| &other.definition().id)
     }
 
     /// Puts a plugin into service; one that comes while the agent runs is started as at start-up.
     fn insert_plugin(&mut self, now: Now, plugin: Arc<PluginDefinition>, effects: &mut Effects) {
         let id = plugin.id.clone();
         let running = self.is_running();
-        let supervisor = self.plugins.entry(id.clone()).or_insert_with(|| Supervisor::new(Arc::clone(&plugin)));
-        let former = core::mem::replace(&mut supervisor.definition, plugin);
-        let fresh = Arc::ptr_eq(&former, &supervisor.definition) || core::mem::take(&mut supervisor.retired);
-        let definition = Arc::clone(&supervisor.definition);
+        let component = Component::Plugin(id.clone());
+        let definition = Arc::clone(&plugin);
+        let known = self.plugins.entry(id.clone()).or_insert_with(|| Plugin::new(Arc::clone(&plugin)));
+        let former = known.define(plugin);
+        let fresh = Arc::ptr_eq(&former, &definition) || core::mem::take(&mut known.retired);
         // Also without a process: a session waits for the next one.
         if former.document != definition.document {
             let (publish, subscribe) = definition.permissions();
             self.desk.turn(now, effects).broker(BrokerOrder::Regrant {
-                component: Component::Plugin(id.clone()),
+                component: component.clone(),
                 publish,
                 subscribe,
                 primary: Some(definition.subscription.clone()),
             });
         }
         if fresh || former.document != definition.document {
-            self.warn_of_limits(now, "", definition.limits, Component::Plugin(id.clone()), effects);
+            self.warn_of_limits(now, "", definition.limits, component.clone(), effects);
         }
         if running && fresh {
             self.line_up(now, &id, effects);
         } else if !definition.enabled && self.plugins.get(&id).is_some_and(|plugin| !plugin.is_stopped()) {
             // One that runs nowhere needs no topic, and another may have it from now on.
             let message = format!("Plugin {id} is stopped: it is registered with \"enabled\": false by now.");
-            self.desk.turn(now, effects).log_about(
-                Level::Warning,
-                "NotRun",
-                message,
-                Some(&Component::Plugin(id.clone())),
-            );
-            self.with_plugin(now, &id, effects, Supervisor::stop);
+            self.desk.turn(now, effects).log_about(Level::Warning, "NotRun", message, Some(&component));
+            self.with_plugin(now, &id, effects, Plugin::stop);
         }
     }
 
@@ -117,33 +113,42 @@ impl Agent {
         plugin.stop(&mut turn);
     }
 
-    /// Plugins out of service whose process is gone.
-    pub(super) fn drop_retired_plugins(&mut self) {
-        for (id, _) in self.plugins.iter().filter(|(_, plugin)| plugin.retired && plugin.is_stopped()) {
-            self.desk.plugin_settings.forget_former(id.as_str());
-        }
-        self.plugins.retain(|_, plugin| !plugin.retired || !plugin.is_stopped());
+    /// What is gone is forgotten: plugins out of service with their last process, and instances whose session is over.
+    pub(super) fn forget_gone_plugins(&mut self, now: Now, effects: &mut Effects) {
+        let is_running = self.is_running();
+        let desk = &mut self.desk;
+        self.plugins.retain(|id, plugin| {
+            if plugin.retired && plugin.is_stopped() {
+                desk.plugin_settings.forget_former(id.as_str());
+                return false;
+            }
+            // Those that went may have been in the way of others.
+            if plugin.forget_gone() && is_running && !plugin.retired {
+                plugin.settle(&mut desk.turn(now, effects));
+            }
+            true
+        });
     }
 
     /// What the plugins in service speak against each other: such a plugin is listed with its finding, and does not run.
     pub(super) fn settle_conflicts(&mut self, now: Now, effects: &mut Effects) {
         let in_service = self.plugins.values().filter(|plugin| !plugin.retired);
-        let mut conflicts = conflicts(in_service.map(|plugin| &*plugin.definition));
+        let mut conflicts = conflicts(in_service.map(|plugin| &**plugin.definition()));
         let (mut refused, mut freed): (Vec<(PluginId, Finding)>, Vec<PluginId>) = (Vec::new(), Vec::new());
         for (id, plugin) in self.plugins.iter_mut().filter(|(_, plugin)| !plugin.retired) {
             let conflict = conflicts.remove(id);
-            if plugin.conflict == conflict {
+            if plugin.conflict() == conflict.as_ref() {
                 continue;
             }
-            if plugin.conflict.is_some() && conflict.is_none() {
+            if plugin.conflict().is_some() && conflict.is_none() {
                 freed.push(id.clone());
             }
             refused.extend(conflict.clone().map(|finding| (id.clone(), finding)));
-            plugin.conflict = conflict;
+            plugin.set_conflict(conflict);
         }
         for (id, finding) in refused {
             self.log_findings(now, &DefinitionKind::Plugin.file(id.as_str()), &[finding], effects);
-            self.with_plugin(now, &id, effects, Supervisor::stop);
+            self.with_plugin(now, &id, effects, Plugin::stop);
         }
         if self.is_running() {
             freed.iter().for_each(|id| self.line_up(now, id, effects));
@@ -159,8 +164,8 @@ impl Agent {
 
     /// What would keep a plugin out of service if it were as this definition says.
     pub(super) fn conflict_of(&self, plugin: &PluginDefinition) -> Option<Finding> {
-        let others = self.plugins.values().filter(|other| !other.retired && other.definition.id != plugin.id);
-        conflicts(others.map(|other| &*other.definition).chain([plugin])).remove(&plugin.id)
+        let others = self.plugins.values().filter(|other| !other.retired && other.definition().id != plugin.id);
+        conflicts(others.map(|other| &**other.definition()).chain([plugin])).remove(&plugin.id)
     }
 
     /// A job, unless it runs the program of a plugin in service.
@@ -170,7 +175,7 @@ impl Agent {
         expected_id: Option<&str>,
     ) -> Result<(JobDefinition, Findings), Findings> {
         let (job, findings) = JobDefinition::parse(bytes, expected_id)?;
-        let plugins = self.plugins.values().filter(|plugin| !plugin.retired).map(|plugin| &*plugin.definition);
+        let plugins = self.plugins.values().filter(|plugin| !plugin.retired).map(|plugin| &**plugin.definition());
         match shared_binary(&job, plugins) {
             Some(finding) => Err(vec![finding]),
             None => Ok((job, findings)),

@@ -10,11 +10,13 @@ use crate::effect::{BrokerOrder, Effects, ProcessOrder};
 use crate::event::{ExecutableFacts, ProcessReport};
 use crate::id::{Component, PluginId, RunId, SpawnId};
 use crate::log_message::Level;
+use crate::plugin::supervisor::Supervisor;
 use crate::program::{self, Fit};
 use crate::resources::ResourceLimits;
 use crate::time::Now;
 use crate::trust::Entry;
 use crate::trust::signature::SignaturePolicy;
+use crate::turn::Turn;
 use crate::user::{self, UserFacts, UserQuery};
 
 /// Whose process tree it is.
@@ -38,7 +40,7 @@ impl Agent {
             ProcessReport::Started { spawn } => match self.owner(spawn) {
                 Some(Owner::Run(id)) => self.with_run(now, &id, effects, |run, turn| run.on_started(spawn, turn)),
                 Some(Owner::Plugin(id)) => {
-                    self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_started(spawn, turn))
+                    self.with_instance(now, (&id, spawn), effects, |it, turn| it.on_started(spawn, turn))
                 }
                 None => self.unowned(now, spawn, "started", effects),
             },
@@ -49,10 +51,7 @@ impl Agent {
                         self.with_run(now, &id, effects, |run, turn| run.on_spawn_failed(spawn, &reason, turn))
                     }
                     Some(Owner::Plugin(id)) => {
-                        self.with_plugin(now, &id, effects, |plugin, turn| {
-                            plugin.on_spawn_failed(spawn, &reason, turn)
-                        });
-                        self.desk.plugin_settings.forget_former(id.as_str());
+                        self.with_gone(now, (&id, spawn), effects, |it, turn| it.on_spawn_failed(spawn, &reason, turn));
                     }
                     None => self.unowned(now, spawn, "failed to start", effects),
                 }
@@ -68,7 +67,7 @@ impl Agent {
                     }
                     Some(Owner::Plugin(id)) => {
                         self.distrust(now, spawn, effects);
-                        self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_exited(spawn, status, turn));
+                        self.with_instance(now, (&id, spawn), effects, |it, turn| it.on_exited(spawn, status, turn));
                     }
                     None => self.unowned(now, spawn, "ended", effects),
                 }
@@ -80,9 +79,9 @@ impl Agent {
                 Some(Owner::Plugin(id)) => {
                     let secrets = self.desk.plugin_settings.secrets(id.as_str());
                     let (stdout, stderr) = (shown(&secrets, &stdout), shown(&secrets, &stderr));
-                    self.with_plugin(now, &id, effects, |plugin, turn| {
-                        plugin.keep_output(spawn, stdout, &stderr);
-                        plugin.on_collected(spawn, &stderr.into_captured(), turn);
+                    self.with_instance(now, (&id, spawn), effects, |it, turn| {
+                        it.keep_output(spawn, stdout, &stderr);
+                        it.on_collected(spawn, &stderr.into_captured(), turn);
                     });
                 }
                 None => self.unowned(now, spawn, "was collected", effects),
@@ -93,14 +92,14 @@ impl Agent {
                     self.with_run(now, &id, effects, |run, turn| run.on_discarded(spawn, turn));
                 }
                 Some(Owner::Plugin(id)) => {
-                    self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_discarded(spawn, turn));
-                    self.desk.plugin_settings.forget_former(id.as_str());
+                    self.with_gone(now, (&id, spawn), effects, |it, turn| it.on_discarded(spawn, turn));
                 }
                 None => self.unowned(now, spawn, "was discarded", effects),
             },
             ProcessReport::Peeked { ticket, stdout, stderr } => self.on_peeked(now, ticket, &stdout, &stderr, effects),
             ProcessReport::Inspected { ticket, executables } => self.on_inspected(now, ticket, &executables, effects),
             ProcessReport::Examined { ticket, found } => self.on_examined(now, ticket, &found, effects),
+            ProcessReport::SessionsChanged(sessions) => self.on_sessions_changed(now, sessions, effects),
         }
     }
 
@@ -120,7 +119,7 @@ impl Agent {
                 Some(run) => (Component::Job(run.job.id.clone()), Some(id.clone())),
                 None => return self.unowned(now, spawn, "was prepared", effects),
             },
-            Some(Owner::Plugin(id)) => match self.plugins.get(id).filter(|plugin| plugin.awaits(spawn)) {
+            Some(Owner::Plugin(id)) => match self.instance(id, spawn).filter(|instance| instance.awaits(spawn)) {
                 Some(_) => (Component::Plugin(id.clone()), None),
                 None => return self.unowned(now, spawn, "was prepared", effects),
             },
@@ -130,7 +129,7 @@ impl Agent {
             }
         };
         let Leader { pid, cgroup } = leader;
-        let fit = self.fit(now, owner.as_ref(), executable, user).and_then(|fit| {
+        let fit = self.fit(now, (owner.as_ref(), spawn), executable, user).and_then(|fit| {
             let surroundings = &self.desk.surroundings;
             let (uid, user_name) = match &fit.person {
                 Some(person) => (person.uid, person.name.clone()),
@@ -145,7 +144,9 @@ impl Agent {
                 self.with_run(now, &id, effects, |run, turn| run.on_prepared(spawn, pid, fit, turn))
             }
             Some(Owner::Plugin(id)) => {
-                self.with_plugin(now, &id, effects, |plugin, turn| plugin.on_prepared(spawn, pid, fit, turn));
+                self.with_instance(now, (&id, spawn), effects, |plugin, turn| {
+                    plugin.on_prepared(spawn, pid, fit, turn)
+                });
             }
             None => {}
         }
@@ -170,17 +171,18 @@ impl Agent {
     fn fit(
         &self,
         now: Now,
-        owner: Option<&Owner>,
+        (owner, spawn): (Option<&Owner>, SpawnId),
         executable: &ExecutableFacts,
         user: Option<&UserFacts>,
     ) -> Result<Fit, String> {
-        let (fit, run_as) = match owner {
-            Some(Owner::Run(id)) => self.runs.get(id).map(|run| (run.fit(executable), run.run_as())),
+        let (fit, run_as, session) = match owner {
+            Some(Owner::Run(id)) => self.runs.get(id).map(|run| (run.fit(executable), run.run_as(), None)),
             Some(Owner::Plugin(id)) => {
-                let run_as = self.plugins.get(id).and_then(super::Supervisor::run_as);
+                let instance = self.instance(id, spawn);
+                let session = instance.and_then(|instance| Some(instance.place.as_ref()?.key.clone()));
                 let policy = SignaturePolicy::of(&self.desk.settings);
                 let fit = program::of_plugin(executable, policy, now.wall);
-                Some((fit.map(|()| Fit::DIRECTLY), run_as))
+                Some((fit.map(|()| Fit::DIRECTLY), instance.and_then(Supervisor::run_as), session))
             }
             None => None,
         }
@@ -189,10 +191,26 @@ impl Agent {
         let Some(run_as) = run_as else { return Ok(fit) };
         let settings = &self.desk.settings;
         let facts = user.ok_or("NoActiveSession: nothing was found out about sessions; report this.")?;
-        let query = UserQuery { run_as, session_user: settings.session_user.clone() };
+        let query = UserQuery { run_as, session_user: settings.session_user.clone(), session };
         let display = settings.session_display.as_deref();
         let person = user::decide(&query, facts, display, &self.desk.surroundings)?;
         Ok(Fit { person: Some(Box::new(person)), ..fit })
+    }
+
+    /// Lets an instance act whose process is gone; what that one was told is hidden no more, unless others run that were told it.
+    fn with_gone(
+        &mut self,
+        now: Now,
+        (id, spawn): (&PluginId, SpawnId),
+        effects: &mut Effects,
+        act: impl FnOnce(&mut Supervisor, &mut Turn<'_>),
+    ) {
+        let is_gone = |instance: &Supervisor| instance.owns(spawn) || instance.is_stopped();
+        let is_last = self.plugins.get(id).is_some_and(|plugin| plugin.instances().all(is_gone));
+        self.with_instance(now, (id, spawn), effects, act);
+        if is_last {
+            self.desk.plugin_settings.forget_former(id.as_str());
+        }
     }
 
     /// The tree is out of the registry, and its connections are on their way out.
@@ -205,9 +223,13 @@ impl Agent {
     fn owner(&self, spawn: SpawnId) -> Option<Owner> {
         let run = self.runs.values().find(|run| run.owns(spawn)).map(|run| Owner::Run(run.id.clone()));
         run.or_else(|| {
-            let plugin = self.plugins.values().find(|plugin| plugin.owns(spawn));
-            plugin.map(|plugin| Owner::Plugin(plugin.definition.id.clone()))
+            let plugin = self.plugins.values().find(|plugin| plugin.instance_of(spawn).is_some());
+            plugin.map(|plugin| Owner::Plugin(plugin.definition().id.clone()))
         })
+    }
+
+    fn instance(&self, id: &PluginId, spawn: SpawnId) -> Option<&Supervisor> {
+        self.plugins.get(id)?.instance_of(spawn)
     }
 
     fn unowned(&mut self, now: Now, spawn: SpawnId, what: &str, effects: &mut Effects) {

@@ -13,7 +13,7 @@ use crate::api::{self, ApiRequest, ApiResponse};
 use crate::effect::{Effect, Effects};
 use crate::event::Endpoints;
 use crate::id::{PluginId, RequestId};
-use crate::plugin::supervisor::Supervisor;
+use crate::plugin::instances::Plugin;
 use crate::time::Now;
 use crate::why::Explanation;
 
@@ -179,16 +179,16 @@ impl Agent {
 
     fn act_on_plugin(&mut self, now: Now, id: &PluginId, action: PluginAction, effects: &mut Effects) -> ApiResponse {
         let Some(plugin) = self.plugins.get(id).filter(|plugin| !plugin.retired) else { return self.no_plugin(id) };
-        if let Some(why) = plugin.obstacle().filter(|_| action != PluginAction::Stop || plugin.definition.built_in) {
+        if let Some(why) = plugin.obstacle().filter(|_| action != PluginAction::Stop || plugin.definition().built_in) {
             let explanation =
                 Explanation::new(format!("Plugin {id} stays as it is."), why, "Change its definition and reload.");
             return ApiResponse::problem(409, &explanation);
         }
         self.start_queue.forget(id);
         match action {
-            PluginAction::Start => self.start_with_required(now, id, effects, Supervisor::start),
-            PluginAction::Stop => self.with_plugin(now, id, effects, Supervisor::stop),
-            PluginAction::Restart => self.start_with_required(now, id, effects, Supervisor::restart),
+            PluginAction::Start => self.start_with_required(now, id, effects, Plugin::start),
+            PluginAction::Stop => self.with_plugin(now, id, effects, Plugin::stop),
+            PluginAction::Restart => self.start_with_required(now, id, effects, Plugin::restart),
         }
         self.show_plugin(now, id)
     }

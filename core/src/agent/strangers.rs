@@ -315,9 +315,9 @@ impl Agent {
             let component = Component::Job(job.id.clone());
             job.tasks.iter().map(move |task| (component.clone(), own_program(task, surroundings)))
         });
-        let plugin = self.plugins.values().find(|plugin| !plugin.retired && plugin.definition.id.as_str() == name);
+        let plugin = self.plugins.values().find(|plugin| !plugin.retired && plugin.definition().id.as_str() == name);
         let of_plugin = plugin.into_iter().flat_map(|plugin| {
-            let component = Component::Plugin(plugin.definition.id.clone());
+            let component = Component::Plugin(plugin.definition().id.clone());
             plugin.candidates(surroundings).into_iter().map(move |path| (component.clone(), path))
         });
         // A client id with two underscores is a task's; one with a single underscore a plugin's.

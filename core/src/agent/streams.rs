@@ -207,8 +207,7 @@ impl Agent {
     /// Tells what each plugin has become since the last look.
     pub(super) fn tell_plugins(&mut self, now: Now, effects: &mut Effects) {
         for plugin in self.plugins.values_mut() {
-            let state = Some((plugin.status(), plugin.health()));
-            if core::mem::replace(&mut plugin.told, state) != state {
+            if plugin.has_news() {
                 let plugin = PluginLine::new(plugin, now);
                 let changed = PluginChanged { timestamp: now.wall.to_rfc3339(), plugin };
                 self.desk.turn(now, effects).tell(Kind::Plugin, &changed);

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Findings};
+use crate::plugin::instances::Plugin;
 use crate::plugin::supervisor::Supervisor;
 use crate::plugin::supervisor::output::ProcessOutput;
 use crate::run::history::{Outcome, RunRecord};
@@ -97,21 +98,64 @@ pub(crate) struct PluginLine {
     /// When it is started again by itself, where it waits for that.
     #[schemars(extend("format" = "date-time"))]
     pub(crate) restart_at: Option<String>,
+    /// One for each session of a user that it has a process in; of these the one that is worst off is told above, and all restarts. Empty
+    /// where it runs as the agent itself.
+    pub(crate) instances: Vec<InstanceLine>,
+}
+
+/// A plugin in one session of a user.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InstanceLine {
+    /// The session's name at logind; `null` for that of `Settings:SessionUser`.
+    pub(crate) session: Option<String>,
+    pub(crate) user: String,
+    #[schemars(extend("enum" = ["Stopped", "Starting", "Running", "Stopping", "Backoff", "Failed"]))]
+    pub(crate) status: &'static str,
+    #[schemars(extend("enum" = ["Healthy", "Unhealthy", "Starting", "Stopping", "Failed"]))]
+    pub(crate) health: &'static str,
+    pub(crate) process_id: Option<u32>,
+    #[schemars(extend("format" = "date-time"))]
+    pub(crate) last_start_time: Option<String>,
+    pub(crate) restarts: u64,
+    pub(crate) reason: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
+    pub(crate) restart_at: Option<String>,
 }
 
 impl PluginLine {
-    pub(crate) fn new(plugin: &Supervisor, now: Now) -> Self {
+    pub(crate) fn new(plugin: &Plugin, now: Now) -> Self {
+        let definition = plugin.definition();
         Self {
-            id: plugin.definition.id.to_string(),
-            name: plugin.definition.name.clone(),
+            id: definition.id.to_string(),
+            name: definition.name.clone(),
             status: plugin.status(),
             health: plugin.health(),
-            process_id: plugin.pid,
-            last_start_time: plugin.last_start.map(WallTime::to_rfc3339),
-            restarts: plugin.restarts,
+            process_id: plugin.pid(),
+            last_start_time: plugin.last_start().map(WallTime::to_rfc3339),
+            restarts: plugin.restarts(),
             reason: plugin.reason(),
             restart_at: plugin.restart_at(now).map(WallTime::to_rfc3339),
+            instances: plugin.instances().filter_map(|instance| InstanceLine::new(instance, now)).collect(),
         }
+    }
+}
+
+impl InstanceLine {
+    /// `None` for the one process of a plugin that runs as the agent itself.
+    fn new(instance: &Supervisor, now: Now) -> Option<Self> {
+        let place = instance.place.as_ref()?;
+        Some(Self {
+            session: place.session(),
+            user: place.user.clone(),
+            status: instance.status(),
+            health: instance.health(),
+            process_id: instance.pid,
+            last_start_time: instance.last_start.map(WallTime::to_rfc3339),
+            restarts: instance.restarts,
+            reason: instance.reason(),
+            restart_at: instance.restart_at(now).map(WallTime::to_rfc3339),
+        })
     }
 }
 
@@ -119,7 +163,7 @@ impl PluginLine {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PluginOutput {
     pub(crate) id: String,
-    /// The last one that ended, then the one that runs.
+    /// Those that ended, the last one of each session, then those that run.
     pub(crate) processes: Vec<ProcessOutput>,
 }
 

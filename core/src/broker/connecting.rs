@@ -238,14 +238,14 @@ impl Broker {
         (id, false)
     }
 
-    /// The session without a connection of a plugin's former process: of the same user, where the client ids name one.
+    /// The session without a connection of a plugin's former process, of the same user.
     fn left_behind(&self, connect: &Connect, grant: &Grant) -> Option<SessionId> {
         let subject = &grant.subject;
         let is_former = |session: &Session| {
-            let former = &session.grant.subject;
+            let former = &session.grant;
             session.link.is_none()
-                && former.component == subject.component
-                && former.spawn != subject.spawn
+                && (former.user, &former.subject.component) == (grant.user, &subject.component)
+                && former.subject.spawn != subject.spawn
                 && without_pid(&session.client_id) == without_pid(&connect.client_id)
         };
         match subject.component {

@@ -73,8 +73,12 @@ impl Broker {
             return;
         };
         let connect = Connect::plain(Version::V5, stored.client_id.clone());
-        let mut session =
-            Session::new(id, Arc::new(nobody_yet(plugin, &stored.client_id)), &connect, LogRate::default());
+        let mut session = Session::new(
+            id,
+            Arc::new(nobody_yet(plugin, &stored.client_id, stored.user)),
+            &connect,
+            LogRate::default(),
+        );
         session.expiry_seconds = expiry_seconds;
         session.left_at = Some(now.monotonic);
         for stored in stored.subscriptions.iter().take(SUBSCRIPTIONS_PER_CLIENT) {
@@ -128,11 +132,11 @@ impl Broker {
 }
 
 /// The permissions of a session whose plugin has no process yet: nothing is delivered before there is one, with its own.
-fn nobody_yet(plugin: PluginId, client_id: &str) -> Grant {
+fn nobody_yet(plugin: PluginId, client_id: &str, user: Option<u32>) -> Grant {
     let component = Component::Plugin(plugin);
     let subject = Subject { component, run: None, spawn: SpawnId::NONE, pid: 0, client_id: client_id.to_string() };
     let nothing = FilterSet::default;
-    Grant { subject, publish: nothing(), subscribe: nothing(), primary: None, withheld: None }
+    Grant { subject, publish: nothing(), subscribe: nothing(), primary: None, user, withheld: None }
 }
 
 fn left_out(what: &str, why: &str) -> BrokerEffect {

@@ -70,6 +70,7 @@ impl Broker {
         Some(StoredSession {
             plugin,
             client_id: session.client_id.clone(),
+            user: session.grant.user,
             expiry_seconds: session.expiry_seconds,
             ends_at: self.timers.get(Timer::Expiry(id)).map(|end| on_the_wall(now, end)),
             subscriptions: subscriptions.collect(),

@@ -133,6 +133,9 @@ pub struct StoredSession {
     pub plugin: String,
     /// The client id of its last process.
     pub client_id: String,
+    /// The user that this ran as; `None` for the agent itself.
+    #[serde(default)]
+    pub user: Option<u32>,
     /// How long it outlives its connection, seconds.
     pub expiry_seconds: u32,
     /// When it ends unless its client comes back, milliseconds since 1970; `None` while it is connected.

@@ -206,6 +206,7 @@ impl Broker {
                 publish: publish.clone(),
                 subscribe: subscribe.clone(),
                 primary: primary.cloned(),
+                user: session.grant.user,
                 withheld: None,
             });
             session.counted(&mut self.ledger, Session::purge);

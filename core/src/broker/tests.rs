@@ -74,7 +74,14 @@ fn grant(spawn: u64, publish: &[&str], subscribe: &[&str]) -> Grant {
     let component = Component::Job(JobId::parse("scan").unwrap());
     let client_id = format!("scan_Tok_{spawn}");
     let subject = Subject { component, run: None, spawn: SpawnId(spawn), pid: 100, client_id };
-    Grant { subject, publish: filters(publish), subscribe: filters(subscribe), primary: None, withheld: None }
+    Grant {
+        subject,
+        publish: filters(publish),
+        subscribe: filters(subscribe),
+        primary: None,
+        user: None,
+        withheld: None,
+    }
 }
 
 fn publication(topic: &str, payload: &str, qos: QoS) -> Publication {

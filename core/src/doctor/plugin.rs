@@ -154,6 +154,10 @@ impl Checked<'_> {
         let Some((status, health, _)) = running.plugins.get(self.plugin.id.as_str()) else {
             return skipped("The agent has no such plugin in service.");
         };
+        if status == "Stopped" && health != "Failed" && self.plugin.run_as.is_some() {
+            let id = &self.plugin.id;
+            return skipped(format!("Not every session has a process of it: castellan plugins show {id} says why."));
+        }
         if status == "Stopped" && health != "Failed" {
             return skipped("It is stopped: POST /api/plugins/{id}/start starts it.");
         }

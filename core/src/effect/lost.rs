@@ -60,7 +60,7 @@ pub enum LostOrder {
     /// `RevokeCertificate`, with the SHA-256.
     RevokeCertificate(String),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
-    /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, `SettleHeld`,
+    /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, `SettleHeld`, `WatchSessions` (its port takes it always),
     /// `Ask` (so has the policy source), and everything outside the four ports.
     Other,
 }
@@ -79,6 +79,7 @@ impl LostOrder {
                 ProcessOrder::Peek { ticket, .. } => Self::Peek(*ticket),
                 ProcessOrder::Inspect { ticket, .. } => Self::Inspect(*ticket),
                 ProcessOrder::Examine { ticket, .. } => Self::Examine(*ticket),
+                ProcessOrder::WatchSessions => Self::Other,
             },
             Effect::Store(order) => match order {
                 StoreOrder::PersistRun { ticket, record, .. } => Self::PersistRun(*ticket, record.run_id.clone()),

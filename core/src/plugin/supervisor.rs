@@ -1,4 +1,4 @@
-//! The life of one plugin (contract section 7, seed 004 "How Plugins are Loaded and Monitored").
+//! The life of one process of a plugin (contract section 7, seed 004 "How Plugins are Loaded and Monitored"); `plugin/instances` has all of them.
 //!
 //! ```text
 //! state      event                    next state   orders
@@ -22,6 +22,7 @@
 //! Running    exited                   Ending       Collect, Discard
 //! Released,
 //! Running    stop or restart          Stopping     Signal TERM; after the grace Signal KILL
+//! any        leave                    as by stop, with the reason in the log
 //! Running    it hangs (`liveness`)    Stopping     Signal TERM; after the grace Signal KILL
 //! Stopping   spawn failed             (ended)
 //! Stopping   exited                   Ending       Collect, Discard
@@ -38,7 +39,7 @@
 //! Instead of `Spawn` there is `Waiting` where what the plugin requires is not ready (`agent/plugins` says so), and `Stopped` where it
 //! cannot run at all by now.
 //!
-//! Never: two processes of one plugin; a restart without a reason in the log.
+//! Never: two processes of one instance; a restart without a reason in the log.
 
 mod ending;
 mod launch;
@@ -47,7 +48,7 @@ pub(crate) mod output;
 mod process;
 #[cfg(test)]
 mod tests;
-mod view;
+pub(crate) mod view;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -59,12 +60,13 @@ use liveness::Liveness;
 use super::PluginDefinition;
 use super::backoff::Backoff;
 use crate::effect::{ProcessOrder, TreeSignal};
-use crate::id::{Component, PluginId, SpawnId};
+use crate::id::{Component, SpawnId};
 use crate::job::finding::Finding;
 use crate::log_message::Level;
 use crate::time::{Deadline, Monotonic, WallTime};
 use crate::turn::Turn;
 use crate::user::RunAs;
+use crate::user::sessions::Place;
 
 /// Seconds between SIGTERM and SIGKILL of a plugin's tree.
 pub(crate) const STOP_GRACE_SECONDS: u64 = 10;
@@ -111,10 +113,14 @@ enum Then {
     Restart(&'static str),
 }
 
-/// One plugin.
+/// One process of a plugin, and what follows it.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) definition: Arc<PluginDefinition>,
+    /// The session that it is for; `None` where it runs as the agent itself.
+    pub(crate) place: Option<Place>,
+    /// Nothing follows its process: its session is over, or its definition wants another kind of process.
+    pub(crate) leaves: bool,
     /// What its present process was asked for by; what a changed file says counts from the next.
     started_from: Arc<PluginDefinition>,
     state: State,
@@ -134,17 +140,17 @@ pub(crate) struct Supervisor {
     pub(crate) conflict: Option<Finding>,
     /// What its last process that ended had written.
     pub(crate) last_output: Option<output::ProcessOutput>,
-    /// Its definition is out of service; it leaves with its process.
-    pub(crate) retired: bool,
     /// Status and health as those were told who follow `GET /api/events`.
     pub(crate) told: Option<(&'static str, &'static str)>,
 }
 
 impl Supervisor {
-    pub(crate) fn new(definition: Arc<PluginDefinition>) -> Self {
+    pub(crate) fn new(definition: Arc<PluginDefinition>, place: Option<Place>) -> Self {
         Self {
             started_from: Arc::clone(&definition),
             definition,
+            place,
+            leaves: false,
             state: State::Stopped,
             then: Then::Supervise,
             backoff: Backoff::default(),
@@ -158,7 +164,6 @@ impl Supervisor {
             missing: None,
             conflict: None,
             last_output: None,
-            retired: false,
             told: None,
         }
     }
@@ -179,11 +184,6 @@ impl Supervisor {
         self.is_running() && self.is_connected()
     }
 
-    /// Its place among those that start: lowest priority first, ties by id.
-    pub(crate) fn place_in_order(&self) -> (i64, PluginId) {
-        (self.definition.startup_priority, self.definition.id.clone())
-    }
-
     /// Whether it is started again when it ends.
     pub(crate) fn is_restarted(&self) -> bool {
         self.definition.requires_monitoring && self.definition.auto_restart
@@ -196,6 +196,11 @@ impl Supervisor {
 
     pub(crate) const fn is_running(&self) -> bool {
         matches!(self.state, State::Running { .. })
+    }
+
+    /// Whether it waits for what it requires.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
     }
 
     pub(crate) const fn is_stopped(&self) -> bool {
@@ -240,6 +245,16 @@ impl Supervisor {
         }
     }
 
+    /// Stops it for good, for this reason.
+    pub(crate) fn leave(&mut self, why: &str, turn: &mut Turn<'_>) {
+        self.leaves = true;
+        if !self.is_stopped() {
+            self.last_reason = Some(why.to_string());
+            self.log(Level::Information, "PluginStopping", format!("{} is stopped: {why}.", self.named()), turn);
+        }
+        self.stop(turn);
+    }
+
     /// Stops it and starts it again once nothing of it is left.
     pub(crate) fn restart(&mut self, turn: &mut Turn<'_>) {
         if self.is_stopped() {
@@ -268,6 +283,14 @@ impl Supervisor {
         self.started_from.run_as
     }
 
+    /// How the log calls it.
+    pub(super) fn named(&self) -> String {
+        match &self.place {
+            Some(place) => format!("Plugin {} in {place}", self.definition.id),
+            None => format!("Plugin {}", self.definition.id),
+        }
+    }
+
     fn end(&mut self, then: Then, grace_seconds: u64, turn: &mut Turn<'_>) {
         let aborted = core::mem::replace(&mut self.then, then) != Then::Supervise;
         match &mut self.state {
@@ -279,9 +302,7 @@ impl Supervisor {
             }
             State::Starting { spawn, released: true } | State::Running { spawn } => {
                 let spawn = *spawn;
-                let kill_at = Some(turn.now.monotonic.plus_seconds(grace_seconds));
-                self.state = State::Stopping { spawn, kill_at };
-                turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate });
+                self.terminate(spawn, grace_seconds, turn);
             }
             // It has its SIGTERM; a shorter grace counts from now.
             State::Stopping { kill_at: Some(at), .. } => {
@@ -294,6 +315,11 @@ impl Supervisor {
             | State::Backoff { .. }
             | State::Failed { .. } => {}
         }
+    }
+
+    fn terminate(&mut self, spawn: SpawnId, grace_seconds: u64, turn: &mut Turn<'_>) {
+        self.state = State::Stopping { spawn, kill_at: Some(turn.now.monotonic.plus_seconds(grace_seconds)) };
+        turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate });
     }
 
     /// What it requires may be ready by now.
@@ -309,13 +335,13 @@ impl Supervisor {
     fn spawn(&mut self, why: &str, turn: &mut Turn<'_>) {
         self.then = Then::Supervise;
         if let Some(obstacle) = self.obstacle() {
-            let message = format!("Plugin {} is not started: {obstacle}", self.definition.id);
+            let message = format!("{} is not started: {obstacle}", self.named());
             self.log(Level::Warning, "NotRun", message, turn);
             self.state = State::Stopped;
             return;
         }
         if let Some(missing) = &self.missing {
-            self.log(Level::Information, "PluginWaits", format!("Plugin {}: {missing}", self.definition.id), turn);
+            self.log(Level::Information, "PluginWaits", format!("{}: {missing}", self.named()), turn);
             self.state = State::Waiting { why: why.to_string() };
             return;
         }
@@ -326,7 +352,7 @@ impl Supervisor {
         self.liveness = Liveness::since(turn.now.monotonic);
         self.last_start = Some(turn.now.wall);
         self.last_reason = Some(why.to_string());
-        self.log(Level::Information, "PluginStarting", format!("Plugin {} starts: {why}.", self.definition.id), turn);
+        self.log(Level::Information, "PluginStarting", format!("{} starts: {why}.", self.named()), turn);
         match self.request(spawn, turn) {
             Ok(request) => turn.process(ProcessOrder::Spawn(request)),
             Err(reason) => self.ended(&reason, turn),
@@ -362,8 +388,7 @@ impl Supervisor {
     }
 
     fn anomaly(&self, what: &str, turn: &mut Turn<'_>) {
-        let message =
-            format!("Plugin {} was told of {what} that does not fit its state; nothing changed.", self.definition.id);
+        let message = format!("{} was told of {what} that does not fit its state; nothing changed.", self.named());
         self.log(Level::Warning, "Anomaly", message, turn);
     }
 }

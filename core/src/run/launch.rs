@@ -133,7 +133,7 @@ pub(crate) fn spawn_request(
         arguments,
         environment: environment(job, task, surroundings).into_iter().collect(),
         working_directory: task.working_directory.clone(),
-        user: task.execution_type.run_as().map(|run_as| turn.user_query(run_as)),
+        user: task.execution_type.run_as().map(|run_as| turn.user_query(run_as, None)),
         limits: task.limits,
     }
 }

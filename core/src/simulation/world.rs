@@ -287,6 +287,7 @@ impl World {
                 let process = Err(String::from("Nobody connects in a simulation."));
                 self.report(ProcessReport::Examined { ticket, found: Box::new(Examination { peer, process }) });
             }
+            ProcessOrder::WatchSessions => self.report(ProcessReport::SessionsChanged(session::sessions())),
         }
     }
 

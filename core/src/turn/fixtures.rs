@@ -18,6 +18,7 @@ use crate::plugin::storage::PluginSettings;
 use crate::resources::KeptLimits;
 use crate::surroundings::Surroundings;
 use crate::time::{Monotonic, Now, WallTime};
+use crate::user::sessions::Watch;
 
 pub(crate) fn at(millis: u64) -> Now {
     Now {
@@ -59,6 +60,7 @@ pub(crate) fn desk() -> Desk {
         told: Vec::new(),
         log_level: Settings::default().logging.level,
         tracer: None,
+        sessions: Watch::default(),
     }
 }
 
@@ -102,6 +104,7 @@ fn line(effect: &Effect) -> Option<String> {
             ProcessOrder::Peek { ticket, spawn } => format!("Peek {ticket} {spawn}"),
             ProcessOrder::Inspect { ticket, .. } => format!("Inspect {ticket}"),
             ProcessOrder::Examine { ticket, .. } => format!("Examine {ticket}"),
+            ProcessOrder::WatchSessions => String::from("WatchSessions"),
         },
         Effect::Broker(BrokerOrder::Publish { topic, payload, .. }) => {
             let json: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();

@@ -30,6 +30,7 @@ mod random;
 mod redelivery;
 mod restart;
 mod runs;
+mod sessions;
 mod settings;
 // The laws use the same facts; they cannot lend them, as their crate needs this one.
 #[path = "../../../proptests/src/signed.rs"]

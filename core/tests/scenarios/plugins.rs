@@ -4,6 +4,7 @@ use castellan_core::effect::ProcessOrder;
 use castellan_core::event::{Captured, DefinitionKind, Event, ExitStatus, ProcessReport, StoreReport};
 use castellan_core::id::SpawnId;
 use castellan_core::resources::KeptLimits;
+use castellan_core::user::Sessions;
 use serde_json::json;
 
 use crate::world::{ENDPOINTS, World, ids};
@@ -147,7 +148,8 @@ fn a_plugin_without_a_process_has_a_session_that_loses_its_permissions_all_the_s
 fn a_plugin_that_is_being_started_runs_as_it_was_asked_for_whatever_its_file_says_by_now() {
     let (of_a_user, of_the_agent) = (plugin("a", r#","executionContext":"User""#), plugin("a", ""));
     for (before, after, end) in [(&of_a_user, &of_the_agent, "abort 1"), (&of_the_agent, &of_a_user, "release 1")] {
-        let mut world = World::new(&[("Plugins/a", before)]);
+        let mut world = World::with(r#"{"Settings":{"SessionUser":"kiosk"}}"#, &[("Plugins/a", before)]);
+        world.process(ProcessReport::SessionsChanged(Sessions::NoLogind("no bus".into())));
         world.put("Plugins/a", after);
         world.tell(Event::Store(StoreReport::DefinitionsTouched));
         world.disk();

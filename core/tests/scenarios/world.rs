@@ -444,6 +444,7 @@ impl World {
                 self.looks.push_back(order);
                 "examine".into()
             }
+            ProcessOrder::WatchSessions => "watch sessions".into(),
         }
     }
 

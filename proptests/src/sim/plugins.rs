@@ -1,6 +1,6 @@
-//! The plugins of the simulated world: `Echo` requires `Base` and must answer pings, `Crash` ends nearly at once. They end by themselves, fall silent and lose their
-//! connections now and then, and an administrator starts, stops and restarts them. What they are held against is told here a second
-//! time, as plainly as it goes: when the next process may come, and for what one may be ended.
+//! The plugins of the simulated world: `Echo` requires `Base` and answers pings, `Crash` ends nearly at once, `Tray` has a process in each
+//! session of a user. They end by themselves, fall silent and lose their connections, and an administrator acts on them. What they are
+//! held against is told here a second time, as plainly as it goes: when the next process may come, and for what one may be ended.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,13 @@ use castellan_core::time::Monotonic;
 use super::World;
 use super::ledger::{Broken, broken};
 use super::ports::Owed;
+use super::sessions::{Seats, told_of};
 
-/// Who requires nobody, who requires that one, and who crashes.
+/// Who requires nobody, who requires that one, who crashes, and who is in the sessions of users.
 const BASE: &str = "Base";
 const ECHO: &str = "Echo";
 const CRASH: &str = "Crash";
+pub(super) const TRAY: &str = "Tray";
 /// Milliseconds that a program of [`ECHO`] has to answer, and that one may be without a connection.
 const ANSWER_MILLIS: u64 = 2000;
 const APART_MILLIS: u64 = 30_000;
@@ -37,7 +39,11 @@ pub(super) fn definitions() -> Vec<DefinitionFile> {
         DefinitionFile { kind: DefinitionKind::Plugin, stem: id.to_owned(), content: Ok(document.into_bytes().into()) }
     };
     let check = r#","requires":["Base"],"healthCheck":{"topic":"Echo/ping","intervalSeconds":5,"timeoutSeconds":2}"#;
-    vec![file(BASE, ""), file(ECHO, check), file(CRASH, r#","startupPriority":9"#)]
+    let mut tray = file(TRAY, r#","startupPriority":-1"#);
+    tray.content = tray
+        .content
+        .map(|bytes| String::from_utf8_lossy(&bytes).replace("\"Service\"", "\"User\"").into_bytes().into());
+    vec![file(BASE, ""), file(ECHO, check), file(CRASH, r#","startupPriority":9"#), tray]
 }
 
 /// A program of a plugin.
@@ -102,12 +108,15 @@ pub(super) struct Plugins {
     pub(super) starts: usize,
     pub(super) answers: usize,
     pub(super) hangs: usize,
+    pub(super) sessions: usize,
+    pub(super) seats: Seats,
 }
 
 impl Plugins {
     /// A life of the agent begins: each is started once.
     pub(super) fn begin(&mut self) {
         self.programs.clear();
+        self.seats.begin();
         self.watched =
             [BASE, ECHO, CRASH].map(|id| (id.to_owned(), Watched { free: true, ..Watched::default() })).into();
     }
@@ -154,6 +163,7 @@ impl Plugins {
             ..Watched::default()
         };
         self.starts = self.starts.saturating_add(1);
+        self.sessions = self.sessions.saturating_add(usize::from(plugin.starts_with(TRAY)));
         let (plugin, runs, connected, asked) = (plugin.to_owned(), false, false, None);
         self.programs.insert(spawn, Program { plugin, runs, connected, apart: now, asked });
         Ok(())
@@ -192,6 +202,7 @@ impl Plugins {
     /// The agent says what becomes of a plugin.
     pub(super) fn on_log(&mut self, record: &LogRecord, now: Monotonic) -> Result<(), Broken> {
         let Some(plugin) = record.component.strip_prefix("plugin:") else { return Ok(()) };
+        let plugin = &*told_of(plugin, &record.message);
         match &*record.category {
             "PluginStarting" => {
                 self.of(plugin).reason = record.message.split_once("starts: ").map(|(_, why)| why.to_owned());
@@ -228,6 +239,7 @@ impl Plugins {
                 return broken("back-off", format!("plugin {plugin} is not started again in its time"));
             }
         }
+        self.judge_sessions()?;
         for program in self.programs.values() {
             let is_late =
                 program.connected && program.asked.is_some_and(|asked| now.millis_since(asked) > ANSWER_MILLIS);
@@ -238,8 +250,39 @@ impl Plugins {
         Ok(())
     }
 
+    /// Whose process it is.
+    pub(super) fn who(&self, spawn: SpawnId) -> Option<&str> {
+        self.programs.get(&spawn).map(|program| program.plugin.as_str())
+    }
+
+    /// Programs that run and are not on their way out.
+    pub(super) fn left_to_run(&self) -> impl Iterator<Item = (SpawnId, &str)> {
+        let is_ending = |who: &str| self.watched.get(who).is_some_and(|watched| watched.ending);
+        let running = self.programs.iter().filter(move |(_, program)| program.runs && !is_ending(&program.plugin));
+        running.map(|(spawn, program)| (*spawn, program.plugin.as_str()))
+    }
+
+    /// Whether there is a process, one on its way out, or a time for the next one.
+    pub(super) fn is_looked_after(&self, who: &str) -> bool {
+        let watched = self.watched.get(who);
+        watched.is_some_and(|watched| watched.spawn.is_some() || watched.ending || watched.not_before.is_some())
+    }
+
+    /// A session is over: its process has to go, and none comes after it.
+    pub(super) fn end_session(&mut self, who: &str) {
+        self.on_hand(who, "stop");
+    }
+
+    /// A session is there: its first process may come at once.
+    pub(super) fn let_session_start(&mut self, who: &str) {
+        self.of(who).let_start();
+    }
+
     /// An administrator acts; the same in words that the agent does not know.
-    fn on_hand(&mut self, plugin: &str, action: &str) {
+    pub(super) fn on_hand(&mut self, plugin: &str, action: &str) {
+        if plugin == TRAY {
+            return self.on_hand_of_users(action);
+        }
         if plugin == ECHO && action != "stop" && self.of(BASE).spawn.is_none() {
             self.of(BASE).let_start();
         }
@@ -262,7 +305,7 @@ impl Plugins {
 impl World<'_> {
     /// An administrator acts on a plugin.
     pub(super) fn act_on_plugin(&mut self) -> Result<(), Broken> {
-        let plugin = [BASE, ECHO, CRASH].get(self.dice.place(3)).copied().unwrap_or(BASE);
+        let plugin = [BASE, ECHO, CRASH, TRAY].get(self.dice.place(4)).copied().unwrap_or(BASE);
         let actions = ["start", "stop", "restart"];
         let action = actions.get(self.dice.place(actions.len())).copied().unwrap_or_default();
         self.plugins.on_hand(plugin, action);
@@ -270,7 +313,7 @@ impl World<'_> {
     }
 
     fn subject(&self, spawn: SpawnId) -> Option<Subject> {
-        let plugin = PluginId::parse(&self.plugins.programs.get(&spawn)?.plugin).ok()?;
+        let plugin = PluginId::parse(self.plugins.who(spawn)?.split('@').next()?).ok()?;
         let pid = u32::try_from(spawn.0.saturating_add(1000)).unwrap_or(u32::MAX);
         let client_id = format!("{plugin}_{pid}");
         Some(Subject { component: Component::Plugin(plugin), run: None, spawn, pid, client_id })

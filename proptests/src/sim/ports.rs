@@ -6,12 +6,12 @@ use castellan_core::effect::{BrokerOrder, Effect, HttpOrder, LostOrder, ProcessO
 use castellan_core::event::{
     BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, HttpReport, ProcessReport, StoreReport,
 };
-use castellan_core::id::{Component, RunId, SpawnId, TicketId};
+use castellan_core::id::{RunId, SpawnId, TicketId};
 use castellan_core::run::history::RunRecord;
 use serde_json::Value;
 
-use super::World;
 use super::ledger::{Broken, broken};
+use super::{World, sessions};
 
 /// SIGTERM's number.
 const TERM: i32 = 15;
@@ -32,6 +32,8 @@ pub(super) enum Owed {
     Write(TicketId, Box<RunRecord>),
     Http(TicketId),
     BrokerStop,
+    /// To say which sessions there are.
+    Sessions,
 }
 
 impl Owed {
@@ -48,7 +50,8 @@ impl Owed {
             | Self::Collect(_)
             | Self::Discard(_)
             | Self::Http(_)
-            | Self::BrokerStop => None,
+            | Self::BrokerStop
+            | Self::Sessions => None,
         }
     }
 
@@ -62,7 +65,7 @@ impl Owed {
             | Self::Exit(spawn)
             | Self::Collect(spawn)
             | Self::Discard(spawn) => Some(*spawn),
-            Self::Write(..) | Self::Http(_) | Self::BrokerStop => None,
+            Self::Write(..) | Self::Http(_) | Self::BrokerStop | Self::Sessions => None,
         }
     }
 
@@ -72,7 +75,12 @@ impl Owed {
             (Some(left), Some(right)) => left == right,
             (None, None) => match (self, other) {
                 (Self::Http(left), Self::Http(right)) => left == right,
-                both => matches!(both, (Self::Write(..), Self::Write(..)) | (Self::BrokerStop, Self::BrokerStop)),
+                both => matches!(
+                    both,
+                    (Self::Write(..), Self::Write(..))
+                        | (Self::BrokerStop, Self::BrokerStop)
+                        | (Self::Sessions, Self::Sessions)
+                ),
             },
             (Some(_), None) | (None, Some(_)) => false,
         }
@@ -148,8 +156,8 @@ impl World<'_> {
     fn on_order(&mut self, order: ProcessOrder, is_lost: bool) -> Result<(), Broken> {
         let owed = match order {
             ProcessOrder::Spawn(request) => {
-                if let Component::Plugin(id) = &request.component {
-                    self.plugins.on_spawn(id.as_str(), request.spawn, self.now.monotonic)?;
+                if let Some(plugin) = sessions::asked_for(&request) {
+                    self.plugins.on_spawn(&plugin, request.spawn, self.now.monotonic)?;
                     if !is_lost {
                         self.owed.push_back(Owed::Spawn(request.spawn));
                     }
@@ -160,7 +168,8 @@ impl World<'_> {
                 self.spawns.insert(request.spawn, run);
                 Owed::Spawn(request.spawn)
             }
-            ProcessOrder::Release { spawn, .. } => {
+            ProcessOrder::Release { spawn, person, .. } => {
+                self.judge_person(spawn, person.as_deref())?;
                 let run = self.spawns.get(&spawn).cloned().unwrap_or_default();
                 if !is_lost && self.plugins.has(spawn) {
                     self.plugins.on_released(spawn)?;
@@ -182,6 +191,7 @@ impl World<'_> {
             }
             ProcessOrder::Collect { spawn } => Owed::Collect(spawn),
             ProcessOrder::Discard { spawn } => Owed::Discard(spawn),
+            ProcessOrder::WatchSessions => return self.watch_sessions(),
             ProcessOrder::Peek { .. } | ProcessOrder::Inspect { .. } | ProcessOrder::Examine { .. } => {
                 return broken("total", "a look at something that nobody asked for");
             }
@@ -229,7 +239,7 @@ impl World<'_> {
                     executable: true,
                     ..ExecutableFacts::default()
                 },
-                user: None,
+                user: self.user_facts(spawn),
             },
             Owed::Started(spawn) if fails => {
                 self.on_exit(spawn);
@@ -267,6 +277,7 @@ impl World<'_> {
             Owed::Discard(spawn) => ProcessReport::Discarded { spawn },
             Owed::Http(ticket) => return self.answer_call(ticket, fails),
             Owed::Write(ticket, record) => return self.write(ticket, *record),
+            Owed::Sessions => return self.tell_sessions(),
             Owed::BrokerStop => return self.tell(Event::Broker(BrokerReport::Stopped)),
         };
         self.tell(Event::Process(report))

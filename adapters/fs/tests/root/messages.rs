@@ -53,6 +53,7 @@ fn session(client_id: &str) -> StoredSession {
     StoredSession {
         plugin: String::from("Echo"),
         client_id: client_id.to_owned(),
+        user: Some(1000),
         expiry_seconds: 60,
         ends_at: None,
         subscriptions: vec![subscription],

@@ -171,8 +171,14 @@ pub(crate) fn serve(arguments: &[String]) {
         let pid = peer.claimed_pid.unwrap_or(1);
         let component = Component::Job(JobId::parse("bench").unwrap());
         let subject = Subject { component, run: None, spawn: SpawnId(u64::from(pid)), pid, client_id };
-        let grant =
-            Grant { subject, publish: declared.clone(), subscribe: declared.clone(), primary: None, withheld: None };
+        let grant = Grant {
+            subject,
+            publish: declared.clone(),
+            subscribe: declared.clone(),
+            primary: None,
+            user: None,
+            withheld: None,
+        };
         let verdict = ConnectVerdict::Accept(Arc::new(grant));
         broker.order(BrokerOrder::AnswerConnect { connection, verdict }).unwrap();
     }

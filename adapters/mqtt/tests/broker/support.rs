@@ -138,6 +138,7 @@ fn verdict(client_id: &str, peer: &PeerFacts) -> Option<ConnectVerdict> {
         publish: filters(&["open/#", "KeeperLogger"]),
         subscribe: filters(&["open/#"]),
         primary: None,
+        user: None,
         withheld: None,
     })))
 }

@@ -66,7 +66,7 @@ async fn ask() -> Result<Vec<Session>, Unanswered> {
 }
 
 /// One session; `None` where it ended meanwhile.
-async fn session(bus: &Connection, (id, uid, _, seat, object): Listed) -> Result<Option<Session>, Unanswered> {
+async fn session(bus: &Connection, (id, uid, user, seat, object): Listed) -> Result<Option<Session>, Unanswered> {
     let interface = "org.freedesktop.login1.Session";
     let answer = bus.call_method(Some(SERVICE), object.as_str(), Some(PROPERTIES), "GetAll", &(interface,)).await;
     let answer = match answer {
@@ -87,6 +87,7 @@ async fn session(bus: &Connection, (id, uid, _, seat, object): Listed) -> Result
     let flag = |name| properties.get(name).and_then(|value| bool::try_from(value).ok()).ok_or_else(|| missing(name));
     Ok(Some(Session {
         uid,
+        user,
         class: text("Class")?,
         kind: text("Type")?,
         state: text("State")?,

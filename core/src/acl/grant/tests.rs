@@ -20,6 +20,7 @@ fn grant(component: Component, publish: &[&str], subscribe: &[&str]) -> Grant {
         publish: filters(publish).into(),
         subscribe: filters(subscribe).into(),
         primary: None,
+        user: None,
         withheld: None,
     }
 }

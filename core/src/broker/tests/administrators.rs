@@ -7,7 +7,14 @@ fn administrator(number: u32) -> Grant {
     let component = Component::Administrator(String::from("client"));
     let subject =
         Subject { component, run: None, spawn: SpawnId(0), pid: number, client_id: format!("@admin_{number}") };
-    Grant { subject, publish: filters(&[]), subscribe: filters(&["#", "$SYS/#"]), primary: None, withheld: None }
+    Grant {
+        subject,
+        publish: filters(&[]),
+        subscribe: filters(&["#", "$SYS/#"]),
+        primary: None,
+        user: None,
+        withheld: None,
+    }
 }
 
 #[test]

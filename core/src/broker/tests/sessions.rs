@@ -267,6 +267,27 @@ fn a_plugin_that_was_started_again_goes_on_with_its_session() {
 }
 
 #[test]
+fn a_session_goes_on_with_the_next_process_of_the_same_user_alone() {
+    let plugin = |spawn: u64, user: Option<u32>| {
+        let mut grant = grant(spawn, &[], &["Echo/#"]);
+        grant.subject.component = Component::Plugin(PluginId::parse("Echo").unwrap());
+        // The form without a name looks the same for every user.
+        grant.subject.client_id = format!("Echo_{spawn}");
+        Grant { user, ..grant }
+    };
+    for (user, other) in [(Some(1000), Some(2000)), (Some(1000), None), (None, Some(1000))] {
+        let mut story = quiet();
+        story.admit(1, grant(1, &["#"], &[]), None);
+        story.admit_with(2, plugin(2, user), staying).subscribe(2, &["Echo/in"]);
+        story.lose(2).publish(1, publication("Echo/in", "for him alone", ONE));
+        story.admit_with(3, plugin(3, other), staying);
+        assert!(story.deliveries().is_empty(), "{user:?} {other:?}");
+        story.admit_with(4, plugin(4, user), staying);
+        assert_eq!(story.receivers(), vec![4], "{user:?}");
+    }
+}
+
+#[test]
 fn a_plugin_whose_file_says_so_keeps_its_session_whatever_its_client_asks_for() {
     let plugin = |spawn: u64| {
         let mut grant = grant(spawn, &[], &["Echo/Commands"]);

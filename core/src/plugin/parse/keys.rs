@@ -36,7 +36,7 @@ pub(crate) static PLUGIN: Object = Object {
             "executionContext",
             Shape::Choice(&CONTEXTS),
             "Service",
-            "Service: as the agent's user. User: as the user of the active session. Interactive: the same, with the display.",
+            "Service: as the agent's user. User: in each active session, as its user. Interactive: the same in each graphical one, with its display.",
         ),
         Key::flag("requiresMonitoring", false, "Whether the agent watches it."),
         Key::flag("autoRestart", false, "Whether it is started again when it ends; only with requiresMonitoring."),

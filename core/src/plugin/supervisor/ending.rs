@@ -16,11 +16,11 @@ impl Supervisor {
         self.liveness = Liveness::default();
         let how = &self.hangs.take().map_or_else(|| how.to_string(), |why| format!("it hangs: {why}; {how}"));
         self.last_reason = Some(how.clone());
-        let id = self.definition.id.clone();
+        let (id, named) = (self.definition.id.clone(), self.named());
         match self.then {
             Then::Stop => {
                 self.state = State::Stopped;
-                self.log(Level::Information, "PluginStopped", format!("Plugin {id} is stopped: {how}."), turn);
+                self.log(Level::Information, "PluginStopped", format!("{named} is stopped: {how}."), turn);
             }
             Then::Restart(why) => {
                 self.restarts = self.restarts.saturating_add(1);
@@ -30,7 +30,7 @@ impl Supervisor {
             Then::Supervise => {
                 self.state = State::Stopped;
                 let message = format!(
-                    "Plugin {id} ended: {how}. It is not restarted because requiresMonitoring and autoRestart are not both true; \
+                    "{named} ended: {how}. It is not restarted because requiresMonitoring and autoRestart are not both true; \
                      start it with POST /api/plugins/{id}/start."
                 );
                 self.log(Level::Warning, "PluginEnded", message, turn);
@@ -39,12 +39,12 @@ impl Supervisor {
     }
 
     fn back_off(&mut self, how: &str, turn: &mut Turn<'_>) {
-        let id = self.definition.id.clone();
+        let (id, named) = (self.definition.id.clone(), self.named());
         let now = turn.now.monotonic;
         match self.backoff.on_exit(self.started, now, &turn.monitoring) {
             Verdict::RestartAt(until) => {
                 self.state = State::Backoff { until };
-                let message = format!("Plugin {id} ended: {how}. It is restarted in {} ms.", until.millis_since(now));
+                let message = format!("{named} ended: {how}. It is restarted in {} ms.", until.millis_since(now));
                 self.log(Level::Warning, "PluginEnded", message, turn);
                 // A delay of none is over already.
                 self.on_deadline(turn);
@@ -52,7 +52,7 @@ impl Supervisor {
             Verdict::FailedUntil(until) => {
                 self.state = State::Failed { until };
                 let message = format!(
-                    "Plugin {id} failed: {how}, for the fifth time within a minute. It is tried again in {} s; mend it and \
+                    "{named} failed: {how}, for the fifth time within a minute. It is tried again in {} s; mend it and \
                      start it with POST /api/plugins/{id}/start.",
                     until.millis_since(now) / 1000
                 );

@@ -15,11 +15,6 @@ use crate::surroundings::Surroundings;
 use crate::turn::Turn;
 
 impl Supervisor {
-    /// Where the plugin's file may be: a relative path is tried under the agent root, then under the plugin root.
-    pub(crate) fn candidates(&self, surroundings: &Surroundings) -> Vec<String> {
-        query(&self.definition, surroundings, &[]).candidates
-    }
-
     /// The process to make.
     pub(super) fn request(&self, spawn: SpawnId, turn: &Turn<'_>) -> Result<SpawnRequest, String> {
         let surroundings = turn.surroundings;
@@ -45,7 +40,7 @@ impl Supervisor {
                 .into_iter()
                 .collect(),
             working_directory: None,
-            user: run_as.map(|run_as| turn.user_query(run_as)),
+            user: run_as.map(|run_as| turn.user_query(run_as, self.place.as_ref().map(|place| place.key.clone()))),
             limits: self.definition.limits,
         })
     }

@@ -16,7 +16,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::{STOP_GRACE_SECONDS, State, Supervisor};
-use crate::effect::{BrokerOrder, ProcessOrder, TreeSignal};
+use crate::effect::BrokerOrder;
 use crate::log_message::Level;
 use crate::plugin::HealthCheck;
 use crate::time::Monotonic;
@@ -153,15 +153,15 @@ impl Supervisor {
             self.log(
                 Level::Warning,
                 "PluginHangs",
-                format!("Plugin {id} hangs: {why}. It is stopped and started again."),
+                format!("{} hangs: {why}. It is stopped and started again.", self.named()),
                 turn,
             );
             self.hangs = Some(why);
-            self.state = State::Stopping { spawn, kill_at: Some(turn.now.monotonic.plus_seconds(STOP_GRACE_SECONDS)) };
-            turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate });
+            self.terminate(spawn, STOP_GRACE_SECONDS, turn);
         } else if self.liveness.trouble.as_ref() != Some(&why) {
             let message = format!(
-                "Plugin {id} is unhealthy: {why}. Look at castellan plugins logs {id}; castellan plugins restart {id} starts it again."
+                "{} is unhealthy: {why}. Look at castellan plugins logs {id}; castellan plugins restart {id} starts it again.",
+                self.named()
             );
             self.log(Level::Warning, "PluginUnhealthy", message, turn);
             self.liveness.trouble = Some(why);
@@ -170,7 +170,7 @@ impl Supervisor {
 
     fn recover(&mut self, turn: &mut Turn<'_>) {
         if let Some(trouble) = self.liveness.trouble.take() {
-            let message = format!("Plugin {} is healthy again; before that {trouble}.", self.definition.id);
+            let message = format!("{} is healthy again; before that {trouble}.", self.named());
             self.log(Level::Information, "PluginHealthy", message, turn);
         }
     }

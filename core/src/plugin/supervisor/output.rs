@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{State, Supervisor};
 use crate::event::Captured;
 use crate::id::SpawnId;
+use crate::user::sessions::Place;
 
 /// The end of one stream, as it may be seen.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +32,9 @@ impl Written {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProcessOutput {
     pub(crate) process_id: Option<u32>,
+    /// The session that it was for, and its user; `null` where it runs as the agent itself.
+    pub(crate) session: Option<String>,
+    pub(crate) user: Option<String>,
     pub(crate) running: bool,
     /// How it ended.
     pub(crate) ended: Option<String>,
@@ -72,6 +76,8 @@ impl Supervisor {
         };
         ProcessOutput {
             process_id: self.pid,
+            session: self.place.as_ref().and_then(Place::session),
+            user: self.place.as_ref().map(|place| place.user.clone()),
             running: ended.is_none(),
             ended,
             stdout: stdout.text,

@@ -40,7 +40,7 @@ impl Supervisor {
         match self.state {
             State::Starting { spawn: own, released: true } if own == spawn => {
                 self.state = State::Running { spawn };
-                let message = format!("Plugin {} runs with pid {}.", self.definition.id, self.pid.unwrap_or_default());
+                let message = format!("{} runs with pid {}.", self.named(), self.pid.unwrap_or_default());
                 self.log(Level::Information, "PluginRunning", message, turn);
             }
             // Stopped or ended before this was seen: nothing to add.

@@ -31,7 +31,7 @@ struct Rig {
 
 impl Rig {
     fn new(members: &str) -> Self {
-        Self { desk: desk(), now: 0, effects: Effects::new(), plugin: Supervisor::new(plugin(members)) }
+        Self { desk: desk(), now: 0, effects: Effects::new(), plugin: Supervisor::new(plugin(members), None) }
     }
 
     fn act(&mut self, act: impl FnOnce(&mut Supervisor, &mut Turn<'_>)) -> Vec<String> {
@@ -50,10 +50,11 @@ type Event = (&'static str, fn(&mut Supervisor, &mut Turn<'_>));
 
 const ONE: SpawnId = SpawnId(1);
 
-const EVENTS: [Event; 18] = [
+const EVENTS: [Event; 19] = [
     ("start", Supervisor::start),
     ("stop", Supervisor::stop),
     ("restart", Supervisor::restart),
+    ("leave", |plugin, turn| plugin.leave("its session ended", turn)),
     ("prepared", |plugin, turn| plugin.on_prepared(ONE, 100, Ok(Fit::DIRECTLY), turn)),
     ("prepared, unsafe", |plugin, turn| plugin.on_prepared(ONE, 100, Err("unsafe.".to_string()), turn)),
     ("started", |plugin, turn| plugin.on_started(ONE, turn)),
@@ -258,7 +259,7 @@ fn what_cannot_be_started_says_why() {
     for (members, word) in
         [("", None), (r#","enabled":false"#, Some("enabled")), (r#","executionContext":"User""#, None)]
     {
-        let plugin = Supervisor::new(plugin(members));
+        let plugin = Supervisor::new(plugin(members), None);
         let obstacle = plugin.obstacle();
         assert_eq!(obstacle.is_some(), word.is_some(), "{obstacle:?}");
         assert!(word.is_none_or(|word| obstacle.unwrap().contains(word)), "{obstacle:?}");

@@ -3,20 +3,14 @@
 use alloc::string::{String, ToString};
 
 use super::{State, Supervisor};
+use crate::job::finding::Finding;
+use crate::plugin::PluginDefinition;
 use crate::time::{Now, WallTime};
 
 impl Supervisor {
     /// Why it cannot be started on this machine at all.
     pub(crate) fn obstacle(&self) -> Option<&str> {
-        if self.definition.built_in {
-            Some("it is a part of the agent, which needs no process and cannot be stopped.")
-        } else if !self.definition.enabled {
-            Some("it is registered with \"enabled\": false.")
-        } else if !self.definition.supported_here {
-            Some("supportedPlatforms does not name this system.")
-        } else {
-            self.conflict.as_ref().map(|conflict| conflict.message.as_str())
-        }
+        obstacle(&self.definition, self.conflict.as_ref())
     }
 
     /// The state as the API tells it.
@@ -76,5 +70,18 @@ impl Supervisor {
             | State::Stopping { .. }
             | State::Ending { .. } => None,
         }
+    }
+}
+
+/// Why a plugin with this definition, and what others speak against it, cannot be started on this machine at all.
+pub(crate) fn obstacle<'p>(definition: &PluginDefinition, conflict: Option<&'p Finding>) -> Option<&'p str> {
+    if definition.built_in {
+        Some("it is a part of the agent, which needs no process and cannot be stopped.")
+    } else if !definition.enabled {
+        Some("it is registered with \"enabled\": false.")
+    } else if !definition.supported_here {
+        Some("supportedPlatforms does not name this system.")
+    } else {
+        conflict.map(|conflict| conflict.message.as_str())
     }
 }
