@@ -110,7 +110,7 @@ impl Agent {
     /// What would keep definitions out of service once the plan is carried out: a topic or a circle of plugins, a program that a job
     /// shares with one. The item of the plan that brings it about, and how.
     fn conflict_of_plan(&self, plan: &Plan) -> Option<(Item, Finding)> {
-        let present = self.plugins.values().filter(|plugin| !plugin.retired).map(|plugin| &*plugin.definition);
+        let present = self.plugins.values().filter(|plugin| !plugin.retired).map(|plugin| &**plugin.definition());
         let mut plugins: BTreeMap<&PluginId, &PluginDefinition> = present.map(|plugin| (&plugin.id, plugin)).collect();
         plugins.extend(plan.plugins_written().map(|plugin| (&plugin.id, plugin)));
         let place = |above: &str, found: Finding| Finding { path: format!("{above}{}", found.path), ..found };
@@ -129,8 +129,8 @@ impl Agent {
         }
         // Of two with one topic the later by id is at fault, also where the other one took it.
         conflicts.into_iter().find_map(|(id, found)| {
-            let other = self.plugins.get(&id).filter(|other| other.conflict.is_none())?;
-            let topic = &other.definition.subscription.topic;
+            let other = self.plugins.get(&id).filter(|other| other.conflict().is_none())?;
+            let topic = &other.definition().subscription.topic;
             let taker = plan.plugins_written().find(|plugin| plugin.subscription.topic == *topic)?;
             let message = format!("it would keep the plugin {id} out of service: {}", found.message);
             let path = String::from("/Extension/SettingsJson");
