@@ -14,6 +14,7 @@ mod confirm;
 mod doctor;
 mod events;
 mod history;
+mod init;
 mod inputs;
 mod job_test;
 mod jobs;
@@ -43,11 +44,13 @@ mod why_not;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use castellan_core::policy::Control;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{demo, probe, sample_scanner, service};
+use crate::{demo, keeper_control, keeper_policy, probe, sample_scanner, service};
 use output::Globals;
+pub(crate) use output::warn;
 
 /// The agent root where none is given.
 const DEFAULT_ROOT: &str = "/opt/castellan";
@@ -72,6 +75,8 @@ enum Command {
     /// Run the agent in the foreground until SIGTERM or SIGINT. What is missing in the root is created.
     #[command(after_help = "Example: sudo castellan run --root /opt/castellan")]
     Run,
+    /// Install what comes with the agent into a root whose agent does not run: the policies' plugin, and the jobs of privilege elevation.
+    Init(init::Options),
     /// Show the running agent on one screen: jobs, plugins, runs, and what was denied lately.
     Status(status::Options),
     /// Look at jobs, change them, run them; work on job files.
@@ -174,6 +179,18 @@ enum Command {
     /// The task program of `doctor --live`.
     #[command(hide = true)]
     DoctorProbe(probe::Options),
+    /// The plugin KeeperPolicy.
+    #[command(hide = true)]
+    KeeperPolicy(keeper_policy::Options),
+    /// The task program KeeperMfa.
+    #[command(hide = true)]
+    KeeperMfa(keeper_control::Options),
+    /// The task program KeeperJustification.
+    #[command(hide = true)]
+    KeeperJustification(keeper_control::Options),
+    /// The task program KeeperApproval.
+    #[command(hide = true)]
+    KeeperApproval(keeper_control::Options),
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
@@ -197,6 +214,7 @@ pub(crate) fn main() -> ExitCode {
 fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
     match command {
         Command::Run => service::run(&globals.root),
+        Command::Init(options) => init::run(options, globals),
         Command::Status(options) => status::run(options, globals),
         Command::Jobs { command } => jobs::run(command, globals),
         Command::Runs { command } => runs::run(command, globals),
@@ -220,6 +238,10 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Schema(options) => schema::run(options, globals),
         Command::Completions(options) => reference::completions(options),
         Command::Demo { folder, keep } => demo::run(folder, *keep),
+        Command::KeeperPolicy(options) => keeper_policy::run(options, &globals.root),
+        Command::KeeperMfa(options) => keeper_control::run(Control::Mfa, options, &globals.root),
+        Command::KeeperJustification(options) => keeper_control::run(Control::Justify, options, &globals.root),
+        Command::KeeperApproval(options) => keeper_control::run(Control::Approval, options, &globals.root),
         Command::Manual(options) => reference::manual(options, globals),
         Command::SampleScanner(options) => sample_scanner::run(options),
     }

@@ -3,9 +3,12 @@
 mod chores;
 mod cli;
 mod clock;
+mod component;
 mod demo;
 mod failure;
 mod heartbeat;
+mod keeper_control;
+mod keeper_policy;
 mod library_log;
 mod listeners;
 mod notify;

@@ -11,6 +11,7 @@ mod durable;
 mod error;
 mod files;
 pub mod history;
+pub mod install;
 pub mod lkg;
 pub mod log_file;
 pub mod log_reader;

@@ -68,12 +68,17 @@ impl Root {
     /// # Errors
     /// [`RootError::Locked`] where another agent runs on it, [`RootError::Unsafe`] where somebody else may change it.
     pub fn open(path: &Path) -> Result<Self, RootError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(OPEN)
-            .create(path)
-            .map_err(RootError::failed("make the agent root", path))?;
+        Self::make(path)?;
         Self::take(path, count_boot)
+    }
+
+    /// A root for what is deployed before an agent runs there, made where it is missing; locked, and not counted as a start.
+    ///
+    /// # Errors
+    /// As [`Root::open`].
+    pub fn prepare(path: &Path) -> Result<Self, RootError> {
+        Self::make(path)?;
+        Self::take(path, |_, _| Ok(0))
     }
 
     /// The root of an agent that ran before and does not run now, for work on its files; locked, and not counted as a start.
@@ -86,6 +91,11 @@ impl Root {
         }
         let what = String::from("is no agent root: no agent ever ran there. Name another one with --root.");
         Err(RootError::Invalid { path: path.to_owned(), what })
+    }
+
+    fn make(path: &Path) -> Result<(), RootError> {
+        let made = DirBuilder::new().recursive(true).mode(OPEN).create(path);
+        made.map_err(RootError::failed("make the agent root", path))
     }
 
     fn take(
