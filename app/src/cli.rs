@@ -252,7 +252,7 @@ fn report(failure: &Failure) -> ExitCode {
     if failure.is_silent() {
         return failure.exit_code();
     }
-    match output::warn(&failure.to_string()) {
+    match warn(&failure.to_string()) {
         Ok(()) => failure.exit_code(),
         Err(_) => ExitCode::from(1),
     }

@@ -5,14 +5,13 @@
 
 mod answering;
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
 use castellan_core::log_message::Level;
 use castellan_core::plugin::HEALTH_TOPIC;
-use castellan_mqtt::client::{Client, ClientConfig, ClientError, Received};
+use castellan_mqtt::client::{Client, ClientConfig, Received};
 use clap::Args;
 use smol::Timer;
 use smol::future::or;
@@ -20,7 +19,7 @@ use smol::stream::StreamExt;
 
 use crate::component::{Agent, log_message};
 use crate::failure::Failure;
-use answering::{Policies, Answered};
+use answering::{Answered, Policies};
 
 /// Its id, and the topic on which it is asked.
 const NAME: &str = "KeeperPolicy";

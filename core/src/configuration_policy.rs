@@ -42,8 +42,6 @@ use crate::trust::signature::{CertificateFacts, SignatureFacts};
 
 /// The source of the policies in the folder `Policies/` of the agent root.
 pub const FOLDER: &str = "Policies";
-/// Where collections are, which policies name, below the agent root.
-pub const COLLECTIONS: &str = "Policies/collections";
 /// The source of policies that came over the API.
 pub const API: &str = "api";
 /// The name of what says that the folder itself, or more files than are read of it, cannot be read; no file can have it.

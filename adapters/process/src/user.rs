@@ -8,20 +8,10 @@ mod desktop;
 mod logind;
 mod untrusted;
 
-use std::collections::BTreeSet;
-
 use castellan_core::user::desktop::Desktop;
-use castellan_core::user::{Account, Choice, RunAs, UserFacts, UserQuery, choose};
+use castellan_core::user::{Choice, RunAs, UserFacts, UserQuery, choose};
 
 use account::Whose;
-
-/// The account of a user id, and the names of its groups.
-///
-/// # Errors
-/// A clause without its full stop: there is none, or the system's user database does not tell.
-pub async fn account_with_groups(uid: u32) -> Result<(Account, BTreeSet<String>), String> {
-    account::find_with_groups(Whose::Uid(uid)).await
-}
 
 /// Finds out what a start needs to know.
 pub(crate) async fn look(query: &UserQuery) -> UserFacts {

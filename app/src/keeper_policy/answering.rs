@@ -7,7 +7,7 @@ use castellan_core::log_message::Level;
 use castellan_core::policy::message::{Answer, Known, Question};
 use castellan_core::policy::{Decision, Explanation, LocalTime, PolicySet, PolicySource, Verdict};
 use castellan_fs::policies::{FoundPolicies, FoundPolicy, PolicyFolders};
-use castellan_process::account_with_groups;
+use castellan_process::account;
 use serde_json::Value;
 
 use crate::clock::Clock;
@@ -98,10 +98,10 @@ impl Policies {
     /// What the system knows of the user.
     fn known(&self, question: &Question) -> Result<Known, String> {
         let asked = &question.meta_data;
-        let (account, groups) = smol::block_on(account_with_groups(asked.user_id))?;
-        if account.name != asked.user_name {
+        let (account, groups) = account(&asked.user_name)?;
+        if account.uid != asked.user_id {
             let named = asked.user_name.escape_default();
-            return Err(format!("user {} is called '{}', not '{named}'", asked.user_id, account.name.escape_default()));
+            return Err(format!("the user id of '{named}' is {}, not {}", account.uid, asked.user_id));
         }
         let root = self.root.display().to_string();
         Ok(Known {
@@ -114,12 +114,15 @@ impl Policies {
 }
 
 fn compile(found: &FoundPolicies) -> PolicySet {
-    let sources = |files: &'_ [FoundPolicy]| files.iter().map(source).collect::<Vec<_>>();
     PolicySet::compile(&sources(&found.policies), &sources(&found.collections))
 }
 
-fn source(file: &FoundPolicy) -> PolicySource<'_> {
-    PolicySource { name: &file.name, content: file.content.as_deref().map_err(String::as_str) }
+fn sources(files: &[FoundPolicy]) -> Vec<PolicySource<'_>> {
+    let named = |file| {
+        let FoundPolicy { name, content } = file;
+        PolicySource { name, content: content.as_deref().map_err(String::as_str) }
+    };
+    files.iter().map(named).collect()
 }
 
 fn written(topic: String, answer: &Answer, complaint: Option<String>) -> Answered {

@@ -5,8 +5,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use castellan_core::configuration_policy::{COLLECTIONS, FOLDER};
+use castellan_core::configuration_policy::FOLDER;
 use castellan_core::limits::POLICIES;
+use castellan_core::policy::COLLECTIONS;
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::fs::{Mode, OFlags, fstat};
 use rustix::io::Errno;
@@ -87,9 +88,10 @@ impl PolicyFolders {
     /// Reads both. A file or folder that cannot be read is an entry with the reason. Never blocks.
     pub fn read(&mut self) -> FoundPolicies {
         // Before anything is read, so that what changes meanwhile is told; the same folder is watched once, whatever its path led to.
-        let watched = [FOLDER, COLLECTIONS].map(|place| self.watch(place));
+        let below = format!("{FOLDER}/{COLLECTIONS}");
+        let watched = [FOLDER, &below].map(|place| self.watch(place));
         let policies = read_folder(&self.root, FOLDER).unwrap_or_else(|| vec![absent(FOLDER)]);
-        let collections = read_folder(&self.root, COLLECTIONS);
+        let collections = read_folder(&self.root, &below);
         let [policies_watched, collections_watched] = watched;
         self.is_watched = policies_watched && (collections_watched || collections.is_none());
         FoundPolicies { policies, collections: collections.unwrap_or_default() }

@@ -1,12 +1,11 @@
 //! An account as the C library knows it: files, LDAP, whatever nsswitch.conf(5) names.
 
-use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use castellan_core::user::Account;
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use nix::unistd::{Uid, User, getgrouplist};
 use smol::lock::Semaphore;
 
 use super::untrusted::{QUESTIONS, ask};
@@ -28,36 +27,10 @@ pub(super) enum Whose {
 /// # Errors
 /// A clause without its full stop.
 pub(super) async fn find(whose: Whose) -> Result<Account, String> {
-    in_time(move || read(&whose)).await
-}
-
-/// Finds an account with the names of its groups; a group without a name is called by its number.
-///
-/// # Errors
-/// A clause without its full stop.
-pub(super) async fn find_with_groups(whose: Whose) -> Result<(Account, BTreeSet<String>), String> {
-    in_time(move || {
-        let account = read(&whose)?;
-        let groups = account.groups.iter().map(|group| name_of(*group)).collect::<Result<_, _>>()?;
-        Ok((account, groups))
-    })
-    .await
-}
-
-async fn in_time<T: Send + 'static>(
-    question: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
     static FREE: Semaphore = Semaphore::new(QUESTIONS);
-    ask(DEADLINE, &FREE, question).await.unwrap_or_else(|| {
+    ask(DEADLINE, &FREE, move || read(&whose)).await.unwrap_or_else(|| {
         Err(format!("the system's user database (nsswitch.conf) did not answer within {} s", DEADLINE.as_secs()))
     })
-}
-
-fn name_of(group: u32) -> Result<String, String> {
-    match Group::from_gid(Gid::from_raw(group)) {
-        Ok(found) => Ok(found.map_or_else(|| group.to_string(), |group| group.name)),
-        Err(error) => Err(format!("the system's user database says nothing about group {group}: {error}")),
-    }
 }
 
 fn read(whose: &Whose) -> Result<Account, String> {
@@ -76,7 +49,7 @@ fn read(whose: &Whose) -> Result<Account, String> {
     Ok(Account {
         uid: user.uid.as_raw(),
         gid: user.gid.as_raw(),
-        groups: groups.into_iter().map(Gid::as_raw).collect(),
+        groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
         home: text("home folder", &name, user.dir)?,
         shell: text("shell", &name, user.shell)?,
         name: user.name,
