@@ -33,6 +33,7 @@ pub mod limits;
 pub mod lkg;
 pub mod log_message;
 pub mod plugin;
+pub mod policy;
 mod program;
 pub mod resources;
 pub mod run;
