@@ -22,6 +22,7 @@ pub mod configuration_policy;
 mod digest;
 pub mod doctor;
 pub mod effect;
+pub mod elevation;
 pub mod event;
 pub mod fleet;
 mod hexadecimal;

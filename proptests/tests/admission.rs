@@ -172,6 +172,7 @@ impl Service {
             | Effect::Log(_)
             | Effect::LogLevel(_)
             | Effect::Fleet(_)
+            | Effect::Elevation(_)
             | Effect::Count(_)
             | Effect::Telemetry(_)
             | Effect::Exit => return None,

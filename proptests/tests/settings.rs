@@ -150,6 +150,7 @@ impl Service {
                 | Effect::Http(_)
                 | Effect::Stream(_)
                 | Effect::Fleet(_)
+                | Effect::Elevation(_)
                 | Effect::Count(_)
                 | Effect::Telemetry(_)
                 | Effect::Log(_)
