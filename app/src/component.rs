@@ -28,7 +28,9 @@ impl Agent {
         let port = base.strip_prefix("https://127.0.0.1:").and_then(|port| port.parse().ok());
         let port = port.ok_or_else(|| {
             let shown = base.escape_default();
-            Failure::usage(format!("--keeper-api-base '{shown}' is not https://127.0.0.1:PORT; give {{KeeperApiBaseUrl}}."))
+            Failure::usage(format!(
+                "--keeper-api-base '{shown}' is not https://127.0.0.1:PORT; give {{KeeperApiBaseUrl}}."
+            ))
         })?;
         let authority = root.join("state/ca.pem").display().to_string();
         let files = TlsFiles { trusted_certificates: Some(authority), client_certificate: None, client_key: None };

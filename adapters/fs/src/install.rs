@@ -1,16 +1,29 @@
-//! Definitions that come with the agent: into a root whose agent does not run, as a blessed write where references are kept.
+//! Definitions and task programs that come with the agent: into a root whose agent does not run, definitions as a blessed write where
+//! references are kept.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use castellan_core::event::DefinitionKind;
+use castellan_core::limits::DOCUMENT_BYTES;
 use castellan_core::lkg::{DefinitionChange, Document, Item, References};
 use castellan_core::time::WallTime;
+use rustix::fs::{Mode, mkdirat};
+use rustix::io::Errno;
 
+use crate::error::RootError;
+use crate::files::Privacy;
 use crate::history::History;
 use crate::lkg::{ReferenceStore, change};
 use crate::root::Root;
 
-/// What became of a definition that was to be installed.
+/// Where task programs are found by their command (contract section 3).
+const PROGRAMS: &str = "Jobs/bin";
+/// Rights of a task program and its folder: the agent writes, everybody may run it.
+const PROGRAM_MODE: u32 = 0o755;
+
+/// What became of something that was to be installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Installed {
     /// It was not there and is now, or would be.
@@ -66,6 +79,29 @@ pub fn install(
         if !changed.unwritten.is_empty() {
             return Err(changed.unwritten.join(" "));
         }
+    }
+    Ok(became)
+}
+
+/// Writes the program of a command, `Jobs/bin/{command}/{command}`, where there is none. With `dry_run` nothing is written.
+///
+/// # Errors
+/// [`RootError`].
+pub fn install_program(root: &Root, command: &str, program: &[u8], dry_run: bool) -> Result<Installed, RootError> {
+    let place = format!("{PROGRAMS}/{command}");
+    let path = root.path().join(&place);
+    let present = match root.read(&place, command, DOCUMENT_BYTES, Privacy::Guarded) {
+        Ok(present) => present.map(|bytes| Ok(Arc::from(bytes))),
+        Err(RootError::Failed { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error.to_string())),
+    };
+    let became = standing(present.as_ref(), Some(&Arc::from(program)));
+    if became == Installed::Created && !dry_run {
+        match mkdirat(root.folder(PROGRAMS)?.as_fd(), command, Mode::from_raw_mode(PROGRAM_MODE)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(RootError::failed("make the folder", &path)(error)),
+        }
+        root.replace(&place, command, program, PROGRAM_MODE)?;
     }
     Ok(became)
 }

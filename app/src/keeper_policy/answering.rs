@@ -118,11 +118,11 @@ fn compile(found: &FoundPolicies) -> PolicySet {
 }
 
 fn sources(files: &[FoundPolicy]) -> Vec<PolicySource<'_>> {
-    let named = |file| {
-        let FoundPolicy { name, content } = file;
-        PolicySource { name, content: content.as_deref().map_err(String::as_str) }
-    };
-    files.iter().map(named).collect()
+    files.iter().map(source).collect()
+}
+
+fn source(FoundPolicy { name, content }: &FoundPolicy) -> PolicySource<'_> {
+    PolicySource { name, content: content.as_deref().map_err(String::as_str) }
 }
 
 fn written(topic: String, answer: &Answer, complaint: Option<String>) -> Answered {
