@@ -1,5 +1,6 @@
 //! All that the [`Agent`](crate::agent::Agent) can ask of the shell, grouped by port. Effects are orders, performed in this sequence.
 
+mod audit;
 mod fleet;
 mod lost;
 mod stream;
@@ -27,6 +28,7 @@ use crate::time::WallTime;
 use crate::trust::PeerFacts;
 use crate::user::{Person, UserQuery};
 use crate::why::Explanation;
+pub use audit::AuditOrder;
 pub use fleet::FleetOrder;
 pub use lost::LostOrder;
 pub use stream::StreamOrder;
@@ -57,6 +59,8 @@ pub enum Effect {
     Http(HttpOrder),
     /// For the policy source.
     Fleet(FleetOrder),
+    /// For the audit.
+    Audit(AuditOrder),
     /// For the collector of telemetry; only where `Settings:Telemetry` names one.
     Telemetry(TelemetryOrder),
     /// Append to the agent's log.

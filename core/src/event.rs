@@ -47,6 +47,13 @@ pub enum Event {
     Http(HttpReport),
     /// From the policy source.
     Fleet(FleetReport),
+    /// Answers [`AuditOrder::Append`](crate::effect::AuditOrder::Append) with a ticket.
+    Audited {
+        /// Which order.
+        ticket: TicketId,
+        /// Whether the entry is on disk, else why not.
+        result: Result<(), String>,
+    },
     /// A request arrived at the HTTP or HTTPS listener.
     Api(ApiRequest),
     /// A response that had stayed open is over; may be told again.

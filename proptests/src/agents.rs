@@ -178,6 +178,7 @@ impl World {
             | Effect::Log(_)
             | Effect::LogLevel(_)
             | Effect::Count(_)
+            | Effect::Audit(_)
             | Effect::Fleet(_)
             | Effect::Telemetry(_) => {}
             Effect::Http(order) => self.owed.push(Owed::Http(Box::new(order))),
@@ -278,6 +279,7 @@ impl World {
                 | Effect::Broker(_)
                 | Effect::Store(_)
                 | Effect::Http(_)
+                | Effect::Audit(_)
                 | Effect::Fleet(_)
                 | Effect::Respond { .. }
                 | Effect::Stream(_)

@@ -149,6 +149,7 @@ impl Service {
                 | Effect::Store(_)
                 | Effect::Http(_)
                 | Effect::Stream(_)
+                | Effect::Audit(_)
                 | Effect::Fleet(_)
                 | Effect::Count(_)
                 | Effect::Telemetry(_)
