@@ -9,6 +9,7 @@
 //! Broker            agent/connections, /messages  CONNECT judged (/strangers: by its signature); KeeperLogger, EventMessages, JobService read
 //! Store             agent/answers, /drift         the run, request or policy (/configuration_policies) that asked goes on; files are restored
 //! Http              agent/calls                   the run that asked goes on
+//! Audited           agent/audit                   whoever waits for an entry of the audit goes on
 //! Fleet             agent/fleet                   a bundle of policies is judged and applied, or refused whole
 //! Api               agent/requests                answered at once, or once its question is answered
 //! StreamEnded       agent/streams                 its client is told nothing more
@@ -23,6 +24,7 @@
 
 mod administrators;
 mod answers;
+mod audit;
 mod callers;
 mod calls;
 mod certificates;
@@ -194,6 +196,7 @@ impl Agent {
             Event::Broker(report) => self.on_broker(now, report, effects),
             Event::Store(report) => self.on_store(now, report, effects),
             Event::Http(report) => self.on_http(now, report, effects),
+            Event::Audited { ticket, result } => self.on_audited(now, ticket, result, effects),
             Event::Fleet(report) => self.on_fleet(now, report, effects),
             Event::Elevation(report) => self.on_elevation(now, report, effects),
             Event::Api(request) => self.on_request(now, &request, effects),

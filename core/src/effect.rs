@@ -1,5 +1,6 @@
 //! All that the [`Agent`](crate::agent::Agent) can ask of the shell, grouped by port. Effects are orders, performed in this sequence.
 
+mod audit;
 mod elevation;
 mod fleet;
 mod lost;
@@ -31,6 +32,7 @@ use crate::time::WallTime;
 use crate::trust::PeerFacts;
 use crate::user::{Person, UserQuery};
 use crate::why::Explanation;
+pub use audit::AuditOrder;
 pub use elevation::{ElevationAnswer, ElevationOrder};
 pub use fleet::FleetOrder;
 pub use lost::LostOrder;
@@ -64,6 +66,8 @@ pub enum Effect {
     Fleet(FleetOrder),
     /// For the request socket.
     Elevation(ElevationOrder),
+    /// For the audit.
+    Audit(AuditOrder),
     /// For the collector of telemetry; only where `Settings:Telemetry` names one.
     Telemetry(TelemetryOrder),
     /// Append to the agent's log.

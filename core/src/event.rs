@@ -53,6 +53,13 @@ pub enum Event {
     Fleet(FleetReport),
     /// From the request socket.
     Elevation(ElevationReport),
+    /// Answers [`AuditOrder::Append`](crate::effect::AuditOrder::Append) with a ticket.
+    Audited {
+        /// Which order.
+        ticket: TicketId,
+        /// Whether the entry is on disk, else why not.
+        result: Result<(), String>,
+    },
     /// A request arrived at the HTTP or HTTPS listener.
     Api(ApiRequest),
     /// A response that had stayed open is over; may be told again.

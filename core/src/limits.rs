@@ -121,6 +121,8 @@ pub const POLICY_DELIVERIES: usize = 16;
 pub const BUNDLE_BYTES: usize = DOCUMENT_BYTES + (64 << 10);
 /// Bytes of an entity tag that is kept; a longer one is not sent again.
 pub const ETAG_BYTES: usize = 256;
+/// Bytes of a line of the audit: a command of 128 KiB, the kernel's bound of an argument, with each byte escaped.
+pub const AUDIT_LINE_BYTES: usize = 1 << 20;
 /// Characters of a name, a reason or an attribute of a span.
 pub const SPAN_TEXT_CHARS: usize = 256;
 /// Publishes of one run, and of one connection of its tasks, that are told as spans of its trace; the others are counted.

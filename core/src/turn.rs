@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use crate::acl::Denial;
 use crate::api::stream::{Kind, Told};
+use crate::audit::{Act, Entry};
 use crate::config::{Monitoring, Settings};
-use crate::effect::{BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, StoreOrder, TelemetryOrder};
+use crate::effect::{AuditOrder, BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, StoreOrder, TelemetryOrder};
 use crate::id::{Component, RunId, SpawnId, TicketId};
 use crate::job::task::SettingReference;
 use crate::log_message::{Level, LogRecord, escape_own};
@@ -124,6 +125,13 @@ impl Turn<'_> {
     pub(crate) fn note(&mut self, what: Happening) {
         let note = Note { boot: self.surroundings.boot, at: self.now.wall.to_rfc3339(), what };
         self.store(StoreOrder::Note(note));
+    }
+
+    /// Puts something into the audit; nobody waits for it.
+    pub(crate) fn audit(&mut self, who: String, what: Act) {
+        let (time, boot) = (self.now.wall.to_rfc3339(), self.surroundings.boot);
+        let entry = Box::new(Entry { time, boot, who, request: None, what });
+        self.effects.push(Effect::Audit(AuditOrder::Append { ticket: None, entry }));
     }
 
     /// Tells whoever follows `GET /api/events`; they hear it at the end of this turn.

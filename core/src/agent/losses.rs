@@ -87,6 +87,7 @@ impl Agent {
             LostOrder::WriteSettings(ticket) => {
                 self.on_store(now, StoreReport::SettingsWritten { ticket, result: Err(reason) }, effects);
             }
+            LostOrder::Append(Some(ticket)) => self.on_audited(now, ticket, Err(reason), effects),
             LostOrder::Send(ticket) => self.on_http(now, HttpReport::Failed { ticket, reason }, effects),
             LostOrder::Regrant(component) => {
                 self.losses.regrants.insert(component);
@@ -104,7 +105,8 @@ impl Agent {
                 let result = Err(NotChanged::Failed(reason));
                 self.on_store(now, StoreReport::CertificatesChanged { ticket, result }, effects);
             }
-            LostOrder::Signal(_) | LostOrder::Other => {}
+            // The line above names it; whoever waits for an entry has a ticket.
+            LostOrder::Signal(_) | LostOrder::Append(None) | LostOrder::Other => {}
         }
     }
 

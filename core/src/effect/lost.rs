@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use super::{BrokerOrder, Effect, HttpOrder, ProcessOrder, StoreOrder};
+use super::{AuditOrder, BrokerOrder, Effect, HttpOrder, ProcessOrder, StoreOrder};
 use crate::id::{Component, SpawnId, TicketId};
 use crate::lkg::Item;
 
@@ -53,6 +53,8 @@ pub enum LostOrder {
     ChangeCertificates(TicketId),
     /// `Send`.
     Send(TicketId),
+    /// `Append`, with the ticket of whoever waits for it.
+    Append(Option<TicketId>),
     /// `Regrant`.
     Regrant(Component),
     /// `Revoke`.
@@ -61,7 +63,8 @@ pub enum LostOrder {
     RevokeCertificate(String),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
     /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, `SettleHeld`,
-    /// `Ask` (so has the policy source), orders to the request socket (its callers have a deadline, too), and everything outside the four ports.
+    /// `Ask` (so has the policy source), orders to the request socket (`Left` tells of a caller that is gone), and everything outside these
+    /// ports.
     Other,
 }
 
@@ -95,6 +98,7 @@ impl LostOrder {
                 StoreOrder::KeepPolicies { ticket, .. } => Self::KeepPolicies(*ticket),
                 StoreOrder::ChangeCertificates { ticket, .. } => Self::ChangeCertificates(*ticket),
             },
+            Effect::Audit(AuditOrder::Append { ticket, .. }) => Self::Append(*ticket),
             Effect::Http(HttpOrder::Send(call)) => Self::Send(call.ticket),
             Effect::Broker(BrokerOrder::Regrant { component, .. }) => Self::Regrant(component.clone()),
             Effect::Broker(BrokerOrder::Revoke { spawn }) => Self::Revoke(*spawn),

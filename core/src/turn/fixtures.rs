@@ -123,6 +123,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Log(_) => return None,
         Effect::LogLevel(level) => format!("LogLevel {}", level.as_str()),
         Effect::Count(ticket) => format!("Count {ticket}"),
+        Effect::Audit(order) => format!("{order:?}"),
         Effect::Fleet(order) => format!("{order:?}"),
         Effect::Elevation(order) => format!("{order:?}"),
         Effect::Telemetry(order) => format!("{order:?}"),

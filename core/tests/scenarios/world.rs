@@ -383,6 +383,7 @@ impl World {
                 line
             }
             Effect::Telemetry(order) => return self.telemetry.push(order),
+            Effect::Audit(order) => format!("audit: {order:?}"),
             Effect::Fleet(order) => format!("policy source: {order:?}"),
             Effect::Elevation(order) => format!("request socket: {order:?}"),
             Effect::Count(ticket) => format!("count {ticket}"),
