@@ -87,6 +87,7 @@ impl Service {
             return Err(Failure::cannot_start(error));
         }
         let unfinished = history.unfinished().map_err(Failure::cannot_start)?;
+        let elevations = history.needed_elevations(clock.now().wall).map_err(Failure::cannot_start)?;
         let past = history.past().map_err(Failure::cannot_start)?;
         let storage = SettingStore::open(&root).map_err(Failure::cannot_start)?;
         let stored = storage.read().map_err(Failure::cannot_start)?;
@@ -109,7 +110,16 @@ impl Service {
         let reader = policy_reader(&settings);
         let applied_policies = storage.policies().map_err(Failure::cannot_start)?;
         let policies = reader.read(&root);
-        let loaded = Loaded { definitions, references, unfinished, past, settings: stored, policies, applied_policies };
+        let loaded = Loaded {
+            definitions,
+            references,
+            unfinished,
+            elevations,
+            past,
+            settings: stored,
+            policies,
+            applied_policies,
+        };
         let bundle = storage.read_bundle().map_err(Failure::cannot_start)?;
         let bundle = bundle.map(|bundle| policy_source::kept(bundle, &settings.alternative_signatures));
         let first = [Event::Loaded(loaded)].into_iter().chain(bundle).chain([Event::Opened(endpoints)]).collect();

@@ -11,6 +11,7 @@
 //! Http              agent/calls                   the run that asked goes on
 //! Audited           agent/audit                   whoever waits for an entry of the audit goes on
 //! Fleet             agent/fleet                   a bundle of policies is judged and applied, or refused whole
+//! Elevation         agent/elevations              a request is taken, goes on, or is withdrawn (/elevation_policy: what policies say of it)
 //! Api               agent/requests                answered at once, or once its question is answered
 //! StreamEnded       agent/streams                 its client is told nothing more
 //! Counted           agent/meter                   GET /metrics is answered, or what is measured is told (/telemetry)
@@ -32,6 +33,7 @@ mod configuration_policies;
 mod connections;
 mod definitions;
 mod drift;
+mod elevation_policy;
 mod elevations;
 mod event_starts;
 mod fleet;
@@ -52,6 +54,7 @@ mod processes;
 mod record;
 mod requests;
 mod requests_certificates;
+mod requests_elevations;
 mod requests_jobs;
 mod requests_lkg;
 mod requests_policies;
@@ -124,6 +127,7 @@ pub struct Agent {
     /// When what is measured is told next; `None` until the agent runs.
     measures_at: Option<Monotonic>,
     fleet: Fleet,
+    elevations: elevations::Elevations,
     phase: lifecycle::Lifecycle,
     job_list: job_list::JobList,
     /// What `GET /openapi.json` answers, once somebody asked.
@@ -180,6 +184,7 @@ impl Agent {
             meter: meter::Meter::default(),
             measures_at: None,
             fleet,
+            elevations: elevations::Elevations::default(),
             phase: lifecycle::Lifecycle::Loading,
             job_list: job_list::JobList::default(),
             description: None,
@@ -235,6 +240,7 @@ impl Agent {
             self.streams.next_deadline(),
             self.certificates.next_deadline(now, self.is_running()),
             self.fleet.next_deadline().filter(|_| self.is_running()),
+            self.elevations.next_deadline(),
             self.next_measure().filter(|_| self.is_running()),
             schedules,
         ];
@@ -263,6 +269,7 @@ impl Agent {
         self.measure_when_due(now, effects);
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);
+        self.settle_elevations(now, effects);
         self.settle_runs(now, effects);
         self.answer_late(now, effects);
         self.record_denied(now, effects);

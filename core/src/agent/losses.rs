@@ -67,6 +67,9 @@ impl Agent {
                 let run = RunId::from_text(&run).unwrap_or_else(|| RunId::new(0, 0));
                 self.on_store(now, StoreReport::RunPersisted { ticket, run, result: Err(reason) }, effects);
             }
+            LostOrder::KeepElevation(ticket) => {
+                self.on_store(now, StoreReport::ElevationKept { ticket, result: Err(reason) }, effects);
+            }
             LostOrder::ReadRuns(ticket) => {
                 self.on_store(now, StoreReport::RunsRead { ticket, result: Err(reason) }, effects);
             }
@@ -128,6 +131,7 @@ impl Agent {
             Some(Pending::Touched | Pending::Sweep) => {}
             Some(Pending::Policies) => self.give_up_policy(now, why, effects),
             Some(Pending::Examination(question)) => self.give_up_examination(now, question, why, effects),
+            None if self.elevation_awaits(ticket) => self.on_program_found(now, ticket, Err(why), effects),
             other => self.unasked(now, ticket, other, effects),
         }
     }

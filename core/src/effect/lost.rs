@@ -29,6 +29,8 @@ pub enum LostOrder {
     Examine(TicketId),
     /// `PersistRun`, with the run's id as it stands in the record.
     PersistRun(TicketId, String),
+    /// `KeepElevation`.
+    KeepElevation(TicketId),
     /// `ReadRuns`.
     ReadRuns(TicketId),
     /// `ChangeDefinitions`.
@@ -86,6 +88,7 @@ impl LostOrder {
             Effect::Store(order) => match order {
                 StoreOrder::PersistRun { ticket, record, .. } => Self::PersistRun(*ticket, record.run_id.clone()),
                 StoreOrder::Note(_) | StoreOrder::SettleHeld => Self::Other,
+                StoreOrder::KeepElevation { ticket, .. } => Self::KeepElevation(*ticket),
                 StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
                 StoreOrder::ChangeDefinitions { ticket, .. } => Self::ChangeDefinitions(*ticket),
                 StoreOrder::Survey { ticket, .. } => Self::Survey(*ticket),

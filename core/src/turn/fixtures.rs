@@ -33,6 +33,7 @@ pub(crate) fn surroundings() -> Surroundings {
         here: OperatingSystem::Linux,
         boot: 7,
         started: at(0),
+        host_name: String::from("machine"),
         version: "1.0.0".to_string(),
         environment: Vec::from([
             ("LANG".to_string(), "C".to_string()),
