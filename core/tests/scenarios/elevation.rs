@@ -19,14 +19,15 @@ const CONTROLS: &str = r#"{"id":"controls","events":["PolicyEvaluationPending"],
     {"id":"approve","executionType":"Http","method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/controls/APPROVAL",
      "timeoutSeconds":20000,"mergeStdoutJsonIntoContext":true,"condition":"ControlList contains \"APPROVAL\""},
     {"id":"fire","command":"fire-event","condition":"Satisfied == true",
-     "arguments":["--event","LaunchPrivilegeElevation","--context","{{\"RequestId\":\"{RequestId}\"}}"]}]}"#;
+     "arguments":"--event LaunchPrivilegeElevation --context '{{\"RequestId\":\"{RequestId}\"}}'"}]}"#;
 
 /// A world where KeeperPolicy runs and is connected, with these jobs.
 fn world_with(jobs: &[(&str, &str)]) -> (World, Subject) {
-    let policy = plugin("KeeperPolicy", "").replace(r#"["out"]"#, r#"["KeeperPolicy/answers"]"#);
+    let policy = plugin("KeeperPolicy", r#","requiresMonitoring":true,"autoRestart":true"#).replace(r#"["out"]"#, r#"["KeeperPolicy/answers"]"#);
     let mut files = vec![("Plugins/KeeperPolicy", policy.as_str())];
     files.extend(jobs);
     let mut world = World::new(&files);
+    assert_eq!(world.logged("Definition"), [""; 0]);
     world.started(1);
     let subject = world.client(1, &format!("KeeperPolicy_{}", ids(1).0), 1);
     world.transcript.clear();
@@ -417,22 +418,21 @@ fn a_program_that_was_changed_since_the_decision_is_not_run() {
 
 #[test]
 fn a_full_disk_denies_with_that_reason() {
-    for (audit, step) in [(false, 0), (false, 1), (true, 1)] {
+    use castellan_core::effect::StoreOrder;
+    for (good_writes, audit) in [(0, true), (1, true), (9, false)] {
         let (mut world, policy) = world();
         asked(&mut world, 1);
         world.decides(&policy, "E7-1", "ALLOW", json!({}));
-        for _ in 0..step {
-            world.disk_once(Ok(()));
+        let full = || Err(String::from("the disk is full"));
+        let mut writes = 0;
+        while let Some(order) = world.disk.front() {
+            writes += usize::from(matches!(order, StoreOrder::KeepElevation { .. }));
+            let is_bad = writes > good_writes && matches!(order, StoreOrder::KeepElevation { .. });
+            world.disk_once(if is_bad { full() } else { Ok(()) });
+            world.audit(if audit { Ok(()) } else { full() });
         }
-        world.disk.retain(|order| !matches!(order, castellan_core::effect::StoreOrder::PersistRun { .. }));
-        if audit {
-            world.audit(Err(String::from("the disk is full")));
-        } else {
-            while world.disk_once(Err(String::from("the disk is full"))) {}
-        }
-        settle(&mut world);
-        assert_eq!(spawned(&world), [], "{audit} {step}");
-        assert!(world.answer(1).unwrap_err().contains("the disk is full"), "{audit} {step}");
+        assert_eq!(spawned(&world), [], "{good_writes} {audit}");
+        assert!(world.answer(1).unwrap_err().contains("the disk is full"), "{good_writes} {audit}");
     }
 }
 
