@@ -20,13 +20,7 @@ const AGENT: &str = "agent";
 
 impl Agent {
     /// An entry that somebody waits for is on disk, or could not be written.
-    pub(super) fn on_audited(
-        &mut self,
-        now: Now,
-        ticket: TicketId,
-        result: Result<(), String>,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn on_audited(&mut self, now: Now, ticket: TicketId, result: Result<(), String>, effects: &mut Effects) {
         if let Err(why) = result {
             let message = format!("An entry of the audit was not written: {why}");
             self.desk.turn(now, effects).log(Level::Error, "NotAudited", message);

@@ -148,7 +148,11 @@ impl Agent {
             return Some(not_found(&what, "castellan policy list names those there are."));
         }
         let delivery = Delivery::new(API, Vec::from([Vec::new()]), Asker::Removal(request.id));
-        self.deliver_or_say(now, Delivery { is_complete: false, forget, by: Some(caller.administrator()), ..delivery }, effects);
+        self.deliver_or_say(
+            now,
+            Delivery { is_complete: false, forget, by: Some(caller.administrator()), ..delivery },
+            effects,
+        );
         None
     }
 

@@ -17,8 +17,8 @@ use castellan_core::configuration_policy::{
     AppliedPolicy, PolicyChange, PolicyContent, PolicyDocument, PolicyFile, PolicyKey,
 };
 use castellan_core::effect::{
-    BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
-    StreamOrder, TelemetryOrder,
+    AuditOrder, BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest,
+    StoreOrder, StreamOrder, TelemetryOrder,
 };
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
@@ -51,6 +51,8 @@ pub struct World {
     pub log_level: Option<Level>,
     /// What the collector of telemetry is told.
     pub telemetry: Vec<TelemetryOrder>,
+    /// The audit.
+    pub audited: Vec<Value>,
     pub spawns: BTreeMap<SpawnId, SpawnRequest>,
     pub responses: BTreeMap<RequestId, ApiResponse>,
     /// What was sent on open responses after their beginning; `None` once it was ended.
@@ -247,6 +249,7 @@ impl World {
             transcript: vec![],
             logs: vec![],
             log_level: None,
+            audited: vec![],
             telemetry: vec![],
             spawns: BTreeMap::new(),
             responses: BTreeMap::new(),
@@ -383,7 +386,13 @@ impl World {
                 line
             }
             Effect::Telemetry(order) => return self.telemetry.push(order),
-            Effect::Audit(order) => format!("audit: {order:?}"),
+            Effect::Audit(AuditOrder::Append { ticket, entry }) => {
+                assert_eq!(ticket, None, "nobody waits for this: {entry:?}");
+                let entry = serde_json::to_value(entry).unwrap();
+                let line = format!("audit {} {}", entry["who"], entry["kind"]).replace('"', "");
+                self.audited.push(entry);
+                line
+            }
             Effect::Fleet(order) => format!("policy source: {order:?}"),
             Effect::Count(ticket) => format!("count {ticket}"),
             Effect::Exit => {
