@@ -1,11 +1,14 @@
 //! Lines of the audit: how an entry becomes one, and what a line that somebody edited, moved or took away looks like.
 //!
 //! ```text
-//! {"sequence":7,"previous":"<SHA-256 of line 6>", …the entry… ,"sha256":"<SHA-256 of this line up to here>"}
+//! {"sequence":7,"previous":"<SHA-256 of line 6>", …the entry… ,"hash":"<SHA-256 of this line up to here>"}
 //! ```
 //! A line is sound by itself where its own hash fits. It is in its place where `previous` is the hash of the line before and `sequence`
 //! is one more. Whoever may write the files can make a new chain from any line on; against that stand hashes that were noted elsewhere:
 //! the log has one of every hour.
+
+#[cfg(test)]
+mod tests;
 
 use alloc::format;
 use alloc::string::String;
@@ -19,7 +22,7 @@ use crate::limits::AUDIT_LINE_BYTES;
 pub type Sha256 = fn(&[u8]) -> [u8; 32];
 
 /// What stands before a line's own hash.
-const OWN_HASH: &str = ",\"sha256\":\"";
+const OWN_HASH: &str = ",\"hash\":\"";
 /// What stands after it.
 const END: &str = "\"}";
 const HASH_DIGITS: usize = 64;

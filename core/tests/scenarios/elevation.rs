@@ -42,7 +42,7 @@ fn world() -> (World, Subject) {
 fn settle(world: &mut World) {
     while !world.disk.is_empty() || !world.socket.audits.is_empty() {
         world.disk();
-        world.audit(Ok(()));
+        world.audited_by(Ok(()));
     }
 }
 
@@ -82,7 +82,7 @@ fn what_policies_deny_is_denied_with_their_reason() {
     assert!(!world.is_answered(1), "not before it is on disk");
     world.disk();
     assert_eq!(world.answer(1).unwrap_err(), "W. Policy p1 says DENY. F.");
-    assert_eq!(world.socket.audited, ["audit request", "audit decision"]);
+    assert_eq!(world.audit_of_requests(), ["request", "decision"]);
     assert_eq!((status(&mut world, "E7-1"), spawned(&world)), (json!("Denied"), vec![]));
     world.quiet();
 }
@@ -93,15 +93,15 @@ fn what_policies_allow_is_launched_by_the_job_as_root_for_its_caller() {
     asked(&mut world, 1);
     world.transcript.clear();
     world.decides(&policy, "E7-1", "ALLOW", json!({}));
-    world.expect(&["audit decision", "keep E7-1 Authorized"]);
+    world.expect(&["audit plugin:KeeperPolicy decision", "keep E7-1 Authorized"]);
     // The event follows once that is on disk; the launch, once that is, and the audit has it.
     world.disk_once(Ok(()));
     world.disk_once(Ok(()));
     let lines = std::mem::take(&mut world.transcript);
-    assert!(lines.ends_with(&["audit launch".into(), "keep E7-1 Launching".into()]), "{lines:?}");
+    assert!(lines.ends_with(&["audit user:alice launch".into(), "keep E7-1 Launching".into()]), "{lines:?}");
     world.disk();
     assert_eq!(spawned(&world), [], "the audit has it not yet");
-    world.audit(Ok(()));
+    world.audited_by(Ok(()));
     let spawn = spawned(&world)[0];
     let request = &world.spawns[&spawn];
     assert_eq!(request.stdio, Stdio::Caller { caller: CallerId(1), terminal: false });
@@ -123,7 +123,7 @@ fn what_policies_allow_is_launched_by_the_job_as_root_for_its_caller() {
     world.collected(spawn.0, "");
     world.discarded(spawn.0);
     settle(&mut world);
-    assert_eq!(world.socket.audited, ["audit request", "audit decision", "audit launch", "audit exit"]);
+    assert_eq!(world.audit_of_requests(), ["request", "decision", "launch", "exit"]);
     let record = world.get_now("/api/elevation/E7-1");
     assert_eq!((&record["Status"], &record["Exit"]), (&json!("Finished"), &json!("code 3")));
     let run = world.history.values().find(|run| run.job_id == "LaunchPrivilegeElevation").unwrap();
@@ -429,7 +429,7 @@ fn a_full_disk_denies_with_that_reason() {
             writes += usize::from(matches!(order, StoreOrder::KeepElevation { .. }));
             let is_bad = writes > good_writes && matches!(order, StoreOrder::KeepElevation { .. });
             world.disk_once(if is_bad { full() } else { Ok(()) });
-            world.audit(if audit { Ok(()) } else { full() });
+            world.audited_by(if audit { Ok(()) } else { full() });
         }
         assert_eq!(spawned(&world), [], "{good_writes} {audit}");
         assert!(world.answer(1).unwrap_err().contains("the disk is full"), "{good_writes} {audit}");

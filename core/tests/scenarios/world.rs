@@ -18,8 +18,8 @@ use castellan_core::configuration_policy::{
     AppliedPolicy, PolicyChange, PolicyContent, PolicyDocument, PolicyFile, PolicyKey,
 };
 use castellan_core::effect::{
-    BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
-    StreamOrder, TelemetryOrder,
+    AuditOrder, BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest,
+    StoreOrder, StreamOrder, TelemetryOrder,
 };
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
@@ -52,6 +52,8 @@ pub struct World {
     pub log_level: Option<Level>,
     /// What the collector of telemetry is told.
     pub telemetry: Vec<TelemetryOrder>,
+    /// The audit.
+    pub audited: Vec<Value>,
     pub spawns: BTreeMap<SpawnId, SpawnRequest>,
     pub responses: BTreeMap<RequestId, ApiResponse>,
     /// What was sent on open responses after their beginning; `None` once it was ended.
@@ -251,6 +253,7 @@ impl World {
             transcript: vec![],
             logs: vec![],
             log_level: None,
+            audited: vec![],
             telemetry: vec![],
             spawns: BTreeMap::new(),
             responses: BTreeMap::new(),
@@ -390,7 +393,14 @@ impl World {
                 line
             }
             Effect::Telemetry(order) => return self.telemetry.push(order),
-            Effect::Audit(order) => self.take_audit(order),
+            Effect::Audit(AuditOrder::Append { ticket, entry }) => {
+                assert!(ticket.is_none() || entry.request.is_some(), "nobody waits for this: {entry:?}");
+                self.socket.audits.extend(ticket);
+                let entry = serde_json::to_value(entry).unwrap();
+                let line = format!("audit {} {}", entry["who"], entry["kind"]).replace('"', "");
+                self.audited.push(entry);
+                line
+            }
             Effect::Fleet(order) => format!("policy source: {order:?}"),
             Effect::Elevation(order) => self.take_elevation(order),
             Effect::Count(ticket) => format!("count {ticket}"),

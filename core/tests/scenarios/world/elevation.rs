@@ -1,6 +1,6 @@
 //! The request socket of a world, its audit, and a KeeperPolicy that answers as told.
 
-use castellan_core::effect::{AuditOrder, ElevationAnswer, ElevationOrder};
+use castellan_core::effect::{ElevationAnswer, ElevationOrder};
 use castellan_core::elevation::{Asked, CallerId, ElevationRecord, Peer, Secret};
 use castellan_core::event::{ElevationReport, FileIdentity, Reply};
 use castellan_core::id::TicketId;
@@ -18,8 +18,6 @@ pub struct Socket {
     pub told: Vec<String>,
     /// Entries of the audit that somebody waits for.
     pub audits: VecDeque<TicketId>,
-    /// The kinds of all entries.
-    pub audited: Vec<String>,
     /// Requests on disk.
     pub records: BTreeMap<String, ElevationRecord>,
 }
@@ -57,17 +55,14 @@ impl World {
         }
     }
 
-    pub(super) fn take_audit(&mut self, order: AuditOrder) -> String {
-        let AuditOrder::Append { ticket, entry } = order;
-        let entry = serde_json::to_value(&*entry).unwrap();
-        let line = format!("audit {}", entry["kind"].as_str().unwrap());
-        self.socket.audited.push(line.clone());
-        self.socket.audits.extend(ticket);
-        line
+    /// What the audit has of requests for more privileges, a kind each.
+    pub fn audit_of_requests(&self) -> Vec<&str> {
+        let of_one = self.audited.iter().filter(|entry| entry["request"].is_string());
+        of_one.map(|entry| entry["kind"].as_str().unwrap()).collect()
     }
 
-    /// The audit writes what somebody waits for.
-    pub fn audit(&mut self, result: Result<(), String>) {
+    /// The audit writes, or fails to write, what somebody waits for.
+    pub fn audited_by(&mut self, result: Result<(), String>) {
         while let Some(ticket) = self.socket.audits.pop_front() {
             self.tell(Event::Audited { ticket, result: result.clone() });
         }
