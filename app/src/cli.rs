@@ -98,7 +98,7 @@ enum Command {
         #[command(subcommand)]
         command: settings::Command,
     },
-    /// Apply configuration policies, and list what became of them.
+    /// Apply configuration policies, and list what became of them; test and lint policies about privileges.
     #[command(alias = "policies")]
     Policy {
         #[command(subcommand)]

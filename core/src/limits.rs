@@ -110,6 +110,12 @@ pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
 pub const REFERENCE_VERSIONS: usize = 20;
 /// Deleted items that references remember; those deleted longest ago go first. A copied-back file of one is then a stray, as of any other.
 pub const REFERENCE_TOMBSTONES: usize = 20_000;
+/// Members of one collection, and entries of one filter with its collections: a directory's largest groups.
+pub const COLLECTION_MEMBERS: usize = 10_000;
+/// Entries of all filters of all policies together, with their collections: some tens of megabytes.
+pub const EXPANDED_ENTRIES: usize = 200_000;
+/// Bytes of a question to policies, or of its answer: a command line of some tens of kilobytes and room.
+pub const POLICY_MESSAGE_BYTES: usize = 256 << 10;
 /// Files of the folder `Policies/` that are read, and policies of all sources that are on record as applied; the rest is refused with that
 /// reason.
 pub const POLICIES: usize = 1000;

@@ -8,8 +8,10 @@ mod desktop;
 mod logind;
 mod untrusted;
 
+use std::collections::BTreeSet;
+
 use castellan_core::user::desktop::Desktop;
-use castellan_core::user::{Choice, RunAs, UserFacts, UserQuery, choose};
+use castellan_core::user::{Account, Choice, RunAs, UserFacts, UserQuery, choose};
 
 use account::Whose;
 
@@ -28,4 +30,12 @@ pub(crate) async fn look(query: &UserQuery) -> UserFacts {
         Ok(_) | Err(_) => Desktop::default(),
     };
     UserFacts { sessions, account: Some(account), desktop }
+}
+
+/// The account of a name with the names of all its groups. Waits for the system's user database, for ten seconds at most.
+///
+/// # Errors
+/// A clause without its full stop.
+pub fn account(name: &str) -> Result<(Account, BTreeSet<String>), String> {
+    smol::block_on(account::find_with_groups(Whose::Name(name.to_owned())))
 }
