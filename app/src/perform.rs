@@ -3,6 +3,7 @@
 use castellan_core::effect::{Effect, LostOrder};
 use castellan_core::event::{Counts, Event};
 use castellan_fs::Store;
+use castellan_fs::audit::Audit;
 use castellan_fs::log_file::LogWriter;
 use castellan_https::Server;
 use castellan_https::calls::Calls;
@@ -18,6 +19,7 @@ pub(crate) struct Ports {
     pub(crate) processes: Processes,
     pub(crate) broker: BrokerHandle,
     pub(crate) store: Store,
+    pub(crate) audit: Audit,
     pub(crate) server: Server,
     pub(crate) calls: Calls,
     pub(crate) policies: PolicyPort,
@@ -46,11 +48,13 @@ impl Ports {
             Effect::Process(order) => self.processes.order(order).err().map(|full| format!("process port: {full:?}")),
             Effect::Broker(order) => self.broker.order(order).err().map(|full| format!("broker: {full:?}")),
             Effect::Store(order) => self.store.order(order).err().map(|full| format!("store: {full:?}")),
+            Effect::Audit(order) => self.audit.order(order).err().map(|full| format!("audit: {full}")),
             Effect::Http(order) => self.calls.order(order).err().map(|full| format!("HTTP client: {full}")),
             Effect::Fleet(order) => {
                 self.policies.order(order);
                 None
             }
+            Effect::Audit(_) => Some(String::from("audit: it is not there yet")),
             Effect::Elevation(_) => Some(String::from("request socket: it is not there yet")),
             Effect::Respond { request, response } => {
                 self.server.respond(request, response);

@@ -171,6 +171,7 @@ impl Service {
             | Effect::Http(_)
             | Effect::Log(_)
             | Effect::LogLevel(_)
+            | Effect::Audit(_)
             | Effect::Fleet(_)
             | Effect::Elevation(_)
             | Effect::Count(_)

@@ -149,6 +149,7 @@ impl Service {
                 | Effect::Store(_)
                 | Effect::Http(_)
                 | Effect::Stream(_)
+                | Effect::Audit(_)
                 | Effect::Fleet(_)
                 | Effect::Elevation(_)
                 | Effect::Count(_)
