@@ -54,7 +54,6 @@ impl Ports {
                 self.policies.order(order);
                 None
             }
-            Effect::Audit(_) => Some(String::from("audit: it is not there yet")),
             Effect::Elevation(_) => Some(String::from("request socket: it is not there yet")),
             Effect::Respond { request, response } => {
                 self.server.respond(request, response);
