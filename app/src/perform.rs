@@ -51,6 +51,7 @@ impl Ports {
                 self.policies.order(order);
                 None
             }
+            Effect::Elevation(_) => Some(String::from("request socket: it is not there yet")),
             Effect::Respond { request, response } => {
                 self.server.respond(request, response);
                 None

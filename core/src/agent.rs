@@ -30,6 +30,7 @@ mod configuration_policies;
 mod connections;
 mod definitions;
 mod drift;
+mod elevations;
 mod event_starts;
 mod fleet;
 mod hand_edits;
@@ -194,6 +195,7 @@ impl Agent {
             Event::Store(report) => self.on_store(now, report, effects),
             Event::Http(report) => self.on_http(now, report, effects),
             Event::Fleet(report) => self.on_fleet(now, report, effects),
+            Event::Elevation(report) => self.on_elevation(now, report, effects),
             Event::Api(request) => self.on_request(now, &request, effects),
             Event::StreamEnded { request, why } => self.on_stream_ended(now, request, why, effects),
             Event::Counted { ticket, counts } => self.on_counted(now, ticket, &counts, effects),

@@ -1,5 +1,6 @@
 //! All that the [`Agent`](crate::agent::Agent) can ask of the shell, grouped by port. Effects are orders, performed in this sequence.
 
+mod elevation;
 mod fleet;
 mod lost;
 mod stream;
@@ -9,13 +10,16 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::acl::Grant;
 use crate::api::ApiResponse;
 use crate::certificate::CertificateChange;
 use crate::configuration_policy::{PolicyChange, PolicyDocument};
+use crate::elevation::CallerId;
+use crate::event::RelayedSignal;
 use crate::fleet::KeptBundle;
-use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
+use crate::id::{Component, ConnectionId, ElevationId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
 use crate::lkg::{DefinitionChange, Item, ReferenceQuery};
 use crate::log_message::{Level, LogRecord};
@@ -27,6 +31,7 @@ use crate::time::WallTime;
 use crate::trust::PeerFacts;
 use crate::user::{Person, UserQuery};
 use crate::why::Explanation;
+pub use elevation::{ElevationAnswer, ElevationOrder};
 pub use fleet::FleetOrder;
 pub use lost::LostOrder;
 pub use stream::StreamOrder;
@@ -57,6 +62,8 @@ pub enum Effect {
     Http(HttpOrder),
     /// For the policy source.
     Fleet(FleetOrder),
+    /// For the request socket.
+    Elevation(ElevationOrder),
     /// For the collector of telemetry; only where `Settings:Telemetry` names one.
     Telemetry(TelemetryOrder),
     /// Append to the agent's log.
@@ -165,6 +172,40 @@ pub enum TreeSignal {
     Terminate,
     /// SIGKILL.
     Kill,
+    /// One that the caller of a program passes on.
+    Relayed(RelayedSignal),
+}
+
+/// Whose a process tree is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// A task's or a plugin's: it is trusted as that.
+    Component(Component),
+    /// That of a request for more privileges: the program runs for its caller, and the agent trusts it no more than any other.
+    Elevation(ElevationId),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Component(component) => component.fmt(formatter),
+            Self::Elevation(id) => write!(formatter, "elevation:{id}"),
+        }
+    }
+}
+
+/// What a process has as its standard input, output and error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdio {
+    /// Nothing to read; what it writes is kept for `Collect`.
+    Captured,
+    /// The descriptors that a caller of the request socket handed over, and his folder to start in; nothing is kept of what it writes.
+    Caller {
+        /// Whose.
+        caller: CallerId,
+        /// Whether standard input becomes its controlling terminal.
+        terminal: bool,
+    },
 }
 
 /// A process to make. Nothing of the agent's own environment is inherited beyond `environment`.
@@ -172,8 +213,8 @@ pub enum TreeSignal {
 pub struct SpawnRequest {
     /// Its number.
     pub spawn: SpawnId,
-    /// Whose it is; names the cgroup.
-    pub component: Component,
+    /// Whose it is.
+    pub owner: Owner,
     /// What to execute.
     pub program: ProgramQuery,
     /// Arguments after the program's own name.
@@ -184,6 +225,8 @@ pub struct SpawnRequest {
     pub working_directory: Option<String>,
     /// What to find out about the user whose session it belongs to; `None` where it runs as the agent itself.
     pub user: Option<UserQuery>,
+    /// What it reads and writes.
+    pub stdio: Stdio,
     /// What it may use of the machine; what cannot be kept is told in the log.
     pub limits: ResourceLimits,
 }

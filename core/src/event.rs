@@ -1,6 +1,7 @@
 //! All that the shell can tell the [`Agent`](crate::agent::Agent), grouped by port. Events are facts in the past tense.
 
 mod counts;
+mod elevation;
 mod fleet;
 mod store;
 mod traced;
@@ -10,6 +11,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
 
 use crate::acl::{Denial, Subject};
 use crate::api::{ApiRequest, CertificateFacts};
@@ -26,6 +29,7 @@ use crate::trust::{Examination, PeerFacts};
 use crate::user::UserFacts;
 use crate::why::Explanation;
 pub use counts::Counts;
+pub use elevation::{ElevationReport, RelayedSignal, Reply};
 pub use fleet::{FleetReport, Opened, Received};
 pub use store::StoreReport;
 pub use traced::Traced;
@@ -47,6 +51,8 @@ pub enum Event {
     Http(HttpReport),
     /// From the policy source.
     Fleet(FleetReport),
+    /// From the request socket.
+    Elevation(ElevationReport),
     /// A request arrived at the HTTP or HTTPS listener.
     Api(ApiRequest),
     /// A response that had stayed open is over; may be told again.
@@ -291,6 +297,8 @@ pub struct ExecutableFacts {
     pub exists: bool,
     /// Whether it is a regular file that may be executed.
     pub executable: bool,
+    /// Which file it is, and in which state; only of a regular file.
+    pub identity: Option<FileIdentity>,
     /// How it begins.
     pub opening: Opening,
     /// The file itself, or the folder above it, that somebody other than root and the agent's own user may change, with its mode.
@@ -303,6 +311,17 @@ pub struct ExecutableFacts {
     pub hash_bang: Option<Box<Self>>,
     /// The same about the program that interprets it, where one was asked for.
     pub interpreter: Option<Box<Self>>,
+}
+
+/// One state of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// Device.
+    pub device: u64,
+    /// Inode.
+    pub inode: u64,
+    /// When it was last changed in any way (`ctime`): seconds and nanoseconds since 1970.
+    pub changed: (i64, i64),
 }
 
 /// How a file begins, which tells who can execute it.

@@ -179,6 +179,7 @@ impl World {
             | Effect::LogLevel(_)
             | Effect::Count(_)
             | Effect::Fleet(_)
+            | Effect::Elevation(_)
             | Effect::Telemetry(_) => {}
             Effect::Http(order) => self.owed.push(Owed::Http(Box::new(order))),
             Effect::Store(order) => self.owed.push(Owed::Store(Box::new(order))),
@@ -279,6 +280,7 @@ impl World {
                 | Effect::Store(_)
                 | Effect::Http(_)
                 | Effect::Fleet(_)
+                | Effect::Elevation(_)
                 | Effect::Respond { .. }
                 | Effect::Stream(_)
                 | Effect::Log(_)

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use async_io::{Async, Timer};
 use castellan_core::effect::{SpawnRequest, TreeSignal, Way};
-use castellan_core::event::{Captured, ExitStatus, ProcessReport};
+use castellan_core::event::{Captured, ExitStatus, ProcessReport, RelayedSignal};
 use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::user::{Person, UserFacts};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
@@ -275,8 +275,13 @@ impl Tree {
 
     async fn signal(&self, signal: TreeSignal) {
         let wanted = match signal {
-            TreeSignal::Terminate => Signal::TERM,
+            TreeSignal::Terminate | TreeSignal::Relayed(RelayedSignal::Terminate) => Signal::TERM,
             TreeSignal::Kill => Signal::KILL,
+            TreeSignal::Relayed(RelayedSignal::Hangup) => Signal::HUP,
+            TreeSignal::Relayed(RelayedSignal::Interrupt) => Signal::INT,
+            TreeSignal::Relayed(RelayedSignal::Quit) => Signal::QUIT,
+            TreeSignal::Relayed(RelayedSignal::User1) => Signal::USR1,
+            TreeSignal::Relayed(RelayedSignal::User2) => Signal::USR2,
         };
         let place = self.place.clone();
         if let Err(error) = smol::unblock(move || place.signal(wanted)).await {

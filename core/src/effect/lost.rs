@@ -61,7 +61,7 @@ pub enum LostOrder {
     RevokeCertificate(String),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
     /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, `SettleHeld`,
-    /// `Ask` (so has the policy source), and everything outside the four ports.
+    /// `Ask` (so has the policy source), orders to the request socket (its callers have a deadline, too), and everything outside the four ports.
     Other,
 }
 
@@ -104,6 +104,7 @@ impl LostOrder {
             | Effect::Respond { .. }
             | Effect::Stream(_)
             | Effect::Fleet(_)
+            | Effect::Elevation(_)
             | Effect::Count(_)
             | Effect::Telemetry(_)
             | Effect::Log(_)

@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use chrono::{DateTime, Duration, MappedLocalTime, NaiveDateTime, TimeZone, Utc};
+use chrono::{DateTime, Duration, FixedOffset, MappedLocalTime, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use crate::time::WallTime;
@@ -30,9 +30,14 @@ impl Zone {
             .map_err(|_| format!("'{name}' is no time zone of the IANA database; write it as in Europe/Vienna."))
     }
 
+    /// An instant with the zone's difference to UTC then.
+    pub(crate) fn at(self, at: WallTime) -> Option<DateTime<FixedOffset>> {
+        DateTime::<Utc>::from_timestamp_millis(at.as_millis()).map(|at| at.with_timezone(&self.0).fixed_offset())
+    }
+
     /// The local time at an instant.
     fn local(self, at: WallTime) -> Option<NaiveDateTime> {
-        DateTime::<Utc>::from_timestamp_millis(at.as_millis()).map(|at| at.with_timezone(&self.0).naive_local())
+        self.at(at).map(|at| at.naive_local())
     }
 
     /// The instant of a local time: the first of two where the clock repeats it, the first after the gap where it is skipped.

@@ -231,6 +231,7 @@ impl World {
                 Effect::Stream(_)
                 | Effect::Count(_)
                 | Effect::Fleet(_)
+                | Effect::Elevation(_)
                 | Effect::LogLevel(_)
                 | Effect::Telemetry(_)
                 | Effect::Exit => {}
@@ -260,10 +261,10 @@ impl World {
             ProcessOrder::Spawn(request) => self.spawn(&request),
             ProcessOrder::Release { spawn, .. } => self.release(spawn),
             ProcessOrder::Abort { spawn, reason } => self.report(ProcessReport::SpawnFailed { spawn, reason }),
-            ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate } => {
-                self.ended(spawn, ExitStatus::Signal(SIGTERM));
+            ProcessOrder::Signal { spawn, signal } => {
+                let number = if signal == TreeSignal::Kill { SIGKILL } else { SIGTERM };
+                self.ended(spawn, ExitStatus::Signal(number));
             }
-            ProcessOrder::Signal { spawn, signal: TreeSignal::Kill } => self.ended(spawn, ExitStatus::Signal(SIGKILL)),
             ProcessOrder::Collect { spawn } => {
                 let written = |bytes: &Vec<u8>| Captured { head: bytes.clone(), ..Captured::default() };
                 let output =
@@ -301,7 +302,7 @@ impl World {
         let whose =
             if request.user.is_some() { " in the session of user 1000, who is assumed to be there" } else { "" };
         let message = format!("Would run {}{arguments}{whose}.", executable.path);
-        self.step("Process", request.component.to_string(), message);
+        self.step("Process", request.owner.to_string(), message);
         if fate.end == End::Missing {
             let reason = format!("{} does not exist.", request.program.candidates.join(", "));
             return self.report(ProcessReport::SpawnFailed { spawn, reason });

@@ -124,6 +124,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::LogLevel(level) => format!("LogLevel {}", level.as_str()),
         Effect::Count(ticket) => format!("Count {ticket}"),
         Effect::Fleet(order) => format!("{order:?}"),
+        Effect::Elevation(order) => format!("{order:?}"),
         Effect::Telemetry(order) => format!("{order:?}"),
         Effect::Exit => "Exit".to_string(),
     })

@@ -384,6 +384,7 @@ impl World {
             }
             Effect::Telemetry(order) => return self.telemetry.push(order),
             Effect::Fleet(order) => format!("policy source: {order:?}"),
+            Effect::Elevation(order) => format!("request socket: {order:?}"),
             Effect::Count(ticket) => format!("count {ticket}"),
             Effect::Exit => {
                 self.exited = true;
@@ -417,7 +418,7 @@ impl World {
     fn take_process(&mut self, order: ProcessOrder) -> String {
         match order {
             ProcessOrder::Spawn(request) => {
-                let line = format!("spawn {} {}", request.spawn, request.component);
+                let line = format!("spawn {} {}", request.spawn, request.owner);
                 self.spawns.insert(request.spawn, request);
                 line
             }
@@ -718,6 +719,6 @@ impl World {
     }
 
     fn is_plugin(&self, spawn: SpawnId) -> bool {
-        self.spawns[&spawn].component.to_string().starts_with("plugin:")
+        self.spawns[&spawn].owner.to_string().starts_with("plugin:")
     }
 }

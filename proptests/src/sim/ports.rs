@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use castellan_core::effect::{BrokerOrder, Effect, HttpOrder, LostOrder, ProcessOrder, StoreOrder, TreeSignal};
+use castellan_core::effect::{BrokerOrder, Effect, HttpOrder, LostOrder, Owner, ProcessOrder, StoreOrder, TreeSignal};
 use castellan_core::event::{
     BrokerReport, Captured, Event, ExecutableFacts, ExitStatus, HttpReport, ProcessReport, StoreReport,
 };
@@ -116,7 +116,7 @@ impl World<'_> {
                 }
             }
             // No request or setting of this world asks for it.
-            Effect::Count(_) | Effect::Fleet(_) | Effect::Telemetry(_) => {}
+            Effect::Count(_) | Effect::Fleet(_) | Effect::Elevation(_) | Effect::Telemetry(_) => {}
             Effect::Exit => self.exited = true,
             Effect::Http(HttpOrder::Send(call)) => {
                 let run = call.url.target.trim_start_matches('/').to_owned();
@@ -148,7 +148,7 @@ impl World<'_> {
     fn on_order(&mut self, order: ProcessOrder, is_lost: bool) -> Result<(), Broken> {
         let owed = match order {
             ProcessOrder::Spawn(request) => {
-                if let Component::Plugin(id) = &request.component {
+                if let Owner::Component(Component::Plugin(id)) = &request.owner {
                     self.plugins.on_spawn(id.as_str(), request.spawn, self.now.monotonic)?;
                     if !is_lost {
                         self.owed.push_back(Owed::Spawn(request.spawn));
