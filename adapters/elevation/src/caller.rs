@@ -26,8 +26,6 @@ const ASK_TIME: Duration = Duration::from_secs(5);
 const READ_TIME: Duration = Duration::from_secs(10);
 /// Frames that wait for a caller to read those before.
 const WAITING_FRAMES: usize = 64;
-/// Prompts of one connection: far above what a policy asks, with wrong codes.
-const PROMPTS: usize = 64;
 
 /// How a connection ended.
 enum End {
@@ -49,7 +47,7 @@ pub(crate) fn receive(shared: &Arc<Shared>, stream: Async<UnixStream>) {
     }
 }
 
-/// A new connection has room for a sentence; a caller who is gone already misses it.
+/// Says so in a clause without its full stop. A new connection has room for a sentence; a caller who is gone already misses it.
 fn refuse_at_once(stream: &Async<UnixStream>, why: &str) {
     let Ok(frame) = wire::encode(&refusal(why)) else { return };
     if let Err(error) = io::Write::write_all(&mut stream.get_ref(), &frame) {
@@ -61,7 +59,7 @@ fn refusal(why: &str) -> ToCaller {
     ToCaller::Denied {
         request: None,
         what: String::from("The agent does not take the request."),
-        why: why.to_owned(),
+        why: format!("{why}."),
         fix: String::from("End what is open, use the castellan of this agent, and try again."),
     }
 }
@@ -79,7 +77,7 @@ async fn live(shared: Arc<Shared>, stream: Async<UnixStream>, peer: Connected, p
     let (asked, lent, place) = match asked {
         Ok(found) => found,
         Err((why, place)) => {
-            refuse_at_once(&stream, &crate::sentence(&why));
+            refuse_at_once(&stream, &why);
             drop((stream, place));
             return;
         }
@@ -176,8 +174,8 @@ struct Conversation<'shared> {
 struct Prompts {
     /// Those that wait for an answer, each with what answers it in the end.
     open: BTreeMap<u32, Task<()>>,
-    /// All that were asked.
-    asked: Vec<u32>,
+    /// The highest number of those that were asked.
+    highest: Option<u32>,
 }
 
 impl<'shared> Conversation<'shared> {
@@ -192,7 +190,10 @@ impl<'shared> Conversation<'shared> {
             End::Left(None)
         };
         // What is to be said goes first: a caller who closes his side in the same moment may still read it.
-        self.speak(stream, said).or(self.listen(stream)).or(gone).await
+        let end = self.speak(stream, said).or(self.listen(stream)).or(gone).await;
+        // They hold what they are kept in.
+        self.prompts.lock().unwrap_or_else(PoisonError::into_inner).open.clear();
+        end
     }
 
     async fn speak(&self, stream: &Async<UnixStream>, said: &Receiver<Said>) -> End {
@@ -247,7 +248,7 @@ impl<'shared> Conversation<'shared> {
     fn replied(&self, prompt: u32) -> Option<bool> {
         let mut prompts = self.prompts.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = prompts.open.remove(&prompt).is_some();
-        prompts.asked.contains(&prompt).then_some(waits)
+        (Some(prompt) <= prompts.highest).then_some(waits)
     }
 
     /// Answers a prompt in the place of a caller who does not.
@@ -266,9 +267,7 @@ impl<'shared> Conversation<'shared> {
             }
         };
         let mut prompts = self.prompts.lock().unwrap_or_else(PoisonError::into_inner);
-        if prompts.asked.len() < PROMPTS {
-            prompts.asked.push(prompt);
-        }
+        prompts.highest = prompts.highest.max(Some(prompt));
         let task = self.shared.config.executor.spawn(late);
         prompts.open.insert(prompt, task);
     }

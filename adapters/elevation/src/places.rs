@@ -32,24 +32,24 @@ impl Places {
     /// A place for this user.
     ///
     /// # Errors
-    /// A sentence: there is none.
+    /// A clause without its full stop: there is none.
     pub(crate) fn take(&self, uid: u32) -> Result<Place, String> {
         let mut taken = self.lock();
         let all: usize = taken.of.values().sum();
         let own = taken.of.get(&uid).copied().unwrap_or_default();
-        let sentence = if own >= CALLERS_OF_ONE {
-            format!("User {uid} has {own} requests open, and one user may have {CALLERS_OF_ONE}.")
+        let why = if own >= CALLERS_OF_ONE {
+            format!("User {uid} has {own} requests open, and one user may have {CALLERS_OF_ONE}")
         } else if all >= CALLERS {
-            format!("{all} requests are open, which is all that the agent takes.")
+            format!("{all} requests are open, which is all that the agent takes")
         } else {
             taken.of.insert(uid, own.saturating_add(1));
             return Ok(Place { places: self.clone(), uid });
         };
         // Once for each user: who comes ten thousand times would fill the log.
         if taken.told.len() < TOLD && taken.told.insert(uid) {
-            log::warn!("A request for more privileges was refused: {sentence} Further ones of this user are not told here.");
+            log::warn!("A request for more privileges was refused: {why}. Further ones of this user are not told here.");
         }
-        Err(sentence)
+        Err(why)
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
