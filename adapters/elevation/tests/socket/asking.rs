@@ -127,7 +127,7 @@ fn who_goes_is_told_about_and_leaves_nothing() {
 #[test]
 fn a_killed_caller_is_gone_though_his_child_holds_the_connection() {
     let rig = Rig::start();
-    let script = FOREIGN.replace("reader =", "os.fork() or __import__('signal').pause()\nreader =");
+    let script = FOREIGN.replace("reader =", "os.fork() and __import__('signal').pause()\nreader =");
     let mut child =
         Command::new("python3").args(["-c", &script]).arg(rig.root.path()).stdout(Stdio::piped()).spawn().unwrap();
     let (caller, asked) = rig.asked();

@@ -11,7 +11,7 @@ use crate::rig::{Files, Rig, ask, is_root, within};
 #[test]
 fn one_user_does_not_take_the_places_of_others() {
     let rig = Rig::start();
-    let open: Vec<_> = (0..16)
+    let mut open: Vec<_> = (0..16)
         .map(|_| {
             let (connection, files) = (rig.connect(), Files::new());
             within("a request", connection.ask(&ask(&["true"]), files.lent())).unwrap();
@@ -33,7 +33,7 @@ fn one_user_does_not_take_the_places_of_others() {
         assert!(other.wait_with_output().unwrap().status.success());
     }
     // Who leaves makes room for the next, once all of his is closed.
-    let (caller, connection) = open.into_iter().next().unwrap();
+    let (caller, connection) = open.pop().unwrap();
     drop(connection);
     rig.left(caller);
     // A moment after he is told to be gone.
