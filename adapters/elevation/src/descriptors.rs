@@ -29,7 +29,11 @@ pub struct Lent {
 ///
 /// # Errors
 /// As sendmsg(2).
-pub(crate) async fn send(stream: &Async<UnixStream>, frame: &[u8], lent: [BorrowedFd<'_>; DESCRIPTORS]) -> io::Result<()> {
+pub(crate) async fn send(
+    stream: &Async<UnixStream>,
+    frame: &[u8],
+    lent: [BorrowedFd<'_>; DESCRIPTORS],
+) -> io::Result<()> {
     let begun = stream
         .write_with(|stream| {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
@@ -65,7 +69,10 @@ pub(crate) async fn receive(stream: &Async<UnixStream>, taken: &mut Vec<OwnedFd>
         .await?;
     if cut || taken.len() != DESCRIPTORS {
         let more = if cut { "more than " } else { "" };
-        return Err(invalid(format!("{more}{} descriptors came with the request instead of {DESCRIPTORS}", taken.len())));
+        return Err(invalid(format!(
+            "{more}{} descriptors came with the request instead of {DESCRIPTORS}",
+            taken.len()
+        )));
     }
     // What is attached further on is read without room for it: the kernel closes it.
     wire::fill(stream, head.get_mut(begun..).unwrap_or_default()).await?;

@@ -93,6 +93,8 @@ pub(crate) struct Shared {
 pub(crate) struct Line {
     /// Bounded: whoever does not read is not waited for.
     pub(crate) orders: Sender<Said>,
+    /// Dropped, it ends the connection at once.
+    pub(crate) open: Option<Sender<()>>,
     /// Until the launch takes it.
     pub(crate) lent: Option<Lent>,
 }
@@ -114,12 +116,8 @@ impl Elevation {
     pub fn start(config: ElevationConfig) -> Result<Self, String> {
         let (listener, folder) = socket::listen(&config.root)?;
         let executor = Arc::clone(&config.executor);
-        let shared = Arc::new(Shared {
-            config,
-            places: Places::default(),
-            next: AtomicU64::new(1),
-            lines: Mutex::default(),
-        });
+        let shared =
+            Arc::new(Shared { config, places: Places::default(), next: AtomicU64::new(1), lines: Mutex::default() });
         let accepted = Arc::clone(&shared);
         let accepting = executor.spawn(async move {
             loop {
@@ -157,10 +155,10 @@ impl Elevation {
 impl Shared {
     /// Puts something into a caller's queue; one whose queue is full has not read for long, and his connection ends.
     fn say(&self, caller: CallerId, said: Said) {
-        let lines = self.lines();
-        let Some(line) = lines.get(&caller) else { return };
+        let mut lines = self.lines();
+        let Some(line) = lines.get_mut(&caller) else { return };
         if let Err(TrySendError::Full(_)) = line.orders.try_send(said) {
-            line.orders.close();
+            line.open = None;
         }
     }
 
@@ -190,8 +188,8 @@ impl From<ElevationAnswer> for ToCaller {
 impl Drop for Elevation {
     fn drop(&mut self) {
         self.accepting = None;
-        for line in self.shared.lines().values() {
-            line.orders.close();
+        for line in self.shared.lines().values_mut() {
+            line.open = None;
         }
         if let Err(error) = self.folder.remove_socket() {
             log::warn!("The request socket is left: {error}. The next start takes it away.");

@@ -28,9 +28,9 @@ impl Connected {
         // 0 where the process is in a PID namespace that this one does not see into.
         let pid = credentials.pid().unsigned_abs();
         let process = match getsockopt(stream.get_ref(), sockopt::PeerPidfd) {
-            Ok(handle) => {
-                Some(Async::new_nonblocking(handle).map_err(|error| format!("process {pid} cannot be watched: {error}"))?)
-            }
+            Ok(handle) => Some(
+                Async::new_nonblocking(handle).map_err(|error| format!("process {pid} cannot be watched: {error}"))?,
+            ),
             // The kernel has no such option.
             Err(nix::errno::Errno::ENOPROTOOPT) => None,
             Err(error) => return Err(format!("the process that connected has ended ({error})")),

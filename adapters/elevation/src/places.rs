@@ -47,7 +47,9 @@ impl Places {
         };
         // Once for each user: who comes ten thousand times would fill the log.
         if taken.told.len() < TOLD && taken.told.insert(uid) {
-            log::warn!("A request for more privileges was refused: {why}. Further ones of this user are not told here.");
+            log::warn!(
+                "A request for more privileges was refused: {why}. Further ones of this user are not told here."
+            );
         }
         Err(why)
     }

@@ -87,7 +87,9 @@ impl Session {
     async fn ask(&self, ask: &Ask, slave: Option<OwnedFd>, folder: &OwnedFd) -> Result<(), Failure> {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let lent = match &slave {
-            Some(slave) if rustix::termios::isatty(&stderr) => [slave.as_fd(), slave.as_fd(), slave.as_fd(), folder.as_fd()],
+            Some(slave) if rustix::termios::isatty(&stderr) => {
+                [slave.as_fd(), slave.as_fd(), slave.as_fd(), folder.as_fd()]
+            }
             Some(slave) => [slave.as_fd(), slave.as_fd(), stderr.as_fd(), folder.as_fd()],
             None => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), folder.as_fd()],
         };
@@ -107,14 +109,18 @@ fn unreachable(globals: &Globals, error: &io::Error) -> Failure {
         io::ErrorKind::PermissionDenied => Failure::unreachable(format!(
             "you may not pass the folders to {root}/run/request.sock. Let others pass the agent root (chmod o+x), as the agent's user."
         )),
-        _ => Failure::unreachable(format!("the agent of {root} cannot be asked: {error}. Look at castellan logs, as the agent's user.")),
+        _ => Failure::unreachable(format!(
+            "the agent of {root} cannot be asked: {error}. Look at castellan logs, as the agent's user."
+        )),
     }
 }
 
 /// What the program may get of the environment; what is not text stays away.
 fn environment() -> Vec<(String, String)> {
     let kept = |name: &str| matches!(name, "TERM" | "COLORTERM" | "LANG") || name.starts_with("LC_");
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
     std::env::vars_os().filter_map(text).filter(|(name, _)| kept(name)).collect()
 }
 

@@ -76,7 +76,8 @@ fn what_is_said_arrives_in_both_directions() {
 
     rig.port().order(ElevationOrder::Tell { caller, text: String::from("KeeperPolicy is asked.") });
     assert_eq!(rig.hear(&connection), Some(ToCaller::Tell { text: String::from("KeeperPolicy is asked.") }));
-    let prompt = |prompt, seconds| ElevationOrder::Prompt { caller, prompt, text: String::from("Code:"), secret: true, seconds };
+    let prompt =
+        |prompt, seconds| ElevationOrder::Prompt { caller, prompt, text: String::from("Code:"), secret: true, seconds };
     rig.port().order(prompt(1, 1000));
     let heard = ToCaller::Prompt { prompt: 1, text: String::from("Code:"), secret: true, seconds: 1000 };
     assert_eq!(rig.hear(&connection), Some(heard));

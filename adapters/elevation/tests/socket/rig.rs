@@ -105,8 +105,7 @@ impl Rig {
         let driver = Arc::clone(&executor);
         // Ends when the sender is dropped.
         let thread = std::thread::spawn(move || assert!(smol::block_on(driver.run(stopped.recv())).is_err()));
-        let mut rig =
-            Self { root, port: None, executor, sender, events, stop: Some(stop), thread: Some(thread) };
+        let mut rig = Self { root, port: None, executor, sender, events, stop: Some(stop), thread: Some(thread) };
         rig.port = Some(rig.open(rig.root.path()).unwrap());
         rig
     }
@@ -172,6 +171,14 @@ impl Rig {
         self.answer(caller, 0);
         assert_eq!(self.hear(&connection), Some(ToCaller::Ended(Ended::Code(0))));
         files.are_closed();
+    }
+
+    /// A request under way.
+    #[track_caller]
+    pub(crate) fn takes_a_place(&self) -> (CallerId, Connection) {
+        let (connection, files) = (self.connect(), Files::new());
+        within("a request", connection.ask(&ask(&["true"]), files.lent())).unwrap();
+        (self.asked().0, connection)
     }
 
     /// Whether a request is taken, and not refused at once.

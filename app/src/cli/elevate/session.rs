@@ -149,7 +149,8 @@ impl Session {
     async fn signals<'s>(&'s self, raw: &RefCell<Option<ModeGuard<'s>>>) -> Result<Outcome, Failure> {
         let mut signals = &self.signals;
         while let Some(signal) = signals.next().await {
-            let signal = signal.map_err(|error| Failure::failed(format!("signals cannot be heard any more: {error}.")))?;
+            let signal =
+                signal.map_err(|error| Failure::failed(format!("signals cannot be heard any more: {error}.")))?;
             match (relayed(signal), &self.terminal) {
                 (Some(signal), _) if self.launched.get() => {
                     let signal = FromCaller::Signal(signal);

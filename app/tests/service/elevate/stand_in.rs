@@ -132,13 +132,20 @@ impl Machine {
     fn spawn(&self, caller: CallerId, asked: Asked) {
         let mut words = asked.words.into_iter();
         let name = words.next().unwrap();
-        let candidates = if name.contains('/') { vec![name] } else { ["/usr/bin", "/bin"].map(|folder| format!("{folder}/{name}")).to_vec() };
+        let candidates = if name.contains('/') {
+            vec![name]
+        } else {
+            ["/usr/bin", "/bin"].map(|folder| format!("{folder}/{name}")).to_vec()
+        };
         let request = SpawnRequest {
             spawn: SpawnId(caller.0),
             owner: Owner::Elevation(ElevationId::new(1, caller.0)),
             program: ProgramQuery { candidates, ..ProgramQuery::default() },
             arguments: words.collect(),
-            environment: vec![(String::from("PATH"), String::from("/usr/bin:/bin"))].into_iter().chain(asked.environment).collect(),
+            environment: vec![(String::from("PATH"), String::from("/usr/bin:/bin"))]
+                .into_iter()
+                .chain(asked.environment)
+                .collect(),
             working_directory: None,
             user: None,
             stdio: Stdio::Caller { caller, terminal: asked.terminal },
@@ -151,7 +158,8 @@ impl Machine {
     fn deny(&self, caller: CallerId, why: &str) {
         let explanation = Explanation::new("It was denied.", why, "Ask somebody.");
         let request = Some(ElevationId::new(1, caller.0));
-        self.elevation.order(ElevationOrder::Answer { caller, answer: ElevationAnswer::Denied { request, explanation } });
+        self.elevation
+            .order(ElevationOrder::Answer { caller, answer: ElevationAnswer::Denied { request, explanation } });
     }
 
     fn order(&self, order: ProcessOrder) {
