@@ -28,6 +28,7 @@ mod demo;
 mod denials;
 mod doctor;
 mod drift;
+mod elevate;
 mod elevation;
 mod events;
 mod fleet;
