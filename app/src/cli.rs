@@ -13,6 +13,7 @@ mod audit;
 mod config;
 mod confirm;
 mod doctor;
+mod elevate;
 mod events;
 mod history;
 mod inputs;
@@ -41,7 +42,8 @@ mod watch;
 mod why;
 mod why_not;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -110,6 +112,8 @@ enum Command {
         #[command(subcommand)]
         command: events::Command,
     },
+    /// Run a program with more privileges, where a policy allows that; for every user.
+    Elevate(elevate::Options),
     /// Print the agent's log.
     Logs(logs::Options),
     /// Ask the running agent why it did what it did.
@@ -193,11 +197,21 @@ enum ScheduleCommand {
 
 /// Reads the command line and carries it out.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(words());
     match perform(&cli.command, &cli.globals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure),
     }
+}
+
+/// The command line; under the name of the link it is that of its command.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let is_link = |name: &OsString| Path::new(name).file_name().is_some_and(|name| name == elevate::LINK);
+    if words.first().is_some_and(is_link) {
+        words.insert(1, OsString::from("elevate"));
+    }
+    words
 }
 
 fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
@@ -210,6 +224,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Settings { command } => settings::run(command, globals),
         Command::Policy { command } => policies::run(command, globals),
         Command::Events { command } => events::run(command, globals),
+        Command::Elevate(options) => elevate::run(options, globals),
         Command::Logs(options) => logs::run(options, globals),
         Command::Why { command } => why::run(command, globals),
         Command::WhyNot(options) => why_not::run(options, globals),

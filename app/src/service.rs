@@ -18,6 +18,7 @@ use castellan_core::lkg::References;
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::surroundings::Surroundings;
 use castellan_core::trust::signature::SignaturePolicy;
+use castellan_elevation::{Elevation, ElevationConfig};
 use castellan_fs::audit::{Audit, AuditFile};
 use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
 use castellan_fs::history::History;
@@ -166,8 +167,9 @@ impl Service {
         let ports_file = PortsFile::write(&self.root, self.endpoints, pid).map_err(Failure::cannot_start)?;
         let (chores, heartbeat) = (&mut self.chores, &self.heartbeat);
         run_loop::run(&mut self.agent, self.clock, chores, self.first, &self.events, &self.ports, heartbeat);
-        let Ports { processes, broker, store, audit, server, calls, policies, telemetry, log } = self.ports;
+        let Ports { processes, elevation, broker, store, audit, server, calls, policies, telemetry, log } = self.ports;
         server.close();
+        drop(elevation);
         let late = async {
             Timer::after(CLOSE_TIME).await;
             log::warn!(
@@ -286,7 +288,13 @@ impl Start<'_> {
         let store = Store::start(guard, history, storage, reader, self.sender.clone())?;
         let audit = Audit::start(audit, self.sender.clone())?;
         let calls = Calls::new(Arc::clone(&self.executor.executor), self.sender.clone());
-        Ok(Ports { processes, broker, store, audit, server, calls, policies, telemetry, log })
+        let elevation = Elevation::start(ElevationConfig {
+            root: self.root.path().to_owned(),
+            look_up: Arc::new(|uid| Box::pin(castellan_process::look_up(uid))),
+            executor: Arc::clone(&self.executor.executor),
+            events: self.sender.clone(),
+        })?;
+        Ok(Ports { processes, elevation, broker, store, audit, server, calls, policies, telemetry, log })
     }
 }
 

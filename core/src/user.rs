@@ -157,6 +157,11 @@ pub struct Ids {
 }
 
 impl Session {
+    /// Whether its user sits at the machine before its display.
+    pub fn has_desktop(&self) -> bool {
+        self.unfit(RunAs::UserDesktop).is_none()
+    }
+
     fn is_graphical(&self) -> bool {
         GRAPHICAL.contains(&self.kind.as_str())
     }

@@ -28,6 +28,7 @@ mod demo;
 mod denials;
 mod doctor;
 mod drift;
+mod elevate;
 mod events;
 mod fleet;
 mod history;

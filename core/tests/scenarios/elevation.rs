@@ -23,7 +23,8 @@ const CONTROLS: &str = r#"{"id":"controls","events":["PolicyEvaluationPending"],
 
 /// A world where KeeperPolicy runs and is connected, with these jobs.
 fn world_with(jobs: &[(&str, &str)]) -> (World, Subject) {
-    let policy = plugin("KeeperPolicy", r#","requiresMonitoring":true,"autoRestart":true"#).replace(r#"["out"]"#, r#"["KeeperPolicy/answers"]"#);
+    let policy = plugin("KeeperPolicy", r#","requiresMonitoring":true,"autoRestart":true"#)
+        .replace(r#"["out"]"#, r#"["KeeperPolicy/answers"]"#);
     let mut files = vec![("Plugins/KeeperPolicy", policy.as_str())];
     files.extend(jobs);
     let mut world = World::new(&files);

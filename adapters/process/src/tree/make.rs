@@ -121,6 +121,7 @@ pub(super) fn order(
     inspection: Inspection,
     request: SpawnRequest,
     person: Option<Person>,
+    caller: Option<wire::Caller>,
     agent_root: &Path,
 ) -> Result<(Vec<u8>, File), String> {
     let Command { handle, path, mut arguments, scripts } = inspection.command(way)?;
@@ -141,6 +142,7 @@ pub(super) fn order(
         environment,
         working_directory: request.working_directory.unwrap_or(folder),
         person,
+        caller,
     }))?;
     Ok((order, handle))
 }

@@ -208,6 +208,14 @@ impl Rig {
         assert!(matches!(report, ProcessReport::Discarded { spawn: gone } if gone == spawn), "{report:?}");
     }
 
+    /// Ends a running process.
+    pub(crate) fn discard_running(&self, spawn: SpawnId) {
+        self.order(ProcessOrder::Discard { spawn });
+        self.exited(spawn);
+        let report = self.report();
+        assert!(matches!(report, ProcessReport::Discarded { spawn: gone } if gone == spawn), "{report:?}");
+    }
+
     /// From a running process to nothing.
     pub(crate) fn finish(&self, spawn: SpawnId) -> Outcome {
         let status = self.exited(spawn);
