@@ -4,10 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use castellan_core::log_message::Level;
-use castellan_core::policy::message::{Answer, Known, Question};
+use castellan_core::policy::message::{Known, Question};
 use castellan_core::policy::{Decision, Explanation, LocalTime, PolicySet, PolicySource, Verdict};
 use castellan_fs::policies::{FoundPolicies, FoundPolicy, PolicyFolders};
 use castellan_process::account;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Clock;
@@ -25,6 +26,16 @@ pub(super) struct Policies {
     folders: PolicyFolders,
     set: PolicySet,
     clock: Clock,
+}
+
+/// The answer to a message that is no question: without what was asked, so that it is no answer to any.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Refusal {
+    id: String,
+    request_id: String,
+    #[serde(flatten)]
+    decision: Decision,
 }
 
 /// What a message led to.
@@ -125,7 +136,7 @@ fn source(FoundPolicy { name, content }: &FoundPolicy) -> PolicySource<'_> {
     PolicySource { name, content: content.as_deref().map_err(String::as_str) }
 }
 
-fn written(topic: String, answer: &Answer, complaint: Option<String>) -> Answered {
+fn written(topic: String, answer: &impl Serialize, complaint: Option<String>) -> Answered {
     match serde_json::to_vec(answer) {
         Ok(payload) => Answered { answer: Some((topic, payload)), complaint },
         Err(error) => Answered { answer: None, complaint: Some(format!("An answer could not be written: {error}.")) },
@@ -143,7 +154,7 @@ fn not_understood(payload: &[u8], why: &str) -> Answered {
         return Answered { answer: None, complaint: Some(complaint) };
     };
     let request_id = text("/MetaData/RequestId").unwrap_or_default();
-    written(topic, &Answer { id, request_id, decision: denied(why) }, Some(complaint))
+    written(topic, &Refusal { id, request_id, decision: denied(why) }, Some(complaint))
 }
 
 /// The decision where no policy could be asked.

@@ -1,11 +1,16 @@
 //! The way to more privileges: what `castellan init` installs, the plugin KeeperPolicy, and those who ask it.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Puppet, Stage, command, eventually, say};
+use crate::support::{Agent, Puppet, Stage, binary, command, ended, eventually, say, skipped, spawn};
+use crate::users::{has_somebody_else, stage_of, start};
 
 /// Items and what became of them.
 #[track_caller]
@@ -184,5 +189,186 @@ fn an_integrators_plugin_asks_keeper_policy_and_a_changed_policy_counts_from_the
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
     eventually("another process of KeeperPolicy", || (ready(&agent)["processId"] != pid).then_some(()));
     assert_eq!(ask(&mut asker, &question("13", NOBODY))["Decision"], "ALLOW");
+    agent.stop();
+}
+
+/// Where everybody may pass, what is installed is there, and KeeperPolicy answers; `None` where there is nobody else to be.
+fn installed() -> Option<Stage> {
+    let stage = stage_of(json!({}));
+    init(&stage, &[]);
+    let reaches = || say(as_user(NOBODY, Command::new(binary()).arg("--version"))).0 == 0;
+    if has_somebody_else() && reaches() {
+        return Some(stage);
+    }
+    skipped("castellan elevate with the whole chain: only root can become somebody else, who has to reach the binary");
+    None
+}
+
+fn as_user((_, uid): (&str, u32), command: &mut Command) -> Command {
+    let mut same = Command::new(command.get_program());
+    same.args(command.get_args()).uid(uid).gid(uid).current_dir("/");
+    same.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    same
+}
+
+/// `castellan elevate` of this user; `words` begin with its options.
+fn elevate(stage: &Stage, user: (&str, u32), words: &[&str]) -> Command {
+    as_user(user, Command::new(binary()).args(["elevate", "--root"]).arg(stage.root()).args(words))
+}
+
+const ID: [&str; 3] = ["--", "id", "-u"];
+
+/// Exit code, standard output, standard error of `id -u`.
+#[track_caller]
+fn asked(stage: &Stage, user: (&str, u32), options: &[&str]) -> (i32, String, String) {
+    say(elevate(stage, user, &[options, &ID].concat()))
+}
+
+fn ran() -> (i32, String) {
+    (0, String::from("0\n"))
+}
+
+#[track_caller]
+fn runs(ended: (i32, String, String)) {
+    assert_eq!((ended.0, ended.1), ran(), "{}", ended.2);
+}
+
+#[track_caller]
+fn denied(ended: (i32, String, String), because: &str) {
+    assert!(ended.0 == 4 && ended.1.is_empty() && ended.2.contains(because), "{ended:?}");
+}
+
+fn allow(stage: &Stage, controls: &[&str]) {
+    stage.file("Policies/id.json", &policy("nobody", "/usr/bin/id", controls).to_string());
+}
+
+/// The newest request, once it has this status.
+#[track_caller]
+fn newest(agent: &Agent<'_>, status: &str) -> Value {
+    eventually(&format!("a request that is {status}"), || {
+        let newest = agent.call("GET", "/api/elevation").send().json().as_array()?.first()?.clone();
+        (newest["Status"] == status).then_some(newest)
+    })
+}
+
+fn id_of(request: &Value) -> String {
+    request["RequestId"].as_str().unwrap().to_owned()
+}
+
+const DAEMON: (&str, u32) = ("daemon", 1);
+
+#[test]
+fn without_a_policy_nobody_is_elevated_and_with_one_its_user_is() {
+    let Some(stage) = installed() else { return };
+    let agent = start(&stage);
+    ready(&agent);
+    denied(asked(&stage, NOBODY, &[]), "There is no policy about it. An administrator may");
+    allow(&stage, &["ALLOW"]);
+    runs(asked(&stage, NOBODY, &[]));
+    denied(asked(&stage, DAEMON, &[]), "DENY for 'id -u' of 'daemon'");
+    denied(say(elevate(&stage, NOBODY, &["--", "cat", "/etc/shadow"])), "DENY");
+
+    let mut shell = policy("nobody", "/usr/bin/*", &["ALLOW"]);
+    shell["PolicyId"] = json!("all");
+    stage.file("Policies/all.json", &shell.to_string());
+    let mut tee = elevate(&stage, NOBODY, &["--", "tee", "file"]);
+    let folder = stage.folder().join("only-root");
+    fs::create_dir(&folder).unwrap();
+    let mut tee = spawn(tee.current_dir(&folder).stdin(Stdio::piped()));
+    tee.stdin.take().unwrap().write_all(b"piped").unwrap();
+    assert_eq!(ended(tee.wait_with_output().unwrap()).1, "piped");
+    let written = folder.join("file");
+    assert_eq!(fs::metadata(&written).unwrap().uid(), 0, "as root");
+    assert_eq!(fs::read_to_string(&written).unwrap(), "piped");
+    agent.stop();
+    // Every step is on record: asked, decided, launched, ended.
+    let (code, _, err) = say(command(&stage, &["audit", "verify"]));
+    assert_eq!(code, 0, "{err}");
+    let (_, shown, _) = say(command(&stage, &["audit", "show", "-o", "json"]));
+    for kind in ["request", "decision", "launch", "exit"] {
+        assert!(shown.to_lowercase().contains(kind), "{kind}: {shown}");
+    }
+}
+
+#[test]
+fn a_reason_and_an_approval_are_asked_for_and_a_grant_lasts_until_it_is_revoked() {
+    let Some(stage) = installed() else { return };
+    let agent = start(&stage);
+    ready(&agent);
+    allow(&stage, &["JUSTIFY"]);
+    runs(asked(&stage, NOBODY, &["--reason", "to see who I am"]));
+    assert_eq!(asked(&stage, NOBODY, &[]).0, 4, "nobody is there to be asked for a reason");
+
+    allow(&stage, &["APPROVAL"]);
+    let ask = || spawn(&mut elevate(&stage, NOBODY, &[&["--reason", "to see who I am"], &ID[..]].concat()));
+    let waiting = |outstanding: Value| {
+        eventually("a request that waits for an approval", || {
+            let request = newest(&agent, "AwaitingControls");
+            (request["Outstanding"] == outstanding).then_some(id_of(&request))
+        })
+    };
+    let vote = |request: &str, what: &str| {
+        let answer = agent.call("POST", &format!("/api/elevation/{request}/{what}")).json(&json!({})).send();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    let child = ask();
+    vote(&waiting(json!(["APPROVAL"])), "deny");
+    denied(ended(child.wait_with_output().unwrap()), "den");
+    let child = ask();
+    vote(&waiting(json!(["APPROVAL"])), "approve");
+    runs(ended(child.wait_with_output().unwrap()));
+    // What was approved is good for a while, and no longer once it is revoked.
+    runs(asked(&stage, NOBODY, &["--reason", "once more"]));
+    let grants = agent.call("GET", "/api/grants").send().json();
+    let grant = id_of(&grants[0]);
+    assert_eq!(agent.call("DELETE", &format!("/api/grants/{grant}")).send().status, 200);
+    let child = ask();
+    waiting(json!(["APPROVAL"]));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert!(!child.wait_with_output().unwrap().status.success());
+    newest(&agent, "Withdrawn");
+    agent.stop();
+}
+
+#[test]
+fn what_lies_launches_nothing() {
+    let Some(stage) = installed() else { return };
+    stage.script("KeeperApproval", r#"echo '{"APPROVAL":{"Satisfied":true}}'"#);
+    stage.job(&stage.puppet_job("liar", &["KeeperPolicy"], &[]));
+    let agent = start(&stage);
+    let pid = ready(&agent)["processId"].as_u64().unwrap();
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    agent.trigger("liar");
+    let mut liar = stage.puppet("liar");
+    liar.connect(agent.mqtt);
+    // A program that says that its control is met, and a job that goes on to the launch.
+    allow(&stage, &["APPROVAL"]);
+    let (code, out, err) = asked(&stage, NOBODY, &["--reason", "to see who I am"]);
+    assert_eq!((code, out.as_str()), (4, ""), "{err}");
+    assert_eq!(agent.runs("LaunchPrivilegeElevation").len(), 1, "the launch was tried, and refused");
+    // A task that calls the launch of a request that is not authorized, of one that is over, and of none.
+    for request in ["E1-1", "E1-77"] {
+        let call =
+            json!({ "do": "call", "method": "POST", "target": format!("/api/elevation/{request}/launch"), "body": "" });
+        let answer = liar.order(&call);
+        assert!(answer["status"] == 409 || answer["status"] == 404, "{answer}");
+    }
+    // A question in the name of a request, about what is allowed: its answer is not one to the request.
+    allow(&stage, &["ALLOW"]);
+    kill_process(pid, Signal::STOP).unwrap();
+    let mut forged = question("E1-2", NOBODY);
+    forged["RespondToTopic"] = json!("KeeperPolicy/answers");
+    liar.publish("KeeperPolicy", &forged.to_string());
+    let cat = spawn(&mut elevate(&stage, NOBODY, &["--", "cat", "/etc/shadow"]));
+    newest(&agent, "Evaluating");
+    kill_process(pid, Signal::CONT).unwrap();
+    denied(ended(cat.wait_with_output().unwrap()), "DENY for 'cat /etc/shadow'");
+    // KeeperPolicy is killed while a request waits for it: another process answers.
+    kill_process(pid, Signal::STOP).unwrap();
+    let id = spawn(&mut elevate(&stage, NOBODY, &ID));
+    newest(&agent, "Evaluating");
+    kill_process(pid, Signal::KILL).unwrap();
+    runs(ended(id.wait_with_output().unwrap()));
+    liar.exit(0, "");
     agent.stop();
 }

@@ -37,7 +37,8 @@ impl Agent {
         if plugin.obstacle().is_some() { Evaluator::Missing(why) } else { Evaluator::Away(why) }
     }
 
-    /// An answer counts from the present process of KeeperPolicy alone, for a request that waits for it.
+    /// An answer counts from the present process of KeeperPolicy alone, for a request that waits for it, and to what that request asks:
+    /// others may ask KeeperPolicy in its name.
     pub(super) fn on_policy_answer(
         &mut self,
         now: Now,
@@ -50,11 +51,15 @@ impl Agent {
         if !is_its {
             return Err(format!("Its sender is not the present process of the plugin {POLICY_PLUGIN}."));
         }
-        let Answer { id, decision, .. } = Answer::parse(payload)?;
+        let Answer { id, meta_data, decision, .. } = Answer::parse(payload)?;
         let request = ElevationId::from_text(&id).ok_or_else(|| format!("{} is no id of a request.", quote(&id)))?;
         let elevation = self.elevations.active.get_mut(&request);
         let elevation = elevation.ok_or_else(|| format!("There is no request {request} under way."))?;
-        elevation.on_decision(decision, &self.elevations.grants, &mut self.desk.turn(now, effects))
+        let mut turn = self.desk.turn(now, effects);
+        if elevation.asks(&turn)? != meta_data {
+            return Err(format!("It answers another question than that of request {request}."));
+        }
+        elevation.on_decision(decision, &self.elevations.grants, &mut turn)
     }
 }
 

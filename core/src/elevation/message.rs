@@ -83,14 +83,21 @@ impl Elevation {
         })
     }
 
+    /// What KeeperPolicy is asked: an answer to anything else is none to this request.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(crate) fn asks(&self, turn: &Turn<'_>) -> Result<Asked, String> {
+        Ok(Asked::of(self.policy_request(turn)?, self.id.to_string()))
+    }
+
     /// The message on the topic of KeeperPolicy.
     ///
     /// # Errors
     /// A sentence.
     pub(super) fn question(&self, turn: &Turn<'_>) -> Result<Vec<u8>, String> {
-        let id = self.id.to_string();
         let respond_to_topic = ANSWER_TOPIC.to_string();
-        let meta_data = Asked::of(self.policy_request(turn)?, id.clone());
+        let (id, meta_data) = (self.id.to_string(), self.asks(turn)?);
         let question = Question { id, version: VERSION, respond_to_topic, meta_data };
         serde_json::to_vec(&question).map_err(|error| error.to_string())
     }

@@ -81,7 +81,7 @@ pub struct Known {
     pub variables: BTreeMap<String, String>,
 }
 
-/// The answer: `{"Id","RequestId","Decision","Controls","PolicyIds","Explanation",…}`.
+/// The answer: `{"Id","RequestId","MetaData","Decision","Controls","PolicyIds","Explanation",…}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
@@ -89,6 +89,8 @@ pub struct Answer {
     pub id: String,
     /// That of the request.
     pub request_id: String,
+    /// What was asked. Whoever may ask may name any `Id`, and any topic for answers: an answer is one to this question alone.
+    pub meta_data: Asked,
     /// What was decided.
     #[serde(flatten)]
     pub decision: Decision,
@@ -166,7 +168,8 @@ impl Question {
         let beyond = explanation.policies.len().saturating_sub(LISTED);
         explanation.policies.truncate(LISTED);
         explanation.left_out = explanation.left_out.saturating_add(beyond);
-        Answer { id: self.id.clone(), request_id: self.meta_data.request_id.clone(), decision }
+        let (id, meta_data) = (self.id.clone(), self.meta_data.clone());
+        Answer { id, request_id: meta_data.request_id.clone(), meta_data, decision }
     }
 }
 

@@ -166,12 +166,16 @@ fn an_answer_counts_from_keeper_policy_alone_and_once() {
         world.decides(liar, "E7-1", "ALLOW", json!({}));
     }
     world.decides(&policy, "E7-2", "ALLOW", json!({}));
+    // Whoever may ask KeeperPolicy may ask something else in the name of this request.
+    let mut other = world.questions()[0]["MetaData"].clone();
+    other["CommandLine"] = json!("true");
+    world.decides(&policy, "E7-1", "ALLOW", json!({ "MetaData": other }));
     assert_eq!(status(&mut world, "E7-1"), "Evaluating");
     world.decides(&policy, "E7-1", "DENY", json!({}));
     world.decides(&policy, "E7-1", "ALLOW", json!({}));
     settle(&mut world);
     assert_eq!((status(&mut world, "E7-1"), spawned(&world)), (json!("Denied"), vec![]));
-    assert_eq!(world.get("/api/denials").as_array().unwrap().len(), 4);
+    assert_eq!(world.get("/api/denials").as_array().unwrap().len(), 5);
 }
 
 #[test]

@@ -115,6 +115,8 @@ impl World {
             "Audit": false, "Record": false, "RiskLevel": 50, "Approvers": [],
             "Explanation": {"What": "W.", "Why": format!("Policy p1 says {decision}."), "Fix": "F.", "Nearest": null, "Policies": [], "LeftOut": 0},
         });
+        let asked = self.questions().into_iter().rfind(|question| question["Id"] == request);
+        answer["MetaData"] = asked.map_or(Value::Null, |question| question["MetaData"].clone());
         answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.publish(subject, "KeeperPolicy/answers", &answer.to_string());
     }
