@@ -9,11 +9,14 @@
 
 mod admin;
 mod agent;
+mod audit;
 mod config;
 mod confirm;
 mod doctor;
+mod elevate;
 mod events;
 mod history;
+mod init;
 mod inputs;
 mod job_test;
 mod jobs;
@@ -40,14 +43,17 @@ mod watch;
 mod why;
 mod why_not;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use castellan_core::policy::Control;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{demo, probe, sample_scanner, service};
+use crate::{demo, keeper_control, keeper_policy, probe, sample_scanner, service};
 use output::Globals;
+pub(crate) use output::warn;
 
 /// The agent root where none is given.
 const DEFAULT_ROOT: &str = "/opt/castellan";
@@ -72,6 +78,8 @@ enum Command {
     /// Run the agent in the foreground until SIGTERM or SIGINT. What is missing in the root is created.
     #[command(after_help = "Example: sudo castellan run --root /opt/castellan")]
     Run,
+    /// Install what comes with the agent into a root whose agent does not run: the policies' plugin, and the jobs of privilege elevation.
+    Init(init::Options),
     /// Show the running agent on one screen: jobs, plugins, runs, and what was denied lately.
     Status(status::Options),
     /// Look at jobs, change them, run them; work on job files.
@@ -109,6 +117,8 @@ enum Command {
         #[command(subcommand)]
         command: events::Command,
     },
+    /// Run a program with more privileges, where a policy allows that; for every user.
+    Elevate(elevate::Options),
     /// Print the agent's log.
     Logs(logs::Options),
     /// Ask the running agent why it did what it did.
@@ -154,6 +164,11 @@ enum Command {
         #[command(subcommand)]
         command: admin::Command,
     },
+    /// Look at what is on record: who asked for what, who decided, changed and launched it; prove that nobody edited it.
+    Audit {
+        #[command(subcommand)]
+        command: audit::Command,
+    },
     /// Print the JSON Schema (draft 2020-12) of jobs, plugins, settings, policies or test cases.
     Schema(schema::Options),
     /// Print the completions of a shell.
@@ -174,6 +189,18 @@ enum Command {
     /// The task program of `doctor --live`.
     #[command(hide = true)]
     DoctorProbe(probe::Options),
+    /// The plugin KeeperPolicy.
+    #[command(hide = true)]
+    KeeperPolicy(keeper_policy::Options),
+    /// The task program KeeperMfa.
+    #[command(hide = true)]
+    KeeperMfa(keeper_control::Options),
+    /// The task program KeeperJustification.
+    #[command(hide = true)]
+    KeeperJustification(keeper_control::Options),
+    /// The task program KeeperApproval.
+    #[command(hide = true)]
+    KeeperApproval(keeper_control::Options),
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
@@ -187,16 +214,27 @@ enum ScheduleCommand {
 
 /// Reads the command line and carries it out.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(words());
     match perform(&cli.command, &cli.globals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure),
     }
 }
 
+/// The command line; under the name of the link it is that of its command.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let is_link = |name: &OsString| Path::new(name).file_name().is_some_and(|name| name == elevate::LINK);
+    if words.first().is_some_and(is_link) {
+        words.insert(1, OsString::from("elevate"));
+    }
+    words
+}
+
 fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
     match command {
         Command::Run => service::run(&globals.root),
+        Command::Init(options) => init::run(options, globals),
         Command::Status(options) => status::run(options, globals),
         Command::Jobs { command } => jobs::run(command, globals),
         Command::Runs { command } => runs::run(command, globals),
@@ -204,6 +242,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Settings { command } => settings::run(command, globals),
         Command::Policy { command } => policies::run(command, globals),
         Command::Events { command } => events::run(command, globals),
+        Command::Elevate(options) => elevate::run(options, globals),
         Command::Logs(options) => logs::run(options, globals),
         Command::Why { command } => why::run(command, globals),
         Command::WhyNot(options) => why_not::run(options, globals),
@@ -215,11 +254,16 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Doctor(options) => doctor::run(options, globals),
         Command::Lkg { command } => lkg::run(command, globals),
         Command::Admin { command } => admin::run(command, globals),
+        Command::Audit { command } => audit::run(command, globals),
         Command::Config { command } => config::run(command, globals),
         Command::DoctorProbe(options) => probe::run(options),
         Command::Schema(options) => schema::run(options, globals),
         Command::Completions(options) => reference::completions(options),
         Command::Demo { folder, keep } => demo::run(folder, *keep),
+        Command::KeeperPolicy(options) => keeper_policy::run(options, &globals.root),
+        Command::KeeperMfa(options) => keeper_control::run(Control::Mfa, options, &globals.root),
+        Command::KeeperJustification(options) => keeper_control::run(Control::Justify, options, &globals.root),
+        Command::KeeperApproval(options) => keeper_control::run(Control::Approval, options, &globals.root),
         Command::Manual(options) => reference::manual(options, globals),
         Command::SampleScanner(options) => sample_scanner::run(options),
     }
@@ -230,7 +274,7 @@ fn report(failure: &Failure) -> ExitCode {
     if failure.is_silent() {
         return failure.exit_code();
     }
-    match output::warn(&failure.to_string()) {
+    match warn(&failure.to_string()) {
         Ok(()) => failure.exit_code(),
         Err(_) => ExitCode::from(1),
     }

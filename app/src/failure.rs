@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     InvalidFile,
     /// Whoever read the answer has gone.
     HungUp,
+    /// A program that was run for the caller ended so.
+    OfProgram(u8),
 }
 
 /// A failed command.
@@ -71,6 +73,12 @@ impl Failure {
         Self { kind: Kind::HungUp, message: String::new() }
     }
 
+    /// A program that was run for the caller ended with this exit code: no message, as it has said what there is to say.
+    pub(crate) fn of_program(code: i32) -> Self {
+        // As wait(2) gives it: the lowest eight bits.
+        Self { kind: Kind::OfProgram(u8::try_from(code & 0xff).unwrap_or(u8::MAX)), message: String::new() }
+    }
+
     /// Whether no agent answers.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.kind == Kind::Unreachable
@@ -83,7 +91,7 @@ impl Failure {
 
     /// Whether there is nobody to tell.
     pub(crate) fn is_silent(&self) -> bool {
-        self.kind == Kind::HungUp
+        matches!(self.kind, Kind::HungUp | Kind::OfProgram(_))
     }
 
     /// The exit code.
@@ -96,6 +104,7 @@ impl Failure {
             Kind::Unreachable => ExitCode::from(5),
             Kind::InvalidFile => ExitCode::from(6),
             Kind::HungUp => ExitCode::from(141),
+            Kind::OfProgram(code) => ExitCode::from(code),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The `castellan` binary: the agent and its commands.
 
+mod audit_head;
 mod chores;
 mod cli;
 mod clock;
+mod component;
 mod demo;
 mod failure;
 mod heartbeat;
+mod keeper_control;
+mod keeper_policy;
 mod library_log;
 mod listeners;
 mod notify;

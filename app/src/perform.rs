@@ -1,13 +1,15 @@
 //! One exhaustive match from effect to adapter. Nothing is decided here and nothing blocks.
 
-use castellan_core::effect::{Effect, LostOrder};
-use castellan_core::event::{Counts, Event};
+use castellan_core::effect::{Effect, LostOrder, ProcessOrder, Stdio};
+use castellan_core::event::{Counts, Event, ProcessReport};
+use castellan_elevation::{Elevation, Lent};
 use castellan_fs::Store;
+use castellan_fs::audit::Audit;
 use castellan_fs::log_file::LogWriter;
 use castellan_https::Server;
 use castellan_https::calls::Calls;
 use castellan_mqtt::BrokerHandle;
-use castellan_process::Processes;
+use castellan_process::{CallerFiles, Processes, QueueFull};
 
 use crate::policy_source::PolicyPort;
 use crate::telemetry::TelemetryPort;
@@ -16,8 +18,10 @@ use crate::telemetry::TelemetryPort;
 #[derive(Debug)]
 pub(crate) struct Ports {
     pub(crate) processes: Processes,
+    pub(crate) elevation: Elevation,
     pub(crate) broker: BrokerHandle,
     pub(crate) store: Store,
+    pub(crate) audit: Audit,
     pub(crate) server: Server,
     pub(crate) calls: Calls,
     pub(crate) policies: PolicyPort,
@@ -43,12 +47,21 @@ impl Ports {
     pub(crate) fn perform(&self, effect: Effect) -> Performed {
         let order = LostOrder::of(&effect);
         let lost = match effect {
-            Effect::Process(order) => self.processes.order(order).err().map(|full| format!("process port: {full:?}")),
+            Effect::Process(order) => match self.start_or_order(order) {
+                Ok(None) => None,
+                Ok(Some(answer)) => return Performed::Answered(Box::new(answer)),
+                Err(full) => Some(format!("process port: {full:?}")),
+            },
             Effect::Broker(order) => self.broker.order(order).err().map(|full| format!("broker: {full:?}")),
             Effect::Store(order) => self.store.order(order).err().map(|full| format!("store: {full:?}")),
+            Effect::Audit(order) => self.audit.order(order).err().map(|full| format!("audit: {full}")),
             Effect::Http(order) => self.calls.order(order).err().map(|full| format!("HTTP client: {full}")),
             Effect::Fleet(order) => {
                 self.policies.order(order);
+                None
+            }
+            Effect::Elevation(order) => {
+                self.elevation.order(order);
                 None
             }
             Effect::Respond { request, response } => {
@@ -80,6 +93,22 @@ impl Ports {
             None => Performed::Done,
             Some(why) => Performed::Lost(order, why),
         }
+    }
+
+    /// A program for a caller gets what he lends; one whose caller is gone is not started, and that is the answer.
+    fn start_or_order(&self, order: ProcessOrder) -> Result<Option<Event>, QueueFull> {
+        let (caller, terminal, request) = match order {
+            ProcessOrder::Spawn(request) => match request.stdio {
+                Stdio::Caller { caller, terminal } => (caller, terminal, request),
+                Stdio::Captured => return self.processes.order(ProcessOrder::Spawn(request)).map(|()| None),
+            },
+            order => return self.processes.order(order).map(|()| None),
+        };
+        let Some(Lent { standard, folder }) = self.elevation.take(caller) else {
+            let reason = String::from("Whoever asked for it has gone.");
+            return Ok(Some(Event::Process(ProcessReport::SpawnFailed { spawn: request.spawn, reason })));
+        };
+        self.processes.spawn_for_caller(request, CallerFiles { standard, folder, terminal }).map(|()| None)
     }
 
     /// What every port counted since the start.

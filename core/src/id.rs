@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::ID_LENGTH;
 
@@ -116,6 +116,35 @@ impl RunId {
 }
 
 impl fmt::Display for RunId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// One request for more privileges. Counted per boot of the agent, so it is unique over restarts: `E{boot}-{count}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ElevationId(String);
+
+impl ElevationId {
+    /// The `count`th request of the `boot`th start of this agent root.
+    pub fn new(boot: u64, count: u64) -> Self {
+        Self(format!("E{boot}-{count}"))
+    }
+
+    /// An id as it stands in a path or a message; no check beyond its alphabet, unknown ids are simply not found.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(['E', 'e'])?;
+        RunId::from_text(rest).map(|id| Self(format!("E{id}")))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ElevationId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }

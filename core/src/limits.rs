@@ -127,7 +127,23 @@ pub const POLICY_DELIVERIES: usize = 16;
 pub const BUNDLE_BYTES: usize = DOCUMENT_BYTES + (64 << 10);
 /// Bytes of an entity tag that is kept; a longer one is not sent again.
 pub const ETAG_BYTES: usize = 256;
+/// Bytes of a line of the audit: a command of 128 KiB, the kernel's bound of an argument, with each byte escaped.
+pub const AUDIT_LINE_BYTES: usize = 1 << 20;
 /// Characters of a name, a reason or an attribute of a span.
 pub const SPAN_TEXT_CHARS: usize = 256;
 /// Publishes of one run, and of one connection of its tasks, that are told as spans of its trace; the others are counted.
 pub const TRACED_PUBLISHES: u32 = 128;
+/// Requests for more privileges that are under way; more than people at one machine ask for at a time.
+pub const ELEVATIONS: usize = 256;
+/// And so many of one user, so that he cannot lock the others out.
+pub const ELEVATIONS_OF_ONE: usize = 32;
+/// Requests that ended lately and are still shown.
+pub const ENDED_ELEVATIONS: usize = 256;
+/// Grants that hold at a time; what is approved beyond them holds once.
+pub const GRANTS: usize = 1024;
+/// Characters of a justification: a paragraph.
+pub const JUSTIFICATION_CHARS: usize = 1000;
+/// Words of a command for which more privileges are asked: as many as a shell's pattern gives in a large folder.
+pub const ELEVATED_WORDS: usize = 4096;
+/// Calls that wait for one request: its tasks, each sent again once or twice, and administrators.
+pub const ELEVATION_CALLS: usize = 16;

@@ -178,7 +178,9 @@ impl World {
             | Effect::Log(_)
             | Effect::LogLevel(_)
             | Effect::Count(_)
+            | Effect::Audit(_)
             | Effect::Fleet(_)
+            | Effect::Elevation(_)
             | Effect::Telemetry(_) => {}
             Effect::Http(order) => self.owed.push(Owed::Http(Box::new(order))),
             Effect::Store(order) => self.owed.push(Owed::Store(Box::new(order))),
@@ -279,7 +281,9 @@ impl World {
                 | Effect::Broker(_)
                 | Effect::Store(_)
                 | Effect::Http(_)
+                | Effect::Audit(_)
                 | Effect::Fleet(_)
+                | Effect::Elevation(_)
                 | Effect::Respond { .. }
                 | Effect::Stream(_)
                 | Effect::Log(_)

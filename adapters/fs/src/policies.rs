@@ -1,5 +1,6 @@
 //! Policies: `Policies/*.json` with the signatures beside them, and which were applied (`state/settings.db`).
 
+mod folders;
 mod watch;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::error::RootError;
 use crate::files::{self, Privacy, Unread};
 use crate::root::Root;
 use crate::settings::SettingStore;
+pub use folders::{FoundPolicies, FoundPolicy, PolicyFolders};
 pub use watch::watch;
 
 /// What is put behind a policy's file name to find its signature.

@@ -23,7 +23,7 @@ const OPEN: u32 = 0o755;
 /// Rights of a folder of the agent alone.
 const CLOSED: u32 = 0o700;
 /// What `castellan run` makes where it is missing (contract section 1); parents first.
-const FOLDERS: [(&str, u32); 11] = [
+const FOLDERS: [(&str, u32); 12] = [
     ("Jobs", OPEN),
     ("Jobs/bin", OPEN),
     ("Plugins", OPEN),
@@ -31,6 +31,7 @@ const FOLDERS: [(&str, u32); 11] = [
     ("Policies", OPEN),
     ("state", CLOSED),
     ("state/logs", CLOSED),
+    ("state/audit", CLOSED),
     ("state/admin", CLOSED),
     ("state/keys", CLOSED),
     ("state/lkg", CLOSED),
@@ -74,12 +75,17 @@ impl Root {
     /// # Errors
     /// [`RootError::Locked`] where another agent runs on it, [`RootError::Unsafe`] where somebody else may change it.
     pub fn open(path: &Path) -> Result<Self, RootError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(OPEN)
-            .create(path)
-            .map_err(RootError::failed("make the agent root", path))?;
+        Self::make(path)?;
         Self::take(path, count_boot)
+    }
+
+    /// A root for what is deployed before an agent runs there, made where it is missing; locked, and not counted as a start.
+    ///
+    /// # Errors
+    /// As [`Root::open`].
+    pub fn prepare(path: &Path) -> Result<Self, RootError> {
+        Self::make(path)?;
+        Self::take(path, |_, _| Ok(0))
     }
 
     /// The root of an agent that ran before and does not run now, for work on its files; locked, and not counted as a start.
@@ -92,6 +98,11 @@ impl Root {
         }
         let what = String::from("is no agent root: no agent ever ran there. Name another one with --root.");
         Err(RootError::Invalid { path: path.to_owned(), what })
+    }
+
+    fn make(path: &Path) -> Result<(), RootError> {
+        let made = DirBuilder::new().recursive(true).mode(OPEN).create(path);
+        made.map_err(RootError::failed("make the agent root", path))
     }
 
     fn take(

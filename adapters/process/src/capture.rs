@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_io::Async;
+use castellan_core::effect::Owner;
 use castellan_core::event::Captured;
 use castellan_core::id::Component;
 use castellan_core::limits::{OUTPUT_HALF_BYTES, PLUGIN_OUTPUT_BYTES};
@@ -34,12 +35,10 @@ pub(crate) struct Capture {
 
 impl Capture {
     /// Head and tail for a task, whose output is its result; the tail alone for a plugin, which writes for as long as it lives.
-    pub(crate) fn of(component: &Component) -> Self {
-        let (first, last) = match component {
-            Component::Plugin(_) => (0, PLUGIN_OUTPUT_BYTES),
-            Component::Job(_) | Component::Administrator(_) | Component::Program(_) => {
-                (OUTPUT_HALF_BYTES, OUTPUT_HALF_BYTES)
-            }
+    pub(crate) fn of(owner: &Owner) -> Self {
+        let (first, last) = match owner {
+            Owner::Component(Component::Plugin(_)) => (0, PLUGIN_OUTPUT_BYTES),
+            Owner::Component(_) | Owner::Elevation(_) => (OUTPUT_HALF_BYTES, OUTPUT_HALF_BYTES),
         };
         Self { first, last, head: Vec::new(), tail: VecDeque::new(), omitted: 0 }
     }

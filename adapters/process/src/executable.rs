@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use castellan_core::effect::{ProgramQuery, Way};
-use castellan_core::event::{ExecutableFacts, Opening};
+use castellan_core::event::{ExecutableFacts, FileIdentity, Opening};
 use castellan_core::trust::signature::{SignatureFacts, SignaturePolicy};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ struct Looked {
 #[derive(Debug)]
 struct Opened {
     handle: File,
-    identity: Identity,
+    identity: FileIdentity,
     /// What its `#!` line asks for: a program and an argument.
     line: Option<(Box<Looked>, Option<String>)>,
 }
@@ -69,17 +69,12 @@ pub(crate) struct Command {
 pub(crate) struct Script {
     /// Its name.
     pub(crate) path: String,
-    identity: Identity,
+    identity: FileIdentity,
 }
 
-/// One state of one file: device, inode, and when it was last changed in any way (seconds and nanoseconds).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity(u64, u64, i64, i64);
-
-impl Identity {
-    fn of(metadata: &Metadata) -> Self {
-        Self(metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
-    }
+fn identity(metadata: &Metadata) -> FileIdentity {
+    let changed = (metadata.ctime(), metadata.ctime_nsec());
+    FileIdentity { device: metadata.dev(), inode: metadata.ino(), changed }
 }
 
 impl Script {
@@ -89,7 +84,7 @@ impl Script {
     /// As faccessat(2), or a clause that says it changed.
     pub(crate) fn verify(&self) -> io::Result<()> {
         rustix::fs::accessat(CWD, &self.path, Access::READ_OK, AtFlags::EACCESS)?;
-        if Identity::of(&fs::metadata(&self.path)?) == self.identity {
+        if identity(&fs::metadata(&self.path)?) == self.identity {
             return Ok(());
         }
         Err(io::Error::other("it was replaced or changed after it was judged, so start it again"))
@@ -143,7 +138,7 @@ impl Looked {
 
 impl Command {
     /// Given a script, after these arguments of its own.
-    fn with(mut self, own: impl IntoIterator<Item = String>, script: String, identity: Identity) -> Self {
+    fn with(mut self, own: impl IntoIterator<Item = String>, script: String, identity: FileIdentity) -> Self {
         self.arguments.extend(own);
         self.arguments.push(script.clone());
         self.scripts.push(Script { path: script, identity });
@@ -193,9 +188,15 @@ fn leads_out(path: &str, resolved: &Path, roots: &[String]) -> Option<String> {
 
 /// Facts about what was reached; `nesting` more scripts may stand between it and a program.
 fn look(path: &str, reached: Reached, nesting: usize) -> Looked {
-    let Reached { handle, metadata, writable_by_others, .. } = reached;
-    let facts =
-        ExecutableFacts { path: path.to_owned(), exists: true, writable_by_others, ..ExecutableFacts::default() };
+    let Reached { handle, metadata, resolved, writable_by_others } = reached;
+    let resolved = resolved.display().to_string();
+    let facts = ExecutableFacts {
+        path: path.to_owned(),
+        resolved,
+        exists: true,
+        writable_by_others,
+        ..ExecutableFacts::default()
+    };
     if !metadata.is_file() {
         return Looked { facts, opened: None };
     }
@@ -216,8 +217,9 @@ fn look(path: &str, reached: Reached, nesting: usize) -> Looked {
         (Box::new(by), line.argument)
     });
     let hash_bang = line.as_ref().map(|(by, _)| Box::new(by.facts.clone()));
-    let opened = Opened { handle, identity: Identity::of(&metadata), line };
-    Looked { facts: ExecutableFacts { executable, opening, hash_bang, ..facts }, opened: Some(opened) }
+    let identity = identity(&metadata);
+    let facts = ExecutableFacts { executable, identity: Some(identity), opening, hash_bang, ..facts };
+    Looked { facts, opened: Some(Opened { handle, identity, line }) }
 }
 
 /// The very file that was opened, for reading.

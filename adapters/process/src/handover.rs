@@ -1,8 +1,8 @@
-//! The descriptor of the program to execute, beside the first bytes of its order (`SCM_RIGHTS`, unix(7)).
+//! The descriptors of an order, beside its first bytes (`SCM_RIGHTS`, unix(7)): of the program to execute, then of what its caller gave it.
 
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{
@@ -10,42 +10,44 @@ use rustix::net::{
     recvmsg, sendmsg,
 };
 
-/// Sends the beginning of these bytes together with a descriptor; answers with how many bytes it were.
+/// The most that an order has: the program, three standard streams, a folder.
+const LARGEST_ORDER: usize = 5;
+
+/// Sends the beginning of these bytes together with the descriptors; answers with how many bytes it were.
 ///
 /// # Errors
-/// As sendmsg(2).
-pub(crate) fn send(socket: &UnixStream, bytes: &[u8], descriptor: impl AsFd) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// As sendmsg(2), or these are more descriptors than an order has.
+pub(crate) fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LARGEST_ORDER))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor.as_fd()];
-    if !beside.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(io::Error::other("there is no room for a descriptor"));
+    if !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::other(format!("there is no room for {} descriptors", descriptors.len())));
     }
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut beside, SendFlags::NOSIGNAL)?)
 }
 
-/// Reads a socket and keeps the descriptor that came with what was read, the last one where several came.
+/// Reads a socket and keeps the descriptors that came with what was read.
 #[derive(Debug)]
 pub(crate) struct Receiver<'socket> {
     socket: &'socket UnixStream,
-    /// What came.
-    pub(crate) descriptor: Option<OwnedFd>,
+    /// What came, in its order.
+    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 impl<'socket> Receiver<'socket> {
     pub(crate) fn new(socket: &'socket UnixStream) -> Self {
-        Self { socket, descriptor: None }
+        Self { socket, descriptors: Vec::new() }
     }
 }
 
 impl Read for Receiver<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LARGEST_ORDER))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let received = recvmsg(self.socket, &mut [IoSliceMut::new(bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
         for message in beside.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                self.descriptor = descriptors.last().or(self.descriptor.take());
+                self.descriptors.extend(descriptors);
             }
         }
         Ok(received.bytes)

@@ -1,8 +1,9 @@
 //! The launcher: a process that waits before it becomes the program, so that the agent knows it before its first instruction.
 //! In this order: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027, default signals,
-//! ready byte, then nothing until the go byte is there, then the person ([`privileges`]) and the program, which is the file that the agent
-//! opened and judged. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
+//! ready byte, then nothing until the go byte is there, then the person ([`privileges`]), what a caller lends ([`caller`]) and the program,
+//! which is the file that the agent opened and judged. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
 
+mod caller;
 mod privileges;
 
 use std::ffi::{CStr, CString};
@@ -86,6 +87,7 @@ fn rehearse() -> io::Result<()> {
         environment: vec![(String::from("NAME"), String::from("value"))],
         working_directory: String::from("/"),
         person: None,
+        caller: None,
     };
     let frame = wire::encode(&Order::Execute(program)).map_err(io::Error::other)?;
     wire::read_order(frame.as_slice()).map(drop)
@@ -94,9 +96,9 @@ fn rehearse() -> io::Result<()> {
 fn obey(mut control: UnixStream) {
     let mut receiver = Receiver::new(&control);
     let order = wire::read_order(&mut receiver);
-    let opened = receiver.descriptor;
+    let descriptors = receiver.descriptors;
     let complaint = match order {
-        Ok(Order::Execute(program)) => execute(&program, opened),
+        Ok(Order::Execute(program)) => execute(&program, descriptors),
         Ok(Order::Connect(address)) => match connect(&control, address) {
             Ok(()) => return,
             Err(error) => format!("The launcher cannot connect to {address}: {error}."),
@@ -112,15 +114,16 @@ fn obey(mut control: UnixStream) {
 }
 
 /// Becomes the program; returns a sentence only if that failed.
-fn execute(program: &Program, opened: Option<OwnedFd>) -> String {
-    match try_execute(program, opened) {
+fn execute(program: &Program, descriptors: Vec<OwnedFd>) -> String {
+    match try_execute(program, descriptors) {
         Ok(never) => match never {},
         Err(sentence) => sentence,
     }
 }
 
-fn try_execute(program: &Program, opened: Option<OwnedFd>) -> Result<std::convert::Infallible, String> {
-    let opened = opened.ok_or("The order came without the file to execute.")?;
+fn try_execute(program: &Program, descriptors: Vec<OwnedFd>) -> Result<std::convert::Infallible, String> {
+    let mut descriptors = descriptors.into_iter();
+    let opened = descriptors.next().ok_or("The order came without the file to execute.")?;
     let path = c_string("path", &program.path)?;
     let mut arguments = vec![path];
     for argument in &program.arguments {
@@ -138,7 +141,10 @@ fn try_execute(program: &Program, opened: Option<OwnedFd>) -> Result<std::conver
         privileges::take(person)?;
         environment.retain(|variable| privileges::is_of_use(variable));
     }
-    enter(program)?;
+    match program.caller {
+        Some(caller) => caller::serve(caller, descriptors)?,
+        None => enter(program)?,
+    }
     sys::close_on_exec_from(FIRST_PRIVATE_DESCRIPTOR.unsigned_abs())
         .map_err(|error| format!("Cannot close the descriptors above standard error: {error} (needs Linux 5.11)."))?;
     let arguments: Vec<&CStr> = arguments.iter().map(CString::as_c_str).collect();

@@ -9,6 +9,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("castellan-process knows Linux alone: pidfd, cgroup v2 and sock_diag have no counterpart here yet.");
 
+mod caller_files;
 mod capture;
 mod cgroup;
 mod containment;
@@ -56,6 +57,7 @@ use crate::observer::{Leaders, Observer};
 use crate::start::{Starter, Starts};
 use crate::tree::Command;
 
+pub use caller_files::CallerFiles;
 pub use containment::{Containment, ContainmentChoice};
 pub use controllers::Keeping;
 pub use launch::launch_main;
@@ -63,7 +65,7 @@ pub use port_holder::{PortHolder, port_holder};
 pub use signature::{Program, SignError, document_facts, document_sha256, open_document};
 pub use start::Launcher;
 pub use sys::{release_free_memory, release_program};
-pub use user::account;
+pub use user::{account, look_up};
 
 /// Looks at files as the agent does before it executes them; blocks for as long as the disk takes.
 pub fn inspect(query: &ProgramQuery) -> ExecutableFacts {
@@ -218,7 +220,7 @@ impl Processes {
     /// [`QueueFull`], and then there will be no answer.
     pub fn order(&self, order: ProcessOrder) -> Result<(), QueueFull> {
         match order {
-            ProcessOrder::Spawn(request) => self.spawn(request),
+            ProcessOrder::Spawn(request) => self.spawn(request, None),
             ProcessOrder::Release { spawn, way, person } => self.tell(spawn, Command::Release(way, person)),
             ProcessOrder::Abort { spawn, reason } => self.tell(spawn, Command::Abort(reason)),
             ProcessOrder::Signal { spawn, signal } => self.tell(spawn, Command::Signal(signal)),
@@ -263,7 +265,15 @@ impl Processes {
         Arc::new(move |stream| observer.watch(stream))
     }
 
-    fn spawn(&self, request: SpawnRequest) -> Result<(), QueueFull> {
+    /// Takes a `Spawn` of a program that runs for a caller: it gets his descriptors, and nothing that it writes is collected.
+    ///
+    /// # Errors
+    /// [`QueueFull`], and then there will be no answer.
+    pub fn spawn_for_caller(&self, request: SpawnRequest, files: CallerFiles) -> Result<(), QueueFull> {
+        self.spawn(request, Some(files))
+    }
+
+    fn spawn(&self, request: SpawnRequest, files: Option<CallerFiles>) -> Result<(), QueueFull> {
         let spawn = request.spawn;
         let (sender, orders) = smol::channel::bounded(WAITING_ORDERS);
         {
@@ -278,7 +288,7 @@ impl Processes {
         }
         let shared = Arc::clone(&self.shared);
         let life = async move {
-            let last = tree::live(Arc::clone(&shared), request, &orders).await;
+            let last = tree::live(Arc::clone(&shared), request, files, &orders).await;
             shared.trees().remove(&spawn);
             orders.close();
             if let Some(last) = last {

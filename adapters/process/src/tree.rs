@@ -14,14 +14,14 @@
 mod make;
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_io::{Async, Timer};
 use castellan_core::effect::{SpawnRequest, TreeSignal, Way};
-use castellan_core::event::{Captured, ExitStatus, ProcessReport};
+use castellan_core::event::{Captured, ExitStatus, ProcessReport, RelayedSignal};
 use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::user::{Person, UserFacts};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
@@ -31,8 +31,8 @@ use smol::future::FutureExt;
 
 use crate::executable::Inspection;
 use crate::place::Place;
-use crate::wire::COMPLAINT_BYTES;
-use crate::{Shared, capture, handover, user};
+use crate::wire::{COMPLAINT_BYTES, Caller};
+use crate::{CallerFiles, Shared, capture, handover, user};
 
 /// From the go byte to the program's own image; a program on a slow network file system may take a while.
 const EXEC_TIME: Duration = Duration::from_secs(30);
@@ -93,6 +93,7 @@ enum Next {
 pub(crate) async fn live(
     shared: Arc<Shared>,
     request: SpawnRequest,
+    mut files: Option<CallerFiles>,
     orders: &Receiver<Command>,
 ) -> Option<ProcessReport> {
     let spawn = request.spawn;
@@ -106,11 +107,22 @@ pub(crate) async fn live(
     let (prepared, user) = smol::future::zip(Tree::prepare(shared, &request), look).await;
     let (mut tree, inspection) = match prepared {
         Ok(prepared) => prepared,
-        Err(reason) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
+        Err(reason) => {
+            close(files).await;
+            return Some(ProcessReport::SpawnFailed { spawn, reason });
+        }
     };
-    let last = tree.live(orders, inspection, user, request).await;
+    let last = tree.live(orders, inspection, user, request, &mut files).await;
     tree.end().await;
+    close(files).await;
     last
+}
+
+/// Closes what a caller lent, once nobody needs it here any more.
+async fn close(files: Option<CallerFiles>) {
+    if let Some(files) = files {
+        files.close().await;
+    }
 }
 
 impl Tree {
@@ -121,6 +133,7 @@ impl Tree {
         inspection: Inspection,
         user: Option<Box<UserFacts>>,
         request: SpawnRequest,
+        files: &mut Option<CallerFiles>,
     ) -> Option<ProcessReport> {
         let spawn = self.spawn;
         let cgroup = match &self.place {
@@ -144,7 +157,9 @@ impl Tree {
                 }
             }
         };
-        if let Err(reason) = self.execute(way, inspection, request, person.map(|person| *person)).await {
+        let executed = self.execute(way, inspection, request, person.map(|person| *person), files.as_ref()).await;
+        close(files.take()).await;
+        if let Err(reason) = executed {
             return Some(ProcessReport::SpawnFailed { spawn, reason });
         }
         self.shared.report(ProcessReport::Started { spawn }).await?;
@@ -224,11 +239,15 @@ impl Tree {
         inspection: Inspection,
         request: SpawnRequest,
         person: Option<Person>,
+        files: Option<&CallerFiles>,
     ) -> Result<(), String> {
-        let (order, program) = make::order(way, inspection, request, person, &self.shared.agent_root)?;
+        let caller = files.map(|files| Caller { terminal: files.terminal });
+        let (order, program) = make::order(way, inspection, request, person, caller, &self.shared.agent_root)?;
+        let lent = files.into_iter().flat_map(CallerFiles::in_order);
+        let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(program.as_fd()).chain(lent).collect();
         let mut complaint = Vec::new();
         let exchange = async {
-            let begun = self.control.write_with(|socket| handover::send(socket, &order, &program)).await?;
+            let begun = self.control.write_with(|socket| handover::send(socket, &order, &descriptors)).await?;
             let mut rest = order.get(begun..).unwrap_or_default();
             while !rest.is_empty() {
                 let sent = self.control.write_with(|mut socket| socket.write(rest)).await?;
@@ -256,8 +275,13 @@ impl Tree {
 
     async fn signal(&self, signal: TreeSignal) {
         let wanted = match signal {
-            TreeSignal::Terminate => Signal::TERM,
+            TreeSignal::Terminate | TreeSignal::Relayed(RelayedSignal::Terminate) => Signal::TERM,
             TreeSignal::Kill => Signal::KILL,
+            TreeSignal::Relayed(RelayedSignal::Hangup) => Signal::HUP,
+            TreeSignal::Relayed(RelayedSignal::Interrupt) => Signal::INT,
+            TreeSignal::Relayed(RelayedSignal::Quit) => Signal::QUIT,
+            TreeSignal::Relayed(RelayedSignal::User1) => Signal::USR1,
+            TreeSignal::Relayed(RelayedSignal::User2) => Signal::USR2,
         };
         let place = self.place.clone();
         if let Err(error) = smol::unblock(move || place.signal(wanted)).await {

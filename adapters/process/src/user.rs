@@ -13,10 +13,20 @@ mod untrusted;
 use std::collections::BTreeSet;
 
 use castellan_core::user::desktop::Desktop;
-use castellan_core::user::{Account, Choice, RunAs, UserFacts, UserQuery, choose};
+use castellan_core::user::{Account, Choice, RunAs, Sessions, UserFacts, UserQuery, choose};
 
 use account::Whose;
 pub(crate) use follow::follow;
+
+/// The account of a user id, or why it is not known; and whether that user sits at the machine with a graphical session.
+pub async fn look_up(uid: u32) -> (Result<Account, String>, bool) {
+    let (account, sessions) = smol::future::zip(account::find(Whose::Uid(uid)), logind::sessions()).await;
+    let has_desktop = match sessions {
+        Sessions::Listed(sessions) => sessions.iter().any(|session| session.uid == uid && session.has_desktop()),
+        Sessions::NoLogind(_) | Sessions::Failed(_) => false,
+    };
+    (account, has_desktop)
+}
 
 /// Finds out what a start needs to know.
 pub(crate) async fn look(query: &UserQuery) -> UserFacts {

@@ -1,7 +1,8 @@
 //! What agent and launcher say to each other over the socket pair: one ready byte, one order, and at most one complaint.
 //!
 //! The launcher writes [`READY`] once it leads its own session. The agent answers with a length (4 bytes, little endian), an
-//! [`Order`] as JSON, and [`GO`]; beside a program's order comes the descriptor of the file to execute ([`crate::handover`]). A successful exec closes the launcher's end; anything else is a sentence, then the end.
+//! [`Order`] as JSON, and [`GO`]; beside a program's order come the descriptor of the file to execute
+//! and those of its caller, where it has one ([`crate::handover`]). A successful exec closes the launcher's end; anything else is a sentence, then the end.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -45,6 +46,15 @@ pub(crate) struct Program {
     pub(crate) working_directory: String,
     /// As whom, where not as the agent itself.
     pub(crate) person: Option<Person>,
+    /// Whose descriptors it gets, which come after that of the file: 0, 1, 2 and its working folder. `None` where the agent reads its output.
+    pub(crate) caller: Option<Caller>,
+}
+
+/// Somebody who waits for a program and lends it his descriptors.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Caller {
+    /// Whether standard input is to become the controlling terminal.
+    pub(crate) terminal: bool,
 }
 
 /// As whom a program is executed.

@@ -17,6 +17,7 @@
 
 mod administrators;
 mod api;
+mod audit;
 mod bad_files;
 mod bad_starts;
 mod binaries;
@@ -27,6 +28,8 @@ mod demo;
 mod denials;
 mod doctor;
 mod drift;
+mod elevate;
+mod elevation;
 mod events;
 mod fleet;
 mod history;

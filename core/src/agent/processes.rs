@@ -1,4 +1,5 @@
-//! Reports about processes: the registry first, then the run or plugin that owns the tree.
+//! Reports about processes: the registry first, then the run or plugin that owns the tree. Programs that run for a caller of the request
+//! socket never come into the registry.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -33,6 +34,12 @@ struct Leader {
 
 impl Agent {
     pub(super) fn on_process(&mut self, now: Now, report: ProcessReport, effects: &mut Effects) {
+        if let Some(report) = self.on_elevated_process(now, report, effects) {
+            self.on_trusted_process(now, report, effects);
+        }
+    }
+
+    fn on_trusted_process(&mut self, now: Now, report: ProcessReport, effects: &mut Effects) {
         match report {
             ProcessReport::Prepared { spawn, pid, cgroup, executable, user } => {
                 self.on_prepared(now, spawn, Leader { pid, cgroup }, &executable, user.as_deref(), effects);

@@ -17,7 +17,7 @@ use crate::json::{Json, Names};
 use crate::limits::POLICY_MESSAGE_BYTES;
 
 /// `Version` of the messages.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// `MetaData.MessageType` of a question.
 const MESSAGE_TYPE: &str = "PolicyEvaluation";
 /// Policies that an answer lists; those that decided come first.
@@ -81,7 +81,7 @@ pub struct Known {
     pub variables: BTreeMap<String, String>,
 }
 
-/// The answer: `{"Id","RequestId","Decision","Controls","PolicyIds","Explanation",…}`.
+/// The answer: `{"Id","RequestId","MetaData","Decision","Controls","PolicyIds","Explanation",…}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
@@ -89,9 +89,31 @@ pub struct Answer {
     pub id: String,
     /// That of the request.
     pub request_id: String,
+    /// What was asked. Whoever may ask may name any `Id`, and any topic for answers: an answer is one to this question alone.
+    pub meta_data: Asked,
     /// What was decided.
     #[serde(flatten)]
     pub decision: Decision,
+}
+
+impl Asked {
+    /// What a request asks, in the words of a message; what whoever answers knows itself is left out.
+    pub(crate) fn of(request: Request, request_id: String) -> Self {
+        let Request { policy_type, user, machine, file_path, command_line, arguments, has_desktop, .. } = request;
+        Self {
+            message_type: String::from(MESSAGE_TYPE),
+            policy_type,
+            user_name: user.name,
+            user_id: user.uid,
+            machine_name: machine,
+            file_path,
+            command_line,
+            arguments,
+            has_desktop,
+            session_id: request_id.clone(),
+            request_id,
+        }
+    }
 }
 
 impl Question {
@@ -146,7 +168,8 @@ impl Question {
         let beyond = explanation.policies.len().saturating_sub(LISTED);
         explanation.policies.truncate(LISTED);
         explanation.left_out = explanation.left_out.saturating_add(beyond);
-        Answer { id: self.id.clone(), request_id: self.meta_data.request_id.clone(), decision }
+        let (id, meta_data) = (self.id.clone(), self.meta_data.clone());
+        Answer { id, request_id: meta_data.request_id.clone(), meta_data, decision }
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 
 use super::Run;
 use super::history::Outcome;
-use super::phase::{Phase, Stop};
+use super::phase::{Over, Phase, Stop};
 use super::routing::Next;
 use crate::effect::{ProcessOrder, StoreOrder, TreeSignal};
 use crate::log_message::Level;
@@ -25,11 +25,11 @@ impl Run {
         let Some(live) = self.phase.live_mut() else { return };
         match live.due(turn.now.monotonic) {
             None => {}
-            Some(TreeSignal::Terminate) => {
+            Some(Over::Limit) => {
                 let seconds = self.job.tasks.get(live.index).map_or(0, |task| task.timeout_seconds);
                 self.stop_task(Stop::TimedOut { seconds }, turn);
             }
-            Some(TreeSignal::Kill) => {
+            Some(Over::Grace) => {
                 let spawn = live.spawn;
                 if matches!(self.phase, Phase::Calling(..)) {
                     return self.give_up_call(turn);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Run;
 use super::context::Context;
-use crate::effect::{ProgramQuery, SpawnRequest};
+use crate::effect::{Owner, ProgramQuery, SpawnRequest, Stdio};
 use crate::event::ExecutableFacts;
 use crate::id::{Component, RunId, SpawnId};
 use crate::job::substitution::substitute;
@@ -128,12 +128,13 @@ pub(crate) fn spawn_request(
     let surroundings = turn.surroundings;
     SpawnRequest {
         spawn,
-        component: Component::Job(job.id.clone()),
+        owner: Owner::Component(Component::Job(job.id.clone())),
         program: query(task, surroundings),
         arguments,
         environment: environment(job, task, surroundings).into_iter().collect(),
         working_directory: task.working_directory.clone(),
         user: task.execution_type.run_as().map(|run_as| turn.user_query(run_as, None)),
+        stdio: Stdio::Captured,
         limits: task.limits,
     }
 }

@@ -5,7 +5,6 @@ use alloc::string::String;
 
 use super::KILL_GRACE_SECONDS;
 use super::routing::TaskEnd;
-use crate::effect::TreeSignal;
 use crate::event::ExitStatus;
 use crate::id::{SpawnId, TicketId};
 use crate::resources::ResourceLimits;
@@ -116,6 +115,14 @@ pub(super) struct Live {
     kill_at: Option<Monotonic>,
 }
 
+/// Which time of a task is over.
+pub(super) enum Over {
+    /// Its own limit: it is stopped.
+    Limit,
+    /// That of a stopped one: it is killed.
+    Grace,
+}
+
 impl Live {
     pub(super) const fn new(spawn: SpawnId, index: usize, now: Monotonic, timeout_seconds: u64) -> Self {
         Self { spawn, index, started: now, limit: now.plus_seconds(timeout_seconds), stop: None, kill_at: None }
@@ -149,12 +156,12 @@ impl Live {
         }
     }
 
-    /// The signal that is due now; KILL is due once.
-    pub(super) fn due(&mut self, now: Monotonic) -> Option<TreeSignal> {
+    /// What is over now; a grace is over once.
+    pub(super) fn due(&mut self, now: Monotonic) -> Option<Over> {
         if self.stop.is_none() {
-            return (now >= self.limit).then_some(TreeSignal::Terminate);
+            return (now >= self.limit).then_some(Over::Limit);
         }
-        self.kill_at.take_if(|at| now >= *at).map(|_| TreeSignal::Kill)
+        self.kill_at.take_if(|at| now >= *at).map(|_| Over::Grace)
     }
 
     /// How the task ended, given how its process did.

@@ -227,10 +227,12 @@ impl World {
                 }
                 Effect::Http(order) => self.on_http(order),
                 Effect::Log(record) => self.on_log(record),
-                // Nobody follows a simulation, and nobody counts what it does or collects it; it is of no fleet.
+                // Nobody follows a simulation, and nobody counts what it does or collects it; it is of no fleet and has no audit.
                 Effect::Stream(_)
+                | Effect::Audit(_)
                 | Effect::Count(_)
                 | Effect::Fleet(_)
+                | Effect::Elevation(_)
                 | Effect::LogLevel(_)
                 | Effect::Telemetry(_)
                 | Effect::Exit => {}
@@ -260,10 +262,10 @@ impl World {
             ProcessOrder::Spawn(request) => self.spawn(&request),
             ProcessOrder::Release { spawn, .. } => self.release(spawn),
             ProcessOrder::Abort { spawn, reason } => self.report(ProcessReport::SpawnFailed { spawn, reason }),
-            ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate } => {
-                self.ended(spawn, ExitStatus::Signal(SIGTERM));
+            ProcessOrder::Signal { spawn, signal } => {
+                let number = if signal == TreeSignal::Kill { SIGKILL } else { SIGTERM };
+                self.ended(spawn, ExitStatus::Signal(number));
             }
-            ProcessOrder::Signal { spawn, signal: TreeSignal::Kill } => self.ended(spawn, ExitStatus::Signal(SIGKILL)),
             ProcessOrder::Collect { spawn } => {
                 let written = |bytes: &Vec<u8>| Captured { head: bytes.clone(), ..Captured::default() };
                 let output =
@@ -302,7 +304,7 @@ impl World {
         let whose =
             if request.user.is_some() { " in the session of user 1000, who is assumed to be there" } else { "" };
         let message = format!("Would run {}{arguments}{whose}.", executable.path);
-        self.step("Process", request.component.to_string(), message);
+        self.step("Process", request.owner.to_string(), message);
         if fate.end == End::Missing {
             let reason = format!("{} does not exist.", request.program.candidates.join(", "));
             return self.report(ProcessReport::SpawnFailed { spawn, reason });

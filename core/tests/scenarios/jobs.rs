@@ -52,7 +52,7 @@ fn places_are_given_by_priority_and_overlap() {
     world.disk();
     let mut order = Vec::new();
     for spawn in 1..=4 {
-        order.push(world.spawns[&SpawnId(spawn)].component.to_string());
+        order.push(world.spawns[&SpawnId(spawn)].owner.to_string());
         world.lives(spawn, "");
     }
     // The first was recorded while it was alone.
@@ -101,7 +101,7 @@ fn a_false_condition_leads_to_the_alternate_and_never_in_a_circle() {
         let mut world = World::new(&files);
         world.admin("POST", "/api/Jobs/a/trigger", &json!({ "go": go }).to_string());
         world.disk();
-        assert_eq!(world.spawns.get(&SpawnId(1)).map(|spawn| spawn.component.to_string()).as_deref(), spawned);
+        assert_eq!(world.spawns.get(&SpawnId(1)).map(|spawn| spawn.owner.to_string()).as_deref(), spawned);
         if spawned.is_some() {
             world.lives(1, "");
         }

@@ -234,7 +234,7 @@ impl Chaos {
         }
         let number = 1 + self.dice.roll(last);
         let (pid, cgroup) = ids(number);
-        let name = self.world.spawns[&SpawnId(number)].component.id().to_owned();
+        let name = self.world.spawns[&SpawnId(number)].owner.to_string().rsplit(':').next().unwrap().to_owned();
         self.connections += 1;
         self.world.connect(self.connections, &format!("{name}_T_{pid}"), peer(cgroup, pid));
         let Some(grant) = self.world.grants.get(&ConnectionId(self.connections)) else { return };

@@ -32,7 +32,7 @@ fn staffed() -> World {
 
 /// The spawn of the task; `Other` waits until EchoBridge is connected.
 fn world_task(world: &World) -> u64 {
-    world.spawns.values().find(|spawn| spawn.component.to_string() == "job:scan").unwrap().spawn.0
+    world.spawns.values().find(|spawn| spawn.owner.to_string() == "job:scan").unwrap().spawn.0
 }
 
 #[track_caller]

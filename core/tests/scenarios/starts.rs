@@ -74,7 +74,7 @@ fn a_waiting_run_takes_the_new_definition_of_its_job() {
     world.disk();
     assert_eq!(world.logged("RunRedefined").len(), 2);
     world.lives(1, "");
-    assert_eq!(world.spawns[&SpawnId(2)].component.to_string(), "job:b");
+    assert_eq!(world.spawns[&SpawnId(2)].owner.to_string(), "job:b");
     world.admin("PUT", "/api/Jobs/b", &job("b", r#","parameters":[{"name":"given","type":"array"}]"#));
     world.look("");
     world.disk();

@@ -22,7 +22,7 @@ use castellan_core::agent::Agent;
 use castellan_core::api::ApiResponse;
 use castellan_core::config::{ConfigurationLkg, Settings};
 use castellan_core::configuration_policy::{AppliedPolicy, PolicyKey};
-use castellan_core::effect::{Effect, Effects, ProcessOrder, SpawnRequest, StoreOrder};
+use castellan_core::effect::{Effect, Effects, Owner, ProcessOrder, SpawnRequest, StoreOrder};
 use castellan_core::event::{Endpoints, Event, ExecutableFacts, Loaded, ProcessReport, StoreReport};
 use castellan_core::id::{Component, RequestId, RunId};
 use castellan_core::lkg::{DefinitionChange, Item, References};
@@ -290,7 +290,9 @@ impl<'t> World<'t> {
             Effect::Process(_)
             | Effect::Broker(_)
             | Effect::Http(_)
+            | Effect::Audit(_)
             | Effect::Fleet(_)
+            | Effect::Elevation(_)
             | Effect::Stream(_)
             | Effect::Count(_)
             | Effect::Log(_)
@@ -303,7 +305,7 @@ impl<'t> World<'t> {
 
     /// The program of a run begins with what counts for its job, and ends at once.
     fn judge_program(&mut self, request: &SpawnRequest) -> Result<Event, Broken> {
-        let Component::Job(job) = &request.component else {
+        let Owner::Component(Component::Job(job)) = &request.owner else {
             return broken("total", "no plugin starts by itself here");
         };
         let item = Item::new(castellan_core::event::DefinitionKind::Job, job.as_str());

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use castellan_core::effect::SpawnRequest;
+use castellan_core::effect::{Owner, SpawnRequest};
 use castellan_core::event::{Event, ProcessReport};
 use castellan_core::id::{Component, SpawnId};
 use castellan_core::user::desktop::Desktop;
@@ -63,7 +63,7 @@ fn name((id, uid): &Seat) -> String {
 
 /// Whose process is asked for: a plugin's, or one session's of it.
 pub(super) fn asked_for(request: &SpawnRequest) -> Option<String> {
-    let Component::Plugin(id) = &request.component else { return None };
+    let Owner::Component(Component::Plugin(id)) = &request.owner else { return None };
     match request.user.as_ref().and_then(|query| query.session.as_ref()) {
         Some(SessionKey::Listed { id, uid }) => Some(name(&(id.clone(), *uid))),
         Some(SessionKey::Configured) | None => Some(id.to_string()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest, Way};
+use castellan_core::effect::{Owner, ProcessOrder, ProgramQuery, SpawnRequest, Stdio, Way};
 use castellan_core::event::{Event, ProcessReport};
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
 use castellan_core::resources::ResourceLimits;
@@ -63,12 +63,13 @@ impl Port {
         let component = Component::Job(JobId::parse("job").unwrap());
         let request = SpawnRequest {
             spawn,
-            component: component.clone(),
+            owner: Owner::Component(component.clone()),
             program: ProgramQuery { candidates: vec![program.to_owned()], ..ProgramQuery::default() },
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
             environment: Vec::new(),
             working_directory: None,
             user: None,
+            stdio: Stdio::Captured,
             limits: ResourceLimits::default(),
         };
         self.processes.order(ProcessOrder::Spawn(request)).unwrap();

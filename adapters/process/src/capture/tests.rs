@@ -1,13 +1,14 @@
 //! Head and tail at and around their bounds.
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of a test")]
 
+use castellan_core::effect::Owner;
 use castellan_core::id::{JobId, PluginId};
 
 use super::*;
 
 fn check(length: usize, chunk: usize, omitted: u64) {
     let whole: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
-    let mut capture = Capture::of(&Component::Job(JobId::parse("job").unwrap()));
+    let mut capture = Capture::of(&Owner::Component(Component::Job(JobId::parse("job").unwrap())));
     for bytes in whole.chunks(chunk) {
         capture.push(bytes);
     }
@@ -34,7 +35,7 @@ fn the_whole_or_head_and_tail() {
 
 #[test]
 fn of_a_plugin_the_end_alone() {
-    let mut capture = Capture::of(&Component::Plugin(PluginId::parse("Bridge").unwrap()));
+    let mut capture = Capture::of(&Owner::Component(Component::Plugin(PluginId::parse("Bridge").unwrap())));
     capture.push(b"first");
     assert_eq!(capture.clone().finish().head, b"first", "all of it where it fits");
     capture.push(&vec![b'x'; PLUGIN_OUTPUT_BYTES]);

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_io::Async;
-use castellan_core::effect::{SpawnRequest, Way};
-use castellan_core::id::Component;
+use castellan_core::effect::{Owner, SpawnRequest, Way};
 use castellan_core::user::{Ids, Person};
 
 use super::{Outputs, Stream, Tree, within};
@@ -59,7 +58,7 @@ impl Tree {
         let Started { pid, handle, control, stdout, stderr, cgroup } = started;
         let watched = handle.try_clone().and_then(|handle| {
             let control = Async::new(control)?;
-            let outputs = Outputs::start(&shared, &request.component, stdout, stderr)?;
+            let outputs = Outputs::start(&shared, &request.owner, stdout, stderr)?;
             Ok((Async::new_nonblocking(handle)?, control, outputs))
         });
         let (watch, control, outputs) = match watched {
@@ -122,6 +121,7 @@ pub(super) fn order(
     inspection: Inspection,
     request: SpawnRequest,
     person: Option<Person>,
+    caller: Option<wire::Caller>,
     agent_root: &Path,
 ) -> Result<(Vec<u8>, File), String> {
     let Command { handle, path, mut arguments, scripts } = inspection.command(way)?;
@@ -142,16 +142,17 @@ pub(super) fn order(
         environment,
         working_directory: request.working_directory.unwrap_or(folder),
         person,
+        caller,
     }))?;
     Ok((order, handle))
 }
 
 impl Outputs {
-    fn start(shared: &Shared, component: &Component, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
+    fn start(shared: &Shared, owner: &Owner, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
         let executor = shared.executor.upgrade().ok_or_else(|| io::Error::other("the agent is stopping"))?;
         let (ended, end) = smol::channel::bounded(1);
         let stream = |pipe: OwnedFd| {
-            let kept = Arc::new(Mutex::new(Capture::of(component)));
+            let kept = Arc::new(Mutex::new(Capture::of(owner)));
             let pipe = Async::new(File::from(pipe))?;
             let reader = executor.spawn(read_all(pipe, end.clone(), Arc::clone(&kept)));
             Ok::<_, io::Error>(Stream { kept, reader })

@@ -1,6 +1,6 @@
 //! From the first instruction to nothing left: output, exit, signals, descendants.
 
-use castellan_core::effect::{ProcessOrder, TreeSignal};
+use castellan_core::effect::{Owner, ProcessOrder, TreeSignal};
 use castellan_core::event::{ExitStatus, ProcessReport};
 use castellan_core::id::{Component, PluginId, TicketId};
 use castellan_core::limits::OUTPUT_HALF_BYTES;
@@ -134,7 +134,7 @@ fn what_a_process_writes_can_be_looked_at_while_it_runs() {
         }
     };
     let mut plugin = request(0, &shell("yes | head -c 70000; printf told >&2; sleep 1000"));
-    plugin.component = Component::Plugin(PluginId::parse("Bridge").unwrap());
+    plugin.owner = Owner::Component(Component::Plugin(PluginId::parse("Bridge").unwrap()));
     let spawn = rig.spawn_request(plugin);
     rig.prepared();
     assert_eq!(peek(spawn), Default::default(), "it has not run an instruction");

@@ -12,6 +12,7 @@
     reason = "a test may fail by panicking, starts what it tests, and says what it skips past the harness"
 )]
 
+mod caller;
 mod hostile;
 mod identity;
 mod leftovers;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use castellan_core::effect::{ProcessOrder, ProgramQuery, SpawnRequest, Way};
+use castellan_core::effect::{Owner, ProcessOrder, ProgramQuery, SpawnRequest, Stdio, Way};
 use castellan_core::event::{Captured, Event, ExitStatus, ProcessReport};
 use castellan_core::id::{Component, JobId, SpawnId};
 use castellan_core::resources::ResourceLimits;
@@ -89,12 +89,13 @@ pub(crate) fn config(
 pub(crate) fn request(spawn: u64, program: &[&str]) -> SpawnRequest {
     SpawnRequest {
         spawn: SpawnId(spawn),
-        component: Component::Job(JobId::parse("job").unwrap()),
+        owner: Owner::Component(Component::Job(JobId::parse("job").unwrap())),
         program: ProgramQuery { candidates: vec![program[0].to_owned()], ..ProgramQuery::default() },
         arguments: program[1..].iter().map(|text| (*text).to_owned()).collect(),
         environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         working_directory: None,
         user: None,
+        stdio: Stdio::Captured,
         limits: ResourceLimits::default(),
     }
 }
@@ -203,6 +204,14 @@ impl Rig {
 
     pub(crate) fn discard(&self, spawn: SpawnId) {
         self.order(ProcessOrder::Discard { spawn });
+        let report = self.report();
+        assert!(matches!(report, ProcessReport::Discarded { spawn: gone } if gone == spawn), "{report:?}");
+    }
+
+    /// Ends a running process.
+    pub(crate) fn discard_running(&self, spawn: SpawnId) {
+        self.order(ProcessOrder::Discard { spawn });
+        self.exited(spawn);
         let report = self.report();
         assert!(matches!(report, ProcessReport::Discarded { spawn: gone } if gone == spawn), "{report:?}");
     }

@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Supervisor;
-use crate::effect::{ProgramQuery, SpawnRequest};
+use crate::effect::{Owner, ProgramQuery, SpawnRequest, Stdio};
 use crate::id::{Component, SpawnId};
 use crate::job::substitution::substitute;
 use crate::plugin::PluginDefinition;
@@ -31,7 +31,7 @@ impl Supervisor {
         let run_as = self.run_as();
         Ok(SpawnRequest {
             spawn,
-            component: Component::Plugin(self.definition.id.clone()),
+            owner: Owner::Component(Component::Plugin(self.definition.id.clone())),
             program: query(&self.definition, surroundings, turn.signers),
             arguments,
             // A user's program gets its variables when it is known who that is.
@@ -41,6 +41,7 @@ impl Supervisor {
                 .collect(),
             working_directory: None,
             user: run_as.map(|run_as| turn.user_query(run_as, self.place.as_ref().map(|place| place.key.clone()))),
+            stdio: Stdio::Captured,
             limits: self.definition.limits,
         })
     }

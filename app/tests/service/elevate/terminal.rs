@@ -1,0 +1,150 @@
+//! On a terminal: the program has one of its own, and the user's is as it was, however it ends.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command};
+
+use rustix::process::Signal;
+use rustix::pty::OpenptFlags;
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+use super::stand_in::StandIn;
+use super::{elevate, signal};
+use crate::support::{eventually, spawn};
+
+/// A user's terminal with `castellan elevate` in the foreground.
+struct User {
+    keyboard: File,
+    theirs: OwnedFd,
+    shown: Vec<u8>,
+    child: Child,
+}
+
+impl User {
+    fn types(words: &[&str], agent: &StandIn) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let ours = rustix::pty::openpt(flags).unwrap();
+        rustix::pty::grantpt(&ours).unwrap();
+        rustix::pty::unlockpt(&ours).unwrap();
+        let theirs = rustix::pty::ioctl_tiocgptpeer(&ours, flags).unwrap();
+        let user = elevate(agent.root.path(), words);
+        // A session whose terminal this is; setsid becomes the program itself, as it leads no group.
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(user.get_program()).args(user.get_args()).env("TERM", "xterm").current_dir("/");
+        let stream = || theirs.try_clone().unwrap();
+        command.stdin(stream()).stdout(stream()).stderr(stream());
+        set_size(&theirs, 24, 80);
+        let child = spawn(&mut command);
+        Self { keyboard: File::from(ours), theirs, shown: Vec::new(), child }
+    }
+
+    fn types_text(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads on until this is shown; answers with all that was shown since the last time.
+    #[track_caller]
+    fn sees(&mut self, text: &str) -> String {
+        let mut chunk = [0; 1024];
+        loop {
+            let shown = String::from_utf8_lossy(&self.shown).into_owned();
+            if let Some((before, after)) = shown.split_once(text) {
+                let before = before.to_owned();
+                self.shown = after.as_bytes().to_vec();
+                return before;
+            }
+            let count = self.keyboard.read(&mut chunk).unwrap_or_else(|error| panic!("{error} after {shown}"));
+            self.shown.extend_from_slice(&chunk[..count]);
+        }
+    }
+
+    /// Whether keys are shown and lines gathered by the terminal itself.
+    fn is_cooked(&self) -> bool {
+        tcgetattr(&self.theirs).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+    }
+
+    #[track_caller]
+    fn ends(&mut self) -> std::process::ExitStatus {
+        let status = self.child.wait().unwrap();
+        assert!(self.is_cooked(), "the terminal is left as it was");
+        status
+    }
+}
+
+fn set_size(terminal: &OwnedFd, rows: u16, columns: u16) {
+    tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+}
+
+#[test]
+fn a_shell_has_a_terminal_of_its_own_with_size_jobs_and_keys() {
+    let agent = StandIn::start();
+    let mut user = User::types(&["sh", "-i"], &agent);
+    user.types_text("PS1=; tty >/dev/null && echo a termi''nal; stty size\n");
+    user.sees("a terminal\r\n");
+    user.sees("24 80\r\n");
+    set_size(&user.theirs, 50, 132);
+    user.types_text("until stty size | grep 132; do :; done\n");
+    user.sees("50 132\r\n");
+    // Ctrl-C ends what is in the foreground, and neither the shell nor castellan; Ctrl-Z stops it, and it comes back.
+    user.types_text("sh -c 'echo wait\"\"ing; exec sleep 1000'\n");
+    user.sees("waiting\r\n");
+    user.types_text("\x03");
+    user.types_text("\necho inter''rupted $?\n");
+    user.sees("interrupted 130\r\n");
+    user.types_text("sh -c 'kill -STOP $$; echo a\"\"gain'\n");
+    user.sees("Stopped");
+    user.types_text("fg\n");
+    user.sees("again\r\n");
+    user.types_text("exit 5\n");
+    assert_eq!(user.ends().code(), Some(5));
+}
+
+#[test]
+fn however_it_ends_the_terminal_is_as_it_was() {
+    let agent = StandIn::start();
+    let mut user = User::types(&["sh", "-c", "echo ready; read line; kill -TERM $$"], &agent);
+    user.sees("ready\r\n");
+    eventually("raw mode", || (!user.is_cooked()).then_some(()));
+    user.types_text("\r");
+    assert_eq!(user.ends().signal(), Some(15));
+    // Its user ends castellan itself: the program hears it, and decides.
+    let mut user =
+        User::types(&["sh", "-c", "trap 'exit 4' TERM; echo ready; while :; do sleep 1000 & wait $!; done"], &agent);
+    user.sees("ready\r\n");
+    signal(&user.child, Signal::TERM);
+    assert_eq!(user.ends().code(), Some(4));
+}
+
+#[test]
+fn who_stops_it_has_his_terminal_meanwhile() {
+    let agent = StandIn::start();
+    let mut user = User::types(&["sh", "-c", "echo ready; read line; echo \"got $line\""], &agent);
+    user.sees("ready\r\n");
+    eventually("raw mode", || (!user.is_cooked()).then_some(()));
+    signal(&user.child, Signal::TSTP);
+    eventually("the stop", || user.is_cooked().then_some(()));
+    signal(&user.child, Signal::CONT);
+    eventually("raw mode again", || (!user.is_cooked()).then_some(()));
+    user.types_text("this\r");
+    user.sees("got this\r\n");
+    assert_eq!(user.ends().code(), Some(0));
+}
+
+#[test]
+fn a_secret_is_asked_for_where_its_user_is_and_not_shown() {
+    let agent = StandIn::start();
+    let mut user = User::types(&["ask"], &agent);
+    user.sees("A question:\\u001b[2J");
+    user.sees("Code: ");
+    user.types_text("sesame\n");
+    // Told back by the agent alone.
+    assert_eq!(user.sees("It was denied. sesame").matches("sesame").count(), 0);
+    assert_eq!(user.ends().code(), Some(4));
+    // Ctrl-C instead of an answer withdraws the request.
+    let mut user = User::types(&["ask"], &agent);
+    user.sees("Code: ");
+    user.types_text("\x03");
+    assert_eq!(user.ends().signal(), Some(2));
+}

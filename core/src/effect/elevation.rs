@@ -1,0 +1,54 @@
+//! Orders to the request socket.
+
+use alloc::string::String;
+
+use crate::elevation::CallerId;
+use crate::event::ExitStatus;
+use crate::id::ElevationId;
+use crate::why::Explanation;
+
+/// Orders to the request socket. One about a connection that is over is no error: `Left` is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ElevationOrder {
+    /// One line for the caller's standard error.
+    Tell {
+        /// Which connection.
+        caller: CallerId,
+        /// The line, without its end.
+        text: String,
+    },
+    /// Ask the caller for a text. Answered by `Replied`.
+    Prompt {
+        /// Which connection.
+        caller: CallerId,
+        /// The number of the prompt, of this connection.
+        prompt: u32,
+        /// What to show.
+        text: String,
+        /// Whether what is typed stays hidden.
+        secret: bool,
+        /// Seconds after which the port answers `Refused` by itself.
+        seconds: u64,
+    },
+    /// The last order of a connection: say how it ended, then close it.
+    Answer {
+        /// Which connection.
+        caller: CallerId,
+        /// How it ended.
+        answer: ElevationAnswer,
+    },
+}
+
+/// How a request ended, for its caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ElevationAnswer {
+    /// The program ran, and ended so.
+    Ended(ExitStatus),
+    /// Nothing ran, or what came of it is not known.
+    Denied {
+        /// The request, where it became one.
+        request: Option<ElevationId>,
+        /// Why, and what to do.
+        explanation: Explanation,
+    },
+}
