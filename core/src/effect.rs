@@ -20,6 +20,7 @@ use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::job::url::HttpUrl;
 use crate::lkg::{DefinitionChange, Item, ReferenceQuery};
 use crate::log_message::{Level, LogRecord};
+use crate::mfa::MfaOrder;
 use crate::plugin::storage::SettingChange;
 use crate::resources::ResourceLimits;
 use crate::run::history::{RunQuery, RunRecord};
@@ -384,6 +385,15 @@ pub enum StoreOrder {
         changes: Vec<PolicyChange>,
         /// Instead of the former bundle; `None` leaves that as it is.
         bundle: Option<KeptBundle>,
+    },
+    /// Enroll users for MFA, remove them, judge a code: durably. Answered by `Mfa`.
+    Mfa {
+        /// The number of the order.
+        ticket: TicketId,
+        /// What to do.
+        order: MfaOrder,
+        /// The time of the order.
+        at: WallTime,
     },
     /// Change the list of admin certificates durably. Answered by `CertificatesChanged`.
     ChangeCertificates {

@@ -32,6 +32,7 @@ pub mod json;
 pub mod limits;
 pub mod lkg;
 pub mod log_message;
+pub mod mfa;
 pub mod plugin;
 mod program;
 pub mod resources;
