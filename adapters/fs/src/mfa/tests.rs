@@ -12,7 +12,7 @@ use crate::root::Root;
 use crate::settings::SettingStore;
 
 fn now(seconds: i64) -> WallTime {
-    WallTime::from_millis(seconds * 1000)
+    WallTime::from_millis(seconds.saturating_mul(1000))
 }
 
 fn stage() -> (TempDir, Root, SettingStore) {
@@ -24,18 +24,16 @@ fn stage() -> (TempDir, Root, SettingStore) {
 
 fn enroll(root: &Root, storage: &SettingStore, user: &str) -> Vec<u8> {
     let order = MfaOrder::Enroll { user: user.into(), by: "client".into() };
-    match perform(root, storage, &order, now(0)).unwrap() {
-        MfaReport::Enrolled(Secret(secret)) => BASE32_NOPAD.decode(secret.as_bytes()).unwrap(),
-        other => panic!("{other:?}"),
-    }
+    let done = perform(root, storage, &order, now(0)).unwrap();
+    let MfaReport::Enrolled(Secret(secret)) = done else { panic!("{done:?}") };
+    BASE32_NOPAD.decode(secret.as_bytes()).unwrap()
 }
 
 fn check(root: &Root, storage: &SettingStore, user: &str, code: &str) -> Result<Verdict, String> {
     let order = MfaOrder::Check { user: user.into(), code: Secret(code.into()) };
-    match perform(root, storage, &order, now(3000))? {
-        MfaReport::Checked(verdict) => Ok(verdict),
-        other => panic!("{other:?}"),
-    }
+    let done = perform(root, storage, &order, now(3000))?;
+    let MfaReport::Checked(verdict) = done else { panic!("{done:?}") };
+    Ok(verdict)
 }
 
 /// The code of step 100, by the words of RFC 4226 section 5.3.
