@@ -2,6 +2,7 @@
 
 mod audit;
 mod fleet;
+mod http;
 mod lost;
 mod stream;
 mod telemetry;
@@ -17,7 +18,6 @@ use crate::certificate::CertificateChange;
 use crate::configuration_policy::{PolicyChange, PolicyDocument};
 use crate::fleet::KeptBundle;
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
-use crate::job::url::HttpUrl;
 use crate::lkg::{DefinitionChange, Item, ReferenceQuery};
 use crate::log_message::{Level, LogRecord};
 use crate::mfa::MfaOrder;
@@ -31,6 +31,7 @@ use crate::user::{Person, UserQuery};
 use crate::why::Explanation;
 pub use audit::AuditOrder;
 pub use fleet::FleetOrder;
+pub use http::{HttpCall, HttpOrder};
 pub use lost::LostOrder;
 pub use stream::StreamOrder;
 pub use telemetry::TelemetryOrder;
@@ -264,35 +265,6 @@ pub enum ConnectRefusal {
     ServerUnavailable,
     /// It names an authentication method, and none is offered: 0x8C; there is none in MQTT 3.1.1.
     BadAuthenticationMethod,
-}
-
-/// Orders to the HTTP client.
-#[derive(Debug, Clone)]
-pub enum HttpOrder {
-    /// Send a request and read the whole answer; redirects are not followed. Answered by `Answered` or `Failed`.
-    Send(HttpCall),
-    /// End a request early; `Send` is answered all the same, by `Failed` unless the answer was faster.
-    Cancel {
-        /// Which.
-        ticket: TicketId,
-    },
-}
-
-/// A request of an Http task to somebody else than this agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpCall {
-    /// The number of the order.
-    pub ticket: TicketId,
-    /// Method, upper case.
-    pub method: String,
-    /// Whom, and what there.
-    pub url: HttpUrl,
-    /// Header fields besides `Host` and those of framing; no control characters.
-    pub headers: Vec<(String, String)>,
-    /// Body; may be empty.
-    pub body: Vec<u8>,
-    /// Seconds after which the port gives up by itself; the agent's own limit comes first.
-    pub give_up_seconds: u64,
 }
 
 /// Orders to the store.

@@ -2,6 +2,7 @@
 
 mod counts;
 mod fleet;
+mod http;
 mod store;
 mod traced;
 
@@ -27,6 +28,7 @@ use crate::user::UserFacts;
 use crate::why::Explanation;
 pub use counts::Counts;
 pub use fleet::{FleetReport, Opened, Received};
+pub use http::HttpReport;
 pub use store::StoreReport;
 pub use traced::Traced;
 
@@ -266,27 +268,6 @@ impl Captured {
         whole.truncate(OUTPUT_HALF_BYTES);
         Self { head: whole, tail, omitted: u64::try_from(middle).unwrap_or(u64::MAX) }
     }
-}
-
-/// What the HTTP client reports; both answer `Send`.
-#[derive(Debug, Clone)]
-pub enum HttpReport {
-    /// There is an answer, whatever its status.
-    Answered {
-        /// Which question.
-        ticket: TicketId,
-        /// Status code.
-        status: u16,
-        /// The body.
-        body: Captured,
-    },
-    /// There is no answer and there will be none.
-    Failed {
-        /// Which question.
-        ticket: TicketId,
-        /// What went wrong, as a sentence without its full stop.
-        reason: String,
-    },
 }
 
 /// What is known about the file that a command resolves to.
