@@ -102,6 +102,7 @@ impl Agent {
                 self.losses.certificates.insert(sha256);
                 self.losses.again_at.get_or_insert(now.monotonic.plus_millis(AGAIN_MILLIS));
             }
+            LostOrder::Mfa(ticket) => self.on_mfa(now, ticket, Err(reason), effects),
             LostOrder::ChangeCertificates(ticket) => {
                 let result = Err(NotChanged::Failed(reason));
                 self.on_store(now, StoreReport::CertificatesChanged { ticket, result }, effects);

@@ -3,7 +3,7 @@
 use super::{File, Finding, finding};
 
 /// What the core may use: no clock, no randomness, no input or output in any of them.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "chrono",
     "chrono-tz",
     "cron-parser",
@@ -14,10 +14,12 @@ const PURE: [&str; 11] = [
     "serde",
     "serde_json",
     "shlex",
+    "subtle",
     "unicode-general-category",
 ];
 const CORE: &str = "castellan-core";
-const ADAPTERS: [&str; 4] = ["castellan-fs", "castellan-https", "castellan-mqtt", "castellan-process"];
+const ADAPTERS: [&str; 5] =
+    ["castellan-elevation", "castellan-fs", "castellan-https", "castellan-mqtt", "castellan-process"];
 const COMMANDS: [&str; 5] = ["demo", "verify", "lint", "docs", "sim"];
 /// `cargo` verbs that read the lock file, and what they must be told (`docs/decisions.md`, "The toolchain").
 const FLAGS: [&str; 2] = ["--locked", "--ignore-rust-version"];

@@ -1,5 +1,8 @@
 //! The disk of a world: it takes orders, and carries them out when it is told to.
 
+use castellan_core::id::TicketId;
+use castellan_core::mfa::{MfaReport, Verdict};
+
 use super::*;
 
 impl World {
@@ -29,6 +32,7 @@ impl World {
                 format!("keep {} policies{}", changes.len(), if bundle.is_some() { " and their bundle" } else { "" })
             }
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
+            StoreOrder::Mfa { order, .. } => format!("mfa {order:?}"),
             StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
@@ -97,6 +101,7 @@ impl World {
                 }
                 StoreReport::PoliciesKept { ticket, result }
             }
+            StoreOrder::Mfa { ticket, .. } => mfa(ticket, result),
             StoreOrder::ChangeCertificates { ticket, change, at } => {
                 let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
                 StoreReport::CertificatesChanged { ticket, result }
@@ -162,4 +167,9 @@ impl World {
         let issued = issued.map(|issued| (issued, String::from("PEM")));
         CertificatesChanged { list: self.certificates.clone(), issued }
     }
+}
+
+/// What an authenticator is worth is the store's to say, and here nobody has one.
+fn mfa(ticket: TicketId, result: Result<(), String>) -> StoreReport {
+    StoreReport::Mfa { ticket, result: result.map(|()| MfaReport::Checked(Verdict::NotEnrolled)) }
 }
