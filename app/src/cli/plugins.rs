@@ -15,7 +15,7 @@ use crate::failure::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the plugins with state, health, process and restarts.
+    /// List the plugins with state, health, process and restarts; those of users with a line for each session.
     List(List),
     /// Show a plugin.
     Show(One),

@@ -176,15 +176,15 @@ fn logind(bus: &Bus, sessions: &[Session]) -> Connection {
 
 /// These are the sessions from now on; a signal of logind says that there is something new.
 fn change(logind: &Connection, sessions: &[Session], signal: &str, whose: &Session) {
-    const MANAGER: &str = "/org/freedesktop/login1";
+    const LISTING: &str = "/org/freedesktop/login1";
     smol::block_on(async {
         let server = logind.object_server();
-        server.interface::<_, Listing>(MANAGER).await.unwrap().get_mut().await.0 = sessions.to_vec();
+        server.interface::<_, Listing>(LISTING).await.unwrap().get_mut().await.0 = sessions.to_vec();
         for one in sessions {
             server.at(one.path(), one.clone()).await.unwrap();
         }
         let (interface, body) = ("org.freedesktop.login1.Manager", (whose.id, whose.path()));
-        logind.emit_signal(None::<&str>, MANAGER, interface, signal, &body).await.unwrap();
+        logind.emit_signal(None::<&str>, LISTING, interface, signal, &body).await.unwrap();
     });
 }
 

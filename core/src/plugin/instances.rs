@@ -162,7 +162,7 @@ impl Plugin {
 
     /// Starts again what is another than its definition asks for by now.
     pub(crate) fn renew(&mut self, turn: &mut Turn<'_>) {
-        if self.is_stopped() {
+        if self.is_stopped() && !self.is_absent() {
             return;
         }
         self.run_as = self.definition.run_as;
@@ -179,6 +179,9 @@ impl Plugin {
 
     /// One instance for each session of now: those whose session is over go, those that are missing are made.
     pub(crate) fn settle(&mut self, turn: &mut Turn<'_>) {
+        if self.is_absent() {
+            self.run_as = self.definition.run_as;
+        }
         let Some(places) = self.places(turn) else { return };
         for (key, instance) in &mut self.instances {
             if !places.contains_key(key) && !instance.leaves {
@@ -251,6 +254,8 @@ impl Plugin {
         let mut any = false;
         for (_, instance) in gone {
             any = true;
+            // It ended, or its next start would have been of another kind: the definition of now counts.
+            self.run_as = self.definition.run_as;
             self.former_restarts = self.former_restarts.saturating_add(instance.restarts);
             self.former_output = instance.last_output.or(self.former_output.take());
         }

@@ -37,7 +37,7 @@
 //! *ended*: `Stopped` where it was stopped or is not restarted, `Starting` where a restart was asked, else `Backoff`,
 //! or `Failed` after five ends within a minute. A hang counts as an end.
 //! Instead of `Spawn` there is `Waiting` where what the plugin requires is not ready (`agent/plugins` says so), and `Stopped` where it
-//! cannot run at all by now.
+//! cannot run at all by now, or where its definition wants another kind of process (`plugin/instances`).
 //!
 //! Never: two processes of one instance; a restart without a reason in the log.
 
@@ -344,6 +344,11 @@ impl Supervisor {
             let message = format!("{} is not started: {obstacle}", self.named());
             self.log(Level::Warning, "NotRun", message, turn);
             self.state = State::Stopped;
+            return;
+        }
+        if self.place.is_some() != self.definition.run_as.is_some() {
+            // Never as the agent itself what was made for a session, nor the other way round: another instance takes over.
+            (self.state, self.leaves) = (State::Stopped, true);
             return;
         }
         if let Some(missing) = &self.missing {

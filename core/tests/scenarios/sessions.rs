@@ -324,6 +324,40 @@ fn another_execution_context_counts_from_the_next_start_and_never_beside_the_for
 }
 
 #[test]
+fn a_process_of_a_session_is_never_started_again_as_the_agent_itself_nor_the_other_way_round() {
+    let of_the_agent = plugin("tray", r#","requiresMonitoring":true,"autoRestart":true"#);
+    let touch = |world: &mut World, document: &str| {
+        world.put("Plugins/tray", document);
+        world.tell(castellan_core::event::Event::Store(castellan_core::event::StoreReport::DefinitionsTouched));
+        world.disk();
+        world.transcript.clear();
+    };
+    let mut world = running("", &[("1", 1000), ("2", 2000)]);
+    touch(&mut world, &of_the_agent);
+    end(&mut world, 1);
+    world.transcript.clear();
+    world.wait(1_000);
+    world.expect(&["Terminate 2"]);
+    end(&mut world, 2);
+    assert_eq!(world.transcript.last().unwrap(), "spawn 3 plugin:tray");
+    assert_eq!((world.spawns[&SpawnId(3)].user.clone(), shown(&mut world).len()), (None, 0));
+    world.started(3);
+    touch(&mut world, &plugin("tray", WATCHED));
+    end(&mut world, 3);
+    world.transcript.clear();
+    world.wait(1_000);
+    world.expect(&["spawn 4 plugin:tray", "spawn 5 plugin:tray"]);
+    assert!(world.spawns[&SpawnId(5)].user.is_some());
+    // One that waits for a session starts at once where it needs none any more.
+    let mut world = World::new(&[("Plugins/tray", &plugin("tray", WATCHED))]);
+    sessions(&mut world, &[]);
+    world.put("Plugins/tray", &of_the_agent);
+    world.admin("POST", "/api/Jobs/reload", "");
+    world.disk();
+    assert!(world.transcript.contains(&"spawn 1 plugin:tray".into()), "{:?}", world.transcript);
+}
+
+#[test]
 fn the_output_of_every_process_is_shown_with_its_session() {
     let mut world = running("", &[("1", 1000), ("2", 2000), ("3", 3000)]);
     world.exit(2, ExitStatus::Code(1));
@@ -355,6 +389,8 @@ fn a_plugin_out_of_service_and_an_agent_that_stops_end_all_of_them() {
     world.files.clear();
     world.admin("POST", "/api/Jobs/reload", "");
     world.disk();
+    let ends = |world: &World| ["Terminate 1", "Terminate 2"].map(|end| world.transcript.contains(&end.to_string()));
+    assert_eq!(ends(&world), [true, true], "{:?}", world.transcript);
     sessions(&mut world, &[("1", 1000), ("2", 2000), ("3", 3000)]);
     end(&mut world, 1);
     assert_eq!(world.get("/api/plugins").as_array().unwrap().len(), 1, "one process is left");
@@ -364,6 +400,7 @@ fn a_plugin_out_of_service_and_an_agent_that_stops_end_all_of_them() {
 
     let mut world = running("", &both);
     world.tell(castellan_core::event::Event::StopRequested("SIGTERM".into()));
+    assert_eq!(ends(&world), [true, true], "{:?}", world.transcript);
     sessions(&mut world, &[("3", 3000)]);
     end(&mut world, 1);
     assert!(!world.transcript.contains(&"stop broker".into()), "{:?}", world.transcript);
