@@ -1,14 +1,17 @@
-//! What is looked after now and then: the age of the history, what the servers counted about failures, and memory that is free again.
+//! What is looked after now and then: the age of the history, the end of the audit, what the servers counted about failures, and memory that is free again.
 
 use castellan_core::time::{Monotonic, Now};
 use castellan_https::Counters;
 
+use crate::audit_head;
 use crate::perform::Ports;
 
 /// Seconds between two looks at the counters; the loop comes by at least as often.
 const COUNTERS_SECONDS: u64 = 60;
 /// Seconds between two prunings of the history; days are what counts there.
 const PRUNE_SECONDS: u64 = 3600;
+/// Seconds between two notes of the audit's end in the log (privilege-flow.md section 5).
+const HEAD_SECONDS: u64 = 3600;
 /// Seconds after something happened until free memory is given back: malloc keeps what a burst took, for as long as the agent runs.
 /// Often enough for a burst to be forgotten within a minute, and an agent that rests is not woken for it.
 const MEMORY_SECONDS: u64 = 20;
@@ -19,6 +22,7 @@ pub(crate) struct Chores {
     history_days: u32,
     next_counters: Monotonic,
     next_prune: Monotonic,
+    next_head: Monotonic,
     /// `None` where nothing happened since the last time.
     next_memory: Option<Monotonic>,
     has_started: bool,
@@ -32,6 +36,7 @@ impl Chores {
             history_days,
             next_counters: now.monotonic.plus_seconds(COUNTERS_SECONDS),
             next_prune: now.monotonic.plus_seconds(PRUNE_SECONDS),
+            next_head: now.monotonic.plus_seconds(HEAD_SECONDS),
             next_memory: Some(now.monotonic.plus_seconds(MEMORY_SECONDS)),
             has_started: false,
             told: Counters::default(),
@@ -47,6 +52,10 @@ impl Chores {
         // A full queue leaves it due, so that it is tried again.
         if now.monotonic >= self.next_prune && ports.store.prune(self.history_days, now.wall) {
             self.next_prune = now.monotonic.plus_seconds(PRUNE_SECONDS);
+        }
+        if now.monotonic >= self.next_head {
+            self.next_head = now.monotonic.plus_seconds(HEAD_SECONDS);
+            audit_head::note(&ports.log, ports.audit.head(), now.wall);
         }
         if self.next_memory.is_some_and(|due| now.monotonic >= due) {
             self.next_memory = None;

@@ -9,6 +9,7 @@
 
 mod admin;
 mod agent;
+mod audit;
 mod config;
 mod confirm;
 mod doctor;
@@ -99,7 +100,7 @@ enum Command {
         #[command(subcommand)]
         command: settings::Command,
     },
-    /// Apply configuration policies, and list what became of them.
+    /// Apply configuration policies, and list what became of them; test and lint policies about privileges.
     #[command(alias = "policies")]
     Policy {
         #[command(subcommand)]
@@ -157,6 +158,11 @@ enum Command {
     Admin {
         #[command(subcommand)]
         command: admin::Command,
+    },
+    /// Look at what is on record: who asked for what, who decided, changed and launched it; prove that nobody edited it.
+    Audit {
+        #[command(subcommand)]
+        command: audit::Command,
     },
     /// Print the JSON Schema (draft 2020-12) of jobs, plugins, settings, policies or test cases.
     Schema(schema::Options),
@@ -230,6 +236,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Doctor(options) => doctor::run(options, globals),
         Command::Lkg { command } => lkg::run(command, globals),
         Command::Admin { command } => admin::run(command, globals),
+        Command::Audit { command } => audit::run(command, globals),
         Command::Config { command } => config::run(command, globals),
         Command::DoctorProbe(options) => probe::run(options),
         Command::Schema(options) => schema::run(options, globals),

@@ -1,5 +1,6 @@
 //! The `castellan` binary: the agent and its commands.
 
+mod audit_head;
 mod chores;
 mod cli;
 mod clock;

@@ -4,6 +4,7 @@ use castellan_core::effect::{Effect, LostOrder, ProcessOrder, Stdio};
 use castellan_core::event::{Counts, Event, ProcessReport};
 use castellan_elevation::{Elevation, Lent};
 use castellan_fs::Store;
+use castellan_fs::audit::Audit;
 use castellan_fs::log_file::LogWriter;
 use castellan_https::Server;
 use castellan_https::calls::Calls;
@@ -20,6 +21,7 @@ pub(crate) struct Ports {
     pub(crate) elevation: Elevation,
     pub(crate) broker: BrokerHandle,
     pub(crate) store: Store,
+    pub(crate) audit: Audit,
     pub(crate) server: Server,
     pub(crate) calls: Calls,
     pub(crate) policies: PolicyPort,
@@ -52,6 +54,7 @@ impl Ports {
             },
             Effect::Broker(order) => self.broker.order(order).err().map(|full| format!("broker: {full:?}")),
             Effect::Store(order) => self.store.order(order).err().map(|full| format!("store: {full:?}")),
+            Effect::Audit(order) => self.audit.order(order).err().map(|full| format!("audit: {full}")),
             Effect::Http(order) => self.calls.order(order).err().map(|full| format!("HTTP client: {full}")),
             Effect::Fleet(order) => {
                 self.policies.order(order);

@@ -19,6 +19,7 @@ use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::surroundings::Surroundings;
 use castellan_core::trust::signature::SignaturePolicy;
 use castellan_elevation::{Elevation, ElevationConfig};
+use castellan_fs::audit::{Audit, AuditFile};
 use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
 use castellan_fs::history::History;
 use castellan_fs::lkg::Guard;
@@ -42,7 +43,7 @@ use crate::perform::Ports;
 use crate::policy_source::PolicyPort;
 use crate::surroundings::{self, Facts};
 use crate::telemetry::{self, TelemetryPort, TelemetryStart};
-use crate::{LAUNCHER_VERB, library_log, policy_source, run_loop, signals};
+use crate::{LAUNCHER_VERB, audit_head, library_log, policy_source, run_loop, signals};
 
 /// Events on their way to the agent. A full queue is visible: the port that could not hand one over says so later. Each place takes
 /// half a kilobyte from the start.
@@ -83,11 +84,13 @@ impl Service {
         let endpoints = listeners.endpoints().map_err(Failure::cannot_start)?;
         PortsFile::remove_stale(&root).map_err(Failure::cannot_start)?;
         let certificates = Certificates::open(&root, clock)?;
+        let audit = AuditFile::open(&root, clock.now().wall).map_err(Failure::cannot_start)?;
         let history = History::open(&root).map_err(Failure::cannot_start)?;
         if let Err(error) = history.prune(settings.run_history_days, clock.now().wall) {
             return Err(Failure::cannot_start(error));
         }
         let unfinished = history.unfinished().map_err(Failure::cannot_start)?;
+        let elevations = history.needed_elevations(clock.now().wall).map_err(Failure::cannot_start)?;
         let past = history.past().map_err(Failure::cannot_start)?;
         let storage = SettingStore::open(&root).map_err(Failure::cannot_start)?;
         let stored = storage.read().map_err(Failure::cannot_start)?;
@@ -110,7 +113,16 @@ impl Service {
         let reader = policy_reader(&settings);
         let applied_policies = storage.policies().map_err(Failure::cannot_start)?;
         let policies = reader.read(&root);
-        let loaded = Loaded { definitions, references, unfinished, past, settings: stored, policies, applied_policies };
+        let loaded = Loaded {
+            definitions,
+            references,
+            unfinished,
+            elevations,
+            past,
+            settings: stored,
+            policies,
+            applied_policies,
+        };
         let bundle = storage.read_bundle().map_err(Failure::cannot_start)?;
         let bundle = bundle.map(|bundle| policy_source::kept(bundle, &settings.alternative_signatures));
         let first = [Event::Loaded(loaded)].into_iter().chain(bundle).chain([Event::Opened(endpoints)]).collect();
@@ -131,7 +143,7 @@ impl Service {
         let at_once: AnswerAtOnce = Arc::new(move |request| at_once.answer(clock.now(), beats.pulse(), request));
         let start = Start { root: &root, settings: &settings, clock, sender: &sender, executor: &executor, at_once };
         let ports = start
-            .ports(listeners, certificates, (guard, history, storage, reader), (telemetry, log))
+            .ports(listeners, certificates, (guard, history, storage, reader), (telemetry, log, audit))
             .map_err(Failure::cannot_start)?;
         note_start(&ports, clock, &warnings, &notices);
         let chores = Chores::new(settings.run_history_days, clock.now());
@@ -155,7 +167,7 @@ impl Service {
         let ports_file = PortsFile::write(&self.root, self.endpoints, pid).map_err(Failure::cannot_start)?;
         let (chores, heartbeat) = (&mut self.chores, &self.heartbeat);
         run_loop::run(&mut self.agent, self.clock, chores, self.first, &self.events, &self.ports, heartbeat);
-        let Ports { processes, elevation, broker, store, server, calls, policies, telemetry, log } = self.ports;
+        let Ports { processes, elevation, broker, store, audit, server, calls, policies, telemetry, log } = self.ports;
         server.close();
         drop(elevation);
         let late = async {
@@ -172,6 +184,7 @@ impl Service {
         smol::block_on(telemetry.close());
         let closed = [
             store.close().map_err(Failure::failed),
+            audit.close().map(|head| audit_head::note(&log, head, self.clock.now().wall)).map_err(Failure::failed),
             ports_file.remove().map_err(Failure::failed),
             log.close().map_err(Failure::failed),
         ];
@@ -229,7 +242,7 @@ impl Start<'_> {
         listeners: Listeners,
         certificates: Certificates,
         (guard, history, storage, reader): (Guard, History, SettingStore, PolicyReader),
-        (telemetry, log): (TelemetryPort, LogWriter),
+        (telemetry, log, audit): (TelemetryPort, LogWriter, AuditFile),
     ) -> Result<Ports, Box<dyn std::error::Error>> {
         let processes = Processes::start(ProcessConfig {
             launcher: Launcher { program: std::env::current_exe()?, arguments: vec![LAUNCHER_VERB.into()] },
@@ -273,6 +286,7 @@ impl Start<'_> {
             events: self.sender.clone(),
         })?;
         let store = Store::start(guard, history, storage, reader, self.sender.clone())?;
+        let audit = Audit::start(audit, self.sender.clone())?;
         let calls = Calls::new(Arc::clone(&self.executor.executor), self.sender.clone());
         let elevation = Elevation::start(ElevationConfig {
             root: self.root.path().to_owned(),
@@ -280,7 +294,7 @@ impl Start<'_> {
             executor: Arc::clone(&self.executor.executor),
             events: self.sender.clone(),
         })?;
-        Ok(Ports { processes, elevation, broker, store, server, calls, policies, telemetry, log })
+        Ok(Ports { processes, elevation, broker, store, audit, server, calls, policies, telemetry, log })
     }
 }
 
@@ -291,6 +305,7 @@ fn note_start(ports: &Ports, clock: Clock, warnings: &[Finding], notices: &[Stri
         ports.log.log(LogRecord { timestamp, ..LogRecord::own(level, category, message) });
     };
     note(Level::Information, "Start", format!("The log is in {}.", ports.log.description()));
+    audit_head::note(&ports.log, ports.audit.head(), clock.now().wall);
     note(Level::Information, "Containment", ports.processes.containment().to_string());
     for notice in ports.processes.leftovers().iter().chain(notices) {
         note(Level::Warning, "Start", notice.clone());

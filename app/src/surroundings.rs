@@ -32,6 +32,7 @@ pub(crate) fn gather(facts: Facts<'_>) -> Surroundings {
         here: OperatingSystem::Linux,
         boot: facts.boot,
         started: facts.started,
+        host_name: String::from(rustix::system::uname().nodename().to_string_lossy()),
         version: String::from(env!("CARGO_PKG_VERSION")),
         environment,
         time_zone: time_zone(),

@@ -9,7 +9,9 @@
 //! Broker            agent/connections, /messages  CONNECT judged (/strangers: by its signature); KeeperLogger, EventMessages, JobService read
 //! Store             agent/answers, /drift         the run, request or policy (/configuration_policies) that asked goes on; files are restored
 //! Http              agent/calls                   the run that asked goes on
+//! Audited           agent/audit                   whoever waits for an entry of the audit goes on
 //! Fleet             agent/fleet                   a bundle of policies is judged and applied, or refused whole
+//! Elevation         agent/elevations              a request is taken, goes on, or is withdrawn (/elevation_policy: what policies say of it)
 //! Api               agent/requests                answered at once, or once its question is answered
 //! StreamEnded       agent/streams                 its client is told nothing more
 //! Counted           agent/meter                   GET /metrics is answered, or what is measured is told (/telemetry)
@@ -23,6 +25,7 @@
 
 mod administrators;
 mod answers;
+mod audit;
 mod callers;
 mod calls;
 mod certificates;
@@ -30,6 +33,7 @@ mod configuration_policies;
 mod connections;
 mod definitions;
 mod drift;
+mod elevation_policy;
 mod elevations;
 mod event_starts;
 mod fleet;
@@ -50,6 +54,7 @@ mod processes;
 mod record;
 mod requests;
 mod requests_certificates;
+mod requests_elevations;
 mod requests_jobs;
 mod requests_lkg;
 mod requests_policies;
@@ -122,6 +127,7 @@ pub struct Agent {
     /// When what is measured is told next; `None` until the agent runs.
     measures_at: Option<Monotonic>,
     fleet: Fleet,
+    elevations: elevations::Elevations,
     phase: lifecycle::Lifecycle,
     job_list: job_list::JobList,
     /// What `GET /openapi.json` answers, once somebody asked.
@@ -178,6 +184,7 @@ impl Agent {
             meter: meter::Meter::default(),
             measures_at: None,
             fleet,
+            elevations: elevations::Elevations::default(),
             phase: lifecycle::Lifecycle::Loading,
             job_list: job_list::JobList::default(),
             description: None,
@@ -194,6 +201,7 @@ impl Agent {
             Event::Broker(report) => self.on_broker(now, report, effects),
             Event::Store(report) => self.on_store(now, report, effects),
             Event::Http(report) => self.on_http(now, report, effects),
+            Event::Audited { ticket, result } => self.on_audited(now, ticket, result, effects),
             Event::Fleet(report) => self.on_fleet(now, report, effects),
             Event::Elevation(report) => self.on_elevation(now, report, effects),
             Event::Api(request) => self.on_request(now, &request, effects),
@@ -232,6 +240,7 @@ impl Agent {
             self.streams.next_deadline(),
             self.certificates.next_deadline(now, self.is_running()),
             self.fleet.next_deadline().filter(|_| self.is_running()),
+            self.elevations.next_deadline(),
             self.next_measure().filter(|_| self.is_running()),
             schedules,
         ];
@@ -260,6 +269,7 @@ impl Agent {
         self.measure_when_due(now, effects);
         self.start_due_jobs(now, effects);
         self.continue_start(now, effects);
+        self.settle_elevations(now, effects);
         self.settle_runs(now, effects);
         self.answer_late(now, effects);
         self.record_denied(now, effects);

@@ -89,6 +89,7 @@ use timers::{Timer, Timers};
 
 use crate::config::LogRateLimit;
 use crate::effect::BrokerOrder;
+use crate::elevation::ANSWER_TOPIC;
 use crate::id::ConnectionId;
 use crate::plugin::HEALTH_TOPIC;
 use crate::time::{Deadline, Monotonic, Now};
@@ -141,7 +142,7 @@ const REASON_CHARACTERS: usize = 1000;
 /// Where log messages go (contract section 6).
 pub(crate) const LOG_TOPIC: &str = "KeeperLogger";
 /// Topics whose messages are also handed to the agent (contract section 5).
-pub const WATCHED_TOPICS: [&str; 4] = [LOG_TOPIC, "EventMessages", "JobService", HEALTH_TOPIC];
+pub const WATCHED_TOPICS: [&str; 5] = [LOG_TOPIC, "EventMessages", "JobService", HEALTH_TOPIC, ANSWER_TOPIC];
 
 /// What an administrator can set (`MqttBrokerSettings`, contract section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,403 @@
-//! Requests of ordinary users to run a program with more privileges: what is asked, from the question to the end of the program.
+//! A request of an ordinary user to run a program with more privileges, from the question to the end of the program (privilege-flow.md
+//! section 3).
+//!
+//! ```text
+//! status            event                       next status       orders, once the step is on disk (*)
+//! ----------------  --------------------------  ----------------  ------------------------------------------------------
+//! (none)            asked                       Requested         Inspect the program
+//! Requested         inspected                   Evaluating        ask KeeperPolicy, as soon as it is ready
+//! Requested         inspected, unfit            Denied *          Answer
+//! Evaluating        ALLOW, or a grant holds     Authorized *      fire LaunchPrivilegeElevation
+//! Evaluating        PENDING                     AwaitingControls *  fire PolicyEvaluationPending
+//! Evaluating        DENY, time over             Denied *          Answer
+//! AwaitingControls  a fact, some left           same *            answer whoever waited for that control
+//! AwaitingControls  a fact, none left           Authorized *      the same
+//! AwaitingControls  refused                     Denied *          Answer
+//! AwaitingControls  time over                   same, escalated * where an approval is outstanding; else Expired *, Answer
+//! Authorized        launch called               Launching *       Spawn, once the audit has its entry, too
+//! Authorized        time over                   Expired *         Answer
+//! Launching         prepared                    same              Release; Abort where it is another file, or the caller left
+//! Launching         spawn failed                Denied *          Answer
+//! Launching         started                     Running           the launch call is answered
+//! Running           signaled                    same              Signal
+//! Running           left                        same              Signal TERM; after the grace Signal KILL
+//! Launching,Running exited                      Finished          Answer, Collect, then Discard
+//! before Launching  left                        Withdrawn *
+//! before Launching  not on disk                 Denied            Answer
+//! any               any other                   same              nothing; calls are told why
+//! ```
+//! Never: a launch but by an [`Authorization`], which only facts make and one launch uses up; two answers to a caller; a step whose
+//! consequence comes before it is on disk; a launch after the end of a request, whatever a job, a message or a call says.
+//!
+//! | part | does |
+//! | --- | --- |
+//! | `asked`, `record` | what is asked; what is kept and shown |
+//! | `control` | what is outstanding, and the facts that meet it |
+//! | `authorization` | the leave to launch, as a value, and the process that it leads to |
+//! | `grant` | what an approval is good for afterwards |
+//! | `deciding`, `launching` | the steps to a decision; the steps of the program |
+//! | `answering` | who is told, and when |
+//! | `message` | what is asked of KeeperPolicy, and what jobs are told |
 
+mod answering;
 mod asked;
+mod authorization;
+mod control;
+mod deciding;
+mod grant;
+mod launching;
+mod message;
+mod record;
+#[cfg(test)]
+mod tests;
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use answering::{Call, control_answer};
+pub(crate) use answering::{ControlAnswer, Launched};
 pub use asked::{Asked, CallerId, Peer, Secret};
+use authorization::{Authorization, Launch};
+pub(crate) use control::Approver;
+use control::Controls;
+pub(crate) use grant::Grants;
+pub(crate) use message::{ANSWER_TOPIC, POLICY_PLUGIN, PolicyAnswer};
+pub use record::{ElevationRecord, Granted, Status, Vote};
+
+use crate::api::stream::Kind;
+use crate::audit::Act;
+use crate::effect::StoreOrder;
+use crate::id::{ElevationId, RequestId, SpawnId, TicketId};
+use crate::log_message::Level;
+use crate::policy::Control;
+use crate::time::{Deadline, Monotonic};
+use crate::turn::Turn;
+use crate::user::Person;
+use crate::why::Explanation;
+
+/// Seconds for which KeeperPolicy may be away or silent.
+pub(crate) const POLICY_SECONDS: u64 = 30;
+/// Seconds for which a request waits for its controls.
+const PENDING_SECONDS: u64 = 30 * 60;
+/// Seconds for which it waits once more where nobody approved it.
+const ESCALATED_SECONDS: u64 = 4 * 60 * 60;
+/// Seconds from the authorization to the call that launches: a job has to be run in between.
+const AUTHORIZED_SECONDS: u64 = 5 * 60;
+/// Seconds between SIGTERM and SIGKILL of a program whose caller left.
+const GRACE_SECONDS: u64 = 10;
+/// How often somebody is asked for a reason.
+const TRIES: u32 = 3;
+
+/// What a job is to be run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// `PolicyEvaluationPending`.
+    Controls,
+    /// `LaunchPrivilegeElevation`.
+    Launch,
+}
+
+#[derive(Debug)]
+enum State {
+    Requested { ticket: TicketId },
+    Evaluating { until: Monotonic, asked: Option<SpawnId> },
+    Awaiting { until: Monotonic, prompt: Option<u32> },
+    Authorized { authorization: Authorization, until: Monotonic },
+    Launching { launch: Launch, ordered: bool, fault: Option<(Status, Explanation)> },
+    Running { spawn: SpawnId, kill_at: Option<Monotonic> },
+    Ended { tree: Option<SpawnId> },
+}
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Elevation {
+    pub(crate) id: ElevationId,
+    /// Who gets the answer; `None` once he has it, or is gone.
+    caller: Option<CallerId>,
+    /// Whose descriptors the program gets.
+    origin: CallerId,
+    asked: Asked,
+    person: Person,
+    state: State,
+    controls: Controls,
+    pub(crate) record: ElevationRecord,
+    /// The write of the present record, where it waits for one; an older one's answer counts no more.
+    write: Option<TicketId>,
+    /// The entry of the launch in the audit, while it is waited for.
+    audit: Option<TicketId>,
+    calls: Vec<(Call, RequestId)>,
+    /// For which a job was wanted already.
+    fired: Option<Wanted>,
+    wanted: Option<Wanted>,
+    prompts: u32,
+}
+
+impl Elevation {
+    /// Takes a request and looks for its program. The account and the agent's own rights were looked at: `person` is as whom it runs.
+    pub(crate) fn begin(
+        id: ElevationId,
+        caller: CallerId,
+        asked: Asked,
+        person: Person,
+        candidates: Vec<String>,
+        turn: &mut Turn<'_>,
+    ) -> Self {
+        let account = asked.peer.account.clone().unwrap_or_default();
+        let record = ElevationRecord::of(&id, &asked, &account, turn.now.wall);
+        let ticket = turn.counters.ticket();
+        let mut elevation = Self {
+            id,
+            caller: Some(caller),
+            origin: caller,
+            asked,
+            person,
+            state: State::Requested { ticket },
+            controls: Controls::default(),
+            record,
+            write: None,
+            audit: None,
+            calls: Vec::new(),
+            fired: None,
+            wanted: None,
+            prompts: 0,
+        };
+        elevation.look_for_program(ticket, candidates, turn);
+        elevation
+    }
+
+    /// Whether nothing of it is left to be done.
+    pub(crate) const fn is_done(&self) -> bool {
+        matches!(self.state, State::Ended { tree: None }) && self.write.is_none() && self.caller.is_none()
+    }
+
+    pub(crate) fn is_of(&self, caller: CallerId) -> bool {
+        self.origin == caller
+    }
+
+    pub(crate) fn awaits(&self, ticket: TicketId) -> bool {
+        matches!(&self.state, State::Requested { ticket: own } if *own == ticket)
+            || self.write == Some(ticket)
+            || self.audit == Some(ticket)
+    }
+
+    pub(crate) fn owns(&self, spawn: SpawnId) -> bool {
+        match &self.state {
+            State::Launching { launch, .. } => launch.spawn == spawn,
+            State::Running { spawn: own, .. } | State::Ended { tree: Some(own) } => *own == spawn,
+            State::Requested { .. }
+            | State::Evaluating { .. }
+            | State::Awaiting { .. }
+            | State::Authorized { .. }
+            | State::Ended { tree: None } => false,
+        }
+    }
+
+    /// What a job is to be run for, told once.
+    pub(crate) fn take_wanted(&mut self) -> Option<Wanted> {
+        let wanted = self.wanted.take();
+        self.fired = wanted.or(self.fired);
+        wanted
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Deadline> {
+        let (at, reason) = match &self.state {
+            State::Evaluating { until, .. } => (*until, "a request that policies decide"),
+            State::Awaiting { until, .. } => (*until, "a request that waits for controls"),
+            State::Authorized { until, .. } => (*until, "a request that waits for its launch"),
+            State::Running { kill_at: Some(at), .. } => (*at, "the grace of a program whose caller left"),
+            State::Requested { .. } | State::Launching { .. } | State::Running { .. } | State::Ended { .. } => {
+                return None;
+            }
+        };
+        Some(Deadline { at, reason })
+    }
+
+    /// A time may be over. `silence` says what is known of a KeeperPolicy that does not answer.
+    pub(crate) fn on_deadline(&mut self, silence: &str, turn: &mut Turn<'_>) {
+        let now = turn.now.monotonic;
+        match &mut self.state {
+            State::Evaluating { until, .. } if *until <= now => {
+                let why = format!("No policy decided within {POLICY_SECONDS} seconds: {silence}");
+                let fix = "castellan plugins list shows KeeperPolicy; start it, then ask again.";
+                self.end(Status::Denied, self.denied(why, fix), turn);
+            }
+            State::Awaiting { until, .. } if *until <= now => self.on_pending_over(turn),
+            State::Authorized { until, .. } if *until <= now => {
+                let why = format!("It was authorized, and no job launched it within {AUTHORIZED_SECONDS} seconds.");
+                let fix = "castellan runs list shows what became of the job LaunchPrivilegeElevation; ask again.";
+                self.end(Status::Expired, self.denied(why, fix), turn);
+            }
+            State::Running { spawn, kill_at } => {
+                let spawn = *spawn;
+                if kill_at.take_if(|at| *at <= now).is_some() {
+                    launching::kill(spawn, turn);
+                }
+            }
+            State::Requested { .. }
+            | State::Evaluating { .. }
+            | State::Awaiting { .. }
+            | State::Authorized { .. }
+            | State::Launching { .. }
+            | State::Ended { .. } => {}
+        }
+    }
+
+    /// The present record is on disk, or could not be brought there. Answers to older ones change nothing.
+    pub(crate) fn on_kept(&mut self, ticket: TicketId, result: Result<(), String>, turn: &mut Turn<'_>) {
+        if self.write.take_if(|own| *own == ticket).is_none() {
+            return;
+        }
+        let Err(reason) = result else { return self.go_on(turn) };
+        let message = format!("Request {} could not be put on record: {reason}", self.id);
+        turn.log(Level::Error, "ElevationNotKept", message);
+        match &self.state {
+            // What has ended, or runs, is not undone by that.
+            State::Ended { .. } => self.go_on(turn),
+            State::Running { .. } | State::Launching { ordered: true, .. } => {}
+            _ => self.end(Status::Denied, self.not_on_record(&reason), turn),
+        }
+    }
+
+    /// The entry of the launch is in the audit, or could not be written.
+    pub(crate) fn on_audited(&mut self, ticket: TicketId, result: Result<(), String>, turn: &mut Turn<'_>) {
+        if self.audit.take_if(|own| *own == ticket).is_none() {
+            return;
+        }
+        match (result, &self.state) {
+            (Ok(()), _) => self.go_on(turn),
+            (Err(reason), State::Launching { ordered: false, .. }) => {
+                self.end(Status::Denied, self.not_on_record(&reason), turn);
+            }
+            (Err(_), _) => {}
+        }
+    }
+
+    /// The caller's connection is over.
+    pub(crate) fn on_left(&mut self, turn: &mut Turn<'_>) {
+        if self.caller.take().is_none() {
+            return;
+        }
+        match &mut self.state {
+            State::Launching { ordered: true, .. } | State::Ended { .. } => {}
+            State::Running { spawn, kill_at } => {
+                *kill_at = Some(turn.now.monotonic.plus_seconds(GRACE_SECONDS));
+                let spawn = *spawn;
+                launching::terminate(spawn, turn);
+            }
+            _ => self.end(Status::Withdrawn, self.withdrawn(), turn),
+        }
+    }
+
+    /// The agent stops, or the grant that it rests on was revoked: what has not started does not start, what runs is asked to end.
+    pub(crate) fn stop(&mut self, why: &str, turn: &mut Turn<'_>) {
+        match &mut self.state {
+            State::Ended { .. } => {}
+            State::Launching { ordered: true, fault, .. } => {
+                let what = format!("Request {} was denied.", self.id);
+                fault.get_or_insert((Status::Denied, Explanation::new(what, why, "Ask again later.")));
+            }
+            State::Running { spawn, kill_at } => {
+                if kill_at.is_none() {
+                    *kill_at = Some(turn.now.monotonic.plus_seconds(GRACE_SECONDS));
+                    let spawn = *spawn;
+                    launching::terminate(spawn, turn);
+                }
+            }
+            _ => self.end(Status::Denied, self.denied(why, "Ask again later."), turn),
+        }
+    }
+
+    /// Whether no process was asked for yet.
+    const fn is_unlaunched(&self) -> bool {
+        !matches!(self.state, State::Launching { ordered: true, .. } | State::Running { .. } | State::Ended { .. })
+    }
+
+    /// The grant that it rests on, or led to, counts no more: what has not started does not start, what runs goes on.
+    pub(crate) fn on_revoked(&mut self, by: &str, turn: &mut Turn<'_>) {
+        self.record.revoke(by);
+        if !matches!(self.state, State::Running { .. } | State::Ended { .. }) {
+            self.stop(&format!("Administrator '{by}' revoked the grant that it rests on."), turn);
+        }
+    }
+
+    /// Whether it rests on this grant.
+    pub(crate) fn rests_on(&self, grant: &ElevationId) -> bool {
+        self.id == *grant || self.record.grant_id.as_deref() == Some(grant.as_str())
+    }
+
+    /// What was ordered to be on disk is there: its consequences follow.
+    fn go_on(&mut self, turn: &mut Turn<'_>) {
+        if self.write.is_some() || self.audit.is_some() {
+            return;
+        }
+        match &self.state {
+            State::Awaiting { .. } => self.want(Wanted::Controls),
+            // A job that was run for controls launches by itself.
+            State::Authorized { .. } if self.fired.is_none() => self.want(Wanted::Launch),
+            State::Launching { ordered: false, .. } => return self.order(turn),
+            State::Ended { .. } => self.answer(turn),
+            State::Requested { .. }
+            | State::Evaluating { .. }
+            | State::Authorized { .. }
+            | State::Launching { .. }
+            | State::Running { .. } => {}
+        }
+        self.answer_calls(turn);
+    }
+
+    fn want(&mut self, wanted: Wanted) {
+        if self.fired != Some(wanted) {
+            self.wanted = Some(wanted);
+        }
+    }
+
+    /// It is over, and nothing was launched.
+    fn end(&mut self, status: Status, explanation: Explanation, turn: &mut Turn<'_>) {
+        if matches!(self.state, State::Launching { .. }) {
+            self.audit(self.user(), Act::Exit { status: format!("not started: {}", explanation.why) }, turn);
+        }
+        self.state = State::Ended { tree: None };
+        (self.wanted, self.audit) = (None, None);
+        turn.log(Level::Information, "Elevation", format!("{explanation}"));
+        if self.record.controls.contains(&Control::Approval) {
+            self.record.status = status;
+            self.publish_change(turn);
+        }
+        self.record.explanation = Some(explanation);
+        self.keep(status, true, turn);
+    }
+
+    /// Brings the record to disk, and tells who follows `GET /api/events`. Consequences wait where it is `durable`.
+    fn keep(&mut self, status: Status, durable: bool, turn: &mut Turn<'_>) {
+        self.record.status = status;
+        self.record.changed_at = turn.now.wall.to_rfc3339();
+        self.record.outstanding = self.controls.outstanding().iter().copied().collect();
+        let ticket = turn.counters.ticket();
+        self.write = Some(ticket);
+        turn.tell(Kind::Elevation, &message::Change::of(&self.record));
+        turn.store(StoreOrder::KeepElevation { ticket, record: self.record.clone().into(), durable });
+    }
+
+    fn audit(&self, who: String, what: Act, turn: &mut Turn<'_>) {
+        turn.audit_of(&self.id, who, what);
+    }
+
+    fn user(&self) -> String {
+        format!("user:{}", self.record.user_name)
+    }
+
+    fn denied(&self, why: impl Into<String>, fix: impl Into<String>) -> Explanation {
+        Explanation::new(format!("Request {} was denied.", self.id), why, fix)
+    }
+
+    fn not_on_record(&self, reason: &str) -> Explanation {
+        let why = format!("It could not be put on record: {reason}");
+        self.denied(why, "Look at the disk that holds the agent root, then ask again.")
+    }
+
+    fn withdrawn(&self) -> Explanation {
+        let what = format!("Request {} was withdrawn.", self.id);
+        Explanation::new(what, "Its caller left before its program was launched.", "Ask again.")
+    }
+}

@@ -3,34 +3,31 @@
 mod counts;
 mod elevation;
 mod fleet;
+mod process;
 mod store;
 mod traced;
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-use serde::{Deserialize, Serialize};
 
 use crate::acl::{Denial, Subject};
 use crate::api::{ApiRequest, CertificateFacts};
 use crate::broker::message::Packet;
 use crate::configuration_policy::{AppliedPolicy, PolicyFile};
 use crate::effect::LostOrder;
-use crate::id::{ConnectionId, RequestId, SpawnId, TicketId};
-use crate::limits::OUTPUT_HALF_BYTES;
+use crate::elevation::ElevationRecord;
+use crate::id::{ConnectionId, RequestId, TicketId};
 use crate::lkg::{Document, References};
 use crate::plugin::storage::StoredSetting;
 use crate::run::history::{JobPast, RunRecord};
-use crate::trust::signature::SignatureFacts;
-use crate::trust::{Examination, PeerFacts};
-use crate::user::UserFacts;
+use crate::trust::PeerFacts;
 use crate::why::Explanation;
 pub use counts::Counts;
 pub use elevation::{ElevationReport, RelayedSignal, Reply};
 pub use fleet::{FleetReport, Opened, Received};
+pub use process::{Captured, ExecutableFacts, ExitStatus, FileIdentity, Opening, ProcessReport};
 pub use store::StoreReport;
 pub use traced::Traced;
 
@@ -53,6 +50,13 @@ pub enum Event {
     Fleet(FleetReport),
     /// From the request socket.
     Elevation(ElevationReport),
+    /// Answers [`AuditOrder::Append`](crate::effect::AuditOrder::Append) with a ticket.
+    Audited {
+        /// Which order.
+        ticket: TicketId,
+        /// Whether the entry is on disk, else why not.
+        result: Result<(), String>,
+    },
     /// A request arrived at the HTTP or HTTPS listener.
     Api(ApiRequest),
     /// A response that had stayed open is over; may be told again.
@@ -102,6 +106,8 @@ pub struct Loaded {
     pub references: References,
     /// Runs that have no outcome in the history: the agent died while they ran.
     pub unfinished: Vec<RunRecord>,
+    /// Requests for more privileges that have no end in the history, and those whose grant has not ended.
+    pub elevations: Vec<ElevationRecord>,
     /// What the history knows of each job.
     pub past: Vec<JobPast>,
     /// The unified storage of plugin settings.
@@ -158,115 +164,6 @@ pub struct Endpoints {
     pub mqtt: u16,
 }
 
-/// What the process port reports about a spawn or an inspection.
-#[derive(Debug, Clone)]
-pub enum ProcessReport {
-    /// The process exists and waits before its first instruction. Answer with `Release` or `Abort`.
-    Prepared {
-        /// Which.
-        spawn: SpawnId,
-        /// Its process id; it also leads its own session of that number.
-        pid: u32,
-        /// Its own cgroup v2, where those can be made.
-        cgroup: Option<u64>,
-        /// The file that will run.
-        executable: ExecutableFacts,
-        /// What was asked about its user.
-        user: Option<Box<UserFacts>>,
-    },
-    /// The program's own image runs.
-    Started {
-        /// Which.
-        spawn: SpawnId,
-    },
-    /// There is no such process and there will be none.
-    SpawnFailed {
-        /// Which.
-        spawn: SpawnId,
-        /// What went wrong, as a sentence with the file or call concerned.
-        reason: String,
-    },
-    /// The main process ended; it is not reaped yet, so its number is still its own.
-    Exited {
-        /// Which.
-        spawn: SpawnId,
-        /// How.
-        status: ExitStatus,
-    },
-    /// Answers `Collect`: the main process is reaped, this is what it wrote.
-    Collected {
-        /// Which.
-        spawn: SpawnId,
-        /// Standard output.
-        stdout: Captured,
-        /// Standard error.
-        stderr: Captured,
-    },
-    /// Answers `Discard`: nothing of the tree is left.
-    Discarded {
-        /// Which.
-        spawn: SpawnId,
-    },
-    /// Answers `Peek`: what the main process has written so far; nothing where there is no such tree.
-    Peeked {
-        /// Which question.
-        ticket: TicketId,
-        /// Standard output.
-        stdout: Captured,
-        /// Standard error.
-        stderr: Captured,
-    },
-    /// Answers `Inspect`, one entry for each query, in order.
-    Inspected {
-        /// Which question.
-        ticket: TicketId,
-        /// The findings.
-        executables: Vec<ExecutableFacts>,
-    },
-    /// Answers `Examine`.
-    Examined {
-        /// Which question.
-        ticket: TicketId,
-        /// The findings.
-        found: Box<Examination>,
-    },
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// It exited with this code.
-    Code(i32),
-    /// This signal ended it.
-    Signal(i32),
-    /// The kernel killed its tree, which needed more memory than its cgroup may have.
-    OutOfMemory,
-}
-
-/// Captured output: the whole, or its head and tail.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Captured {
-    /// The first bytes, all of them where `omitted` is 0.
-    pub head: Vec<u8>,
-    /// The last bytes, where the whole did not fit.
-    pub tail: Vec<u8>,
-    /// Bytes left out between head and tail.
-    pub omitted: u64,
-}
-
-impl Captured {
-    /// Keeps the head and tail of a whole, [`OUTPUT_HALF_BYTES`] each.
-    pub fn of(mut whole: Vec<u8>) -> Self {
-        let middle = whole.len().saturating_sub(OUTPUT_HALF_BYTES.saturating_mul(2));
-        if middle == 0 {
-            return Self { head: whole, ..Self::default() };
-        }
-        let tail = whole.split_off(OUTPUT_HALF_BYTES.saturating_add(middle));
-        whole.truncate(OUTPUT_HALF_BYTES);
-        Self { head: whole, tail, omitted: u64::try_from(middle).unwrap_or(u64::MAX) }
-    }
-}
-
 /// What the HTTP client reports; both answer `Send`.
 #[derive(Debug, Clone)]
 pub enum HttpReport {
@@ -286,56 +183,6 @@ pub enum HttpReport {
         /// What went wrong, as a sentence without its full stop.
         reason: String,
     },
-}
-
-/// What is known about the file that a command resolves to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ExecutableFacts {
-    /// The first candidate that exists; the first candidate where none does.
-    pub path: String,
-    /// Whether it exists.
-    pub exists: bool,
-    /// Whether it is a regular file that may be executed.
-    pub executable: bool,
-    /// Which file it is, and in which state; only of a regular file.
-    pub identity: Option<FileIdentity>,
-    /// How it begins.
-    pub opening: Opening,
-    /// The file itself, or the folder above it, that somebody other than root and the agent's own user may change, with its mode.
-    pub writable_by_others: Option<String>,
-    /// Where its links lead, if that is outside the root that it is named below.
-    pub leads_out: Option<String>,
-    /// Its signature, where one was asked for: the facts, or why they could not be read.
-    pub signature: Option<Result<Box<SignatureFacts>, String>>,
-    /// The same about the program that its `#!` line names, where it has such a line.
-    pub hash_bang: Option<Box<Self>>,
-    /// The same about the program that interprets it, where one was asked for.
-    pub interpreter: Option<Box<Self>>,
-}
-
-/// One state of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileIdentity {
-    /// Device.
-    pub device: u64,
-    /// Inode.
-    pub inode: u64,
-    /// When it was last changed in any way (`ctime`): seconds and nanoseconds since 1970.
-    pub changed: (i64, i64),
-}
-
-/// How a file begins, which tells who can execute it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Opening {
-    /// Not known: it is no regular file, or the agent may not read it.
-    #[default]
-    Unreadable,
-    /// A program of this machine (ELF): the kernel alone executes it.
-    Binary,
-    /// `#!`: the kernel starts the interpreter that its first line names.
-    HashBang,
-    /// Anything else.
-    Other,
 }
 
 /// What the broker reports to the agent.

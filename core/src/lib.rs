@@ -15,6 +15,7 @@ extern crate std;
 pub mod acl;
 pub mod agent;
 pub mod api;
+pub mod audit;
 pub mod broker;
 pub mod certificate;
 pub mod config;

@@ -110,6 +110,12 @@ pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
 pub const REFERENCE_VERSIONS: usize = 20;
 /// Deleted items that references remember; those deleted longest ago go first. A copied-back file of one is then a stray, as of any other.
 pub const REFERENCE_TOMBSTONES: usize = 20_000;
+/// Members of one collection, and entries of one filter with its collections: a directory's largest groups.
+pub const COLLECTION_MEMBERS: usize = 10_000;
+/// Entries of all filters of all policies together, with their collections: some tens of megabytes.
+pub const EXPANDED_ENTRIES: usize = 200_000;
+/// Bytes of a question to policies, or of its answer: a command line of some tens of kilobytes and room.
+pub const POLICY_MESSAGE_BYTES: usize = 256 << 10;
 /// Files of the folder `Policies/` that are read, and policies of all sources that are on record as applied; the rest is refused with that
 /// reason.
 pub const POLICIES: usize = 1000;
@@ -121,7 +127,23 @@ pub const POLICY_DELIVERIES: usize = 16;
 pub const BUNDLE_BYTES: usize = DOCUMENT_BYTES + (64 << 10);
 /// Bytes of an entity tag that is kept; a longer one is not sent again.
 pub const ETAG_BYTES: usize = 256;
+/// Bytes of a line of the audit: a command of 128 KiB, the kernel's bound of an argument, with each byte escaped.
+pub const AUDIT_LINE_BYTES: usize = 1 << 20;
 /// Characters of a name, a reason or an attribute of a span.
 pub const SPAN_TEXT_CHARS: usize = 256;
 /// Publishes of one run, and of one connection of its tasks, that are told as spans of its trace; the others are counted.
 pub const TRACED_PUBLISHES: u32 = 128;
+/// Requests for more privileges that are under way; more than people at one machine ask for at a time.
+pub const ELEVATIONS: usize = 256;
+/// And so many of one user, so that he cannot lock the others out.
+pub const ELEVATIONS_OF_ONE: usize = 32;
+/// Requests that ended lately and are still shown.
+pub const ENDED_ELEVATIONS: usize = 256;
+/// Grants that hold at a time; what is approved beyond them holds once.
+pub const GRANTS: usize = 1024;
+/// Characters of a justification: a paragraph.
+pub const JUSTIFICATION_CHARS: usize = 1000;
+/// Words of a command for which more privileges are asked: as many as a shell's pattern gives in a large folder.
+pub const ELEVATED_WORDS: usize = 4096;
+/// Calls that wait for one request: its tasks, each sent again once or twice, and administrators.
+pub const ELEVATION_CALLS: usize = 16;

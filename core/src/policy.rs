@@ -26,8 +26,20 @@
 //!
 //! Never: a different answer for another order of files; a looser answer for one DENY more; an answer that `off` or `monitor` changes.
 
+mod collection;
 mod decision;
+pub(crate) mod effect;
+pub(crate) mod envelope;
+mod evaluate;
+mod explain;
+pub(crate) mod filter;
+pub mod lint;
+pub mod message;
+mod moment;
+pub(crate) mod parse;
+mod pattern;
 mod request;
+mod set;
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
@@ -36,8 +48,11 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use collection::{COLLECTIONS, Collections};
 pub use decision::{Approvers, Change, Compared, Considered, Decision, Explanation, Notice, Standing};
-pub use request::{LocalTime, Request, Signer, User};
+pub use evaluate::Evaluation;
+pub use request::{LocalTime, Request, Signer, User, words};
+pub use set::{PolicySet, PolicySource, Unreadable};
 
 /// What a policy decides about; of other types none is evaluated on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

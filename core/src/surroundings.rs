@@ -30,6 +30,8 @@ pub struct Surroundings {
     pub boot: u64,
     /// When the agent started.
     pub started: Now,
+    /// Name of the machine, as policies compare it.
+    pub host_name: String,
     /// The agent's version.
     pub version: String,
     /// Values of [`INHERITED_VARIABLES`] that are set.

@@ -13,9 +13,10 @@ use serde::Serialize;
 
 use crate::acl::Denial;
 use crate::api::stream::{Kind, Told};
+use crate::audit::{Act, Entry};
 use crate::config::{Monitoring, Settings};
-use crate::effect::{BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, StoreOrder, TelemetryOrder};
-use crate::id::{Component, RunId, SpawnId, TicketId};
+use crate::effect::{AuditOrder, BrokerOrder, Effect, Effects, HttpOrder, ProcessOrder, StoreOrder, TelemetryOrder};
+use crate::id::{Component, ElevationId, RunId, SpawnId, TicketId};
 use crate::job::task::SettingReference;
 use crate::log_message::{Level, LogRecord, escape_own};
 use crate::plugin::storage::PluginSettings;
@@ -31,6 +32,7 @@ pub(crate) struct Counters {
     spawns: u64,
     tickets: u64,
     runs: u64,
+    elevations: u64,
 }
 
 impl Counters {
@@ -42,6 +44,11 @@ impl Counters {
     pub(crate) fn ticket(&mut self) -> TicketId {
         self.tickets = self.tickets.saturating_add(1);
         TicketId(self.tickets)
+    }
+
+    pub(crate) fn elevation(&mut self, boot: u64) -> ElevationId {
+        self.elevations = self.elevations.saturating_add(1);
+        ElevationId::new(boot, self.elevations)
     }
 
     pub(crate) fn run(&mut self, boot: u64) -> RunId {
@@ -124,6 +131,29 @@ impl Turn<'_> {
     pub(crate) fn note(&mut self, what: Happening) {
         let note = Note { boot: self.surroundings.boot, at: self.now.wall.to_rfc3339(), what };
         self.store(StoreOrder::Note(note));
+    }
+
+    /// Puts something into the audit; nobody waits for it.
+    pub(crate) fn audit(&mut self, who: String, what: Act) {
+        self.append(None, None, who, what);
+    }
+
+    /// Puts something about a request for more privileges into the audit; nobody waits for it.
+    pub(crate) fn audit_of(&mut self, request: &ElevationId, who: String, what: Act) {
+        self.append(None, Some(request), who, what);
+    }
+
+    /// The same, answered by `Audited`.
+    pub(crate) fn audit_awaited(&mut self, request: &ElevationId, who: String, what: Act) -> TicketId {
+        let ticket = self.counters.ticket();
+        self.append(Some(ticket), Some(request), who, what);
+        ticket
+    }
+
+    fn append(&mut self, ticket: Option<TicketId>, request: Option<&ElevationId>, who: String, what: Act) {
+        let (time, boot) = (self.now.wall.to_rfc3339(), self.surroundings.boot);
+        let entry = Box::new(Entry { time, boot, who, request: request.map(ToString::to_string), what });
+        self.effects.push(Effect::Audit(AuditOrder::Append { ticket, entry }));
     }
 
     /// Tells whoever follows `GET /api/events`; they hear it at the end of this turn.

@@ -19,7 +19,6 @@ pub mod desktop;
 #[cfg(test)]
 mod tests;
 
-use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -254,21 +253,24 @@ pub fn decide(
     if !is_his {
         return Err(format!("{NO_SESSION} the account that was found is {}, {help}.", shown(account)));
     }
-    let elevated = query.run_as == RunAs::UserElevated;
-    check_ids(account, elevated)?;
+    if query.run_as == RunAs::UserElevated {
+        return elevated_for(account, surroundings);
+    }
+    check_ids(account, false)?;
     let agent = surroundings.uid;
-    if agent != 0 && (elevated || account.uid != agent) {
-        return Err(format!(
-            "The agent runs as user {agent} and cannot start anything as {}; run the agent as root.",
-            if elevated { "root".to_owned() } else { shown(account) }
-        ));
+    if agent != 0 && account.uid != agent {
+        return Err(not_root(agent, &shown(account)));
     }
     let display = match choice {
         _ if query.run_as != RunAs::UserDesktop => Vec::new(),
         Choice::Session(session) => desktop::variables(account, &facts.desktop, &[session.display.as_str()])?,
         Choice::Configured(_) => desktop::variables(account, &facts.desktop, display.as_slice())?,
     };
-    Ok(if elevated { elevated_for(account, surroundings) } else { as_user(account, agent, display, surroundings) })
+    Ok(as_user(account, agent, display, surroundings))
+}
+
+fn not_root(agent: u32, whom: &str) -> String {
+    format!("The agent runs as user {agent} and cannot start anything as {whom}; run the agent as root.")
 }
 
 fn check_ids(account: &Account, elevated: bool) -> Result<(), String> {
@@ -299,17 +301,25 @@ fn as_user(account: &Account, agent: u32, display: Vec<(String, String)>, surrou
     }
 }
 
-fn elevated_for(account: &Account, surroundings: &Surroundings) -> Person {
+/// Root, on behalf of an account.
+///
+/// # Errors
+/// A sentence that says why the account is refused, or that the agent cannot do it.
+pub(crate) fn elevated_for(account: &Account, surroundings: &Surroundings) -> Result<Person, String> {
+    check_ids(account, true)?;
+    if surroundings.uid != 0 {
+        return Err(not_root(surroundings.uid, "root"));
+    }
     let mut environment = base("root", "/root", "/bin/sh", surroundings);
     environment.push(("KEEPER_REQUESTING_UID".to_string(), account.uid.to_string()));
-    Person {
+    Ok(Person {
         name: "root".to_string(),
         uid: 0,
         ids: Some(Ids { uid: 0, gid: 0, groups: Vec::from([0]) }),
         confined: false,
         environment,
         folder: "/".to_string(),
-    }
+    })
 }
 
 /// What everybody gets: a search path that no user may write to, and who he is.

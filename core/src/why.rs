@@ -5,10 +5,10 @@ use alloc::string::String;
 use core::fmt;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What happened, why, and how to change it. Written by the code that decided, printed by everybody else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// One sentence: the decision.
     pub what: String,

@@ -178,6 +178,7 @@ impl World {
             | Effect::Log(_)
             | Effect::LogLevel(_)
             | Effect::Count(_)
+            | Effect::Audit(_)
             | Effect::Fleet(_)
             | Effect::Elevation(_)
             | Effect::Telemetry(_) => {}
@@ -279,6 +280,7 @@ impl World {
                 | Effect::Broker(_)
                 | Effect::Store(_)
                 | Effect::Http(_)
+                | Effect::Audit(_)
                 | Effect::Fleet(_)
                 | Effect::Elevation(_)
                 | Effect::Respond { .. }

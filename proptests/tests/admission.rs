@@ -171,7 +171,9 @@ impl Service {
             | Effect::Http(_)
             | Effect::Log(_)
             | Effect::LogLevel(_)
+            | Effect::Audit(_)
             | Effect::Fleet(_)
+            | Effect::Elevation(_)
             | Effect::Count(_)
             | Effect::Telemetry(_)
             | Effect::Exit => return None,

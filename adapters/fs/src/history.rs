@@ -14,8 +14,11 @@ use crate::database::Kind;
 use crate::error::RootError;
 use crate::root::Root;
 
+mod elevations;
+
 pub(crate) const NAME: &str = "history.db";
 const KIND: Kind = Kind { name: NAME, purpose: "the run history", layout: 1, schema: SCHEMA };
+/// `needed` is until when the agent needs a request at its start, NULL while that goes on.
 /// `boot` and `number` are the two parts of a run id: they order runs however the clock jumped.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS run (
@@ -40,6 +43,13 @@ const SCHEMA: &str = "
         note   TEXT NOT NULL
     ) STRICT;
     CREATE INDEX IF NOT EXISTS note_by_job ON note (job_id, at);
+    CREATE TABLE IF NOT EXISTS elevation (
+        request_id TEXT PRIMARY KEY NOT NULL,
+        needed     INTEGER,
+        changed    TEXT NOT NULL,
+        record     TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS elevation_by_need ON elevation (needed);
     CREATE TABLE IF NOT EXISTS anchor (
         only    INTEGER PRIMARY KEY CHECK (only = 0),
         counter INTEGER NOT NULL
@@ -269,6 +279,7 @@ impl History {
         let oldest = WallTime::from_millis(before(days)).to_rfc3339();
         self.set_durable(true).map_err(failed)?;
         self.connection.execute(PRUNE_NOTES, params![oldest, places]).map_err(failed)?;
+        self.prune_elevations(before(days)).map_err(failed)?;
         self.connection.execute(PRUNE, limits).map_err(failed)
     }
 

@@ -1,9 +1,10 @@
-//! The agent root on disk: definitions, run history, plugin settings, the broker's state, log files, ports, certificates and keys.
+//! The agent root on disk: definitions, run history, plugin settings, the broker's state, audit, log files, ports, certificates and keys.
 //!
 //! Everything here is a fact or an order carried out; what a file means and who may change it is decided by the core.
 //! Nothing below the root is opened by a path that somebody else could have bent: folders are held open, names are opened
 //! relative to them, links are never followed, and what is written is on disk before it has its name.
 
+pub mod audit;
 pub mod certificates;
 mod database;
 mod definitions;

@@ -21,7 +21,7 @@ const OPEN: u32 = 0o755;
 /// Rights of a folder of the agent alone.
 const CLOSED: u32 = 0o700;
 /// What `castellan run` makes where it is missing (contract section 1); parents first.
-const FOLDERS: [(&str, u32); 11] = [
+const FOLDERS: [(&str, u32); 12] = [
     ("Jobs", OPEN),
     ("Jobs/bin", OPEN),
     ("Plugins", OPEN),
@@ -29,6 +29,7 @@ const FOLDERS: [(&str, u32); 11] = [
     ("Policies", OPEN),
     ("state", CLOSED),
     ("state/logs", CLOSED),
+    ("state/audit", CLOSED),
     ("state/admin", CLOSED),
     ("state/keys", CLOSED),
     ("state/lkg", CLOSED),

@@ -60,6 +60,7 @@ const fn ticket(order: &StoreOrder) -> Option<TicketId> {
     match order {
         StoreOrder::Note(_) | StoreOrder::SettleHeld => None,
         StoreOrder::PersistRun { ticket, .. }
+        | StoreOrder::KeepElevation { ticket, .. }
         | StoreOrder::ReadRuns { ticket, .. }
         | StoreOrder::ChangeDefinitions { ticket, .. }
         | StoreOrder::ReadDefinitions { ticket }
@@ -279,6 +280,9 @@ impl Worker {
             StoreOrder::PersistRun { ticket, record, durable } => {
                 self.persist(&mut vec![(ticket, record, durable)]);
                 return None;
+            }
+            StoreOrder::KeepElevation { ticket, record, durable } => {
+                StoreReport::ElevationKept { ticket, result: self.history.keep_elevation(&record, durable) }
             }
             StoreOrder::ReadRuns { ticket, query } => {
                 StoreReport::RunsRead { ticket, result: self.history.runs(&query) }

@@ -188,9 +188,15 @@ fn leads_out(path: &str, resolved: &Path, roots: &[String]) -> Option<String> {
 
 /// Facts about what was reached; `nesting` more scripts may stand between it and a program.
 fn look(path: &str, reached: Reached, nesting: usize) -> Looked {
-    let Reached { handle, metadata, writable_by_others, .. } = reached;
-    let facts =
-        ExecutableFacts { path: path.to_owned(), exists: true, writable_by_others, ..ExecutableFacts::default() };
+    let Reached { handle, metadata, resolved, writable_by_others } = reached;
+    let resolved = resolved.display().to_string();
+    let facts = ExecutableFacts {
+        path: path.to_owned(),
+        resolved,
+        exists: true,
+        writable_by_others,
+        ..ExecutableFacts::default()
+    };
     if !metadata.is_file() {
         return Looked { facts, opened: None };
     }

@@ -8,6 +8,8 @@ mod desktop;
 mod logind;
 mod untrusted;
 
+use std::collections::BTreeSet;
+
 use castellan_core::user::desktop::Desktop;
 use castellan_core::user::{Account, Choice, RunAs, Sessions, UserFacts, UserQuery, choose};
 
@@ -38,4 +40,12 @@ pub(crate) async fn look(query: &UserQuery) -> UserFacts {
         Ok(_) | Err(_) => Desktop::default(),
     };
     UserFacts { sessions, account: Some(account), desktop }
+}
+
+/// The account of a name with the names of all its groups. Waits for the system's user database, for ten seconds at most.
+///
+/// # Errors
+/// A clause without its full stop.
+pub fn account(name: &str) -> Result<(Account, BTreeSet<String>), String> {
+    smol::block_on(account::find_with_groups(Whose::Name(name.to_owned())))
 }

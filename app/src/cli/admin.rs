@@ -4,12 +4,14 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use castellan_core::audit::{Act, CertificateOutcome, Entry};
 use castellan_core::certificate::{
     AdminCertificate, CertificateChange, CertificatesChanged, DAYS, DEFAULT_DAYS, NotChanged, Refusal, Shown,
     decide_issue, decide_revoke,
 };
 use castellan_core::log_message::escape;
 use castellan_core::time::WallTime;
+use castellan_fs::audit::AuditFile;
 use castellan_fs::certificates::{AdminAuthority, SigningRequest};
 use castellan_fs::past::is_running;
 use castellan_fs::{Root, RootError};
@@ -145,9 +147,11 @@ fn issued(place: &Place, options: &Issue, request: String) -> Result<Value, Fail
     };
     decide_issue(&listed(root)?, now(), &name, i64::from(days)).map_err(refused)?;
     let change = CertificateChange::Issue { name, days, request };
-    let Some((issued, pem)) = change_files(root, &change)?.issued else {
+    let (changed, audit) = change_files(root, &change)?;
+    let Some((issued, pem)) = changed.issued else {
         return Err(Failure::failed("no certificate was made. Report this as a defect."));
     };
+    put_on_record(audit, root, Act::issued(CertificateOutcome::Issued, &issued))?;
     serde_json::to_value(Shown { certificate: Some(pem), ..issued.shown(now()) }).map_err(Failure::failed)
 }
 
@@ -180,8 +184,11 @@ fn revoke(options: &Revoke, place: &Place, globals: &Globals) -> Result<(), Fail
             agent.ask("DELETE", &format!("{CERTIFICATES}/{}{force}", options.whose), None)?
         }
         Place::Files(root) => {
-            let sha256 = decide_revoke(&listed(root)?, now(), &options.whose, None, options.force).map_err(refused)?;
-            change_files(root, &CertificateChange::Revoke { sha256: sha256.clone(), by: OFFLINE.to_owned() })?;
+            let list = listed(root)?;
+            let sha256 = decide_revoke(&list, now(), &options.whose, None, options.force).map_err(refused)?;
+            let change = CertificateChange::Revoke { sha256: sha256.clone(), by: OFFLINE.to_owned() };
+            let (_, audit) = change_files(root, &change)?;
+            put_on_record(audit, root, Act::revoked(&list, &sha256))?;
             json!({ "revoked": sha256 })
         }
     };
@@ -198,10 +205,21 @@ fn listed(root: &Root) -> Result<Vec<AdminCertificate>, Failure> {
     AdminAuthority::open(root, now()).map(|authority| authority.issued).map_err(Failure::invalid_file)
 }
 
-fn change_files(root: &Root, change: &CertificateChange) -> Result<CertificatesChanged, Failure> {
-    AdminAuthority::change(root, change, now()).map_err(|error| match error {
+/// Changes the list; with the audit, which is opened first so that nothing is changed where nothing can be put on record.
+fn change_files(root: &Root, change: &CertificateChange) -> Result<(CertificatesChanged, AuditFile), Failure> {
+    let audit = AuditFile::open(root, now()).map_err(Failure::failed)?;
+    let changed = AdminAuthority::change(root, change, now()).map_err(|error| match error {
         NotChanged::Request(why) | NotChanged::Failed(why) => Failure::failed(why),
-    })
+    })?;
+    Ok((changed, audit))
+}
+
+fn put_on_record(mut audit: AuditFile, root: &Root, what: Act) -> Result<(), Failure> {
+    let (time, boot, who) = (now().to_rfc3339(), root.boot(), String::from("root"));
+    let entry = Entry { time, boot, who, request: None, what };
+    audit
+        .append(&[&entry])
+        .map_err(|error| Failure::failed(format!("the list was changed, which is not on record: {error}")))
 }
 
 fn refused(refusal: Refusal) -> Failure {

@@ -259,6 +259,7 @@ pub(crate) fn surroundings(root: &Path, system: System, time_zone: Option<&str>)
         here: system.into(),
         boot: 1,
         started: Now::default(),
+        host_name: String::from("machine"),
         version: String::from(env!("CARGO_PKG_VERSION")),
         environment: Vec::new(),
         time_zone: time_zone.unwrap_or("UTC").to_owned(),

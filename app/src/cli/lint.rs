@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use castellan_core::job::OperatingSystem;
-use castellan_core::job::lint::{Document, lint};
+use castellan_core::job::lint::{Document, Linted, lint};
 use clap::Args;
 use serde_json::json;
 
@@ -32,12 +32,16 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
         files.push((path.display().to_string(), inputs::stem(path), inputs::read(path)?));
     }
     let documents: Vec<Document<'_>> = files.iter().map(|(file, stem, bytes)| Document { file, stem, bytes }).collect();
-    let linted = lint(&documents, OperatingSystem::Linux);
+    show(&lint(&documents, OperatingSystem::Linux), &documents, globals)
+}
+
+/// Prints what was found in files, each finding with its place.
+pub(super) fn show(linted: &[Linted], documents: &[Document<'_>], globals: &Globals) -> Result<(), Failure> {
     let invalid = linted.iter().filter(|file| !file.valid).count();
     let text = || {
         let mut lines = Vec::new();
         let mut count = 0_usize;
-        for (linted, document) in linted.iter().zip(&documents) {
+        for (linted, document) in linted.iter().zip(documents) {
             let marks: Vec<Mark> = linted.findings.iter().map(Mark::from).collect();
             count = count.saturating_add(marks.len());
             lines.extend(position::shown(&linted.file, document.bytes, &marks));

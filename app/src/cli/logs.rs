@@ -66,10 +66,23 @@ pub(crate) struct Range {
     follow: bool,
 }
 
+/// Since when.
 #[derive(Debug, Clone, Copy)]
-enum Since {
+pub(super) enum Since {
+    /// So many milliseconds.
     Span(i64),
+    /// This instant.
     Instant(WallTime),
+}
+
+impl Since {
+    /// The instant, counted from now.
+    pub(super) fn instant(self) -> WallTime {
+        match self {
+            Self::Span(millis) => WallTime::from_millis(Clock::start().now().wall.as_millis().saturating_sub(millis)),
+            Self::Instant(instant) => instant,
+        }
+    }
 }
 
 fn level(text: &str) -> Result<Level, String> {
@@ -77,7 +90,8 @@ fn level(text: &str) -> Result<Level, String> {
         .ok_or_else(|| format!("'{text}' is no level; write Trace, Debug, Information, Warning, Error or Critical"))
 }
 
-fn since(text: &str) -> Result<Since, String> {
+/// A span or an instant.
+pub(super) fn since(text: &str) -> Result<Since, String> {
     match WallTime::parse_rfc3339(text) {
         Some(instant) => Ok(Since::Instant(instant)),
         None => preview::span(text).map(Since::Span),
@@ -107,11 +121,7 @@ pub(crate) fn of(component: &str, range: &Range, globals: &Globals) -> Result<()
         }
         Failure::failed(format!("the log in {folder} cannot be read: {error}."))
     };
-    let now = Clock::start().now().wall;
-    let from = range.since.map(|since| match since {
-        Since::Span(millis) => WallTime::from_millis(now.as_millis().saturating_sub(millis)),
-        Since::Instant(instant) => instant,
-    });
+    let from = range.since.map(Since::instant);
     let part = range.grep.as_ref().map(|part| part.to_lowercase());
     let wanted = |record: &Value| {
         let level = || text(record, "level").and_then(Level::from_name);

@@ -1,4 +1,8 @@
-//! `castellan policy`: configuration policies, applied by the running agent and listed with what became of them.
+//! `castellan policy`: configuration policies, applied by the running agent and listed with what became of them; and policies about
+//! privileges, tested and linted without it.
+
+mod lint;
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -29,6 +33,10 @@ pub(crate) enum Command {
         /// The policy's name, as castellan policy list shows it.
         name: String,
     },
+    /// Say what the policies about privileges would answer, and why. Asks nobody and starts nothing.
+    Test(test::Options),
+    /// Look for what is wrong or in vain in policies: what can never match, what another one makes void, controls that contradict.
+    Lint(lint::Options),
 }
 
 #[derive(Debug, Args)]
@@ -44,12 +52,14 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
-    let agent = Agent::find(&globals.root)?;
+    let agent = || Agent::find(&globals.root);
     match command {
-        Command::Apply(options) => apply(options, &agent, globals),
-        Command::List => list(&agent.get("/api/policies")?, globals),
-        Command::Reload => list(&agent.ask("POST", "/api/policies/reload", None)?, globals),
-        Command::Remove { name } => remove(name, &agent, globals),
+        Command::Apply(options) => apply(options, &agent()?, globals),
+        Command::List => list(&agent()?.get("/api/policies")?, globals),
+        Command::Reload => list(&agent()?.ask("POST", "/api/policies/reload", None)?, globals),
+        Command::Remove { name } => remove(name, &agent()?, globals),
+        Command::Test(options) => test::run(options, globals),
+        Command::Lint(options) => lint::run(options, globals),
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod administrators;
 mod api;
+mod audit;
 mod bad_files;
 mod bad_starts;
 mod binaries;

@@ -82,6 +82,7 @@ impl Agent {
             StoreReport::RunPersisted { ticket, run, result } => {
                 self.on_run_persisted(now, ticket, &run, &result, effects)
             }
+            StoreReport::ElevationKept { ticket, result } => self.on_elevation_kept(now, ticket, result, effects),
             StoreReport::RunsRead { ticket, result } => match self.pending.remove(&ticket) {
                 Some(Pending::Runs { request, wanted }) => {
                     respond(request, self.runs_response(now, result, &wanted), effects)
@@ -192,6 +193,9 @@ impl Agent {
                 },
             };
             respond(request, stopped(what), effects);
+        }
+        for request in self.forsake_elevations() {
+            respond(request, stopped("The request for more privileges was being decided."), effects);
         }
         for request in self.forsake_policies() {
             respond(request, stopped("The policies were being applied."), effects);

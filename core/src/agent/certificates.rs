@@ -161,6 +161,7 @@ impl Agent {
             respond(request, requests_certificates::changed(&asked, &result, now.wall), effects);
         }
         if let Ok(changed) = result {
+            self.audit_certificates(now, &asked, &changed, effects);
             self.certificates.list = changed.list;
         }
     }

@@ -60,6 +60,8 @@ pub(super) struct Delivery {
     pub(super) is_complete: bool,
     pub(super) is_dry_run: bool,
     pub(super) asker: Asker,
+    /// The administrator that brought it; what is in the folder or in a bundle is nobody's.
+    pub(super) by: Option<String>,
     /// What became of its policies so far.
     pub(super) lines: Vec<PolicyLine>,
     /// Why the last unit was refused.
@@ -199,6 +201,11 @@ impl Agent {
         self.policies.records.lines().map(PolicyLine::key).filter(|key| key.name == name).collect()
     }
 
+    /// The administrator that brought what is being applied, where one did.
+    pub(super) fn deliverer(&self) -> Option<&str> {
+        self.policies.deliveries.front()?.by.as_deref()
+    }
+
     /// What became of each policy.
     pub(super) fn policy_lines(&self) -> impl Iterator<Item = &PolicyLine> {
         self.policies.records.lines()
@@ -317,6 +324,7 @@ impl Delivery {
             is_complete: true,
             is_dry_run: false,
             asker,
+            by: None,
             lines: Vec::new(),
             refused: None,
             signer: None,

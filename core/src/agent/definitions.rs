@@ -50,6 +50,7 @@ impl Agent {
         for record in loaded.unfinished {
             self.lose(now, record, effects);
         }
+        self.recall_elevations(now, loaded.elevations, effects);
         let message = format!("{} definitions loaded, {} refused.", report.loaded.len(), report.refused.len());
         self.desk.turn(now, effects).log(Level::Information, "Loaded", message);
         self.apply_folder(now, loaded.policies, Asker::Nobody, effects);

@@ -13,6 +13,7 @@ use crate::api::ApiResponse;
 use crate::api::stream::Kind;
 use crate::api::view::LoadReport;
 use crate::api::view::lkg::{DriftOutcome, DriftTold};
+use crate::audit::Act;
 use crate::digest::digest;
 use crate::effect::{Effects, StoreOrder};
 use crate::event::DefinitionFile;
@@ -334,6 +335,15 @@ impl Agent {
         turn.log(level, "Drift", format!("{explanation}{shown}"));
         let outcome = drift.done.outcome();
         turn.tell(Kind::Drift, &DriftTold::new(drift.at, item, outcome, &explanation, &keys));
+        if let Done::Restored(_) | Done::Failed(_) = &drift.done {
+            let what = Act::Restore {
+                file: format!("{item}.json"),
+                restored: outcome == DriftOutcome::Restored,
+                explanation: explanation.clone(),
+                keys: keys.clone(),
+            };
+            self.desk.turn(now, effects).audit("agent".to_string(), what);
+        }
         self.meter.drifted(item.kind, outcome);
         drift.what = explanation.what;
     }

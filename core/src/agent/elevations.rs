@@ -1,21 +1,363 @@
-//! Requests for more privileges: reports of the request socket.
+//! Requests for more privileges: reports of the request socket, of their processes and of the disk, taken to the request they are about.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use super::Agent;
-use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder};
-use crate::event::ElevationReport;
-use crate::time::Now;
+use super::elevation_policy::Evaluator;
+use super::runs::TriggerRefusal;
+use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder, StoreOrder};
+use crate::elevation::{Asked, CallerId, Elevation, ElevationRecord, Grants, Status, Wanted};
+use crate::event::{ElevationReport, ExecutableFacts, ProcessReport};
+use crate::id::{ElevationId, JobId, RequestId, RunId, TicketId};
+use crate::limits::{ELEVATED_WORDS, ELEVATIONS, ELEVATIONS_OF_ONE, ENDED_ELEVATIONS};
+use crate::log_message::Level;
+use crate::run::{Chain, FiredEvent};
+use crate::surroundings::{DEFAULT_PATH, folders};
+use crate::time::{Deadline, Now};
+use crate::turn::Turn;
+use crate::user;
 use crate::why::Explanation;
 
+/// All requests, and what they leave behind.
+#[derive(Debug, Default)]
+pub(super) struct Elevations {
+    pub(super) active: BTreeMap<ElevationId, Box<Elevation>>,
+    pub(super) grants: Grants,
+    /// Those that ended lately, the latest in front.
+    pub(super) ended: VecDeque<ElevationRecord>,
+    /// Runs that are there for a request: when all of them are over, nobody is left to do it.
+    runs: BTreeMap<RunId, ElevationId>,
+    /// Grants that are being revoked, by the number of the write.
+    pub(super) revocations: BTreeMap<TicketId, (RequestId, Box<ElevationRecord>)>,
+}
+
+impl Elevations {
+    pub(super) fn next_deadline(&self) -> Option<Deadline> {
+        self.active.values().filter_map(|elevation| elevation.next_deadline()).min()
+    }
+
+    fn of_caller(&self, caller: CallerId) -> Option<ElevationId> {
+        self.active.values().find(|elevation| elevation.is_of(caller)).map(|elevation| elevation.id.clone())
+    }
+
+    fn awaiting(&self, ticket: TicketId) -> Option<ElevationId> {
+        self.active.values().find(|elevation| elevation.awaits(ticket)).map(|elevation| elevation.id.clone())
+    }
+}
+
 impl Agent {
-    pub(super) fn on_elevation(&mut self, _now: Now, report: ElevationReport, effects: &mut Effects) {
-        if let ElevationReport::Asked { caller, .. } = report {
-            let explanation = Explanation::new(
-                "The request was denied.",
-                "This agent decides no requests yet.",
-                "Ask the administrator of this machine.",
-            );
-            let answer = ElevationAnswer::Denied { request: None, explanation };
-            effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));
+    pub(super) fn on_elevation(&mut self, now: Now, report: ElevationReport, effects: &mut Effects) {
+        let caller = match report {
+            ElevationReport::Asked { caller, asked } => return self.on_asked(now, caller, *asked, effects),
+            ElevationReport::Replied { caller, .. }
+            | ElevationReport::Signaled { caller, .. }
+            | ElevationReport::Left { caller } => caller,
+        };
+        // A caller that was answered may have said something meanwhile; it changes nothing.
+        let Some(id) = self.elevations.of_caller(caller) else { return };
+        self.with_elevation(now, &id, effects, |elevation, turn| match report {
+            ElevationReport::Replied { prompt, reply, .. } => elevation.on_replied(prompt, &reply, turn),
+            ElevationReport::Signaled { signal, .. } => elevation.on_signaled(signal, turn),
+            ElevationReport::Left { .. } => elevation.on_left(turn),
+            ElevationReport::Asked { .. } => {}
+        });
+    }
+
+    fn on_asked(&mut self, now: Now, caller: CallerId, asked: Asked, effects: &mut Effects) {
+        let fit = self.admit(&asked).and_then(|()| {
+            let account = asked.peer.account.as_ref().map_err(|why| format!("Your account is not known: {why}."))?;
+            if account.uid != asked.peer.uid {
+                return Err(String::from("Your account is not that of your process; report this."));
+            }
+            user::elevated_for(account, &self.desk.surroundings)
+        });
+        let fit = fit.and_then(|person| Ok((person, candidates(&asked)?)));
+        match fit {
+            Ok((person, candidates)) => {
+                let id = self.desk.counters.elevation(self.desk.surroundings.boot);
+                let mut turn = self.desk.turn(now, effects);
+                let elevation = Elevation::begin(id.clone(), caller, asked, person, candidates, &mut turn);
+                self.elevations.active.insert(id, Box::new(elevation));
+            }
+            Err(why) => {
+                let fix = "Ask the administrator of this machine.";
+                let explanation = Explanation::new("The request was denied.", why, fix);
+                let message = format!("User {}: {explanation}", asked.peer.uid);
+                self.desk.turn(now, effects).log(Level::Warning, "Elevation", message);
+                let answer = ElevationAnswer::Denied { request: None, explanation };
+                effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));
+            }
         }
+    }
+
+    /// Whether there is room for one more of this user.
+    fn admit(&self, asked: &Asked) -> Result<(), String> {
+        let active = || self.elevations.active.values();
+        if !self.is_running() {
+            return Err(String::from("The agent is starting or stopping."));
+        }
+        if active().count() >= ELEVATIONS {
+            return Err(format!("{ELEVATIONS} requests are under way already, which is the most."));
+        }
+        if active().filter(|elevation| elevation.record.user_id == asked.peer.uid).count() >= ELEVATIONS_OF_ONE {
+            return Err(format!("{ELEVATIONS_OF_ONE} requests of yours are under way already, which is the most."));
+        }
+        let words = asked.words.len();
+        if !(1..=ELEVATED_WORDS).contains(&words) || asked.words.iter().any(|word| word.contains('\0')) {
+            return Err(format!("A command has 1 to {ELEVATED_WORDS} words without NUL; this one has {words}."));
+        }
+        Ok(())
+    }
+
+    pub(super) fn with_elevation(
+        &mut self,
+        now: Now,
+        id: &ElevationId,
+        effects: &mut Effects,
+        act: impl FnOnce(&mut Elevation, &mut Turn<'_>),
+    ) {
+        if let Some(elevation) = self.elevations.active.get_mut(id) {
+            act(elevation, &mut self.desk.turn(now, effects));
+        }
+    }
+
+    pub(super) fn elevation_awaits(&self, ticket: TicketId) -> bool {
+        self.elevations.awaiting(ticket).is_some()
+    }
+
+    /// The program of a request was looked at, or will not be.
+    pub(super) fn on_program_found(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        found: Result<&ExecutableFacts, &str>,
+        effects: &mut Effects,
+    ) {
+        if let Some(id) = self.elevations.awaiting(ticket) {
+            self.with_elevation(now, &id, effects, |elevation, turn| elevation.on_inspected(found, turn));
+        }
+    }
+
+    pub(super) fn on_elevation_kept(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        result: Result<(), String>,
+        effects: &mut Effects,
+    ) {
+        if self.on_revocation_kept(ticket, &result, effects) {
+            return;
+        }
+        // Of an older write nobody waits for the answer.
+        if let Some(id) = self.elevations.awaiting(ticket) {
+            self.with_elevation(now, &id, effects, |elevation, turn| elevation.on_kept(ticket, result, turn));
+        }
+    }
+
+    /// Whether an entry of the audit was one that a request waited for.
+    pub(super) fn on_elevation_audited(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        result: &Result<(), String>,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(id) = self.elevations.awaiting(ticket) else { return false };
+        self.with_elevation(now, &id, effects, |elevation, turn| elevation.on_audited(ticket, result.clone(), turn));
+        true
+    }
+
+    /// Takes a report about the process of a request; gives back one about another process.
+    pub(super) fn on_elevated_process(
+        &mut self,
+        now: Now,
+        report: ProcessReport,
+        effects: &mut Effects,
+    ) -> Option<ProcessReport> {
+        let spawn = match &report {
+            ProcessReport::Prepared { spawn, .. }
+            | ProcessReport::Started { spawn }
+            | ProcessReport::SpawnFailed { spawn, .. }
+            | ProcessReport::Exited { spawn, .. }
+            | ProcessReport::Collected { spawn, .. }
+            | ProcessReport::Discarded { spawn } => *spawn,
+            ProcessReport::Peeked { .. } | ProcessReport::Inspected { .. } | ProcessReport::Examined { .. } => {
+                return Some(report);
+            }
+        };
+        let owner = self.elevations.active.values().find(|elevation| elevation.owns(spawn));
+        let Some(id) = owner.map(|elevation| elevation.id.clone()) else { return Some(report) };
+        self.with_elevation(now, &id, effects, |elevation, turn| match report {
+            ProcessReport::Prepared { pid, executable, .. } => elevation.on_prepared(pid, &executable, turn),
+            ProcessReport::Started { .. } => elevation.on_started(turn),
+            ProcessReport::SpawnFailed { reason, .. } => elevation.on_spawn_failed(&reason, turn),
+            ProcessReport::Exited { status, .. } => elevation.on_exited(status, turn),
+            ProcessReport::Collected { .. } => elevation.on_collected(turn),
+            ProcessReport::Discarded { .. } => elevation.on_discarded(),
+            ProcessReport::Peeked { .. } | ProcessReport::Inspected { .. } | ProcessReport::Examined { .. } => {}
+        });
+        None
+    }
+
+    /// Times that are over, questions that can be asked, jobs that are to be run, and what has ended.
+    pub(super) fn settle_elevations(&mut self, now: Now, effects: &mut Effects) {
+        if self.elevations.active.is_empty() {
+            return;
+        }
+        let evaluator = self.evaluator();
+        let silence = match &evaluator {
+            Evaluator::Ready(_) => "KeeperPolicy did not answer.",
+            Evaluator::Away(why) | Evaluator::Missing(why) => why,
+        };
+        for elevation in self.elevations.active.values_mut() {
+            let mut turn = self.desk.turn(now, effects);
+            if elevation.next_deadline().is_some_and(|deadline| deadline.at <= now.monotonic) {
+                elevation.on_deadline(silence, &mut turn);
+            }
+            match &evaluator {
+                Evaluator::Ready(spawn) => elevation.ask(*spawn, &mut turn),
+                Evaluator::Missing(why) => elevation.on_no_policy(why, &mut turn),
+                Evaluator::Away(_) => {}
+            }
+        }
+        let wanted: Vec<(ElevationId, Wanted)> = self
+            .elevations
+            .active
+            .values_mut()
+            .filter_map(|elevation| Some((elevation.id.clone(), elevation.take_wanted()?)))
+            .collect();
+        for (id, wanted) in wanted {
+            self.want_job(now, &id, wanted, effects);
+        }
+        self.end_elevations(now);
+    }
+
+    /// Runs what waits for the event of a request; where nothing does, the request is denied.
+    fn want_job(&mut self, now: Now, id: &ElevationId, wanted: Wanted, effects: &mut Effects) {
+        let Some(event) = self.elevations.active.get(id).map(|elevation| elevation.event(wanted)) else { return };
+        let starts = self.fire(now, &event, &Chain::default(), effects);
+        if starts.iter().any(|(_, start)| start.is_ok()) {
+            return;
+        }
+        let refusals: Vec<String> =
+            starts.into_iter().filter_map(|(job, start)| Some(refused(&job, start.err()?))).collect();
+        let why = match refusals.as_slice() {
+            [] => format!("No job waits for the event {}.", event.name),
+            refusals => format!("No job was run by the event {}: {}", event.name, refusals.join(" ")),
+        };
+        self.with_elevation(now, id, effects, |elevation, turn| elevation.on_no_job(&why, turn));
+    }
+
+    /// An event led to runs: they are there for the request that it names, if it is one of a request.
+    pub(super) fn note_runs_of_elevation(
+        &mut self,
+        event: &FiredEvent,
+        starts: &[(JobId, Result<RunId, TriggerRefusal>)],
+    ) {
+        if ![Wanted::Controls, Wanted::Launch].iter().any(|wanted| wanted.event() == event.name) {
+            return;
+        }
+        let id = event.context.get("RequestId").and_then(serde_json::Value::as_str).and_then(ElevationId::from_text);
+        let Some(id) = id.filter(|id| self.elevations.active.contains_key(id)) else { return };
+        for run in starts.iter().filter_map(|(_, start)| start.as_ref().ok()) {
+            self.elevations.runs.insert(run.clone(), id.clone());
+        }
+    }
+
+    /// A run is over: where it was the last one that was there for a request, nobody is left to bring that on.
+    pub(super) fn on_run_of_elevation_over(&mut self, now: Now, run: &RunId, job: &JobId, effects: &mut Effects) {
+        let Some(id) = self.elevations.runs.remove(run) else { return };
+        if self.elevations.runs.values().all(|other| *other != id) {
+            let why = format!("Run {run} of job {job} was there for it and ended without bringing it to an end.");
+            self.with_elevation(now, &id, effects, |elevation, turn| elevation.on_no_job(&why, turn));
+        }
+    }
+
+    /// A run that stands in for another does so for its request, too.
+    pub(super) fn hand_run_on(&mut self, from: &RunId, to: RunId) {
+        if let Some(id) = self.elevations.runs.get(from).cloned() {
+            self.elevations.runs.insert(to, id);
+        }
+    }
+
+    /// What is over goes where it can be looked at.
+    fn end_elevations(&mut self, now: Now) {
+        let Elevations { active, grants, ended, runs, .. } = &mut self.elevations;
+        for elevation in active.values() {
+            if elevation.record.grant.is_some() && elevation.record.status != Status::Denied {
+                grants.take(elevation.id.clone(), &elevation.record, now);
+            }
+        }
+        let done: BTreeSet<ElevationId> =
+            active.values().filter(|elevation| elevation.is_done()).map(|elevation| elevation.id.clone()).collect();
+        for id in &done {
+            if let Some(elevation) = active.remove(id) {
+                ended.truncate(ENDED_ELEVATIONS.saturating_sub(1));
+                ended.push_front(elevation.record);
+            }
+        }
+        runs.retain(|_, id| !done.contains(id));
+    }
+
+    /// What a former life of the agent left: nothing of it is launched, and grants hold until their end.
+    pub(super) fn recall_elevations(&mut self, now: Now, records: Vec<ElevationRecord>, effects: &mut Effects) {
+        for mut record in records {
+            if let Some(id) = ElevationId::from_text(&record.request_id)
+                && !record.status.is_final()
+            {
+                record.lose(now.wall);
+                let mut turn = self.desk.turn(now, effects);
+                let message = record.explanation.as_ref().map(ToString::to_string).unwrap_or_default();
+                turn.log(Level::Warning, "ElevationLost", message);
+                let ticket = turn.counters.ticket();
+                let kept = Box::new(record.clone());
+                turn.store(StoreOrder::KeepElevation { ticket, record: kept, durable: true });
+                self.elevations.grants.take(id, &record, now);
+            } else if let Some(id) = ElevationId::from_text(&record.request_id) {
+                self.elevations.grants.take(id, &record, now);
+            }
+            self.elevations.ended.truncate(ENDED_ELEVATIONS.saturating_sub(1));
+            self.elevations.ended.push_front(record);
+        }
+    }
+
+    /// Calls that wait for a request or the end of a grant, as the agent exits.
+    pub(super) fn forsake_elevations(&mut self) -> Vec<RequestId> {
+        let revoking = core::mem::take(&mut self.elevations.revocations).into_values().map(|(request, _)| request);
+        revoking.chain(self.elevations.active.values_mut().flat_map(|elevation| elevation.forsake())).collect()
+    }
+
+    /// The agent stops.
+    pub(super) fn stop_elevations(&mut self, now: Now, effects: &mut Effects) {
+        for elevation in self.elevations.active.values_mut() {
+            elevation.stop("The agent is stopping.", &mut self.desk.turn(now, effects));
+        }
+    }
+}
+
+/// Where the program of a command may be: by its path as the caller's shell would read it, else in the folders of root's own path.
+fn candidates(asked: &Asked) -> Result<Vec<String>, String> {
+    let name = asked.words.first().map(String::as_str).unwrap_or_default();
+    if name.is_empty() {
+        return Err(String::from("The command is empty."));
+    }
+    if name.starts_with('/') {
+        return Ok(Vec::from([name.to_string()]));
+    }
+    if name.contains('/') {
+        let folder = asked.folder.as_deref().ok_or("The folder that the command is relative to is not known.")?;
+        return Ok(Vec::from([format!("{}/{name}", folder.trim_end_matches('/'))]));
+    }
+    Ok(folders(DEFAULT_PATH).map(|folder| format!("{folder}/{name}")).collect())
+}
+
+fn refused(job: &JobId, refusal: TriggerRefusal) -> String {
+    match refusal {
+        TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why) => format!("{job}: {why}"),
+        TriggerRefusal::Limit(Explanation { why, fix, .. }) => format!("{job}: {why} {fix}"),
     }
 }

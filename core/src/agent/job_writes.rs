@@ -54,6 +54,10 @@ impl Agent {
         let (request, job, places, intent) = match self.pending.remove(&ticket) {
             Some(Pending::Inspection { request, job, places, intent }) => (request, job, places, intent),
             Some(Pending::Policies) => return self.on_policy_binaries(now, executables, effects),
+            None if self.elevation_awaits(ticket) => {
+                let found = executables.first().ok_or("nothing was found out about it.");
+                return self.on_program_found(now, ticket, found, effects);
+            }
             other => return self.unasked(now, ticket, other, effects),
         };
         if executables.len() != places.len() {

@@ -139,6 +139,7 @@ impl Agent {
         let until = now.monotonic.plus_seconds(STOP_LIMIT_SECONDS);
         self.phase = Lifecycle::Stopping { until, broker: BrokerEnd::Open };
         self.start_queue = super::plugins::StartQueue::default();
+        self.stop_elevations(now, effects);
         for run in self.runs.values_mut() {
             run.cancel("the agent was stopped.", &mut self.desk.turn(now, effects));
         }
@@ -151,7 +152,9 @@ impl Agent {
     /// over, the agent exits. It comes last in every `handle`, so that nothing follows `Exit`.
     pub(super) fn continue_stop(&mut self, now: Now, effects: &mut Effects) {
         let Lifecycle::Stopping { until, broker } = self.phase else { return };
-        let ended = self.runs.is_empty() && self.plugins.values().all(super::Supervisor::is_stopped);
+        let ended = self.runs.is_empty()
+            && self.elevations.active.is_empty()
+            && self.plugins.values().all(super::Supervisor::is_stopped);
         if broker == BrokerEnd::Closed && ended {
             return self.exit(effects);
         }

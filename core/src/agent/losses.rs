@@ -67,6 +67,9 @@ impl Agent {
                 let run = RunId::from_text(&run).unwrap_or_else(|| RunId::new(0, 0));
                 self.on_store(now, StoreReport::RunPersisted { ticket, run, result: Err(reason) }, effects);
             }
+            LostOrder::KeepElevation(ticket) => {
+                self.on_store(now, StoreReport::ElevationKept { ticket, result: Err(reason) }, effects);
+            }
             LostOrder::ReadRuns(ticket) => {
                 self.on_store(now, StoreReport::RunsRead { ticket, result: Err(reason) }, effects);
             }
@@ -87,6 +90,7 @@ impl Agent {
             LostOrder::WriteSettings(ticket) => {
                 self.on_store(now, StoreReport::SettingsWritten { ticket, result: Err(reason) }, effects);
             }
+            LostOrder::Append(Some(ticket)) => self.on_audited(now, ticket, Err(reason), effects),
             LostOrder::Send(ticket) => self.on_http(now, HttpReport::Failed { ticket, reason }, effects),
             LostOrder::Regrant(component) => {
                 self.losses.regrants.insert(component);
@@ -104,7 +108,8 @@ impl Agent {
                 let result = Err(NotChanged::Failed(reason));
                 self.on_store(now, StoreReport::CertificatesChanged { ticket, result }, effects);
             }
-            LostOrder::Signal(_) | LostOrder::Other => {}
+            // The line above names it; whoever waits for an entry has a ticket.
+            LostOrder::Signal(_) | LostOrder::Append(None) | LostOrder::Other => {}
         }
     }
 
@@ -126,6 +131,7 @@ impl Agent {
             Some(Pending::Touched | Pending::Sweep) => {}
             Some(Pending::Policies) => self.give_up_policy(now, why, effects),
             Some(Pending::Examination(question)) => self.give_up_examination(now, question, why, effects),
+            None if self.elevation_awaits(ticket) => self.on_program_found(now, ticket, Err(why), effects),
             other => self.unasked(now, ticket, other, effects),
         }
     }

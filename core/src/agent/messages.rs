@@ -1,4 +1,5 @@
-//! Messages on the topics that the agent itself reads: `KeeperLogger`, `EventMessages`, `JobService` (contract section 5), `PluginHealth`.
+//! Messages on the topics that the agent itself reads: `KeeperLogger`, `EventMessages`, `JobService` (contract section 5), `PluginHealth`,
+//! `KeeperPolicy/answers`.
 
 use alloc::format;
 use alloc::string::String;
@@ -7,6 +8,7 @@ use super::Agent;
 use crate::acl::{Action, Subject};
 use crate::broker::message::Packet;
 use crate::effect::Effects;
+use crate::elevation::ANSWER_TOPIC;
 use crate::id::Component;
 use crate::json::Json;
 use crate::log_message::{Level, LogMessage};
@@ -35,6 +37,7 @@ impl Agent {
             "EventMessages" => self.on_event_message(now, subject, payload, effects),
             "JobService" => self.on_job_message(now, subject, payload, effects),
             HEALTH_TOPIC => self.on_health_message(now, subject, payload, effects),
+            ANSWER_TOPIC => self.on_policy_answer(now, subject, payload, effects),
             _ => Err(format!("The agent does not read '{topic}'.")),
         };
         if let Err(why) = result {

@@ -1,4 +1,5 @@
-//! Reports about processes: the registry first, then the run or plugin that owns the tree.
+//! Reports about processes: the registry first, then the run or plugin that owns the tree. Programs that run for a caller of the request
+//! socket never come into the registry.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -31,6 +32,7 @@ struct Leader {
 
 impl Agent {
     pub(super) fn on_process(&mut self, now: Now, report: ProcessReport, effects: &mut Effects) {
+        let Some(report) = self.on_elevated_process(now, report, effects) else { return };
         match report {
             ProcessReport::Prepared { spawn, pid, cgroup, executable, user } => {
                 self.on_prepared(now, spawn, Leader { pid, cgroup }, &executable, user.as_deref(), effects);

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::callers::Caller;
+use crate::api::route::elevation::Elevation;
 use crate::api::route::lkg::Lkg;
 use crate::api::route::{self, Method, PluginAction, Resource, RouteError, Target};
 use crate::api::view::PluginLine;
@@ -80,6 +81,9 @@ impl Agent {
             | Resource::PoliciesReload
             | Resource::Policy(_) => false,
             Resource::Lkg(asked) => *asked == Lkg::Status,
+            Resource::Elevation(asked) => matches!(asked, Elevation::List | Elevation::One(_)),
+            Resource::Grants => true,
+            Resource::Grant(_) => false,
             Resource::Health
             | Resource::Root
             | Resource::SystemStatus
@@ -144,16 +148,19 @@ impl Agent {
             Resource::Setting(id, key) => Some(self.show_setting(now, request, target, caller, &id, &key, effects)),
             Resource::Revert(id) => self.revert_settings(now, request, target, caller, Some(&id), effects),
             Resource::RevertAll => self.revert_settings(now, request, target, caller, None, effects),
-            Resource::Policies if method == Method::Post => self.apply_policy(now, request, target, effects),
+            Resource::Policies if method == Method::Post => self.apply_policy(now, request, target, caller, effects),
             Resource::Policies => Some(self.list_policies()),
             Resource::PoliciesReload => self.reload_policies(now, request, effects),
-            Resource::Policy(name) => self.remove_policy(now, request, &name, effects),
+            Resource::Policy(name) => self.remove_policy(now, request, &name, caller, effects),
             Resource::Description => Some(self.description()),
             Resource::Metrics => self.metrics(now, request, effects),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
             Resource::Certificates if method == Method::Post => self.issue_certificate(now, request, caller, effects),
             Resource::Certificates => Some(self.list_certificates(now)),
             Resource::Lkg(asked) => self.answer_lkg(now, request, target, caller, asked, effects),
+            Resource::Elevation(asked) => self.answer_elevation(now, request, target, caller, asked, effects),
+            Resource::Grants => Some(self.list_grants(now)),
+            Resource::Grant(id) => self.revoke_grant(now, request, caller, &id, effects),
             Resource::Certificate(whose) => self.revoke_certificate(now, request, target, caller, &whose, effects),
         }
     }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::answers::Pending;
+use super::callers::Caller;
 use super::configuration_policies::{Asker, Delivery, Refusal};
 use super::requests::{not_found, respond};
 use crate::api::route::Target;
@@ -27,7 +28,7 @@ pub(super) enum PoliciesWanted {
     /// The folder is applied, and who asked for it is told.
     Folder(Asker),
     /// The one that a request brought is applied, or only judged.
-    Document { request: RequestId, is_dry_run: bool },
+    Document { request: RequestId, by: String, is_dry_run: bool },
 }
 
 impl PoliciesWanted {
@@ -75,6 +76,7 @@ impl Agent {
         now: Now,
         request: &ApiRequest,
         target: &Target,
+        caller: &Caller,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
         let is_dry_run = match target.flag("dryRun") {
@@ -97,7 +99,7 @@ impl Agent {
         }
         let document = Some(PolicyDocument { name, document: Arc::from(request.body.as_slice()) });
         let order = |ticket| StoreOrder::ReadPolicies { ticket, document };
-        let wanted = PoliciesWanted::Document { request: request.id, is_dry_run };
+        let wanted = PoliciesWanted::Document { request: request.id, by: caller.administrator(), is_dry_run };
         self.ask_store(now, order, Pending::PoliciesRead(wanted), effects)
     }
 
@@ -110,10 +112,10 @@ impl Agent {
     ) {
         match wanted {
             PoliciesWanted::Folder(asker) => self.apply_folder(now, files, asker, effects),
-            PoliciesWanted::Document { request, is_dry_run } => {
+            PoliciesWanted::Document { request, by, is_dry_run } => {
                 let units = Vec::from([files]);
                 let delivery = Delivery::new(API, units, Asker::Document(request));
-                let delivery = Delivery { is_complete: false, is_dry_run, ..delivery };
+                let delivery = Delivery { is_complete: false, is_dry_run, by: Some(by), ..delivery };
                 self.deliver_or_say(now, delivery, effects);
             }
         }
@@ -134,6 +136,7 @@ impl Agent {
         now: Now,
         request: &ApiRequest,
         name: &str,
+        caller: &Caller,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
         if let Some(refusal) = self.overloaded() {
@@ -145,7 +148,11 @@ impl Agent {
             return Some(not_found(&what, "castellan policy list names those there are."));
         }
         let delivery = Delivery::new(API, Vec::from([Vec::new()]), Asker::Removal(request.id));
-        self.deliver_or_say(now, Delivery { is_complete: false, forget, ..delivery }, effects);
+        self.deliver_or_say(
+            now,
+            Delivery { is_complete: false, forget, by: Some(caller.administrator()), ..delivery },
+            effects,
+        );
         None
     }
 

@@ -13,7 +13,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::operation::{Answer, Body, Content, Operation, Path, RUN_ID, paths};
+use super::operation::{Answer, Body, CONTROL, Content, Operation, Path, REQUEST_ID, RUN_ID, paths};
 use super::route::{self, Method};
 use super::{Problem, Tier, stream};
 use crate::event::DefinitionKind;
@@ -44,9 +44,11 @@ const EVERYWHERE: [(u16, &str); 10] = [
 ];
 
 /// What stands for the `{names}` of templates, and an example of each.
-const PLACEHOLDERS: [(&str, &str, Key); 8] = [
+const PLACEHOLDERS: [(&str, &str, Key); 10] = [
     ("{jobId}", "j", Key::required("jobId", ID, "The job's id.")),
     ("{pluginId}", "p", Key::required("pluginId", ID, "The plugin's id.")),
+    ("{requestId}", "E1-1", Key::required("requestId", REQUEST_ID, "The request's id.")),
+    ("{control}", "JUSTIFY", Key::required("control", CONTROL, "Which control.")),
     ("{runId}", "1-1", Key::required("runId", RUN_ID, "The run's id.")),
     ("{certificate}", "c", Key::required("certificate", CERTIFICATE, "A name, or the SHA-256 of a certificate.")),
     ("{policyName}", "p", Key::required("policyName", Shape::NAME, "The policy's name.")),

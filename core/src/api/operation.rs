@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::route::Method;
 use crate::schema::Document;
 use crate::shape::Key;
-pub(crate) use table::{RUN_ID, WAIT_SECONDS, WAIT_SECONDS_MAX};
+pub(crate) use table::{CONTROL, REQUEST_ID, RUN_ID, WAIT_SECONDS, WAIT_SECONDS_MAX};
 
 /// A path and what can be done there.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Answer {
 
 /// Every row.
 pub(crate) fn paths() -> impl Iterator<Item = &'static Path> {
-    table::PATHS.iter().chain(&table::ADMINISTRATION).chain(&table::LKG)
+    table::PATHS.iter().chain(&table::ADMINISTRATION).chain(&table::LKG).chain(&table::ELEVATION)
 }
 
 /// The row of a path.

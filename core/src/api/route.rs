@@ -1,5 +1,6 @@
 //! From method and path to what is asked, with the tier it needs (contract section 2).
 
+pub(crate) mod elevation;
 pub(crate) mod lkg;
 
 use alloc::borrow::ToOwned;
@@ -10,7 +11,7 @@ use alloc::vec::Vec;
 use percent_encoding::percent_decode_str;
 
 use super::{Tier, operation};
-use crate::id::{JobId, PluginId, RunId};
+use crate::id::{ElevationId, JobId, PluginId, RunId};
 use crate::job::finding::quote;
 use crate::plugin::settings::is_key;
 
@@ -47,6 +48,9 @@ pub(crate) enum Resource {
     /// One by its name, or by its SHA-256.
     Certificate(String),
     Lkg(lkg::Lkg),
+    Elevation(elevation::Elevation),
+    Grants,
+    Grant(ElevationId),
     Description,
     Metrics,
 }
@@ -182,6 +186,9 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "admin", "certificates"] => Resource::Certificates,
         ["api", "admin", "certificates", _] => Resource::Certificate(raw(3).to_string()),
         ["api", "lkg", rest @ ..] => Resource::Lkg(lkg::Lkg::parse(rest, raw(3))?),
+        ["api", "elevation", rest @ ..] => Resource::Elevation(elevation::Elevation::parse(rest)?),
+        ["api", "grants"] => Resource::Grants,
+        ["api", "grants", one] => Resource::Grant(elevation::id(one)?),
         ["api", "jobs"] => Resource::Jobs,
         ["api", "jobs", "validate"] if method == "POST" => Resource::Validate,
         ["api", "jobs", "reload"] if method == "POST" => Resource::Reload,
@@ -266,6 +273,9 @@ impl Resource {
             Self::Certificates => "/api/admin/certificates",
             Self::Certificate(_) => "/api/admin/certificates/{certificate}",
             Self::Lkg(lkg) => lkg.template(),
+            Self::Elevation(asked) => asked.template(),
+            Self::Grants => "/api/grants",
+            Self::Grant(_) => "/api/grants/{requestId}",
         }
     }
 }
@@ -308,7 +318,10 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::Denials
             | Resource::Certificates
             | Resource::Certificate(_)
-            | Resource::Lkg(_),
+            | Resource::Lkg(_)
+            | Resource::Grants
+            | Resource::Grant(_)
+            | Resource::Elevation(elevation::Elevation::Approve(_) | elevation::Elevation::Deny(_)),
             _,
         ) => Tier::Admin,
         (
@@ -324,6 +337,7 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::Settings(_)
             | Resource::Setting(..)
             | Resource::Metrics
+            | Resource::Elevation(_)
             | Resource::Revert(_)
             | Resource::RevertAll
             | Resource::Events,

@@ -18,7 +18,7 @@ pub(crate) const MEDIA_TYPE: &str = "text/event-stream";
 /// What a client makes of one block of the stream.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct StreamEvent {
-    /// `run`, `plugin`, `denial`, `drift`, or `gap`: what came meanwhile and can no longer be had.
+    /// `run`, `plugin`, `denial`, `drift`, `elevation`, or `gap`: what came meanwhile and can no longer be had.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<String>,
     /// One JSON object.
@@ -43,10 +43,12 @@ pub(crate) enum Kind {
     Denial,
     /// A file was not as blessed.
     Drift,
+    /// A request for more privileges came to stand elsewhere.
+    Elevation,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Run, Self::Plugin, Self::Denial, Self::Drift];
+    const ALL: [Self; 5] = [Self::Run, Self::Plugin, Self::Denial, Self::Drift, Self::Elevation];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -54,6 +56,7 @@ impl Kind {
             Self::Plugin => "plugin",
             Self::Denial => "denial",
             Self::Drift => "drift",
+            Self::Elevation => "elevation",
         }
     }
 
@@ -61,7 +64,7 @@ impl Kind {
     pub(crate) const fn tier(self) -> Tier {
         match self {
             Self::Run | Self::Plugin => Tier::Plugin,
-            Self::Denial | Self::Drift => Tier::Admin,
+            Self::Denial | Self::Drift | Self::Elevation => Tier::Admin,
         }
     }
 

@@ -46,7 +46,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 46] = [
+const ROUTES: [(&str, &str); 54] = [
     ("/metrics", "Plugin Plugin -      -      -      -      -"),
     ("/openapi.json", "Public Public -      -      -      -      -"),
     ("/", "Public Public -      -      -      -      -"),
@@ -81,6 +81,14 @@ const ROUTES: [(&str, &str); 46] = [
     ("/api/policies/reload", "-      -      Admin  -      Admin  -      -"),
     ("/api/policies/10-add", "-      -      -      -      Admin  -      -"),
     ("/api/denials", "Admin  Admin  -      -      -      -      -"),
+    ("/api/elevation", "Plugin Plugin -      -      -      -      -"),
+    ("/api/elevation/E1-1", "Plugin Plugin -      -      -      -      -"),
+    ("/api/elevation/E1-1/controls/JUSTIFY", "-      -      Plugin -      -      -      -"),
+    ("/api/elevation/E1-1/launch", "-      -      Plugin -      -      -      -"),
+    ("/api/elevation/E1-1/approve", "-      -      Admin  -      -      -      -"),
+    ("/api/elevation/E1-1/deny", "-      -      Admin  -      -      -      -"),
+    ("/api/grants", "Admin  Admin  -      -      -      -      -"),
+    ("/api/grants/E1-1", "-      -      -      -      Admin  -      -"),
     ("/api/lkg", "Admin  Admin  -      -      -      -      -"),
     ("/api/lkg/verify", "-      -      Admin  -      -      -      -"),
     ("/api/lkg/rekey", "-      -      Admin  -      -      -      -"),

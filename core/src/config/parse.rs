@@ -185,7 +185,7 @@ fn check_ports(settings: &Settings) -> Checked<()> {
 }
 
 /// Hexadecimal digits without the blanks, colons and invisible marks that certificate viewers copy along.
-fn thumbprint(text: &str) -> Option<String> {
+pub(crate) fn thumbprint(text: &str) -> Option<String> {
     let invisible = |letter: char| matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{feff}');
     let digits: String =
         text.chars().filter(|letter| !(letter.is_whitespace() || *letter == ':' || invisible(*letter))).collect();

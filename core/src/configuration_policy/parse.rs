@@ -16,7 +16,8 @@ use crate::json::{Json, pointer_to};
 use crate::limits::{SETTING_BYTES, SETTING_KEY_BYTES, STORED_SETTINGS};
 use crate::plugin::PluginDefinition;
 use crate::plugin::settings::{flatten, is_agent, is_definition, is_key};
-use crate::schema::policy::{EXTENSION, POLICY};
+use crate::policy::envelope::{Envelope, STATUSES, Status};
+use crate::schema::policy::EXTENSION;
 
 /// The types that are applied here.
 const TYPES: [(&str, Kind); 3] =
@@ -24,16 +25,6 @@ const TYPES: [(&str, Kind); 3] =
 /// What a `JobUpdate` does.
 const ACTIONS: [(&str, JobAction); 3] =
     [("Add", JobAction::Add), ("Update", JobAction::Update), ("Delete", JobAction::Delete)];
-/// Values of `Status`, and whether a policy that has it is applied.
-const STATUSES: [(&str, bool); 6] = [
-    ("off", false),
-    ("disabled", false),
-    ("monitor", false),
-    ("monitor_and_notify", false),
-    ("enforce", true),
-    ("enabled", true),
-];
-
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Job,
@@ -63,14 +54,13 @@ pub(crate) fn parse(bytes: &[u8], here: OperatingSystem) -> Result<(Policy, Find
 }
 
 fn policy(json: &Json, here: OperatingSystem, report: &mut Report) -> Option<Policy> {
-    let reader = Field { pointer: String::new(), value: json }.object(&POLICY, report)?;
-    let found = reader.required("PolicyType", report)?.text(report)?;
-    let Some((policy_type, kind)) = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(found)) else {
+    let Envelope { reader, type_name, status, .. } = Envelope::read(json, report)?;
+    let Some((policy_type, kind)) = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(type_name)) else {
         let why = String::from("Policies of this type configure nothing; they are left alone.");
-        return Some(Policy::Idle { policy_type: found.to_string(), why });
+        return Some(Policy::Idle { policy_type: type_name.to_string(), why });
     };
-    if let Some(field) = reader.take("Status")
-        && !field.choice(&STATUSES, report)?
+    if let Some(field) = status
+        && field.choice(&STATUSES, report)? != Status::Enforce
     {
         let why = format!("Its Status is {}; only enforce and enabled are applied.", quote(field.text(report)?));
         return Some(Policy::Idle { policy_type: (*policy_type).to_string(), why });

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use super::{BrokerOrder, Effect, HttpOrder, ProcessOrder, StoreOrder};
+use super::{AuditOrder, BrokerOrder, Effect, HttpOrder, ProcessOrder, StoreOrder};
 use crate::id::{Component, SpawnId, TicketId};
 use crate::lkg::Item;
 
@@ -29,6 +29,8 @@ pub enum LostOrder {
     Examine(TicketId),
     /// `PersistRun`, with the run's id as it stands in the record.
     PersistRun(TicketId, String),
+    /// `KeepElevation`.
+    KeepElevation(TicketId),
     /// `ReadRuns`.
     ReadRuns(TicketId),
     /// `ChangeDefinitions`.
@@ -53,6 +55,8 @@ pub enum LostOrder {
     ChangeCertificates(TicketId),
     /// `Send`.
     Send(TicketId),
+    /// `Append`, with the ticket of whoever waits for it.
+    Append(Option<TicketId>),
     /// `Regrant`.
     Regrant(Component),
     /// `Revoke`.
@@ -61,7 +65,8 @@ pub enum LostOrder {
     RevokeCertificate(String),
     /// An order that asks for no answer and changes nobody's trust: `AnswerConnect` (the broker refuses by itself), `Publish`,
     /// `Stop`, `Cancel` (the call has a deadline of its own), `Note`, `SettleHeld`,
-    /// `Ask` (so has the policy source), orders to the request socket (its callers have a deadline, too), and everything outside the four ports.
+    /// `Ask` (so has the policy source), orders to the request socket (`Left` tells of a caller that is gone), and everything outside these
+    /// ports.
     Other,
 }
 
@@ -83,6 +88,7 @@ impl LostOrder {
             Effect::Store(order) => match order {
                 StoreOrder::PersistRun { ticket, record, .. } => Self::PersistRun(*ticket, record.run_id.clone()),
                 StoreOrder::Note(_) | StoreOrder::SettleHeld => Self::Other,
+                StoreOrder::KeepElevation { ticket, .. } => Self::KeepElevation(*ticket),
                 StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
                 StoreOrder::ChangeDefinitions { ticket, .. } => Self::ChangeDefinitions(*ticket),
                 StoreOrder::Survey { ticket, .. } => Self::Survey(*ticket),
@@ -95,6 +101,7 @@ impl LostOrder {
                 StoreOrder::KeepPolicies { ticket, .. } => Self::KeepPolicies(*ticket),
                 StoreOrder::ChangeCertificates { ticket, .. } => Self::ChangeCertificates(*ticket),
             },
+            Effect::Audit(AuditOrder::Append { ticket, .. }) => Self::Append(*ticket),
             Effect::Http(HttpOrder::Send(call)) => Self::Send(call.ticket),
             Effect::Broker(BrokerOrder::Regrant { component, .. }) => Self::Regrant(component.clone()),
             Effect::Broker(BrokerOrder::Revoke { spawn }) => Self::Revoke(*spawn),

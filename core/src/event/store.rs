@@ -22,6 +22,13 @@ pub enum StoreReport {
         /// Whether it is on disk, else why not.
         result: Result<(), String>,
     },
+    /// Answers `KeepElevation`.
+    ElevationKept {
+        /// Which order.
+        ticket: TicketId,
+        /// Whether it is on disk, or where it outlives the agent, else why not.
+        result: Result<(), String>,
+    },
     /// Answers `ReadRuns`, newest first.
     RunsRead {
         /// Which question.

@@ -106,6 +106,13 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// The same without the quotes, for tables and lists.
+pub(crate) fn brief(text: &str) -> String {
+    let mut brief = String::new();
+    shorten(text, &mut brief);
+    brief
+}
+
 /// Adds foreign text to a message whose author sets the marks around it: escaped and cut the same.
 pub(crate) fn shorten(text: &str, message: &mut String) {
     if text.len() <= QUOTED_CHARS {

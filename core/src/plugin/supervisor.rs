@@ -179,6 +179,14 @@ impl Supervisor {
         self.is_running() && self.is_connected()
     }
 
+    /// Its process, where it is connected.
+    pub(crate) fn ready_process(&self) -> Option<SpawnId> {
+        match self.state {
+            State::Running { spawn } if self.is_connected() => Some(spawn),
+            _ => None,
+        }
+    }
+
     /// Its place among those that start: lowest priority first, ties by id.
     pub(crate) fn place_in_order(&self) -> (i64, PluginId) {
         (self.definition.startup_priority, self.definition.id.clone())

@@ -1,6 +1,7 @@
 //! What is asked of policies: the facts about a user, a file, a command and a moment.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,6 +10,9 @@ use chrono::{DateTime, FixedOffset, SecondsFormat};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::PolicyType;
+use super::moment::Moment;
+use crate::job::finding::quote;
+use crate::job::parse::arguments::split;
 use crate::schedule::zone::Zone;
 use crate::time::WallTime;
 
@@ -71,6 +75,14 @@ pub struct Signer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalTime(DateTime<FixedOffset>);
 
+/// The words of a command, quoted as for a shell; nothing in it is expanded.
+///
+/// # Errors
+/// A sentence that names the quoting character that is not closed.
+pub fn words(command: &str) -> Result<Vec<String>, String> {
+    split(command).map_err(|mark| format!("a {mark} is not closed in {}.", quote(command)))
+}
+
 impl LocalTime {
     /// The local time at an instant in a zone of the IANA database.
     ///
@@ -79,6 +91,11 @@ impl LocalTime {
     pub fn new(at: WallTime, zone: &str) -> Result<Self, String> {
         let local = Zone::parse(zone)?.at(at).ok_or("the instant is beyond any calendar.")?;
         Ok(Self(local))
+    }
+
+    /// The same, taken apart for filters.
+    pub(super) fn moment(self) -> Moment {
+        Moment::of(self.0)
     }
 
     /// Reads RFC 3339; its offset is that of local time.

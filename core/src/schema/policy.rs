@@ -1,21 +1,13 @@
-//! The keys of a policy in the shapes that occur (privilege flow, section 1; contract section 8). Configuration policies are read by this
-//! table; nothing evaluates the others yet.
+//! The keys of a policy in the shapes that occur (privilege flow, section 1; contract section 8): those that configure, and those about
+//! privileges.
 
 use crate::job::parse::keys::{LIST, SOME};
+use crate::policy::effect::CONTROLS;
+use crate::policy::envelope::{STATUSES, TYPES};
+use crate::policy::filter::COMPARISONS;
+use crate::policy::parse::OPERATORS;
 use crate::shape::{Key, Object, Others, Shape, Text};
 
-const STATUSES: [&str; 6] = ["off", "disabled", "monitor", "monitor_and_notify", "enforce", "enabled"];
-const CONTROLS: [&str; 8] = ["ALLOW", "DENY", "NOTIFY", "MFA", "JUSTIFY", "APPROVAL", "AUDIT", "RECORD"];
-const TYPES: [&str; 7] = [
-    "PrivilegeElevation",
-    "CommandLine",
-    "FileAccess",
-    "LeastPrivilege",
-    "JobUpdate",
-    "SettingsUpdate",
-    "UpdateSettings",
-];
-const OPERATORS: [&str; 2] = ["And", "Or"];
 const ACTIONS: [&str; 3] = ["Add", "Update", "Delete"];
 
 /// A document inside the policy.
@@ -27,15 +19,16 @@ const DATE: Shape =
 const TIME: Shape = Shape::AnyOf(&[
     Shape::Text(Text::like("^([01]?[0-9]|2[0-4])(:[0-5][0-9](:[0-5][0-9])?)?$").such_as("9")),
     Shape::Integer(0, 24),
+    Shape::Null,
 ]);
 
 pub(crate) static POLICY: Object = Object {
     name: "policy",
-    doc: "A policy: Policies/*.json. JobUpdate, SettingsUpdate and UpdateSettings are applied; this version does not evaluate the others yet, their shape is the documented one. Keys may be written in any case.",
+    doc: "A policy: Policies/*.json. PrivilegeElevation, CommandLine and FileAccess say who may do what; JobUpdate, SettingsUpdate and UpdateSettings are applied; other types are kept, and not enforced here. Keys may be written in any case.",
     keys: &[
         Key::new("PolicyId", Shape::TEXT, "Stable identifier."),
         Key::new("PolicyName", Shape::TEXT, "What people call it."),
-        Key::new(
+        Key::required(
             "PolicyType",
             Shape::AnyOf(&[Shape::Choice(&TYPES), Shape::TEXT]),
             "What is decided, or what is configured.",
@@ -43,7 +36,7 @@ pub(crate) static POLICY: Object = Object {
         Key::new(
             "Status",
             Shape::Choice(&STATUSES),
-            "off, disabled: not evaluated. monitor: audit alone. monitor_and_notify: audit and a notice. enforce, enabled: acts. Of policies that configure, these two are applied, as is one without Status.",
+            "off, disabled: not evaluated. monitor: audit alone. monitor_and_notify: audit and a notice. enforce, enabled: acts. Policies about privileges need it. Of policies that configure, these two are applied, as is one without Status.",
         ),
         Key::new("Actions", Shape::Object(&ACTIONS_TABLE), "What follows where it matches, and where not."),
         Key::new("OnSuccess", Shape::Object(&ON_SUCCESS), "The same as Actions.OnSuccess."),
@@ -55,11 +48,19 @@ pub(crate) static POLICY: Object = Object {
         Key::new(
             "Rules",
             Shape::List(&Shape::Object(&RULE), LIST),
-            "A filter counts only if both its rule and its list are given.",
+            "Which lists count: one counts only if its rule is given too. With Expressions a rule compares by itself.",
         ),
-        Key::new("UserCheck", TEXTS, "For CheckUser(): user names, DOMAIN\\user, @group, collections, *."),
+        Key::new(
+            "UserCheck",
+            TEXTS,
+            "For CheckUser(): user names, DOMAIN\\user, @group, collections, *; empty: everybody.",
+        ),
         Key::new("MachineCheck", TEXTS, "For CheckMachine(): host names, collections, *."),
-        Key::new("ApplicationCheck", TEXTS, "For CheckFile(false): paths, file names, collections, *."),
+        Key::new(
+            "ApplicationCheck",
+            TEXTS,
+            "For CheckFile(false): paths, file names, collections; * stays within one segment of a path, and alone means all.",
+        ),
         Key::new(
             "DateCheck",
             Shape::List(&Shape::Object(&DATES), LIST),
@@ -72,14 +73,14 @@ pub(crate) static POLICY: Object = Object {
         ),
         Key::new("DayCheck", Shape::List(&Shape::Integer(0, 6), LIST), "For CheckDay(): 0 is Sunday."),
         Key::new("CertificationCheck", TEXTS, "For CheckCertificate(): thumbprints of signers."),
-        Key::new("Filters", Shape::Object(&FILTERS), "The same filters, nested."),
+        Key::new("Filters", Shape::Object(&FILTERS), "The same filters, nested; these count without rules."),
         Key::new("Extension", Shape::Object(&EXTENSION), "What only some types have."),
     ],
     rules: &[],
     others: Others::Kept,
 };
 
-static ACTIONS_TABLE: Object = Object {
+pub(crate) static ACTIONS_TABLE: Object = Object {
     name: "actions",
     doc: "What follows.",
     keys: &[
@@ -90,7 +91,7 @@ static ACTIONS_TABLE: Object = Object {
     others: Others::Kept,
 };
 
-static ON_SUCCESS: Object = Object {
+pub(crate) static ON_SUCCESS: Object = Object {
     name: "onSuccess",
     doc: "Where the policy matches.",
     keys: &[Key::new("Controls", CONTROL_LIST, "What is required or done.")],
@@ -98,7 +99,7 @@ static ON_SUCCESS: Object = Object {
     others: Others::Kept,
 };
 
-static ON_FAILURE: Object = Object {
+pub(crate) static ON_FAILURE: Object = Object {
     name: "onFailure",
     doc: "Where the policy does not match.",
     keys: &[Key::new("Command", Shape::TEXT, "What is run.")],
@@ -106,7 +107,7 @@ static ON_FAILURE: Object = Object {
     others: Others::Kept,
 };
 
-static RULE: Object = Object {
+pub(crate) static RULE: Object = Object {
     name: "rule",
     doc: "A rule: a built-in check, or expressions.",
     keys: &[
@@ -121,18 +122,22 @@ static RULE: Object = Object {
     others: Others::Kept,
 };
 
-static EXPRESSION: Object = Object {
+pub(crate) static EXPRESSION: Object = Object {
     name: "expression",
     doc: "A comparison.",
     keys: &[
-        Key::new("Type", Shape::Text(Text::ANY.such_as("Contains")), "How it is compared."),
-        Key::new("Value", Shape::Any, "What it is held against."),
+        Key::required(
+            "Type",
+            Shape::Choice(&COMPARISONS),
+            "How the command line or the file's path is compared, letter for letter.",
+        ),
+        Key::required("Value", Shape::TEXT, "What it is held against."),
     ],
     rules: &[],
     others: Others::Kept,
 };
 
-static DATES: Object = Object {
+pub(crate) static DATES: Object = Object {
     name: "dates",
     doc: "A span of days.",
     keys: &[
@@ -143,7 +148,7 @@ static DATES: Object = Object {
     others: Others::Kept,
 };
 
-static TIMES: Object = Object {
+pub(crate) static TIMES: Object = Object {
     name: "times",
     doc: "A span of a day; one whose start is later than its end goes over midnight.",
     keys: &[
@@ -154,7 +159,7 @@ static TIMES: Object = Object {
     others: Others::Kept,
 };
 
-static FILTERS: Object = Object {
+pub(crate) static FILTERS: Object = Object {
     name: "filters",
     doc: "The filters, nested.",
     keys: &[
@@ -166,7 +171,7 @@ static FILTERS: Object = Object {
     others: Others::Kept,
 };
 
-static USERS: Object = Object {
+pub(crate) static USERS: Object = Object {
     name: "users",
     doc: "Users.",
     keys: &[Key::new("Users", TEXTS, "As UserCheck.")],
@@ -174,7 +179,7 @@ static USERS: Object = Object {
     others: Others::Kept,
 };
 
-static MACHINES: Object = Object {
+pub(crate) static MACHINES: Object = Object {
     name: "machines",
     doc: "Machines.",
     keys: &[Key::new("Machines", TEXTS, "As MachineCheck.")],
@@ -182,7 +187,7 @@ static MACHINES: Object = Object {
     others: Others::Kept,
 };
 
-static APPLICATIONS: Object = Object {
+pub(crate) static APPLICATIONS: Object = Object {
     name: "applications",
     doc: "Applications.",
     keys: &[Key::new("Applications", TEXTS, "As ApplicationCheck.")],
@@ -194,8 +199,12 @@ pub(crate) static EXTENSION: Object = Object {
     name: "extension",
     doc: "What only some types of policies have.",
     keys: &[
-        Key::new("Folders", TEXTS, "Folders whose files match, by prefix."),
-        Key::new("AllowCommands", TEXTS, "Of CommandLine: the commands that match."),
+        Key::new("Folders", TEXTS, "Beginnings of paths that match, without wildcards; end a folder with /."),
+        Key::new(
+            "AllowCommands",
+            TEXTS,
+            "The commands that match, as for a shell; without arguments whatever they are, * for any argument, a last * for all others.",
+        ),
         Key::new("Approvers", Shape::Object(&APPROVERS), "Who may approve."),
         Key::new("Action", Shape::Choice(&ACTIONS), "Of JobUpdate: what is done with the job."),
         Key::new("JobId", Shape::TEXT, "Of JobUpdate: the job; Delete needs it, else it is the id in JobJson."),
@@ -224,7 +233,7 @@ pub(crate) static EXTENSION: Object = Object {
     others: Others::Kept,
 };
 
-static APPROVERS: Object = Object {
+pub(crate) static APPROVERS: Object = Object {
     name: "approvers",
     doc: "Who may approve: so many of each group.",
     keys: &[

@@ -227,8 +227,9 @@ impl World {
                 }
                 Effect::Http(order) => self.on_http(order),
                 Effect::Log(record) => self.on_log(record),
-                // Nobody follows a simulation, and nobody counts what it does or collects it; it is of no fleet.
+                // Nobody follows a simulation, and nobody counts what it does or collects it; it is of no fleet and has no audit.
                 Effect::Stream(_)
+                | Effect::Audit(_)
                 | Effect::Count(_)
                 | Effect::Fleet(_)
                 | Effect::Elevation(_)

@@ -33,6 +33,7 @@ pub(crate) fn surroundings() -> Surroundings {
         here: OperatingSystem::Linux,
         boot: 7,
         started: at(0),
+        host_name: String::from("machine"),
         version: "1.0.0".to_string(),
         environment: Vec::from([
             ("LANG".to_string(), "C".to_string()),
@@ -123,6 +124,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Log(_) => return None,
         Effect::LogLevel(level) => format!("LogLevel {}", level.as_str()),
         Effect::Count(ticket) => format!("Count {ticket}"),
+        Effect::Audit(order) => format!("{order:?}"),
         Effect::Fleet(order) => format!("{order:?}"),
         Effect::Elevation(order) => format!("{order:?}"),
         Effect::Telemetry(order) => format!("{order:?}"),

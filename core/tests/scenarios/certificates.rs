@@ -54,6 +54,7 @@ fn a_certificate_counts_from_its_issue_to_its_revocation_also_on_what_is_open() 
     world.expect(&[
         "!CertificateRevoked",
         &format!("{request}: 200"),
+        "audit admin:client certificate",
         &format!("revoke certificate {alice}"),
         &finished,
     ]);
@@ -67,6 +68,10 @@ fn a_certificate_counts_from_its_issue_to_its_revocation_also_on_what_is_open() 
     let line = world.logged("CertificateRevoked")[0].to_owned();
     assert!(line.starts_with("Administrator 'client' revoked the certificate of 'alice'"), "{line}");
     assert_eq!(revoke(&mut world, "alice").0, Some(404));
+    let told = |one: &Value| (one["boot"].clone(), one["change"].clone(), one["names"].clone(), one["sha256"].clone());
+    let audited: Vec<_> = world.audited.iter().map(told).collect();
+    let entry = |change: &str| (json!(7), json!(change), json!(["alice"]), json!([alice]));
+    assert_eq!(audited, [entry("issued"), entry("revoked")]);
     world.quiet();
 }
 

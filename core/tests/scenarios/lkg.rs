@@ -482,6 +482,9 @@ fn a_drifted_file_is_forgotten_once_it_is_judged_and_told_with_its_keys_all_the_
     world.disk();
     let told = world.logged("Drift").concat();
     assert!(told.contains(r#"Keys: ~ /name: "Blessed" -> "Other""#), "{told}");
+    let entry = &world.audited[0];
+    let expect = json!(["agent", "restore", "Jobs/scan.json", true, ["~ /name: \"Blessed\" -> \"Other\""]]);
+    assert_eq!(json!([entry["who"], entry["kind"], entry["file"], entry["restored"], entry["keys"]]), expect);
 }
 
 /// The store sees that somebody wrote this file.

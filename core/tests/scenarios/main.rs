@@ -17,6 +17,7 @@ mod broker;
 mod bundles;
 mod certificates;
 mod documented;
+mod elevation;
 mod endurance;
 mod http;
 mod idempotency;

@@ -378,6 +378,21 @@ fn a_policy_is_forgotten_with_its_settings_and_what_it_wrote_stays() {
     assert_eq!((status, &body["notes"], world.applied.len()), (200, &json!([]), 0));
     assert_eq!(argument(&world).as_deref(), Some("1"));
     assert_eq!(forget(&mut world, "add").0, 404);
+    let told =
+        |one: &Value| format!("{} {} {} {}", one["who"], one["name"], one["source"], one["change"]).replace('"', "");
+    let audited: Vec<String> = world.audited.iter().map(told).collect();
+    assert_eq!(
+        audited,
+        [
+            "agent greet Policies applied",
+            "admin:client greet api applied",
+            "admin:client add api applied",
+            "admin:client greet Policies forgotten",
+            "admin:client greet api forgotten",
+            "admin:client add api forgotten"
+        ]
+    );
+    assert_eq!(world.audited[2]["changes"], json!(["Jobs/scan added"]));
     // The file is still there.
     assert_eq!(reload(&mut world), [line("greet", "Applied")]);
     assert_eq!(world.get("/api/PluginSettings/Bridge/metadata.greeting"), "folder");
@@ -396,6 +411,7 @@ fn policies_that_were_refused_are_in_nobody_s_way() {
         world.millis += 1;
         apply(&mut world, &format!("?name=wrong{number}"), "{");
     }
+    assert_eq!((world.audited.len(), &world.audited[0]["change"]), (1_100, &json!("refused")));
     let lines = world.get("/api/policies");
     let names: Vec<&str> = lines.as_array().unwrap().iter().map(|line| line["name"].as_str().unwrap()).collect();
     assert!(names.len() == 256 && names.contains(&"wrong1099") && !names.contains(&"wrong0"), "{}", names.len());

@@ -80,7 +80,7 @@ fn each_tier_hears_what_it_may_read_and_chooses_among_that() {
     assert_eq!(world.status(none), Some(400));
     assert_eq!(
         world.body(none)["detail"],
-        "'weather' is no kind of event; kinds is a list of run, plugin, denial, drift."
+        "'weather' is no kind of event; kinds is a list of run, plugin, denial, drift, elevation."
     );
     let head = world.admin("HEAD", "/api/events", "");
     assert_eq!((world.status(head), world.streams.contains_key(&head)), (Some(200), false));

@@ -79,7 +79,15 @@ const TABLE: &str = "\
 /api/admin/certificates admin admin 405 405 405
 /api/admin/certificates/{certificate} 405 405 405 admin 405
 /api/denials admin 405 405 405 405
+/api/elevation task+admin 405 405 405 405
+/api/elevation/{requestId} task+admin 405 405 405 405
+/api/elevation/{requestId}/approve 405 admin 405 405 405
+/api/elevation/{requestId}/controls/{control} 405 task+admin 405 405 405
+/api/elevation/{requestId}/deny 405 admin 405 405 405
+/api/elevation/{requestId}/launch 405 task+admin 405 405 405
 /api/events task+admin admin 405 405 405
+/api/grants admin 405 405 405 405
+/api/grants/{requestId} 405 405 405 admin 405
 /api/lkg admin 405 405 405 405
 /api/lkg/quarantine admin 405 405 405 405
 /api/lkg/rekey 405 admin 405 405 405
@@ -112,11 +120,14 @@ fn every_operation_lets_in_whom_its_description_names() {
     let paths: BTreeMap<&String, &Value> = description["paths"].as_object().unwrap().iter().collect();
     let mut table = String::new();
     for (template, operations) in paths {
-        let path = ["jobId", "pluginId", "key", "certificate", "id", "policyName"]
-            .iter()
-            .fold(template.replace("{runId}", "7-1").replace("{kind}", "Jobs"), |path, name| {
-                path.replace(&format!("{{{name}}}"), "a")
-            });
+        let path = ["jobId", "pluginId", "key", "certificate", "id", "policyName"].iter().fold(
+            template
+                .replace("{runId}", "7-1")
+                .replace("{requestId}", "E7-1")
+                .replace("{control}", "JUSTIFY")
+                .replace("{kind}", "Jobs"),
+            |path, name| path.replace(&format!("{{{name}}}"), "a"),
+        );
         let line = let_in(&path);
         let other = BOTH.iter().find(|(literal, _)| literal == template);
         let fitting: Vec<&Value> =

@@ -2,6 +2,7 @@
 //! what must always hold: requests are answered once, no deadline lies behind, nothing follows `Exit`, nothing is released
 //! that was not prepared.
 
+mod elevation;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,8 +18,8 @@ use castellan_core::configuration_policy::{
     AppliedPolicy, PolicyChange, PolicyContent, PolicyDocument, PolicyFile, PolicyKey,
 };
 use castellan_core::effect::{
-    BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest, StoreOrder,
-    StreamOrder, TelemetryOrder,
+    AuditOrder, BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest,
+    StoreOrder, StreamOrder, TelemetryOrder,
 };
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
@@ -51,6 +52,8 @@ pub struct World {
     pub log_level: Option<Level>,
     /// What the collector of telemetry is told.
     pub telemetry: Vec<TelemetryOrder>,
+    /// The audit.
+    pub audited: Vec<Value>,
     pub spawns: BTreeMap<SpawnId, SpawnRequest>,
     pub responses: BTreeMap<RequestId, ApiResponse>,
     /// What was sent on open responses after their beginning; `None` once it was ended.
@@ -79,6 +82,8 @@ pub struct World {
     pub certificates: Vec<AdminCertificate>,
     /// Requests of Http tasks to others.
     pub calls: Vec<HttpCall>,
+    /// The request socket and the audit.
+    pub socket: elevation::Socket,
     asked: BTreeSet<RequestId>,
     prepared: BTreeSet<SpawnId>,
     pub exited: bool,
@@ -91,6 +96,7 @@ pub fn surroundings() -> Surroundings {
         here: OperatingSystem::Linux,
         boot: 7,
         started: now(0),
+        host_name: String::from("machine"),
         version: "1.0.0".into(),
         environment: vec![("PATH".into(), "/usr/bin".into())],
         uid: 0,
@@ -247,6 +253,7 @@ impl World {
             transcript: vec![],
             logs: vec![],
             log_level: None,
+            audited: vec![],
             telemetry: vec![],
             spawns: BTreeMap::new(),
             responses: BTreeMap::new(),
@@ -265,6 +272,7 @@ impl World {
             notes: Vec::new(),
             certificates,
             calls: vec![],
+            socket: elevation::Socket::default(),
             asked: BTreeSet::new(),
             prepared: BTreeSet::new(),
             exited: false,
@@ -281,9 +289,11 @@ impl World {
         let mut world = Self::made(settings, surroundings());
         (world.files, world.settings) = (self.files.clone(), self.settings.clone());
         (world.policies, world.applied) = (self.policies.clone(), self.applied.clone());
+        world.socket.records = self.socket.records.clone();
+        let elevations = world.socket.records.values().cloned().collect();
         let (definitions, settings) = (world.definitions(), world.settings.values().cloned().collect());
         let (policies, applied_policies) = (world.policies.clone(), world.applied.values().cloned().collect());
-        let loaded = Loaded { definitions, settings, policies, applied_policies, ..Loaded::default() };
+        let loaded = Loaded { definitions, settings, policies, applied_policies, elevations, ..Loaded::default() };
         world.tell(Event::Loaded(loaded));
         world.tell(Event::Opened(ENDPOINTS));
         world.transcript.clear();
@@ -383,8 +393,16 @@ impl World {
                 line
             }
             Effect::Telemetry(order) => return self.telemetry.push(order),
+            Effect::Audit(AuditOrder::Append { ticket, entry }) => {
+                assert!(ticket.is_none() || entry.request.is_some(), "nobody waits for this: {entry:?}");
+                self.socket.audits.extend(ticket);
+                let entry = serde_json::to_value(entry).unwrap();
+                let line = format!("audit {} {}", entry["who"], entry["kind"]).replace('"', "");
+                self.audited.push(entry);
+                line
+            }
             Effect::Fleet(order) => format!("policy source: {order:?}"),
-            Effect::Elevation(order) => format!("request socket: {order:?}"),
+            Effect::Elevation(order) => self.take_elevation(order),
             Effect::Count(ticket) => format!("count {ticket}"),
             Effect::Exit => {
                 self.exited = true;

@@ -154,6 +154,7 @@ fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
             let run = RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0));
             StoreReport::RunPersisted { ticket, run, result }
         }
+        StoreOrder::KeepElevation { ticket, .. } => StoreReport::ElevationKept { ticket, result },
         StoreOrder::ReadRuns { ticket, .. } => StoreReport::RunsRead { ticket, result: result.map(|()| Vec::new()) },
         StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result },
         StoreOrder::ReadPolicies { ticket, .. } => StoreReport::PoliciesRead { ticket, files: Vec::new() },

@@ -67,6 +67,7 @@ pub fn surroundings_of(boot: u64, started: Now) -> Surroundings {
         here: OperatingSystem::Linux,
         boot,
         started,
+        host_name: String::from("machine"),
         version: String::from("0.1.0"),
         environment: Vec::new(),
         uid: 0,

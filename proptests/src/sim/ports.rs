@@ -116,7 +116,7 @@ impl World<'_> {
                 }
             }
             // No request or setting of this world asks for it.
-            Effect::Count(_) | Effect::Fleet(_) | Effect::Elevation(_) | Effect::Telemetry(_) => {}
+            Effect::Count(_) | Effect::Fleet(_) | Effect::Elevation(_) | Effect::Audit(_) | Effect::Telemetry(_) => {}
             Effect::Exit => self.exited = true,
             Effect::Http(HttpOrder::Send(call)) => {
                 let run = call.url.target.trim_start_matches('/').to_owned();

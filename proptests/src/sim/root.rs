@@ -289,6 +289,7 @@ impl<'t> World<'t> {
             Effect::Process(_)
             | Effect::Broker(_)
             | Effect::Http(_)
+            | Effect::Audit(_)
             | Effect::Fleet(_)
             | Effect::Elevation(_)
             | Effect::Stream(_)

@@ -39,7 +39,7 @@ fn parts(story: &str) -> (&str, usize) {
 
 /// In memory where the machine has such a place: a killed process loses nothing that it wrote, wherever that is, and a hundred roots
 /// are made here.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
@@ -155,10 +155,10 @@ fn recovered(folder: &Path) -> State {
     blessed
 }
 
-fn has_strace() -> bool {
+pub(crate) fn has_strace() -> bool {
     let works = Command::new("strace").args(["-o", "/dev/null", "true"]).output().is_ok_and(|run| run.status.success());
     if !works {
-        eprintln!("SKIPPED crashes in the middle of blessed writes: strace is missing or may not trace");
+        eprintln!("SKIPPED crashes in the middle of writes: strace is missing or may not trace");
     }
     works
 }

@@ -12,6 +12,7 @@
     reason = "a test may fail by panicking, makes the files it needs, and says what it left out"
 )]
 
+mod audit;
 mod certificates;
 mod crash;
 mod definitions;

@@ -1,11 +1,12 @@
 //! An account as the C library knows it: files, LDAP, whatever nsswitch.conf(5) names.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use castellan_core::user::Account;
-use nix::unistd::{Uid, User, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use smol::lock::Semaphore;
 
 use super::untrusted::{QUESTIONS, ask};
@@ -28,9 +29,29 @@ pub(super) enum Whose {
 /// A clause without its full stop.
 pub(super) async fn find(whose: Whose) -> Result<Account, String> {
     static FREE: Semaphore = Semaphore::new(QUESTIONS);
-    ask(DEADLINE, &FREE, move || read(&whose)).await.unwrap_or_else(|| {
-        Err(format!("the system's user database (nsswitch.conf) did not answer within {} s", DEADLINE.as_secs()))
-    })
+    ask(DEADLINE, &FREE, move || read(&whose)).await.unwrap_or_else(|| Err(no_answer()))
+}
+
+/// The same with the names of its groups; a group without a name goes by its number.
+///
+/// # Errors
+/// A clause without its full stop.
+pub(super) async fn find_with_groups(whose: Whose) -> Result<(Account, BTreeSet<String>), String> {
+    static FREE: Semaphore = Semaphore::new(QUESTIONS);
+    ask(DEADLINE, &FREE, move || read(&whose).and_then(with_groups)).await.unwrap_or_else(|| Err(no_answer()))
+}
+
+fn no_answer() -> String {
+    format!("the system's user database (nsswitch.conf) did not answer within {} s", DEADLINE.as_secs())
+}
+
+fn with_groups(account: Account) -> Result<(Account, BTreeSet<String>), String> {
+    let name = |gid: &u32| match Group::from_gid(Gid::from_raw(*gid)) {
+        Ok(group) => Ok(group.map_or_else(|| gid.to_string(), |group| group.name)),
+        Err(error) => Err(format!("the system's user database says nothing about group {gid}: {error}")),
+    };
+    let names = account.groups.iter().map(name).collect::<Result<_, _>>()?;
+    Ok((account, names))
 }
 
 fn read(whose: &Whose) -> Result<Account, String> {
@@ -49,7 +70,7 @@ fn read(whose: &Whose) -> Result<Account, String> {
     Ok(Account {
         uid: user.uid.as_raw(),
         gid: user.gid.as_raw(),
-        groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+        groups: groups.into_iter().map(Gid::as_raw).collect(),
         home: text("home folder", &name, user.dir)?,
         shell: text("shell", &name, user.shell)?,
         name: user.name,

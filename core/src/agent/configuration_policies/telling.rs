@@ -22,6 +22,9 @@ const QOS: u8 = 1;
 
 impl Agent {
     pub(super) fn finish_unit(&mut self, now: Now, underway: Underway, effects: &mut Effects) {
+        for key in &underway.forget {
+            self.audit_forgotten(now, key, effects);
+        }
         self.policies.records.apply(underway.record());
         self.put_layers_in_force();
         let lines = underway.ready.into_iter().map(|ready| ready.line).chain(underway.idle);
@@ -100,6 +103,7 @@ impl Agent {
         if self.policies.records.is_known(&line) {
             return;
         }
+        self.audit_policy(now, &line, effects);
         let mut turn = self.desk.turn(now, effects);
         match line.result {
             PolicyResult::Applied => {

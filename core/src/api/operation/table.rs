@@ -21,6 +21,10 @@ use crate::shape::{Key, Shape, Text};
 
 /// The id of a run.
 pub(crate) const RUN_ID: Shape = Shape::Text(Text { length: (1, 41), ..Text::like("^[0-9-]+$").such_as("7-1") });
+/// The id of a request for more privileges.
+pub(crate) const REQUEST_ID: Shape = Shape::Text(Text { length: (2, 42), ..Text::like("^E[0-9-]+$").such_as("E7-1") });
+/// A control of a policy.
+pub(crate) const CONTROL: Shape = Shape::Choice(&["MFA", "JUSTIFY", "APPROVAL"]);
 /// The longest `timeoutSeconds` of `?wait=true`: a task's own default limit.
 pub(crate) const WAIT_SECONDS_MAX: u64 = 3600;
 /// The same where none is given.
@@ -53,9 +57,11 @@ macro_rules! operation {
 }
 
 mod administration;
+mod elevation;
 mod lkg;
 
 pub(super) use administration::PATHS as ADMINISTRATION;
+pub(super) use elevation::PATHS as ELEVATION;
 pub(super) use lkg::PATHS as LKG;
 
 static PAGE: [Key; 4] = [
@@ -92,7 +98,7 @@ const CHANGED: Answer = Answer {
 
 static KINDS: [Key; 1] = [Key::new(
     "kinds",
-    Shape::Text(Text::like("^(run|plugin|denial|drift)(,(run|plugin|denial|drift))*$")),
+    Shape::Text(Text::like("^(run|plugin|denial|drift|elevation)(,(run|plugin|denial|drift|elevation))*$")),
     "Which kinds of events, with commas.",
 )];
 

@@ -18,6 +18,7 @@ impl World {
                 self.remember(Arc::unwrap_or_clone(record));
                 StoreReport::RunPersisted { ticket, run, result: Ok(()) }
             }
+            StoreOrder::KeepElevation { ticket, .. } => StoreReport::ElevationKept { ticket, result: Ok(()) },
             // Nobody asks for these here, and there is no fleet.
             StoreOrder::Note(_) | StoreOrder::ChangeCertificates { .. } | StoreOrder::ReadPolicies { .. } => return,
             StoreOrder::KeepPolicies { ticket, .. } => StoreReport::PoliciesKept { ticket, result: Ok(()) },

@@ -9,6 +9,7 @@ impl World {
                 assert_eq!(*durable, record.outcome.is_some(), "only an end waits for the disk: {record:?}");
                 format!("persist {} {}", record.run_id, record.status)
             }
+            StoreOrder::KeepElevation { record, .. } => format!("keep {} {:?}", record.request_id, record.status),
             StoreOrder::ReadRuns { .. } => "read runs".into(),
             StoreOrder::ChangeDefinitions { changes, .. } => {
                 let said = |change: &DefinitionChange| {
@@ -50,6 +51,12 @@ impl World {
                     self.history.insert(record.run_id.clone(), Arc::unwrap_or_clone(record));
                 }
                 StoreReport::RunPersisted { ticket, run, result }
+            }
+            StoreOrder::KeepElevation { ticket, record, .. } => {
+                if result.is_ok() {
+                    self.socket.records.insert(record.request_id.clone(), *record);
+                }
+                StoreReport::ElevationKept { ticket, result }
             }
             StoreOrder::ReadRuns { ticket, query } => {
                 let runs = self.runs(&query);

@@ -1,0 +1,215 @@
+//! Requests for more privileges and grants over the API: shown, met by tasks, approved and denied by administrators, revoked.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Agent;
+use super::answers::not_on_disk;
+use super::callers::Caller;
+use super::requests::{not_found, respond};
+use super::requests_jobs::bad_body;
+use crate::api::route::Target;
+use crate::api::route::elevation::Elevation as Asked;
+use crate::api::{ApiRequest, ApiResponse, Tier};
+use crate::audit::Act;
+use crate::effect::{Effects, StoreOrder};
+use crate::elevation::{Approver, Elevation, ElevationRecord};
+use crate::id::{Component, ElevationId, TicketId};
+use crate::json::Json;
+use crate::limits::JUSTIFICATION_CHARS;
+use crate::time::Now;
+use crate::turn::Turn;
+use crate::why::Explanation;
+
+impl Agent {
+    pub(super) fn answer_elevation(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        asked: Asked,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        let id = match &asked {
+            Asked::List => return Some(ApiResponse::json(200, &self.shown_elevations())),
+            Asked::One(id) => return Some(self.show_elevation(id)),
+            Asked::Control(id, _) | Asked::Launch(id) | Asked::Approve(id) | Asked::Deny(id) => id.clone(),
+        };
+        if !self.elevations.active.contains_key(&id) {
+            return Some(match self.ended_elevation(&id) {
+                Some(record) => over(record),
+                None => no_elevation(&id),
+            });
+        }
+        match asked {
+            Asked::List | Asked::One(_) => None,
+            Asked::Control(_, control) => self.as_task(now, request, target, caller, &id, effects, |one, turn| {
+                one.on_control(control, request.id, turn)
+            }),
+            Asked::Launch(_) => {
+                self.as_task(now, request, target, caller, &id, effects, |one, turn| one.on_launch(request.id, turn))
+            }
+            Asked::Approve(_) => self.vote(now, request, target, caller, &id, true, effects),
+            Asked::Deny(_) => self.vote(now, request, target, caller, &id, false, effects),
+        }
+    }
+
+    /// Those under way, then those that ended lately, the latest in front.
+    fn shown_elevations(&self) -> Vec<&ElevationRecord> {
+        let active = self.elevations.active.values().rev().map(|elevation| &elevation.record);
+        active.chain(&self.elevations.ended).collect()
+    }
+
+    fn ended_elevation(&self, id: &ElevationId) -> Option<&ElevationRecord> {
+        self.elevations.ended.iter().find(|record| record.request_id == id.as_str())
+    }
+
+    fn show_elevation(&self, id: &ElevationId) -> ApiResponse {
+        let active = self.elevations.active.get(id).map(|elevation| &elevation.record);
+        match active.or_else(|| self.ended_elevation(id)) {
+            Some(record) => ApiResponse::json(200, record),
+            None => no_elevation(id),
+        }
+    }
+
+    /// What only a task of a job does: the jobs of elevation bring a request on, by their tasks.
+    #[expect(clippy::too_many_arguments, reason = "every fact of a refusal goes on record")]
+    fn as_task(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        id: &ElevationId,
+        effects: &mut Effects,
+        act: impl FnOnce(&mut Elevation, &mut Turn<'_>) -> Option<ApiResponse>,
+    ) -> Option<ApiResponse> {
+        if !matches!(&caller.identity, Some(identity) if matches!(identity.component, Component::Job(_))) {
+            let what = format!("Request {id} is brought on by tasks of jobs alone.");
+            let why = format!("The caller is {}.", caller.component());
+            let fix = "Call from a task of the job that the event of the request starts.";
+            let explanation = Explanation::new(what, why, fix);
+            return Some(self.deny_call(now, request, target, caller, &explanation, Tier::Plugin, effects));
+        }
+        let elevation = self.elevations.active.get_mut(id)?;
+        act(elevation, &mut self.desk.turn(now, effects))
+    }
+
+    /// An administrator approves or denies, in the name of a certificate.
+    #[expect(clippy::too_many_arguments, reason = "every fact of a refusal goes on record")]
+    fn vote(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        caller: &Caller,
+        id: &ElevationId,
+        approved: bool,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        let reason = match reason(&request.body) {
+            Ok(reason) => reason,
+            Err(why) => return Some(bad_body(&why)),
+        };
+        let shown = request.certificate.as_ref();
+        let name =
+            shown.and_then(|shown| self.certificates.counting(&shown.sha256, now.wall)).map(|one| one.name.clone());
+        let elevation = self.elevations.active.get_mut(id)?;
+        let approver = match name {
+            Some(name) => Approver::of(&name, &elevation.record.user_name),
+            None => Err(String::from("Who approves is known by an admin certificate alone, and none was presented.")),
+        };
+        let approver = match approver {
+            Ok(approver) => approver,
+            Err(why) => {
+                let what = format!("Request {id} stays as it is.");
+                let fix = "Another administrator may approve it: castellan admin issue NAME makes certificates.";
+                let explanation = Explanation::new(what, why, fix);
+                return Some(self.deny_call(now, request, target, caller, &explanation, Tier::Admin, effects));
+            }
+        };
+        elevation.on_vote(&approver, approved, reason, request.id, &mut self.desk.turn(now, effects))
+    }
+
+    pub(super) fn list_grants(&self, now: Now) -> ApiResponse {
+        ApiResponse::json(200, &self.elevations.grants.list(now).map(|grant| &grant.record).collect::<Vec<_>>())
+    }
+
+    /// Ends a grant at once, and what rests on it and has not started; answered when that is on disk.
+    pub(super) fn revoke_grant(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        caller: &Caller,
+        id: &ElevationId,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        let Some(grant) = self.elevations.grants.revoke(id) else {
+            return Some(not_found(
+                &format!("There is no grant '{id}' that counts."),
+                "castellan grants list shows them.",
+            ));
+        };
+        let by = caller.administrator();
+        for elevation in self.elevations.active.values_mut().filter(|elevation| elevation.rests_on(id)) {
+            elevation.on_revoked(&by, &mut self.desk.turn(now, effects));
+        }
+        let mut record = match self.elevations.active.get(id) {
+            Some(elevation) => elevation.record.clone(),
+            None => grant.record,
+        };
+        record.revoke(&by);
+        if let Some(ended) = self.elevations.ended.iter_mut().find(|ended| ended.request_id == record.request_id) {
+            ended.revoke(&by);
+        }
+        let mut turn = self.desk.turn(now, effects);
+        turn.audit_of(id, format!("admin:{by}"), Act::Revocation { grant: id.to_string(), reason: None });
+        let ticket = turn.counters.ticket();
+        let record = Box::new(record);
+        turn.store(StoreOrder::KeepElevation { ticket, record: record.clone(), durable: true });
+        self.elevations.revocations.insert(ticket, (request.id, record));
+        None
+    }
+
+    /// Whether a write was that of a revocation.
+    pub(super) fn on_revocation_kept(
+        &mut self,
+        ticket: TicketId,
+        result: &Result<(), String>,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some((request, record)) = self.elevations.revocations.remove(&ticket) else { return false };
+        let response = match result {
+            Ok(()) => ApiResponse::json(200, &record),
+            Err(why) => not_on_disk("The grant counts no more, but after a restart of the agent it would again.", why),
+        };
+        respond(request, response, effects);
+        true
+    }
+}
+
+/// `{"Reason":…}`, or nothing.
+fn reason(body: &[u8]) -> Result<Option<String>, String> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let body = Json::parse(body).map_err(|error| error.to_string())?;
+    match body.lookup(&["reason"]) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) if text.chars().count() <= JUSTIFICATION_CHARS => Ok(Some(text.to_string())),
+        Some(_) => Err(format!("'Reason' is a text of at most {JUSTIFICATION_CHARS} characters.")),
+    }
+}
+
+fn no_elevation(id: &ElevationId) -> ApiResponse {
+    not_found(&format!("There is no request '{id}'."), "castellan requests list shows those of late.")
+}
+
+fn over(record: &ElevationRecord) -> ApiResponse {
+    let what = format!("Request {} stays as it is.", record.request_id);
+    let why = format!("It is over: {:?}.", record.status);
+    ApiResponse::problem(409, &Explanation::new(what, why, "Its user may ask again."))
+}

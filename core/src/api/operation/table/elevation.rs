@@ -1,0 +1,102 @@
+//! The rows of requests for more privileges and of grants.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value};
+
+use super::{Answer, Body, Method, NOTHING, Operation, Path, json};
+use crate::elevation::{ControlAnswer, ElevationRecord, Launched};
+
+const UNKNOWN: Answer = Answer::problem(404, "There is no such request.");
+const ELSEWHERE: Answer = Answer::problem(409, "The request stands where this cannot be; the problem says where.");
+const REASON: Option<Body> = Some(Body { required: false, content: json::<Map<String, Value>>() });
+const NOT_REASON: Answer = Answer::problem(400, "The body is not {\"Reason\": text}, or its text is too long.");
+const BUSY: Answer = Answer::problem(503, "Too many calls wait for this request.");
+
+/// Every such path.
+pub(in crate::api::operation) static PATHS: [Path; 8] = [
+    Path {
+        template: "/api/elevation",
+        operations: &[operation!(
+            Get,
+            "listElevations",
+            "Requests for more privileges: those under way, then those that ended lately.",
+            {},
+            [answer!(200, "The requests, the latest in front.", json::<Vec<ElevationRecord>>())]
+        )],
+    },
+    Path {
+        template: "/api/elevation/{requestId}",
+        operations: &[operation!(
+            Get,
+            "showElevation",
+            "One request, with how it came to stand where it does.",
+            {},
+            [answer!(200, "The request.", json::<ElevationRecord>()), UNKNOWN]
+        )],
+    },
+    Path {
+        template: "/api/elevation/{requestId}/controls/{control}",
+        operations: &[operation!(
+            Post,
+            "meetControl",
+            "Asks to see a control met; from a task of a job alone. The agent asks the user and judges the answer itself.",
+            {},
+            [answer!(200, "It is met, or refused.", json::<ControlAnswer>()), UNKNOWN, ELSEWHERE, BUSY]
+        )],
+    },
+    Path {
+        template: "/api/elevation/{requestId}/launch",
+        operations: &[operation!(
+            Post,
+            "launchElevation",
+            "Launches the program of an authorized request, once; from a task of a job alone.",
+            {},
+            [answer!(200, "It runs.", json::<Launched>()), UNKNOWN, ELSEWHERE]
+        )],
+    },
+    Path {
+        template: "/api/elevation/{requestId}/approve",
+        operations: &[operation!(
+            Post,
+            "approveElevation",
+            "Approves a request, in the name of the admin certificate; never one's own.",
+            { body: REASON },
+            [answer!(200, "The request as it stands now.", json::<ElevationRecord>()), NOT_REASON, UNKNOWN, ELSEWHERE, BUSY]
+        )],
+    },
+    Path {
+        template: "/api/elevation/{requestId}/deny",
+        operations: &[operation!(
+            Post,
+            "denyElevation",
+            "Denies a request whose program does not run yet, in the name of the admin certificate.",
+            { body: REASON },
+            [answer!(200, "The request, which is over.", json::<ElevationRecord>()), NOT_REASON, UNKNOWN, ELSEWHERE, BUSY]
+        )],
+    },
+    Path {
+        template: "/api/grants",
+        operations: &[operation!(
+            Get,
+            "listGrants",
+            "Requests whose approval still counts.",
+            {},
+            [answer!(200, "The requests that they came from.", json::<Vec<ElevationRecord>>())]
+        )],
+    },
+    Path {
+        template: "/api/grants/{requestId}",
+        operations: &[operation!(
+            Delete,
+            "revokeGrant",
+            "Ends a grant at once; what rests on it and has not started does not start.",
+            {},
+            [
+                answer!(200, "The request that it came from.", json::<ElevationRecord>()),
+                Answer::problem(404, "There is no such grant that counts.")
+            ]
+        )],
+    },
+];

@@ -1,0 +1,388 @@
+//! From the question to a decision: the program is found, policies are asked, controls are met or refused.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::authorization::{Authorization, Program};
+use super::control::{Approver, Controls, Fact, Justification};
+use super::grant::{APPROVED_SECONDS, Grants};
+use super::message::{APPROVAL_TOPIC, POLICY_PLUGIN};
+use super::{
+    AUTHORIZED_SECONDS, Call, ESCALATED_SECONDS, Elevation, Granted, PENDING_SECONDS, POLICY_SECONDS, State, Status,
+    TRIES, Vote, control_answer,
+};
+use crate::api::ApiResponse;
+use crate::audit::Act;
+use crate::effect::{BrokerOrder, Effect, ElevationOrder, ProcessOrder, ProgramQuery};
+use crate::event::{ExecutableFacts, Reply};
+use crate::id::{RequestId, SpawnId, TicketId};
+use crate::log_message::Level;
+use crate::policy::{Control, Decision, Verdict};
+use crate::program;
+use crate::turn::Turn;
+use crate::why::Explanation;
+
+/// Seconds that somebody has to type an answer.
+const PROMPT_SECONDS: u64 = 5 * 60;
+
+impl Elevation {
+    pub(super) fn look_for_program(&mut self, ticket: TicketId, candidates: Vec<String>, turn: &mut Turn<'_>) {
+        let queries = Vec::from([ProgramQuery { candidates, ..ProgramQuery::default() }]);
+        turn.process(ProcessOrder::Inspect { ticket, queries });
+        let peer = &self.asked.peer;
+        let what = Act::Request {
+            user: self.record.user_name.clone(),
+            uid: peer.uid,
+            pid: peer.pid,
+            command: self.asked.words.clone(),
+            folder: self.asked.folder.clone(),
+            reason: self.asked.reason.clone(),
+        };
+        self.audit(self.user(), what, turn);
+        let message = format!(
+            "{} (user {}) asks to run '{}' as request {}.",
+            self.record.user_name,
+            peer.uid,
+            self.record.command_line(),
+            self.id
+        );
+        turn.log(Level::Information, "Elevation", message);
+    }
+
+    /// What the command resolves to, or why that is not known.
+    pub(crate) fn on_inspected(&mut self, found: Result<&ExecutableFacts, &str>, turn: &mut Turn<'_>) {
+        if !matches!(self.state, State::Requested { .. }) {
+            return;
+        }
+        let fit = found.map_err(ToString::to_string).and_then(|facts| {
+            program::by_file(facts).map_err(|unfit| unfit.why)?;
+            Program::of(facts).ok_or_else(|| format!("'{}' is no regular file.", facts.path))
+        });
+        match fit {
+            Ok(program) => {
+                self.record.file_path = Some(program.resolved.clone());
+                self.record.program = Some(program);
+                self.record.status = Status::Evaluating;
+                let until = turn.now.monotonic.plus_seconds(POLICY_SECONDS);
+                self.state = State::Evaluating { until, asked: None };
+            }
+            Err(why) => {
+                let fix = "Name a program of the system by its path, or one of the folders of root's PATH.";
+                self.end(Status::Denied, self.denied(format!("The program cannot be run: {why}"), fix), turn);
+            }
+        }
+    }
+
+    /// KeeperPolicy is ready in this process: it is asked, once for each process that it has.
+    pub(crate) fn ask(&mut self, policy: SpawnId, turn: &mut Turn<'_>) {
+        let State::Evaluating { asked, .. } = &mut self.state else { return };
+        if asked.replace(policy) == Some(policy) {
+            return;
+        }
+        match self.policy_request(turn).and_then(|request| self.question(&request)) {
+            Ok(payload) => {
+                let topic = POLICY_PLUGIN.to_string();
+                turn.broker(BrokerOrder::Publish { topic, payload, qos: 1, retain: false });
+            }
+            Err(why) => {
+                let fix = "Look at the clock and the time zone of this machine, then ask again.";
+                self.end(Status::Denied, self.denied(format!("Policies cannot be asked: {why}"), fix), turn);
+            }
+        }
+    }
+
+    /// There is nobody to decide, and it will not come by itself.
+    pub(crate) fn on_no_policy(&mut self, why: &str, turn: &mut Turn<'_>) {
+        if matches!(self.state, State::Evaluating { .. }) {
+            let fix = "castellan init installs KeeperPolicy; castellan plugins list shows why it does not run.";
+            self.end(Status::Denied, self.denied(why, fix), turn);
+        }
+    }
+
+    /// What KeeperPolicy answered; the first answer counts.
+    ///
+    /// # Errors
+    /// Where none is waited for: a sentence.
+    pub(crate) fn on_decision(
+        &mut self,
+        decision: Decision,
+        grants: &Grants,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), String> {
+        if !matches!(self.state, State::Evaluating { .. }) {
+            return Err(format!("Request {} waits for no decision.", self.id));
+        }
+        self.audit_decision(&decision, turn);
+        let Decision { verdict, policies, notify, risk_level, approvers, explanation, .. } = decision;
+        (self.record.policy_ids, self.record.risk_level) = (policies, risk_level);
+        for notice in notify.iter().filter(|notice| !notice.message.is_empty()) {
+            self.tell(notice.message.clone(), turn);
+        }
+        let required = match verdict {
+            Verdict::Deny => {
+                self.end(Status::Denied, explanation.summary(), turn);
+                return Ok(());
+            }
+            Verdict::Allow => BTreeSet::new(),
+            Verdict::Pending(required) => required,
+        };
+        self.record.explanation = Some(explanation.summary());
+        self.record.controls = required.iter().copied().collect();
+        self.record.approvers = approvers.clone();
+        self.controls = Controls::required(required, approvers);
+        self.reuse(grants, turn);
+        if self.controls.awaits(Control::Mfa) {
+            let why = "A policy wants a second factor (MFA), which is not available on this agent.";
+            let fix = "Ask the administrator of this machine for a policy without MFA.";
+            self.end(Status::Denied, self.denied(why, fix), turn);
+            return Ok(());
+        }
+        let until = turn.now.monotonic.plus_seconds(PENDING_SECONDS);
+        self.state = State::Awaiting { until, prompt: None };
+        self.advance(turn);
+        Ok(())
+    }
+
+    /// A grant that counts stands in for what it covers.
+    fn reuse(&mut self, grants: &Grants, turn: &mut Turn<'_>) {
+        let Some(program) = &self.record.program else { return };
+        let found = grants.find(self.record.user_id, program, &self.record.command, turn.now);
+        let Some((id, grant)) = found else { return };
+        if self.controls.meet(&Fact::Granted(grant)) {
+            self.record.grant_id = Some(id.to_string());
+            let message = format!("Request {} rests on grant {id}.", self.id);
+            turn.log(Level::Information, "Elevation", message);
+        }
+    }
+
+    /// Authorized where nothing is outstanding; on record in any case.
+    fn advance(&mut self, turn: &mut Turn<'_>) {
+        let Some(authorization) = Authorization::of(&self.controls) else {
+            return self.keep(Status::AwaitingControls, true, turn);
+        };
+        let until = turn.now.monotonic.plus_seconds(AUTHORIZED_SECONDS);
+        self.state = State::Authorized { authorization, until };
+        if self.record.votes.iter().any(|vote| vote.approved) {
+            let end = turn.now.wall.as_millis().saturating_add_unsigned(APPROVED_SECONDS.saturating_mul(1000));
+            let (given, until) = (turn.now.wall.to_rfc3339(), crate::time::WallTime::from_millis(end).to_rfc3339());
+            let what = Act::Grant {
+                grant: self.id.to_string(),
+                user: self.record.user_name.clone(),
+                program: self.record.file_path.clone().unwrap_or_default(),
+                command: self.record.command.clone(),
+                until: until.clone(),
+            };
+            self.audit(self.user(), what, turn);
+            self.record.grant = Some(Granted { given, until, revoked: None });
+        }
+        self.keep(Status::Authorized, true, turn);
+    }
+
+    /// A task asks to see a control met: at once, or once it is.
+    pub(crate) fn on_control(
+        &mut self,
+        control: Control,
+        request: RequestId,
+        turn: &mut Turn<'_>,
+    ) -> Option<ApiResponse> {
+        match &self.state {
+            State::Awaiting { .. } | State::Authorized { .. } => {}
+            State::Ended { .. } if self.write.is_none() => {
+                let why = self.record.explanation.as_ref().map(ToString::to_string).unwrap_or_default();
+                return Some(control_answer(control, false, &why));
+            }
+            State::Ended { .. } => return self.wait(Call::Control(control), request),
+            State::Requested { .. } | State::Evaluating { .. } | State::Launching { .. } | State::Running { .. } => {
+                let why = format!("It is {:?}.", self.record.status);
+                let what = format!("Request {} waits for no control.", self.id);
+                let fix = "Call while it is AwaitingControls: from a job that PolicyEvaluationPending starts.";
+                return Some(ApiResponse::problem(409, &Explanation::new(what, why, fix)));
+            }
+        }
+        if !self.record.controls.contains(&control) {
+            return Some(control_answer(control, true, "No policy asks for it."));
+        }
+        if !self.controls.awaits(control) && self.write.is_none() {
+            return Some(control_answer(control, true, "It is met."));
+        }
+        let refused = self.wait(Call::Control(control), request);
+        if refused.is_none() && self.controls.awaits(control) {
+            match control {
+                Control::Justify => self.ask_for_reason(turn),
+                Control::Approval => self.ask_for_approval(turn),
+                Control::Mfa => {}
+            }
+        }
+        refused
+    }
+
+    /// The reason that came with the request, or else one that is typed now.
+    fn ask_for_reason(&mut self, turn: &mut Turn<'_>) {
+        match self.asked.reason.take() {
+            Some(reason) => self.on_reason(&reason, turn),
+            None => self.prompt(turn),
+        }
+    }
+
+    fn prompt(&mut self, turn: &mut Turn<'_>) {
+        let State::Awaiting { prompt, .. } = &mut self.state else { return };
+        let (Some(caller), None) = (self.caller, *prompt) else { return };
+        self.prompts = self.prompts.saturating_add(1);
+        *prompt = Some(self.prompts);
+        let text = format!("Reason for running '{}': ", self.record.command_line());
+        let (prompt, seconds) = (self.prompts, PROMPT_SECONDS);
+        let order = ElevationOrder::Prompt { caller, prompt, text, secret: false, seconds };
+        turn.effects.push(Effect::Elevation(order));
+    }
+
+    /// What the requester typed.
+    pub(crate) fn on_replied(&mut self, number: u32, reply: &Reply, turn: &mut Turn<'_>) {
+        let State::Awaiting { prompt, .. } = &mut self.state else { return };
+        if prompt.take_if(|asked| *asked == number).is_none() {
+            return;
+        }
+        match reply {
+            Reply::Text(text) => self.on_reason(text.expose(), turn),
+            Reply::Refused => self.refuse(Control::Justify, "No reason was given.", turn),
+        }
+    }
+
+    fn on_reason(&mut self, text: &str, turn: &mut Turn<'_>) {
+        match Justification::parse(text) {
+            Ok(reason) => {
+                self.record.justification = Some(reason.as_str().to_string());
+                self.met(&Fact::Justified(&reason), Control::Justify, reason.as_str(), turn);
+            }
+            Err(why) if self.prompts < TRIES => {
+                self.tell(why, turn);
+                self.prompt(turn);
+            }
+            Err(why) => self.refuse(Control::Justify, &why, turn),
+        }
+    }
+
+    fn ask_for_approval(&mut self, turn: &mut Turn<'_>) {
+        let id = &self.id;
+        self.tell(format!("Waiting for approval: an administrator says castellan requests approve {id}"), turn);
+        self.publish_change(turn);
+    }
+
+    /// Every change of an approval is told on its topic.
+    pub(super) fn publish_change(&self, turn: &mut Turn<'_>) {
+        match serde_json::to_vec(&self.record) {
+            Ok(payload) => {
+                let topic = APPROVAL_TOPIC.to_string();
+                turn.broker(BrokerOrder::Publish { topic, payload, qos: 1, retain: false });
+            }
+            Err(error) => {
+                turn.log(Level::Error, "NotTold", format!("Request {} cannot be published: {error}.", self.id));
+            }
+        }
+    }
+
+    /// An administrator speaks. The answer comes once it is on record.
+    pub(crate) fn on_vote(
+        &mut self,
+        approver: &Approver,
+        approved: bool,
+        reason: Option<String>,
+        request: RequestId,
+        turn: &mut Turn<'_>,
+    ) -> Option<ApiResponse> {
+        let conflict = |why: String| {
+            let what = format!("Request {} stays as it is.", self.id);
+            Some(ApiResponse::problem(409, &Explanation::new(what, why, "castellan requests list shows what waits.")))
+        };
+        // Nobody is needed to say no.
+        let is_open = matches!(self.state, State::Awaiting { .. }) || (!approved && self.is_unlaunched());
+        if !is_open || (approved && !self.controls.awaits(Control::Approval)) {
+            return conflict(format!("It waits for no approval: it is {:?}.", self.record.status));
+        }
+        if let Some(why) = self.controls.stranger(approver).filter(|_| approved) {
+            return conflict(why);
+        }
+        if let Some(refused) = self.wait(Call::Vote, request) {
+            return Some(refused);
+        }
+        let (by, at) = (approver.name().to_string(), turn.now.wall.to_rfc3339());
+        self.audit(format!("admin:{by}"), Act::Approval { approved, reason: reason.clone() }, turn);
+        let why = reason.as_deref().map_or_else(String::new, |reason| format!(" {}", crate::why::sentence(reason)));
+        self.record.votes.push(Vote { by: by.clone(), approved, at, reason });
+        if approved {
+            self.met(&Fact::Approved(approver), Control::Approval, &by, turn);
+            self.publish_change(turn);
+        } else {
+            let fix = "Ask them, or ask again with another reason.";
+            self.end(Status::Denied, self.denied(format!("Administrator '{by}' denied it.{why}"), fix), turn);
+        }
+        None
+    }
+
+    /// A verified fact: what it meets leaves the list of what is outstanding, by this way alone.
+    fn met(&mut self, fact: &Fact<'_>, control: Control, reason: &str, turn: &mut Turn<'_>) {
+        if !self.controls.meet(fact) {
+            return self.answer_calls(turn);
+        }
+        let (name, satisfied) = (control.as_str().to_string(), !self.controls.awaits(control));
+        self.audit(self.user(), Act::Control { control: name, satisfied, reason: reason.to_string() }, turn);
+        self.advance(turn);
+    }
+
+    fn refuse(&mut self, control: Control, why: &str, turn: &mut Turn<'_>) {
+        let (name, reason) = (control.as_str().to_string(), why.to_string());
+        self.audit(self.user(), Act::Control { control: name, satisfied: false, reason }, turn);
+        let fix = "Ask again, and answer what is asked; --reason gives it in advance.";
+        self.end(Status::Denied, self.denied(format!("{} was not met: {why}", control.as_str()), fix), turn);
+    }
+
+    /// Nobody met what is outstanding in time; an approval has a second term.
+    pub(super) fn on_pending_over(&mut self, turn: &mut Turn<'_>) {
+        let State::Awaiting { until, .. } = &mut self.state else { return };
+        if self.controls.awaits(Control::Approval) && !self.record.escalated {
+            *until = turn.now.monotonic.plus_seconds(ESCALATED_SECONDS);
+            self.record.escalated = true;
+            let message = format!(
+                "Request {} of {} waits for an approval that nobody gave in time; it is escalated.",
+                self.id, self.record.user_name
+            );
+            turn.log(Level::Warning, "Elevation", message);
+            self.keep(Status::AwaitingControls, true, turn);
+            return self.publish_change(turn);
+        }
+        let left: Vec<&str> = self.controls.outstanding().iter().map(|control| control.as_str()).collect();
+        let why = format!("Nobody met what it waited for in time: {}.", left.join(", "));
+        let what = format!("Request {} expired.", self.id);
+        self.end(Status::Expired, Explanation::new(what, why, "Ask again when somebody is there to meet it."), turn);
+    }
+
+    /// No job does what is to be done now.
+    pub(crate) fn on_no_job(&mut self, why: &str, turn: &mut Turn<'_>) {
+        if matches!(self.state, State::Awaiting { .. } | State::Authorized { .. }) {
+            let fix = "castellan jobs list shows the jobs of elevation, castellan init installs them; then ask again.";
+            self.end(Status::Denied, self.denied(why, fix), turn);
+        }
+    }
+
+    fn audit_decision(&self, decision: &Decision, turn: &mut Turn<'_>) {
+        let text = |value: Result<serde_json::Value, String>| value.unwrap_or_else(serde_json::Value::from);
+        let value = |error: serde_json::Error| error.to_string();
+        let input = self.policy_request(turn).and_then(|request| serde_json::to_value(request).map_err(value));
+        let (name, controls) = match &decision.verdict {
+            Verdict::Allow => ("ALLOW", Vec::new()),
+            Verdict::Deny => ("DENY", Vec::new()),
+            Verdict::Pending(controls) => {
+                ("PENDING", controls.iter().map(|control| control.as_str().to_string()).collect())
+            }
+        };
+        let what = Act::Decision {
+            decision: name.to_string(),
+            controls,
+            policies: decision.policies.iter().map(ToString::to_string).collect(),
+            input: text(input),
+            explanation: text(serde_json::to_value(&decision.explanation).map_err(value)),
+        };
+        self.audit(format!("plugin:{POLICY_PLUGIN}"), what, turn);
+    }
+}

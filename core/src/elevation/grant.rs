@@ -1,0 +1,100 @@
+//! Grants: what an administrator approved once holds for the same user, file and arguments until its end.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+use super::authorization::Program;
+use super::record::{ElevationRecord, Granted};
+use crate::id::ElevationId;
+use crate::limits::GRANTS;
+use crate::policy::Control;
+use crate::time::{Monotonic, Now, WallTime};
+
+/// Seconds for which what was approved is not asked for again (privilege-flow.md section 3).
+pub(crate) const APPROVED_SECONDS: u64 = 24 * 60 * 60;
+
+/// A permission that outlasts its request. It is over at its end by either clock, and before its beginning, where the clock was set back.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    /// The request that it came from, whole.
+    pub(crate) record: ElevationRecord,
+    given: WallTime,
+    until: WallTime,
+    /// The same for a clock that nobody sets; of a grant of a former life its length counts from the start.
+    until_monotonic: Monotonic,
+}
+
+/// All that hold.
+#[derive(Debug, Default)]
+pub(crate) struct Grants {
+    list: BTreeMap<ElevationId, Grant>,
+}
+
+impl Grant {
+    /// What stands in a record, if it has one that is not revoked.
+    fn of(record: &ElevationRecord, now: Now) -> Option<Self> {
+        let Granted { given, until, revoked } = record.grant.as_ref()?;
+        let (given, until) = (WallTime::parse_rfc3339(given)?, WallTime::parse_rfc3339(until)?);
+        if revoked.is_some() {
+            return None;
+        }
+        let left = until.as_millis().saturating_sub(now.wall.as_millis().max(given.as_millis()));
+        let until_monotonic = now.monotonic.plus_millis(u64::try_from(left).unwrap_or(0));
+        Some(Self { record: record.clone(), given, until, until_monotonic })
+    }
+
+    /// Whether what it was given for includes this control.
+    pub(super) fn covers(&self, control: Control) -> bool {
+        self.record.controls.contains(&control) && control != Control::Mfa
+    }
+
+    /// Whether it counts.
+    pub(crate) fn holds(&self, now: Now) -> bool {
+        now.wall >= self.given && now.wall < self.until && now.monotonic < self.until_monotonic
+    }
+
+    fn is_for(&self, uid: u32, program: &Program, words: &[String]) -> bool {
+        let arguments = |words: &[String]| words.get(1..).map(<[String]>::to_vec);
+        self.record.user_id == uid
+            && self.record.program.as_ref() == Some(program)
+            && arguments(&self.record.command) == arguments(words)
+    }
+}
+
+impl Grants {
+    /// Takes in the one of a record, where it has one that counts and is not there yet; beyond the bound it is of no use.
+    pub(crate) fn take(&mut self, id: ElevationId, record: &ElevationRecord, now: Now) {
+        self.forget_ended(now);
+        if self.list.contains_key(&id) || self.list.len() >= GRANTS {
+            return;
+        }
+        if let Some(grant) = Grant::of(record, now).filter(|grant| grant.holds(now)) {
+            self.list.insert(id, grant);
+        }
+    }
+
+    /// One that counts now for this user, file and command; the latest of several.
+    pub(crate) fn find(
+        &self,
+        uid: u32,
+        program: &Program,
+        words: &[String],
+        now: Now,
+    ) -> Option<(&ElevationId, &Grant)> {
+        self.list.iter().rev().find(|(_, grant)| grant.holds(now) && grant.is_for(uid, program, words))
+    }
+
+    /// Ends one.
+    pub(crate) fn revoke(&mut self, id: &ElevationId) -> Option<Grant> {
+        self.list.remove(id)
+    }
+
+    /// Those that count, oldest first.
+    pub(crate) fn list(&self, now: Now) -> impl Iterator<Item = &Grant> {
+        self.list.values().filter(move |grant| grant.holds(now))
+    }
+
+    fn forget_ended(&mut self, now: Now) {
+        self.list.retain(|_, grant| now.wall < grant.until && now.monotonic < grant.until_monotonic);
+    }
+}

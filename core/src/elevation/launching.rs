@@ -1,0 +1,179 @@
+//! From the call that launches to the end of the program.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use super::authorization::Program;
+use super::{Call, Elevation, State, Status};
+use crate::api::ApiResponse;
+use crate::audit::Act;
+use crate::effect::{Effect, ElevationAnswer, ElevationOrder, ProcessOrder, TreeSignal, Way};
+use crate::event::{ExecutableFacts, ExitStatus, RelayedSignal};
+use crate::id::{RequestId, SpawnId};
+use crate::log_message::Level;
+use crate::program;
+use crate::turn::Turn;
+use crate::why::Explanation;
+
+impl Elevation {
+    /// A task wants the program launched: only what is authorized, and on disk as that, is, and once. The answer comes when it runs.
+    pub(crate) fn on_launch(&mut self, request: RequestId, turn: &mut Turn<'_>) -> Option<ApiResponse> {
+        let is_kept = self.write.is_none();
+        let state = core::mem::replace(&mut self.state, State::Ended { tree: None });
+        let State::Authorized { authorization, .. } = state else {
+            self.state = state;
+            return Some(self.not_launched());
+        };
+        if !is_kept || self.caller.is_none() {
+            self.state =
+                State::Authorized { authorization, until: turn.now.monotonic.plus_seconds(super::AUTHORIZED_SECONDS) };
+            return Some(self.not_launched());
+        }
+        let launch = authorization.launch(turn.counters.spawn());
+        self.state = State::Launching { launch, ordered: false, fault: None };
+        self.calls.push((Call::Launch, request));
+        let what = Act::Launch {
+            program: self.record.file_path.clone().unwrap_or_default(),
+            sha256: None,
+            command: self.record.command.clone(),
+            run_as: self.person.name.clone(),
+        };
+        self.audit = Some(turn.audit_awaited(&self.id, self.user(), what));
+        self.keep(Status::Launching, true, turn);
+        None
+    }
+
+    fn not_launched(&self) -> ApiResponse {
+        let what = format!("Request {} is not launched.", self.id);
+        let why = format!("Only a request that is Authorized is, once; it is {:?}.", self.record.status);
+        let fix = "castellan requests show says how it came to stand there.";
+        ApiResponse::problem(409, &Explanation::new(what, why, fix))
+    }
+
+    /// It is on disk that it is launched, and in the audit.
+    pub(super) fn order(&mut self, turn: &mut Turn<'_>) {
+        let (State::Launching { launch, ordered, .. }, Some(program)) = (&mut self.state, &self.record.program) else {
+            return;
+        };
+        *ordered = true;
+        turn.process(ProcessOrder::Spawn(launch.request(&self.id, self.origin, program, &self.asked)));
+    }
+
+    /// Its process waits before its first instruction: it is the file that was judged, and its caller is still there.
+    pub(crate) fn on_prepared(&mut self, pid: u32, executable: &ExecutableFacts, turn: &mut Turn<'_>) {
+        let left = self.caller.is_none().then(|| (Status::Withdrawn, self.withdrawn()));
+        let other = self.fault_of(executable).map(|why| {
+            let fix = "Find out who changes it; ask again when it is as it should be.";
+            (Status::Denied, self.denied(why, fix))
+        });
+        let State::Launching { launch, fault, .. } = &mut self.state else { return };
+        let spawn = launch.spawn;
+        *fault = fault.take().or(left).or(other);
+        if let Some((_, fault)) = fault {
+            let reason = fault.why.clone();
+            return turn.process(ProcessOrder::Abort { spawn, reason });
+        }
+        self.record.process_id = Some(pid);
+        let person = Some(Box::new(self.person.clone()));
+        turn.process(ProcessOrder::Release { spawn, way: Way::Directly, person });
+    }
+
+    /// Why a file is not the one that policies judged, if so.
+    fn fault_of(&self, executable: &ExecutableFacts) -> Option<String> {
+        let path = &executable.path;
+        if let Err(unfit) = program::by_file(executable) {
+            return Some(format!("Its program cannot be run any more: {}", unfit.why));
+        }
+        let judged = self.record.program.as_ref();
+        (Program::of(executable).as_ref() != judged)
+            .then(|| format!("The file '{path}' was changed or replaced after policies had judged it."))
+    }
+
+    pub(crate) fn on_started(&mut self, turn: &mut Turn<'_>) {
+        let State::Launching { launch, ordered: true, fault } = &self.state else { return };
+        let (spawn, must_end) = (launch.spawn, fault.is_some() || self.caller.is_none());
+        let kill_at = must_end.then(|| turn.now.monotonic.plus_seconds(super::GRACE_SECONDS));
+        self.state = State::Running { spawn, kill_at };
+        if must_end {
+            terminate(spawn, turn);
+        }
+        let message = format!("Request {} runs as process {}.", self.id, self.record.process_id.unwrap_or_default());
+        turn.log(Level::Information, "Elevation", message);
+        self.keep(Status::Running, false, turn);
+        self.answer_calls(turn);
+    }
+
+    /// There is no such process and there will be none.
+    pub(crate) fn on_spawn_failed(&mut self, reason: &str, turn: &mut Turn<'_>) {
+        let (status, explanation) = match &mut self.state {
+            State::Launching { fault, .. } => fault.take().unwrap_or_else(|| {
+                let why = format!("It was authorized, and its program could not be started: {reason}");
+                (Status::Denied, self.denied(why, "Mend that, then ask again."))
+            }),
+            State::Ended { tree } => {
+                *tree = None;
+                return;
+            }
+            _ => return,
+        };
+        self.record.process_id = None;
+        self.end(status, explanation, turn);
+    }
+
+    /// The program ended: its caller hears how at once, then what is left of its tree is ended.
+    pub(crate) fn on_exited(&mut self, status: ExitStatus, turn: &mut Turn<'_>) {
+        let spawn = match &self.state {
+            State::Launching { launch, ordered: true, .. } => launch.spawn,
+            State::Running { spawn, .. } => *spawn,
+            _ => return,
+        };
+        if let Some(caller) = self.caller.take() {
+            let answer = ElevationAnswer::Ended(status);
+            turn.effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));
+        }
+        turn.process(ProcessOrder::Collect { spawn });
+        let exit = shown(status);
+        self.audit(self.user(), Act::Exit { status: exit.clone() }, turn);
+        turn.log(Level::Information, "Elevation", format!("Request {} ended: {exit}.", self.id));
+        (self.record.exit, self.record.explanation) = (Some(exit), None);
+        self.state = State::Ended { tree: Some(spawn) };
+        self.keep(Status::Finished, false, turn);
+        self.answer_calls(turn);
+    }
+
+    pub(crate) fn on_collected(&self, turn: &mut Turn<'_>) {
+        if let State::Ended { tree: Some(spawn) } = self.state {
+            turn.process(ProcessOrder::Discard { spawn });
+        }
+    }
+
+    pub(crate) fn on_discarded(&mut self) {
+        if let State::Ended { tree } = &mut self.state {
+            *tree = None;
+        }
+    }
+
+    /// The caller passes a signal on.
+    pub(crate) fn on_signaled(&self, signal: RelayedSignal, turn: &mut Turn<'_>) {
+        if let State::Running { spawn, .. } = self.state {
+            turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Relayed(signal) });
+        }
+    }
+}
+
+pub(super) fn terminate(spawn: SpawnId, turn: &mut Turn<'_>) {
+    turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Terminate });
+}
+
+pub(super) fn kill(spawn: SpawnId, turn: &mut Turn<'_>) {
+    turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Kill });
+}
+
+fn shown(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(code) => format!("code {code}"),
+        ExitStatus::Signal(signal) => format!("signal {signal}"),
+        ExitStatus::OutOfMemory => "killed by the kernel for its memory".to_string(),
+    }
+}

@@ -1,0 +1,156 @@
+//! What is asked of KeeperPolicy, what it answers, and what jobs and subscribers are told of a request (privilege-flow.md section 2).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::record::{ElevationRecord, Status};
+use super::{Elevation, Wanted};
+use crate::id::ElevationId;
+use crate::job::finding::quote;
+use crate::policy::{Control, Decision, LocalTime, PolicyType, Request, User};
+use crate::run::FiredEvent;
+use crate::turn::Turn;
+
+/// The plugin that evaluates policies, and its topic.
+pub(crate) const POLICY_PLUGIN: &str = "KeeperPolicy";
+/// Where the agent reads its answers.
+pub(crate) const ANSWER_TOPIC: &str = "KeeperPolicy/answers";
+/// Where jobs publish how a request of the agent's own ended; nobody but people and tools reads it.
+const RESULT_TOPIC: &str = "PrivilegeElevation/results";
+/// Where every change of an approval is published.
+pub(super) const APPROVAL_TOPIC: &str = "RequestApproval";
+
+/// An answer of KeeperPolicy.
+#[derive(Debug)]
+pub(crate) struct PolicyAnswer {
+    /// The request it is about.
+    pub(crate) request: ElevationId,
+    pub(crate) decision: Decision,
+}
+
+/// The question's name, beside the decision.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(rename = "Id")]
+    id: String,
+}
+
+impl PolicyAnswer {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(crate) fn parse(payload: &[u8]) -> Result<Self, String> {
+        let unread = |error: serde_json::Error| format!("It is no answer to a policy evaluation: {error}.");
+        let Named { id } = serde_json::from_slice(payload).map_err(unread)?;
+        let request = ElevationId::from_text(&id).ok_or_else(|| format!("{} is no id of a request.", quote(&id)))?;
+        Ok(Self { request, decision: serde_json::from_slice(payload).map_err(unread)? })
+    }
+}
+
+/// A change of a request, for who follows events.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Change<'r> {
+    request_id: &'r str,
+    status: Status,
+    user_name: &'r str,
+    command: &'r [String],
+    outstanding: &'r [Control],
+    escalated: bool,
+    what: Option<&'r str>,
+}
+
+impl<'r> Change<'r> {
+    pub(super) fn of(record: &'r ElevationRecord) -> Self {
+        Self {
+            request_id: &record.request_id,
+            status: record.status,
+            user_name: &record.user_name,
+            command: &record.command,
+            outstanding: &record.outstanding,
+            escalated: record.escalated,
+            what: record.explanation.as_ref().map(|explanation| explanation.why.as_str()),
+        }
+    }
+}
+
+impl Wanted {
+    /// The event that the job waits for.
+    pub(crate) const fn event(self) -> &'static str {
+        match self {
+            Self::Controls => "PolicyEvaluationPending",
+            Self::Launch => "LaunchPrivilegeElevation",
+        }
+    }
+}
+
+impl Elevation {
+    /// What policies are asked, filled with nothing that its user says but the command.
+    ///
+    /// # Errors
+    /// A sentence, where the machine's clock or zone cannot be told.
+    pub(super) fn policy_request(&self, turn: &Turn<'_>) -> Result<Request, String> {
+        let record = &self.record;
+        let home = self.asked.peer.account.as_ref().map(|account| account.home.clone()).unwrap_or_default();
+        Ok(Request {
+            policy_type: PolicyType::PrivilegeElevation,
+            // KeeperPolicy looks up the names of his groups, which only the system knows.
+            user: User { uid: record.user_id, name: record.user_name.clone(), groups: BTreeSet::new() },
+            machine: turn.surroundings.host_name.clone(),
+            file_path: record.file_path.clone().unwrap_or_default(),
+            command_line: record.command_line(),
+            arguments: record.command.iter().skip(1).cloned().collect(),
+            has_desktop: self.asked.peer.has_desktop,
+            at: LocalTime::new(turn.now.wall, &turn.surroundings.time_zone)?,
+            signer: None,
+            variables: BTreeMap::from([(String::from("home"), home)]),
+        })
+    }
+
+    /// The message on the topic of KeeperPolicy.
+    pub(super) fn question(&self, request: &Request) -> Result<Vec<u8>, String> {
+        let mut metadata = serde_json::to_value(request).map_err(|error| error.to_string())?;
+        if let Value::Object(members) = &mut metadata {
+            members.insert("MessageType".to_string(), json!("PolicyEvaluation"));
+            members.insert("RequestId".to_string(), json!(self.id));
+            members.insert("SessionId".to_string(), json!(self.id));
+        }
+        let message = json!({
+            "Id": self.id,
+            "Version": 1,
+            "RespondToTopic": ANSWER_TOPIC,
+            "MetaData": metadata,
+        });
+        serde_json::to_vec(&message).map_err(|error| error.to_string())
+    }
+
+    /// The event that a job waits for, with the documented context.
+    pub(crate) fn event(&self, wanted: Wanted) -> FiredEvent {
+        let record = &self.record;
+        let controls: Vec<&str> = record.controls.iter().map(|control| control.as_str()).collect();
+        let context = json!({
+            "RequestId": self.id,
+            "SessionId": self.id,
+            "RespondToTopic": RESULT_TOPIC,
+            "PolicyType": PolicyType::PrivilegeElevation.as_str(),
+            "ControlList": controls.join(","),
+            "UserName": record.user_name,
+            "UserId": record.user_id,
+            "FilePath": record.file_path,
+            "CommandLine": record.command_line(),
+            "HasDesktop": self.asked.peer.has_desktop,
+            "RiskLevel": record.risk_level,
+        });
+        let context = match context {
+            Value::Object(context) => context,
+            _ => Map::new(),
+        };
+        FiredEvent { name: wanted.event().to_string(), context, id: None, trace: None }
+    }
+}

@@ -1,0 +1,1 @@
+//! Requests for more privileges: every status against every event.

@@ -1,0 +1,168 @@
+//! The two messages on `KeeperPolicy`: a question about a request, and the answer to it. Names are as in `RequestMessage`: their case
+//! matters.
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Decision, LocalTime, PolicyType, Request, Signer, User};
+use crate::acl::topic::TopicName;
+use crate::json::{Json, Names};
+use crate::limits::POLICY_MESSAGE_BYTES;
+
+/// `Version` of the messages.
+const VERSION: u32 = 1;
+/// `MetaData.MessageType` of a question.
+const MESSAGE_TYPE: &str = "PolicyEvaluation";
+/// Policies that an answer lists; those that decided come first.
+const LISTED: usize = 20;
+
+/// A question: `{"Id","Version":1,"RespondToTopic","MetaData":{…}}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Question {
+    /// What names the message.
+    pub id: String,
+    /// 1.
+    pub version: u32,
+    /// Where the answer goes.
+    pub respond_to_topic: String,
+    /// What is asked.
+    pub meta_data: Asked,
+}
+
+/// What a question asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Asked {
+    /// `PolicyEvaluation`.
+    pub message_type: String,
+    /// What it is about.
+    pub policy_type: PolicyType,
+    /// Name of the account.
+    pub user_name: String,
+    /// User id.
+    pub user_id: u32,
+    /// Host name of the machine.
+    pub machine_name: String,
+    /// The file: absolute, links resolved.
+    pub file_path: String,
+    /// The command as it was typed.
+    pub command_line: String,
+    /// The arguments, without the program.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// Whether the user has a desktop.
+    #[serde(default)]
+    pub has_desktop: bool,
+    /// What names the request.
+    pub request_id: String,
+    /// What names the session of the user, or empty.
+    #[serde(default)]
+    pub session_id: String,
+}
+
+/// What whoever answers a question knows itself: no question is believed in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Names of the user's groups.
+    pub groups: BTreeSet<String>,
+    /// Now.
+    pub at: LocalTime,
+    /// Who signed the file.
+    pub signer: Option<Signer>,
+    /// Values of path variables for the user.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// The answer: `{"Id","RequestId","Decision","Controls","PolicyIds","Explanation",…}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    /// That of the question.
+    pub id: String,
+    /// That of the request.
+    pub request_id: String,
+    /// What was decided.
+    #[serde(flatten)]
+    pub decision: Decision,
+}
+
+impl Question {
+    /// Reads a question.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(payload: &[u8]) -> Result<Self, String> {
+        let question: Self = read(payload, "question")?;
+        if question.version != VERSION {
+            return Err(format!("Version is {}; it must be {VERSION}.", question.version));
+        }
+        if question.meta_data.message_type != MESSAGE_TYPE {
+            return Err(format!("MetaData.MessageType must be {MESSAGE_TYPE}."));
+        }
+        match TopicName::parse(&question.respond_to_topic) {
+            Ok(_) => Ok(question),
+            Err(error) => Err(format!("RespondToTopic is no topic: {error}")),
+        }
+    }
+
+    /// What it asks, with what is known beside it.
+    pub fn into_request(self, known: Known) -> Request {
+        let Asked {
+            policy_type,
+            user_name,
+            user_id,
+            machine_name,
+            file_path,
+            command_line,
+            arguments,
+            has_desktop,
+            ..
+        } = self.meta_data;
+        Request {
+            policy_type,
+            user: User { uid: user_id, name: user_name, groups: known.groups },
+            machine: machine_name,
+            file_path,
+            command_line,
+            arguments,
+            has_desktop,
+            at: known.at,
+            signer: known.signer,
+            variables: known.variables,
+        }
+    }
+
+    /// The answer with a decision; of many policies the explanation keeps the first, which decided.
+    pub fn answer(&self, mut decision: Decision) -> Answer {
+        let explanation = &mut decision.explanation;
+        let beyond = explanation.policies.len().saturating_sub(LISTED);
+        explanation.policies.truncate(LISTED);
+        explanation.left_out = explanation.left_out.saturating_add(beyond);
+        Answer { id: self.id.clone(), request_id: self.meta_data.request_id.clone(), decision }
+    }
+}
+
+impl Answer {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(payload: &[u8]) -> Result<Self, String> {
+        read(payload, "answer")
+    }
+}
+
+/// Reads a message: bounded, without duplicate names, and as its type wants it.
+fn read<'de, T: Deserialize<'de>>(payload: &[u8], what: &str) -> Result<T, String> {
+    let json = Json::parse_as(payload, POLICY_MESSAGE_BYTES, Names::Exact)
+        .map_err(|error| format!("the payload is not one JSON object: {error}"))?;
+    T::deserialize(json.to_value()).map_err(|error| format!("the payload is no {what} of KeeperPolicy: {error}."))
+}
