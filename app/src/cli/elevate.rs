@@ -53,8 +53,10 @@ pub(super) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
             Err(end_by(Signal::KILL.as_raw()))
         }
         Outcome::Denied { request, explanation } => {
-            let request = request.map(|id| format!(" (request {})", escape(&id))).unwrap_or_default();
-            Err(Failure::denied(format!("{}{request}", explanation.map(|sentence| escape(&sentence)).join(" "))))
+            let said = explanation.map(|sentence| escape(&sentence)).join(" ");
+            let unnamed = request.map(|id| escape(&id)).filter(|id| !said.contains(id.as_str()));
+            let request = unnamed.map(|id| format!(" (request {id})")).unwrap_or_default();
+            Err(Failure::denied(format!("{said}{request}")))
         }
     }
 }
