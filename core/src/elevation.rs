@@ -62,7 +62,7 @@ use authorization::{Authorization, Launch};
 pub(crate) use control::Approver;
 use control::Controls;
 pub(crate) use grant::Grants;
-pub(crate) use message::{ANSWER_TOPIC, POLICY_PLUGIN, PolicyAnswer};
+pub(crate) use message::{ANSWER_TOPIC, POLICY_PLUGIN};
 pub use record::{ElevationRecord, Granted, Status, Vote};
 
 use crate::api::stream::Kind;
@@ -251,11 +251,11 @@ impl Elevation {
         let Err(reason) = result else { return self.go_on(turn) };
         let message = format!("Request {} could not be put on record: {reason}", self.id);
         turn.log(Level::Error, "ElevationNotKept", message);
-        match &self.state {
-            // What has ended, or runs, is not undone by that.
-            State::Ended { .. } => self.go_on(turn),
-            State::Running { .. } | State::Launching { ordered: true, .. } => {}
-            _ => self.end(Status::Denied, self.not_on_record(&reason), turn),
+        // What has ended, or runs, is not undone by that.
+        if self.is_unlaunched() {
+            self.end(Status::Denied, self.not_on_record(&reason), turn);
+        } else if matches!(self.state, State::Ended { .. }) {
+            self.go_on(turn);
         }
     }
 
@@ -278,33 +278,29 @@ impl Elevation {
         if self.caller.take().is_none() {
             return;
         }
-        match &mut self.state {
-            State::Launching { ordered: true, .. } | State::Ended { .. } => {}
-            State::Running { spawn, kill_at } => {
-                *kill_at = Some(turn.now.monotonic.plus_seconds(GRACE_SECONDS));
-                let spawn = *spawn;
-                launching::terminate(spawn, turn);
-            }
-            _ => self.end(Status::Withdrawn, self.withdrawn(), turn),
+        if self.is_unlaunched() {
+            return self.end(Status::Withdrawn, self.withdrawn(), turn);
         }
+        self.end_running(turn);
     }
 
     /// The agent stops, or the grant that it rests on was revoked: what has not started does not start, what runs is asked to end.
     pub(crate) fn stop(&mut self, why: &str, turn: &mut Turn<'_>) {
-        match &mut self.state {
-            State::Ended { .. } => {}
-            State::Launching { ordered: true, fault, .. } => {
-                let what = format!("Request {} was denied.", self.id);
-                fault.get_or_insert((Status::Denied, Explanation::new(what, why, "Ask again later.")));
-            }
-            State::Running { spawn, kill_at } => {
-                if kill_at.is_none() {
-                    *kill_at = Some(turn.now.monotonic.plus_seconds(GRACE_SECONDS));
-                    let spawn = *spawn;
-                    launching::terminate(spawn, turn);
-                }
-            }
-            _ => self.end(Status::Denied, self.denied(why, "Ask again later."), turn),
+        if self.is_unlaunched() {
+            return self.end(Status::Denied, self.denied(why, "Ask again later."), turn);
+        }
+        let explanation = self.denied(why, "Ask again later.");
+        if let State::Launching { fault, .. } = &mut self.state {
+            fault.get_or_insert((Status::Denied, explanation));
+        }
+        self.end_running(turn);
+    }
+
+    /// What runs is asked to end, and killed after its grace.
+    fn end_running(&mut self, turn: &mut Turn<'_>) {
+        if let State::Running { spawn, kill_at: kill_at @ None } = &mut self.state {
+            *kill_at = Some(turn.now.monotonic.plus_seconds(GRACE_SECONDS));
+            launching::terminate(*spawn, turn);
         }
     }
 

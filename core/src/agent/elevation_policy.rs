@@ -6,9 +6,11 @@ use alloc::string::String;
 use super::Agent;
 use crate::acl::Subject;
 use crate::effect::Effects;
-use crate::elevation::{POLICY_PLUGIN, PolicyAnswer};
-use crate::id::{Component, SpawnId};
+use crate::elevation::POLICY_PLUGIN;
+use crate::id::{Component, ElevationId, SpawnId};
+use crate::job::finding::quote;
 use crate::plugin::supervisor::Supervisor;
+use crate::policy::message::Answer;
 use crate::time::Now;
 
 /// Whether KeeperPolicy can be asked.
@@ -48,7 +50,8 @@ impl Agent {
         if !is_its {
             return Err(format!("Its sender is not the present process of the plugin {POLICY_PLUGIN}."));
         }
-        let PolicyAnswer { request, decision } = PolicyAnswer::parse(payload)?;
+        let Answer { id, decision, .. } = Answer::parse(payload)?;
+        let request = ElevationId::from_text(&id).ok_or_else(|| format!("{} is no id of a request.", quote(&id)))?;
         let elevation = self.elevations.active.get_mut(&request);
         let elevation = elevation.ok_or_else(|| format!("There is no request {request} under way."))?;
         elevation.on_decision(decision, &self.elevations.grants, &mut self.desk.turn(now, effects))

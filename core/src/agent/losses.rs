@@ -67,9 +67,7 @@ impl Agent {
                 let run = RunId::from_text(&run).unwrap_or_else(|| RunId::new(0, 0));
                 self.on_store(now, StoreReport::RunPersisted { ticket, run, result: Err(reason) }, effects);
             }
-            LostOrder::KeepElevation(ticket) => {
-                self.on_store(now, StoreReport::ElevationKept { ticket, result: Err(reason) }, effects);
-            }
+            LostOrder::KeepElevation(ticket) => self.on_elevation_kept(now, ticket, Err(reason), effects),
             LostOrder::ReadRuns(ticket) => {
                 self.on_store(now, StoreReport::RunsRead { ticket, result: Err(reason) }, effects);
             }

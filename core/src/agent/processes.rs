@@ -32,7 +32,12 @@ struct Leader {
 
 impl Agent {
     pub(super) fn on_process(&mut self, now: Now, report: ProcessReport, effects: &mut Effects) {
-        let Some(report) = self.on_elevated_process(now, report, effects) else { return };
+        if let Some(report) = self.on_elevated_process(now, report, effects) {
+            self.on_trusted_process(now, report, effects);
+        }
+    }
+
+    fn on_trusted_process(&mut self, now: Now, report: ProcessReport, effects: &mut Effects) {
         match report {
             ProcessReport::Prepared { spawn, pid, cgroup, executable, user } => {
                 self.on_prepared(now, spawn, Leader { pid, cgroup }, &executable, user.as_deref(), effects);

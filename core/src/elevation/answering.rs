@@ -82,10 +82,8 @@ impl Elevation {
                     Some(why) => ApiResponse::problem(409, why),
                     None => launched(record),
                 },
-                Call::Launch => match record.status {
-                    Status::Running => launched(record),
-                    _ => return true,
-                },
+                Call::Launch if record.status == Status::Running => launched(record),
+                Call::Launch => return true,
             };
             turn.effects.push(Effect::Respond { request: *request, response });
             false

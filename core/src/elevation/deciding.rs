@@ -81,7 +81,7 @@ impl Elevation {
         if asked.replace(policy) == Some(policy) {
             return;
         }
-        match self.policy_request(turn).and_then(|request| self.question(&request)) {
+        match self.question(turn) {
             Ok(payload) => {
                 let topic = POLICY_PLUGIN.to_string();
                 turn.broker(BrokerOrder::Publish { topic, payload, qos: 1, retain: false });

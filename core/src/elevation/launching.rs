@@ -115,7 +115,11 @@ impl Elevation {
                 *tree = None;
                 return;
             }
-            _ => return,
+            State::Requested { .. }
+            | State::Evaluating { .. }
+            | State::Awaiting { .. }
+            | State::Authorized { .. }
+            | State::Running { .. } => return,
         };
         self.record.process_id = None;
         self.end(status, explanation, turn);
@@ -126,7 +130,12 @@ impl Elevation {
         let spawn = match &self.state {
             State::Launching { launch, ordered: true, .. } => launch.spawn,
             State::Running { spawn, .. } => *spawn,
-            _ => return,
+            State::Requested { .. }
+            | State::Evaluating { .. }
+            | State::Awaiting { .. }
+            | State::Authorized { .. }
+            | State::Launching { .. }
+            | State::Ended { .. } => return,
         };
         if let Some(caller) = self.caller.take() {
             let answer = ElevationAnswer::Ended(status);

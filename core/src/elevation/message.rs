@@ -1,18 +1,16 @@
 //! What is asked of KeeperPolicy, what it answers, and what jobs and subscribers are told of a request (privilege-flow.md section 2).
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::record::{ElevationRecord, Status};
 use super::{Elevation, Wanted};
-use crate::id::ElevationId;
-use crate::job::finding::quote;
-use crate::policy::{Control, Decision, LocalTime, PolicyType, Request, User};
+use crate::policy::message::{Asked, Question, VERSION};
+use crate::policy::{Control, LocalTime, PolicyType, Request, User};
 use crate::run::FiredEvent;
 use crate::turn::Turn;
 
@@ -24,34 +22,6 @@ pub(crate) const ANSWER_TOPIC: &str = "KeeperPolicy/answers";
 const RESULT_TOPIC: &str = "PrivilegeElevation/results";
 /// Where every change of an approval is published.
 pub(super) const APPROVAL_TOPIC: &str = "RequestApproval";
-
-/// An answer of KeeperPolicy.
-#[derive(Debug)]
-pub(crate) struct PolicyAnswer {
-    /// The request it is about.
-    pub(crate) request: ElevationId,
-    pub(crate) decision: Decision,
-}
-
-/// The question's name, beside the decision.
-#[derive(Deserialize)]
-struct Named {
-    #[serde(rename = "Id")]
-    id: String,
-}
-
-impl PolicyAnswer {
-    /// Reads an answer.
-    ///
-    /// # Errors
-    /// A sentence.
-    pub(crate) fn parse(payload: &[u8]) -> Result<Self, String> {
-        let unread = |error: serde_json::Error| format!("It is no answer to a policy evaluation: {error}.");
-        let Named { id } = serde_json::from_slice(payload).map_err(unread)?;
-        let request = ElevationId::from_text(&id).ok_or_else(|| format!("{} is no id of a request.", quote(&id)))?;
-        Ok(Self { request, decision: serde_json::from_slice(payload).map_err(unread)? })
-    }
-}
 
 /// A change of a request, for who follows events.
 #[derive(Debug, Serialize)]
@@ -114,20 +84,15 @@ impl Elevation {
     }
 
     /// The message on the topic of KeeperPolicy.
-    pub(super) fn question(&self, request: &Request) -> Result<Vec<u8>, String> {
-        let mut metadata = serde_json::to_value(request).map_err(|error| error.to_string())?;
-        if let Value::Object(members) = &mut metadata {
-            members.insert("MessageType".to_string(), json!("PolicyEvaluation"));
-            members.insert("RequestId".to_string(), json!(self.id));
-            members.insert("SessionId".to_string(), json!(self.id));
-        }
-        let message = json!({
-            "Id": self.id,
-            "Version": 1,
-            "RespondToTopic": ANSWER_TOPIC,
-            "MetaData": metadata,
-        });
-        serde_json::to_vec(&message).map_err(|error| error.to_string())
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(super) fn question(&self, turn: &Turn<'_>) -> Result<Vec<u8>, String> {
+        let id = self.id.to_string();
+        let respond_to_topic = ANSWER_TOPIC.to_string();
+        let meta_data = Asked::of(self.policy_request(turn)?, id.clone());
+        let question = Question { id, version: VERSION, respond_to_topic, meta_data };
+        serde_json::to_vec(&question).map_err(|error| error.to_string())
     }
 
     /// The event that a job waits for, with the documented context.
@@ -147,10 +112,7 @@ impl Elevation {
             "HasDesktop": self.asked.peer.has_desktop,
             "RiskLevel": record.risk_level,
         });
-        let context = match context {
-            Value::Object(context) => context,
-            _ => Map::new(),
-        };
+        let context = context.as_object().cloned().unwrap_or_default();
         FiredEvent { name: wanted.event().to_string(), context, id: None, trace: None }
     }
 }

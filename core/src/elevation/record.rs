@@ -178,17 +178,12 @@ impl ElevationRecord {
     /// The agent ended before the request did: nothing is launched any more.
     pub(crate) fn lose(&mut self, at: WallTime) {
         let id = &self.request_id;
-        let (status, what, why) = match self.status {
-            Status::Launching | Status::Running => (
-                Status::Finished,
-                format!("What became of request {id} is not known."),
-                "The agent ended while it was being launched or ran; whether it ran is on record in the audit.",
-            ),
-            _ => (
-                Status::Expired,
-                format!("Request {id} expired."),
-                "The agent ended before it was launched; it is not launched any more.",
-            ),
+        let (status, what, why) = if matches!(self.status, Status::Launching | Status::Running) {
+            let why = "The agent ended while it was being launched or ran; whether it ran is on record in the audit.";
+            (Status::Finished, format!("What became of request {id} is not known."), why)
+        } else {
+            let why = "The agent ended before it was launched; it is not launched any more.";
+            (Status::Expired, format!("Request {id} expired."), why)
         };
         self.explanation = Some(Explanation::new(what, why, "Ask again."));
         (self.status, self.changed_at) = (status, at.to_rfc3339());

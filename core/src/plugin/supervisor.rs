@@ -181,10 +181,8 @@ impl Supervisor {
 
     /// Its process, where it is connected.
     pub(crate) fn ready_process(&self) -> Option<SpawnId> {
-        match self.state {
-            State::Running { spawn } if self.is_connected() => Some(spawn),
-            _ => None,
-        }
+        let State::Running { spawn } = self.state else { return None };
+        self.is_connected().then_some(spawn)
     }
 
     /// Its place among those that start: lowest priority first, ties by id.

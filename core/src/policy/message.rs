@@ -17,7 +17,7 @@ use crate::json::{Json, Names};
 use crate::limits::POLICY_MESSAGE_BYTES;
 
 /// `Version` of the messages.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// `MetaData.MessageType` of a question.
 const MESSAGE_TYPE: &str = "PolicyEvaluation";
 /// Policies that an answer lists; those that decided come first.
@@ -92,6 +92,26 @@ pub struct Answer {
     /// What was decided.
     #[serde(flatten)]
     pub decision: Decision,
+}
+
+impl Asked {
+    /// What a request asks, in the words of a message; what whoever answers knows itself is left out.
+    pub(crate) fn of(request: Request, request_id: String) -> Self {
+        let Request { policy_type, user, machine, file_path, command_line, arguments, has_desktop, .. } = request;
+        Self {
+            message_type: String::from(MESSAGE_TYPE),
+            policy_type,
+            user_name: user.name,
+            user_id: user.uid,
+            machine_name: machine,
+            file_path,
+            command_line,
+            arguments,
+            has_desktop,
+            session_id: request_id.clone(),
+            request_id,
+        }
+    }
 }
 
 impl Question {

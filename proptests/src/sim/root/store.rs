@@ -43,6 +43,7 @@ impl World<'_> {
                 self.tally.restores = self.tally.restores.saturating_add(u64::from(result.is_ok()));
                 StoreReport::Restored { ticket, item, result }
             }
+            StoreOrder::KeepElevation { ticket, .. } => StoreReport::ElevationKept { ticket, result: Ok(()) },
             StoreOrder::ReadReferences { ticket, query } => {
                 let result = self.guard.look_up(&query);
                 self.entitle(&query, result.as_ref().ok());
