@@ -7,6 +7,7 @@ mod lkg;
 mod logs;
 mod plugins;
 mod reference;
+mod requests;
 mod runs;
 mod writes;
 
