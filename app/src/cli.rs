@@ -30,6 +30,7 @@ mod policies;
 mod position;
 mod preview;
 mod reference;
+mod requests;
 mod runs;
 mod schema;
 mod settings;
@@ -119,6 +120,18 @@ enum Command {
     },
     /// Run a program with more privileges, where a policy allows that; for every user.
     Elevate(elevate::Options),
+    /// Look at requests for more privileges, approve and deny them.
+    #[command(alias = "request")]
+    Requests {
+        #[command(subcommand)]
+        command: requests::Command,
+    },
+    /// Look at what approvals are still good for, and end that.
+    #[command(alias = "grant")]
+    Grants {
+        #[command(subcommand)]
+        command: requests::Grants,
+    },
     /// Print the agent's log.
     Logs(logs::Options),
     /// Ask the running agent why it did what it did.
@@ -243,6 +256,8 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Policy { command } => policies::run(command, globals),
         Command::Events { command } => events::run(command, globals),
         Command::Elevate(options) => elevate::run(options, globals),
+        Command::Requests { command } => requests::run(command, globals),
+        Command::Grants { command } => requests::run_grants(command, globals),
         Command::Logs(options) => logs::run(options, globals),
         Command::Why { command } => why::run(command, globals),
         Command::WhyNot(options) => why_not::run(options, globals),

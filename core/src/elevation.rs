@@ -183,12 +183,13 @@ impl Elevation {
 
     pub(crate) fn owns(&self, spawn: SpawnId) -> bool {
         match &self.state {
-            State::Launching { launch, .. } => launch.spawn == spawn,
+            State::Launching { launch, ordered: true, .. } => launch.spawn == spawn,
             State::Running { spawn: own, .. } | State::Ended { tree: Some(own) } => *own == spawn,
             State::Requested { .. }
             | State::Evaluating { .. }
             | State::Awaiting { .. }
             | State::Authorized { .. }
+            | State::Launching { .. }
             | State::Ended { tree: None } => false,
         }
     }

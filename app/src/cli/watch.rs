@@ -27,6 +27,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Looking again and again, of a command that does nothing else.
+    pub(crate) const AGAIN: Self = Self { watch: true };
+
     /// Prints a list of the API, once or again and again. `key` is the member that names an item.
     pub(crate) fn list(
         &self,

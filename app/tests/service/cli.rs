@@ -8,6 +8,7 @@ mod logs;
 mod plugins;
 mod policy;
 mod reference;
+mod requests;
 mod runs;
 mod writes;
 

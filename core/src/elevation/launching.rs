@@ -67,7 +67,7 @@ impl Elevation {
             let fix = "Find out who changes it; ask again when it is as it should be.";
             (Status::Denied, self.denied(why, fix))
         });
-        let State::Launching { launch, fault, .. } = &mut self.state else { return };
+        let State::Launching { launch, ordered: true, fault } = &mut self.state else { return };
         let spawn = launch.spawn;
         *fault = fault.take().or(left).or(other);
         if let Some((_, fault)) = fault {
@@ -107,7 +107,7 @@ impl Elevation {
     /// There is no such process and there will be none.
     pub(crate) fn on_spawn_failed(&mut self, reason: &str, turn: &mut Turn<'_>) {
         let (status, explanation) = match &mut self.state {
-            State::Launching { fault, .. } => fault.take().unwrap_or_else(|| {
+            State::Launching { ordered: true, fault, .. } => fault.take().unwrap_or_else(|| {
                 let why = format!("It was authorized, and its program could not be started: {reason}");
                 (Status::Denied, self.denied(why, "Mend that, then ask again."))
             }),
@@ -119,6 +119,7 @@ impl Elevation {
             | State::Evaluating { .. }
             | State::Awaiting { .. }
             | State::Authorized { .. }
+            | State::Launching { .. }
             | State::Running { .. } => return,
         };
         self.record.process_id = None;

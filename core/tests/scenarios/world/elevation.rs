@@ -29,7 +29,7 @@ pub fn file(path: &str, changed: i64) -> ExecutableFacts {
 }
 
 fn account(name: &str, uid: u32) -> Account {
-    let (name, home) = (name.to_owned(), format!("/home/{name}"));
+    let (name, home) = (name.to_owned(), format!("/srv/{name}"));
     Account { name, uid, gid: uid, groups: vec![uid], home, shell: "/bin/sh".into() }
 }
 
@@ -78,7 +78,7 @@ impl World {
         let asked = Asked {
             peer,
             words: words.iter().map(|word| (*word).to_owned()).collect(),
-            folder: Some(String::from("/home/alice")),
+            folder: Some(String::from("/srv/alice")),
             terminal: false,
             environment: vec![("TERM".into(), "xterm".into()), ("LD_PRELOAD".into(), "/tmp/x".into())],
             reason: reason.map(String::from),

@@ -1,0 +1,184 @@
+//! `castellan requests`: who asks for more privileges, what is waited for, and an administrator's word on it; `castellan grants`: what an
+//! approval is still good for.
+
+use castellan_core::log_message::escape;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::agent::{Agent, encode};
+use super::output::Globals;
+use super::table::{Table, coloured, items, member, text};
+use super::watch::Watch;
+use crate::failure::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List requests: those under way, then those that ended lately.
+    List(List),
+    /// Show a request: what was asked, what it waits for, who said what, and why it stands where it does.
+    #[command(after_help = "Example: castellan requests show E7-12")]
+    Show(One),
+    /// Approve a request that waits for it, in the name of the admin certificate.
+    #[command(after_help = "Example: castellan requests approve E7-12 --reason \"ticket 4711\"")]
+    Approve(Vote),
+    /// Deny a request whose program does not run yet; one word against it is enough.
+    #[command(after_help = "Example: castellan requests deny E7-12 --reason \"use the staging host\"")]
+    Deny(Vote),
+    /// Show the requests under way, and again, until Ctrl-C.
+    #[command(after_help = "Example: castellan requests watch")]
+    Watch,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Grants {
+    /// List the requests whose approval still counts, with its end.
+    #[command(after_help = "Example: castellan grants list")]
+    List,
+    /// End a grant at once: the same command asks again, and what rests on the grant and has not started does not start.
+    #[command(after_help = "Example: castellan grants revoke E7-12")]
+    Revoke(One),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  castellan requests list --waiting
+  castellan requests list -o name --waiting | xargs -n1 castellan requests show")]
+pub(crate) struct List {
+    /// Those alone that wait for a control.
+    #[arg(long)]
+    waiting: bool,
+    #[command(flatten)]
+    watch: Watch,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// The request's id, as in E7-12.
+    request: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vote {
+    #[command(flatten)]
+    one: One,
+    /// Why, for the requester and the audit.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
+    let agent = Agent::find(&globals.root)?;
+    match command {
+        Command::List(options) => {
+            let is_wanted = |request: &Value| !options.waiting || text(request, "Status") == Some("AwaitingControls");
+            options.watch.list(globals, "RequestId", || chosen(&agent, &is_wanted), |found| table(found, globals))
+        }
+        Command::Watch => {
+            let is_over = |status: &str| matches!(status, "Denied" | "Finished" | "Expired" | "Withdrawn");
+            let is_wanted = |request: &Value| !text(request, "Status").is_some_and(is_over);
+            Watch::AGAIN.list(globals, "RequestId", || chosen(&agent, &is_wanted), |found| table(found, globals))
+        }
+        Command::Show(one) => show(&agent.get(&target(one, ""))?, globals),
+        Command::Approve(vote) => say(vote, "/approve", &agent, globals),
+        Command::Deny(vote) => say(vote, "/deny", &agent, globals),
+    }
+}
+
+pub(crate) fn run_grants(command: &Grants, globals: &Globals) -> Result<(), Failure> {
+    let agent = Agent::find(&globals.root)?;
+    match command {
+        Grants::List => {
+            let found = agent.get("/api/grants")?;
+            let names: Vec<&str> = items(&found).iter().filter_map(|grant| text(grant, "RequestId")).collect();
+            globals.show(&found, &names, || grants(items(&found), globals))
+        }
+        Grants::Revoke(one) => {
+            let revoked = agent.ask("DELETE", &format!("/api/grants/{}", encode(&one.request)), None)?;
+            let id = member(&revoked, "RequestId");
+            globals.show(&revoked, &[&id], || Ok(vec![format!("grant {} revoked", escape(&id))]))
+        }
+    }
+}
+
+fn target(one: &One, verb: &str) -> String {
+    format!("/api/elevation/{}{verb}", encode(&one.request))
+}
+
+fn chosen(agent: &Agent, is_wanted: &impl Fn(&Value) -> bool) -> Result<Value, Failure> {
+    let all = agent.get("/api/elevation")?;
+    Ok(Value::Array(items(&all).iter().filter(|request| is_wanted(request)).cloned().collect()))
+}
+
+fn say(vote: &Vote, verb: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
+    let body = vote.reason.as_ref().map(|reason| json!({ "Reason": reason }));
+    show(&agent.ask("POST", &target(&vote.one, verb), body.as_ref())?, globals)
+}
+
+fn table(requests: &[Value], globals: &Globals) -> Result<Vec<String>, Failure> {
+    let mut table = Table::new(globals, &["REQUEST", "USER", "STATUS", "WAITS FOR", "ASKED", "COMMAND"]);
+    for request in requests {
+        let (id, user, status) = (member(request, "RequestId"), member(request, "UserName"), member(request, "Status"));
+        let (asked, command) = (globals.when(text(request, "AskedAt")), command(request));
+        table.row(&[&id, &user, &status, &listed(request, "Outstanding"), &asked, &command]);
+    }
+    if table.is_empty() { Ok(vec![String::from("No requests.")]) } else { table.lines() }
+}
+
+fn grants(grants: &[Value], globals: &Globals) -> Result<Vec<String>, Failure> {
+    let mut table = Table::new(globals, &["GRANT", "USER", "UNTIL", "COMMAND"]);
+    for grant in grants {
+        let until = globals.when(grant.get("Grant").and_then(|grant| text(grant, "Until")));
+        table.row(&[&member(grant, "RequestId"), &member(grant, "UserName"), &until, &command(grant)]);
+    }
+    if table.is_empty() { Ok(vec![String::from("No grants.")]) } else { table.lines() }
+}
+
+fn show(request: &Value, globals: &Globals) -> Result<(), Failure> {
+    let said = |name: &str| escape(&member(request, name));
+    globals.show(request, &[&member(request, "RequestId")], || {
+        let status = if globals.has_colours() { coloured(&said("Status")) } else { said("Status") };
+        let mut lines = vec![format!("request {} of {}: {status}", said("RequestId"), said("UserName"))];
+        let votes =
+            request.get("Votes").map(items).unwrap_or_default().iter().map(voted).collect::<Vec<_>>().join("; ");
+        let rows = [
+            ("command", escape(&command(request))),
+            ("program", said("FilePath")),
+            ("folder", said("Folder")),
+            ("asked", globals.when(text(request, "AskedAt"))),
+            ("reason", said("Justification")),
+            ("policies", listed(request, "PolicyIds")),
+            ("controls", listed(request, "Controls")),
+            ("waits for", listed(request, "Outstanding")),
+            ("said", votes),
+            ("rests on", said("GrantId")),
+            ("process", said("ProcessId")),
+            ("ended", said("Exit")),
+        ];
+        let filled = rows.iter().filter(|(_, value)| !value.is_empty());
+        lines.extend(filled.map(|(name, value)| format!("  {name:<9} {value}")));
+        let explanation = request.get("Explanation").unwrap_or(&Value::Null);
+        let sentences = ["what", "why", "fix"].iter().filter_map(|name| text(explanation, name));
+        lines.extend(sentences.map(|sentence| format!("  {}", escape(sentence))));
+        Ok(lines)
+    })
+}
+
+fn voted(vote: &Value) -> String {
+    let verb = if vote.get("Approved") == Some(&Value::Bool(true)) { "approved" } else { "denied" };
+    let reason = text(vote, "Reason").map(|reason| format!(" ({})", escape(reason))).unwrap_or_default();
+    format!("{} {verb}{reason}", escape(&member(vote, "By")))
+}
+
+/// The command as it was typed.
+fn command(request: &Value) -> String {
+    listed_by(request, "Command", " ")
+}
+
+fn listed(request: &Value, name: &str) -> String {
+    listed_by(request, name, ", ")
+}
+
+fn listed_by(request: &Value, name: &str, separator: &str) -> String {
+    let words: Vec<&str> = request.get(name).map(items).unwrap_or_default().iter().filter_map(Value::as_str).collect();
+    escape(&words.join(separator))
+}

@@ -1,0 +1,116 @@
+//! The real machine is driven into each state, told each event, and printed.
+
+use super::*;
+use crate::id::{RequestId, SpawnId, TicketId};
+use crate::policy::Control;
+
+type Step = (&'static str, fn(&mut Elevation, &mut Turn<'_>));
+
+const NONE: TicketId = TicketId(999);
+
+const EVENTS: [Step; 24] = [
+    ("inspected", |one, turn| one.on_inspected(Ok(&facts(1)), turn)),
+    ("inspected, unfit", |one, turn| one.on_inspected(Err("it is gone."), turn)),
+    ("policy ready", |one, turn| one.ask(SpawnId(77), turn)),
+    ("ALLOW", |one, turn| drop(one.on_decision(decision("ALLOW", &[]), &Grants::default(), turn))),
+    ("DENY", |one, turn| drop(one.on_decision(decision("DENY", &[]), &Grants::default(), turn))),
+    ("PENDING", |one, turn| {
+        drop(one.on_decision(decision("PENDING", &["JUSTIFY", "APPROVAL"]), &Grants::default(), turn));
+    }),
+    ("kept", |one, turn| one.on_kept(one.write.unwrap_or(NONE), Ok(()), turn)),
+    ("kept, failed", |one, turn| one.on_kept(one.write.unwrap_or(NONE), Err("disk full".to_string()), turn)),
+    ("audited", |one, turn| one.on_audited(one.audit.unwrap_or(NONE), Ok(()), turn)),
+    ("audited, failed", |one, turn| one.on_audited(one.audit.unwrap_or(NONE), Err("disk full".to_string()), turn)),
+    ("asked to justify", |one, turn| respond(one.on_control(Control::Justify, RequestId(1), turn), 1, turn)),
+    ("replied", |one, turn| {
+        one.on_replied(1, &Reply::Text(Secret::new("a reason".to_string())), turn);
+    }),
+    ("refused", |one, turn| one.on_replied(1, &Reply::Refused, turn)),
+    ("approved", |one, turn| vote(one, true, turn)),
+    ("denied", |one, turn| vote(one, false, turn)),
+    ("launch", |one, turn| respond(one.on_launch(RequestId(3), turn), 3, turn)),
+    ("prepared", |one, turn| one.on_prepared(100, &facts(1), turn)),
+    ("prepared, changed", |one, turn| one.on_prepared(100, &facts(2), turn)),
+    ("started", |one, turn| one.on_started(turn)),
+    ("spawn failed", |one, turn| one.on_spawn_failed("gone.", turn)),
+    ("exited", |one, turn| one.on_exited(ExitStatus::Code(0), turn)),
+    ("signaled", |one, turn| one.on_signaled(RelayedSignal::Interrupt, turn)),
+    ("left", |one, turn| one.on_left(turn)),
+    ("deadline", |one, turn| one.on_deadline("it is away.", turn)),
+];
+
+fn respond(answer: Option<crate::api::ApiResponse>, request: u64, turn: &mut Turn<'_>) {
+    if let Some(response) = answer {
+        turn.effects.push(Effect::Respond { request: RequestId(request), response });
+    }
+}
+
+fn vote(one: &mut Elevation, approved: bool, turn: &mut Turn<'_>) {
+    let bob = Approver::of("bob", "alice").unwrap();
+    respond(one.on_vote(&bob, approved, None, RequestId(2), turn), 2, turn);
+}
+
+/// Events that lead into each state, from the start; `!` behind a state: its record is not on disk yet.
+const STATES: [(&str, &[&str]); 13] = [
+    ("Requested", &[]),
+    ("Evaluating", &["inspected"]),
+    ("AwaitingControls!", &["inspected", "PENDING"]),
+    ("AwaitingControls", &["inspected", "PENDING", "kept", "asked to justify"]),
+    ("Authorized!", &["inspected", "ALLOW"]),
+    ("Authorized", &["inspected", "ALLOW", "kept"]),
+    ("Launching!", &["inspected", "ALLOW", "kept", "launch", "audited"]),
+    ("Launching", &["inspected", "ALLOW", "kept", "launch", "audited", "kept"]),
+    ("Running", &["inspected", "ALLOW", "kept", "launch", "audited", "kept", "prepared", "started", "kept"]),
+    ("Finished!", &["inspected", "ALLOW", "kept", "launch", "audited", "kept", "prepared", "started", "exited"]),
+    ("Denied!", &["inspected", "DENY"]),
+    ("Denied", &["inspected", "DENY", "kept"]),
+    ("Withdrawn", &["inspected", "left", "kept"]),
+];
+
+fn name(one: &Elevation) -> String {
+    let is_unkept = one.write.is_some() || one.audit.is_some();
+    format!("{:?}{}", one.record.status, if is_unkept { "!" } else { "" })
+}
+
+fn step(name: &str) -> fn(&mut Elevation, &mut Turn<'_>) {
+    EVENTS.iter().find(|(known, _)| *known == name).unwrap().1
+}
+
+fn table() -> Vec<String> {
+    let mut lines = Vec::new();
+    for (state, path) in STATES {
+        for (event, act) in EVENTS {
+            let mut rig = Rig::new();
+            for step_name in path {
+                rig.act(step(step_name));
+                rig.request.take_wanted();
+            }
+            assert_eq!(name(&rig.request), state, "the way into the state");
+            rig.now = if event == "deadline" { 24 * 3600 * 1000 } else { 0 };
+            let mut orders = rig.act(act);
+            orders.extend(rig.request.take_wanted().map(|wanted| format!("Fire:{wanted:?}")));
+            let after = name(&rig.request);
+            if after != state || !orders.is_empty() {
+                lines.push(
+                    format!("{state:<18} {event:<17} -> {after:<18} {}", orders.join(" ")).trim_end().to_string(),
+                );
+            }
+            let deadline = rig.request.next_deadline();
+            assert!(
+                deadline.is_none_or(|deadline| deadline.at > at(rig.now).monotonic),
+                "{state} {event}: it lies behind"
+            );
+        }
+    }
+    lines
+}
+
+/// Pairs that change nothing and lead to nothing are left out.
+const EXPECTED: &str = include_str!("transitions.txt");
+
+#[test]
+fn every_status_and_every_event() {
+    let found = table();
+    let expected: Vec<&str> = EXPECTED.lines().collect();
+    assert!(found == expected, "{}", found.join("\n"));
+}
