@@ -71,7 +71,7 @@ pub(crate) fn log_message(id: u64, source: &str, level: Level, category: &str, m
     let level = match level {
         Level::Information => "Info",
         Level::Trace => "Verbose",
-        level => level.as_str(),
+        Level::Debug | Level::Warning | Level::Error | Level::Critical => level.as_str(),
     };
     json!({
         "Id": format!("{:08x}-0000-4000-8000-{id:012x}", std::process::id()),

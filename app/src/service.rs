@@ -93,7 +93,6 @@ impl Service {
         let elevations = history.needed_elevations(clock.now().wall).map_err(Failure::cannot_start)?;
         let past = history.past().map_err(Failure::cannot_start)?;
         let storage = SettingStore::open(&root).map_err(Failure::cannot_start)?;
-        let stored = storage.read().map_err(Failure::cannot_start)?;
         let executor = ExecutorThread::start().map_err(Failure::cannot_start)?;
         let telemetry = TelemetryPort::start(TelemetryStart {
             settings: &settings,
@@ -119,7 +118,7 @@ impl Service {
             unfinished,
             elevations,
             past,
-            settings: stored,
+            settings: storage.read().map_err(Failure::cannot_start)?,
             policies,
             applied_policies,
         };

@@ -71,7 +71,8 @@ pub fn install(
     let missing: Vec<DefinitionChange> = definitions
         .iter()
         .zip(&became)
-        .filter_map(|(wanted, became)| (*became == Installed::Created).then(|| wanted.clone()))
+        .filter(|(_, became)| **became == Installed::Created)
+        .map(|(wanted, _)| wanted.clone())
         .collect();
     if !dry_run && !missing.is_empty() {
         let changed = change(root, store.as_mut(), None, plugin_path, &missing, writer, at);

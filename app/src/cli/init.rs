@@ -7,9 +7,9 @@ use std::sync::Arc;
 use castellan_core::config::Settings;
 use castellan_core::event::DefinitionKind;
 use castellan_core::lkg::{DefinitionChange, Item};
+use castellan_fs::Root;
 use castellan_fs::install::{Installed, install, install_program};
 use castellan_fs::past::is_running;
-use castellan_fs::{Root, RootError};
 use clap::Args;
 
 use super::output::Globals;
@@ -81,10 +81,8 @@ fn put(root: &Path, definitions: &[DefinitionChange], program: &str, dry_run: bo
             "an agent runs on {shown}; nothing was installed. Stop it, say this again, and start it."
         )));
     }
-    let root = Root::prepare(root).map_err(|error| match error {
-        RootError::Invalid { .. } => Failure::invalid_file(error),
-        error => Failure::denied(error),
-    })?;
+    // What keeps somebody from a root is mostly whose it is.
+    let root = Root::prepare(root).map_err(Failure::denied)?;
     let bytes = root.read_settings().map_err(Failure::denied)?;
     let (settings, _) = Settings::parse(bytes.as_deref()).map_err(Failure::invalid_file)?;
     // Programs first: a job is in service with them or not at all.
