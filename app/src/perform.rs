@@ -97,12 +97,9 @@ impl Ports {
 
     /// A program for a caller gets what he lends; one whose caller is gone is not started, and that is the answer.
     fn start_or_order(&self, order: ProcessOrder) -> Result<Option<Event>, QueueFull> {
-        let (caller, terminal, request) = match order {
-            ProcessOrder::Spawn(request) => match request.stdio {
-                Stdio::Caller { caller, terminal } => (caller, terminal, request),
-                Stdio::Captured => return self.processes.order(ProcessOrder::Spawn(request)).map(|()| None),
-            },
-            order => return self.processes.order(order).map(|()| None),
+        let ProcessOrder::Spawn(request) = order else { return self.processes.order(order).map(|()| None) };
+        let Stdio::Caller { caller, terminal } = request.stdio else {
+            return self.processes.order(ProcessOrder::Spawn(request)).map(|()| None);
         };
         let Some(Lent { standard, folder }) = self.elevation.take(caller) else {
             let reason = String::from("Whoever asked for it has gone.");

@@ -1,7 +1,7 @@
 //! Policies about privileges: who may run or open what, under which controls (seed 004, "End-to-End Flow Example").
 //!
 //! A [`PolicySet`] is compiled once and asked often. It answers [`Verdict::Allow`], [`Verdict::Deny`], or [`Verdict::Pending`] with the
-//! controls that have to be met first. It decides alone; what is launched, and after which controls, is not decided here.
+//! controls that have to be met first. It only decides: nothing is asked for, recorded or launched here.
 //!
 //! ```text
 //! enforced policies that match                answer
@@ -17,8 +17,9 @@
 //! | --- | --- |
 //! | `request`, `decision` | what is asked, what is answered |
 //! | `envelope` | what every policy has, also those that configure: type, status, extension |
-//! | `parse` | a document to a [`Policy`], with findings |
+//! | `parse` | a document to a policy, with findings |
 //! | `filter`, `pattern`, `moment` | the filters, and how each compares |
+//! | `collection`, `effect` | names for lists; what controls amount to |
 //! | `set` | policies and collections, compiled |
 //! | `evaluate`, `explain` | a request to a decision; why, and what would change it |
 //! | `lint` | what cannot match, is in vain, or contradicts itself |

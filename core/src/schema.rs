@@ -33,7 +33,7 @@ pub enum Document {
     Plugin,
     /// `appsettings.json`.
     Settings,
-    /// `Policies/*.json`: configuration policies, and those that this version does not evaluate yet.
+    /// `Policies/*.json`: configuration policies, and those about privileges.
     Policy,
     /// `*.test.json`, the cases of `castellan jobs test`.
     Test,

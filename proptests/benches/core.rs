@@ -1,4 +1,5 @@
-//! What the core costs in processor time: conditions, routing, events among many jobs, the simulator, and reading many jobs.
+//! What the core costs in processor time: conditions, routing, events among many jobs, the simulator, reading many jobs, and
+//! policies.
 //! The figures stand in `docs/performance.md`.
 #![allow(
     missing_docs,
@@ -13,7 +14,7 @@
 mod cpu_time;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use castellan_core::event::{BrokerReport, DefinitionFile, DefinitionKind, Endpoi
 use castellan_core::id::{Component, JobId, RunId, SpawnId};
 use castellan_core::job::JobDefinition;
 use castellan_core::job::condition::Condition;
+use castellan_core::policy::{LocalTime, PolicySet, PolicySource, PolicyType, Request, User, Verdict};
 use castellan_core::run::history::Outcome;
 use castellan_core::simulation::{Assumptions, Scenario, Trigger, simulate};
 use castellan_core::time::{Monotonic, Now, WallTime};
@@ -36,6 +38,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use serde_json::{Map, Value, json};
 
 const JOBS: usize = 10_000;
+const POLICIES: usize = 1000;
 const TASKS: u64 = 1000;
 /// Tasks of the job that goes round until it executed `TASKS` of them.
 const ROUND: u64 = 20;
@@ -241,9 +244,58 @@ fn definitions(c: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
+/// A policy such as administrators write, for one group and some programs on some machines in office hours.
+fn policy(number: usize) -> String {
+    let check = |name| json!({ "RuleExpressionType": "BuiltInAction", "Expression": name });
+    let json = json!({
+        "PolicyId": format!("policy-{number}"), "PolicyName": format!("Policy {number}"), "PolicyType": "PrivilegeElevation",
+        "Status": "enforce", "Actions": { "OnSuccess": { "Controls": ["MFA", "JUSTIFY"] } },
+        "Rules": [check("CheckUser()"), check("CheckMachine()"), check("CheckFile(false)"), check("CheckTime()")],
+        "UserCheck": [format!("user-{number}"), format!("@team-{}", number % 100), format!("@site-{}", number % 7)],
+        "MachineCheck": ["*"], "ApplicationCheck": [format!("/opt/tool-{number}/bin/*"), "/usr/sbin/*", format!("tool-{number}")],
+        "TimeCheck": [{ "StartTime": "7", "EndTime": "19" }],
+    });
+    json.to_string()
+}
+
+/// A user of twenty groups, who matches one policy in 700.
+fn elevation() -> Request {
+    Request {
+        policy_type: PolicyType::PrivilegeElevation,
+        user: User {
+            uid: 1000,
+            name: String::from("alice"),
+            groups: (0..20).map(|number| format!("site-{}", number + 6)).collect(),
+        },
+        machine: String::from("build-7"),
+        file_path: String::from("/opt/tool-6/bin/restart"),
+        command_line: String::from("restart --now"),
+        arguments: vec![String::from("--now")],
+        has_desktop: true,
+        at: LocalTime::parse("2026-12-24T09:30:00+01:00").unwrap(),
+        signer: None,
+        variables: BTreeMap::new(),
+    }
+}
+
+fn policies(c: &mut Criterion<CpuTime>) {
+    let documents: Vec<(String, String)> =
+        (0..POLICIES).map(|number| (format!("file-{number}"), policy(number))).collect();
+    let sources: Vec<PolicySource<'_>> =
+        documents.iter().map(|(name, text)| PolicySource { name, content: Ok(text.as_bytes()) }).collect();
+    let set = PolicySet::compile(&sources, &[]);
+    let request = elevation();
+    assert!(matches!(set.evaluate(&request).verdict(), Verdict::Pending(_)), "one policy matches");
+    let mut group = c.benchmark_group("1,000 policies");
+    group.bench_function("evaluated", |b| b.iter(|| black_box(set.evaluate(black_box(&request)).verdict())));
+    group.bench_function("explained", |b| b.iter(|| black_box(set.evaluate(black_box(&request)).decision())));
+    group.bench_function("compiled", |b| b.iter(|| black_box(PolicySet::compile(&sources, &[]))));
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = condition, tasks, simulator, events, definitions
+    targets = condition, tasks, simulator, events, definitions, policies
 }
 criterion_main!(benches);

@@ -84,9 +84,10 @@ async fn live(shared: Arc<Shared>, stream: Async<UnixStream>, peer: Connected, p
     };
     let caller = shared.next_caller();
     let (orders, said) = bounded(WAITING_FRAMES);
-    shared.lines().insert(caller, Line { orders, lent: Some(lent) });
+    let (open, cut) = bounded(1);
+    shared.lines().insert(caller, Line { orders, open: Some(open), lent: Some(lent) });
     let end = match report(&shared, ElevationReport::Asked { caller, asked: Box::new(asked) }).await {
-        Some(()) => Conversation::new(&shared, caller).hold(&stream, &peer, &said).await,
+        Some(()) => Conversation::new(&shared, caller).hold(&stream, &peer, &said, &cut).await,
         None => End::Answered,
     };
     said.close();
@@ -184,13 +185,24 @@ impl<'shared> Conversation<'shared> {
     }
 
     /// Until one side ends it.
-    async fn hold(&self, stream: &Async<UnixStream>, peer: &Connected, said: &Receiver<Said>) -> End {
+    async fn hold(
+        &self,
+        stream: &Async<UnixStream>,
+        peer: &Connected,
+        said: &Receiver<Said>,
+        cut: &Receiver<()>,
+    ) -> End {
         let gone = async {
             peer.ended().await;
             End::Left(None)
         };
+        let cut = async {
+            // Nothing is ever sent: the channel only closes.
+            let why = cut.recv().await.map_or("it does not read what it is told, or the agent ends", |()| "it was cut");
+            End::Left(Some(String::from(why)))
+        };
         // What is to be said goes first: a caller who closes his side in the same moment may still read it.
-        let end = self.speak(stream, said).or(self.listen(stream)).or(gone).await;
+        let end = self.speak(stream, said).or(self.listen(stream)).or(gone).or(cut).await;
         // They hold what they are kept in.
         self.prompts.lock().unwrap_or_else(PoisonError::into_inner).open.clear();
         end
@@ -201,9 +213,8 @@ impl<'shared> Conversation<'shared> {
             let (frame, last) = match said.recv().await {
                 Ok(Said::Frame(frame)) => (frame, false),
                 Ok(Said::Last(frame)) => (frame, true),
-                Err(_closed) => {
-                    return End::Left(Some(String::from("it does not read what it is told, or the agent ends")));
-                }
+                // Only with the connection itself.
+                Err(_closed) => return End::Left(None),
             };
             if let ToCaller::Prompt { prompt, seconds, .. } = &frame {
                 self.await_reply(*prompt, *seconds);

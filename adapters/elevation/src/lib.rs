@@ -93,6 +93,8 @@ pub(crate) struct Shared {
 pub(crate) struct Line {
     /// Bounded: whoever does not read is not waited for.
     pub(crate) orders: Sender<Said>,
+    /// Dropped, it ends the connection at once.
+    pub(crate) open: Option<Sender<()>>,
     /// Until the launch takes it.
     pub(crate) lent: Option<Lent>,
 }
@@ -153,10 +155,10 @@ impl Elevation {
 impl Shared {
     /// Puts something into a caller's queue; one whose queue is full has not read for long, and his connection ends.
     fn say(&self, caller: CallerId, said: Said) {
-        let lines = self.lines();
-        let Some(line) = lines.get(&caller) else { return };
+        let mut lines = self.lines();
+        let Some(line) = lines.get_mut(&caller) else { return };
         if let Err(TrySendError::Full(_)) = line.orders.try_send(said) {
-            line.orders.close();
+            line.open = None;
         }
     }
 
@@ -186,8 +188,8 @@ impl From<ElevationAnswer> for ToCaller {
 impl Drop for Elevation {
     fn drop(&mut self) {
         self.accepting = None;
-        for line in self.shared.lines().values() {
-            line.orders.close();
+        for line in self.shared.lines().values_mut() {
+            line.open = None;
         }
         if let Err(error) = self.folder.remove_socket() {
             log::warn!("The request socket is left: {error}. The next start takes it away.");

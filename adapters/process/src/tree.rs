@@ -11,10 +11,11 @@
 //! | any | `Discard` | over: everything killed, reaped, removed; report `Discarded` |
 //! | any | nobody gives orders or takes reports any more | over, silently |
 
+mod execute;
 mod make;
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -31,11 +32,8 @@ use smol::future::FutureExt;
 
 use crate::executable::Inspection;
 use crate::place::Place;
-use crate::wire::{COMPLAINT_BYTES, Caller};
-use crate::{CallerFiles, Shared, capture, handover, user};
+use crate::{CallerFiles, Shared, capture, user};
 
-/// From the go byte to the program's own image; a program on a slow network file system may take a while.
-const EXEC_TIME: Duration = Duration::from_secs(30);
 /// From an empty tree to an ended main process; a process that cannot end must not hold up everything else.
 const END_TIME: Duration = Duration::from_secs(5);
 /// First pause between two looks whether a killed tree is gone; doubled up to [`LONGEST_PAUSE`].
@@ -228,49 +226,6 @@ impl Tree {
             }
         };
         ended.or(order).await
-    }
-
-    /// Sends the order and the go byte. The launcher's end closes by itself when the program's image replaces it.
-    ///
-    /// A launcher that is killed in this moment looks the same; its end is reported right after.
-    async fn execute(
-        &self,
-        way: Way,
-        inspection: Inspection,
-        request: SpawnRequest,
-        person: Option<Person>,
-        files: Option<&CallerFiles>,
-    ) -> Result<(), String> {
-        let caller = files.map(|files| Caller { terminal: files.terminal });
-        let (order, program) = make::order(way, inspection, request, person, caller, &self.shared.agent_root)?;
-        let lent = files.into_iter().flat_map(CallerFiles::in_order);
-        let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(program.as_fd()).chain(lent).collect();
-        let mut complaint = Vec::new();
-        let exchange = async {
-            let begun = self.control.write_with(|socket| handover::send(socket, &order, &descriptors)).await?;
-            let mut rest = order.get(begun..).unwrap_or_default();
-            while !rest.is_empty() {
-                let sent = self.control.write_with(|mut socket| socket.write(rest)).await?;
-                rest = rest.get(sent..).unwrap_or_default();
-            }
-            let mut chunk = vec![0; COMPLAINT_BYTES];
-            while complaint.len() < COMPLAINT_BYTES {
-                match self.control.read_with(|mut socket| socket.read(&mut chunk)).await? {
-                    0 => break,
-                    count => complaint.extend_from_slice(chunk.get(..count).unwrap_or_default()),
-                }
-            }
-            Ok::<(), io::Error>(())
-        };
-        match within(EXEC_TIME, exchange).await {
-            Some(Ok(())) if complaint.is_empty() => Ok(()),
-            Some(Ok(())) => Err(String::from_utf8_lossy(&complaint).into_owned()),
-            Some(Err(error)) => Err(format!("The launcher ended before it could execute the program: {error}.")),
-            None => Err(format!(
-                "The program was not executed within {} s: is its file system reachable?",
-                EXEC_TIME.as_secs()
-            )),
-        }
     }
 
     async fn signal(&self, signal: TreeSignal) {

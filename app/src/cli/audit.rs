@@ -42,15 +42,17 @@ fn open(root: &Path) -> Result<AuditReader, Failure> {
 fn unreadable(root: &Path, error: &io::Error) -> Failure {
     let folder = root.join("state/audit");
     let folder = folder.display();
-    match error.kind() {
-        ErrorKind::PermissionDenied => Failure::denied(format!(
-            "{folder} may be read by the agent's own user and root alone. Say it again as that user, for example with sudo."
-        )),
-        ErrorKind::NotFound => Failure::not_found(format!(
-            "there is no audit in {folder}: no agent that keeps one ever ran there. Name another root with --root."
-        )),
-        _ => Failure::failed(format!("the audit in {folder} cannot be read: {error}.")),
+    if error.kind() == ErrorKind::PermissionDenied {
+        let fix = "Say it again as that user, for example with sudo.";
+        return Failure::denied(format!("{folder} may be read by the agent's own user and root alone. {fix}"));
     }
+    if error.kind() == ErrorKind::NotFound {
+        let fix = "Name another root with --root.";
+        return Failure::not_found(format!(
+            "there is no audit in {folder}: no agent that keeps one ever ran there. {fix}"
+        ));
+    }
+    Failure::failed(format!("the audit in {folder} cannot be read: {error}."))
 }
 
 /// When an entry was made.

@@ -53,8 +53,10 @@ pub(super) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
             Err(end_by(Signal::KILL.as_raw()))
         }
         Outcome::Denied { request, explanation } => {
-            let request = request.map(|id| format!(" (request {})", escape(&id))).unwrap_or_default();
-            Err(Failure::denied(format!("{}{request}", explanation.map(|sentence| escape(&sentence)).join(" "))))
+            let said = explanation.map(|sentence| escape(&sentence)).join(" ");
+            let unnamed = request.map(|id| escape(&id)).filter(|id| !said.contains(id.as_str()));
+            let request = unnamed.map(|id| format!(" (request {id})")).unwrap_or_default();
+            Err(Failure::denied(format!("{said}{request}")))
         }
     }
 }
@@ -102,17 +104,18 @@ impl Session {
 
 fn unreachable(globals: &Globals, error: &io::Error) -> Failure {
     let root = globals.root.display();
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Failure::unreachable(format!(
+    let kind = error.kind();
+    Failure::unreachable(if matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+        format!(
             "no agent takes requests below {root} (run/request.sock). Start it (systemctl start castellan), or name its root with --root."
-        )),
-        io::ErrorKind::PermissionDenied => Failure::unreachable(format!(
+        )
+    } else if kind == io::ErrorKind::PermissionDenied {
+        format!(
             "you may not pass the folders to {root}/run/request.sock. Let others pass the agent root (chmod o+x), as the agent's user."
-        )),
-        _ => Failure::unreachable(format!(
-            "the agent of {root} cannot be asked: {error}. Look at castellan logs, as the agent's user."
-        )),
-    }
+        )
+    } else {
+        format!("the agent of {root} cannot be asked: {error}. Look at castellan logs, as the agent's user.")
+    })
 }
 
 /// What the program may get of the environment; what is not text stays away.

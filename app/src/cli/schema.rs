@@ -28,7 +28,7 @@ enum Kind {
     Plugin,
     /// appsettings.json.
     Settings,
-    /// Policies/*.json: the documented shape; policies are not evaluated yet.
+    /// Policies/*.json.
     Policy,
     /// *.test.json, the cases of `castellan jobs test`.
     Test,

@@ -6,6 +6,7 @@ mod jobs;
 mod lkg;
 mod logs;
 mod plugins;
+mod policy;
 mod reference;
 mod requests;
 mod runs;

@@ -25,7 +25,7 @@ fn elevate(root: &Path, words: &[&str]) -> Command {
     command
 }
 
-fn shell<'a>(root: &Path, script: &'a str) -> Command {
+fn shell(root: &Path, script: &str) -> Command {
     elevate(root, &["sh", "-c", script])
 }
 

@@ -90,9 +90,7 @@ impl<'a> Evaluation<'a> {
     }
 
     fn enforced(&self) -> impl Iterator<Item = &'a Policy> {
-        let asked = self.facts.request.policy_type;
-        let counts = move |policy: &&'a Policy| policy.status == Status::Enforce && policy.concerns(asked);
-        self.set.policies.iter().filter(counts).filter(|policy| policy.matches(&self.facts))
+        self.matching().filter(|policy| policy.status == Status::Enforce)
     }
 
     fn unreadable(&self) -> impl Iterator<Item = &'a super::Unreadable> {

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use chrono::{DateTime, FixedOffset, SecondsFormat};
+use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::PolicyType;
@@ -73,7 +73,10 @@ pub struct Signer {
 
 /// An instant with the difference of local time to UTC. Serialized as RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LocalTime(DateTime<FixedOffset>);
+pub struct LocalTime {
+    at: DateTime<Utc>,
+    offset: FixedOffset,
+}
 
 /// The words of a command, quoted as for a shell; nothing in it is expanded.
 ///
@@ -90,24 +93,32 @@ impl LocalTime {
     /// A sentence where there is no such zone, or the instant is beyond any calendar.
     pub fn new(at: WallTime, zone: &str) -> Result<Self, String> {
         let local = Zone::parse(zone)?.at(at).ok_or("the instant is beyond any calendar.")?;
-        Ok(Self(local))
+        Ok(Self::of(local))
+    }
+
+    fn of(local: DateTime<FixedOffset>) -> Self {
+        Self { at: local.to_utc(), offset: *local.offset() }
     }
 
     /// The same, taken apart for filters.
     pub(super) fn moment(self) -> Moment {
-        Moment::of(self.0)
+        Moment::of(self.local())
+    }
+
+    fn local(self) -> DateTime<FixedOffset> {
+        self.at.with_timezone(&self.offset)
     }
 
     /// Reads RFC 3339; its offset is that of local time.
     pub fn parse(text: &str) -> Option<Self> {
-        DateTime::parse_from_rfc3339(text).ok().map(Self)
+        DateTime::parse_from_rfc3339(text).ok().map(Self::of)
     }
 }
 
 /// RFC 3339 with the local offset.
 impl fmt::Display for LocalTime {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0.to_rfc3339_opts(SecondsFormat::AutoSi, false))
+        formatter.write_str(&self.local().to_rfc3339_opts(SecondsFormat::AutoSi, false))
     }
 }
 

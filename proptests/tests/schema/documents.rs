@@ -151,8 +151,7 @@ fn policies() -> Vec<Whole> {
         "Actions": { "OnSuccess": { "Controls": ["MFA"] }, "OnFailure": { "Command": "c" } }, "OnSuccess": { "Controls": ["mfa"] },
         "Rules": [ { "RuleName": "r", "Expression": "CheckUser()" }, { "Operator": "And", "Expressions": [ { "Type": "Contains", "Value": "x" } ] } ],
         "DateCheck": [ { "StartDate": "2026-01-01", "EndDate": 5 } ], "TimeCheck": [ { "StartTime": "9", "EndTime": "18:30:00" } ],
-        "Filters": filters, "Extension": { "Approvers": { "groups": [["a"]], "required": 1 }, "Action": "Add", "JobId": "a", "JobJson": { "id": "a" }, "PluginId": "A",
-            "SettingsJson": "{}", "Settings": { "a": 1 } }
+        "Filters": filters, "Extension": { "Folders": ["/opt/"], "AllowCommands": ["ls *"], "Approvers": { "groups": [["a"]], "required": 1 } }
     });
     let places = [
         ("", ""),

@@ -6,18 +6,12 @@ use std::process::{Command, Stdio};
 use castellan_elevation::wire::ToCaller;
 
 use crate::asking::FOREIGN;
-use crate::rig::{Files, Rig, ask, is_root, within};
+use crate::rig::{Rig, is_root};
 
 #[test]
 fn one_user_does_not_take_the_places_of_others() {
     let rig = Rig::start();
-    let mut open: Vec<_> = (0..16)
-        .map(|_| {
-            let (connection, files) = (rig.connect(), Files::new());
-            within("a request", connection.ask(&ask(&["true"]), files.lent())).unwrap();
-            (rig.asked().0, connection)
-        })
-        .collect();
+    let mut open: Vec<_> = std::iter::repeat_with(|| rig.takes_a_place()).take(16).collect();
     let refused = rig.connect();
     match rig.hear(&refused) {
         Some(ToCaller::Denied { request: None, why, .. }) => assert!(why.contains("one user may have 16"), "{why}"),

@@ -173,6 +173,14 @@ impl Rig {
         files.are_closed();
     }
 
+    /// A request under way.
+    #[track_caller]
+    pub(crate) fn takes_a_place(&self) -> (CallerId, Connection) {
+        let (connection, files) = (self.connect(), Files::new());
+        within("a request", connection.ask(&ask(&["true"]), files.lent())).unwrap();
+        (self.asked().0, connection)
+    }
+
     /// Whether a request is taken, and not refused at once.
     pub(crate) fn admits(&self) -> bool {
         let (connection, files) = (self.connect(), Files::new());

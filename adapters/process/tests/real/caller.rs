@@ -80,7 +80,7 @@ fn streams_and_folder_are_the_callers() {
             folder: folder(&place),
             terminal: false,
         };
-        let script = "cat; pwd -P >&2; for d in /proc/$$/fd/*; do echo ${d##*/} >&2; done; exit 7";
+        let script = "cat; pwd -P >&2; ls /proc/$$/fd >&2; exit 7";
         let spawn = start(&rig, 1000, script, files);
         // A second program lives while the first one's ends are waited for: nothing of them is in it.
         let other = rig.prepare(&["/bin/sleep", "1000"]);
@@ -92,14 +92,7 @@ fn streams_and_folder_are_the_callers() {
         assert_eq!(text, "what is piped");
         let mut said = String::new();
         errors.read_to_string(&mut said).unwrap();
-        let mut lines = said.lines();
-        assert_eq!(lines.next(), place.canonicalize().unwrap().to_str());
-        let numbers: Vec<&str> = lines.filter(|number| ["0", "1", "2"].contains(number)).collect();
-        assert_eq!(numbers, ["0", "1", "2"]);
-        assert!(
-            said.lines().skip(1).all(|number| number.parse().is_ok_and(|number: u32| number <= 2 || number >= 10)),
-            "{said}"
-        );
+        assert_eq!(said, format!("{}\n0\n1\n2\n", place.canonicalize().unwrap().display()));
         assert_eq!(end(&rig, spawn), ExitStatus::Code(7));
         rig.discard_running(other.spawn);
     }

@@ -21,6 +21,16 @@ const LAST_OUTPUT_TIME: Duration = Duration::from_secs(2);
 /// Prompts that wait for the one before; the agent asks one at a time.
 const WAITING_PROMPTS: usize = 8;
 
+/// What is passed on to the program.
+const RELAYED: [(Signal, wire::Signal); 6] = [
+    (Signal::Hup, wire::Signal::Hangup),
+    (Signal::Int, wire::Signal::Interrupt),
+    (Signal::Quit, wire::Signal::Quit),
+    (Signal::Term, wire::Signal::Terminate),
+    (Signal::Usr1, wire::Signal::User1),
+    (Signal::Usr2, wire::Signal::User2),
+];
+
 /// How a request ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -52,9 +62,8 @@ struct Prompt {
 impl Session {
     /// Hears signals from here on.
     pub(super) fn new(connection: Connection, terminal: Option<Terminal>) -> io::Result<Self> {
-        let relayed = [Signal::Hup, Signal::Int, Signal::Quit, Signal::Term, Signal::Usr1, Signal::Usr2];
         let of_terminals = terminal.iter().flat_map(|_| [Signal::Winch, Signal::Tstp]);
-        let signals = Signals::new(relayed.into_iter().chain(of_terminals))?;
+        let signals = Signals::new(RELAYED.map(|(signal, _)| signal).into_iter().chain(of_terminals))?;
         Ok(Self { connection, terminal, signals, launched: Cell::new(false) })
     }
 
@@ -214,14 +223,6 @@ async fn ask(text: &str, secret: bool) -> io::Result<Option<String>> {
     tty.ask(&format!("{} ", escape(text)), secret).await
 }
 
-const fn relayed(signal: Signal) -> Option<wire::Signal> {
-    match signal {
-        Signal::Hup => Some(wire::Signal::Hangup),
-        Signal::Int => Some(wire::Signal::Interrupt),
-        Signal::Quit => Some(wire::Signal::Quit),
-        Signal::Term => Some(wire::Signal::Terminate),
-        Signal::Usr1 => Some(wire::Signal::User1),
-        Signal::Usr2 => Some(wire::Signal::User2),
-        _ => None,
-    }
+fn relayed(signal: Signal) -> Option<wire::Signal> {
+    RELAYED.iter().find(|(heard, _)| *heard == signal).map(|(_, relayed)| *relayed)
 }

@@ -20,6 +20,9 @@ const FOLDER: &str = castellan_core::configuration_policy::FOLDER;
 /// Stands for a user whom this machine does not know; no filter looks at ids.
 const NOBODY: u32 = 65_534;
 
+/// A file: its name without `.json`, and its bytes or why there are none.
+type Found = (String, Result<Vec<u8>, String>);
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   castellan policy test --user alice --command 'apt update'
@@ -129,8 +132,8 @@ fn file_path(program: &str) -> Result<String, Failure> {
     path.into_os_string().into_string().map_err(|path| Failure::usage(format!("{} is no UTF-8.", path.display())))
 }
 
-/// The `*.json` files of a folder: name, and bytes or why there are none. A folder that is not there has none.
-fn files(folder: &Path) -> Result<Vec<(String, Result<Vec<u8>, String>)>, Failure> {
+/// The `*.json` files of a folder. A folder that is not there has none.
+fn files(folder: &Path) -> Result<Vec<Found>, Failure> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
@@ -138,7 +141,7 @@ fn files(folder: &Path) -> Result<Vec<(String, Result<Vec<u8>, String>)>, Failur
     Ok(inputs::json_files(folder)?.iter().map(read).collect())
 }
 
-fn sources(files: &[(String, Result<Vec<u8>, String>)]) -> Vec<PolicySource<'_>> {
+fn sources(files: &[Found]) -> Vec<PolicySource<'_>> {
     files
         .iter()
         .map(|(name, content)| PolicySource { name, content: content.as_deref().map_err(String::as_str) })

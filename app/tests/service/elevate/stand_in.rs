@@ -81,11 +81,13 @@ impl Machine {
 
     fn run(mut self, events: &Receiver<Event>) {
         loop {
-            match events.recv_blocking().unwrap() {
-                Event::Elevation(report) => self.on_caller(report),
-                Event::Process(report) => self.on_process(report),
-                Event::StopRequested(_) => return,
-                other => panic!("{other:?}"),
+            let event = events.recv_blocking().unwrap();
+            if let Event::Elevation(report) = event {
+                self.on_caller(report);
+            } else if let Event::Process(report) = event {
+                self.on_process(report);
+            } else {
+                return;
             }
         }
     }
@@ -125,7 +127,10 @@ impl Machine {
                 }
             }
             ProcessReport::Started { .. } => {}
-            other => panic!("{other:?}"),
+            ProcessReport::Collected { .. }
+            | ProcessReport::Peeked { .. }
+            | ProcessReport::Inspected { .. }
+            | ProcessReport::Examined { .. } => panic!("nobody ordered {report:?}"),
         }
     }
 

@@ -81,19 +81,19 @@ fn set_size(terminal: &OwnedFd, rows: u16, columns: u16) {
 fn a_shell_has_a_terminal_of_its_own_with_size_jobs_and_keys() {
     let agent = StandIn::start();
     let mut user = User::types(&["sh", "-i"], &agent);
-    user.types_text("PS1=; tty >/dev/null && echo a terminal''; stty size; ps -o tpgid= -p $$\n");
+    user.types_text("PS1=; tty >/dev/null && echo a termi''nal; stty size\n");
     user.sees("a terminal\r\n");
     user.sees("24 80\r\n");
     set_size(&user.theirs, 50, 132);
     user.types_text("until stty size | grep 132; do :; done\n");
     user.sees("50 132\r\n");
     // Ctrl-C ends what is in the foreground, and neither the shell nor castellan; Ctrl-Z stops it, and it comes back.
-    user.types_text("echo wait''ing; sleep 1000\n");
+    user.types_text("sh -c 'echo wait\"\"ing; exec sleep 1000'\n");
     user.sees("waiting\r\n");
     user.types_text("\x03");
     user.types_text("\necho inter''rupted $?\n");
     user.sees("interrupted 130\r\n");
-    user.types_text("sh -c 'echo job''; kill -STOP $$; echo a''gain'\n");
+    user.types_text("sh -c 'kill -STOP $$; echo a\"\"gain'\n");
     user.sees("Stopped");
     user.types_text("fg\n");
     user.sees("again\r\n");

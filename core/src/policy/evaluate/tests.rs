@@ -21,7 +21,7 @@ fn request() -> Request {
         has_desktop: false,
         at: LocalTime::parse("2026-12-24T09:30:00+01:00").unwrap(),
         signer: Some(Signer { sha1: "a".repeat(40), sha256: "b".repeat(64) }),
-        variables: BTreeMap::from([("home".to_string(), "/home/alice".to_string())]),
+        variables: BTreeMap::from([("home".to_string(), "/srv/alice".to_string())]),
     }
 }
 
@@ -133,9 +133,9 @@ fn each_filter_compares_as_it_says() {
 
 #[test]
 fn a_variable_is_the_users_own() {
-    let at_home = Request { file_path: "/home/alice/bin/x".to_string(), ..request() };
+    let at_home = Request { file_path: "/srv/alice/bin/x".to_string(), ..request() };
     let nowhere = Request { variables: BTreeMap::new(), ..at_home.clone() };
-    let beside = Request { file_path: "/home/alice2/bin/x".to_string(), ..request() };
+    let beside = Request { file_path: "/srv/alice2/bin/x".to_string(), ..request() };
     assert!(holds("ApplicationCheck", r#"["{HOME}/bin/*"]"#, &at_home));
     assert!(![nowhere, beside].iter().any(|request| holds("ApplicationCheck", r#"["{HOME}/bin/*"]"#, request)));
 }
@@ -328,4 +328,12 @@ fn approvers_of_all_that_ask_are_kept() {
     let decision = decide_on(&[&asks("carol"), &asks("dave"), &asks("carol")], &request());
     let groups: Vec<&str> = decision.approvers.iter().map(|approvers| approvers.groups[0][0].as_str()).collect();
     assert_eq!(groups, ["carol", "dave"]);
+}
+
+#[test]
+fn of_rules_joined_by_or_one_more_is_enough() {
+    let members = r#","PolicyId":"or","Operator":"Or","Rules":[{"Expression":"CheckUser()"},{"Expression":"CheckDay()"}],"UserCheck":["bob"],"DayCheck":[0],
+        "Extension":{"Folders":["/opt/"]}"#;
+    let nearest = decide_on(&[&policy(r#""ALLOW""#, members)], &request()).explanation.nearest.unwrap();
+    assert_eq!(nearest.filters, ["UserCheck", "Extension.Folders"]);
 }

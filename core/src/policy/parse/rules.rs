@@ -52,7 +52,8 @@ pub(super) fn rules(reader: &ObjectReader<'_>, lists: &Lists<'_>, report: &mut R
         rule.finish(report);
     }
     for (name, key, check) in CHECKS {
-        if given.contains_key(&check) && !named.contains(&check) {
+        let narrows = given.get(&check).is_some_and(|condition| condition.test != Test::Everything);
+        if narrows && !named.contains(&check) {
             let told = format!("'{key}' does not count without a rule whose Expression is {name}().");
             report.warning(reader.at(key), "filter-without-rule", told);
         }
