@@ -251,7 +251,7 @@ impl World {
                 ProcessReport::Collected { spawn, stdout, stderr }
             }
             ProcessOrder::Discard { spawn } => ProcessReport::Discarded { spawn },
-            ProcessOrder::Peek { .. } | ProcessOrder::Examine { .. } => return,
+            ProcessOrder::Peek { .. } | ProcessOrder::Examine { .. } | ProcessOrder::WatchSessions => return,
         };
         if let ProcessReport::Started { spawn } = &report {
             self.ledger.running.push(*spawn);
