@@ -86,9 +86,7 @@ impl Service {
         let certificates = Certificates::open(&root, clock)?;
         let audit = AuditFile::open(&root, clock.now().wall).map_err(Failure::cannot_start)?;
         let history = History::open(&root).map_err(Failure::cannot_start)?;
-        if let Err(error) = history.prune(settings.run_history_days, clock.now().wall) {
-            return Err(Failure::cannot_start(error));
-        }
+        history.prune(settings.run_history_days, clock.now().wall).map_err(Failure::cannot_start)?;
         let unfinished = history.unfinished().map_err(Failure::cannot_start)?;
         let elevations = history.needed_elevations(clock.now().wall).map_err(Failure::cannot_start)?;
         let past = history.past().map_err(Failure::cannot_start)?;

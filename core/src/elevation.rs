@@ -104,7 +104,7 @@ enum State {
     Evaluating { until: Monotonic, asked: Option<SpawnId> },
     Awaiting { until: Monotonic, prompt: Option<u32> },
     Authorized { authorization: Authorization, until: Monotonic },
-    Launching { launch: Launch, ordered: bool, fault: Option<(Status, Explanation)> },
+    Launching { launch: Launch, ordered: bool, until: Monotonic, fault: Option<(Status, Explanation)> },
     Running { spawn: SpawnId, kill_at: Option<Monotonic> },
     Ended { tree: Option<SpawnId> },
 }
@@ -194,6 +194,11 @@ impl Elevation {
         }
     }
 
+    /// Whether the record is on disk as it stands.
+    pub(crate) const fn is_on_disk(&self) -> bool {
+        self.write.is_none()
+    }
+
     /// What a job is to be run for, told once.
     pub(crate) fn take_wanted(&mut self) -> Option<Wanted> {
         let wanted = self.wanted.take();
@@ -205,7 +210,9 @@ impl Elevation {
         let (at, reason) = match &self.state {
             State::Evaluating { until, .. } => (*until, "a request that policies decide"),
             State::Awaiting { until, .. } => (*until, "a request that waits for controls"),
-            State::Authorized { until, .. } => (*until, "a request that waits for its launch"),
+            State::Authorized { until, .. } | State::Launching { ordered: false, until, .. } => {
+                (*until, "a request that waits for its launch")
+            }
             State::Running { kill_at: Some(at), .. } => (*at, "the grace of a program whose caller left"),
             State::Requested { .. } | State::Launching { .. } | State::Running { .. } | State::Ended { .. } => {
                 return None;
@@ -224,8 +231,8 @@ impl Elevation {
                 self.end(Status::Denied, self.denied(why, fix), turn);
             }
             State::Awaiting { until, .. } if *until <= now => self.on_pending_over(turn),
-            State::Authorized { until, .. } if *until <= now => {
-                let why = format!("It was authorized, and no job launched it within {AUTHORIZED_SECONDS} seconds.");
+            State::Authorized { until, .. } | State::Launching { ordered: false, until, .. } if *until <= now => {
+                let why = format!("It was authorized, and was not launched within {AUTHORIZED_SECONDS} seconds.");
                 let fix = "castellan runs list shows what became of the job LaunchPrivilegeElevation; ask again.";
                 self.end(Status::Expired, self.denied(why, fix), turn);
             }
@@ -356,6 +363,10 @@ impl Elevation {
         }
         self.state = State::Ended { tree: None };
         (self.wanted, self.audit) = (None, None);
+        if status == Status::Denied {
+            // Whoever denies it denies what it would have been good for, too.
+            self.record.grant = None;
+        }
         turn.log(Level::Information, "Elevation", format!("{explanation}"));
         if self.record.controls.contains(&Control::Approval) {
             self.record.status = status;

@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod brokers;
+pub mod elevations;
 pub mod laws;
 pub mod signed;
 pub mod sim;

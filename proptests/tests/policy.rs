@@ -6,7 +6,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test may fail by panicking"
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    reason = "a test may fail by panicking, and counts little"
 )]
 
 #[path = "policy/generate.rs"]
@@ -134,7 +136,7 @@ proptest! {
         if let Some(change) = decision.explanation.nearest {
             let id = change.policy_id.as_str();
             let is_meant = |(name, policy): &(String, Value)| policy["PolicyId"] == id || name == id;
-            let mut changed = files.clone();
+            let mut changed = files;
             let place = changed.iter().position(is_meant).unwrap();
             if change.filters.is_empty() {
                 changed.remove(place);

@@ -1,6 +1,7 @@
 //! The simulated world itself: it is the same again, it is not empty, and `cargo sim` finds no broken invariant in a few seeds.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
+use castellan_proptests::elevations;
 use castellan_proptests::sim::root::{self, Tally};
 use castellan_proptests::sim::{STEPS, Summary, play};
 
@@ -41,4 +42,15 @@ fn no_drift_and_no_crash_makes_a_root_other_than_what_was_blessed() {
     }
     // The law is not about nothing.
     assert!(total.lives > 200 && total.programs > 300 && total.writes > 300 && total.restores > 300, "{total:?}");
+}
+
+#[test]
+fn no_fault_and_no_lie_launches_what_is_not_authorized() {
+    let worlds: Vec<elevations::Tally> =
+        (1..=6).map(|seed| elevations::play(seed, 800).unwrap_or_else(|broken| panic!("{broken}"))).collect();
+    let of = |count: fn(&elevations::Tally) -> usize| worlds.iter().map(count).sum::<usize>();
+    // The law is not about nothing.
+    assert!(of(|world| world.requests) > 250 && of(|world| world.launches) > 40, "{worlds:?}");
+    assert!(of(|world| world.reused) > 0 && of(|world| world.denied) > 50, "{worlds:?}");
+    assert!(worlds.iter().any(|world| world.lives > 3), "{worlds:?}");
 }

@@ -19,19 +19,18 @@ use crate::why::Explanation;
 impl Elevation {
     /// A task wants the program launched: only what is authorized, and on disk as that, is, and once. The answer comes when it runs.
     pub(crate) fn on_launch(&mut self, request: RequestId, turn: &mut Turn<'_>) -> Option<ApiResponse> {
-        let is_kept = self.write.is_none();
-        let state = core::mem::replace(&mut self.state, State::Ended { tree: None });
-        let State::Authorized { authorization, .. } = state else {
-            self.state = state;
-            return Some(self.not_launched());
-        };
-        if !is_kept || self.caller.is_none() {
-            self.state =
-                State::Authorized { authorization, until: turn.now.monotonic.plus_seconds(super::AUTHORIZED_SECONDS) };
+        if self.write.is_some() || self.caller.is_none() {
             return Some(self.not_launched());
         }
+        let (authorization, until) = match core::mem::replace(&mut self.state, State::Ended { tree: None }) {
+            State::Authorized { authorization, until } => (authorization, until),
+            other => {
+                self.state = other;
+                return Some(self.not_launched());
+            }
+        };
         let launch = authorization.launch(turn.counters.spawn());
-        self.state = State::Launching { launch, ordered: false, fault: None };
+        self.state = State::Launching { launch, ordered: false, until, fault: None };
         self.calls.push((Call::Launch, request));
         let what = Act::Launch {
             program: self.record.file_path.clone().unwrap_or_default(),
@@ -67,7 +66,7 @@ impl Elevation {
             let fix = "Find out who changes it; ask again when it is as it should be.";
             (Status::Denied, self.denied(why, fix))
         });
-        let State::Launching { launch, ordered: true, fault } = &mut self.state else { return };
+        let State::Launching { launch, ordered: true, fault, .. } = &mut self.state else { return };
         let spawn = launch.spawn;
         *fault = fault.take().or(left).or(other);
         if let Some((_, fault)) = fault {
@@ -91,7 +90,7 @@ impl Elevation {
     }
 
     pub(crate) fn on_started(&mut self, turn: &mut Turn<'_>) {
-        let State::Launching { launch, ordered: true, fault } = &self.state else { return };
+        let State::Launching { launch, ordered: true, fault, .. } = &self.state else { return };
         let (spawn, must_end) = (launch.spawn, fault.is_some() || self.caller.is_none());
         let kill_at = must_end.then(|| turn.now.monotonic.plus_seconds(super::GRACE_SECONDS));
         self.state = State::Running { spawn, kill_at };

@@ -138,7 +138,7 @@ fn holds(key: &str, entry: &Value, request: &Request) -> bool {
                     let parts: Vec<u32> = text.split(':').map(|part| part.parse().unwrap()).collect();
                     parts[0] * 3600 + parts.get(1).unwrap_or(&0) * 60 + parts.get(2).unwrap_or(&0)
                 }
-                _ => open,
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => open,
             };
             let (start, end) = (seconds(&entry["StartTime"], 0), seconds(&entry["EndTime"], 86_400));
             let now = at.num_seconds_from_midnight();

@@ -54,24 +54,24 @@ fn what_is_no_request_is_refused_with_a_sentence() {
         change(&mut ask);
         frame(&json(&ask))
     };
-    let cases: [(&str, Vec<u8>, usize); 10] = [
-        ("GET / HTTP/1.1", b"GET / HTTP/1.1\r\nHost: castellan\r\n\r\n".to_vec(), 4),
-        ("no descriptors", good.clone(), 0),
-        ("three descriptors", good.clone(), 3),
-        ("100 descriptors", good.clone(), 100),
-        ("too long", u32::try_from(FRAME_BYTES + 1).unwrap().to_le_bytes().to_vec(), 4),
-        ("another version", with(|ask| ask.version = 2), 4),
-        ("no command", with(|ask| ask.words.clear()), 4),
-        ("an empty command", with(|ask| ask.words[0].clear()), 4),
-        ("a terminal that is none", with(|ask| ask.terminal = true), 4),
-        ("a frame of something else", frame(r#"{"version":1,"uid":0}"#), 4),
+    let cases: [(&str, Vec<u8>, usize, &str); 10] = [
+        ("GET / HTTP/1.1", b"GET / HTTP/1.1\r\nHost: castellan\r\n\r\n".to_vec(), 4, "was announced"),
+        ("no descriptors", good.clone(), 0, "0 descriptors came"),
+        ("three descriptors", good.clone(), 3, "3 descriptors came"),
+        ("100 descriptors", good.clone(), 100, "more than"),
+        ("too long", u32::try_from(FRAME_BYTES + 1).unwrap().to_le_bytes().to_vec(), 4, "was announced"),
+        ("another version", with(|ask| ask.version = 2), 4, "version 2"),
+        ("no command", with(|ask| ask.words.clear()), 4, "names no command"),
+        ("an empty command", with(|ask| ask.words[0].clear()), 4, "names no command"),
+        ("a terminal that is none", with(|ask| ask.terminal = true), 4, "is called a terminal"),
+        ("a frame of something else", frame(r#"{"version":1,"uid":0}"#), 4, "is not understood"),
     ];
-    for (what, bytes, count) in cases {
+    for (what, bytes, count, why) in cases {
         let (stream, files) = (rig.stranger(), Files::new());
         let descriptors: Vec<BorrowedFd<'_>> = files.lent().into_iter().cycle().take(count).collect();
         send(&stream, &bytes, &descriptors);
         let told = last_words(stream);
-        assert!(told.contains("does not take the request"), "{what}: {told}");
+        assert!(told.contains("does not take the request") && told.contains(why), "{what}: {told}");
         files.are_closed();
     }
     let (stream, files) = (rig.stranger(), Files::new());

@@ -329,3 +329,11 @@ fn approvers_of_all_that_ask_are_kept() {
     let groups: Vec<&str> = decision.approvers.iter().map(|approvers| approvers.groups[0][0].as_str()).collect();
     assert_eq!(groups, ["carol", "dave"]);
 }
+
+#[test]
+fn of_rules_joined_by_or_one_more_is_enough() {
+    let members = r#","PolicyId":"or","Operator":"Or","Rules":[{"Expression":"CheckUser()"},{"Expression":"CheckDay()"}],"UserCheck":["bob"],"DayCheck":[0],
+        "Extension":{"Folders":["/opt/"]}"#;
+    let nearest = decide_on(&[&policy(r#""ALLOW""#, members)], &request()).explanation.nearest.unwrap();
+    assert_eq!(nearest.filters, ["UserCheck", "Extension.Folders"]);
+}

@@ -1,0 +1,209 @@
+//! What is true of a world's requests: what was decided and met, what is on disk, who was answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use castellan_core::audit::{Act, Entry};
+use castellan_core::elevation::{CallerId, ElevationRecord, Status};
+use castellan_core::id::{SpawnId, TicketId};
+use castellan_core::time::{Now, WallTime};
+use serde_json::Value;
+
+use super::{DAY, Tally};
+
+/// What is true of one request.
+#[derive(Debug, Default)]
+struct Truth {
+    caller: Option<CallerId>,
+    /// What has to be met; `None` until KeeperPolicy decided, and where it denied.
+    required: Option<BTreeSet<&'static str>>,
+    justified: bool,
+    approved: bool,
+    is_audited: bool,
+    is_launched: bool,
+    /// It ended without a launch, for its caller or on disk.
+    is_over: bool,
+}
+
+/// The truth, and the first law that did not hold.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    truths: BTreeMap<String, Truth>,
+    disk: BTreeMap<String, ElevationRecord>,
+    /// Grants by the request they came from: until when, by either clock.
+    grants: BTreeMap<String, (WallTime, u64)>,
+    callers: BTreeMap<CallerId, String>,
+    answered: BTreeSet<CallerId>,
+    gone: BTreeSet<CallerId>,
+    entries: BTreeMap<TicketId, String>,
+    pub(super) running: Vec<SpawnId>,
+    pub(super) tally: Tally,
+    broken: Option<String>,
+}
+
+impl Ledger {
+    pub(super) fn broken(&mut self, law: String) {
+        self.broken.get_or_insert(law);
+    }
+
+    pub(super) fn verdict(&self) -> Result<(), String> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// The agent dies: its callers are gone with their connections, and everything that ran.
+    pub(super) fn crash(&mut self) {
+        self.gone.extend(self.callers.keys().copied());
+        self.running.clear();
+        self.entries.clear();
+    }
+
+    pub(super) fn on_disk(&self) -> Vec<ElevationRecord> {
+        self.disk.values().cloned().collect()
+    }
+
+    /// Requests under way that are still decided.
+    pub(super) fn undecided(&self) -> impl Iterator<Item = &String> {
+        self.truths.iter().filter(|(_, truth)| !truth.is_over && !truth.is_launched).map(|(id, _)| id)
+    }
+
+    pub(super) fn on_asked(&mut self, id: &str, caller: CallerId) {
+        self.tally.requests = self.tally.requests.saturating_add(1);
+        self.callers.insert(caller, id.to_owned());
+        self.truths.insert(id.to_owned(), Truth { caller: Some(caller), ..Truth::default() });
+    }
+
+    /// The first decision of the present KeeperPolicy counts.
+    pub(super) fn on_decision(&mut self, id: &str, required: Option<BTreeSet<&'static str>>) {
+        if let Some(truth) = self.truths.get_mut(id).filter(|truth| truth.required.is_none() && !truth.is_over) {
+            truth.is_over = required.is_none();
+            truth.required = required;
+        }
+    }
+
+    pub(super) fn on_justified(&mut self, caller: CallerId) {
+        if let Some(truth) = self.callers.get(&caller).and_then(|id| self.truths.get_mut(id)) {
+            truth.justified = true;
+        }
+    }
+
+    pub(super) fn on_approved(&mut self, id: &str) {
+        if let Some(truth) = self.truths.get_mut(id) {
+            truth.approved = true;
+        }
+    }
+
+    pub(super) fn on_left(&mut self, caller: CallerId) {
+        self.gone.insert(caller);
+    }
+
+    pub(super) fn is_there(&self, caller: CallerId) -> bool {
+        !self.gone.contains(&caller) && !self.answered.contains(&caller)
+    }
+
+    pub(super) fn on_entry(&mut self, ticket: Option<TicketId>, entry: &Entry) {
+        if let (Some(ticket), Act::Launch { .. }, Some(request)) = (ticket, &entry.what, &entry.request) {
+            self.entries.insert(ticket, request.clone());
+        }
+    }
+
+    pub(super) fn on_audited(&mut self, ticket: TicketId) {
+        let request = self.entries.get(&ticket).cloned();
+        if let Some(truth) = request.and_then(|request| self.truths.get_mut(&request)) {
+            truth.is_audited = true;
+        }
+    }
+
+    pub(super) fn on_kept(&mut self, record: ElevationRecord, now: Now) {
+        if let Some(truth) = self.truths.get_mut(&record.request_id) {
+            truth.is_over |= record.status.is_final();
+        }
+        if let Some(grant) = &record.grant {
+            let until = WallTime::parse_rfc3339(&grant.until).unwrap_or_default();
+            let longest = now.monotonic.as_millis().saturating_add(DAY);
+            self.grants.entry(record.request_id.clone()).or_insert((until, longest));
+            if grant.revoked.is_some() {
+                self.grants.insert(record.request_id.clone(), (WallTime::from_millis(0), 0));
+            }
+        }
+        self.disk.insert(record.request_id.clone(), record);
+    }
+
+    pub(super) fn on_launch(&mut self, id: &str, now: Now) {
+        self.tally.launches = self.tally.launches.saturating_add(1);
+        let record = self.disk.get(id);
+        let status = record.map(|record| record.status);
+        let grant = record.and_then(|record| record.grant_id.clone());
+        let holds = grant.as_ref().map(|grant| self.grants.get(grant).copied());
+        let Some(truth) = self.truths.get_mut(id) else {
+            return self.broken(format!("authorized: nobody asked for {id}"));
+        };
+        let is_met = truth.required.as_ref().is_some_and(|required| {
+            required.iter().all(|control| match *control {
+                "JUSTIFY" => truth.justified || grant.is_some(),
+                _ => truth.approved || grant.is_some(),
+            })
+        });
+        let caller_left = truth.caller.is_some_and(|caller| self.gone.contains(&caller));
+        let (was_launched, was_over) = (core::mem::replace(&mut truth.is_launched, true), truth.is_over);
+        let is_audited = truth.is_audited;
+        if !is_met {
+            let law = format!("authorized: {id} is launched, and of {:?} not everything is met", truth.required);
+            self.broken(law);
+        }
+        if was_launched || was_over || caller_left {
+            self.broken(format!(
+                "once: {id} is launched (before: {was_launched}, over: {was_over}, left: {caller_left})"
+            ));
+        }
+        if status != Some(Status::Launching) || !is_audited {
+            self.broken(format!("durable-first: {id} is {status:?} on disk, in the audit: {is_audited}"));
+        }
+        if let Some(held) = holds {
+            self.tally.reused = self.tally.reused.saturating_add(1);
+            // It may have ended between the decision and the launch, which take no longer than this.
+            let slack = 6 * 60 * 1000;
+            let ended = |(until, longest): (WallTime, u64)| {
+                now.wall.as_millis() > until.as_millis().saturating_add(slack)
+                    || now.monotonic.as_millis() > longest.saturating_add(slack.unsigned_abs())
+            };
+            if held.is_none_or(ended) {
+                self.broken(format!("grant-end: {id} rests on {grant:?}, which was over"));
+            }
+        }
+    }
+
+    pub(super) fn on_answer(&mut self, caller: CallerId, is_denied: bool) {
+        if !self.answered.insert(caller) {
+            self.broken(format!("answered-once: {caller} is answered again"));
+        }
+        if is_denied {
+            self.tally.denied = self.tally.denied.saturating_add(1);
+            if let Some(truth) = self.callers.get(&caller).and_then(|id| self.truths.get_mut(id)) {
+                truth.is_over = true;
+            }
+        }
+    }
+
+    /// A list of grants: none of them is over.
+    pub(super) fn on_grants(&mut self, now: Now, listed: &Value) {
+        for grant in listed.as_array().into_iter().flatten() {
+            let Some(until) = instant(grant, "/Grant/Until") else { continue };
+            let given = instant(grant, "/Grant/Given").unwrap_or_default();
+            let is_revoked = grant.pointer("/Grant/Revoked").is_some_and(|revoked| !revoked.is_null());
+            if is_revoked || now.wall >= until || now.wall < given {
+                self.broken(format!("grant-end: {grant} is listed at {:?}", now.wall.to_rfc3339()));
+            }
+        }
+    }
+
+    /// Whoever stayed was answered.
+    pub(super) fn close(&mut self) {
+        let forgotten = self.callers.keys().find(|caller| self.is_there(**caller)).copied();
+        if let Some(caller) = forgotten {
+            self.broken(format!("answered-once: {caller} waits for ever"));
+        }
+    }
+}
+
+fn instant(grant: &Value, place: &str) -> Option<WallTime> {
+    grant.pointer(place).and_then(Value::as_str).and_then(WallTime::parse_rfc3339)
+}
