@@ -20,7 +20,7 @@ const LARGEST_ORDER: usize = 5;
 pub(crate) fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LARGEST_ORDER))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
-    if !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
+    if descriptors.len() > LARGEST_ORDER || !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::other(format!("there is no room for {} descriptors", descriptors.len())));
     }
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut beside, SendFlags::NOSIGNAL)?)

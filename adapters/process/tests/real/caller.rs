@@ -80,7 +80,7 @@ fn streams_and_folder_are_the_callers() {
             folder: folder(&place),
             terminal: false,
         };
-        let script = "cat; pwd -P >&2; ls /proc/$$/fd >&2; exit 7";
+        let script = "cat; exec >&2; pwd -P; ls /proc/$$/fd; exit 7";
         let spawn = start(&rig, 1000, script, files);
         // A second program lives while the first one's ends are waited for: nothing of them is in it.
         let other = rig.prepare(&["/bin/sleep", "1000"]);
