@@ -39,6 +39,7 @@ mod log;
 mod logging;
 mod messages;
 mod metrics;
+mod mfa;
 mod notify;
 mod plugin;
 mod policies;
