@@ -91,13 +91,7 @@ impl World {
             }
             StoreOrder::KeepPolicies { ticket, changes, bundle } => {
                 if result.is_ok() {
-                    self.kept_bundle = bundle.or(self.kept_bundle.take());
-                }
-                for change in changes.into_iter().filter(|_| result.is_ok()) {
-                    match change {
-                        PolicyChange::Keep(policy) => drop(self.applied.insert(policy.key.clone(), policy)),
-                        PolicyChange::Forget(key) => drop(self.applied.remove(&key)),
-                    }
+                    self.keep_policies(changes, bundle);
                 }
                 StoreReport::PoliciesKept { ticket, result }
             }
@@ -123,6 +117,16 @@ impl World {
         };
         self.tell(Event::Store(report));
         true
+    }
+
+    fn keep_policies(&mut self, changes: Vec<PolicyChange>, bundle: Option<KeptBundle>) {
+        self.kept_bundle = bundle.or(self.kept_bundle.take());
+        for change in changes {
+            match change {
+                PolicyChange::Keep(policy) => drop(self.applied.insert(policy.key.clone(), policy)),
+                PolicyChange::Forget(key) => drop(self.applied.remove(&key)),
+            }
+        }
     }
 
     fn runs(&self, query: &RunQuery) -> Vec<RunRecord> {
