@@ -23,6 +23,7 @@ mod jobs;
 mod lint;
 mod lkg;
 mod logs;
+mod mfa;
 mod names;
 mod output;
 mod plugins;
@@ -182,6 +183,11 @@ enum Command {
         #[command(subcommand)]
         command: audit::Command,
     },
+    /// Say who has an authenticator for MFA codes.
+    Mfa {
+        #[command(subcommand)]
+        command: mfa::Command,
+    },
     /// Print the JSON Schema (draft 2020-12) of jobs, plugins, settings, policies or test cases.
     Schema(schema::Options),
     /// Print the completions of a shell.
@@ -270,6 +276,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Lkg { command } => lkg::run(command, globals),
         Command::Admin { command } => admin::run(command, globals),
         Command::Audit { command } => audit::run(command, globals),
+        Command::Mfa { command } => mfa::run(command, globals),
         Command::Config { command } => config::run(command, globals),
         Command::DoctorProbe(options) => probe::run(options),
         Command::Schema(options) => schema::run(options, globals),

@@ -46,6 +46,7 @@ mod lkg;
 mod losses;
 mod messages;
 mod meter;
+mod mfa;
 mod own_settings;
 mod plugin_definitions;
 mod plugin_output;

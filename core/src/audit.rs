@@ -144,6 +144,13 @@ pub enum Act {
         /// Until when an issued one counts: RFC 3339, UTC.
         until: Option<String>,
     },
+    /// A user was given an authenticator for MFA codes, or lost it.
+    Enrollment {
+        /// Whose.
+        user: String,
+        /// What was done.
+        change: EnrollmentOutcome,
+    },
     /// A file was not as blessed, and was restored or could not be.
     Restore {
         /// The file, from the agent root.
@@ -217,4 +224,24 @@ pub enum CertificateOutcome {
     Revoked,
     /// The agent's own was made anew.
     Renewed,
+}
+
+/// What was done to a user's authenticator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EnrollmentOutcome {
+    /// The user has one now.
+    Enrolled,
+    /// It counts no more.
+    Removed,
+}
+
+impl EnrollmentOutcome {
+    /// As a participle.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Enrolled => "enrolled",
+            Self::Removed => "removed",
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod elevation;
 mod fleet;
+mod http;
 mod lost;
 mod process;
 mod stream;
@@ -20,9 +21,9 @@ use crate::configuration_policy::{PolicyChange, PolicyDocument};
 use crate::elevation::ElevationRecord;
 use crate::fleet::KeptBundle;
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
-use crate::job::url::HttpUrl;
 use crate::lkg::{DefinitionChange, Item, ReferenceQuery};
 use crate::log_message::{Level, LogRecord};
+use crate::mfa::MfaOrder;
 use crate::plugin::storage::SettingChange;
 use crate::run::history::{RunQuery, RunRecord};
 use crate::schedule::past::Note;
@@ -31,6 +32,7 @@ use crate::why::Explanation;
 pub use audit::AuditOrder;
 pub use elevation::{ElevationAnswer, ElevationOrder};
 pub use fleet::FleetOrder;
+pub use http::{HttpCall, HttpOrder};
 pub use lost::LostOrder;
 pub use process::{Owner, ProcessOrder, ProgramQuery, SpawnRequest, Stdio, TreeSignal, Way};
 pub use stream::StreamOrder;
@@ -150,35 +152,6 @@ pub enum ConnectRefusal {
     BadAuthenticationMethod,
 }
 
-/// Orders to the HTTP client.
-#[derive(Debug, Clone)]
-pub enum HttpOrder {
-    /// Send a request and read the whole answer; redirects are not followed. Answered by `Answered` or `Failed`.
-    Send(HttpCall),
-    /// End a request early; `Send` is answered all the same, by `Failed` unless the answer was faster.
-    Cancel {
-        /// Which.
-        ticket: TicketId,
-    },
-}
-
-/// A request of an Http task to somebody else than this agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpCall {
-    /// The number of the order.
-    pub ticket: TicketId,
-    /// Method, upper case.
-    pub method: String,
-    /// Whom, and what there.
-    pub url: HttpUrl,
-    /// Header fields besides `Host` and those of framing; no control characters.
-    pub headers: Vec<(String, String)>,
-    /// Body; may be empty.
-    pub body: Vec<u8>,
-    /// Seconds after which the port gives up by itself; the agent's own limit comes first.
-    pub give_up_seconds: u64,
-}
-
 /// Orders to the store.
 #[derive(Debug, Clone)]
 pub enum StoreOrder {
@@ -278,6 +251,15 @@ pub enum StoreOrder {
         changes: Vec<PolicyChange>,
         /// Instead of the former bundle; `None` leaves that as it is.
         bundle: Option<KeptBundle>,
+    },
+    /// Enroll users for MFA, remove them, judge a code: durably. Answered by `Mfa`.
+    Mfa {
+        /// The number of the order.
+        ticket: TicketId,
+        /// What to do.
+        order: MfaOrder,
+        /// The time of the order.
+        at: WallTime,
     },
     /// Change the list of admin certificates durably. Answered by `CertificatesChanged`.
     ChangeCertificates {

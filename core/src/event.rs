@@ -3,6 +3,7 @@
 mod counts;
 mod elevation;
 mod fleet;
+mod http;
 mod process;
 mod store;
 mod traced;
@@ -27,6 +28,7 @@ use crate::why::Explanation;
 pub use counts::Counts;
 pub use elevation::{ElevationReport, RelayedSignal, Reply};
 pub use fleet::{FleetReport, Opened, Received};
+pub use http::HttpReport;
 pub use process::{Captured, ExecutableFacts, ExitStatus, FileIdentity, Opening, ProcessReport};
 pub use store::StoreReport;
 pub use traced::Traced;
@@ -162,27 +164,6 @@ pub struct Endpoints {
     pub https: u16,
     /// MQTT over TLS.
     pub mqtt: u16,
-}
-
-/// What the HTTP client reports; both answer `Send`.
-#[derive(Debug, Clone)]
-pub enum HttpReport {
-    /// There is an answer, whatever its status.
-    Answered {
-        /// Which question.
-        ticket: TicketId,
-        /// Status code.
-        status: u16,
-        /// The body.
-        body: Captured,
-    },
-    /// There is no answer and there will be none.
-    Failed {
-        /// Which question.
-        ticket: TicketId,
-        /// What went wrong, as a sentence without its full stop.
-        reason: String,
-    },
 }
 
 /// What the broker reports to the agent.

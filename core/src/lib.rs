@@ -33,6 +33,7 @@ pub mod json;
 pub mod limits;
 pub mod lkg;
 pub mod log_message;
+pub mod mfa;
 pub mod plugin;
 pub mod policy;
 mod program;

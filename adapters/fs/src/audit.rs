@@ -78,6 +78,8 @@ pub struct AuditFile {
     head: Head,
     /// Whether more stands at the end than was confirmed, and could not be taken away.
     is_torn: bool,
+    /// What somebody should know of, in sentences.
+    notices: Vec<String>,
 }
 
 impl AuditFile {
@@ -101,7 +103,8 @@ impl AuditFile {
         let head = newest.head.unwrap_or(Head::START);
         let name = file_name(newest.first);
         let file = append_to(&folder, &name, false).map_err(RootError::failed("open", &path.join(&name)))?;
-        let mut audit = Self { root: root.clone(), folder, file, name, size: newest.sound, head, is_torn: false };
+        let (root, size, notices) = (root.clone(), newest.sound, Vec::new());
+        let mut audit = Self { root, folder, file, name, size, head, is_torn: false, notices };
         audit.put_aside(&newest.torn, now)?;
         Ok(audit)
     }
@@ -109,6 +112,11 @@ impl AuditFile {
     /// The last entry.
     pub const fn head(&self) -> Head {
         self.head
+    }
+
+    /// What was done about a torn end, or about files that somebody else changed, since it was asked last.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Appends entries and returns once they are on disk: all of them, or none. The reason says which of them cannot be written at all.
@@ -138,7 +146,15 @@ impl AuditFile {
         // What somebody removed nobody reads, and behind what somebody else wrote a line may not be one: both show in the chain.
         let is_mine = stat.st_nlink == 1 && u64::try_from(stat.st_size) == Ok(self.size);
         if !is_mine || self.size >= FILE_BYTES {
+            let former = self.path();
             self.begin_file()?;
+            if !is_mine {
+                let fix = "castellan audit verify says what it had.";
+                self.notices.push(format!(
+                    "{} was removed or written to by somebody else; a new file goes on. {fix}",
+                    former.display()
+                ));
+            }
         }
         let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
@@ -178,6 +194,11 @@ impl AuditFile {
         if aside.is_empty() {
             return Ok(());
         }
+        let (place, bytes) = (self.root.path().join(PLACE).join(&name), aside.len());
+        self.notices.push(format!(
+            "A crash tore the end of the audit: {bytes} bytes, which were confirmed to nobody, are in {} now.",
+            place.display()
+        ));
         let what = Act::PutAside { file: name, bytes: aside.len() as u64, sha256: hexadecimal(&sha256(&aside)) };
         let (time, who) = (now.to_rfc3339(), AGENT.to_owned());
         let entry = Entry { time, boot: self.root.boot(), who, request: None, what };

@@ -17,11 +17,13 @@ pub mod lkg;
 pub mod log_file;
 pub mod log_reader;
 pub mod messages;
+mod mfa;
 pub mod past;
 pub mod policies;
 pub mod policy_source;
 mod ports;
 mod root;
+mod sealing;
 pub mod settings;
 mod store;
 

@@ -1,10 +1,11 @@
-//! The unified storage of plugin settings, which policies were applied, and their bundle: `state/settings.db`, an SQLite database that an
+//! The unified storage of plugin settings, which policies were applied, their bundle, and users' authenticators:
+//! `state/settings.db`, an SQLite database that an
 //! administrator can read while the agent runs.
 
 use std::path::PathBuf;
 
 use castellan_core::plugin::storage::{SettingChange, StoredSetting};
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 
 use crate::database::Kind;
 use crate::error::RootError;
@@ -39,6 +40,15 @@ const SCHEMA: &str = "
         etag     TEXT,
         document BLOB NOT NULL,
         time     INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS mfa (
+        user         TEXT PRIMARY KEY,
+        sealed       BLOB NOT NULL,
+        last_step    INTEGER,
+        wrong        INTEGER NOT NULL,
+        locked_until INTEGER,
+        time         TEXT NOT NULL,
+        by           TEXT NOT NULL
     ) STRICT;
 ";
 const KIND: Kind = Kind { name: "settings.db", purpose: "the storage of plugin settings", layout: 1, schema: SCHEMA };
@@ -94,6 +104,17 @@ impl SettingStore {
     ) -> Result<Vec<T>, RootError> {
         let rows = self.connection.prepare(query).and_then(|mut statement| statement.query_map([], read)?.collect());
         rows.map_err(|error| KIND.unusable(&self.path, &error))
+    }
+
+    /// The one row that a query finds, if any.
+    pub(crate) fn row<T>(
+        &self,
+        query: &str,
+        given: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, RootError> {
+        let row = self.connection.query_row(query, given, read).optional();
+        row.map_err(|error| KIND.unusable(&self.path, &error))
     }
 
     /// Does all of it or nothing; it is on disk when this returns.

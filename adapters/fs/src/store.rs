@@ -23,6 +23,7 @@ use crate::history::History;
 use crate::lkg::Guard;
 use crate::lkg::survey::Where;
 use crate::lkg::watch::{Looks, Watcher};
+use crate::mfa;
 use crate::policies::PolicyReader;
 use crate::settings::SettingStore;
 
@@ -71,6 +72,7 @@ const fn ticket(order: &StoreOrder) -> Option<TicketId> {
         | StoreOrder::WriteSettings { ticket, .. }
         | StoreOrder::ReadPolicies { ticket, .. }
         | StoreOrder::KeepPolicies { ticket, .. }
+        | StoreOrder::Mfa { ticket, .. }
         | StoreOrder::ChangeCertificates { ticket, .. } => Some(*ticket),
     }
 }
@@ -319,6 +321,9 @@ impl Worker {
                 StoreReport::PoliciesKept { ticket, result: self.settings.keep_policies(&changes, bundle.as_ref()) }
             }
             StoreOrder::ReadDefinitions { ticket } => StoreReport::DefinitionsRead { ticket, files: self.guard.read() },
+            StoreOrder::Mfa { ticket, order, at } => {
+                StoreReport::Mfa { ticket, result: mfa::perform(self.guard.root(), &self.settings, &order, at) }
+            }
             StoreOrder::ChangeCertificates { ticket, change, at } => StoreReport::CertificatesChanged {
                 ticket,
                 result: AdminAuthority::change(self.guard.root(), &change, at),

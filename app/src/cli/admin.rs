@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::agent::Agent;
 use super::inputs;
-use super::output::Globals;
+use super::output::{self, Globals};
 use super::table::{Table, items, member, text};
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -215,6 +215,7 @@ fn change_files(root: &Root, change: &CertificateChange) -> Result<(Certificates
 }
 
 fn put_on_record(mut audit: AuditFile, root: &Root, what: Act) -> Result<(), Failure> {
+    audit.take_notices().iter().try_for_each(|notice| output::warn(notice))?;
     let (time, boot, who) = (now().to_rfc3339(), root.boot(), String::from("root"));
     let entry = Entry { time, boot, who, request: None, what };
     audit

@@ -40,6 +40,7 @@ mod log;
 mod logging;
 mod messages;
 mod metrics;
+mod mfa;
 mod notify;
 mod plugin;
 mod policies;

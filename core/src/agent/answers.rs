@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::certificates::Asked;
+use super::mfa;
 use super::requests::{not_found, respond};
 use super::requests_lkg;
 use super::requests_policies::PoliciesWanted;
@@ -63,6 +64,8 @@ pub(super) enum Pending {
     Examination(Question),
     /// The list of admin certificates is being changed.
     Certificates(Asked),
+    /// What a request wants of authenticators.
+    Mfa(mfa::Asked),
 }
 
 /// What a request wants with the job it brought.
@@ -124,6 +127,7 @@ impl Agent {
                 Some(Pending::Settings(write)) => self.on_settings_written(now, *write, result, effects),
                 other => self.unasked(now, ticket, other, effects),
             },
+            StoreReport::Mfa { ticket, result } => self.on_mfa(now, ticket, result, effects),
             StoreReport::CertificatesChanged { ticket, result } => {
                 self.on_certificates_changed(now, ticket, result, effects)
             }
@@ -187,6 +191,7 @@ impl Agent {
                 | Pending::Adoption
                 | Pending::Sweep
                 | Pending::Measure => continue,
+                Pending::Mfa(asked) => (asked.request, "Authenticators were being looked up."),
                 Pending::Certificates(asked) => match asked.waits() {
                     Some(waits) => waits,
                     None => continue,

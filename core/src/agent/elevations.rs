@@ -288,10 +288,10 @@ impl Agent {
     fn end_elevations(&mut self, now: Now) {
         let Elevations { active, grants, ended, runs, .. } = &mut self.elevations;
         for elevation in active.values() {
-            match elevation.record.status {
-                Status::Denied => drop(grants.revoke(&elevation.id)),
-                _ if elevation.is_on_disk() => grants.take(elevation.id.clone(), &elevation.record, now),
-                _ => {}
+            if elevation.record.status == Status::Denied {
+                grants.revoke(&elevation.id);
+            } else if elevation.is_on_disk() {
+                grants.take(elevation.id.clone(), &elevation.record, now);
             }
         }
         let done: BTreeSet<ElevationId> =

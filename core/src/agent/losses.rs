@@ -30,6 +30,12 @@ pub(super) struct Losses {
 }
 
 impl Losses {
+    /// What is put there now is ordered again soon.
+    fn later(&mut self, now: Now) -> &mut Self {
+        self.again_at.get_or_insert(now.monotonic.plus_millis(AGAIN_MILLIS));
+        self
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Deadline> {
         self.again_at.map(|at| Deadline { at, reason: "a lost order about trust" })
     }
@@ -91,17 +97,15 @@ impl Agent {
             LostOrder::Append(Some(ticket)) => self.on_audited(now, ticket, Err(reason), effects),
             LostOrder::Send(ticket) => self.on_http(now, HttpReport::Failed { ticket, reason }, effects),
             LostOrder::Regrant(component) => {
-                self.losses.regrants.insert(component);
-                self.losses.again_at.get_or_insert(now.monotonic.plus_millis(AGAIN_MILLIS));
+                self.losses.later(now).regrants.insert(component);
             }
             LostOrder::Revoke(spawn) => {
-                self.losses.revokes.insert(spawn);
-                self.losses.again_at.get_or_insert(now.monotonic.plus_millis(AGAIN_MILLIS));
+                self.losses.later(now).revokes.insert(spawn);
             }
             LostOrder::RevokeCertificate(sha256) => {
-                self.losses.certificates.insert(sha256);
-                self.losses.again_at.get_or_insert(now.monotonic.plus_millis(AGAIN_MILLIS));
+                self.losses.later(now).certificates.insert(sha256);
             }
+            LostOrder::Mfa(ticket) => self.on_mfa(now, ticket, Err(reason), effects),
             LostOrder::ChangeCertificates(ticket) => {
                 let result = Err(NotChanged::Failed(reason));
                 self.on_store(now, StoreReport::CertificatesChanged { ticket, result }, effects);

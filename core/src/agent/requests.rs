@@ -79,7 +79,9 @@ impl Agent {
             | Resource::Revert(_)
             | Resource::RevertAll
             | Resource::PoliciesReload
-            | Resource::Policy(_) => false,
+            | Resource::Policy(_)
+            | Resource::Mfa
+            | Resource::Enrolled(_) => false,
             Resource::Lkg(asked) => *asked == Lkg::Status,
             Resource::Elevation(asked) => matches!(asked, Elevation::List | Elevation::One(_)),
             Resource::Grants => true,
@@ -155,6 +157,11 @@ impl Agent {
             Resource::Description => Some(self.description()),
             Resource::Metrics => self.metrics(now, request, effects),
             Resource::Denials => Some(ApiResponse::json(200, self.denials.records())),
+            Resource::Mfa => self.list_enrolled(now, request, caller, effects),
+            Resource::Enrolled(user) if method == Method::Post => {
+                self.enroll_or_check(now, request, caller, &user, effects)
+            }
+            Resource::Enrolled(user) => self.remove_enrolled(now, request, caller, &user, effects),
             Resource::Certificates if method == Method::Post => self.issue_certificate(now, request, caller, effects),
             Resource::Certificates => Some(self.list_certificates(now)),
             Resource::Lkg(asked) => self.answer_lkg(now, request, target, caller, asked, effects),

@@ -47,6 +47,10 @@ pub(crate) enum Resource {
     Certificates,
     /// One by its name, or by its SHA-256.
     Certificate(String),
+    /// Users with an authenticator.
+    Mfa,
+    /// One by name.
+    Enrolled(String),
     Lkg(lkg::Lkg),
     Elevation(elevation::Elevation),
     Grants,
@@ -185,6 +189,8 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "denials"] => Resource::Denials,
         ["api", "admin", "certificates"] => Resource::Certificates,
         ["api", "admin", "certificates", _] => Resource::Certificate(raw(3).to_string()),
+        ["api", "mfa"] => Resource::Mfa,
+        ["api", "mfa", _] => Resource::Enrolled(raw(2).to_string()),
         ["api", "lkg", rest @ ..] => Resource::Lkg(lkg::Lkg::parse(rest, raw(3))?),
         ["api", "elevation", rest @ ..] => Resource::Elevation(elevation::Elevation::parse(rest)?),
         ["api", "grants"] => Resource::Grants,
@@ -272,6 +278,8 @@ impl Resource {
             Self::Denials => "/api/denials",
             Self::Certificates => "/api/admin/certificates",
             Self::Certificate(_) => "/api/admin/certificates/{certificate}",
+            Self::Mfa => "/api/mfa",
+            Self::Enrolled(_) => "/api/mfa/{user}",
             Self::Lkg(lkg) => lkg.template(),
             Self::Elevation(asked) => asked.template(),
             Self::Grants => "/api/grants",
@@ -318,6 +326,8 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::Denials
             | Resource::Certificates
             | Resource::Certificate(_)
+            | Resource::Mfa
+            | Resource::Enrolled(_)
             | Resource::Lkg(_)
             | Resource::Grants
             | Resource::Grant(_)

@@ -46,7 +46,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 54] = [
+const ROUTES: [(&str, &str); 56] = [
     ("/metrics", "Plugin Plugin -      -      -      -      -"),
     ("/openapi.json", "Public Public -      -      -      -      -"),
     ("/", "Public Public -      -      -      -      -"),
@@ -63,6 +63,8 @@ const ROUTES: [(&str, &str); 54] = [
     ("/api/runs/7-1/cancel", "-      -      Admin  -      -      -      -"),
     ("/api/events", "Plugin Plugin Admin  -      -      -      -"),
     ("/api/admin/certificates", "Admin  Admin  Admin  -      -      -      -"),
+    ("/api/mfa", "Admin  Admin  -      -      -      -      -"),
+    ("/api/mfa/alice", "-      -      Admin  -      Admin  -      -"),
     ("/api/admin/certificates/alice", "-      -      -      -      Admin  -      -"),
     ("/api/runs/7-1", "Plugin Plugin -      -      -      -      -"),
     ("/api/plugins", "Plugin Plugin -      -      -      -      -"),

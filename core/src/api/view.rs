@@ -1,6 +1,7 @@
 //! What the API shows of jobs, plugins, runs and the agent itself (contract section 2).
 
 pub(crate) mod lkg;
+pub(crate) mod mfa;
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};

@@ -53,6 +53,8 @@ pub enum LostOrder {
     KeepPolicies(TicketId),
     /// `ChangeCertificates`.
     ChangeCertificates(TicketId),
+    /// `Mfa`.
+    Mfa(TicketId),
     /// `Send`.
     Send(TicketId),
     /// `Append`, with the ticket of whoever waits for it.
@@ -99,6 +101,7 @@ impl LostOrder {
                 StoreOrder::WriteSettings { ticket, .. } => Self::WriteSettings(*ticket),
                 StoreOrder::ReadPolicies { ticket, .. } => Self::ReadPolicies(*ticket),
                 StoreOrder::KeepPolicies { ticket, .. } => Self::KeepPolicies(*ticket),
+                StoreOrder::Mfa { ticket, .. } => Self::Mfa(*ticket),
                 StoreOrder::ChangeCertificates { ticket, .. } => Self::ChangeCertificates(*ticket),
             },
             Effect::Audit(AuditOrder::Append { ticket, .. }) => Self::Append(*ticket),

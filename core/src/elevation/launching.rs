@@ -19,16 +19,12 @@ use crate::why::Explanation;
 impl Elevation {
     /// A task wants the program launched: only what is authorized, and on disk as that, is, and once. The answer comes when it runs.
     pub(crate) fn on_launch(&mut self, request: RequestId, turn: &mut Turn<'_>) -> Option<ApiResponse> {
-        if self.write.is_some() || self.caller.is_none() {
+        let is_ready = self.write.is_none() && self.caller.is_some();
+        if !is_ready || !matches!(self.state, State::Authorized { .. }) {
             return Some(self.not_launched());
         }
-        let (authorization, until) = match core::mem::replace(&mut self.state, State::Ended { tree: None }) {
-            State::Authorized { authorization, until } => (authorization, until),
-            other => {
-                self.state = other;
-                return Some(self.not_launched());
-            }
-        };
+        let state = core::mem::replace(&mut self.state, State::Ended { tree: None });
+        let State::Authorized { authorization, until } = state else { return Some(self.not_launched()) };
         let launch = authorization.launch(turn.counters.spawn());
         self.state = State::Launching { launch, ordered: false, until, fault: None };
         self.calls.push((Call::Launch, request));

@@ -8,6 +8,7 @@ use crate::certificate::{CertificatesChanged, NotChanged};
 use crate::configuration_policy::PolicyFile;
 use crate::id::{RunId, TicketId};
 use crate::lkg::{Checked, Item, LkgNotice, NotWritten, ReferencesFound, Survey};
+use crate::mfa::MfaReport;
 use crate::run::history::RunRecord;
 
 /// What the store reports.
@@ -108,6 +109,13 @@ pub enum StoreReport {
         ticket: TicketId,
         /// Whether all changes are on disk, else why none is.
         result: Result<(), String>,
+    },
+    /// Answers `Mfa`.
+    Mfa {
+        /// Which order.
+        ticket: TicketId,
+        /// What came of it, else why nothing changed and no code counts.
+        result: Result<MfaReport, String>,
     },
     /// Answers `ChangeCertificates`.
     CertificatesChanged {

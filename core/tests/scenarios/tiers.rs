@@ -96,6 +96,8 @@ const TABLE: &str = "\
 /api/lkg/{kind}/{id}/accept 405 admin 405 405 405
 /api/lkg/{kind}/{id}/diff admin 405 405 405 405
 /api/lkg/{kind}/{id}/rollback 405 admin 405 405 405
+/api/mfa admin 405 405 405 405
+/api/mfa/{user} 405 admin 405 admin 405
 /api/plugins task+admin 405 405 405 405
 /api/plugins/{pluginId} task+admin 405 405 405 405
 /api/plugins/{pluginId}/output admin 405 405 405 405
@@ -120,7 +122,7 @@ fn every_operation_lets_in_whom_its_description_names() {
     let paths: BTreeMap<&String, &Value> = description["paths"].as_object().unwrap().iter().collect();
     let mut table = String::new();
     for (template, operations) in paths {
-        let path = ["jobId", "pluginId", "key", "certificate", "id", "policyName"].iter().fold(
+        let path = ["jobId", "pluginId", "key", "certificate", "id", "policyName", "user"].iter().fold(
             template
                 .replace("{runId}", "7-1")
                 .replace("{requestId}", "E7-1")

@@ -7,6 +7,7 @@ use castellan_core::event::{
 };
 use castellan_core::id::{RunId, SpawnId, TicketId};
 use castellan_core::lkg::{Cause, Checked, NotWritten, ReferencesFound, Survey};
+use castellan_core::mfa::MfaReport;
 
 use castellan_core::trust::{Examination, PeerFacts};
 
@@ -185,6 +186,9 @@ fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
                 files.truncate(1);
             }
             StoreReport::DefinitionsRead { ticket, files }
+        }
+        StoreOrder::Mfa { ticket, .. } => {
+            StoreReport::Mfa { ticket, result: result.map(|()| MfaReport::Listed(Vec::new())) }
         }
         StoreOrder::ChangeCertificates { ticket, .. } => {
             let list = surroundings::certificates();

@@ -3,7 +3,7 @@
 use super::{File, Finding, finding};
 
 /// What the core may use: no clock, no randomness, no input or output in any of them.
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "chrono",
     "chrono-tz",
     "cron-parser",
@@ -14,6 +14,7 @@ const PURE: [&str; 10] = [
     "serde",
     "serde_json",
     "shlex",
+    "subtle",
 ];
 const CORE: &str = "castellan-core";
 const ADAPTERS: [&str; 4] = ["castellan-fs", "castellan-https", "castellan-mqtt", "castellan-process"];

@@ -128,6 +128,7 @@ struct Writer {
 
 impl Writer {
     fn work(mut self, orders: &mpsc::Receiver<Ordered>) -> Result<(), String> {
+        self.tell_notices();
         loop {
             let next = if self.kept.is_empty() {
                 orders.recv().map_err(RecvTimeoutError::from)
@@ -139,6 +140,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => self.append(Vec::new()),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.tell_notices();
         }
         if !self.kept.is_empty() {
             self.append(Vec::new());
@@ -208,6 +210,12 @@ impl Writer {
             let told =
                 format!("audit: {error} Entries that nobody waits for are kept, at most {KEPT}, and tried again.");
             self.report(Event::Congested(told));
+        }
+    }
+
+    fn tell_notices(&mut self) {
+        for notice in self.file.take_notices() {
+            self.report(Event::Congested(format!("audit: {notice}")));
         }
     }
 

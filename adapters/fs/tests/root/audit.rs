@@ -108,6 +108,11 @@ fn what_a_crash_tore_is_put_aside_and_the_chain_says_so() {
     for torn in ["{", "{\"sequence\":3,\"previous\"", "\0\0\0\n{\"sequence\":4"] {
         fs::write(&file, [sound.as_slice(), torn.as_bytes()].concat()).unwrap();
         let mut audit = AuditFile::open(&root, NEW_YEAR).unwrap();
+        let told = audit.take_notices().concat();
+        assert!(
+            told.contains(&format!("{} bytes", torn.len())) && told.contains("00000000000000000003.torn"),
+            "{told}"
+        );
         append(&mut audit, &["third"]);
         drop(audit);
         let (_, entries) = whole(folder.path());
@@ -274,6 +279,9 @@ fn what_the_disk_does_not_take_is_refused_to_who_waits_and_kept_where_nobody_doe
     let (ticket, refused) = answer(&events);
     assert!(ticket == 2 && refused.as_ref().unwrap_err().contains("cannot write the audit"), "{refused:?}");
     fs::remove_dir(&in_the_way).unwrap();
+    // It is tried again without an order.
+    let told = smol::block_on(events.recv()).unwrap();
+    assert!(matches!(&told, Event::Congested(why) if why.contains("by somebody else")), "{told:?}");
     order(&audit, Some(3), "third");
     assert_eq!(answer(&events), (3, Ok(())));
     audit.close().unwrap();

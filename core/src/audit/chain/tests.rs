@@ -41,8 +41,8 @@ fn lines(count: usize) -> Vec<String> {
 
 /// Every line that is at fault, from 1, with its fault.
 fn faults(mut verifier: Verifier, lines: &[impl AsRef<[u8]>]) -> Vec<(usize, Fault)> {
-    let judge = |(place, line): (usize, &_)| Some((place + 1, verifier.take(AsRef::as_ref(line)).err()?));
-    lines.iter().enumerate().filter_map(judge).collect()
+    let judge = |(line, number): (&_, usize)| Some((number, verifier.take(AsRef::as_ref(line)).err()?));
+    lines.iter().zip(1..).filter_map(judge).collect()
 }
 
 fn whole(lines: &[impl AsRef<[u8]>]) -> Vec<(usize, Fault)> {

@@ -19,7 +19,7 @@ fn a_reason_says_something_in_one_line() {
         ("two\nlines", false),
         ("\u{1b}[31mred", false),
         (&long, false),
-        (&long[1..], true),
+        (long.strip_prefix('x').unwrap(), true),
     ] {
         assert_eq!(Justification::parse(text).is_ok(), counts, "{text:?}");
     }

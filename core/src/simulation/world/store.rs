@@ -20,7 +20,10 @@ impl World {
             }
             StoreOrder::KeepElevation { ticket, .. } => StoreReport::ElevationKept { ticket, result: Ok(()) },
             // Nobody asks for these here, and there is no fleet.
-            StoreOrder::Note(_) | StoreOrder::ChangeCertificates { .. } | StoreOrder::ReadPolicies { .. } => return,
+            StoreOrder::Note(_)
+            | StoreOrder::ChangeCertificates { .. }
+            | StoreOrder::Mfa { .. }
+            | StoreOrder::ReadPolicies { .. } => return,
             StoreOrder::KeepPolicies { ticket, .. } => StoreReport::PoliciesKept { ticket, result: Ok(()) },
             StoreOrder::ReadRuns { ticket, .. } => {
                 StoreReport::RunsRead { ticket, result: Ok(self.story.runs.iter().rev().cloned().collect()) }

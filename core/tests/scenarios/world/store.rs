@@ -1,5 +1,8 @@
 //! The disk of a world: it takes orders, and carries them out when it is told to.
 
+use castellan_core::id::TicketId;
+use castellan_core::mfa::{MfaReport, Verdict};
+
 use super::*;
 
 impl World {
@@ -29,6 +32,7 @@ impl World {
                 format!("keep {} policies{}", changes.len(), if bundle.is_some() { " and their bundle" } else { "" })
             }
             StoreOrder::WriteSettings { changes, .. } => format!("write {} settings", changes.len()),
+            StoreOrder::Mfa { order, .. } => format!("mfa {order:?}"),
             StoreOrder::ChangeCertificates { change, .. } => format!("certificates {change:?}"),
             StoreOrder::Note(_) => panic!("a note is taken elsewhere"),
         };
@@ -87,16 +91,11 @@ impl World {
             }
             StoreOrder::KeepPolicies { ticket, changes, bundle } => {
                 if result.is_ok() {
-                    self.kept_bundle = bundle.or(self.kept_bundle.take());
-                }
-                for change in changes.into_iter().filter(|_| result.is_ok()) {
-                    match change {
-                        PolicyChange::Keep(policy) => drop(self.applied.insert(policy.key.clone(), policy)),
-                        PolicyChange::Forget(key) => drop(self.applied.remove(&key)),
-                    }
+                    self.keep_policies(changes, bundle);
                 }
                 StoreReport::PoliciesKept { ticket, result }
             }
+            StoreOrder::Mfa { ticket, .. } => mfa(ticket, result),
             StoreOrder::ChangeCertificates { ticket, change, at } => {
                 let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
                 StoreReport::CertificatesChanged { ticket, result }
@@ -118,6 +117,16 @@ impl World {
         };
         self.tell(Event::Store(report));
         true
+    }
+
+    fn keep_policies(&mut self, changes: Vec<PolicyChange>, bundle: Option<KeptBundle>) {
+        self.kept_bundle = bundle.or(self.kept_bundle.take());
+        for change in changes {
+            match change {
+                PolicyChange::Keep(policy) => drop(self.applied.insert(policy.key.clone(), policy)),
+                PolicyChange::Forget(key) => drop(self.applied.remove(&key)),
+            }
+        }
     }
 
     fn runs(&self, query: &RunQuery) -> Vec<RunRecord> {
@@ -162,4 +171,9 @@ impl World {
         let issued = issued.map(|issued| (issued, String::from("PEM")));
         CertificatesChanged { list: self.certificates.clone(), issued }
     }
+}
+
+/// What an authenticator is worth is the store's to say, and here nobody has one.
+fn mfa(ticket: TicketId, result: Result<(), String>) -> StoreReport {
+    StoreReport::Mfa { ticket, result: result.map(|()| MfaReport::Checked(Verdict::NotEnrolled)) }
 }

@@ -79,6 +79,7 @@ impl World<'_> {
             | StoreOrder::Note(_)
             | StoreOrder::ReadRuns { .. }
             | StoreOrder::WriteSettings { .. }
+            | StoreOrder::Mfa { .. }
             | StoreOrder::ChangeCertificates { .. } => return broken("total", "an order that nobody causes here"),
         };
         self.reports.push_back((report, counts));

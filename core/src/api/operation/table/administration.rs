@@ -7,9 +7,11 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
 use super::{Answer, Body, CHANGED, FULL, KNOWN, Method, NOTHING, Operation, Path, READS, WRITES, json};
+use crate::api::view::mfa::{Checked, Enrolled, Removed};
 use crate::api::view::{PluginLine, PluginOutput, Revoked};
 use crate::certificate::Shown;
 use crate::configuration_policy::record::{PolicyForgotten, PolicyLine};
+use crate::mfa::EnrolledUser;
 use crate::plugin::storage::Setting;
 use crate::shape::{Key, Shape};
 
@@ -29,6 +31,8 @@ const VALUE: Option<Body> = Some(Body { required: true, content: json::<Value>()
 const APPLIED: Option<Body> = SIGNING;
 const SIGNING: Option<Body> = Some(Body { required: true, content: json::<Map<String, Value>>() });
 
+const CODE: Option<Body> = Some(Body { required: false, content: json::<Map<String, Value>>() });
+
 const START: Operation = operation!(
     Post,
     "startPlugin",
@@ -42,7 +46,7 @@ const START: Operation = operation!(
 );
 
 /// Every such path.
-pub(in crate::api::operation) static PATHS: [Path; 15] = [
+pub(in crate::api::operation) static PATHS: [Path; 17] = [
     Path {
         template: "/api/plugins",
         operations: &[operation!(
@@ -195,6 +199,45 @@ pub(in crate::api::operation) static PATHS: [Path; 15] = [
             {},
             [answer!(200, "What became of each policy of the folder.", json::<Vec<PolicyLine>>())]
         )],
+    },
+    Path {
+        template: "/api/mfa",
+        operations: &[operation!(
+            Get,
+            "listMfa",
+            "The users that have an authenticator; never its secret.",
+            {},
+            [answer!(200, "One line for each.", json::<Vec<EnrolledUser>>()), FULL]
+        )],
+    },
+    Path {
+        template: "/api/mfa/{user}",
+        operations: &[
+            operation!(
+                Post,
+                "enrollMfa",
+                "Makes a secret for a user's authenticator, which is told once. With a code in the body it judges that code, which is used then.",
+                { body: CODE },
+                [
+                    answer!(200, "What the code is worth.", json::<Checked>()),
+                    answer!(201, "The secret, and the otpauth URI of its QR code.", json::<Enrolled>()),
+                    Answer::problem(404, "A code was given, and the user has no authenticator."),
+                    Answer::problem(409, "The user has one already, or there are as many as there may be."),
+                    FULL,
+                ]
+            ),
+            operation!(
+                Delete,
+                "removeMfa",
+                "Takes a user's authenticator away.",
+                {},
+                [
+                    answer!(200, "It counts no more.", json::<Removed>()),
+                    Answer::problem(404, "The user has none."),
+                    FULL,
+                ]
+            ),
+        ],
     },
     Path {
         template: "/api/admin/certificates",
