@@ -394,18 +394,4 @@ impl Elevation {
     fn user(&self) -> String {
         format!("user:{}", self.record.user_name)
     }
-
-    fn denied(&self, why: impl Into<String>, fix: impl Into<String>) -> Explanation {
-        Explanation::new(format!("Request {} was denied.", self.id), why, fix)
-    }
-
-    fn not_on_record(&self, reason: &str) -> Explanation {
-        let why = format!("It could not be put on record: {reason}");
-        self.denied(why, "Look at the disk that holds the agent root, then ask again.")
-    }
-
-    fn withdrawn(&self) -> Explanation {
-        let what = format!("Request {} was withdrawn.", self.id);
-        Explanation::new(what, "Its caller left before its program was launched.", "Ask again.")
-    }
 }

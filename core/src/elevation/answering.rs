@@ -105,6 +105,20 @@ impl Elevation {
     pub(crate) fn forsake(&mut self) -> Vec<RequestId> {
         self.calls.drain(..).map(|(_, request)| request).collect()
     }
+
+    pub(super) fn denied(&self, why: impl Into<String>, fix: impl Into<String>) -> Explanation {
+        Explanation::new(format!("Request {} was denied.", self.id), why, fix)
+    }
+
+    pub(super) fn not_on_record(&self, reason: &str) -> Explanation {
+        let why = format!("It could not be put on record: {reason}");
+        self.denied(why, "Look at the disk that holds the agent root, then ask again.")
+    }
+
+    pub(super) fn withdrawn(&self) -> Explanation {
+        let what = format!("Request {} was withdrawn.", self.id);
+        Explanation::new(what, "Its caller left before its program was launched.", "Ask again.")
+    }
 }
 
 pub(super) fn control_answer(control: Control, satisfied: bool, reason: &str) -> ApiResponse {
