@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-const ROUNDS: usize = 200;
+/// An event starts a job 100 times a minute at most, and with it programs are launched.
+const ROUNDS: usize = 90;
 /// Before each round, so that what the former one left to do is done: records, and the launcher for the next.
 const PAUSE: Duration = Duration::from_millis(60);
 /// How long the agent may take until it answers.

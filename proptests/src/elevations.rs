@@ -114,7 +114,7 @@ struct World {
     disk: VecDeque<StoreOrder>,
     audits: VecDeque<TicketId>,
     prompts: Vec<(CallerId, u32)>,
-    questions: Vec<String>,
+    questions: Vec<Value>,
     ledger: Ledger,
 }
 
@@ -201,8 +201,7 @@ impl World {
                 self.ledger.on_answer(caller, matches!(answer, ElevationAnswer::Denied { .. }));
             }
             Effect::Broker(BrokerOrder::Publish { topic, payload, .. }) if topic == "KeeperPolicy" => {
-                let question: Value = serde_json::from_slice(&payload).unwrap_or_default();
-                self.questions.extend(question.get("Id").and_then(Value::as_str).map(String::from));
+                self.questions.extend(serde_json::from_slice::<Value>(&payload));
             }
             Effect::Broker(BrokerOrder::AnswerConnect { verdict: ConnectVerdict::Accept(grant), .. }) => {
                 self.policy = Some(grant.subject.clone());

@@ -90,13 +90,15 @@ impl World {
             return;
         }
         let place = self.dice.place(self.questions.len());
-        let Some(id) = self.questions.get(place).cloned() else { return };
+        let Some(question) = self.questions.get(place).cloned() else { return };
+        let member = |name| question.get(name).cloned().unwrap_or_default();
+        let id = member("Id").as_str().unwrap_or_default().to_owned();
         let Some(&(decision, controls)) = self.any(&DECISIONS) else { return };
         let Some(policy) = self.policy.clone() else { return };
         let is_false = self.dice.percent(15);
         let subject = if is_false { Subject { spawn: SpawnId(77), ..policy } } else { policy };
         let answer = json!({
-            "Id": id, "RequestId": id, "Decision": decision, "Controls": controls, "PolicyIds": [], "Notify": [],
+            "Id": id, "RequestId": id, "MetaData": member("MetaData"), "Decision": decision, "Controls": controls, "PolicyIds": [], "Notify": [],
             "Audit": false, "Record": false, "RiskLevel": 50, "Approvers": [],
             "Explanation": {"What": "W.", "Why": "Y.", "Fix": "F.", "Nearest": null, "Policies": [], "LeftOut": 0},
         });
