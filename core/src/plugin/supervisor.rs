@@ -184,12 +184,6 @@ impl Supervisor {
         self.is_running() && self.is_connected()
     }
 
-    /// Its process, where it is connected.
-    pub(crate) fn ready_process(&self) -> Option<SpawnId> {
-        let State::Running { spawn } = self.state else { return None };
-        self.is_connected().then_some(spawn)
-    }
-
     /// Whether it is started again when it ends.
     pub(crate) fn is_restarted(&self) -> bool {
         self.definition.requires_monitoring && self.definition.auto_restart

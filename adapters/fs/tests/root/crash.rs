@@ -219,7 +219,7 @@ impl Order {
     fn follow(&mut self, line: &str, root: &Path) {
         let (call, rest) = line.split_once('(').unwrap();
         let below = |path: &str| path.strip_prefix(&format!("{}/", root.display())).map(str::to_owned);
-        // As strace -y shows descriptors: `5</root/Jobs>`.
+        // As strace -y shows descriptors: `5</srv/castellan/Jobs>`.
         let opened: Vec<String> = rest.split('<').skip(1).filter_map(|part| below(part.split('>').next()?)).collect();
         let names: Vec<&str> = rest.split('"').skip(1).step_by(2).collect();
         let Some(first) = opened.first() else { return };

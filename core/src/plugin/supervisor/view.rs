@@ -3,11 +3,18 @@
 use alloc::string::{String, ToString};
 
 use super::{State, Supervisor};
+use crate::id::SpawnId;
 use crate::job::finding::Finding;
 use crate::plugin::PluginDefinition;
 use crate::time::{Now, WallTime};
 
 impl Supervisor {
+    /// Its process, where it is connected.
+    pub(crate) fn ready_process(&self) -> Option<SpawnId> {
+        let State::Running { spawn } = self.state else { return None };
+        self.is_connected().then_some(spawn)
+    }
+
     /// Why it cannot be started on this machine at all.
     pub(crate) fn obstacle(&self) -> Option<&str> {
         obstacle(&self.definition, self.conflict.as_ref())
