@@ -6,7 +6,7 @@ use alloc::string::String;
 use super::Agent;
 use crate::acl::Subject;
 use crate::effect::Effects;
-use crate::elevation::POLICY_PLUGIN;
+use crate::elevation::{POLICY_PLUGIN, Status};
 use crate::id::{Component, ElevationId, SpawnId};
 use crate::job::finding::quote;
 use crate::plugin::supervisor::Supervisor;
@@ -59,12 +59,26 @@ impl Agent {
         }
         let Answer { id, meta_data, decision, .. } = Answer::parse(payload)?;
         let request = ElevationId::from_text(&id).ok_or_else(|| format!("{} is no id of a request.", quote(&id)))?;
+        let user = self.elevations.active.get(&request).map(|elevation| elevation.record.user_id);
+        let crowded = user.and_then(|user| self.crowded(user));
         let elevation = self.elevations.active.get_mut(&request);
         let elevation = elevation.ok_or_else(|| format!("There is no request {request} under way."))?;
         let mut turn = self.desk.turn(now, effects);
         if elevation.asks(&turn)? != meta_data {
             return Err(format!("It answers another question than that of request {request}."));
         }
-        elevation.on_decision(decision, &self.elevations.grants, &mut turn)
+        elevation.on_decision(decision, &self.elevations.grants, crowded, &mut turn)
+    }
+
+    /// Why no further request of this user may begin to wait for controls. Each that waits keeps a run, for hours where an approval is
+    /// asked for: half of the runs stay for other jobs, and half of those that may wait for other users.
+    fn crowded(&self, user: u32) -> Option<String> {
+        let waiting = || self.elevations.active.values().filter(|one| one.record.status == Status::AwaitingControls);
+        let most = (self.desk.settings.max_concurrent_runs / 2).max(1);
+        let most_of_one = (most / 2).max(1);
+        if waiting().filter(|one| one.record.user_id == user).count() >= most_of_one {
+            return Some(format!("{most_of_one} requests of yours wait for an answer already, which is the most."));
+        }
+        (waiting().count() >= most).then(|| format!("{most} requests wait for an answer already, which is the most."))
     }
 }

@@ -101,7 +101,7 @@ impl Elevation {
         }
     }
 
-    /// What KeeperPolicy answered; the first answer counts.
+    /// What KeeperPolicy answered; the first answer counts. `crowded` says why no request of this user may begin to wait now.
     ///
     /// # Errors
     /// Where none is waited for: a sentence.
@@ -109,6 +109,7 @@ impl Elevation {
         &mut self,
         decision: Decision,
         grants: &Grants,
+        crowded: Option<String>,
         turn: &mut Turn<'_>,
     ) -> Result<(), String> {
         if !matches!(self.state, State::Evaluating { .. }) {
@@ -136,6 +137,11 @@ impl Elevation {
         if self.controls.awaits(Control::Mfa) {
             let why = "A policy wants a second factor (MFA), which is not available on this agent.";
             let fix = "Ask the administrator of this machine for a policy without MFA.";
+            self.end(Status::Denied, self.denied(why, fix), turn);
+            return Ok(());
+        }
+        if let Some(why) = crowded.filter(|_| !self.controls.outstanding().is_empty()) {
+            let fix = "Ask again once one of them was answered or withdrawn; castellan requests list shows them.";
             self.end(Status::Denied, self.denied(why, fix), turn);
             return Ok(());
         }

@@ -245,6 +245,42 @@ fn a_reason_is_asked_for_where_the_user_is_and_a_code_cannot_be() {
     world.quiet();
 }
 
+/// Each request that waits keeps a run: users who ask and ask leave places for jobs, and for each other.
+#[test]
+fn who_lets_many_requests_wait_leaves_room_for_others() {
+    const BOB: (&str, u32) = ("bob", 1001);
+    let (mut world, policy) = world();
+    let mut ask = |world: &mut World, caller: u64, user| {
+        world.elevate(caller, user, &["id", "-u"]);
+        world.finds();
+        world.decides(&policy, &format!("E7-{caller}"), "PENDING", pending(&["JUSTIFY"], json!({})));
+        settle(world);
+    };
+    for caller in 1..=5 {
+        ask(&mut world, caller, ALICE);
+    }
+    let why = world.answer(5).unwrap_err();
+    assert!(why.contains("4 requests of yours wait for an answer already"), "{why}");
+    // What is allowed at once waits for nothing.
+    world.elevate(6, ALICE, &["id", "-u"]);
+    world.finds();
+    world.decides(&policy, "E7-6", "ALLOW", json!({}));
+    let spawn = launched(&mut world, 6);
+    ended(&mut world, spawn);
+    for caller in 7..=11 {
+        ask(&mut world, caller, BOB);
+    }
+    let why = world.answer(11).unwrap_err();
+    assert!(why.contains("4 requests of yours"), "{why}");
+    // One is answered: there is room for one.
+    world.reply(1, 1, None);
+    ask(&mut world, 12, ALICE);
+    assert_eq!(status(&mut world, "E7-12"), "AwaitingControls");
+    ask(&mut world, 13, ("carol", 1002));
+    let why = world.answer(13).unwrap_err();
+    assert!(why.contains("8 requests wait for an answer already"), "{why}");
+}
+
 /// Two administrators besides the first.
 fn administrators(world: &mut World) {
     for name in ["bob", "carol", "alice"] {

@@ -12,10 +12,10 @@ const EVENTS: [Step; 24] = [
     ("inspected", |one, turn| one.on_inspected(Ok(&facts(1)), turn)),
     ("inspected, unfit", |one, turn| one.on_inspected(Err("it is gone."), turn)),
     ("policy ready", |one, turn| one.ask(SpawnId(77), turn)),
-    ("ALLOW", |one, turn| drop(one.on_decision(decision("ALLOW", &[]), &Grants::default(), turn))),
-    ("DENY", |one, turn| drop(one.on_decision(decision("DENY", &[]), &Grants::default(), turn))),
+    ("ALLOW", |one, turn| drop(one.on_decision(decision("ALLOW", &[]), &Grants::default(), None, turn))),
+    ("DENY", |one, turn| drop(one.on_decision(decision("DENY", &[]), &Grants::default(), None, turn))),
     ("PENDING", |one, turn| {
-        drop(one.on_decision(decision("PENDING", &["JUSTIFY", "APPROVAL"]), &Grants::default(), turn));
+        drop(one.on_decision(decision("PENDING", &["JUSTIFY", "APPROVAL"]), &Grants::default(), None, turn));
     }),
     ("kept", |one, turn| one.on_kept(one.write.unwrap_or(NONE), Ok(()), turn)),
     ("kept, failed", |one, turn| one.on_kept(one.write.unwrap_or(NONE), Err("disk full".to_string()), turn)),
