@@ -250,7 +250,7 @@ fn a_reason_is_asked_for_where_the_user_is_and_a_code_cannot_be() {
 fn who_lets_many_requests_wait_leaves_room_for_others() {
     const BOB: (&str, u32) = ("bob", 1001);
     let (mut world, policy) = world();
-    let mut ask = |world: &mut World, caller: u64, user| {
+    let ask = |world: &mut World, caller: u64, user| {
         world.elevate(caller, user, &["id", "-u"]);
         world.finds();
         world.decides(&policy, &format!("E7-{caller}"), "PENDING", pending(&["JUSTIFY"], json!({})));
