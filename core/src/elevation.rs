@@ -26,7 +26,7 @@
 //! before Launching  not on disk                 Denied            Answer
 //! any               any other                   same              nothing; calls are told why
 //! ```
-//! Never: a launch but by an [`Authorization`], which only facts make and one launch uses up; two answers to a caller; a step whose
+//! Never: a launch but by an `Authorization`, which only facts make and one launch uses up; two answers to a caller; a step whose
 //! consequence comes before it is on disk; a launch after the end of a request, whatever a job, a message or a call says.
 //!
 //! | part | does |
