@@ -35,12 +35,13 @@
 //! | `control` | what is outstanding, and the facts that meet it |
 //! | `authorization` | the leave to launch, as a value, and the process that it leads to |
 //! | `grant` | what an approval is good for afterwards |
-//! | `deciding`, `launching` | the steps to a decision; the steps of the program |
+//! | `deciding`, `asking`, `launching` | the steps to a decision; what the requester is asked on the way; the steps of the program |
 //! | `answering` | who is told, and when |
 //! | `message` | what is asked of KeeperPolicy, and what jobs are told |
 
 mod answering;
 mod asked;
+mod asking;
 mod authorization;
 mod control;
 mod deciding;
@@ -57,7 +58,7 @@ use alloc::vec::Vec;
 
 use answering::{Call, control_answer};
 pub(crate) use answering::{ControlAnswer, Launched};
-pub use asked::{Asked, CallerId, Peer, Secret};
+pub use asked::{Asked, CallerId, Peer};
 use authorization::{Authorization, Launch};
 pub(crate) use control::Approver;
 use control::Controls;
@@ -86,7 +87,7 @@ const ESCALATED_SECONDS: u64 = 4 * 60 * 60;
 const AUTHORIZED_SECONDS: u64 = 5 * 60;
 /// Seconds between SIGTERM and SIGKILL of a program whose caller left.
 const GRACE_SECONDS: u64 = 10;
-/// How often somebody is asked for a reason.
+/// How often somebody is asked for a reason, or a code.
 const TRIES: u32 = 3;
 
 /// What a job is to be run for.
@@ -102,7 +103,7 @@ pub(crate) enum Wanted {
 enum State {
     Requested { ticket: TicketId },
     Evaluating { until: Monotonic, asked: Option<SpawnId> },
-    Awaiting { until: Monotonic, prompt: Option<u32> },
+    Awaiting { until: Monotonic, prompt: Option<(u32, Control)> },
     Authorized { authorization: Authorization, until: Monotonic },
     Launching { launch: Launch, ordered: bool, until: Monotonic, fault: Option<(Status, Explanation)> },
     Running { spawn: SpawnId, kill_at: Option<Monotonic> },
@@ -130,7 +131,13 @@ pub(crate) struct Elevation {
     /// For which a job was wanted already.
     fired: Option<Wanted>,
     wanted: Option<Wanted>,
+    /// The question about a code, while the store judges it.
+    code: Option<TicketId>,
+    /// Whether a code of the requester was right.
+    is_identified: bool,
     prompts: u32,
+    /// Prompts for the same thing so far.
+    tries: u32,
 }
 
 impl Elevation {
@@ -160,7 +167,10 @@ impl Elevation {
             calls: Vec::new(),
             fired: None,
             wanted: None,
+            code: None,
+            is_identified: false,
             prompts: 0,
+            tries: 0,
         };
         elevation.look_for_program(ticket, candidates, turn);
         elevation
@@ -168,7 +178,10 @@ impl Elevation {
 
     /// Whether nothing of it is left to be done.
     pub(crate) const fn is_done(&self) -> bool {
-        matches!(self.state, State::Ended { tree: None }) && self.write.is_none() && self.caller.is_none()
+        matches!(self.state, State::Ended { tree: None })
+            && self.write.is_none()
+            && self.code.is_none()
+            && self.caller.is_none()
     }
 
     pub(crate) fn is_of(&self, caller: CallerId) -> bool {
@@ -179,6 +192,7 @@ impl Elevation {
         matches!(&self.state, State::Requested { ticket: own } if *own == ticket)
             || self.write == Some(ticket)
             || self.audit == Some(ticket)
+            || self.code == Some(ticket)
     }
 
     pub(crate) fn owns(&self, spawn: SpawnId) -> bool {

@@ -39,9 +39,21 @@ const ISSUER: &str = "Castellan";
 /// What makes HMAC-SHA1 of a key and a message; the core has no cryptography of its own.
 pub type HmacSha1 = fn(&[u8], &[u8]) -> [u8; SECRET_BYTES];
 
-/// A text that nothing prints: a code, a shared secret.
+/// A text that no log, no trace and no record shows: a code, a shared secret, what is typed at a prompt.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for whoever has to compare or keep it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,7 +110,7 @@ pub fn judge(before: Standing, secret: &[u8], code: &Secret, now: WallTime, hmac
 
 /// The step whose code it is, where that counts now. Every step is computed and compared, whatever the others are.
 fn step_of(last: Option<u64>, secret: &[u8], code: &Secret, now: WallTime, hmac: HmacSha1) -> Option<u64> {
-    let given = number(&code.0);
+    let given = number(code.expose());
     let step = u64::try_from(now.as_millis().div_euclid(STEP_SECONDS.saturating_mul(1000))).unwrap_or(0);
     let (mut found, mut is_found) = (0_u64, Choice::from(0));
     for candidate in [step.saturating_sub(1), step, step.saturating_add(1)] {
@@ -128,7 +140,7 @@ fn at(secret: &[u8], step: u64, hmac: HmacSha1) -> u32 {
 /// The URI by which an authenticator takes a secret (the Key Uri Format of Google Authenticator).
 pub fn uri(user: &str, secret: &Secret) -> String {
     let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
-    let Secret(secret) = secret;
+    let secret = secret.expose();
     format!("otpauth://totp/{ISSUER}:{user}?secret={secret}&issuer={ISSUER}&algorithm=SHA1&digits=6&period=30")
 }
 

@@ -23,12 +23,13 @@ use castellan_core::effect::{
     AuditOrder, BrokerOrder, ConnectVerdict, Effect, Effects, ElevationAnswer, ElevationOrder, LostOrder, Owner,
     ProcessOrder, StoreOrder,
 };
-use castellan_core::elevation::{Asked, CallerId, ElevationRecord, Peer, Secret};
+use castellan_core::elevation::{Asked, CallerId, ElevationRecord, Peer};
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, ElevationReport, Endpoints, Event, ExecutableFacts,
     ExitStatus, FileIdentity, Loaded, Opening, ProcessReport, Reply, StoreReport,
 };
 use castellan_core::id::{ConnectionId, RunId, SpawnId, TicketId};
+use castellan_core::mfa::{MfaOrder, MfaReport, Secret, Verdict};
 use castellan_core::surroundings::Surroundings;
 use castellan_core::time::{Monotonic, Now, WallTime};
 use castellan_core::user::Account;
@@ -43,6 +44,7 @@ const JOBS: [(&str, &str); 3] = [
     (
         "controls",
         r#"{"id":"controls","events":["PolicyEvaluationPending"],"overlap":"parallel","tasks":[
+        {"id":"m","executionType":"Http","method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/controls/MFA"},
         {"id":"j","executionType":"Http","method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/controls/JUSTIFY"},
         {"id":"a","executionType":"Http","method":"POST","timeoutSeconds":40000,
          "url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/controls/APPROVAL"},
@@ -65,6 +67,8 @@ const POLICY: &str = r#"{"id":"KeeperPolicy","pluginType":"Executable","executab
     "autoStart":true}"#;
 /// Administrators by their certificates; the last one is also the requester.
 const ADMINISTRATORS: [(&str, &str); 3] = [("ad", "bob"), ("be", "carol"), ("ce", "alice")];
+/// The one code that is right.
+const RIGHT: &str = "123456";
 /// Milliseconds of a day.
 const DAY: u64 = 24 * 3600 * 1000;
 
@@ -75,6 +79,8 @@ pub struct Tally {
     pub requests: usize,
     /// Programs that were asked for.
     pub launches: usize,
+    /// Those of them that needed a code.
+    pub identified: usize,
     /// Those of them that rested on a grant.
     pub reused: usize,
     /// Lives of the agent.
@@ -113,6 +119,8 @@ struct World {
     reports: VecDeque<Event>,
     disk: VecDeque<StoreOrder>,
     audits: VecDeque<TicketId>,
+    /// Codes that wait to be judged, and whether they are right.
+    codes: VecDeque<(TicketId, bool)>,
     prompts: Vec<(CallerId, u32)>,
     questions: Vec<Value>,
     ledger: Ledger,
@@ -132,6 +140,7 @@ impl World {
             reports: VecDeque::new(),
             disk: VecDeque::new(),
             audits: VecDeque::new(),
+            codes: VecDeque::new(),
             prompts: Vec::new(),
             questions: Vec::new(),
             ledger: Ledger::default(),
@@ -146,6 +155,7 @@ impl World {
         self.reports.clear();
         self.disk.clear();
         self.audits.clear();
+        self.codes.clear();
         self.ledger.crash();
         let jobs = JOBS.map(|(id, document)| definition(DefinitionKind::Job, id, document));
         let policy = definition(DefinitionKind::Plugin, "KeeperPolicy", POLICY);
@@ -184,6 +194,9 @@ impl World {
             Effect::Store(StoreOrder::PersistRun { ticket, record, .. }) => {
                 let run = RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0));
                 self.reports.push_back(Event::Store(StoreReport::RunPersisted { ticket, run, result: Ok(()) }));
+            }
+            Effect::Store(StoreOrder::Mfa { ticket, order: MfaOrder::Check { code, .. }, .. }) => {
+                self.codes.push_back((ticket, code.expose() == RIGHT));
             }
             Effect::Store(order @ StoreOrder::KeepElevation { .. }) => {
                 if self.dice.percent(3) {

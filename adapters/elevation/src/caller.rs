@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_io::{Async, Timer};
-use castellan_core::elevation::{Asked, CallerId, Peer, Secret};
+use castellan_core::elevation::{Asked, CallerId, Peer};
 use castellan_core::event::{ElevationReport, Event, Reply};
+use castellan_core::mfa::Secret;
 use smol::Task;
 use smol::channel::{Receiver, bounded};
 use smol::future::FutureExt;

@@ -93,7 +93,7 @@ fn enroll(root: &Root, storage: &SettingStore, user: &str, by: &str, now: WallTi
         let insert = "INSERT INTO mfa (user, sealed, wrong, time, by) VALUES (?1, ?2, 0, ?3, ?4)";
         transaction.execute(insert, params![user, sealed, now.to_rfc3339(), by]).map(|_| ())
     })?;
-    Ok(MfaReport::Enrolled(Secret(BASE32_NOPAD.encode(&secret))))
+    Ok(MfaReport::Enrolled(Secret::new(BASE32_NOPAD.encode(&secret))))
 }
 
 fn check(root: &Root, storage: &SettingStore, user: &str, code: &Secret, now: WallTime) -> Result<Verdict, String> {

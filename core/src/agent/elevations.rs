@@ -15,6 +15,7 @@ use crate::event::{ElevationReport, ExecutableFacts, ProcessReport};
 use crate::id::{ElevationId, JobId, RequestId, RunId, TicketId};
 use crate::limits::{ELEVATED_WORDS, ELEVATIONS, ELEVATIONS_OF_ONE, ENDED_ELEVATIONS};
 use crate::log_message::Level;
+use crate::mfa::MfaReport;
 use crate::run::{Chain, FiredEvent};
 use crate::surroundings::{DEFAULT_PATH, folders};
 use crate::time::{Deadline, Now};
@@ -139,6 +140,24 @@ impl Agent {
     ) {
         if let Some(id) = self.elevations.awaiting(ticket) {
             self.with_elevation(now, &id, effects, |elevation, turn| elevation.on_inspected(found, turn));
+        }
+    }
+
+    /// A code that a requester gave was judged, or could not be.
+    pub(super) fn on_code_judged(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        result: Result<MfaReport, String>,
+        effects: &mut Effects,
+    ) {
+        let verdict = match result {
+            Ok(MfaReport::Checked(verdict)) => Ok(verdict),
+            Ok(other) => Err(format!("the store answered {other:?}; report this.")),
+            Err(reason) => Err(reason),
+        };
+        if let Some(id) = self.elevations.awaiting(ticket) {
+            self.with_elevation(now, &id, effects, |elevation, turn| elevation.on_code(ticket, verdict, turn));
         }
     }
 

@@ -112,6 +112,9 @@ impl Agent {
         result: Result<MfaReport, String>,
         effects: &mut Effects,
     ) {
+        if self.elevation_awaits(ticket) {
+            return self.on_code_judged(now, ticket, result, effects);
+        }
         let Asked { request, user, by } = match self.pending.remove(&ticket) {
             Some(Pending::Mfa(asked)) => asked,
             other => return self.unasked(now, ticket, other, effects),
@@ -130,7 +133,7 @@ impl Agent {
         let response = match result {
             Ok(MfaReport::Enrolled(secret)) => {
                 let uri = uri(&user, &secret);
-                ApiResponse::json(201, &Enrolled { user, secret: secret.0, uri })
+                ApiResponse::json(201, &Enrolled { user, secret: secret.expose().to_string(), uri })
             }
             Ok(MfaReport::AlreadyEnrolled) => {
                 let (why, fix) = ("The user has an authenticator already.", "Remove it first: castellan mfa remove");
@@ -164,7 +167,7 @@ fn code_in(body: &[u8]) -> Result<Option<Secret>, String> {
     let body = Json::parse(body).map_err(|error| error.to_string())?;
     match body.lookup(&["code"]) {
         None => Ok(None),
-        Some(Json::String(code)) => Ok(Some(Secret(String::from(code)))),
+        Some(Json::String(code)) => Ok(Some(Secret::new(String::from(code)))),
         Some(other) => Err(format!("'code' is {}, not a text.", other.kind())),
     }
 }

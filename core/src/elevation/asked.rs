@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::mfa::Secret;
 use crate::user::Account;
 
 /// A connection to the request socket, counted by its port.
@@ -48,26 +49,4 @@ pub struct Peer {
     pub account: Result<Account, String>,
     /// Whether that user has a graphical session.
     pub has_desktop: bool,
-}
-
-/// A text that no log, no trace and no record shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides a text.
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself, for whoever has to compare or keep it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret")
-    }
 }

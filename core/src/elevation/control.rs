@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 use super::grant::Grant;
 use crate::job::finding::quote;
 use crate::limits::JUSTIFICATION_CHARS;
+use crate::mfa::Verdict;
 use crate::policy::{Approvers, Control};
+use crate::time::Now;
 
 /// What a request has to meet, and what of it is outstanding.
 #[derive(Debug, Clone, Default)]
@@ -26,12 +28,25 @@ pub(crate) struct Justification(String);
 #[derive(Debug, Clone)]
 pub(crate) struct Approver(String);
 
+/// A code of the requester's authenticator that was right, and is used now.
+#[derive(Debug)]
+pub(crate) struct SecondFactor(());
+
 /// Something that was verified.
 #[derive(Debug)]
 pub(super) enum Fact<'f> {
     Justified(&'f Justification),
+    Identified(&'f SecondFactor),
     Approved(&'f Approver),
-    Granted(&'f Grant),
+    /// That it covers now.
+    Granted(&'f Grant, Now),
+}
+
+impl SecondFactor {
+    /// Of a code that was judged, durably.
+    pub(crate) fn of(verdict: Verdict) -> Option<Self> {
+        (verdict == Verdict::Verified).then_some(Self(()))
+    }
 }
 
 impl Justification {
@@ -106,6 +121,7 @@ impl Controls {
     pub(super) fn meet(&mut self, fact: &Fact<'_>) -> bool {
         match fact {
             Fact::Justified(reason) => !reason.as_str().is_empty() && self.outstanding.remove(&Control::Justify),
+            Fact::Identified(SecondFactor(())) => self.outstanding.remove(&Control::Mfa),
             Fact::Approved(approver) => {
                 let is_new = self.awaits(Control::Approval) && self.approved.insert(approver.name().to_lowercase());
                 if self.is_approved() {
@@ -113,9 +129,9 @@ impl Controls {
                 }
                 is_new
             }
-            Fact::Granted(grant) => {
+            Fact::Granted(grant, now) => {
                 let before = self.outstanding.len();
-                self.outstanding.retain(|control| !grant.covers(*control));
+                self.outstanding.retain(|control| !grant.covers(*control, *now));
                 self.outstanding.len() < before
             }
         }

@@ -6,26 +6,23 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::authorization::{Authorization, Program};
-use super::control::{Approver, Controls, Fact, Justification};
-use super::grant::{APPROVED_SECONDS, Grants};
+use super::control::{Approver, Controls, Fact};
+use super::grant::{APPROVED_SECONDS, Grants, IDENTIFIED_SECONDS};
 use super::message::{APPROVAL_TOPIC, POLICY_PLUGIN};
 use super::{
     AUTHORIZED_SECONDS, Call, ESCALATED_SECONDS, Elevation, Granted, PENDING_SECONDS, POLICY_SECONDS, State, Status,
-    TRIES, Vote, control_answer,
+    Vote, control_answer,
 };
 use crate::api::ApiResponse;
 use crate::audit::Act;
-use crate::effect::{BrokerOrder, Effect, ElevationOrder, ProcessOrder, ProgramQuery};
-use crate::event::{ExecutableFacts, Reply};
+use crate::effect::{BrokerOrder, ProcessOrder, ProgramQuery};
+use crate::event::ExecutableFacts;
 use crate::id::{RequestId, SpawnId, TicketId};
 use crate::log_message::Level;
 use crate::policy::{Control, Decision, Verdict};
 use crate::program;
 use crate::turn::Turn;
 use crate::why::Explanation;
-
-/// Seconds that somebody has to type an answer.
-const PROMPT_SECONDS: u64 = 5 * 60;
 
 impl Elevation {
     pub(super) fn look_for_program(&mut self, ticket: TicketId, candidates: Vec<String>, turn: &mut Turn<'_>) {
@@ -134,12 +131,6 @@ impl Elevation {
         self.record.approvers = approvers.clone();
         self.controls = Controls::required(required, approvers);
         self.reuse(grants, turn);
-        if self.controls.awaits(Control::Mfa) {
-            let why = "A policy wants a second factor (MFA), which is not available on this agent.";
-            let fix = "Ask the administrator of this machine for a policy without MFA.";
-            self.end(Status::Denied, self.denied(why, fix), turn);
-            return Ok(());
-        }
         if let Some(why) = crowded.filter(|_| !self.controls.outstanding().is_empty()) {
             let fix = "Ask again once one of them was answered or withdrawn; castellan requests list shows them.";
             self.end(Status::Denied, self.denied(why, fix), turn);
@@ -156,7 +147,7 @@ impl Elevation {
         let Some(program) = &self.record.program else { return };
         let found = grants.find(self.record.user_id, program, &self.record.command, turn.now);
         let Some((id, grant)) = found else { return };
-        if self.controls.meet(&Fact::Granted(grant)) {
+        if self.controls.meet(&Fact::Granted(grant, turn.now)) {
             self.record.grant_id = Some(id.to_string());
             let message = format!("Request {} rests on grant {id}.", self.id);
             turn.log(Level::Information, "Elevation", message);
@@ -170,8 +161,10 @@ impl Elevation {
         };
         let until = turn.now.monotonic.plus_seconds(AUTHORIZED_SECONDS);
         self.state = State::Authorized { authorization, until };
-        if self.record.votes.iter().any(|vote| vote.approved) {
-            let end = turn.now.wall.as_millis().saturating_add_unsigned(APPROVED_SECONDS.saturating_mul(1000));
+        let is_approved = self.record.votes.iter().any(|vote| vote.approved);
+        if is_approved || self.is_identified {
+            let seconds = if is_approved { APPROVED_SECONDS } else { IDENTIFIED_SECONDS };
+            let end = turn.now.wall.as_millis().saturating_add_unsigned(seconds.saturating_mul(1000));
             let (given, until) = (turn.now.wall.to_rfc3339(), crate::time::WallTime::from_millis(end).to_rfc3339());
             let what = Act::Grant {
                 grant: self.id.to_string(),
@@ -216,57 +209,11 @@ impl Elevation {
         let refused = self.wait(Call::Control(control), request);
         if refused.is_none() && self.controls.awaits(control) {
             match control {
-                Control::Justify => self.ask_for_reason(turn),
+                Control::Mfa | Control::Justify => self.ask_requester(turn),
                 Control::Approval => self.ask_for_approval(turn),
-                Control::Mfa => {}
             }
         }
         refused
-    }
-
-    /// The reason that came with the request, or else one that is typed now.
-    fn ask_for_reason(&mut self, turn: &mut Turn<'_>) {
-        match self.asked.reason.take() {
-            Some(reason) => self.on_reason(&reason, turn),
-            None => self.prompt(turn),
-        }
-    }
-
-    fn prompt(&mut self, turn: &mut Turn<'_>) {
-        let State::Awaiting { prompt, .. } = &mut self.state else { return };
-        let (Some(caller), None) = (self.caller, *prompt) else { return };
-        self.prompts = self.prompts.saturating_add(1);
-        *prompt = Some(self.prompts);
-        let text = format!("Reason for running '{}': ", self.record.command_line());
-        let (prompt, seconds) = (self.prompts, PROMPT_SECONDS);
-        let order = ElevationOrder::Prompt { caller, prompt, text, secret: false, seconds };
-        turn.effects.push(Effect::Elevation(order));
-    }
-
-    /// What the requester typed.
-    pub(crate) fn on_replied(&mut self, number: u32, reply: &Reply, turn: &mut Turn<'_>) {
-        let State::Awaiting { prompt, .. } = &mut self.state else { return };
-        if prompt.take_if(|asked| *asked == number).is_none() {
-            return;
-        }
-        match reply {
-            Reply::Text(text) => self.on_reason(text.expose(), turn),
-            Reply::Refused => self.refuse(Control::Justify, "No reason was given.", turn),
-        }
-    }
-
-    fn on_reason(&mut self, text: &str, turn: &mut Turn<'_>) {
-        match Justification::parse(text) {
-            Ok(reason) => {
-                self.record.justification = Some(reason.as_str().to_string());
-                self.met(&Fact::Justified(&reason), Control::Justify, reason.as_str(), turn);
-            }
-            Err(why) if self.prompts < TRIES => {
-                self.tell(why, turn);
-                self.prompt(turn);
-            }
-            Err(why) => self.refuse(Control::Justify, &why, turn),
-        }
     }
 
     fn ask_for_approval(&mut self, turn: &mut Turn<'_>) {
@@ -327,19 +274,20 @@ impl Elevation {
     }
 
     /// A verified fact: what it meets leaves the list of what is outstanding, by this way alone.
-    fn met(&mut self, fact: &Fact<'_>, control: Control, reason: &str, turn: &mut Turn<'_>) {
+    pub(super) fn met(&mut self, fact: &Fact<'_>, control: Control, reason: &str, turn: &mut Turn<'_>) {
         if !self.controls.meet(fact) {
             return self.answer_calls(turn);
         }
         let (name, satisfied) = (control.as_str().to_string(), !self.controls.awaits(control));
         self.audit(self.user(), Act::Control { control: name, satisfied, reason: reason.to_string() }, turn);
+        self.tries = 0;
         self.advance(turn);
+        self.ask_requester(turn);
     }
 
-    fn refuse(&mut self, control: Control, why: &str, turn: &mut Turn<'_>) {
+    pub(super) fn refuse(&mut self, control: Control, why: &str, fix: &str, turn: &mut Turn<'_>) {
         let (name, reason) = (control.as_str().to_string(), why.to_string());
         self.audit(self.user(), Act::Control { control: name, satisfied: false, reason }, turn);
-        let fix = "Ask again, and answer what is asked; --reason gives it in advance.";
         self.end(Status::Denied, self.denied(format!("{} was not met: {why}", control.as_str()), fix), turn);
     }
 

@@ -1,4 +1,4 @@
-//! Grants: what an administrator approved once holds for the same user, file and arguments until its end.
+//! Grants: what was approved once, or asked for with a second factor, holds for the same user, file and arguments until its end.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -12,6 +12,8 @@ use crate::time::{Monotonic, Now, WallTime};
 
 /// Seconds for which what was approved is not asked for again (privilege-flow.md section 3).
 pub(crate) const APPROVED_SECONDS: u64 = 24 * 60 * 60;
+/// The same for a code of an authenticator.
+pub(crate) const IDENTIFIED_SECONDS: u64 = 5 * 60;
 
 /// A permission that outlasts its request. It is over at its end by either clock, and before its beginning, where the clock was set back.
 #[derive(Debug)]
@@ -43,9 +45,18 @@ impl Grant {
         Some(Self { record: record.clone(), given, until, until_monotonic })
     }
 
-    /// Whether what it was given for includes this control.
-    pub(super) fn covers(&self, control: Control) -> bool {
-        self.record.controls.contains(&control) && control != Control::Mfa
+    /// Whether what it was given for includes this control, and still does.
+    pub(super) fn covers(&self, control: Control, now: Now) -> bool {
+        self.record.controls.contains(&control)
+            && (control != Control::Mfa || self.age_millis(now) < IDENTIFIED_SECONDS.saturating_mul(1000))
+    }
+
+    /// How old it is, by the clock that says more.
+    fn age_millis(&self, now: Now) -> u64 {
+        let between =
+            |from: WallTime, to: WallTime| u64::try_from(to.as_millis().saturating_sub(from.as_millis())).unwrap_or(0);
+        let left = self.until_monotonic.millis_since(now.monotonic);
+        between(self.given, self.until).saturating_sub(left).max(between(self.given, now.wall))
     }
 
     /// Whether it counts.

@@ -2,7 +2,8 @@
 
 use alloc::boxed::Box;
 
-use crate::elevation::{Asked, CallerId, Secret};
+use crate::elevation::{Asked, CallerId};
+use crate::mfa::Secret;
 
 /// What the request socket reports.
 #[derive(Debug, Clone)]

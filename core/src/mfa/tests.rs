@@ -74,7 +74,7 @@ fn seconds(seconds: i64) -> WallTime {
 }
 
 fn said(code: u32) -> Secret {
-    Secret(std::format!("{code:06}"))
+    Secret::new(std::format!("{code:06}"))
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_code_counts_one_step_around_its_own_and_once() {
 fn five_wrong_codes_lock_for_five_minutes_also_the_right_one() {
     let right = |step: u64| said(at(SECRET, step, hmac));
     let texts = ["000000", "", "12345", "1234567", "12 34 5x"];
-    let wrong: Vec<Secret> = texts.map(|text| Secret(String::from(text))).to_vec();
+    let wrong: Vec<Secret> = texts.map(|text| Secret::new(String::from(text))).to_vec();
     let mut standing = Standing::default();
     let until = seconds(3004 + 300);
     let locked = Verdict::Locked { until };
@@ -140,10 +140,10 @@ fn a_clock_that_is_set_back_locks_nobody_for_longer() {
 fn blanks_between_the_digits_are_nobodys_mistake_and_nothing_prints_a_secret() {
     let code = said(at(SECRET, 100, hmac)).0;
     let (first, second) = code.split_at(3);
-    let spaced = Secret(std::format!(" {first} {second}"));
+    let spaced = Secret::new(std::format!(" {first} {second}"));
     assert_eq!(judge(Standing::default(), SECRET, &spaced, seconds(3000), hmac).1, Verdict::Verified);
     assert_eq!(std::format!("{spaced:?}"), "Secret");
-    let secret = Secret("JBSWY3DP".to_string());
+    let secret = Secret::new("JBSWY3DP".to_string());
     let expect =
         "otpauth://totp/Castellan:CORP%5Cal%3Fice?secret=JBSWY3DP&issuer=Castellan&algorithm=SHA1&digits=6&period=30";
     assert_eq!(uri("CORP\\al?ice", &secret), expect);

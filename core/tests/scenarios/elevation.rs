@@ -1,10 +1,12 @@
 //! Requests for more privileges, from the question to the end of the program: what is decided here of the story that users live.
 
 use castellan_core::acl::Subject;
-use castellan_core::effect::Stdio;
+use castellan_core::effect::{Stdio, StoreOrder};
 use castellan_core::elevation::CallerId;
 use castellan_core::event::{ElevationReport, Event, ExitStatus, RelayedSignal};
 use castellan_core::id::SpawnId;
+use castellan_core::mfa::Verdict;
+use castellan_core::time::WallTime;
 use serde_json::{Value, json};
 
 use crate::plugins::plugin;
@@ -211,7 +213,7 @@ fn a_policy_plugin_that_is_away_is_waited_for_within_bounds() {
 }
 
 #[test]
-fn a_reason_is_asked_for_where_the_user_is_and_a_code_cannot_be() {
+fn a_reason_is_asked_for_where_the_user_is() {
     let (mut world, policy) = world();
     asked(&mut world, 1);
     world.decides(&policy, "E7-1", "PENDING", pending(&["JUSTIFY"], json!({})));
@@ -226,8 +228,8 @@ fn a_reason_is_asked_for_where_the_user_is_and_a_code_cannot_be() {
     let spawn = launched(&mut world, 1);
     assert_eq!(world.get_now("/api/elevation/E7-1")["Justification"], "disk is full");
     ended(&mut world, spawn);
-    // Given in advance nobody is asked; what is not met is denied; a second factor is none of this agent's.
-    world.elevate_with(2, ALICE, &["id"], Some("a reason"));
+    // Given in advance nobody is asked; what is not met is denied.
+    world.elevate_with(2, ALICE, &["id"], Some("a reason"), None);
     world.finds();
     world.decides(&policy, "E7-2", "PENDING", pending(&["JUSTIFY"], json!({})));
     let spawn = launched(&mut world, 2);
@@ -236,12 +238,103 @@ fn a_reason_is_asked_for_where_the_user_is_and_a_code_cannot_be() {
     world.decides(&policy, "E7-3", "PENDING", pending(&["JUSTIFY"], json!({})));
     settle(&mut world);
     world.reply(3, 1, None);
-    asked(&mut world, 4);
-    world.decides(&policy, "E7-4", "PENDING", pending(&["MFA", "JUSTIFY"], json!({})));
     settle(&mut world);
-    let (no_reason, no_factor) = (world.answer(3).unwrap_err(), world.answer(4).unwrap_err());
-    assert!(no_reason.contains("JUSTIFY was not met") && no_factor.contains("MFA"), "{no_reason} {no_factor}");
+    let no_reason = world.answer(3).unwrap_err();
+    assert!(no_reason.contains("JUSTIFY was not met"), "{no_reason}");
     assert_eq!(spawned(&world).len(), 2);
+    world.quiet();
+}
+
+/// A job that sees to a second factor before the reason.
+const FACTORS: &str = r#"{"id":"factors","events":["PolicyEvaluationPending"],"overlap":"parallel","tasks":[
+    {"id":"mfa","executionType":"Http","method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/controls/MFA",
+     "mergeStdoutJsonIntoContext":true},
+    {"id":"justify","executionType":"Http","method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/controls/JUSTIFY",
+     "mergeStdoutJsonIntoContext":true},
+    {"id":"fire","command":"fire-event","condition":"Satisfied == true",
+     "arguments":"--event LaunchPrivilegeElevation --context '{{\"RequestId\":\"{RequestId}\"}}'"}]}"#;
+
+#[test]
+fn a_code_is_asked_for_judged_and_good_for_five_minutes() {
+    let (mut world, policy) = world_with(&[("Jobs/LaunchPrivilegeElevation", LAUNCH), ("Jobs/factors", FACTORS)]);
+    let mut number = 0;
+    let mut ask = |world: &mut World, words: &[&str], code: Option<&str>, verdicts: &[Verdict]| {
+        number += 1;
+        world.socket.verdicts.extend(verdicts);
+        world.elevate_with(number, ALICE, words, Some("a reason"), code);
+        world.finds();
+        world.decides(&policy, &format!("E7-{number}"), "PENDING", pending(&["MFA", "JUSTIFY"], json!({})));
+        settle(world);
+        number
+    };
+    let one = ask(&mut world, &["id"], None, &[Verdict::Wrong { left: 4 }, Verdict::Verified]);
+    assert_eq!(world.socket.told, ["Code of your authenticator for running 'id': "]);
+    assert_eq!(world.get_now("/api/elevation/E7-1")["Outstanding"], json!(["MFA", "JUSTIFY"]));
+    world.reply(one, 1, Some("000000"));
+    settle(&mut world);
+    assert!(world.socket.told[1].contains("4 wrong ones more lock alice"), "{:?}", world.socket.told);
+    assert_eq!(spawned(&world).len(), 0);
+    world.reply(one, 1, Some("of the former prompt"));
+    world.reply(one, 2, Some("123456"));
+    let spawn = launched(&mut world, one);
+    ended(&mut world, spawn);
+    // The same again within five minutes: nobody is asked, also not for the reason. Other arguments: he is.
+    world.wait(4 * 60 * 1000);
+    let two = ask(&mut world, &["id"], None, &[]);
+    let spawn = launched(&mut world, two);
+    ended(&mut world, spawn);
+    let three = ask(&mut world, &["id", "-g"], None, &[]);
+    world.reply(three, 1, None);
+    settle(&mut world);
+    assert!(world.answer(three).unwrap_err().contains("No code was given"));
+    world.wait(61 * 1000);
+    // Then it is over. Whoever has none, is locked out, or gives wrong ones is told so, and nothing runs.
+    let four = ask(&mut world, &["id"], Some("123456"), &[]);
+    let until = WallTime::from_millis(1_800_000_000_000);
+    let five = ask(&mut world, &["id"], Some("123456"), &[Verdict::Locked { until }]);
+    let six = ask(&mut world, &["id"], Some("1"), &[1, 2, 3, 4].map(|left| Verdict::Wrong { left: 5 - left }));
+    for prompt in 1..=3 {
+        world.reply(six, prompt, Some("2"));
+        settle(&mut world);
+    }
+    for (caller, why) in [
+        (four, "castellan mfa enroll alice"),
+        (five, "none of alice is looked at until 2027-01-15"),
+        (six, "1 wrong ones more"),
+    ] {
+        let told = world.answer(caller).unwrap_err();
+        assert!(told.contains("MFA was not met") && told.contains(why), "{told}");
+    }
+    assert_eq!(spawned(&world).len(), 2);
+    let audited = world.audited.iter().map(Value::to_string).collect::<String>();
+    assert!(!audited.contains("123456") && !world.get_now("/api/elevation").to_string().contains("123456"));
+    world.quiet();
+}
+
+#[test]
+fn a_code_that_cannot_be_judged_or_comes_too_late_launches_nothing() {
+    let (mut world, policy) = world_with(&[("Jobs/LaunchPrivilegeElevation", LAUNCH), ("Jobs/factors", FACTORS)]);
+    for caller in [1, 2] {
+        world.elevate_with(caller, ALICE, &["id"], None, Some("123456"));
+        world.finds();
+        world.decides(&policy, &format!("E7-{caller}"), "PENDING", pending(&["MFA"], json!({})));
+        while !world.disk.iter().any(|order| matches!(order, StoreOrder::Mfa { .. })) {
+            assert!(world.disk_once(Ok(())), "no code is judged");
+            world.audited_by(Ok(()));
+        }
+        if caller == 1 {
+            while world.disk.front().is_some_and(|order| !matches!(order, StoreOrder::Mfa { .. })) {
+                world.disk_once(Ok(()));
+            }
+            world.disk_once(Err(String::from("the disk is full.")));
+        } else {
+            world.leaves(caller);
+            world.socket.verdicts.push_back(Verdict::Verified);
+        }
+        settle(&mut world);
+    }
+    assert!(world.answer(1).unwrap_err().contains("could not be judged: the disk is full"));
+    assert_eq!((status(&mut world, "E7-2"), spawned(&world).len()), (json!("Withdrawn"), 0));
     world.quiet();
 }
 
@@ -301,7 +394,7 @@ fn an_approval_comes_from_others_and_its_grant_is_reused_until_it_is_revoked() {
     administrators(&mut world);
     let (bob, carol, alice) = ("sha256-1", "sha256-2", "sha256-3");
     let groups = json!({"Approvers": [{"Groups": [["bob"], ["carol", "dave"]], "Required": 1}]});
-    world.elevate_with(1, ALICE, &["id", "-u"], Some("a reason"));
+    world.elevate_with(1, ALICE, &["id", "-u"], Some("a reason"), None);
     world.finds();
     world.decides(&policy, "E7-1", "PENDING", pending(&["JUSTIFY", "APPROVAL"], groups.clone()));
     settle(&mut world);
@@ -357,7 +450,7 @@ fn an_approval_comes_from_others_and_its_grant_is_reused_until_it_is_revoked() {
 #[test]
 fn grants_end_in_their_time_and_revoking_stops_what_has_not_started() {
     let (mut world, policy) = world();
-    world.elevate_with(1, ALICE, &["id"], Some("a reason"));
+    world.elevate_with(1, ALICE, &["id"], Some("a reason"), None);
     world.finds();
     world.decides(&policy, "E7-1", "PENDING", pending(&["JUSTIFY", "APPROVAL"], json!({})));
     settle(&mut world);
@@ -373,7 +466,7 @@ fn grants_end_in_their_time_and_revoking_stops_what_has_not_started() {
     assert!(world.answer(2).unwrap_err().contains("revoked the grant"));
     assert_eq!(spawned(&world).len(), 1);
     // Of itself it ends after a day.
-    world.elevate_with(3, ALICE, &["id"], Some("a reason"));
+    world.elevate_with(3, ALICE, &["id"], Some("a reason"), None);
     world.finds();
     world.decides(&policy, "E7-3", "PENDING", pending(&["JUSTIFY", "APPROVAL"], json!({})));
     settle(&mut world);
@@ -389,7 +482,7 @@ fn grants_end_in_their_time_and_revoking_stops_what_has_not_started() {
 #[test]
 fn an_approval_that_nobody_gives_is_escalated_then_expires() {
     let (mut world, policy) = world();
-    world.elevate_with(1, ALICE, &["id"], Some("a reason"));
+    world.elevate_with(1, ALICE, &["id"], Some("a reason"), None);
     world.finds();
     world.decides(&policy, "E7-1", "PENDING", pending(&["JUSTIFY", "APPROVAL"], json!({})));
     settle(&mut world);
@@ -534,7 +627,7 @@ fn after_a_crash_nothing_is_launched_by_itself() {
         world.decides(&policy, "E7-1", "ALLOW", json!({}));
         let mut kept = 0;
         while kept < steps {
-            let is_ours = matches!(world.disk.front(), Some(castellan_core::effect::StoreOrder::KeepElevation { .. }));
+            let is_ours = matches!(world.disk.front(), Some(StoreOrder::KeepElevation { .. }));
             kept += usize::from(is_ours);
             assert!(world.disk_once(Ok(())));
         }

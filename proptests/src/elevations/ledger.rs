@@ -17,6 +17,7 @@ struct Truth {
     /// What has to be met; `None` until KeeperPolicy decided, and where it denied.
     required: Option<BTreeSet<&'static str>>,
     justified: bool,
+    identified: bool,
     approved: bool,
     is_audited: bool,
     is_launched: bool,
@@ -85,6 +86,12 @@ impl Ledger {
         }
     }
 
+    pub(super) fn on_identified(&mut self, caller: CallerId) {
+        if let Some(truth) = self.callers.get(&caller).and_then(|id| self.truths.get_mut(id)) {
+            truth.identified = true;
+        }
+    }
+
     pub(super) fn on_approved(&mut self, id: &str) {
         if let Some(truth) = self.truths.get_mut(id) {
             truth.approved = true;
@@ -139,12 +146,17 @@ impl Ledger {
         let is_met = truth.required.as_ref().is_some_and(|required| {
             required.iter().all(|control| match *control {
                 "JUSTIFY" => truth.justified || grant.is_some(),
+                "MFA" => truth.identified || grant.is_some(),
                 _ => truth.approved || grant.is_some(),
             })
         });
+        let is_identified = truth.identified && truth.required.iter().flatten().any(|control| *control == "MFA");
         let caller_left = truth.caller.is_some_and(|caller| self.gone.contains(&caller));
         let (was_launched, was_over) = (core::mem::replace(&mut truth.is_launched, true), truth.is_over);
         let is_audited = truth.is_audited;
+        if is_identified {
+            self.tally.identified = self.tally.identified.saturating_add(1);
+        }
         if !is_met {
             let law = format!("authorized: {id} is launched, and of {:?} not everything is met", truth.required);
             self.broken(law);

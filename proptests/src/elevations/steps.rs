@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use super::*;
 
 /// What KeeperPolicy may say: a decision and its controls.
-const DECISIONS: [(&str, &[&str]); 7] = [
+const DECISIONS: [(&str, &[&str]); 9] = [
     ("ALLOW", &[]),
     ("ALLOW", &[]),
     ("PENDING", &["APPROVAL"]),
     ("DENY", &[]),
     ("PENDING", &["JUSTIFY"]),
+    ("PENDING", &["MFA"]),
+    ("PENDING", &["MFA", "JUSTIFY"]),
     ("PENDING", &["JUSTIFY", "APPROVAL"]),
     ("PENDING", &["APPROVAL"]),
 ];
@@ -46,8 +48,10 @@ impl World {
         let peer = Peer { pid: 5, uid: 1000, gid: 1000, account: Ok(account), has_desktop: false };
         let reason = self.dice.percent(30).then(|| String::from("a reason"));
         let is_justified = reason.is_some();
+        let code = self.dice.percent(20).then(|| Secret::new(String::from(RIGHT)));
+        let is_identified = code.is_some();
         let words = vec![String::from("id"), format!("-{}", self.dice.below(2))];
-        let asked = Asked { peer, words, folder: None, terminal: false, environment: Vec::new(), reason, code: None };
+        let asked = Asked { peer, words, folder: None, terminal: false, environment: Vec::new(), reason, code };
         let before = self.ids();
         self.tell(Event::Elevation(ElevationReport::Asked { caller, asked: Box::new(asked) }));
         let new = self.ids().difference(&before).next().cloned();
@@ -55,6 +59,9 @@ impl World {
             self.ledger.on_asked(&id, caller);
             if is_justified {
                 self.ledger.on_justified(caller);
+            }
+            if is_identified {
+                self.ledger.on_identified(caller);
             }
         }
         self.deliver_all();
@@ -118,10 +125,18 @@ impl World {
             return;
         }
         let (caller, prompt) = self.prompts.swap_remove(self.dice.place(self.prompts.len()));
-        let text = *self.any(&["a reason", "  ", "\u{7}"]).unwrap_or(&"");
+        let text = *self.any(&["a reason", RIGHT, "  ", "\u{7}"]).unwrap_or(&"");
         let reply = if self.dice.percent(10) { Reply::Refused } else { Reply::Text(Secret::new(text.to_owned())) };
-        if matches!(&reply, Reply::Text(text) if text.expose() == "a reason") && self.ledger.is_there(caller) {
-            self.ledger.on_justified(caller);
+        if let Reply::Text(text) = &reply
+            && self.ledger.is_there(caller)
+        {
+            // Both are texts with a word in them; one is a right code, too.
+            if matches!(text.expose(), "a reason" | RIGHT) {
+                self.ledger.on_justified(caller);
+            }
+            if text.expose() == RIGHT {
+                self.ledger.on_identified(caller);
+            }
         }
         for _ in 0..=self.dice.below(2) {
             self.tell(Event::Elevation(ElevationReport::Replied { caller, prompt, reply: reply.clone() }));
@@ -179,6 +194,13 @@ impl World {
             }
             let result = if is_well { Ok(()) } else { Err(String::from("the disk is full")) };
             self.reports.push_back(Event::Audited { ticket, result });
+        }
+        if let Some((ticket, is_right)) = self.codes.pop_front() {
+            let verdict = if is_right { Verdict::Verified } else { Verdict::Wrong { left: 4 } };
+            let result = if is_well { Ok(MfaReport::Checked(verdict)) } else { Err(String::from("the disk is full")) };
+            for _ in 0..=self.dice.below(2) {
+                self.reports.push_back(Event::Store(StoreReport::Mfa { ticket, result: result.clone() }));
+            }
         }
         if let Some(StoreOrder::KeepElevation { ticket, record, .. }) = self.disk.pop_front() {
             let result = if is_well { Ok(()) } else { Err(String::from("the disk is full")) };
@@ -238,7 +260,8 @@ impl World {
     /// Everything that is on its way arrives, and every time is over.
     pub(super) fn settle(&mut self) {
         for _ in 0..20 {
-            while !self.disk.is_empty() || !self.audits.is_empty() || !self.reports.is_empty() {
+            while !(self.disk.is_empty() && self.codes.is_empty() && self.audits.is_empty() && self.reports.is_empty())
+            {
                 self.write();
                 self.deliver_all();
             }

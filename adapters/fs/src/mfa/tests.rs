@@ -25,12 +25,12 @@ fn stage() -> (TempDir, Root, SettingStore) {
 fn enroll(root: &Root, storage: &SettingStore, user: &str) -> Vec<u8> {
     let order = MfaOrder::Enroll { user: user.into(), by: "client".into() };
     let done = perform(root, storage, &order, now(0)).unwrap();
-    let MfaReport::Enrolled(Secret(secret)) = done else { panic!("{done:?}") };
-    BASE32_NOPAD.decode(secret.as_bytes()).unwrap()
+    let MfaReport::Enrolled(secret) = done else { panic!("{done:?}") };
+    BASE32_NOPAD.decode(secret.expose().as_bytes()).unwrap()
 }
 
 fn check(root: &Root, storage: &SettingStore, user: &str, code: &str) -> Result<Verdict, String> {
-    let order = MfaOrder::Check { user: user.into(), code: Secret(code.into()) };
+    let order = MfaOrder::Check { user: user.into(), code: Secret::new(code.into()) };
     let done = perform(root, storage, &order, now(3000))?;
     let MfaReport::Checked(verdict) = done else { panic!("{done:?}") };
     Ok(verdict)

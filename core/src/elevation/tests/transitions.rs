@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::id::{RequestId, SpawnId, TicketId};
+use crate::mfa::{Secret, Verdict};
 use crate::policy::Control;
 
 type Step = (&'static str, fn(&mut Elevation, &mut Turn<'_>));
 
 const NONE: TicketId = TicketId(999);
 
-const EVENTS: [Step; 24] = [
+const EVENTS: [Step; 28] = [
     ("inspected", |one, turn| one.on_inspected(Ok(&facts(1)), turn)),
     ("inspected, unfit", |one, turn| one.on_inspected(Err("it is gone."), turn)),
     ("policy ready", |one, turn| one.ask(SpawnId(77), turn)),
@@ -26,6 +27,10 @@ const EVENTS: [Step; 24] = [
         one.on_replied(1, &Reply::Text(Secret::new("a reason".to_string())), turn);
     }),
     ("refused", |one, turn| one.on_replied(1, &Reply::Refused, turn)),
+    ("asked for a code", |one, turn| respond(one.on_control(Control::Mfa, RequestId(4), turn), 4, turn)),
+    ("code right", |one, turn| one.on_code(one.code.unwrap_or(NONE), Ok(Verdict::Verified), turn)),
+    ("code wrong", |one, turn| one.on_code(one.code.unwrap_or(NONE), Ok(Verdict::Wrong { left: 4 }), turn)),
+    ("MFA", |one, turn| drop(one.on_decision(decision("PENDING", &["MFA"]), &Grants::default(), None, turn))),
     ("approved", |one, turn| vote(one, true, turn)),
     ("denied", |one, turn| vote(one, false, turn)),
     ("launch", |one, turn| respond(one.on_launch(RequestId(3), turn), 3, turn)),
@@ -51,11 +56,12 @@ fn vote(one: &mut Elevation, approved: bool, turn: &mut Turn<'_>) {
 }
 
 /// Events that lead into each state, from the start; `!` behind a state: its record is not on disk yet.
-const STATES: [(&str, &[&str]); 13] = [
+const STATES: [(&str, &[&str]); 14] = [
     ("Requested", &[]),
     ("Evaluating", &["inspected"]),
     ("AwaitingControls!", &["inspected", "PENDING"]),
     ("AwaitingControls", &["inspected", "PENDING", "kept", "asked to justify"]),
+    ("AwaitingControls", &["inspected", "MFA", "kept", "asked for a code", "replied"]),
     ("Authorized!", &["inspected", "ALLOW"]),
     ("Authorized", &["inspected", "ALLOW", "kept"]),
     ("Launching!", &["inspected", "ALLOW", "kept", "launch", "audited"]),

@@ -1,9 +1,10 @@
 //! The request socket of a world, its audit, and a KeeperPolicy that answers as told.
 
 use castellan_core::effect::{ElevationAnswer, ElevationOrder};
-use castellan_core::elevation::{Asked, CallerId, ElevationRecord, Peer, Secret};
+use castellan_core::elevation::{Asked, CallerId, ElevationRecord, Peer};
 use castellan_core::event::{ElevationReport, FileIdentity, Reply};
 use castellan_core::id::TicketId;
+use castellan_core::mfa::{Secret, Verdict};
 use castellan_core::user::Account;
 use serde_json::json;
 
@@ -18,6 +19,8 @@ pub struct Socket {
     pub told: Vec<String>,
     /// Entries of the audit that somebody waits for.
     pub audits: VecDeque<TicketId>,
+    /// What the codes that come next are worth; nobody has an authenticator where it is empty.
+    pub verdicts: VecDeque<Verdict>,
     /// Requests on disk.
     pub records: BTreeMap<String, ElevationRecord>,
 }
@@ -70,10 +73,17 @@ impl World {
 
     /// Alice (user 1000) or somebody else asks for a command; the number of the connection is `caller`.
     pub fn elevate(&mut self, caller: u64, user: (&str, u32), words: &[&str]) {
-        self.elevate_with(caller, user, words, None);
+        self.elevate_with(caller, user, words, None, None);
     }
 
-    pub fn elevate_with(&mut self, caller: u64, (name, uid): (&str, u32), words: &[&str], reason: Option<&str>) {
+    pub fn elevate_with(
+        &mut self,
+        caller: u64,
+        (name, uid): (&str, u32),
+        words: &[&str],
+        reason: Option<&str>,
+        code: Option<&str>,
+    ) {
         let peer = Peer { pid: 4000, uid, gid: uid, account: Ok(account(name, uid)), has_desktop: false };
         let asked = Asked {
             peer,
@@ -82,7 +92,7 @@ impl World {
             terminal: false,
             environment: vec![("TERM".into(), "xterm".into()), ("LD_PRELOAD".into(), "/tmp/x".into())],
             reason: reason.map(String::from),
-            code: Some(Secret::new(String::from("123456"))),
+            code: code.map(|code| Secret::new(code.to_owned())),
         };
         self.tell(Event::Elevation(ElevationReport::Asked { caller: CallerId(caller), asked: Box::new(asked) }));
     }

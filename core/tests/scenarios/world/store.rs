@@ -1,6 +1,5 @@
 //! The disk of a world: it takes orders, and carries them out when it is told to.
 
-use castellan_core::id::TicketId;
 use castellan_core::mfa::{MfaReport, Verdict};
 
 use super::*;
@@ -95,7 +94,10 @@ impl World {
                 }
                 StoreReport::PoliciesKept { ticket, result }
             }
-            StoreOrder::Mfa { ticket, .. } => mfa(ticket, result),
+            StoreOrder::Mfa { ticket, .. } => {
+                let verdict = self.socket.verdicts.pop_front().unwrap_or(Verdict::NotEnrolled);
+                StoreReport::Mfa { ticket, result: result.map(|()| MfaReport::Checked(verdict)) }
+            }
             StoreOrder::ChangeCertificates { ticket, change, at } => {
                 let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
                 StoreReport::CertificatesChanged { ticket, result }
@@ -171,9 +173,4 @@ impl World {
         let issued = issued.map(|issued| (issued, String::from("PEM")));
         CertificatesChanged { list: self.certificates.clone(), issued }
     }
-}
-
-/// What an authenticator is worth is the store's to say, and here nobody has one.
-fn mfa(ticket: TicketId, result: Result<(), String>) -> StoreReport {
-    StoreReport::Mfa { ticket, result: result.map(|()| MfaReport::Checked(Verdict::NotEnrolled)) }
 }
