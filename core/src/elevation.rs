@@ -85,8 +85,6 @@ const PENDING_SECONDS: u64 = 30 * 60;
 const ESCALATED_SECONDS: u64 = 4 * 60 * 60;
 /// Seconds from the authorization to the call that launches: a job has to be run in between.
 const AUTHORIZED_SECONDS: u64 = 5 * 60;
-/// Seconds between SIGTERM and SIGKILL of a program whose caller left.
-const GRACE_SECONDS: u64 = 10;
 /// How often somebody is asked for a reason, or a code.
 const TRIES: u32 = 3;
 
@@ -318,30 +316,9 @@ impl Elevation {
         self.end_running(turn);
     }
 
-    /// What runs is asked to end, and killed after its grace.
-    fn end_running(&mut self, turn: &mut Turn<'_>) {
-        if let State::Running { spawn, kill_at: kill_at @ None } = &mut self.state {
-            *kill_at = Some(turn.now.monotonic.plus_seconds(GRACE_SECONDS));
-            launching::terminate(*spawn, turn);
-        }
-    }
-
     /// Whether no process was asked for yet.
     const fn is_unlaunched(&self) -> bool {
         !matches!(self.state, State::Launching { ordered: true, .. } | State::Running { .. } | State::Ended { .. })
-    }
-
-    /// The grant that it rests on, or led to, counts no more: what has not started does not start, what runs goes on.
-    pub(crate) fn on_revoked(&mut self, by: &str, turn: &mut Turn<'_>) {
-        self.record.revoke(by);
-        if !matches!(self.state, State::Running { .. } | State::Ended { .. }) {
-            self.stop(&format!("Administrator '{by}' revoked the grant that it rests on."), turn);
-        }
-    }
-
-    /// Whether it rests on this grant.
-    pub(crate) fn rests_on(&self, grant: &ElevationId) -> bool {
-        self.id == *grant || self.record.grant_id.as_deref() == Some(grant.as_str())
     }
 
     /// What was ordered to be on disk is there: its consequences follow.

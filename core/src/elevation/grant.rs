@@ -1,14 +1,17 @@
 //! Grants: what was approved once, or asked for with a second factor, holds for the same user, file and arguments until its end.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 
 use super::authorization::Program;
 use super::record::{ElevationRecord, Granted};
+use super::{Elevation, State};
 use crate::id::ElevationId;
 use crate::limits::GRANTS;
 use crate::policy::Control;
 use crate::time::{Monotonic, Now, WallTime};
+use crate::turn::Turn;
 
 /// Seconds for which what was approved is not asked for again (privilege-flow.md section 3).
 pub(crate) const APPROVED_SECONDS: u64 = 24 * 60 * 60;
@@ -107,5 +110,20 @@ impl Grants {
 
     fn forget_ended(&mut self, now: Now) {
         self.list.retain(|_, grant| now.wall < grant.until && now.monotonic < grant.until_monotonic);
+    }
+}
+
+impl Elevation {
+    /// The grant that it rests on, or led to, counts no more: what has not started does not start, what runs goes on.
+    pub(crate) fn on_revoked(&mut self, by: &str, turn: &mut Turn<'_>) {
+        self.record.revoke(by);
+        if !matches!(self.state, State::Running { .. } | State::Ended { .. }) {
+            self.stop(&format!("Administrator '{by}' revoked the grant that it rests on."), turn);
+        }
+    }
+
+    /// Whether it rests on this grant.
+    pub(crate) fn rests_on(&self, grant: &ElevationId) -> bool {
+        self.id == *grant || self.record.grant_id.as_deref() == Some(grant.as_str())
     }
 }

@@ -16,7 +16,18 @@ use crate::program;
 use crate::turn::Turn;
 use crate::why::Explanation;
 
+/// Seconds between SIGTERM and SIGKILL of a program whose caller left.
+const GRACE_SECONDS: u64 = 10;
+
 impl Elevation {
+    /// What runs is asked to end, and killed after its grace.
+    pub(super) fn end_running(&mut self, turn: &mut Turn<'_>) {
+        if let State::Running { spawn, kill_at: kill_at @ None } = &mut self.state {
+            *kill_at = Some(turn.now.monotonic.plus_seconds(GRACE_SECONDS));
+            terminate(*spawn, turn);
+        }
+    }
+
     /// A task wants the program launched: only what is authorized, and on disk as that, is, and once. The answer comes when it runs.
     pub(crate) fn on_launch(&mut self, request: RequestId, turn: &mut Turn<'_>) -> Option<ApiResponse> {
         let is_ready = self.write.is_none() && self.caller.is_some();
@@ -88,7 +99,7 @@ impl Elevation {
     pub(crate) fn on_started(&mut self, turn: &mut Turn<'_>) {
         let State::Launching { launch, ordered: true, fault, .. } = &self.state else { return };
         let (spawn, must_end) = (launch.spawn, fault.is_some() || self.caller.is_none());
-        let kill_at = must_end.then(|| turn.now.monotonic.plus_seconds(super::GRACE_SECONDS));
+        let kill_at = must_end.then(|| turn.now.monotonic.plus_seconds(GRACE_SECONDS));
         self.state = State::Running { spawn, kill_at };
         if must_end {
             terminate(spawn, turn);

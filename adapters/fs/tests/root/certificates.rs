@@ -134,7 +134,7 @@ fn the_listeners_certificate_is_for_loopback_and_new_at_every_start() {
     assert_eq!(mode(&for_users), 0o644);
     assert_eq!(
         names(&folder.path().join("state")),
-        ["admin", "boot", "ca.pem", "keys", "lkg", "lock", "logs", "quarantine"]
+        ["admin", "audit", "boot", "ca.pem", "keys", "lkg", "lock", "logs", "quarantine"]
     );
 }
 

@@ -16,8 +16,8 @@ fn a_missing_root_is_made_with_everything_in_it() {
     let path = folder.path().join("a/b");
     let root = Root::open(&path).unwrap();
     assert_eq!(names(&path), ["Jobs", "Plugins", "Policies", "state"]);
-    assert_eq!(names(&path.join("state")), ["admin", "boot", "keys", "lkg", "lock", "logs", "quarantine"]);
-    for closed in ["state", "state/logs", "state/admin"] {
+    assert_eq!(names(&path.join("state")), ["admin", "audit", "boot", "keys", "lkg", "lock", "logs", "quarantine"]);
+    for closed in ["state", "state/logs", "state/admin", "state/audit"] {
         assert_eq!(mode(&path.join(closed)), 0o700, "{closed}");
     }
     assert!(path.join("Jobs/bin").is_dir() && path.join("Plugins/bin").is_dir());

@@ -44,6 +44,10 @@ impl World {
         while self.disk_once(Ok(())) {}
     }
 
+    fn judged(&mut self) -> MfaReport {
+        MfaReport::Checked(self.socket.verdicts.pop_front().unwrap_or(Verdict::NotEnrolled))
+    }
+
     /// The disk carries out, or fails, the oldest order.
     pub fn disk_once(&mut self, result: Result<(), String>) -> bool {
         let Some(order) = self.disk.pop_front() else { return false };
@@ -94,10 +98,7 @@ impl World {
                 }
                 StoreReport::PoliciesKept { ticket, result }
             }
-            StoreOrder::Mfa { ticket, .. } => {
-                let verdict = self.socket.verdicts.pop_front().unwrap_or(Verdict::NotEnrolled);
-                StoreReport::Mfa { ticket, result: result.map(|()| MfaReport::Checked(verdict)) }
-            }
+            StoreOrder::Mfa { ticket, .. } => StoreReport::Mfa { ticket, result: result.map(|()| self.judged()) },
             StoreOrder::ChangeCertificates { ticket, change, at } => {
                 let result = result.map_err(NotChanged::Failed).map(|()| self.change_certificates(&change, at));
                 StoreReport::CertificatesChanged { ticket, result }
