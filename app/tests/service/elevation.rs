@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Puppet, Stage, binary, command, ended, eventually, say, skipped, spawn};
+use crate::mfa::code;
+use crate::support::{Agent, Puppet, Stage, binary, command, ended, eventually, has_program, say, skipped, spawn};
 use crate::users::{has_somebody_else, stage_of, start};
 
 /// Items and what became of them.
@@ -328,6 +329,32 @@ fn a_reason_and_an_approval_are_asked_for_and_a_grant_lasts_until_it_is_revoked(
     assert!(!child.wait_with_output().unwrap().status.success());
     newest(&agent, "Withdrawn");
     agent.stop();
+}
+
+#[test]
+fn a_second_factor_is_a_code_that_counts_once() {
+    if !has_program("python3", "codes of an authenticator") {
+        return;
+    }
+    let Some(stage) = installed() else { return };
+    let agent = start(&stage);
+    ready(&agent);
+    allow(&stage, &["MFA", "JUSTIFY"]);
+    let with = |code: &str, words: &[&str]| {
+        say(elevate(&stage, NOBODY, &[&["--reason", "to see who I am", "--code", code], words].concat()))
+    };
+    denied(with("000000", &ID), "castellan mfa enroll nobody");
+    let enrolled = agent.call("POST", "/api/mfa/nobody").send().json();
+    let right = code(enrolled["secret"].as_str().unwrap(), 0);
+    let wrong = if right == "000000" { "000001" } else { "000000" };
+    denied(with(wrong, &ID), "That code is wrong");
+    runs(with(&right, &ID));
+    // For a while it is good for the same; anything else needs a code, and this one was used.
+    runs(asked(&stage, NOBODY, &[]));
+    denied(with(&right, &["--", "id", "-g"]), "was used before");
+    agent.stop();
+    let (_, shown, _) = say(command(&stage, &["audit", "show", "-o", "json"]));
+    assert!(shown.contains("MFA") && !shown.contains(&right), "{shown}");
 }
 
 #[test]

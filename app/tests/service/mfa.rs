@@ -19,7 +19,7 @@ start = mac[19] & 15
 print('%06d' % ((struct.unpack('>I', mac[start:start + 4])[0] & 0x7fffffff) % 1000000))
 ";
 
-fn code(secret: &str, later: i32) -> String {
+pub(crate) fn code(secret: &str, later: i32) -> String {
     let mut python = Command::new("python3");
     python.args(["-c", TOTP, secret, &later.to_string()]).stdout(Stdio::piped());
     String::from_utf8(spawn(&mut python).wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
