@@ -19,6 +19,7 @@
 //! Launching         prepared                    same              Release; Abort where it is another file, or the caller left
 //! Launching         spawn failed                Denied *          Answer
 //! Launching         started                     Running           the launch call is answered
+//! Launching         signaled                    same              Signal, once it runs
 //! Running           signaled                    same              Signal
 //! Running           left                        same              Signal TERM; after the grace Signal KILL
 //! Launching,Running exited                      Finished          Answer, Collect, then Discard
@@ -69,6 +70,7 @@ pub use record::{ElevationRecord, Granted, Status, Vote};
 use crate::api::stream::Kind;
 use crate::audit::Act;
 use crate::effect::StoreOrder;
+use crate::event::RelayedSignal;
 use crate::id::{ElevationId, RequestId, SpawnId, TicketId};
 use crate::log_message::Level;
 use crate::policy::Control;
@@ -136,6 +138,8 @@ pub(crate) struct Elevation {
     prompts: u32,
     /// Prompts for the same thing so far.
     tries: u32,
+    /// Signals for the program, until it is known to run.
+    signals: Vec<RelayedSignal>,
 }
 
 impl Elevation {
@@ -169,6 +173,7 @@ impl Elevation {
             is_identified: false,
             prompts: 0,
             tries: 0,
+            signals: Vec::new(),
         };
         elevation.look_for_program(ticket, candidates, turn);
         elevation

@@ -75,7 +75,7 @@ fn init_installs_what_is_missing_and_leaves_alone_what_was_edited() {
 }
 
 /// A policy about privileges for this user and file.
-fn policy(user: &str, file: &str, controls: &[&str]) -> Value {
+pub(crate) fn policy(user: &str, file: &str, controls: &[&str]) -> Value {
     json!({
         "PolicyId": format!("{user}-{}", controls.join("-")), "PolicyName": "test", "PolicyType": "PrivilegeElevation",
         "Status": "enforce", "Actions": { "OnSuccess": { "Controls": controls } },
@@ -111,7 +111,7 @@ fn ask(asker: &mut Puppet, question: &Value) -> Value {
 }
 
 #[track_caller]
-fn ready(agent: &Agent<'_>) -> Value {
+pub(crate) fn ready(agent: &Agent<'_>) -> Value {
     eventually("KeeperPolicy is ready", || {
         let plugin = agent.call("GET", "/api/plugins/KeeperPolicy").send().json();
         (plugin["health"] == "Healthy").then_some(plugin)
@@ -194,7 +194,7 @@ fn an_integrators_plugin_asks_keeper_policy_and_a_changed_policy_counts_from_the
 }
 
 /// Where everybody may pass, what is installed is there, and KeeperPolicy answers; `None` where there is nobody else to be.
-fn installed() -> Option<Stage> {
+pub(crate) fn installed() -> Option<Stage> {
     let stage = stage_of(json!({}));
     init(&stage, &[]);
     let reaches = || say(as_user(NOBODY, Command::new(binary()).arg("--version"))).0 == 0;

@@ -104,6 +104,9 @@ impl Elevation {
         if must_end {
             terminate(spawn, turn);
         }
+        for signal in core::mem::take(&mut self.signals) {
+            relay(spawn, signal, turn);
+        }
         let message = format!("Request {} runs as process {}.", self.id, self.record.process_id.unwrap_or_default());
         turn.log(Level::Information, "Elevation", message);
         self.keep(Status::Running, false, turn);
@@ -171,11 +174,23 @@ impl Elevation {
     }
 
     /// The caller passes a signal on.
-    pub(crate) fn on_signaled(&self, signal: RelayedSignal, turn: &mut Turn<'_>) {
-        if let State::Running { spawn, .. } = self.state {
-            turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Relayed(signal) });
+    pub(crate) fn on_signaled(&mut self, signal: RelayedSignal, turn: &mut Turn<'_>) {
+        match self.state {
+            State::Running { spawn, .. } => relay(spawn, signal, turn),
+            // It may run already, but that is not known yet. Each kind once, as the kernel keeps them.
+            State::Launching { ordered: true, .. } if !self.signals.contains(&signal) => self.signals.push(signal),
+            State::Requested { .. }
+            | State::Evaluating { .. }
+            | State::Awaiting { .. }
+            | State::Authorized { .. }
+            | State::Launching { .. }
+            | State::Ended { .. } => {}
         }
     }
+}
+
+fn relay(spawn: SpawnId, signal: RelayedSignal, turn: &mut Turn<'_>) {
+    turn.process(ProcessOrder::Signal { spawn, signal: TreeSignal::Relayed(signal) });
 }
 
 pub(super) fn terminate(spawn: SpawnId, turn: &mut Turn<'_>) {

@@ -10,9 +10,8 @@ use rustix::process::Signal;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use super::stand_in::StandIn;
-use super::{elevate, signal};
-use crate::support::{eventually, spawn};
+use super::{agent, elevate, signal, stage};
+use crate::support::{Stage, eventually, spawn};
 
 /// A user's terminal with `castellan elevate` in the foreground.
 struct User {
@@ -23,13 +22,13 @@ struct User {
 }
 
 impl User {
-    fn types(words: &[&str], agent: &StandIn) -> Self {
+    fn types(words: &[&str], stage: &Stage) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let ours = rustix::pty::openpt(flags).unwrap();
         rustix::pty::grantpt(&ours).unwrap();
         rustix::pty::unlockpt(&ours).unwrap();
         let theirs = rustix::pty::ioctl_tiocgptpeer(&ours, flags).unwrap();
-        let user = elevate(agent.root.path(), words);
+        let user = elevate(&stage.root(), words);
         // A session whose terminal this is; setsid becomes the program itself, as it leads no group.
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(user.get_program()).args(user.get_args()).env("TERM", "xterm").current_dir("/");
@@ -79,8 +78,9 @@ fn set_size(terminal: &OwnedFd, rows: u16, columns: u16) {
 
 #[test]
 fn a_shell_has_a_terminal_of_its_own_with_size_jobs_and_keys() {
-    let agent = StandIn::start();
-    let mut user = User::types(&["sh", "-i"], &agent);
+    let Some(stage) = stage() else { return };
+    let agent = agent(&stage);
+    let mut user = User::types(&["sh", "-i"], &stage);
     user.types_text("PS1=; tty >/dev/null && echo a termi''nal; stty size\n");
     user.sees("a terminal\r\n");
     user.sees("24 80\r\n");
@@ -99,28 +99,32 @@ fn a_shell_has_a_terminal_of_its_own_with_size_jobs_and_keys() {
     user.sees("again\r\n");
     user.types_text("exit 5\n");
     assert_eq!(user.ends().code(), Some(5));
+    agent.stop();
 }
 
 #[test]
 fn however_it_ends_the_terminal_is_as_it_was() {
-    let agent = StandIn::start();
-    let mut user = User::types(&["sh", "-c", "echo ready; read line; kill -TERM $$"], &agent);
+    let Some(stage) = stage() else { return };
+    let agent = agent(&stage);
+    let mut user = User::types(&["sh", "-c", "echo ready; read line; kill -TERM $$"], &stage);
     user.sees("ready\r\n");
     eventually("raw mode", || (!user.is_cooked()).then_some(()));
     user.types_text("\r");
     assert_eq!(user.ends().signal(), Some(15));
     // Its user ends castellan itself: the program hears it, and decides.
     let mut user =
-        User::types(&["sh", "-c", "trap 'exit 4' TERM; echo ready; while :; do sleep 1000 & wait $!; done"], &agent);
+        User::types(&["sh", "-c", "trap 'exit 4' TERM; echo ready; while :; do sleep 1000 & wait $!; done"], &stage);
     user.sees("ready\r\n");
     signal(&user.child, Signal::TERM);
     assert_eq!(user.ends().code(), Some(4));
+    agent.stop();
 }
 
 #[test]
 fn who_stops_it_has_his_terminal_meanwhile() {
-    let agent = StandIn::start();
-    let mut user = User::types(&["sh", "-c", "echo ready; read line; echo \"got $line\""], &agent);
+    let Some(stage) = stage() else { return };
+    let agent = agent(&stage);
+    let mut user = User::types(&["sh", "-c", "echo ready; read line; echo \"got $line\""], &stage);
     user.sees("ready\r\n");
     eventually("raw mode", || (!user.is_cooked()).then_some(()));
     signal(&user.child, Signal::TSTP);
@@ -130,21 +134,23 @@ fn who_stops_it_has_his_terminal_meanwhile() {
     user.types_text("this\r");
     user.sees("got this\r\n");
     assert_eq!(user.ends().code(), Some(0));
+    agent.stop();
 }
 
 #[test]
 fn a_secret_is_asked_for_where_its_user_is_and_not_shown() {
-    let agent = StandIn::start();
-    let mut user = User::types(&["ask"], &agent);
+    let Some(stage) = stage() else { return };
+    let agent = agent(&stage);
+    let mut user = User::types(&["env"], &stage);
     user.sees("A question:\\u001b[2J");
-    user.sees("Code: ");
-    user.types_text("sesame\n");
-    // Told back by the agent alone.
-    assert_eq!(user.sees("It was denied. sesame").matches("sesame").count(), 0);
+    user.sees("Code of your authenticator for running 'env': ");
+    user.types_text("493817\n");
+    assert_eq!(user.sees("root has no authenticator").matches("493817").count(), 0);
     assert_eq!(user.ends().code(), Some(4));
     // Ctrl-C instead of an answer withdraws the request.
-    let mut user = User::types(&["ask"], &agent);
-    user.sees("Code: ");
+    let mut user = User::types(&["env"], &stage);
+    user.sees("running 'env': ");
     user.types_text("\x03");
     assert_eq!(user.ends().signal(), Some(2));
+    agent.stop();
 }
