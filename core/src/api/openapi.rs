@@ -44,13 +44,14 @@ const EVERYWHERE: [(u16, &str); 10] = [
 ];
 
 /// What stands for the `{names}` of templates, and an example of each.
-const PLACEHOLDERS: [(&str, &str, Key); 10] = [
+const PLACEHOLDERS: [(&str, &str, Key); 11] = [
     ("{jobId}", "j", Key::required("jobId", ID, "The job's id.")),
     ("{pluginId}", "p", Key::required("pluginId", ID, "The plugin's id.")),
     ("{requestId}", "E1-1", Key::required("requestId", REQUEST_ID, "The request's id.")),
     ("{control}", "JUSTIFY", Key::required("control", CONTROL, "Which control.")),
     ("{runId}", "1-1", Key::required("runId", RUN_ID, "The run's id.")),
     ("{certificate}", "c", Key::required("certificate", CERTIFICATE, "A name, or the SHA-256 of a certificate.")),
+    ("{user}", "u", Key::required("user", USER, "The account.")),
     ("{policyName}", "p", Key::required("policyName", Shape::NAME, "The policy's name.")),
     ("{kind}", "Jobs", Key::required("kind", Shape::Choice(&FOLDERS), "The folder of the definition.")),
     ("{id}", "i", Key::required("id", ID, "The id of the job or plugin.")),
@@ -58,6 +59,9 @@ const PLACEHOLDERS: [(&str, &str, Key); 10] = [
 ];
 const FOLDERS: [&str; 2] = [DefinitionKind::Job.folder(), DefinitionKind::Plugin.folder()];
 const CERTIFICATE: Shape = Shape::Text(Text { length: (1, ID_LENGTH), ..Text::like("^[A-Za-z0-9._@-]+$") });
+/// As `mfa::is_user` has it.
+const USER: Shape =
+    Shape::Text(Text { length: (1, ID_LENGTH), ..Text::like(r"^[A-Za-z0-9_@\\$+][A-Za-z0-9._@\\$+-]*$") });
 const KEY: Key =
     Key::new("Idempotency-Key", IDEMPOTENCY, "A POST with a key that came already is answered as the first one was.");
 const IDEMPOTENCY: Shape = Shape::Text(Text { length: (1, IDEMPOTENCY_KEY_CHARS), ..Text::like("^[!-~]+$") });

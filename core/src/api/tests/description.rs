@@ -17,6 +17,7 @@ fn every_operation_of_the_table_is_taken_and_every_route_is_in_the_table() {
         }
         assert!(path.operations.is_sorted_by_key(|operation| operation.method), "{}", path.template);
         let path = example(path.template);
+        assert!(!path.contains('{'), "{path}: what its name stands for is not described");
         assert!(ROUTES.iter().any(|(route, _)| same_route(route, &path)), "{path} is missing among ROUTES");
     }
     let count = ids.len();
