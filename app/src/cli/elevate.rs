@@ -3,6 +3,7 @@
 //! Pipes and files go to the program as they are. Where standard input and output are a terminal it gets one of its own ([`terminal`]),
 //! so that the agent never sees what is typed or shown. The exit status is the program's.
 
+mod dialog;
 mod session;
 mod terminal;
 
@@ -32,7 +33,7 @@ const BY_SIGNAL: i32 = 128;
 
 Exit codes: that of the program, or its signal; 4 denied, 5 no agent answers. A link to this binary named keepersudo does the same.")]
 pub(crate) struct Options {
-    /// Why it is needed, where a policy asks for that; else you are asked.
+    /// Why it is needed, where a policy asks for that; else you are asked, in the terminal or on the desktop.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// A code of your second factor, where a policy asks for one; else you are asked, and others do not see it among the processes.

@@ -1,5 +1,6 @@
 //! `castellan elevate` as its user sees it: pipes, exit statuses, signals, his terminal.
 
+mod desktop;
 mod terminal;
 
 use std::fs::File;

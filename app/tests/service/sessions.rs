@@ -527,19 +527,23 @@ fn a_runtime_folder_that_never_answers_holds_up_its_users_tasks_alone() {
 }
 
 /// An X server without a screen.
-struct Xvfb {
+pub(crate) struct Xvfb {
     server: Child,
-    display: String,
+    pub(crate) display: String,
 }
 
 impl Xvfb {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         if !has_program("Xvfb", "a real display") || !has_program("xdpyinfo", "a program that opens a display") {
             return None;
         }
         let mut command = Command::new("Xvfb");
-        // It chooses a free number, and says so when it is ready; `-ac`: its clients are other users.
-        command.args(["-displayfd", "1", "-ac", "-nolisten", "tcp"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        // It chooses a free number, and says so when it is ready; `-ac`: its clients are other users; `-noreset`: it does not begin anew
+        // whenever the last of them leaves.
+        command
+            .args(["-displayfd", "1", "-ac", "-noreset", "-nolisten", "tcp"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut server = spawn(&mut command);
         let mut number = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();

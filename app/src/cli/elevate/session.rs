@@ -13,6 +13,7 @@ use smol::channel::{Receiver, Sender, bounded};
 use smol::future::FutureExt;
 use smol::stream::StreamExt;
 
+use super::dialog;
 use super::terminal::{ModeGuard, Terminal, Tty};
 use crate::failure::Failure;
 
@@ -217,10 +218,13 @@ impl Session {
     }
 }
 
-/// Asks in the terminal where standard input or output is none of it.
+/// Asks in the terminal where standard input or output is none of it; without one, on the desktop.
 async fn ask(text: &str, secret: bool) -> io::Result<Option<String>> {
-    let tty = Tty::open().map_err(|error| io::Error::new(error.kind(), format!("there is no terminal ({error})")))?;
-    tty.ask(&format!("{} ", escape(text)), secret).await
+    let text = format!("{} ", escape(text));
+    match Tty::open() {
+        Ok(tty) => tty.ask(&text, secret).await,
+        Err(_) => dialog::ask(&text, secret).await,
+    }
 }
 
 fn relayed(signal: Signal) -> Option<wire::Signal> {
