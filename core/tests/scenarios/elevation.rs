@@ -381,6 +381,41 @@ fn who_lets_many_requests_wait_leaves_room_for_others() {
     assert!(why.contains("8 requests wait for an answer already"), "{why}");
 }
 
+/// Programs are launched by jobs of all users, so the rate at which events start a job says nothing of them: each user has one of his own.
+#[test]
+fn who_asks_again_and_again_is_refused_and_others_launch() {
+    const BOB: (&str, u32) = ("bob", 1001);
+    let (mut world, policy) = world();
+    let runs = |world: &mut World, caller: u64, user, decision: &str, more: Value| {
+        world.elevate_with(caller, user, &["id", "-u"], Some("a reason"), None);
+        world.finds();
+        world.decides(&policy, &format!("E7-{caller}"), decision, more);
+        let spawn = launched(world, caller);
+        ended(world, spawn);
+    };
+    for caller in 1..=100 {
+        runs(&mut world, caller, ALICE, "ALLOW", json!({}));
+    }
+    world.elevate(901, ALICE, &["id", "-u"]);
+    let why = world.answer(901).unwrap_err();
+    assert!(why.contains("100 times in the last minute") && why.contains("ask again in 60 seconds"), "{why}");
+    runs(&mut world, 101, BOB, "ALLOW", json!({}));
+    runs(&mut world, 102, BOB, "PENDING", pending(&["JUSTIFY"], json!({})));
+    // An event that is no step of a request counts as of any job: whoever fires it has his own share only.
+    let event = r#"{"eventName":"LaunchPrivilegeElevation","context":{"RequestId":"E7-102"}}"#;
+    for _ in 0..=100 {
+        world.publish(&policy, "EventMessages", event);
+        settle(&mut world);
+    }
+    assert_eq!(world.history.values().filter(|run| run.job_id == "LaunchPrivilegeElevation").count(), 202);
+    runs(&mut world, 103, BOB, "ALLOW", json!({}));
+    world.wait(59_999);
+    world.elevate(902, ALICE, &["id", "-u"]);
+    assert!(world.answer(902).unwrap_err().contains("ask again in 1 seconds"));
+    world.wait(1);
+    runs(&mut world, 104, ALICE, "ALLOW", json!({}));
+}
+
 /// Two administrators besides the first.
 fn administrators(world: &mut World) {
     for name in ["bob", "carol", "alice"] {
