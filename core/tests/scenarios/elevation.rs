@@ -522,6 +522,45 @@ fn grants_end_in_their_time_and_revoking_stops_what_has_not_started() {
 }
 
 #[test]
+fn revoking_a_grant_ends_what_runs_on_it_where_that_is_wanted() {
+    let (mut world, policy) = world();
+    world.elevate_with(1, ALICE, &["id"], Some("a reason"), None);
+    world.finds();
+    world.decides(&policy, "E7-1", "PENDING", pending(&["JUSTIFY", "APPROVAL"], json!({})));
+    settle(&mut world);
+    vote(&mut world, "ad", "E7-1", "approve");
+    let first = launched(&mut world, 1);
+    world.elevate(2, ALICE, &["id"]);
+    world.finds();
+    world.decides(&policy, "E7-2", "PENDING", pending(&["APPROVAL"], json!({})));
+    let second = launched(&mut world, 2);
+    let unread = world.admin("DELETE", "/api/grants/E7-1?kill=perhaps", "");
+    assert_eq!(world.status(unread), Some(400));
+    // Without it they go on; it may be said later, too.
+    world.transcript.clear();
+    world.admin("DELETE", "/api/grants/E7-1", "");
+    settle(&mut world);
+    assert!(!world.transcript.iter().any(|line| line.contains("Terminate")), "{:?}", world.transcript);
+    let gone = world.admin("DELETE", "/api/grants/E7-1", "");
+    assert_eq!(world.status(gone), Some(404));
+    world.admin("DELETE", "/api/grants/E7-1?kill=true", "");
+    settle(&mut world);
+    for spawn in [first, second] {
+        assert!(world.transcript.contains(&format!("Terminate {spawn}")), "{:?}", world.transcript);
+    }
+    let told = "Your program is ended. Administrator 'client' revoked the grant that it rests on.";
+    assert_eq!(world.socket.told.iter().filter(|line| *line == told).count(), 2, "{:?}", world.socket.told);
+    let ended_by: Vec<&Value> = world.audited.iter().filter(|entry| entry["kind"] == "revocation").collect();
+    assert_eq!(ended_by.iter().filter(|entry| entry["reason"].is_string()).count(), 2, "{ended_by:?}");
+    world.exit(first.0, ExitStatus::Signal(15));
+    assert_eq!(world.answer(1), Ok(ExitStatus::Signal(15)));
+    // The other one does not listen.
+    world.transcript.clear();
+    world.wait(10_000);
+    world.expect(&[&format!("Kill {second}")]);
+}
+
+#[test]
 fn an_approval_that_nobody_gives_is_escalated_then_expires() {
     let (mut world, policy) = world();
     world.elevate_with(1, ALICE, &["id"], Some("a reason"), None);
