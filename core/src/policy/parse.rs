@@ -17,6 +17,7 @@ use super::effect::{CONTROLS, Effect, Word};
 use super::envelope::{About, Envelope, STATUSES, Status};
 use super::filter::{Condition, Joined};
 use super::{Approvers, PolicyId, PolicyType};
+use crate::configuration_policy::Privileges;
 use crate::job::finding::{Findings, Report, has_errors, quote};
 use crate::job::parse::document;
 use crate::json::read::{Field, ObjectReader};
@@ -87,6 +88,12 @@ pub(crate) fn parse(bytes: &[u8], file: &str, collections: &Collections) -> Resu
         Some(parsed) if !has_errors(&findings) => Ok((parsed, findings)),
         _ => Err(findings),
     }
+}
+
+/// What a policy about privileges amounts to. Whether its lists are too long with their collections is not known here.
+pub(crate) fn privileges(envelope: Envelope<'_>, policy_type: PolicyType, report: &mut Report) -> Option<Privileges> {
+    let policy = policy(envelope, policy_type, "", &Collections::default(), report)?;
+    Some(Privileges { status: policy.status, controls: policy.effect.names() })
 }
 
 fn policy(

@@ -135,6 +135,7 @@ pub fn policy(name: &str, document: &[u8]) -> PolicyFile {
         document: document.into(),
         sha256: castellan_core::hexadecimal(document),
         signature: Some(signature),
+        owner: Some(0),
     };
     PolicyFile { name: name.into(), content: Ok(content) }
 }

@@ -30,7 +30,7 @@ fn decide_on(documents: &[&str], request: &Request) -> Decision {
     let sources: Vec<PolicySource<'_>> = names
         .iter()
         .zip(documents)
-        .map(|(name, document)| PolicySource { name, content: Ok(document.as_bytes()) })
+        .map(|(name, document)| PolicySource { name, content: Ok(document.as_bytes()), distrust: None })
         .collect();
     PolicySet::compile(&sources, &[]).evaluate(request).decision()
 }
@@ -266,9 +266,12 @@ fn what_cannot_be_read_and_may_act_denies() {
     ] {
         assert_eq!(verdict(passes), Verdict::Allow, "{passes}");
     }
-    let policies = [PolicySource { name: "a", content: Ok(allow.as_bytes()) }];
-    let broken =
-        |content| PolicySet::compile(&policies, &[PolicySource { name: "c", content }]).evaluate(&request()).verdict();
+    let policies = [PolicySource { name: "a", content: Ok(allow.as_bytes()), distrust: None }];
+    let broken = |content| {
+        PolicySet::compile(&policies, &[PolicySource { name: "c", content, distrust: None }])
+            .evaluate(&request())
+            .verdict()
+    };
     assert_eq!(broken(Ok(&b"{}"[..])), Verdict::Allow);
     assert_eq!([broken(Ok(&b"[]"[..])), broken(Err("it is a link"))], [Verdict::Deny, Verdict::Deny]);
 }

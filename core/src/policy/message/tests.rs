@@ -35,7 +35,7 @@ fn a_question_is_answered_in_the_documented_names() {
     let request = read.clone().into_request(known());
     assert_eq!(serde_json::from_value::<Request>(serde_json::to_value(&request).unwrap()).unwrap(), request);
     let policy = br#"{"PolicyId":"p","PolicyType":"CommandLine","Status":"enforce","Controls":["APPROVAL"]}"#;
-    let set = PolicySet::compile(&[PolicySource { name: "f", content: Ok(&policy[..]) }], &[]);
+    let set = PolicySet::compile(&[PolicySource { name: "f", content: Ok(&policy[..]), distrust: None }], &[]);
     let answer = read.answer(set.evaluate(&request).decision());
     let json = serde_json::to_value(&answer).unwrap();
     let head = [&json["Id"], &json["RequestId"], &json["Decision"], &json["Controls"], &json["PolicyIds"]];
@@ -52,7 +52,7 @@ fn an_answer_lists_few_policies_and_counts_the_rest() {
         })
         .collect();
     let sources: Vec<_> =
-        policies.iter().map(|text| PolicySource { name: "f", content: Ok(text.as_bytes()) }).collect();
+        policies.iter().map(|text| PolicySource { name: "f", content: Ok(text.as_bytes()), distrust: None }).collect();
     let read = parse(&question()).unwrap();
     let decision = PolicySet::compile(&sources, &[]).evaluate(&read.clone().into_request(known())).decision();
     let answer = read.answer(decision).decision.explanation;
