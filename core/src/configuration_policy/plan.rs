@@ -176,7 +176,7 @@ impl Plan {
     }
 
     /// The plugins whose files are written.
-    pub(crate) fn plugins_written(&self) -> impl Iterator<Item = &PluginDefinition> {
+    pub(crate) fn plugins_written(&self) -> impl Iterator<Item = &PluginDefinition> + Clone {
         self.definitions.values().filter_map(|planned| match planned {
             Planned::Plugin(plugin) => Some(plugin),
             Planned::Job(_) | Planned::Removed => None,
