@@ -76,7 +76,7 @@ use crate::effect::StoreOrder;
 use crate::event::RelayedSignal;
 use crate::id::{ElevationId, RequestId, SpawnId, TicketId};
 use crate::log_message::Level;
-use crate::policy::Control;
+use crate::policy::{Control, Signer};
 use crate::time::{Deadline, Monotonic};
 use crate::turn::Turn;
 use crate::user::Person;
@@ -116,6 +116,8 @@ pub(crate) struct Elevation {
     person: Person,
     state: State,
     controls: Controls,
+    /// Who signed its program, where that was verified.
+    signer: Option<Signer>,
     pub(crate) record: ElevationRecord,
     /// The write of the present record, where it waits for one; an older one's answer counts no more.
     write: Option<TicketId>,
@@ -159,6 +161,7 @@ impl Elevation {
             person,
             state: State::Requested { ticket },
             controls: Controls::default(),
+            signer: None,
             record,
             write: None,
             audit: None,

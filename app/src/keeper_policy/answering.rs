@@ -120,7 +120,6 @@ impl Policies {
         Ok(Known {
             groups,
             at: LocalTime::new(self.clock.now().wall, &time_zone())?,
-            signer: None,
             variables: path_variables(&root, &account.home),
         })
     }

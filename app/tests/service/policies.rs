@@ -200,7 +200,7 @@ fn answer(stage: &Stage) -> (Value, String) {
     let (code, told, error) = say(command(stage, &asked));
     assert_eq!(code, 0, "{error}");
     let decision: Value = serde_json::from_str(&told).unwrap();
-    (decision["Decision"].clone(), decision["Explanation"]["Why"].to_string())
+    (decision["Decision"].clone(), decision["Explanation"].to_string())
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Elevation {
             arguments: record.command.iter().skip(1).cloned().collect(),
             has_desktop: self.asked.peer.has_desktop,
             at: LocalTime::new(turn.now.wall, &turn.surroundings.time_zone)?,
-            signer: None,
+            signer: self.signer.clone(),
             variables: BTreeMap::from([(String::from("home"), home)]),
         })
     }

@@ -164,7 +164,10 @@ fn effect(reader: &ObjectReader<'_>, report: &mut Report) -> Effect {
     if let Some(actions) = actions {
         holders.extend(actions.take("OnSuccess"));
         if let Some(failure) = actions.take("OnFailure").and_then(|field| field.object(&ON_FAILURE, report)) {
-            failure.text("Command", report);
+            if failure.text("Command", report).is_some_and(|command| !command.is_empty()) {
+                let message = "it is kept, and not run; where the policy decides, the answer is all that happens.";
+                report.note(failure.at("Command"), "not-run", message);
+            }
             failure.finish(report);
         }
         actions.finish(report);

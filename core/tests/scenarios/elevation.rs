@@ -1,16 +1,18 @@
 //! Requests for more privileges, from the question to the end of the program: what is decided here of the story that users live.
 
 use castellan_core::acl::Subject;
-use castellan_core::effect::{Stdio, StoreOrder};
+use castellan_core::effect::{ProcessOrder, Stdio, StoreOrder};
 use castellan_core::elevation::CallerId;
-use castellan_core::event::{ElevationReport, Event, ExitStatus, RelayedSignal};
+use castellan_core::event::{ElevationReport, Event, ExecutableFacts, ExitStatus, ProcessReport, RelayedSignal};
 use castellan_core::id::SpawnId;
 use castellan_core::mfa::Verdict;
 use castellan_core::time::WallTime;
+use castellan_core::trust::signature::SignatureFacts;
 use serde_json::{Value, json};
 
 use crate::plugins::plugin;
-use crate::world::{World, ids};
+use crate::world::elevation::file;
+use crate::world::{World, ids, program};
 
 const ALICE: (&str, u32) = ("alice", 1000);
 const LAUNCH: &str = r#"{"id":"LaunchPrivilegeElevation","events":["LaunchPrivilegeElevation"],"overlap":"parallel","tasks":[
@@ -39,6 +41,49 @@ fn world_with(jobs: &[(&str, &str)]) -> (World, Subject) {
 
 fn world() -> (World, Subject) {
     world_with(&[("Jobs/LaunchPrivilegeElevation", LAUNCH), ("Jobs/controls", CONTROLS)])
+}
+
+/// Who signed a program is part of the question where that was verified; an answer to another signer is none.
+#[test]
+fn the_signer_of_a_program_is_asked_about_where_he_is_trusted_and_nobody_else_can_name_one() {
+    const SIGNERS: &str = r#"{"Settings":{"AlternativeSignatures":
+        ["bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"]}}"#;
+    let policy = plugin("KeeperPolicy", r#","requiresMonitoring":true,"autoRestart":true"#)
+        .replace(r#"["out"]"#, r#"["KeeperPolicy/answers"]"#);
+    let mut world =
+        World::with(SIGNERS, &[("Plugins/KeeperPolicy", &policy), ("Jobs/LaunchPrivilegeElevation", LAUNCH)]);
+    let (pid, cgroup) = ids(1);
+    let prepared = ExecutableFacts { signature: by_pinned(true), ..program("/opt/castellan/Plugins/bin/KeeperPolicy") };
+    let (spawn, cgroup) = (SpawnId(1), Some(cgroup));
+    world.process(ProcessReport::Prepared { spawn, pid, cgroup, executable: prepared, user: None });
+    world.process(ProcessReport::Started { spawn });
+    let subject = world.client(1, &format!("KeeperPolicy_{pid}"), 1);
+    let mut number = 0;
+    let mut ask = |world: &mut World, signature| {
+        number += 1;
+        world.elevate(number, ALICE, &["id"]);
+        let Some(ProcessOrder::Inspect { ticket, queries }) = world.looks.pop_front() else { panic!("nobody asked") };
+        assert_eq!(queries[0].signers, ["b".repeat(64)]);
+        let facts = ExecutableFacts { signature, ..file(&queries[0].candidates[0], 1) };
+        world.process(ProcessReport::Inspected { ticket, executables: vec![facts] });
+        world.questions().last().unwrap()["MetaData"].clone()
+    };
+    assert!(ask(&mut world, None).get("SignerThumbprints").is_none(), "nobody signed it");
+    assert!(ask(&mut world, by_pinned(false)).get("SignerThumbprints").is_none(), "the signature is wrong");
+    let asked = ask(&mut world, by_pinned(true));
+    assert_eq!(asked["SignerThumbprints"], json!(["a".repeat(40), "b".repeat(64)]));
+    // Somebody who asks in the name of the first request, with a signer of his own.
+    let unsigned = world.questions()[0]["MetaData"].clone();
+    let mut forged = unsigned.clone();
+    forged["SignerThumbprints"] = asked["SignerThumbprints"].clone();
+    world.decides(&subject, "E7-1", "ALLOW", json!({ "MetaData": forged }));
+    assert_eq!(status(&mut world, "E7-1"), "Evaluating");
+    world.decides(&subject, "E7-1", "ALLOW", json!({}));
+    assert_eq!(status(&mut world, "E7-1"), "Authorized");
+}
+
+fn by_pinned(is_valid: bool) -> Option<Result<Box<SignatureFacts>, String>> {
+    Some(Ok(Box::new(crate::signed::by_pinned("/usr/local/sbin/id", Some(0), is_valid))))
 }
 
 /// Everything that waits for the disk or the audit comes there.

@@ -2,7 +2,7 @@
 //! what must always hold: requests are answered once, no deadline lies behind, nothing follows `Exit`, nothing is released
 //! that was not prepared.
 
-mod elevation;
+pub mod elevation;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

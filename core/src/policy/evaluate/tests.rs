@@ -340,3 +340,27 @@ fn of_rules_joined_by_or_one_more_is_enough() {
     let nearest = decide_on(&[&policy(r#""ALLOW""#, members)], &request()).explanation.nearest.unwrap();
     assert_eq!(nearest.filters, ["UserCheck", "Extension.Folders"]);
 }
+
+#[test]
+fn what_nobody_who_counts_signed_denies_what_it_may_be_about_and_nothing_else() {
+    let policy = |of: &str, status: &str, controls: &str| {
+        format!(r#"{{"PolicyType":"{of}","Status":"{status}","Controls":["{controls}"]}}"#)
+    };
+    let allow = policy("PrivilegeElevation", "enforce", "ALLOW");
+    let verdict = |document: &str, collection: Option<&str>| {
+        let good = PolicySource { name: "good", content: Ok(allow.as_bytes()), distrust: None };
+        let bad = PolicySource { name: "bad", content: Ok(document.as_bytes()), distrust: Some("It is not signed.") };
+        let members =
+            collection.map(|text| PolicySource { name: "c", content: Ok(text.as_bytes()), distrust: Some("No.") });
+        let set = PolicySet::compile(&[good, bad], members.as_slice());
+        set.evaluate(&request()).verdict()
+    };
+    let off = policy("PrivilegeElevation", "off", "DENY");
+    for denies in [&allow, &policy("CommandLine", "enforce", "ALLOW"), "nonsense"] {
+        assert_eq!(verdict(denies, None), Verdict::Deny, "{denies}");
+    }
+    for stays in [&off, &policy("FileAccess", "enforce", "DENY"), &policy("JobUpdate", "enforce", "DENY")] {
+        assert_eq!(verdict(stays, None), Verdict::Allow, "{stays}");
+    }
+    assert_eq!(verdict(&off, Some(r#"{"team":["alice"]}"#)), Verdict::Deny, "who is in it may be named by a policy");
+}
