@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-/// An event starts a job 100 times a minute at most, and with it programs are launched.
+/// A user may ask 100 times a minute.
 const ROUNDS: usize = 90;
 /// Before each round, so that what the former one left to do is done: records, and the launcher for the next.
 const PAUSE: Duration = Duration::from_millis(60);

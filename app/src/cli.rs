@@ -17,7 +17,7 @@ mod elevate;
 mod events;
 mod history;
 mod init;
-mod inputs;
+pub(crate) mod inputs;
 mod job_test;
 mod jobs;
 mod lint;

@@ -1,7 +1,7 @@
 //! The plugin KeeperPolicy: reads the policies of its agent root, and answers on `RespondToTopic` what is asked on `KeeperPolicy`.
 //!
-//! It holds one compiled set of policies. Before each question it asks the kernel whether a file changed since, so that what was changed
-//! counts from the next question on. It decides nothing that `castellan_core::policy` does not, and starts nothing.
+//! It holds one compiled set of policies. Before each question it asks whether a file, or what was delivered, changed since, so that what
+//! was changed counts from the next question on. It decides nothing that `castellan_core::policy` does not, and starts nothing.
 
 mod answering;
 
@@ -45,7 +45,7 @@ pub(crate) struct Options {
 /// Answers until SIGTERM or SIGINT.
 pub(crate) fn run(options: &Options, root: &Path) -> Result<(), Failure> {
     let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(Failure::failed)?;
-    let mut policies = Policies::open(root).map_err(Failure::failed)?;
+    let mut policies = Policies::open(root)?;
     let mut pause = FIRST_PAUSE;
     loop {
         let lost = match Connection::open(options, root) {

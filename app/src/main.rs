@@ -14,6 +14,7 @@ mod library_log;
 mod listeners;
 mod notify;
 mod perform;
+mod policies_in_force;
 mod policy_source;
 mod probe;
 mod run_loop;

@@ -17,7 +17,6 @@ use castellan_core::job::finding::Finding;
 use castellan_core::lkg::References;
 use castellan_core::log_message::{Level, LogRecord};
 use castellan_core::surroundings::Surroundings;
-use castellan_core::trust::signature::SignaturePolicy;
 use castellan_elevation::{Elevation, ElevationConfig};
 use castellan_fs::audit::{Audit, AuditFile};
 use castellan_fs::certificates::{AdminAuthority, ServerIdentity};
@@ -31,7 +30,7 @@ use castellan_fs::{PortsFile, Root, Store};
 use castellan_https::calls::Calls;
 use castellan_https::{AnswerAtOnce, ServerConfig, tls_config};
 use castellan_mqtt::BrokerConfig;
-use castellan_process::{Launcher, ProcessConfig, Processes, document_facts};
+use castellan_process::{Launcher, ProcessConfig, Processes};
 use smol::channel::{Receiver, Sender, bounded};
 
 use crate::chores::Chores;
@@ -43,7 +42,7 @@ use crate::perform::Ports;
 use crate::policy_source::PolicyPort;
 use crate::surroundings::{self, Facts};
 use crate::telemetry::{self, TelemetryPort, TelemetryStart};
-use crate::{LAUNCHER_VERB, audit_head, library_log, policy_source, run_loop, signals};
+use crate::{LAUNCHER_VERB, audit_head, library_log, policies_in_force, policy_source, run_loop, signals};
 
 /// Events on their way to the agent. A full queue is visible: the port that could not hand one over says so later. Each place takes
 /// half a kilobyte from the start.
@@ -107,7 +106,7 @@ impl Service {
         // Where references are kept, these count.
         let definitions =
             if matches!(references, References::Kept { .. }) { Vec::new() } else { guard.read_at_start() };
-        let reader = policy_reader(&settings);
+        let reader = policies_in_force::reader(&settings);
         let applied_policies = storage.policies().map_err(Failure::cannot_start)?;
         let policies = reader.read(&root);
         let loaded = Loaded {
@@ -213,14 +212,6 @@ impl Certificates {
 fn read_settings(root: &Root) -> Result<(Settings, Vec<Finding>), Failure> {
     let bytes = root.read_settings().map_err(Failure::cannot_start)?;
     Settings::parse(bytes.as_deref()).map_err(Failure::invalid_file)
-}
-
-/// Reads policies; their signatures are looked into as those of programs are.
-fn policy_reader(settings: &Settings) -> PolicyReader {
-    let pins = settings.alternative_signatures.clone();
-    PolicyReader::new(Box::new(move |path, document, beside| {
-        document_facts(path, document, beside, SignaturePolicy { pins: &pins, non_admin: &[] })
-    }))
 }
 
 /// What the ports are started with.

@@ -22,7 +22,8 @@ pub struct Entry {
     pub time: String,
     /// Which start of the agent root it was; 0 for a command that worked on the files of a stopped agent.
     pub boot: u64,
-    /// Who did it: `user:{name}`, `admin:{name}`, `root`, `agent`, or a component as in `job:{id}`.
+    /// Who did it: `user:{name}`, `admin:{name}`, `root`, `agent`, or a component as in `job:{id}`; of a policy that is a file of
+    /// another user than root, `uid:{number}`, its owner.
     pub who: String,
     /// The elevation request that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@
 //! SettingsUpdate  PluginId, SettingsJson             replaces the file of a plugin that is there
 //! SettingsUpdate  PluginId, Settings                 sets a layer of the plugin's settings: over its file, under what is stored
 //! UpdateSettings                                     reads all definitions again
+//! PrivilegeElevation, CommandLine, FileAccess        decides about privileges: put on record here, evaluated by KeeperPolicy
 //! any other                                          is left alone
 //! ```
 //!
@@ -32,13 +33,19 @@ mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
+use crate::config::Settings;
 use crate::id::{JobId, PluginId};
 use crate::job::JobDefinition;
 use crate::lkg::Document;
 use crate::plugin::PluginDefinition;
+use crate::policy::envelope::Status;
+use crate::time::WallTime;
 use crate::trust::signature::{CertificateFacts, SignatureFacts};
+use crate::why::Explanation;
 
 /// The source of the policies in the folder `Policies/` of the agent root.
 pub const FOLDER: &str = "Policies";
@@ -73,6 +80,8 @@ pub struct PolicyContent {
     pub sha256: String,
     /// What is known of a signature of its own; `None` where the whole delivery is signed instead, and was verified.
     pub signature: Option<SignatureFacts>,
+    /// The user id that its file belongs to, where it is one.
+    pub owner: Option<u32>,
 }
 
 /// A policy to be read for somebody who brought it.
@@ -108,6 +117,8 @@ pub struct AppliedPolicy {
     pub layer: Option<PolicyLayer>,
     /// Who signed it, or the bundle that it came in; `None` where nobody did.
     pub signer: Option<PolicySigner>,
+    /// The policy itself, where it is about privileges and in no file: KeeperPolicy reads it here.
+    pub document: Option<Document>,
 }
 
 /// The certificate of who signed a policy, by what `AlternativeSignatures` may name it.
@@ -182,4 +193,27 @@ pub(crate) enum Action {
     SetSettings(PluginId, BTreeMap<String, String>),
     /// Reads all definitions again.
     Reload,
+    /// Decides about privileges, and changes nothing here.
+    Decide(Privileges),
+}
+
+/// What a policy about privileges amounts to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Privileges {
+    /// `Status` as it is documented.
+    pub(crate) status: Status,
+    /// Its controls, in the documented order.
+    pub(crate) controls: Vec<String>,
+}
+
+/// Why a file of policies or collections does not count as it is: its signature does not, or there has to be one. In sentences.
+pub fn untrusted(source: &str, file: &PolicyFile, settings: &Settings, now: WallTime) -> Option<String> {
+    let key = PolicyKey { name: file.name.clone(), source: String::from(source) };
+    let content = file.content.as_ref().ok()?;
+    signature::signer(&key, content, settings, now).err().map(|Explanation { why, fix, .. }| format!("{why} {fix}"))
+}
+
+/// Why a policy that was applied counts no more: its signer does not, or there has to be one. A sentence.
+pub fn distrusted(applied: &AppliedPolicy, settings: &Settings) -> Option<String> {
+    signature::distrust(applied, settings)
 }

@@ -38,7 +38,8 @@
 //! | `grant` | what an approval is good for afterwards |
 //! | `deciding`, `asking`, `launching` | the steps to a decision; what the requester is asked on the way; the steps of the program |
 //! | `answering` | who is told, and when |
-//! | `message` | what is asked of KeeperPolicy, and what jobs are told |
+//! | `message` | what is asked of KeeperPolicy |
+//! | `wanted` | what a job is to be run for, and what it is told |
 
 mod answering;
 mod asked;
@@ -52,6 +53,7 @@ mod message;
 mod record;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use alloc::format;
 use alloc::string::String;
@@ -66,6 +68,7 @@ use control::Controls;
 pub(crate) use grant::Grants;
 pub(crate) use message::{ANSWER_TOPIC, POLICY_PLUGIN};
 pub use record::{ElevationRecord, Granted, Status, Vote};
+pub(crate) use wanted::Wanted;
 
 use crate::api::stream::Kind;
 use crate::audit::Act;
@@ -73,7 +76,7 @@ use crate::effect::StoreOrder;
 use crate::event::RelayedSignal;
 use crate::id::{ElevationId, RequestId, SpawnId, TicketId};
 use crate::log_message::Level;
-use crate::policy::Control;
+use crate::policy::{Control, Signer};
 use crate::time::{Deadline, Monotonic};
 use crate::turn::Turn;
 use crate::user::Person;
@@ -89,15 +92,6 @@ const ESCALATED_SECONDS: u64 = 4 * 60 * 60;
 const AUTHORIZED_SECONDS: u64 = 5 * 60;
 /// How often somebody is asked for a reason, or a code.
 const TRIES: u32 = 3;
-
-/// What a job is to be run for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// `PolicyEvaluationPending`.
-    Controls,
-    /// `LaunchPrivilegeElevation`.
-    Launch,
-}
 
 #[derive(Debug)]
 enum State {
@@ -122,15 +116,19 @@ pub(crate) struct Elevation {
     person: Person,
     state: State,
     controls: Controls,
+    /// Who signed its program, where that was verified.
+    signer: Option<Signer>,
     pub(crate) record: ElevationRecord,
     /// The write of the present record, where it waits for one; an older one's answer counts no more.
     write: Option<TicketId>,
     /// The entry of the launch in the audit, while it is waited for.
     audit: Option<TicketId>,
     calls: Vec<(Call, RequestId)>,
-    /// For which a job was wanted already.
+    /// For which a job was wanted already, or an event was fired.
     fired: Option<Wanted>,
     wanted: Option<Wanted>,
+    /// The event that brings it on now, until it is fired.
+    step: Option<Wanted>,
     /// The question about a code, while the store judges it.
     code: Option<TicketId>,
     /// Whether a code of the requester was right.
@@ -163,12 +161,14 @@ impl Elevation {
             person,
             state: State::Requested { ticket },
             controls: Controls::default(),
+            signer: None,
             record,
             write: None,
             audit: None,
             calls: Vec::new(),
             fired: None,
             wanted: None,
+            step: None,
             code: None,
             is_identified: false,
             prompts: 0,
@@ -214,13 +214,6 @@ impl Elevation {
     /// Whether the record is on disk as it stands.
     pub(crate) const fn is_on_disk(&self) -> bool {
         self.write.is_none()
-    }
-
-    /// What a job is to be run for, told once.
-    pub(crate) fn take_wanted(&mut self) -> Option<Wanted> {
-        let wanted = self.wanted.take();
-        self.fired = wanted.or(self.fired);
-        wanted
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
@@ -333,8 +326,9 @@ impl Elevation {
         }
         match &self.state {
             State::Awaiting { .. } => self.want(Wanted::Controls),
-            // A job that was run for controls launches by itself.
             State::Authorized { .. } if self.fired.is_none() => self.want(Wanted::Launch),
+            // A job that was run for controls fires the launch by itself.
+            State::Authorized { .. } if self.fired == Some(Wanted::Controls) => self.step = Some(Wanted::Launch),
             State::Launching { ordered: false, .. } => return self.order(turn),
             State::Ended { .. } => self.answer(turn),
             State::Requested { .. }
@@ -344,12 +338,6 @@ impl Elevation {
             | State::Running { .. } => {}
         }
         self.answer_calls(turn);
-    }
-
-    fn want(&mut self, wanted: Wanted) {
-        if self.fired != Some(wanted) {
-            self.wanted = Some(wanted);
-        }
     }
 
     /// It is over, and nothing was launched.

@@ -22,7 +22,8 @@ pub const DENIALS: usize = 1000;
 pub const ADMIN_CERTIFICATES: usize = 1000;
 /// Runs that one page of the history shows.
 pub const RUNS_PER_PAGE: usize = 100;
-/// Starts of one job by events in a minute; further ones are refused, so that a loop of events is slow enough to be stopped.
+/// Starts of one job by events in a minute; further ones are refused, so that a loop of events is slow enough to be stopped. Events that
+/// bring requests for more privileges on are bounded by the rate of requests instead.
 pub const EVENT_STARTS_PER_MINUTE: usize = 100;
 /// Messages of one process that are remembered, so that a copy (DUP) starts nothing: more than clients have under way at a time.
 pub const TAKEN_MESSAGES: usize = 128;
@@ -137,6 +138,8 @@ pub const TRACED_PUBLISHES: u32 = 128;
 pub const ELEVATIONS: usize = 256;
 /// And so many of one user, so that he cannot lock the others out.
 pub const ELEVATIONS_OF_ONE: usize = 32;
+/// Requests of one user in a minute: a script that elevates each of its steps gets by, and a loop leaves the machine to others.
+pub const ELEVATIONS_PER_MINUTE_OF_ONE: usize = 100;
 /// Requests that ended lately and are still shown.
 pub const ENDED_ELEVATIONS: usize = 256;
 /// Grants that hold at a time; what is approved beyond them holds once.

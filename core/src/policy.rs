@@ -53,6 +53,7 @@ pub use collection::{COLLECTIONS, Collections};
 pub use decision::{Approvers, Change, Compared, Considered, Decision, Explanation, Notice, Standing};
 pub use evaluate::Evaluation;
 pub use request::{LocalTime, Request, Signer, User, words};
+pub(crate) use set::denies_unread;
 pub use set::{PolicySet, PolicySource, Unreadable};
 
 /// What a policy decides about; of other types none is evaluated on request.

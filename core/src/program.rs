@@ -24,6 +24,7 @@ use alloc::vec::Vec;
 use crate::effect::Way;
 use crate::event::{ExecutableFacts, Opening};
 use crate::job::task::{ScriptType, Task};
+use crate::policy::Signer;
 use crate::time::WallTime;
 use crate::trust::signature::{SignaturePolicy, Verdict};
 use crate::user::Person;
@@ -153,6 +154,14 @@ pub(crate) fn signed(facts: &ExecutableFacts, policy: SignaturePolicy<'_>, now: 
         Some(Err(why)) => Err(not_signed(format!("the signature of '{}' cannot be read: {why}.", facts.path))),
         None => Err(not_signed(format!("the signature of '{}' was not looked at.", facts.path))),
     }
+}
+
+/// Who signed the file, where it is signed as plugins have to be.
+pub(crate) fn signer(facts: &ExecutableFacts, policy: SignaturePolicy<'_>, now: WallTime) -> Option<Signer> {
+    let Some(Ok(signature)) = &facts.signature else { return None };
+    let is_trusted = Verdict::of_own(signature, policy, now).is_trusted();
+    let certificate = policy.signer_of(signature).filter(|_| is_trusted)?;
+    Some(Signer { sha1: certificate.sha1.clone(), sha256: certificate.sha256.clone() })
 }
 
 /// Whether what the `#!` line of a script names may be executed.

@@ -281,8 +281,10 @@ fn elevation() -> Request {
 fn policies(c: &mut Criterion<CpuTime>) {
     let documents: Vec<(String, String)> =
         (0..POLICIES).map(|number| (format!("file-{number}"), policy(number))).collect();
-    let sources: Vec<PolicySource<'_>> =
-        documents.iter().map(|(name, text)| PolicySource { name, content: Ok(text.as_bytes()) }).collect();
+    let sources: Vec<PolicySource<'_>> = documents
+        .iter()
+        .map(|(name, text)| PolicySource { name, content: Ok(text.as_bytes()), distrust: None })
+        .collect();
     let set = PolicySet::compile(&sources, &[]);
     let request = elevation();
     assert!(matches!(set.evaluate(&request).verdict(), Verdict::Pending(_)), "one policy matches");

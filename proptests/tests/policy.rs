@@ -34,7 +34,7 @@ type Files = Vec<(String, Value)>;
 fn decide(files: &[(String, Value)], request: &Request) -> Decision {
     let texts: Vec<(&str, String)> = files.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
     let sources: Vec<PolicySource<'_>> =
-        texts.iter().map(|(name, text)| PolicySource { name, content: Ok(text.as_bytes()) }).collect();
+        texts.iter().map(|(name, text)| PolicySource { name, content: Ok(text.as_bytes()), distrust: None }).collect();
     let set = PolicySet::compile(&sources, &[]);
     let evaluation = set.evaluate(request);
     let decision = evaluation.decision();

@@ -137,8 +137,13 @@ pub(crate) fn names(folder: BorrowedFd<'_>, limit: usize) -> rustix::io::Result<
 
 /// One file, or why not, as a sentence.
 pub(crate) fn read(folder: BorrowedFd<'_>, stem: &str) -> Result<Vec<u8>, String> {
+    read_owned(folder, stem).map(|(bytes, _)| bytes)
+}
+
+/// The same with the user id that the file belongs to.
+pub(crate) fn read_owned(folder: BorrowedFd<'_>, stem: &str) -> Result<(Vec<u8>, u32), String> {
     let name = format!("{stem}{EXTENSION}");
-    files::read(folder, &name, DOCUMENT_BYTES, Privacy::Guarded).map_err(|unread| match unread {
+    files::read_owned(folder, &name, DOCUMENT_BYTES, Privacy::Guarded).map_err(|unread| match unread {
         Unread::Missing => format!("{name} was there and is not any more, or its name is not UTF-8."),
         Unread::Refused(reason) => format!("{name} {reason}"),
         Unread::Failed(error) => format!("{name} cannot be read: {error}"),

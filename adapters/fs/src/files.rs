@@ -100,6 +100,16 @@ const REPLACED_TRIES: usize = 8;
 
 /// Reads a regular file of at most `limit` bytes that has one name only. Never blocks, whatever is there.
 pub(crate) fn read(folder: BorrowedFd<'_>, name: &str, limit: usize, privacy: Privacy) -> Result<Vec<u8>, Unread> {
+    read_owned(folder, name, limit, privacy).map(|(bytes, _)| bytes)
+}
+
+/// The same with the user id that the file belongs to.
+pub(crate) fn read_owned(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    limit: usize,
+    privacy: Privacy,
+) -> Result<(Vec<u8>, u32), Unread> {
     for _ in 0..REPLACED_TRIES {
         // Looked at before it is opened, because opening alone has effects on a device.
         let before = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -119,7 +129,7 @@ pub(crate) fn read(folder: BorrowedFd<'_>, name: &str, limit: usize, privacy: Pr
         }
         return match refused(&opened, limit, privacy) {
             Some(reason) => Err(Unread::Refused(reason)),
-            None => read_all(file, limit),
+            None => read_all(file, limit).map(|bytes| (bytes, opened.st_uid)),
         };
     }
     Err(Unread::Refused(format!("was replaced {REPLACED_TRIES} times while it was opened. Try again.")))

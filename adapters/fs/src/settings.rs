@@ -34,6 +34,12 @@ const SCHEMA: &str = "
         sha256_of_signer TEXT,
         PRIMARY KEY (name, source)
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS policy_document (
+        name     TEXT NOT NULL,
+        source   TEXT NOT NULL,
+        document BLOB NOT NULL,
+        PRIMARY KEY (name, source)
+    ) STRICT;
     CREATE TABLE IF NOT EXISTS bundle (
         place    INTEGER PRIMARY KEY CHECK (place = 1),
         source   TEXT NOT NULL,
@@ -51,7 +57,8 @@ const SCHEMA: &str = "
         by           TEXT NOT NULL
     ) STRICT;
 ";
-const KIND: Kind = Kind { name: "settings.db", purpose: "the storage of plugin settings", layout: 1, schema: SCHEMA };
+pub(crate) const KIND: Kind =
+    Kind { name: "settings.db", purpose: "the storage of plugin settings", layout: 1, schema: SCHEMA };
 
 /// The open storage.
 #[derive(Debug)]

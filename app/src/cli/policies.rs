@@ -1,5 +1,5 @@
-//! `castellan policy`: configuration policies, applied by the running agent and listed with what became of them; and policies about
-//! privileges, tested and linted without it.
+//! `castellan policy`: policies, applied by the running agent and listed with what became of them; those about privileges are tested and
+//! linted without it.
 
 mod lint;
 mod test;
@@ -19,11 +19,17 @@ use crate::failure::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Apply a configuration policy: all of it or nothing, once per content.
+    /// Apply a policy: all of it or nothing, once per content. One about privileges counts from then on.
     Apply(Options),
-    /// List the configuration policies that the agent has seen, and what became of each.
+    /// List the policies that the agent has seen, and what became of each.
     #[command(after_help = "Example: castellan policy list -o wide")]
     List,
+    /// Show a policy: what it is, what became of it and why, from each of its sources.
+    #[command(after_help = "Example: castellan policy show add-scan")]
+    Show {
+        /// The policy's name, as castellan policy list shows it.
+        name: String,
+    },
     /// Read Policies/ again and apply what is new there.
     #[command(after_help = "Example: castellan policy reload")]
     Reload,
@@ -56,6 +62,7 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
     match command {
         Command::Apply(options) => apply(options, &agent()?, globals),
         Command::List => list(&agent()?.get("/api/policies")?, globals),
+        Command::Show { name } => show(name, &agent()?, globals),
         Command::Reload => list(&agent()?.ask("POST", "/api/policies/reload", None)?, globals),
         Command::Remove { name } => remove(name, &agent()?, globals),
         Command::Test(options) => test::run(options, globals),
@@ -98,17 +105,69 @@ fn remove(name: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
 fn list(lines: &Value, globals: &Globals) -> Result<(), Failure> {
     let names: Vec<&str> = items(lines).iter().filter_map(|line| text(line, "name")).collect();
     globals.show(lines, &names, || {
-        let mut table = Table::new(globals, &["POLICY", "SOURCE", "TYPE", "RESULT", "TIME", "WHY"]);
+        let mut table =
+            Table::new(globals, &["POLICY", "SOURCE", "TYPE", "STATUS", "CONTROLS", "RESULT", "TIME", "WHY"]);
         for line in items(lines) {
             let cell = |name| member(line, name);
             let time = globals.when(text(line, "time"));
-            table.row(&[&cell("name"), &cell("source"), &cell("type"), &cell("result"), &time, &cell("why")]);
+            table.row(&[
+                &cell("name"),
+                &cell("source"),
+                &cell("type"),
+                &cell("status"),
+                &controls(line),
+                &cell("result"),
+                &time,
+                &cell("why"),
+            ]);
         }
         if table.is_empty() {
             return Ok(vec![String::from("no policies")]);
         }
         table.lines()
     })
+}
+
+/// Everything that is known of a policy, from each of its sources.
+fn show(name: &str, agent: &Agent, globals: &Globals) -> Result<(), Failure> {
+    let all = agent.get("/api/policies")?;
+    let found: Vec<Value> = items(&all).iter().filter(|line| text(line, "name") == Some(name)).cloned().collect();
+    if found.is_empty() {
+        let why = format!("there is no policy '{}'. castellan policy list shows those there are.", escape(name));
+        return Err(Failure::not_found(why));
+    }
+    let of_one = |line: &Value| {
+        let mut lines =
+            vec![format!("policy {} of {}: {}", escape(name), shown_of(line, "source"), shown_of(line, "result"))];
+        let texts =
+            |member: &str| line.get(member).map(items).unwrap_or_default().iter().map(phrase).collect::<Vec<_>>();
+        let told = |finding: &Value| format!("{} {}", shown_of(finding, "path"), shown_of(finding, "message"));
+        let findings: Vec<String> = line.get("findings").map(items).unwrap_or_default().iter().map(told).collect();
+        for (title, value) in [
+            ("type", shown_of(line, "type")),
+            ("status", shown_of(line, "status")),
+            ("controls", controls(line)),
+            ("what it does", texts("changes").join(", ")),
+            ("why", shown_of(line, "why")),
+            ("findings", findings.join(" ")),
+            ("SHA-256", shown_of(line, "sha256")),
+            ("since", globals.when(text(line, "time"))),
+        ] {
+            if !value.trim().is_empty() && value != "-" {
+                lines.push(format!("  {title}: {value}"));
+            }
+        }
+        lines
+    };
+    globals.show(&Value::Array(found.clone()), &[name], || Ok(found.iter().flat_map(of_one).collect()))
+}
+
+fn shown_of(line: &Value, member: &str) -> String {
+    escape(text(line, member).unwrap_or_default())
+}
+
+fn controls(line: &Value) -> String {
+    line.get("controls").map(items).unwrap_or_default().iter().map(phrase).collect::<Vec<_>>().join(" ")
 }
 
 fn phrase(change: &Value) -> String {

@@ -35,8 +35,10 @@ pub(crate) enum Grants {
     #[command(after_help = "Example: castellan grants list")]
     List,
     /// End a grant at once: the same command asks again, and what rests on the grant and has not started does not start.
-    #[command(after_help = "Example: castellan grants revoke E7-12")]
-    Revoke(One),
+    #[command(after_help = "Examples:
+  castellan grants revoke E7-12
+  castellan grants revoke E7-12 --kill")]
+    Revoke(Revoke),
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +57,15 @@ pub(crate) struct List {
 pub(crate) struct One {
     /// The request's id, as in E7-12.
     request: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    #[command(flatten)]
+    one: One,
+    /// Also end the programs that run on it: SIGTERM, and SIGKILL 10 s later.
+    #[arg(long)]
+    kill: bool,
 }
 
 #[derive(Debug, Args)]
@@ -92,10 +103,11 @@ pub(crate) fn run_grants(command: &Grants, globals: &Globals) -> Result<(), Fail
             let names: Vec<&str> = items(&found).iter().filter_map(|grant| text(grant, "RequestId")).collect();
             globals.show(&found, &names, || grants(items(&found), globals))
         }
-        Grants::Revoke(one) => {
-            let revoked = agent.ask("DELETE", &format!("/api/grants/{}", encode(&one.request)), None)?;
+        Grants::Revoke(Revoke { one, kill }) => {
+            let (query, ended) = if *kill { ("?kill=true", "; what runs on it is being ended") } else { ("", "") };
+            let revoked = agent.ask("DELETE", &format!("/api/grants/{}{query}", encode(&one.request)), None)?;
             let id = member(&revoked, "RequestId");
-            globals.show(&revoked, &[&id], || Ok(vec![format!("grant {} revoked", escape(&id))]))
+            globals.show(&revoked, &[&id], || Ok(vec![format!("grant {} revoked{ended}", escape(&id))]))
         }
     }
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use castellan_core::log_message::Level;
 use castellan_core::policy::message::{Known, Question};
-use castellan_core::policy::{Decision, Explanation, LocalTime, PolicySet, PolicySource, Verdict};
-use castellan_fs::policies::{FoundPolicies, FoundPolicy, PolicyFolders};
+use castellan_core::policy::{Decision, Explanation, LocalTime, PolicySet, Verdict};
 use castellan_process::account;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::policies_in_force::PoliciesInForce;
 use crate::surroundings::{path_variables, time_zone};
 
 /// What the topic of an answer begins with: what the plugin may publish, and so what a question may name.
@@ -23,7 +24,7 @@ const SHOWN: usize = 200;
 #[derive(Debug)]
 pub(super) struct Policies {
     root: PathBuf,
-    folders: PolicyFolders,
+    found: PoliciesInForce,
     set: PolicySet,
     clock: Clock,
 }
@@ -48,23 +49,24 @@ pub(super) struct Answered {
 
 impl Policies {
     /// Reads those of a root.
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
-        let mut folders = PolicyFolders::open(root)?;
-        let set = compile(&folders.read());
-        Ok(Self { root: root.to_owned(), folders, set, clock: Clock::start() })
+    pub(super) fn open(root: &Path) -> Result<Self, Failure> {
+        let mut found = PoliciesInForce::open(root)?;
+        let clock = Clock::start();
+        let set = found.compile(clock.now().wall);
+        Ok(Self { root: root.to_owned(), found, set, clock })
     }
 
-    /// Returns once something may have changed.
+    /// Returns once something may have changed in a folder.
     pub(super) async fn changed(&self) -> io::Result<()> {
-        self.folders.changed().await
+        self.found.changed().await
     }
 
     /// Reads them again where something may have changed; how they stand then.
     pub(super) fn read_again(&mut self) -> io::Result<Option<(Level, String)>> {
-        if !self.folders.have_changed()? {
+        if !self.found.have_changed()? {
             return Ok(None);
         }
-        self.set = compile(&self.folders.read());
+        self.set = self.found.compile(self.clock.now().wall);
         Ok(Some(self.standing()))
     }
 
@@ -118,22 +120,9 @@ impl Policies {
         Ok(Known {
             groups,
             at: LocalTime::new(self.clock.now().wall, &time_zone())?,
-            signer: None,
             variables: path_variables(&root, &account.home),
         })
     }
-}
-
-fn compile(found: &FoundPolicies) -> PolicySet {
-    PolicySet::compile(&sources(&found.policies), &sources(&found.collections))
-}
-
-fn sources(files: &[FoundPolicy]) -> Vec<PolicySource<'_>> {
-    files.iter().map(source).collect()
-}
-
-fn source(FoundPolicy { name, content }: &FoundPolicy) -> PolicySource<'_> {
-    PolicySource { name, content: content.as_deref().map_err(String::as_str) }
 }
 
 fn written(topic: String, answer: &impl Serialize, complaint: Option<String>) -> Answered {

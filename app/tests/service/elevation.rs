@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::fleet::{in_force, put};
 use crate::mfa::code;
 use crate::support::{Agent, Puppet, Stage, binary, command, ended, eventually, has_program, say, skipped, spawn};
 use crate::users::{has_somebody_else, stage_of, start};
@@ -190,6 +191,61 @@ fn an_integrators_plugin_asks_keeper_policy_and_a_changed_policy_counts_from_the
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
     eventually("another process of KeeperPolicy", || (ready(&agent)["processId"] != pid).then_some(()));
     assert_eq!(ask(&mut asker, &question("13", NOBODY))["Decision"], "ALLOW");
+    agent.stop();
+}
+
+#[test]
+fn what_is_delivered_counts_from_the_next_question_on_until_it_is_taken_back_whoever_dies() {
+    let stage = Stage::new();
+    init(&stage, &[]);
+    let folder = stage.folder().join("bundles");
+    fs::create_dir(&folder).unwrap();
+    stage.settings(json!({ "PolicySource": { "Folder": folder, "PollSeconds": 1 } }));
+    stage.plugin(&stage.puppet_plugin("Asker", &["KeeperPolicy"], &["KeeperPolicy/asker"]));
+    let (allow, deny) = (policy("nobody", "/usr/bin/id", &["ALLOW"]), policy("nobody", "/usr/bin/id", &["DENY"]));
+    let deliver = |agent: &Agent<'_>, sequence: u64, policies: Value| {
+        let bundle = json!({ "bundle": "office", "sequence": sequence, "policies": policies });
+        put(&folder.join("bundle.json"), bundle.to_string().as_bytes(), 0o644);
+        in_force(agent, "office", sequence);
+    };
+    let agent = stage.start();
+    ready(&agent);
+    let mut asker = stage.puppet("Asker");
+    asker.connect_plugin(agent.mqtt);
+    asker.subscribe("KeeperPolicy/asker");
+    deliver(&agent, 1, json!({ "id": allow }));
+    assert_eq!(ask(&mut asker, &question("1", NOBODY))["Decision"], "ALLOW");
+    let listed = agent.call("GET", "/api/policies").send().json();
+    assert_eq!(
+        (&listed[0]["source"], &listed[0]["status"], &listed[0]["controls"]),
+        (&json!("PolicySource"), &json!("enforce"), &json!(["ALLOW"]))
+    );
+    let policies = stage.root().join("Policies");
+    let (_, linted, _) = say(command(&stage, &["policy", "lint", policies.to_str().unwrap()]));
+    assert!(linted.ends_with("1 files, 0 findings, 0 files with errors.\n"), "{linted}");
+    drop(asker);
+    agent.kill();
+    // Nobody has to run for it to be known.
+    let (_, told, _) =
+        say(command(&stage, &["policy", "test", "--user", "nobody", "--command", "/usr/bin/id", "-o", "name"]));
+    assert_eq!(told, "ALLOW\n");
+
+    let agent = stage.start();
+    ready(&agent);
+    let mut asker = stage.puppet("Asker");
+    asker.connect_plugin(agent.mqtt);
+    asker.subscribe("KeeperPolicy/asker");
+    assert_eq!(ask(&mut asker, &question("2", NOBODY))["Decision"], "ALLOW");
+    deliver(&agent, 2, json!({ "id": allow, "stop": deny }));
+    assert_eq!(ask(&mut asker, &question("3", NOBODY))["PolicyIds"], json!(["nobody-DENY"]));
+    deliver(&agent, 3, json!({}));
+    let answer = ask(&mut asker, &question("4", NOBODY));
+    assert!(answer["Explanation"]["Why"].as_str().unwrap().contains("There is no policy"), "{answer:#}");
+    // An administrator brings one, and takes it back.
+    assert_eq!(agent.call("POST", "/api/policies?name=mine").json(&allow).send().status, 200);
+    assert_eq!(ask(&mut asker, &question("5", NOBODY))["Decision"], "ALLOW");
+    assert_eq!(agent.call("DELETE", "/api/policies/mine").send().status, 200);
+    assert_eq!(ask(&mut asker, &question("6", NOBODY))["Decision"], "DENY");
     agent.stop();
 }
 

@@ -15,7 +15,7 @@ use crate::support::{Agent, Stage, command, eventually, has_program, say, spawn}
 use web::{Reply, Web};
 
 /// A file as an administrator puts it there, whatever the umask.
-fn put(path: &Path, bytes: &[u8], mode: u32) -> String {
+pub(crate) fn put(path: &Path, bytes: &[u8], mode: u32) -> String {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(mode).open(path).unwrap().write_all(bytes).unwrap();
     path.display().to_string()
@@ -89,7 +89,7 @@ fn has_job(agent: &Agent<'_>, job: &str) -> bool {
 }
 
 #[track_caller]
-fn in_force(agent: &Agent<'_>, name: &str, sequence: u64) -> Value {
+pub(crate) fn in_force(agent: &Agent<'_>, name: &str, sequence: u64) -> Value {
     eventually(&format!("bundle {name} {sequence} in force"), || {
         let found = source(agent);
         (found["bundle"]["name"] == name && found["bundle"]["sequence"] == sequence && found["problem"].is_null())

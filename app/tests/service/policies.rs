@@ -110,8 +110,12 @@ fn the_command_line_applies_judges_and_lists() {
     assert!(code == 6 && told.contains("/Extension/JobJson/tasks/0/command"), "{code}: {told}");
     assert_eq!(said(&stage, &agent).as_deref(), Some("1"));
     let (_, list, _) = say(command(&stage, &["policy", "list"]));
-    let row: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().take(4).collect();
-    assert_eq!(row, ["add", "api", "-", "Refused"], "{list}");
+    let row: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().take(6).collect();
+    assert_eq!(row, ["add", "api", "-", "-", "-", "Refused"], "{list}");
+    let (_, shown, _) = say(command(&stage, &["policy", "show", "add"]));
+    assert!(shown.starts_with("policy add of api: Refused\n") && shown.contains("  why: At /Extension"), "{shown}");
+    let (code, _, told) = say(command(&stage, &["policy", "show", "nothing"]));
+    assert!(code == 3 && told.contains("castellan policy list"), "{code}: {told}");
 
     fs::write(&file, json!({ "PolicyType": "UpdateSettings", "Status": "off" }).to_string()).unwrap();
     let (code, told, _) = say(command(&stage, &["policy", "apply", path, "--dry-run"]));
@@ -187,5 +191,59 @@ fn where_signatures_are_required_only_signed_policies_of_pinned_signers_are_appl
     // Over the API nothing is signed.
     let sent = agent.call("POST", "/api/policies?name=sent").json(&update("Update", "sent")).send();
     assert_eq!((sent.status, said(&stage, &agent).as_deref()), (403, Some("signed")), "{sent:?}");
+    agent.stop();
+}
+
+/// What is said to `nobody` who wants to run `id`, and why.
+fn answer(stage: &Stage) -> (Value, String) {
+    let asked = ["policy", "test", "--user", "nobody", "--command", "/usr/bin/id", "-o", "json"];
+    let (code, told, error) = say(command(stage, &asked));
+    assert_eq!(code, 0, "{error}");
+    let decision: Value = serde_json::from_str(&told).unwrap();
+    (decision["Decision"].clone(), decision["Explanation"].to_string())
+}
+
+#[test]
+fn where_signatures_are_required_an_unsigned_policy_about_privileges_denies_what_it_may_be_about() {
+    let stage = Stage::new();
+    let (signer, other) = (Signer::new(&stage, "trusted"), Signer::new(&stage, "other"));
+    let policy =
+        |controls: &[&str]| json!({ "PolicyType": "PrivilegeElevation", "Status": "enforce", "Controls": controls });
+    put(&stage, "all", &policy(&["ALLOW"]));
+    put(&stage, "job", &update("Add", "unsigned"));
+    let all = stage.root().join("Policies/all.json");
+    assert_eq!(answer(&stage).0, "ALLOW", "nobody wants a signature");
+    stage.settings(json!({ "RequireSignedPolicies": true, "AlternativeSignatures": [signer.sign(&all)] }));
+    assert_eq!(answer(&stage).0, "ALLOW");
+    let denies = |because: &str| {
+        let (decision, why) = answer(&stage);
+        assert!(decision == "DENY" && why.contains(because), "{because}: {decision} {why}");
+    };
+    // Changed since; by somebody else; taken away: what it allowed is not allowed.
+    put(&stage, "all", &policy(&["ALLOW", "AUDIT"]));
+    denies("was changed after it had been signed");
+    other.sign(&all);
+    denies("AlternativeSignatures");
+    fs::remove_file(stage.root().join("Policies/all.json.p7s")).unwrap();
+    denies("castellan sign");
+    // A policy that denies does so all the more, and one that is off denies nothing.
+    signer.sign(&all);
+    put(&stage, "more", &policy(&["DENY"]));
+    denies("castellan sign");
+    put(&stage, "more", &json!({ "PolicyType": "PrivilegeElevation", "Status": "off", "Controls": ["DENY"] }));
+    assert_eq!(answer(&stage).0, "ALLOW");
+    // Whoever is put into a collection may be allowed something by it.
+    stage.file("Policies/collections/team.json", r#"{"team":["nobody"]}"#);
+    denies("castellan sign");
+    signer.sign(&stage.root().join("Policies/collections/team.json"));
+    assert_eq!(answer(&stage).0, "ALLOW");
+    // The agent says the same of it.
+    put(&stage, "more", &policy(&["ALLOW"]));
+    let agent = stage.start();
+    reload(&agent);
+    let lines = agent.call("GET", "/api/policies").send().json();
+    let more = lines.as_array().unwrap().iter().find(|line| line["name"] == "more").unwrap();
+    let why = more["why"].as_str().unwrap();
+    assert!(more["result"] == "Refused" && why.contains("denied until that is mended"), "{more}");
     agent.stop();
 }

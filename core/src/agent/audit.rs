@@ -66,7 +66,7 @@ impl Agent {
             changes: line.changes.clone(),
             why: line.why.clone(),
         };
-        let who = self.policy_writer();
+        let who = self.policy_writer(line.owner);
         self.desk.turn(now, effects).audit(who, what);
     }
 
@@ -81,12 +81,18 @@ impl Agent {
             changes: Vec::new(),
             why: None,
         };
-        let who = self.policy_writer();
+        let who = self.policy_writer(None);
         self.desk.turn(now, effects).audit(who, what);
     }
 
-    fn policy_writer(&self) -> String {
-        self.deliverer().map_or_else(|| AGENT.to_string(), admin)
+    /// Who brought a policy: an administrator, or whose file it is; of what is gone, and of bundles, nobody is known.
+    fn policy_writer(&self, owner: Option<u32>) -> String {
+        match (self.deliverer(), owner) {
+            (Some(name), _) => admin(name),
+            (None, Some(0)) => String::from("root"),
+            (None, Some(uid)) => format!("uid:{uid}"),
+            (None, None) => AGENT.to_string(),
+        }
     }
 }
 

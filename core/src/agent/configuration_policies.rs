@@ -34,7 +34,7 @@ use crate::fleet::{KeptBundle, Offer};
 use crate::id::{JobId, PluginId, RequestId};
 use crate::job::finding::Findings;
 use crate::limits::POLICY_DELIVERIES;
-use crate::lkg::Item;
+use crate::lkg::{Document, Item};
 use crate::run::secret::MASK;
 use crate::time::Now;
 use crate::why::Explanation;
@@ -136,6 +136,8 @@ struct Ready {
     line: PolicyLine,
     layer: Option<PolicyLayer>,
     signer: Option<PolicySigner>,
+    /// What is kept for KeeperPolicy.
+    document: Option<Document>,
 }
 
 /// What the plan rests on: the agent at this moment.
@@ -301,7 +303,7 @@ impl Underway {
     fn record(&self) -> Vec<PolicyChange> {
         let forget = self.forget.iter().cloned().map(PolicyChange::Forget);
         let anew = self.signed_anew.iter().cloned().map(PolicyChange::Keep);
-        let keep = self.ready.iter().map(|Ready { line, layer, signer, .. }| {
+        let keep = self.ready.iter().map(|Ready { line, layer, signer, document, .. }| {
             PolicyChange::Keep(AppliedPolicy {
                 key: line.key(),
                 policy_type: line.policy_type.clone(),
@@ -309,6 +311,7 @@ impl Underway {
                 time: line.time.clone(),
                 layer: layer.clone(),
                 signer: signer.clone(),
+                document: document.clone(),
             })
         });
         forget.chain(anew).chain(keep).collect()

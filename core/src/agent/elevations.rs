@@ -1,5 +1,8 @@
 //! Requests for more privileges: reports of the request socket, of their processes and of the disk, taken to the request they are about.
 
+mod jobs;
+mod rate;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
@@ -8,20 +11,19 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::elevation_policy::Evaluator;
-use super::runs::TriggerRefusal;
 use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder, StoreOrder};
 use crate::elevation::{Asked, CallerId, Elevation, ElevationRecord, Grants, Status, Wanted};
 use crate::event::{ElevationReport, ExecutableFacts, ProcessReport};
-use crate::id::{ElevationId, JobId, RequestId, RunId, TicketId};
+use crate::id::{ElevationId, RequestId, RunId, TicketId};
 use crate::limits::{ELEVATED_WORDS, ELEVATIONS, ELEVATIONS_OF_ONE, ENDED_ELEVATIONS};
 use crate::log_message::Level;
 use crate::mfa::MfaReport;
-use crate::run::{Chain, FiredEvent};
 use crate::surroundings::{DEFAULT_PATH, folders};
 use crate::time::{Deadline, Now};
 use crate::turn::Turn;
 use crate::user;
 use crate::why::Explanation;
+use rate::Rates;
 
 /// All requests, and what they leave behind.
 #[derive(Debug, Default)]
@@ -34,6 +36,8 @@ pub(super) struct Elevations {
     runs: BTreeMap<RunId, ElevationId>,
     /// Grants that are being revoked, by the number of the write.
     pub(super) revocations: BTreeMap<TicketId, (RequestId, Box<ElevationRecord>)>,
+    /// Requests of each user in the last minute.
+    rates: Rates,
 }
 
 impl Elevations {
@@ -74,9 +78,10 @@ impl Agent {
             if account.uid != asked.peer.uid {
                 return Err(String::from("Your account is not that of your process; report this."));
             }
-            user::elevated_for(account, &self.desk.surroundings)
+            Ok((user::elevated_for(account, &self.desk.surroundings)?, candidates(&asked)?))
         });
-        let fit = fit.and_then(|person| Ok((person, candidates(&asked)?)));
+        // Last, so that only accounts of this machine are counted.
+        let fit = fit.and_then(|fit| self.elevations.rates.admit(asked.peer.uid, now.monotonic).map(|()| fit));
         match fit {
             Ok((person, candidates)) => {
                 let id = self.desk.counters.elevation(self.desk.surroundings.boot);
@@ -259,54 +264,6 @@ impl Agent {
         self.end_elevations(now);
     }
 
-    /// Runs what waits for the event of a request; where nothing does, the request is denied.
-    fn want_job(&mut self, now: Now, id: &ElevationId, wanted: Wanted, effects: &mut Effects) {
-        let Some(event) = self.elevations.active.get(id).map(|elevation| elevation.event(wanted)) else { return };
-        let starts = self.fire(now, &event, &Chain::default(), effects);
-        if starts.iter().any(|(_, start)| start.is_ok()) {
-            return;
-        }
-        let refusals: Vec<String> =
-            starts.into_iter().filter_map(|(job, start)| Some(refused(&job, start.err()?))).collect();
-        let why = match refusals.as_slice() {
-            [] => format!("No job waits for the event {}.", event.name),
-            refusals => format!("No job was run by the event {}: {}", event.name, refusals.join(" ")),
-        };
-        self.with_elevation(now, id, effects, |elevation, turn| elevation.on_no_job(&why, turn));
-    }
-
-    /// An event led to runs: they are there for the request that it names, if it is one of a request.
-    pub(super) fn note_runs_of_elevation(
-        &mut self,
-        event: &FiredEvent,
-        starts: &[(JobId, Result<RunId, TriggerRefusal>)],
-    ) {
-        if ![Wanted::Controls, Wanted::Launch].iter().any(|wanted| wanted.event() == event.name) {
-            return;
-        }
-        let id = event.context.get("RequestId").and_then(serde_json::Value::as_str).and_then(ElevationId::from_text);
-        let Some(id) = id.filter(|id| self.elevations.active.contains_key(id)) else { return };
-        for run in starts.iter().filter_map(|(_, start)| start.as_ref().ok()) {
-            self.elevations.runs.insert(run.clone(), id.clone());
-        }
-    }
-
-    /// A run is over: where it was the last one that was there for a request, nobody is left to bring that on.
-    pub(super) fn on_run_of_elevation_over(&mut self, now: Now, run: &RunId, job: &JobId, effects: &mut Effects) {
-        let Some(id) = self.elevations.runs.remove(run) else { return };
-        if self.elevations.runs.values().all(|other| *other != id) {
-            let why = format!("Run {run} of job {job} was there for it and ended without bringing it to an end.");
-            self.with_elevation(now, &id, effects, |elevation, turn| elevation.on_no_job(&why, turn));
-        }
-    }
-
-    /// A run that stands in for another does so for its request, too.
-    pub(super) fn hand_run_on(&mut self, from: &RunId, to: RunId) {
-        if let Some(id) = self.elevations.runs.get(from).cloned() {
-            self.elevations.runs.insert(to, id);
-        }
-    }
-
     /// What is over goes where it can be looked at.
     fn end_elevations(&mut self, now: Now) {
         let Elevations { active, grants, ended, runs, .. } = &mut self.elevations;
@@ -378,11 +335,4 @@ fn candidates(asked: &Asked) -> Result<Vec<String>, String> {
         return Ok(Vec::from([format!("{}/{name}", folder.trim_end_matches('/'))]));
     }
     Ok(folders(DEFAULT_PATH).map(|folder| format!("{folder}/{name}")).collect())
-}
-
-fn refused(job: &JobId, refusal: TriggerRefusal) -> String {
-    match refusal {
-        TriggerRefusal::Conflict(why) | TriggerRefusal::Invalid(why) => format!("{job}: {why}"),
-        TriggerRefusal::Limit(Explanation { why, fix, .. }) => format!("{job}: {why} {fix}"),
-    }
 }

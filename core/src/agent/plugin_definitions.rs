@@ -1,7 +1,8 @@
 //! Plugins come into service and leave it, and what they do to each other and to jobs keeps them out of it.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -165,7 +166,25 @@ impl Agent {
     /// What would keep a plugin out of service if it were as this definition says.
     pub(super) fn conflict_of(&self, plugin: &PluginDefinition) -> Option<Finding> {
         let others = self.plugins.values().filter(|other| !other.retired && other.definition().id != plugin.id);
-        conflicts(others.map(|other| &**other.definition()).chain([plugin])).remove(&plugin.id)
+        let mut conflicts = conflicts(others.map(|other| &**other.definition()).chain([plugin]));
+        let own = conflicts.remove(&plugin.id);
+        own.or_else(|| self.kept_out(conflicts, core::iter::once(plugin)).map(|(_, finding)| finding))
+    }
+
+    /// The first of the plugins that are written which would keep one in service out of it: of two with one topic the later by id is at
+    /// fault, also where the other one took it.
+    pub(super) fn kept_out<'p>(
+        &self,
+        conflicts: BTreeMap<PluginId, Finding>,
+        written: impl Iterator<Item = &'p PluginDefinition> + Clone,
+    ) -> Option<(&'p PluginDefinition, Finding)> {
+        conflicts.into_iter().find_map(|(id, found)| {
+            let other = self.plugins.get(&id).filter(|other| other.conflict().is_none())?;
+            let topic = &other.definition().subscription.topic;
+            let taker = written.clone().find(|plugin| plugin.subscription.topic == *topic)?;
+            let message = format!("it would keep the plugin {id} out of service: {}", found.message);
+            Some((taker, Finding { path: String::from("/Subscription/Topic"), message, ..found }))
+        })
     }
 
     /// A job, unless it runs the program of a plugin in service.

@@ -167,7 +167,7 @@ impl Agent {
             Resource::Lkg(asked) => self.answer_lkg(now, request, target, caller, asked, effects),
             Resource::Elevation(asked) => self.answer_elevation(now, request, target, caller, asked, effects),
             Resource::Grants => Some(self.list_grants(now)),
-            Resource::Grant(id) => self.revoke_grant(now, request, caller, &id, effects),
+            Resource::Grant(id) => self.revoke_grant(now, request, target, caller, &id, effects),
             Resource::Certificate(whose) => self.revoke_certificate(now, request, target, caller, &whose, effects),
         }
     }

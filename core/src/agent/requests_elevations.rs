@@ -138,30 +138,38 @@ impl Agent {
         ApiResponse::json(200, &self.elevations.grants.list(now).map(|grant| &grant.record).collect::<Vec<_>>())
     }
 
-    /// Ends a grant at once, and what rests on it and has not started; answered when that is on disk.
+    /// Ends a grant at once, and what rests on it and has not started; with `kill` also what runs, which may be done later, too. Answered
+    /// when it is on disk that the grant ended.
     pub(super) fn revoke_grant(
         &mut self,
         now: Now,
         request: &ApiRequest,
+        target: &Target,
         caller: &Caller,
         id: &ElevationId,
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
-        let Some(grant) = self.elevations.grants.revoke(id) else {
+        let kill = match target.flag("kill") {
+            Ok(kill) => kill,
+            Err(why) => {
+                let explanation = Explanation::new("The query cannot be read.", why, "Leave 'kill' out, or mend it.");
+                return Some(ApiResponse::problem(400, &explanation));
+            }
+        };
+        let Some(mut record) = self.end_grant(id, kill) else {
             return Some(not_found(
                 &format!("There is no grant '{id}' that counts."),
                 "castellan grants list shows them.",
             ));
         };
         let by = caller.administrator();
-        for elevation in self.elevations.active.values_mut().filter(|elevation| elevation.rests_on(id)) {
-            elevation.on_revoked(&by, &mut self.desk.turn(now, effects));
-        }
-        let mut record = match self.elevations.active.get(id) {
-            Some(elevation) => elevation.record.clone(),
-            None => grant.record,
-        };
         record.revoke(&by);
+        for elevation in self.elevations.active.values_mut().filter(|elevation| elevation.rests_on(id)) {
+            elevation.on_revoked(id, &by, kill, &mut self.desk.turn(now, effects));
+        }
+        if let Some(elevation) = self.elevations.active.get(id) {
+            record = elevation.record.clone();
+        }
         if let Some(ended) = self.elevations.ended.iter_mut().find(|ended| ended.request_id == record.request_id) {
             ended.revoke(&by);
         }
@@ -172,6 +180,17 @@ impl Agent {
         turn.store(StoreOrder::KeepElevation { ticket, record: record.clone(), durable: true });
         self.elevations.revocations.insert(ticket, (request.id, record));
         None
+    }
+
+    /// The request that a grant came from, where it counted until now; with `kill` also where something that runs rests on it yet.
+    fn end_grant(&mut self, id: &ElevationId, kill: bool) -> Option<ElevationRecord> {
+        if let Some(grant) = self.elevations.grants.revoke(id) {
+            return Some(grant.record);
+        }
+        let active = self.elevations.active.values();
+        let is_used = kill && active.clone().any(|elevation| elevation.is_running() && elevation.rests_on(id));
+        let own = self.elevations.active.get(id).map(|elevation| &elevation.record);
+        own.or_else(|| self.ended_elevation(id)).filter(|record| is_used && record.grant.is_some()).cloned()
     }
 
     /// Whether a write was that of a revocation.

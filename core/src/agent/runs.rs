@@ -79,8 +79,9 @@ impl Agent {
             return starts;
         }
         let chain = self.trace_event(now, event, chain, effects);
+        let is_step = self.takes_step(event);
         for job in jobs {
-            if !self.event_starts.admit(&job.id, now.monotonic) {
+            if !is_step && !self.event_starts.admit(&job.id, now.monotonic) {
                 let explanation = Explanation::new(
                     format!("Job {} was not run by event {}.", job.id, event.name),
                     format!("Events started it {EVENT_STARTS_PER_MINUTE} times in the last minute, which is the most."),

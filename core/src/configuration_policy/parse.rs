@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Action, Configuration, Policy};
+use super::{Action, Configuration, Policy, Privileges};
 use crate::id::{InvalidId, JobId, PluginId};
 use crate::job::finding::{Findings, Report, Severity, has_errors, quote};
 use crate::job::parse::document;
@@ -16,7 +16,8 @@ use crate::json::{Json, pointer_to};
 use crate::limits::{SETTING_BYTES, SETTING_KEY_BYTES, STORED_SETTINGS};
 use crate::plugin::PluginDefinition;
 use crate::plugin::settings::{flatten, is_agent, is_definition, is_key};
-use crate::policy::envelope::{Envelope, STATUSES, Status};
+use crate::policy::envelope::{About, Envelope, STATUSES, Status};
+use crate::policy::parse::privileges;
 use crate::schema::policy::EXTENSION;
 
 /// The types that are applied here.
@@ -54,7 +55,15 @@ pub(crate) fn parse(bytes: &[u8], here: OperatingSystem) -> Result<(Policy, Find
 }
 
 fn policy(json: &Json, here: OperatingSystem, report: &mut Report) -> Option<Policy> {
-    let Envelope { reader, type_name, status, .. } = Envelope::read(json, report)?;
+    let envelope = Envelope::read(json, report)?;
+    if let (Some(policy_type), About::Privileges(about)) = envelope.about {
+        let privileges = privileges(envelope, about, report)?;
+        return Some(Policy::Configuration(Box::new(Configuration {
+            policy_type,
+            action: Action::Decide(privileges),
+        })));
+    }
+    let Envelope { reader, type_name, status, .. } = envelope;
     let Some((policy_type, kind)) = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(type_name)) else {
         let why = String::from("Policies of this type configure nothing; they are left alone.");
         return Some(Policy::Idle { policy_type: type_name.to_string(), why });
@@ -82,6 +91,22 @@ fn policy(json: &Json, here: OperatingSystem, report: &mut Report) -> Option<Pol
     }
     reader.finish(report);
     Some(Policy::Configuration(Box::new(Configuration { policy_type, action: action? })))
+}
+
+/// What a document that was applied amounts to, where it is about privileges.
+pub(crate) fn privileges_of(bytes: &[u8], here: OperatingSystem) -> Option<Privileges> {
+    match parse(bytes, here).ok()?.0 {
+        Policy::Configuration(policy) => match policy.action {
+            Action::Decide(privileges) => Some(privileges),
+            Action::AddJob(_)
+            | Action::UpdateJob(_)
+            | Action::DeleteJob(_)
+            | Action::ReplacePlugin(_)
+            | Action::SetSettings(..)
+            | Action::Reload => None,
+        },
+        Policy::Idle { .. } => None,
+    }
 }
 
 fn job(extension: &ObjectReader<'_>, report: &mut Report) -> Option<Action> {

@@ -5,13 +5,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Action, Configuration, PolicyLayer};
+use super::{Action, Configuration, PolicyLayer, Privileges};
 use crate::event::DefinitionKind;
 use crate::job::JobDefinition;
 use crate::job::finding::{Finding, Severity};
 use crate::limits::DEFINITIONS;
 use crate::lkg::{DefinitionChange, Document, Item};
 use crate::plugin::PluginDefinition;
+use crate::policy::envelope::Status;
 
 /// How things stand with a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +136,17 @@ impl Plan {
                 let changes = values.keys().map(|key| format!("{plugin}:{key} set")).collect();
                 Ok(Step { changes, layer: Some(layer) })
             }
+            Action::Decide(Privileges { status, controls }) => {
+                let does = match status {
+                    Status::Off => String::from("decides nothing: its Status is off"),
+                    Status::Monitor | Status::MonitorAndNotify => {
+                        format!("audits, and decides nothing: its Status is {}", status.as_str())
+                    }
+                    Status::Enforce if controls.is_empty() => String::from("decides nothing: it has no controls"),
+                    Status::Enforce => format!("decides: {}", controls.join(" ")),
+                };
+                Ok(Step { changes: Vec::from([does]), layer: None })
+            }
             Action::Reload => {
                 self.reload = true;
                 Ok(Step { changes: Vec::from([String::from("definitions read again")]), layer: None })
@@ -164,7 +176,7 @@ impl Plan {
     }
 
     /// The plugins whose files are written.
-    pub(crate) fn plugins_written(&self) -> impl Iterator<Item = &PluginDefinition> {
+    pub(crate) fn plugins_written(&self) -> impl Iterator<Item = &PluginDefinition> + Clone {
         self.definitions.values().filter_map(|planned| match planned {
             Planned::Plugin(plugin) => Some(plugin),
             Planned::Job(_) | Planned::Removed => None,

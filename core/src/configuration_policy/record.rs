@@ -7,9 +7,11 @@ use alloc::vec::Vec;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::parse::privileges_of;
 use super::signature::distrust;
-use super::{AppliedPolicy, FOLDER, PolicyChange, PolicyKey, PolicyLayer};
+use super::{AppliedPolicy, FOLDER, PolicyChange, PolicyKey, PolicyLayer, Privileges};
 use crate::config::Settings;
+use crate::job::OperatingSystem;
 use crate::job::finding::Findings;
 use crate::limits::{POLICIES, REFUSED_POLICIES};
 
@@ -51,6 +53,15 @@ pub(crate) struct PolicyLine {
     pub(crate) changes: Vec<String>,
     /// What was found in it.
     pub(crate) findings: Findings,
+    /// `Status` of a policy about privileges; only `enforce` acts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<&'static str>,
+    /// `Controls` of a policy about privileges.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) controls: Vec<String>,
+    /// The user id that its file belongs to.
+    #[serde(skip)]
+    pub(crate) owner: Option<u32>,
 }
 
 impl PolicyLine {
@@ -66,13 +77,26 @@ impl PolicyLine {
             why: None,
             changes: Vec::new(),
             findings: Findings::new(),
+            status: None,
+            controls: Vec::new(),
+            owner: None,
+        }
+    }
+
+    /// The same with what a policy about privileges amounts to.
+    pub(crate) fn with(self, privileges: Option<Privileges>) -> Self {
+        match privileges {
+            Some(Privileges { status, controls }) => Self { status: Some(status.as_str()), controls, ..self },
+            None => self,
         }
     }
 
     /// A policy that was applied before.
     pub(crate) fn of(policy: &AppliedPolicy) -> Self {
         let (policy_type, sha256) = (policy.policy_type.clone(), policy.sha256.clone());
-        Self { policy_type, sha256, ..Self::new(&policy.key, policy.time.clone()) }
+        let line = Self { policy_type, sha256, ..Self::new(&policy.key, policy.time.clone()) };
+        // What it amounts to is the same on every system.
+        line.with(policy.document.as_ref().and_then(|document| privileges_of(document, OperatingSystem::Linux)))
     }
 
     /// Which policy it is about.
@@ -175,11 +199,11 @@ impl Records {
     }
 
     /// The policy is as it was when it was applied, whatever came of it in between.
-    pub(crate) fn note_unchanged(&mut self, key: &PolicyKey) {
-        if let Some(policy) = self.applied.get(key)
-            && self.lines.get(key).is_none_or(|line| line.result != PolicyResult::Applied)
-        {
-            self.lines.insert(key.clone(), PolicyLine::of(policy));
+    pub(crate) fn note_unchanged(&mut self, line: PolicyLine) {
+        let is_told = |known: &PolicyLine| known.result == PolicyResult::Applied && known.status == line.status;
+        let key = line.key();
+        if self.applied.contains_key(&key) && !self.lines.get(&key).is_some_and(is_told) {
+            self.lines.insert(key, PolicyLine { result: PolicyResult::Applied, ..line });
         }
     }
 

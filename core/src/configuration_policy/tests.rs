@@ -81,7 +81,7 @@ fn keys_are_read_in_any_case_and_a_document_may_be_a_text() {
 #[test]
 fn what_configures_nothing_or_is_switched_off_is_left_alone() {
     for (document, says) in [
-        (r#"{"PolicyType":"PrivilegeElevation","Rules":"nonsense"}"#, "configure nothing"),
+        (r#"{"PolicyType":"LeastPrivilege","Rules":"nonsense"}"#, "configure nothing"),
         (r#"{"PolicyType":"JobUpdate","Status":"off"}"#, "'off'"),
         (r#"{"PolicyType":"JobUpdate","Status":"MONITOR"}"#, "'MONITOR'"),
     ] {
@@ -144,7 +144,8 @@ fn settings_need_their_plugin_and_no_mask_is_stored() {
 #[test]
 fn a_delivery_that_was_verified_as_a_whole_needs_no_signatures_in_it() {
     let settings = Settings { require_signed_policies: true, ..Settings::default() };
-    let content = PolicyContent { document: Document::from(&b"{}"[..]), sha256: String::new(), signature: None };
+    let content =
+        PolicyContent { document: Document::from(&b"{}"[..]), sha256: String::new(), signature: None, owner: None };
     let key = PolicyKey { name: "a".into(), source: "api".into() };
     let found = super::signature::signer(&key, &content, &settings, WallTime::from_millis(0));
     assert_eq!(found, Ok(None));
@@ -168,6 +169,7 @@ fn no_more_policies_are_remembered_than_there_is_room_for() {
         time: String::new(),
         layer: None,
         signer: None,
+        document: None,
     };
     records.apply((0..POLICIES).map(|number| PolicyChange::Keep(applied(number))));
     assert!(records.has_room(&key(1), 0) && !records.has_room(&key(POLICIES), 0));

@@ -21,12 +21,14 @@ use crate::id::{RequestId, SpawnId, TicketId};
 use crate::log_message::Level;
 use crate::policy::{Control, Decision, Verdict};
 use crate::program;
+use crate::trust::signature::SignaturePolicy;
 use crate::turn::Turn;
 use crate::why::Explanation;
 
 impl Elevation {
     pub(super) fn look_for_program(&mut self, ticket: TicketId, candidates: Vec<String>, turn: &mut Turn<'_>) {
-        let queries = Vec::from([ProgramQuery { candidates, ..ProgramQuery::default() }]);
+        let signers = turn.signers.to_vec();
+        let queries = Vec::from([ProgramQuery { candidates, signers, ..ProgramQuery::default() }]);
         turn.process(ProcessOrder::Inspect { ticket, queries });
         let peer = &self.asked.peer;
         let what = Act::Request {
@@ -55,10 +57,13 @@ impl Elevation {
         }
         let fit = found.map_err(ToString::to_string).and_then(|facts| {
             program::by_file(facts).map_err(|unfit| unfit.why)?;
-            Program::of(facts).ok_or_else(|| format!("'{}' is no regular file.", facts.path))
+            let program = Program::of(facts).ok_or_else(|| format!("'{}' is no regular file.", facts.path))?;
+            let policy = SignaturePolicy { pins: turn.signers, non_admin: &[] };
+            Ok((program, program::signer(facts, policy, turn.now.wall)))
         });
         match fit {
-            Ok(program) => {
+            Ok((program, signer)) => {
+                self.signer = signer;
                 self.record.file_path = Some(program.resolved.clone());
                 self.record.program = Some(program);
                 self.record.status = Status::Evaluating;

@@ -2,13 +2,15 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use super::authorization::Program;
 use super::record::{ElevationRecord, Granted};
 use super::{Elevation, State};
+use crate::audit::Act;
 use crate::id::ElevationId;
 use crate::limits::GRANTS;
+use crate::log_message::Level;
 use crate::policy::Control;
 use crate::time::{Monotonic, Now, WallTime};
 use crate::turn::Turn;
@@ -114,12 +116,32 @@ impl Grants {
 }
 
 impl Elevation {
-    /// The grant that it rests on, or led to, counts no more: what has not started does not start, what runs goes on.
-    pub(crate) fn on_revoked(&mut self, by: &str, turn: &mut Turn<'_>) {
+    /// The grant that it rests on, or led to, counts no more: what has not started does not start. What runs goes on, or is asked to end
+    /// where its administrator wants that, and killed after its grace.
+    pub(crate) fn on_revoked(&mut self, grant: &ElevationId, by: &str, kill: bool, turn: &mut Turn<'_>) {
         self.record.revoke(by);
-        if !matches!(self.state, State::Running { .. } | State::Ended { .. }) {
-            self.stop(&format!("Administrator '{by}' revoked the grant that it rests on."), turn);
+        let why = format!("Administrator '{by}' revoked the grant that it rests on.");
+        match &self.state {
+            State::Ended { .. } => {}
+            State::Running { kill_at: None, .. } if kill => {
+                let reason = Some(String::from("The program that runs on it is ended."));
+                self.audit(format!("admin:{by}"), Act::Revocation { grant: grant.to_string(), reason }, turn);
+                turn.log(Level::Warning, "Elevation", format!("The program of request {} is ended. {why}", self.id));
+                self.tell(format!("Your program is ended. {why}"), turn);
+                self.end_running(turn);
+            }
+            State::Running { .. } => {}
+            State::Requested { .. }
+            | State::Evaluating { .. }
+            | State::Awaiting { .. }
+            | State::Authorized { .. }
+            | State::Launching { .. } => self.stop(&why, turn),
         }
+    }
+
+    /// Whether its program runs.
+    pub(crate) const fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
     }
 
     /// Whether it rests on this grant.

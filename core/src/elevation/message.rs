@@ -1,25 +1,21 @@
-//! What is asked of KeeperPolicy, what it answers, and what jobs and subscribers are told of a request (privilege-flow.md section 2).
+//! What is asked of KeeperPolicy, and what subscribers are told of a request (privilege-flow.md section 2).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::Serialize;
-use serde_json::json;
 
+use super::Elevation;
 use super::record::{ElevationRecord, Status};
-use super::{Elevation, Wanted};
 use crate::policy::message::{Asked, Question, VERSION};
 use crate::policy::{Control, LocalTime, PolicyType, Request, User};
-use crate::run::FiredEvent;
 use crate::turn::Turn;
 
 /// The plugin that evaluates policies, and its topic.
 pub(crate) const POLICY_PLUGIN: &str = "KeeperPolicy";
 /// Where the agent reads its answers.
 pub(crate) const ANSWER_TOPIC: &str = "KeeperPolicy/answers";
-/// Where jobs publish how a request of the agent's own ended; nobody but people and tools reads it.
-const RESULT_TOPIC: &str = "PrivilegeElevation/results";
 /// Where every change of an approval is published.
 pub(super) const APPROVAL_TOPIC: &str = "RequestApproval";
 
@@ -50,16 +46,6 @@ impl<'r> Change<'r> {
     }
 }
 
-impl Wanted {
-    /// The event that the job waits for.
-    pub(crate) const fn event(self) -> &'static str {
-        match self {
-            Self::Controls => "PolicyEvaluationPending",
-            Self::Launch => "LaunchPrivilegeElevation",
-        }
-    }
-}
-
 impl Elevation {
     /// What policies are asked, filled with nothing that its user says but the command.
     ///
@@ -78,7 +64,7 @@ impl Elevation {
             arguments: record.command.iter().skip(1).cloned().collect(),
             has_desktop: self.asked.peer.has_desktop,
             at: LocalTime::new(turn.now.wall, &turn.surroundings.time_zone)?,
-            signer: None,
+            signer: self.signer.clone(),
             variables: BTreeMap::from([(String::from("home"), home)]),
         })
     }
@@ -100,26 +86,5 @@ impl Elevation {
         let (id, meta_data) = (self.id.to_string(), self.asks(turn)?);
         let question = Question { id, version: VERSION, respond_to_topic, meta_data };
         serde_json::to_vec(&question).map_err(|error| error.to_string())
-    }
-
-    /// The event that a job waits for, with the documented context.
-    pub(crate) fn event(&self, wanted: Wanted) -> FiredEvent {
-        let record = &self.record;
-        let controls: Vec<&str> = record.controls.iter().map(|control| control.as_str()).collect();
-        let context = json!({
-            "RequestId": self.id,
-            "SessionId": self.id,
-            "RespondToTopic": RESULT_TOPIC,
-            "PolicyType": PolicyType::PrivilegeElevation.as_str(),
-            "ControlList": controls.join(","),
-            "UserName": record.user_name,
-            "UserId": record.user_id,
-            "FilePath": record.file_path,
-            "CommandLine": record.command_line(),
-            "HasDesktop": self.asked.peer.has_desktop,
-            "RiskLevel": record.risk_level,
-        });
-        let context = context.as_object().cloned().unwrap_or_default();
-        FiredEvent { name: wanted.event().to_string(), context, id: None, trace: None }
     }
 }

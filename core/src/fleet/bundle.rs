@@ -81,7 +81,7 @@ impl Bundle {
         let policy = |(name, policy): &(String, Json)| {
             let document = policy.to_string().into_bytes();
             let sha256 = sha256(&document);
-            let content = PolicyContent { document: document.into(), sha256, signature: None };
+            let content = PolicyContent { document: document.into(), sha256, signature: None, owner: None };
             PolicyFile { name: name.clone(), content: Ok(content) }
         };
         Ok(Self { name: name.to_string(), sequence, policies: found.iter().map(policy).collect() })

@@ -20,6 +20,10 @@ use crate::limits::POLICY_MESSAGE_BYTES;
 pub(crate) const VERSION: u32 = 1;
 /// `MetaData.MessageType` of a question.
 const MESSAGE_TYPE: &str = "PolicyEvaluation";
+/// Hexadecimal digits of a SHA-1.
+const SHA1_DIGITS: usize = 40;
+/// Hexadecimal digits of a SHA-256.
+const SHA256_DIGITS: usize = 64;
 /// Policies that an answer lists; those that decided come first.
 const LISTED: usize = 20;
 
@@ -66,6 +70,10 @@ pub struct Asked {
     /// What names the session of the user, or empty.
     #[serde(default)]
     pub session_id: String,
+    /// SHA-1 and SHA-256 of the certificate of who signed the file, in lower-case hex digits; empty where nobody did. It is believed: the
+    /// agent verifies it for its own questions, and an answer to anything else is none to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signer_thumbprints: Vec<String>,
 }
 
 /// What whoever answers a question knows itself: no question is believed in it.
@@ -75,8 +83,6 @@ pub struct Known {
     pub groups: BTreeSet<String>,
     /// Now.
     pub at: LocalTime,
-    /// Who signed the file.
-    pub signer: Option<Signer>,
     /// Values of path variables for the user.
     pub variables: BTreeMap<String, String>,
 }
@@ -99,7 +105,8 @@ pub struct Answer {
 impl Asked {
     /// What a request asks, in the words of a message; what whoever answers knows itself is left out.
     pub(crate) fn of(request: Request, request_id: String) -> Self {
-        let Request { policy_type, user, machine, file_path, command_line, arguments, has_desktop, .. } = request;
+        let Request { policy_type, user, machine, file_path, command_line, arguments, has_desktop, signer, .. } =
+            request;
         Self {
             message_type: String::from(MESSAGE_TYPE),
             policy_type,
@@ -112,7 +119,14 @@ impl Asked {
             has_desktop,
             session_id: request_id.clone(),
             request_id,
+            signer_thumbprints: signer.map(|Signer { sha1, sha256 }| Vec::from([sha1, sha256])).unwrap_or_default(),
         }
+    }
+
+    /// The signer that its thumbprints name, where there is one of each kind.
+    fn signer(&self) -> Option<Signer> {
+        let of = |digits: usize| self.signer_thumbprints.iter().find(|print| print.len() == digits).cloned();
+        Some(Signer { sha1: of(SHA1_DIGITS)?, sha256: of(SHA256_DIGITS)? })
     }
 }
 
@@ -137,6 +151,7 @@ impl Question {
 
     /// What it asks, with what is known beside it.
     pub fn into_request(self, known: Known) -> Request {
+        let signer = self.meta_data.signer();
         let Asked {
             policy_type,
             user_name,
@@ -157,7 +172,7 @@ impl Question {
             arguments,
             has_desktop,
             at: known.at,
-            signer: known.signer,
+            signer,
             variables: known.variables,
         }
     }

@@ -17,6 +17,7 @@ use super::effect::{CONTROLS, Effect, Word};
 use super::envelope::{About, Envelope, STATUSES, Status};
 use super::filter::{Condition, Joined};
 use super::{Approvers, PolicyId, PolicyType};
+use crate::configuration_policy::Privileges;
 use crate::job::finding::{Findings, Report, has_errors, quote};
 use crate::job::parse::document;
 use crate::json::read::{Field, ObjectReader};
@@ -89,6 +90,12 @@ pub(crate) fn parse(bytes: &[u8], file: &str, collections: &Collections) -> Resu
     }
 }
 
+/// What a policy about privileges amounts to. Whether its lists are too long with their collections is not known here.
+pub(crate) fn privileges(envelope: Envelope<'_>, policy_type: PolicyType, report: &mut Report) -> Option<Privileges> {
+    let policy = policy(envelope, policy_type, "", &Collections::default(), report)?;
+    Some(Privileges { status: policy.status, controls: policy.effect.names() })
+}
+
 fn policy(
     envelope: Envelope<'_>,
     policy_type: PolicyType,
@@ -157,7 +164,10 @@ fn effect(reader: &ObjectReader<'_>, report: &mut Report) -> Effect {
     if let Some(actions) = actions {
         holders.extend(actions.take("OnSuccess"));
         if let Some(failure) = actions.take("OnFailure").and_then(|field| field.object(&ON_FAILURE, report)) {
-            failure.text("Command", report);
+            if failure.text("Command", report).is_some_and(|command| !command.is_empty()) {
+                let message = "it is kept, and not run; where the policy decides, the answer is all that happens.";
+                report.note(failure.at("Command"), "not-run", message);
+            }
             failure.finish(report);
         }
         actions.finish(report);

@@ -21,6 +21,8 @@ pub struct PolicySource<'a> {
     pub name: &'a str,
     /// Its bytes, or a clause why they cannot be read.
     pub content: Result<&'a [u8], &'a str>,
+    /// Why nobody may rely on its bytes, in sentences: nobody who counts signed it. It is as one that cannot be read.
+    pub distrust: Option<&'a str>,
 }
 
 /// A file that cannot be read and may be one that acts: it denies what it may be about.
@@ -49,7 +51,8 @@ impl PolicySet {
         let mut set = Self::default();
         let mut known = Collections::default();
         for source in collections {
-            let added = source.content.map_err(String::from).map(|bytes| known.add(bytes));
+            let content = source.distrust.map_or(source.content, Err);
+            let added = content.map_err(String::from).map(|bytes| known.add(bytes));
             match added {
                 Ok(Ok(())) => {}
                 // Whoever is missing in it may be denied something by name.
@@ -59,7 +62,7 @@ impl PolicySet {
         }
         for source in policies {
             match source.content {
-                Ok(bytes) => set.add(source.name, bytes, &known),
+                Ok(bytes) => set.add(source.name, bytes, source.distrust, &known),
                 Err(why) => set.unreadable.push(Unreadable::whole(source.name, why)),
             }
         }
@@ -69,22 +72,14 @@ impl PolicySet {
         set
     }
 
-    fn add(&mut self, file: &str, bytes: &[u8], collections: &Collections) {
-        match parse(bytes, file, collections) {
-            Ok((Parsed::Privileges(policy), _)) => self.policies.push(*policy),
-            Ok((Parsed::Configures | Parsed::NotEnforced, _)) => {}
-            Err(findings) => {
-                let (about, status) = told(Json::parse(bytes).ok().as_ref());
-                let about = match about {
-                    None => None,
-                    Some(About::Privileges(policy_type)) => Some(policy_type),
-                    Some(About::Configuration | About::Other) => return,
-                };
-                if status.is_none_or(|status| status == Status::Enforce) {
-                    self.unreadable.push(Unreadable::new(file, findings, about));
-                }
-            }
-        }
+    fn add(&mut self, file: &str, bytes: &[u8], distrust: Option<&str>, collections: &Collections) {
+        let unreadable = match (distrust, parse(bytes, file, collections)) {
+            (None, Ok((Parsed::Privileges(policy), _))) => return self.policies.push(*policy),
+            (None, Ok((Parsed::Configures | Parsed::NotEnforced, _))) => return,
+            (None, Err(findings)) => Unreadable::new(file, findings, None),
+            (Some(why), _) => Unreadable::whole(file, why),
+        };
+        self.unreadable.extend(concern(Some(bytes)).map(|about| Unreadable { about, ..unreadable }));
     }
 
     /// Gives up the policies beyond what is kept, in their order; those that act deny from then on.
@@ -122,6 +117,23 @@ impl PolicySet {
     pub fn is_empty(&self) -> bool {
         self.policies.is_empty() && self.unreadable.is_empty()
     }
+}
+
+/// What a policy that does not count as it is may be about, as far as its bytes tell; `None` where it is not about privileges, or does
+/// not act.
+fn concern(bytes: Option<&[u8]>) -> Option<Option<PolicyType>> {
+    let (about, status) = told(bytes.and_then(|bytes| Json::parse(bytes).ok()).as_ref());
+    let about = match about {
+        None => None,
+        Some(About::Privileges(policy_type)) => Some(policy_type),
+        Some(About::Configuration | About::Other) => return None,
+    };
+    status.is_none_or(|status| status == Status::Enforce).then_some(about)
+}
+
+/// Whether a file of policies that does not count as it is denies something; `None` where not even its bytes are there.
+pub(crate) fn denies_unread(bytes: Option<&[u8]>) -> bool {
+    concern(bytes).is_some()
 }
 
 impl Unreadable {

@@ -1,16 +1,18 @@
 //! Requests for more privileges, from the question to the end of the program: what is decided here of the story that users live.
 
 use castellan_core::acl::Subject;
-use castellan_core::effect::{Stdio, StoreOrder};
+use castellan_core::effect::{ProcessOrder, Stdio, StoreOrder};
 use castellan_core::elevation::CallerId;
-use castellan_core::event::{ElevationReport, Event, ExitStatus, RelayedSignal};
+use castellan_core::event::{ElevationReport, Event, ExecutableFacts, ExitStatus, ProcessReport, RelayedSignal};
 use castellan_core::id::SpawnId;
 use castellan_core::mfa::Verdict;
 use castellan_core::time::WallTime;
+use castellan_core::trust::signature::SignatureFacts;
 use serde_json::{Value, json};
 
 use crate::plugins::plugin;
-use crate::world::{World, ids};
+use crate::world::elevation::file;
+use crate::world::{World, ids, program};
 
 const ALICE: (&str, u32) = ("alice", 1000);
 const LAUNCH: &str = r#"{"id":"LaunchPrivilegeElevation","events":["LaunchPrivilegeElevation"],"overlap":"parallel","tasks":[
@@ -39,6 +41,49 @@ fn world_with(jobs: &[(&str, &str)]) -> (World, Subject) {
 
 fn world() -> (World, Subject) {
     world_with(&[("Jobs/LaunchPrivilegeElevation", LAUNCH), ("Jobs/controls", CONTROLS)])
+}
+
+/// Who signed a program is part of the question where that was verified; an answer to another signer is none.
+#[test]
+fn the_signer_of_a_program_is_asked_about_where_he_is_trusted_and_nobody_else_can_name_one() {
+    const SIGNERS: &str = r#"{"Settings":{"AlternativeSignatures":
+        ["bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"]}}"#;
+    let policy = plugin("KeeperPolicy", r#","requiresMonitoring":true,"autoRestart":true"#)
+        .replace(r#"["out"]"#, r#"["KeeperPolicy/answers"]"#);
+    let mut world =
+        World::with(SIGNERS, &[("Plugins/KeeperPolicy", &policy), ("Jobs/LaunchPrivilegeElevation", LAUNCH)]);
+    let (pid, cgroup) = ids(1);
+    let prepared = ExecutableFacts { signature: by_pinned(true), ..program("/opt/castellan/Plugins/bin/KeeperPolicy") };
+    let (spawn, cgroup) = (SpawnId(1), Some(cgroup));
+    world.process(ProcessReport::Prepared { spawn, pid, cgroup, executable: prepared, user: None });
+    world.process(ProcessReport::Started { spawn });
+    let subject = world.client(1, &format!("KeeperPolicy_{pid}"), 1);
+    let mut number = 0;
+    let mut ask = |world: &mut World, signature| {
+        number += 1;
+        world.elevate(number, ALICE, &["id"]);
+        let Some(ProcessOrder::Inspect { ticket, queries }) = world.looks.pop_front() else { panic!("nobody asked") };
+        assert_eq!(queries[0].signers, ["b".repeat(64)]);
+        let facts = ExecutableFacts { signature, ..file(&queries[0].candidates[0], 1) };
+        world.process(ProcessReport::Inspected { ticket, executables: vec![facts] });
+        world.questions().last().unwrap()["MetaData"].clone()
+    };
+    assert!(ask(&mut world, None).get("SignerThumbprints").is_none(), "nobody signed it");
+    assert!(ask(&mut world, by_pinned(false)).get("SignerThumbprints").is_none(), "the signature is wrong");
+    let asked = ask(&mut world, by_pinned(true));
+    assert_eq!(asked["SignerThumbprints"], json!(["a".repeat(40), "b".repeat(64)]));
+    // Somebody who asks in the name of the first request, with a signer of his own.
+    let unsigned = world.questions()[0]["MetaData"].clone();
+    let mut forged = unsigned.clone();
+    forged["SignerThumbprints"] = asked["SignerThumbprints"].clone();
+    world.decides(&subject, "E7-1", "ALLOW", json!({ "MetaData": forged }));
+    assert_eq!(status(&mut world, "E7-1"), "Evaluating");
+    world.decides(&subject, "E7-1", "ALLOW", json!({}));
+    assert_eq!(status(&mut world, "E7-1"), "Authorized");
+}
+
+fn by_pinned(is_valid: bool) -> Option<Result<Box<SignatureFacts>, String>> {
+    Some(Ok(Box::new(crate::signed::by_pinned("/usr/local/sbin/id", Some(0), is_valid))))
 }
 
 /// Everything that waits for the disk or the audit comes there.
@@ -381,6 +426,41 @@ fn who_lets_many_requests_wait_leaves_room_for_others() {
     assert!(why.contains("8 requests wait for an answer already"), "{why}");
 }
 
+/// Programs are launched by jobs of all users, so the rate at which events start a job says nothing of them: each user has one of his own.
+#[test]
+fn who_asks_again_and_again_is_refused_and_others_launch() {
+    const BOB: (&str, u32) = ("bob", 1001);
+    let (mut world, policy) = world();
+    let runs = |world: &mut World, caller: u64, user, decision: &str, more: Value| {
+        world.elevate_with(caller, user, &["id", "-u"], Some("a reason"), None);
+        world.finds();
+        world.decides(&policy, &format!("E7-{caller}"), decision, more);
+        let spawn = launched(world, caller);
+        ended(world, spawn);
+    };
+    for caller in 1..=100 {
+        runs(&mut world, caller, ALICE, "ALLOW", json!({}));
+    }
+    world.elevate(901, ALICE, &["id", "-u"]);
+    let why = world.answer(901).unwrap_err();
+    assert!(why.contains("100 times in the last minute") && why.contains("ask again in 60 seconds"), "{why}");
+    runs(&mut world, 101, BOB, "ALLOW", json!({}));
+    runs(&mut world, 102, BOB, "PENDING", pending(&["JUSTIFY"], json!({})));
+    // An event that is no step of a request counts as of any job: whoever fires it has his own share only.
+    let event = r#"{"eventName":"LaunchPrivilegeElevation","context":{"RequestId":"E7-102"}}"#;
+    for _ in 0..=100 {
+        world.publish(&policy, "EventMessages", event);
+        settle(&mut world);
+    }
+    assert_eq!(world.history.values().filter(|run| run.job_id == "LaunchPrivilegeElevation").count(), 202);
+    runs(&mut world, 103, BOB, "ALLOW", json!({}));
+    world.wait(59_999);
+    world.elevate(902, ALICE, &["id", "-u"]);
+    assert!(world.answer(902).unwrap_err().contains("ask again in 1 seconds"));
+    world.wait(1);
+    runs(&mut world, 104, ALICE, "ALLOW", json!({}));
+}
+
 /// Two administrators besides the first.
 fn administrators(world: &mut World) {
     for name in ["bob", "carol", "alice"] {
@@ -484,6 +564,45 @@ fn grants_end_in_their_time_and_revoking_stops_what_has_not_started() {
     assert_eq!(world.get_now("/api/grants").as_array().unwrap().len(), 1);
     world.millis += 1;
     assert_eq!(world.get_now("/api/grants"), json!([]));
+}
+
+#[test]
+fn revoking_a_grant_ends_what_runs_on_it_where_that_is_wanted() {
+    let (mut world, policy) = world();
+    world.elevate_with(1, ALICE, &["id"], Some("a reason"), None);
+    world.finds();
+    world.decides(&policy, "E7-1", "PENDING", pending(&["JUSTIFY", "APPROVAL"], json!({})));
+    settle(&mut world);
+    vote(&mut world, "ad", "E7-1", "approve");
+    let first = launched(&mut world, 1);
+    world.elevate(2, ALICE, &["id"]);
+    world.finds();
+    world.decides(&policy, "E7-2", "PENDING", pending(&["APPROVAL"], json!({})));
+    let second = launched(&mut world, 2);
+    let unread = world.admin("DELETE", "/api/grants/E7-1?kill=perhaps", "");
+    assert_eq!(world.status(unread), Some(400));
+    // Without it they go on; it may be said later, too.
+    world.transcript.clear();
+    world.admin("DELETE", "/api/grants/E7-1", "");
+    settle(&mut world);
+    assert!(!world.transcript.iter().any(|line| line.contains("Terminate")), "{:?}", world.transcript);
+    let gone = world.admin("DELETE", "/api/grants/E7-1", "");
+    assert_eq!(world.status(gone), Some(404));
+    world.admin("DELETE", "/api/grants/E7-1?kill=true", "");
+    settle(&mut world);
+    for spawn in [first, second] {
+        assert!(world.transcript.contains(&format!("Terminate {spawn}")), "{:?}", world.transcript);
+    }
+    let told = "Your program is ended. Administrator 'client' revoked the grant that it rests on.";
+    assert_eq!(world.socket.told.iter().filter(|line| *line == told).count(), 2, "{:?}", world.socket.told);
+    let ended_by: Vec<&Value> = world.audited.iter().filter(|entry| entry["kind"] == "revocation").collect();
+    assert_eq!(ended_by.iter().filter(|entry| entry["reason"].is_string()).count(), 2, "{ended_by:?}");
+    world.exit(first.0, ExitStatus::Signal(15));
+    assert_eq!(world.answer(1), Ok(ExitStatus::Signal(15)));
+    // The other one does not listen.
+    world.transcript.clear();
+    world.wait(10_000);
+    world.expect(&[&format!("Kill {second}")]);
 }
 
 #[test]

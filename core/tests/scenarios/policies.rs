@@ -291,9 +291,76 @@ fn a_policy_that_would_keep_a_plugin_out_of_service_is_refused_for_what_all_of_i
 fn update_settings_reads_all_definitions_again_and_other_types_are_left_alone() {
     let mut world = World::new(&[]);
     world.put("Jobs/scan", JOB);
-    put(&mut world, &[("a", r#"{"PolicyType":"UpdateSettings"}"#), ("b", r#"{"PolicyType":"CommandLine","Rules":7}"#)]);
+    put(
+        &mut world,
+        &[("a", r#"{"PolicyType":"UpdateSettings"}"#), ("b", r#"{"PolicyType":"LeastPrivilege","Rules":7}"#)],
+    );
     assert_eq!(reload(&mut world), [line("a", "Applied"), line("b", "Idle")]);
     assert_eq!(world.get("/api/Jobs")[0]["id"], "scan");
+}
+
+/// A policy about privileges for everybody.
+fn privileges(status: &str, controls: &[&str]) -> String {
+    json!({ "PolicyType": "PrivilegeElevation", "Status": status, "Controls": controls }).to_string()
+}
+
+/// What the audit has of policies: name, what became of it, who, and whether the content is named.
+fn audited(world: &World) -> Vec<(String, String, String, bool)> {
+    let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+    let of_policies = world.audited.iter().filter(|entry| entry["kind"] == "policy");
+    of_policies
+        .map(|entry| (text(entry, "name"), text(entry, "change"), text(entry, "who"), entry["sha256"] != ""))
+        .collect()
+}
+
+#[test]
+fn policies_about_privileges_are_shown_as_they_stand_and_each_change_of_them_is_audited_once() {
+    let mut world = World::new(&[]);
+    let entry = |change: &str, who: &str, named| (String::from("p"), change.to_owned(), who.to_owned(), named);
+    put(&mut world, &[("p", &privileges("ENFORCE", &["JUSTIFY", "MFA"]))]);
+    assert_eq!(reload(&mut world), [line("p", "Applied")]);
+    let shown = |world: &mut World| world.get("/api/policies")[0].clone();
+    let stands = shown(&mut world);
+    assert_eq!((&stands["status"], &stands["controls"]), (&json!("enforce"), &json!(["MFA", "JUSTIFY"])));
+    assert_eq!(stands["changes"], json!(["decides: MFA JUSTIFY"]));
+    assert_eq!(audited(&world), [entry("applied", "root", true)]);
+    // Read again, also in the next life: nothing is new, and it is shown as before.
+    reload(&mut world);
+    let mut world = world.reborn();
+    assert_eq!(reload(&mut world), [line("p", "Applied")]);
+    assert_eq!((audited(&world), &shown(&mut world)["controls"]), (vec![], &json!(["MFA", "JUSTIFY"])));
+    // Changed, broken, mended, gone.
+    put(&mut world, &[("p", &privileges("off", &["JUSTIFY", "MFA"]))]);
+    reload(&mut world);
+    assert_eq!(shown(&mut world)["changes"], json!(["decides nothing: its Status is off"]));
+    put(&mut world, &[("p", &privileges("enforced", &["ALLOW"]))]);
+    assert_eq!(reload(&mut world), [line("p", "Refused")]);
+    let why = shown(&mut world)["why"].to_string();
+    assert!(why.contains("What it may be about is denied until that is mended."), "{why}");
+    put(&mut world, &[("p", &privileges("enforce", &["ALLOW"]))]);
+    reload(&mut world);
+    put(&mut world, &[]);
+    assert_eq!(reload(&mut world), []);
+    let expected = [
+        entry("applied", "root", true),
+        entry("refused", "root", true),
+        entry("applied", "root", true),
+        entry("forgotten", "agent", false),
+    ];
+    assert_eq!(audited(&world), expected);
+    // What an administrator brings is kept for KeeperPolicy, which reads no file of it; what is in a file is not.
+    let (status, body) = apply(&mut world, "?name=q", &privileges("enforce", &["DENY"]));
+    assert_eq!((status, &body["result"], &body["controls"]), (200, &json!("Applied"), &json!(["DENY"])));
+    put(&mut world, &[("p", &privileges("enforce", &["ALLOW"]))]);
+    reload(&mut world);
+    let kept: Vec<(&str, bool)> =
+        world.applied.values().map(|policy| (policy.key.name.as_str(), policy.document.is_some())).collect();
+    assert_eq!(kept, [("p", false), ("q", true)]);
+    let mut world = world.reborn();
+    assert_eq!(world.get("/api/policies")[1]["status"], "enforce");
+    world.admin("DELETE", "/api/policies/q", "");
+    world.disk();
+    assert_eq!(world.applied.len(), 1);
 }
 
 #[test]
@@ -426,7 +493,7 @@ fn a_policy_is_forgotten_with_its_settings_and_what_it_wrote_stays() {
     assert_eq!(
         audited,
         [
-            "agent greet Policies applied",
+            "root greet Policies applied",
             "admin:client greet api applied",
             "admin:client add api applied",
             "admin:client greet Policies forgotten",
@@ -482,7 +549,11 @@ fn what_is_told_of_a_policy_names_it_once_and_ends_once() {
         [line("*", "Refused"), line("Policies/", "Refused")],
         "it tells nothing of what is gone"
     );
-    assert!(told(&world).contains("cannot be listed: denied. Make it"), "{}", told(&world));
+    assert!(
+        told(&world).contains("cannot be listed: denied. What it may be about is denied until that is mended. Make it"),
+        "{}",
+        told(&world)
+    );
     world.policies = vec![gone("the folder Policies may be changed by others.")];
     reload(&mut world);
     assert!(!told(&world).contains(".."), "{}", told(&world));

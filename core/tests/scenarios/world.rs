@@ -2,7 +2,7 @@
 //! what must always hold: requests are answered once, no deadline lies behind, nothing follows `Exit`, nothing is released
 //! that was not prepared.
 
-mod elevation;
+pub mod elevation;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -135,6 +135,7 @@ pub fn policy(name: &str, document: &[u8]) -> PolicyFile {
         document: document.into(),
         sha256: castellan_core::hexadecimal(document),
         signature: Some(signature),
+        owner: Some(0),
     };
     PolicyFile { name: name.into(), content: Ok(content) }
 }

@@ -134,7 +134,7 @@ impl Service {
             StoreOrder::ReadPolicies { ticket, document } => {
                 let read = |document: castellan_core::configuration_policy::PolicyDocument| {
                     let sha256 = hexadecimal(&document.document);
-                    let content = PolicyContent { document: document.document, sha256, signature: None };
+                    let content = PolicyContent { document: document.document, sha256, signature: None, owner: None };
                     PolicyFile { name: document.name, content: Ok(content) }
                 };
                 StoreReport::PoliciesRead { ticket, files: document.into_iter().map(read).collect() }

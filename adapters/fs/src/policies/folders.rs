@@ -2,41 +2,30 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use castellan_core::configuration_policy::FOLDER;
-use castellan_core::limits::POLICIES;
+use castellan_core::configuration_policy::{FOLDER, PolicyFile};
 use castellan_core::policy::COLLECTIONS;
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
-use rustix::fs::{Mode, OFlags, fstat};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use smol::Async;
 
-use crate::definitions::{self, names};
+use super::PolicyReader;
 use crate::error::RootError;
-use crate::files::{self, Privacy};
 use crate::root::folder_below;
 
 /// Bytes of events that are read at one time.
 const EVENT_BYTES: usize = 4 << 10;
 
-/// A file of policies or collections.
-#[derive(Debug)]
-pub struct FoundPolicy {
-    /// Its name without `.json`; of a whole folder that cannot be read its own, with a slash.
-    pub name: String,
-    /// Its bytes, or a clause why they cannot be read.
-    pub content: Result<Vec<u8>, String>,
-}
-
 /// What both folders have.
 #[derive(Debug)]
 pub struct FoundPolicies {
     /// `Policies/*.json`.
-    pub policies: Vec<FoundPolicy>,
+    pub policies: Vec<PolicyFile>,
     /// `Policies/collections/*.json`; none where there is no such folder.
-    pub collections: Vec<FoundPolicy>,
+    pub collections: Vec<PolicyFile>,
 }
 
 /// Both folders of one root, watched by the kernel (inotify). A change that is complete when somebody asks is never missed: its event
@@ -44,19 +33,20 @@ pub struct FoundPolicies {
 #[derive(Debug)]
 pub struct PolicyFolders {
     root: PathBuf,
+    reader: PolicyReader,
     notices: Async<OwnedFd>,
     /// Whether the kernel tells of every change; else they are read each time.
     is_watched: bool,
 }
 
 impl PolicyFolders {
-    /// Those of the agent root at this path.
+    /// Those of the agent root at this path, read by `reader`.
     ///
     /// # Errors
     /// Where the kernel has no inotify for us.
-    pub fn open(root: &Path) -> io::Result<Self> {
+    pub fn open(root: &Path, reader: PolicyReader) -> io::Result<Self> {
         let notices = Async::new(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?)?;
-        Ok(Self { root: root.to_owned(), notices, is_watched: false })
+        Ok(Self { root: root.to_owned(), reader, notices, is_watched: false })
     }
 
     /// Returns once something may have changed.
@@ -90,11 +80,19 @@ impl PolicyFolders {
         // Before anything is read, so that what changes meanwhile is told; the same folder is watched once, whatever its path led to.
         let below = format!("{FOLDER}/{COLLECTIONS}");
         let watched = [FOLDER, &below].map(|place| self.watch(place));
-        let policies = read_folder(&self.root, FOLDER).unwrap_or_else(|| vec![absent(FOLDER)]);
-        let collections = read_folder(&self.root, &below);
+        let policies = self.read_folder(FOLDER).unwrap_or_else(|| vec![absent(FOLDER)]);
+        let collections = self.read_folder(&below);
         let [policies_watched, collections_watched] = watched;
         self.is_watched = policies_watched && (collections_watched || collections.is_none());
         FoundPolicies { policies, collections: collections.unwrap_or_default() }
+    }
+
+    /// The files of one folder; `None` where it is not there.
+    fn read_folder(&self, place: &str) -> Option<Vec<PolicyFile>> {
+        match open(&self.root, place) {
+            Err(RootError::Failed { error, .. }) if error.kind() == io::ErrorKind::NotFound => None,
+            folder => Some(self.reader.read_folder(&self.root, place, folder)),
+        }
     }
 
     fn watch(&self, place: &str) -> bool {
@@ -111,36 +109,12 @@ impl PolicyFolders {
     }
 }
 
-/// The files of one folder; `None` where it is not there.
-fn read_folder(root: &Path, place: &str) -> Option<Vec<FoundPolicy>> {
-    let whole = |reason: String| FoundPolicy { name: format!("{place}/"), content: Err(reason) };
-    let folder = match open(root, place) {
-        Ok(folder) => folder,
-        Err(RootError::Failed { error, .. }) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => return Some(vec![whole(error.to_string())]),
-    };
-    let guarded = fstat(&folder).map(|stat| files::unsafe_because(&stat, Privacy::Guarded));
-    if let Some(reason) = guarded.unwrap_or_else(|error| Some(format!("cannot be looked at: {error}"))) {
-        return Some(vec![whole(format!("the folder {reason}"))]);
-    }
-    let names = match names(folder.as_fd(), POLICIES) {
-        Ok(names) => names,
-        Err(error) => return Some(vec![whole(format!("the folder cannot be listed: {error}"))]),
-    };
-    let file = |name: String| FoundPolicy { content: definitions::read(folder.as_fd(), &name), name };
-    let mut found: Vec<FoundPolicy> = names.kept.into_iter().map(file).collect();
-    if names.left_out > 0 {
-        found.push(whole(format!("there are {} files more than the {POLICIES} that are read", names.left_out)));
-    }
-    Some(found)
-}
-
 fn open(root: &Path, place: &str) -> Result<OwnedFd, RootError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(root, flags, Mode::empty()).map_err(RootError::failed("open", root))?;
     folder_below(folder, root, place)
 }
 
-fn absent(place: &str) -> FoundPolicy {
-    FoundPolicy { name: format!("{place}/"), content: Err(String::from("the folder is not there; make it")) }
+fn absent(place: &str) -> PolicyFile {
+    PolicyFile { name: format!("{place}/"), content: Err(String::from("the folder is not there; make it")) }
 }

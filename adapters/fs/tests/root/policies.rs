@@ -19,6 +19,7 @@ fn applied(name: &str, layer: Option<PolicyLayer>) -> AppliedPolicy {
         time: "2026-01-01T00:00:00Z".into(),
         layer,
         signer: None,
+        document: None,
     }
 }
 

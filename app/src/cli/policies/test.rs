@@ -5,23 +5,19 @@ use std::path::{Path, PathBuf};
 
 use castellan_core::log_message::escape;
 use castellan_core::policy::{
-    COLLECTIONS, Compared, Considered, Decision, LocalTime, PolicySet, PolicySource, PolicyType, Request, Signer,
-    Standing, User, words,
+    Compared, Considered, Decision, LocalTime, PolicyType, Request, Signer, Standing, User, words,
 };
 use castellan_core::surroundings::DEFAULT_PATH;
+use castellan_core::time::WallTime;
 use clap::Args;
 
 use crate::cli::inputs;
 use crate::cli::output::Globals;
 use crate::failure::Failure;
+use crate::policies_in_force::PoliciesInForce;
 
-/// The folder of policies in an agent root.
-const FOLDER: &str = castellan_core::configuration_policy::FOLDER;
 /// Stands for a user whom this machine does not know; no filter looks at ids.
 const NOBODY: u32 = 65_534;
-
-/// A file: its name without `.json`, and its bytes or why there are none.
-type Found = (String, Result<Vec<u8>, String>);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -30,7 +26,7 @@ type Found = (String, Result<Vec<u8>, String>);
   castellan policy test --type FileAccess --user alice --command /etc/shadow
 
 With -o json: the decision as it is answered on KeeperPolicy; with -o name: ALLOW, DENY or PENDING with its controls. The exit code is 0
-whatever is decided. Signatures of policies are not looked at.")]
+whatever is decided. Policies that were delivered count as those of the folder do, each as it is signed.")]
 pub(crate) struct Options {
     /// Who asks.
     #[arg(long)]
@@ -59,10 +55,9 @@ pub(crate) struct Options {
 }
 
 pub(super) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
-    let request = request(options, &globals.root)?;
-    let folder = globals.root.join(FOLDER);
-    let (policies, collections) = (files(&folder)?, files(&folder.join(COLLECTIONS))?);
-    let set = PolicySet::compile(&sources(&policies), &sources(&collections));
+    let at = inputs::instant(options.at.as_deref())?;
+    let request = request(options, at, &globals.root)?;
+    let set = PoliciesInForce::open(&globals.root)?.compile(at);
     let decision = set.evaluate(&request).decision();
     let verdict = decision.verdict.to_string();
     globals.show(&decision, &[&verdict], || Ok(told(&decision)))
@@ -73,11 +68,11 @@ fn policy_type(text: &str) -> Result<PolicyType, String> {
     PolicyType::from_name(text).ok_or_else(|| format!("it must be one of {names}"))
 }
 
-fn request(options: &Options, root: &Path) -> Result<Request, Failure> {
+fn request(options: &Options, at: WallTime, root: &Path) -> Result<Request, Failure> {
     let mut words = words(&options.command).map_err(Failure::usage)?.into_iter();
     let program = words.next().ok_or_else(|| Failure::usage("the command is empty; name what is to run."))?;
     let zone = options.tz.clone().unwrap_or_else(crate::surroundings::time_zone);
-    let at = LocalTime::new(inputs::instant(options.at.as_deref())?, &zone).map_err(Failure::usage)?;
+    let at = LocalTime::new(at, &zone).map_err(Failure::usage)?;
     let (user, home) = user(options)?;
     let root = root.display().to_string();
     let mut variables = crate::surroundings::path_variables(&root, home.as_deref().unwrap_or_default());
@@ -130,22 +125,6 @@ fn file_path(program: &str) -> Result<String, Failure> {
     };
     let path = found.canonicalize().unwrap_or(found);
     path.into_os_string().into_string().map_err(|path| Failure::usage(format!("{} is no UTF-8.", path.display())))
-}
-
-/// The `*.json` files of a folder. A folder that is not there has none.
-fn files(folder: &Path) -> Result<Vec<Found>, Failure> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let read = |path: &PathBuf| (inputs::stem(path), inputs::read(path).map_err(|failure| failure.to_string()));
-    Ok(inputs::json_files(folder)?.iter().map(read).collect())
-}
-
-fn sources(files: &[Found]) -> Vec<PolicySource<'_>> {
-    files
-        .iter()
-        .map(|(name, content)| PolicySource { name, content: content.as_deref().map_err(String::as_str) })
-        .collect()
 }
 
 /// The decision for people.

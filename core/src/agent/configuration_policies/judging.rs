@@ -7,13 +7,15 @@ use alloc::vec::Vec;
 
 use super::{PolicyLine, Present, Ready, Refusal, Underway};
 use crate::agent::Agent;
-use crate::configuration_policy::parse::parse;
+use crate::configuration_policy::parse::{parse, privileges_of};
 use crate::configuration_policy::record::PolicyResult;
 use crate::configuration_policy::{
-    AppliedPolicy, NAME_CHARS, Policy, PolicyContent, PolicyFile, PolicyKey, PolicySigner, is_name, signature,
+    Action, AppliedPolicy, FOLDER, NAME_CHARS, Policy, PolicyContent, PolicyFile, PolicyKey, PolicySigner, is_name,
+    signature,
 };
 use crate::job::finding::{Finding, Findings, Severity, quote};
 use crate::limits::POLICIES;
+use crate::policy::denies_unread;
 use crate::time::Now;
 use crate::why::{Explanation, sentence};
 
@@ -43,11 +45,16 @@ impl Agent {
     ) -> Result<(), Refused> {
         let key = PolicyKey { name: file.name, source: source.to_string() };
         let mut line = PolicyLine::new(&key, now.wall.to_rfc3339());
+        let denies = |document: Option<&[u8]>| source == FOLDER && denies_unread(document);
         let content = match file.content {
             Ok(content) => content,
-            Err(why) => return Err(refused(line, sentence(&why), "Make it a file that the agent may read.")),
+            Err(why) => {
+                let why = and_denies(sentence(&why), denies(None));
+                return Err(refused(line, why, "Make it a file that the agent may read."));
+            }
         };
         line.sha256.clone_from(&content.sha256);
+        line.owner = content.owner;
         if !is_name(&key.name) {
             let why = format!(
                 "Its name, without .json, is {}; it must be 1 to {NAME_CHARS} of A-Z a-z 0-9, blanks and -._, first a letter or digit.",
@@ -58,12 +65,14 @@ impl Agent {
         // First of all: what was applied before is not the same if nobody who counts signed it.
         let signer = match signature::signer(&key, &content, &self.desk.settings, now.wall) {
             Ok(own) => own.or(signer),
-            Err(explanation) => {
+            Err(mut explanation) => {
+                explanation.why = and_denies(explanation.why, denies(Some(&content.document)));
                 return Err(Box::new((line, Refusal { status: 403, explanation, findings: Findings::new() })));
             }
         };
         if let Some(applied) = self.policies.records.applied(&key).filter(|applied| applied.sha256 == content.sha256) {
-            line = PolicyLine { result: PolicyResult::Unchanged, ..PolicyLine::of(applied) };
+            let unchanged = PolicyLine { result: PolicyResult::Unchanged, ..PolicyLine::of(applied) };
+            line = unchanged.with(privileges_of(&content.document, self.desk.surroundings.here));
             if applied.signer != signer {
                 underway.signed_anew.push(AppliedPolicy { signer, ..applied.clone() });
             }
@@ -83,7 +92,12 @@ impl Agent {
     ) -> Result<(), Refused> {
         let (policy, findings) = match parse(&content.document, self.desk.surroundings.here) {
             Ok(parsed) => parsed,
-            Err(findings) => return Err(with_findings(line, findings)),
+            Err(findings) => {
+                let is_denying = line.source == FOLDER && denies_unread(Some(&content.document));
+                let mut refused = with_findings(line, findings);
+                refused.1.explanation.why = and_denies(refused.1.explanation.why, is_denying);
+                return Err(refused);
+            }
         };
         line.findings = findings;
         let (key, records) = (line.key(), &self.policies.records);
@@ -96,14 +110,21 @@ impl Agent {
             Policy::Configuration(policy) => {
                 line.policy_type = policy.policy_type.to_string();
                 let new = underway.ready.iter().filter(|ready| records.applied(&ready.line.key()).is_none());
-                if !records.has_room(&key, new.count()) {
+                let is_file = matches!(policy.action, Action::Decide(_)) && key.source == FOLDER;
+                // As many files as are read are evaluated, on record or not.
+                if !is_file && !records.has_room(&key, new.count()) {
                     let why = format!("{POLICIES} policies are on record, which is the most there may be.");
                     return Err(refused(line, why, "Have some forgotten: castellan policy remove NAME."));
                 }
                 match underway.plan.add(&policy, &Present(self)) {
                     Ok(step) => {
                         line.changes = step.changes;
-                        underway.ready.push(Ready { policy, line, layer: step.layer, signer });
+                        let mut document = None;
+                        if let Action::Decide(privileges) = &policy.action {
+                            document = (!is_file).then(|| content.document.clone());
+                            line = line.with(Some(privileges.clone()));
+                        }
+                        underway.ready.push(Ready { policy, line, layer: step.layer, signer, document });
                     }
                     Err(finding) => return Err(with_findings(line, Vec::from([finding]))),
                 }
@@ -111,6 +132,11 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+/// A reason, with what follows from it where KeeperPolicy reads the same file.
+fn and_denies(why: String, is_denying: bool) -> String {
+    if is_denying { format!("{why} What it may be about is denied until that is mended.") } else { why }
 }
 
 fn refused(line: PolicyLine, why: String, fix: &str) -> Refused {

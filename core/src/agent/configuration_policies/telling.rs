@@ -123,7 +123,7 @@ impl Agent {
                 turn.log(Level::Debug, "PolicyIdle", message);
             }
             PolicyResult::Unchanged | PolicyResult::Valid => {
-                return self.policies.records.note_unchanged(&line.key());
+                return self.policies.records.note_unchanged(line);
             }
         }
         if line.result != PolicyResult::Idle {
@@ -153,6 +153,7 @@ impl Agent {
         let line = |(policy, why): (&AppliedPolicy, String)| {
             let stays = match &policy.layer {
                 Some(layer) => format!("The settings that it set for the plugin {} are out of effect.", layer.plugin),
+                None if policy.document.is_some() => String::from("What it may be about is denied."),
                 None => String::from("What it wrote into Jobs/ or Plugins/ stays in service; see to it yourself."),
             };
             let fix = "Have it signed by somebody who counts and apply it again, or forget it: castellan policy remove";

@@ -127,15 +127,8 @@ impl Agent {
         if let Some((plugin, found)) = own {
             return Some((item(plugin), place("/Extension/SettingsJson", found)));
         }
-        // Of two with one topic the later by id is at fault, also where the other one took it.
-        conflicts.into_iter().find_map(|(id, found)| {
-            let other = self.plugins.get(&id).filter(|other| other.conflict().is_none())?;
-            let topic = &other.definition().subscription.topic;
-            let taker = plan.plugins_written().find(|plugin| plugin.subscription.topic == *topic)?;
-            let message = format!("it would keep the plugin {id} out of service: {}", found.message);
-            let path = String::from("/Extension/SettingsJson");
-            Some((item(taker), Finding { path, message, ..found }))
-        })
+        let (taker, found) = self.kept_out(conflicts, plan.plugins_written())?;
+        Some((item(taker), Finding { path: String::from("/Extension/SettingsJson"), ..found }))
     }
 
     /// Plans once more, as others may have changed something since, and orders what the plan changes.

@@ -30,7 +30,7 @@ fn decide_on(documents: &[&str], request: &Request) -> Decision {
     let sources: Vec<PolicySource<'_>> = names
         .iter()
         .zip(documents)
-        .map(|(name, document)| PolicySource { name, content: Ok(document.as_bytes()) })
+        .map(|(name, document)| PolicySource { name, content: Ok(document.as_bytes()), distrust: None })
         .collect();
     PolicySet::compile(&sources, &[]).evaluate(request).decision()
 }
@@ -266,9 +266,12 @@ fn what_cannot_be_read_and_may_act_denies() {
     ] {
         assert_eq!(verdict(passes), Verdict::Allow, "{passes}");
     }
-    let policies = [PolicySource { name: "a", content: Ok(allow.as_bytes()) }];
-    let broken =
-        |content| PolicySet::compile(&policies, &[PolicySource { name: "c", content }]).evaluate(&request()).verdict();
+    let policies = [PolicySource { name: "a", content: Ok(allow.as_bytes()), distrust: None }];
+    let broken = |content| {
+        PolicySet::compile(&policies, &[PolicySource { name: "c", content, distrust: None }])
+            .evaluate(&request())
+            .verdict()
+    };
     assert_eq!(broken(Ok(&b"{}"[..])), Verdict::Allow);
     assert_eq!([broken(Ok(&b"[]"[..])), broken(Err("it is a link"))], [Verdict::Deny, Verdict::Deny]);
 }
@@ -336,4 +339,28 @@ fn of_rules_joined_by_or_one_more_is_enough() {
         "Extension":{"Folders":["/opt/"]}"#;
     let nearest = decide_on(&[&policy(r#""ALLOW""#, members)], &request()).explanation.nearest.unwrap();
     assert_eq!(nearest.filters, ["UserCheck", "Extension.Folders"]);
+}
+
+#[test]
+fn what_nobody_who_counts_signed_denies_what_it_may_be_about_and_nothing_else() {
+    let policy = |of: &str, status: &str, controls: &str| {
+        format!(r#"{{"PolicyType":"{of}","Status":"{status}","Controls":["{controls}"]}}"#)
+    };
+    let allow = policy("PrivilegeElevation", "enforce", "ALLOW");
+    let verdict = |document: &str, collection: Option<&str>| {
+        let good = PolicySource { name: "good", content: Ok(allow.as_bytes()), distrust: None };
+        let bad = PolicySource { name: "bad", content: Ok(document.as_bytes()), distrust: Some("It is not signed.") };
+        let members =
+            collection.map(|text| PolicySource { name: "c", content: Ok(text.as_bytes()), distrust: Some("No.") });
+        let set = PolicySet::compile(&[good, bad], members.as_slice());
+        set.evaluate(&request()).verdict()
+    };
+    let off = policy("PrivilegeElevation", "off", "DENY");
+    for denies in [&allow, &policy("CommandLine", "enforce", "ALLOW"), "nonsense"] {
+        assert_eq!(verdict(denies, None), Verdict::Deny, "{denies}");
+    }
+    for stays in [&off, &policy("FileAccess", "enforce", "DENY"), &policy("JobUpdate", "enforce", "DENY")] {
+        assert_eq!(verdict(stays, None), Verdict::Allow, "{stays}");
+    }
+    assert_eq!(verdict(&off, Some(r#"{"team":["alice"]}"#)), Verdict::Deny, "who is in it may be named by a policy");
 }

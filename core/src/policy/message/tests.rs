@@ -22,7 +22,7 @@ fn question() -> Value {
 
 fn known() -> Known {
     let at = LocalTime::parse("2026-12-24T09:30:00+01:00").unwrap();
-    Known { groups: BTreeSet::from(["staff".to_string()]), at, signer: None, variables: BTreeMap::new() }
+    Known { groups: BTreeSet::from(["staff".to_string()]), at, variables: BTreeMap::new() }
 }
 
 fn parse(question: &Value) -> Result<Question, alloc::string::String> {
@@ -35,7 +35,7 @@ fn a_question_is_answered_in_the_documented_names() {
     let request = read.clone().into_request(known());
     assert_eq!(serde_json::from_value::<Request>(serde_json::to_value(&request).unwrap()).unwrap(), request);
     let policy = br#"{"PolicyId":"p","PolicyType":"CommandLine","Status":"enforce","Controls":["APPROVAL"]}"#;
-    let set = PolicySet::compile(&[PolicySource { name: "f", content: Ok(&policy[..]) }], &[]);
+    let set = PolicySet::compile(&[PolicySource { name: "f", content: Ok(&policy[..]), distrust: None }], &[]);
     let answer = read.answer(set.evaluate(&request).decision());
     let json = serde_json::to_value(&answer).unwrap();
     let head = [&json["Id"], &json["RequestId"], &json["Decision"], &json["Controls"], &json["PolicyIds"]];
@@ -52,7 +52,7 @@ fn an_answer_lists_few_policies_and_counts_the_rest() {
         })
         .collect();
     let sources: Vec<_> =
-        policies.iter().map(|text| PolicySource { name: "f", content: Ok(text.as_bytes()) }).collect();
+        policies.iter().map(|text| PolicySource { name: "f", content: Ok(text.as_bytes()), distrust: None }).collect();
     let read = parse(&question()).unwrap();
     let decision = PolicySet::compile(&sources, &[]).evaluate(&read.clone().into_request(known())).decision();
     let answer = read.answer(decision).decision.explanation;
@@ -80,4 +80,25 @@ fn what_is_no_question_is_refused_with_the_reason() {
     for (why, words) in cases {
         assert!(why.contains(words), "{words}: {why}");
     }
+}
+
+#[test]
+fn the_signer_of_a_file_comes_with_the_question_and_needs_both_thumbprints() {
+    let policy = json!({
+        "PolicyType": "PrivilegeElevation", "Status": "enforce", "Controls": ["ALLOW"],
+        "Rules": [{ "Expression": "CheckCertificate()" }], "CertificationCheck": ["b".repeat(64)],
+    });
+    let policy = policy.to_string();
+    let set = PolicySet::compile(&[PolicySource { name: "f", content: Ok(policy.as_bytes()), distrust: None }], &[]);
+    let answer = |thumbprints: Value| {
+        let mut question = question();
+        question["MetaData"]["SignerThumbprints"] = thumbprints;
+        let answer =
+            parse(&question).unwrap().answer(set.evaluate(&parse(&question).unwrap().into_request(known())).decision());
+        serde_json::to_value(answer).unwrap()["Decision"].clone()
+    };
+    assert_eq!(answer(json!(["a".repeat(40), "b".repeat(64)])), "ALLOW");
+    assert_eq!(answer(json!(["a".repeat(40), "c".repeat(64)])), "DENY");
+    assert_eq!(answer(json!(["b".repeat(64)])), "DENY");
+    assert_eq!(answer(json!([])), "DENY");
 }

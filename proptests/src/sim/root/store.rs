@@ -58,6 +58,7 @@ impl World<'_> {
                         sha256: hexadecimal(&brought.document),
                         document: brought.document,
                         signature: None,
+                        owner: None,
                     }),
                 });
                 StoreReport::PoliciesRead { ticket, files: files.into_iter().collect() }

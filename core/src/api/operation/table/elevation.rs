@@ -7,6 +7,10 @@ use serde_json::{Map, Value};
 
 use super::{Answer, Body, Method, NOTHING, Operation, Path, json};
 use crate::elevation::{ControlAnswer, ElevationRecord, Launched};
+use crate::shape::Key;
+
+static KILL: [Key; 1] =
+    [Key::flag("kill", false, "Whether programs that run on it are ended: asked to, and killed 10 s later.")];
 
 const UNKNOWN: Answer = Answer::problem(404, "There is no such request.");
 const ELSEWHERE: Answer = Answer::problem(409, "The request stands where this cannot be; the problem says where.");
@@ -92,10 +96,11 @@ pub(in crate::api::operation) static PATHS: [Path; 8] = [
             Delete,
             "revokeGrant",
             "Ends a grant at once; what rests on it and has not started does not start.",
-            {},
+            { query: &KILL },
             [
                 answer!(200, "The request that it came from.", json::<ElevationRecord>()),
-                Answer::problem(404, "There is no such grant that counts.")
+                Answer::problem(400, "The query cannot be read."),
+                Answer::problem(404, "There is no such grant that counts; with kill=true, nor anything that runs on it.")
             ]
         )],
     },
