@@ -64,7 +64,7 @@ use authorization::{Authorization, Launch};
 pub(crate) use control::Approver;
 use control::Controls;
 pub(crate) use grant::Grants;
-pub(crate) use message::{ANSWER_TOPIC, POLICY_PLUGIN};
+pub(crate) use message::POLICY_PLUGIN;
 pub use record::{ElevationRecord, Granted, Status, Vote};
 
 use crate::api::stream::Kind;

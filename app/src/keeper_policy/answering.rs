@@ -4,8 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use castellan_core::log_message::Level;
-use castellan_core::policy::message::{Known, Question};
+use castellan_core::policy::basis::{Basis, digest, documents};
+use castellan_core::policy::message::{ANSWER_TOPIC, Answer, Known, Question};
 use castellan_core::policy::{Decision, Explanation, LocalTime, PolicySet, PolicySource, Verdict};
+use castellan_fs::audit::sha256;
 use castellan_fs::policies::{FoundPolicies, FoundPolicy, PolicyFolders};
 use castellan_process::account;
 use serde::Serialize;
@@ -24,7 +26,10 @@ const SHOWN: usize = 200;
 pub(super) struct Policies {
     root: PathBuf,
     folders: PolicyFolders,
+    files: FoundPolicies,
     set: PolicySet,
+    /// The digest of the files.
+    digest: String,
     clock: Clock,
 }
 
@@ -50,8 +55,9 @@ impl Policies {
     /// Reads those of a root.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         let mut folders = PolicyFolders::open(root)?;
-        let set = compile(&folders.read());
-        Ok(Self { root: root.to_owned(), folders, set, clock: Clock::start() })
+        let files = folders.read();
+        let (set, digest) = compile(&files);
+        Ok(Self { root: root.to_owned(), folders, files, set, digest, clock: Clock::start() })
     }
 
     /// Returns once something may have changed.
@@ -64,7 +70,8 @@ impl Policies {
         if !self.folders.have_changed()? {
             return Ok(None);
         }
-        self.set = compile(&self.folders.read());
+        self.files = self.folders.read();
+        (self.set, self.digest) = compile(&self.files);
         Ok(Some(self.standing()))
     }
 
@@ -97,13 +104,23 @@ impl Policies {
         }
         let topic = question.respond_to_topic.clone();
         let (answer, complaint) = match self.known(&question) {
-            Ok(known) => {
-                let request = question.clone().into_request(known);
-                (question.answer(self.set.evaluate(&request).decision()), None)
-            }
+            Ok(known) => (self.decided(&question, known), None),
             Err(why) => (question.answer(denied(&why)), Some(why)),
         };
         written(topic, &answer, complaint)
+    }
+
+    /// The answer of the policies. What it was made of goes to nobody but the agent.
+    fn decided(&self, question: &Question, known: Known) -> Answer {
+        let request = question.clone().into_request(known.clone());
+        let decision = self.set.evaluate(&request).decision();
+        let is_asked_by_agent = question.respond_to_topic == ANSWER_TOPIC;
+        let basis = is_asked_by_agent.then(|| {
+            let (policies, collections) = (sources(&self.files.policies), sources(&self.files.collections));
+            let documents = documents(&self.set, &policies, &collections, (&request, &decision), sha256);
+            Basis { known, policy_set: self.digest.clone(), documents }
+        });
+        Answer { basis, ..question.answer(decision) }
     }
 
     /// What the system knows of the user.
@@ -124,8 +141,10 @@ impl Policies {
     }
 }
 
-fn compile(found: &FoundPolicies) -> PolicySet {
-    PolicySet::compile(&sources(&found.policies), &sources(&found.collections))
+/// The policies with the digest of their files.
+fn compile(found: &FoundPolicies) -> (PolicySet, String) {
+    let (policies, collections) = (sources(&found.policies), sources(&found.collections));
+    (PolicySet::compile(&policies, &collections), digest(&policies, &collections, sha256))
 }
 
 fn sources(files: &[FoundPolicy]) -> Vec<PolicySource<'_>> {

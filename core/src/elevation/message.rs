@@ -9,15 +9,13 @@ use serde_json::json;
 
 use super::record::{ElevationRecord, Status};
 use super::{Elevation, Wanted};
-use crate::policy::message::{Asked, Question, VERSION};
+use crate::policy::message::{ANSWER_TOPIC, Asked, Question, VERSION};
 use crate::policy::{Control, LocalTime, PolicyType, Request, User};
 use crate::run::FiredEvent;
 use crate::turn::Turn;
 
 /// The plugin that evaluates policies, and its topic.
 pub(crate) const POLICY_PLUGIN: &str = "KeeperPolicy";
-/// Where the agent reads its answers.
-pub(crate) const ANSWER_TOPIC: &str = "KeeperPolicy/answers";
 /// Where jobs publish how a request of the agent's own ended; nobody but people and tools reads it.
 const RESULT_TOPIC: &str = "PrivilegeElevation/results";
 /// Where every change of an approval is published.
