@@ -1,6 +1,6 @@
 //! `castellan policy lint`: what is wrong or in vain in the files of policies and collections.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use castellan_core::job::OperatingSystem;
 use castellan_core::job::lint::Document;
@@ -8,6 +8,7 @@ use castellan_core::policy::COLLECTIONS;
 use castellan_core::policy::lint::lint;
 use clap::Args;
 
+use super::files::is_collection;
 use crate::cli::output::Globals;
 use crate::cli::{inputs, lint as definitions};
 use crate::failure::Failure;
@@ -45,8 +46,4 @@ pub(super) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let documents: Vec<Document<'_>> = files.iter().map(|(file, stem, bytes)| Document { file, stem, bytes }).collect();
     let (first, second) = documents.split_at_checked(policies.len()).unwrap_or((&documents, &[]));
     definitions::show(&lint(first, second, OperatingSystem::Linux), &documents, globals)
-}
-
-fn is_collection(path: &Path) -> bool {
-    path.parent().and_then(Path::file_name).is_some_and(|folder| folder == COLLECTIONS)
 }

@@ -5,23 +5,18 @@ use std::path::{Path, PathBuf};
 
 use castellan_core::log_message::escape;
 use castellan_core::policy::{
-    COLLECTIONS, Compared, Considered, Decision, LocalTime, PolicySet, PolicySource, PolicyType, Request, Signer,
-    Standing, User, words,
+    Compared, Considered, Decision, LocalTime, PolicyType, Request, Signer, Standing, User, words,
 };
 use castellan_core::surroundings::DEFAULT_PATH;
 use clap::Args;
 
+use super::files::{FOLDER, Files};
 use crate::cli::inputs;
 use crate::cli::output::Globals;
 use crate::failure::Failure;
 
-/// The folder of policies in an agent root.
-const FOLDER: &str = castellan_core::configuration_policy::FOLDER;
 /// Stands for a user whom this machine does not know; no filter looks at ids.
 const NOBODY: u32 = 65_534;
-
-/// A file: its name without `.json`, and its bytes or why there are none.
-type Found = (String, Result<Vec<u8>, String>);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -60,9 +55,7 @@ pub(crate) struct Options {
 
 pub(super) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let request = request(options, &globals.root)?;
-    let folder = globals.root.join(FOLDER);
-    let (policies, collections) = (files(&folder)?, files(&folder.join(COLLECTIONS))?);
-    let set = PolicySet::compile(&sources(&policies), &sources(&collections));
+    let set = Files::of_folder(&globals.root.join(FOLDER))?.compile();
     let decision = set.evaluate(&request).decision();
     let verdict = decision.verdict.to_string();
     globals.show(&decision, &[&verdict], || Ok(told(&decision)))
@@ -130,22 +123,6 @@ fn file_path(program: &str) -> Result<String, Failure> {
     };
     let path = found.canonicalize().unwrap_or(found);
     path.into_os_string().into_string().map_err(|path| Failure::usage(format!("{} is no UTF-8.", path.display())))
-}
-
-/// The `*.json` files of a folder. A folder that is not there has none.
-fn files(folder: &Path) -> Result<Vec<Found>, Failure> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let read = |path: &PathBuf| (inputs::stem(path), inputs::read(path).map_err(|failure| failure.to_string()));
-    Ok(inputs::json_files(folder)?.iter().map(read).collect())
-}
-
-fn sources(files: &[Found]) -> Vec<PolicySource<'_>> {
-    files
-        .iter()
-        .map(|(name, content)| PolicySource { name, content: content.as_deref().map_err(String::as_str) })
-        .collect()
 }
 
 /// The decision for people.
