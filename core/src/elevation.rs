@@ -39,6 +39,7 @@
 //! | `deciding`, `asking`, `launching` | the steps to a decision; what the requester is asked on the way; the steps of the program |
 //! | `answering` | who is told, and when |
 //! | `message` | what is asked of KeeperPolicy, and what jobs are told |
+//! | `proof` | a grant from the lines of the audit about it, again |
 
 mod answering;
 mod asked;
@@ -49,6 +50,7 @@ mod deciding;
 mod grant;
 mod launching;
 mod message;
+pub mod proof;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -361,7 +363,7 @@ impl Elevation {
         (self.wanted, self.audit) = (None, None);
         if status == Status::Denied {
             // Whoever denies it denies what it would have been good for, too.
-            self.record.grant = None;
+            self.take_back(&explanation.why, turn);
         }
         turn.log(Level::Information, "Elevation", format!("{explanation}"));
         if self.record.controls.contains(&Control::Approval) {

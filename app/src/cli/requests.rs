@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, encode};
+use super::proof;
 use super::output::Globals;
 use super::table::{Table, coloured, items, member, text};
 use super::watch::Watch;
@@ -37,6 +38,10 @@ pub(crate) enum Grants {
     /// End a grant at once: the same command asks again, and what rests on the grant and has not started does not start.
     #[command(after_help = "Example: castellan grants revoke E7-12")]
     Revoke(One),
+    /// Print how a grant came about, as lines of the audit.
+    Proof(proof::Proof),
+    /// Come to the same grant again from such lines, offline, and say what does not hold.
+    Verify(proof::Verify),
 }
 
 #[derive(Debug, Args)]
@@ -85,18 +90,19 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
 }
 
 pub(crate) fn run_grants(command: &Grants, globals: &Globals) -> Result<(), Failure> {
-    let agent = Agent::find(&globals.root)?;
     match command {
         Grants::List => {
-            let found = agent.get("/api/grants")?;
+            let found = Agent::find(&globals.root)?.get("/api/grants")?;
             let names: Vec<&str> = items(&found).iter().filter_map(|grant| text(grant, "RequestId")).collect();
             globals.show(&found, &names, || grants(items(&found), globals))
         }
         Grants::Revoke(one) => {
-            let revoked = agent.ask("DELETE", &format!("/api/grants/{}", encode(&one.request)), None)?;
+            let revoked = Agent::find(&globals.root)?.ask("DELETE", &format!("/api/grants/{}", encode(&one.request)), None)?;
             let id = member(&revoked, "RequestId");
             globals.show(&revoked, &[&id], || Ok(vec![format!("grant {} revoked", escape(&id))]))
         }
+        Grants::Proof(options) => proof::prove(options, globals),
+        Grants::Verify(options) => proof::verify(options, globals),
     }
 }
 

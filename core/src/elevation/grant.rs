@@ -2,11 +2,12 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use super::authorization::Program;
 use super::record::{ElevationRecord, Granted};
 use super::{Elevation, State};
+use crate::audit::Act;
 use crate::id::ElevationId;
 use crate::limits::GRANTS;
 use crate::policy::Control;
@@ -119,6 +120,14 @@ impl Elevation {
         self.record.revoke(by);
         if !matches!(self.state, State::Running { .. } | State::Ended { .. }) {
             self.stop(&format!("Administrator '{by}' revoked the grant that it rests on."), turn);
+        }
+    }
+
+    /// What it was to be good for afterwards is no more.
+    pub(super) fn take_back(&mut self, why: &str, turn: &mut Turn<'_>) {
+        if self.record.grant.take().is_some() {
+            let what = Act::Revocation { grant: self.id.to_string(), reason: Some(why.to_string()) };
+            self.audit(String::from("agent"), what, turn);
         }
     }
 
