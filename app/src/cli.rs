@@ -30,6 +30,7 @@ mod plugins;
 mod policies;
 mod position;
 mod preview;
+mod proof;
 mod reference;
 mod requests;
 mod runs;
@@ -127,7 +128,7 @@ enum Command {
         #[command(subcommand)]
         command: requests::Command,
     },
-    /// Look at what approvals are still good for, and end that.
+    /// Look at what approvals are still good for, end that, and prove how they came about.
     #[command(alias = "grant")]
     Grants {
         #[command(subcommand)]

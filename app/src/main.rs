@@ -15,6 +15,7 @@ mod listeners;
 mod notify;
 mod perform;
 mod policies_in_force;
+mod policy_files;
 mod policy_source;
 mod probe;
 mod run_loop;

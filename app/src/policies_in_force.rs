@@ -6,7 +6,7 @@ use std::path::Path;
 
 use castellan_core::config::Settings;
 use castellan_core::configuration_policy::{AppliedPolicy, FOLDER, PolicyFile, distrusted, untrusted};
-use castellan_core::policy::{COLLECTIONS, PolicySet, PolicySource};
+use castellan_core::policy::COLLECTIONS;
 use castellan_core::time::WallTime;
 use castellan_core::trust::signature::SignaturePolicy;
 use castellan_fs::policies::{DeliveredPolicies, FoundPolicies, PolicyFolders, PolicyReader};
@@ -14,6 +14,7 @@ use castellan_process::document_facts;
 
 use crate::cli::inputs;
 use crate::failure::Failure;
+use crate::policy_files::{File, PolicyFiles};
 
 /// What the storage of delivered policies is called where it cannot be read.
 const DELIVERED: &str = "state/settings.db";
@@ -52,27 +53,19 @@ impl PoliciesInForce {
         Ok(self.folders.have_changed()? || in_storage)
     }
 
-    /// Reads and compiles them.
-    pub(crate) fn compile(&mut self, now: WallTime) -> PolicySet {
+    /// Reads them.
+    pub(crate) fn read(&mut self, now: WallTime) -> PolicyFiles {
         self.look_at_storage();
         let FoundPolicies { policies, collections } = self.folders.read();
-        let (policies, collections) = (self.judged(FOLDER, policies, now), self.judged(COLLECTIONS, collections, now));
-        let whole = self.delivered.as_ref().err().map(|why| PolicySource {
-            name: DELIVERED,
-            content: Err(why),
-            distrust: None,
-        });
-        let delivered: Vec<(&AppliedPolicy, Option<String>)> =
-            self.delivered.iter().flatten().map(|policy| (policy, distrusted(policy, &self.settings))).collect();
-        let brought = delivered.iter().filter_map(|(policy, distrust)| {
-            Some(PolicySource {
-                name: &policy.key.name,
-                content: Ok(policy.document.as_deref()?),
-                distrust: distrust.as_deref(),
-            })
-        });
-        let policies: Vec<PolicySource<'_>> = policies.iter().map(source).chain(brought).chain(whole).collect();
-        PolicySet::compile(&policies, &collections.iter().map(source).collect::<Vec<_>>())
+        let mut policies = self.judged(FOLDER, policies, now);
+        policies.extend(self.delivered.iter().flatten().filter_map(|policy| {
+            let content = Ok(policy.document.clone()?);
+            Some(File { name: policy.key.name.to_string(), content, distrust: distrusted(policy, &self.settings) })
+        }));
+        if let Err(why) = &self.delivered {
+            policies.push(File { name: DELIVERED.to_owned(), content: Err(why.clone()), distrust: None });
+        }
+        PolicyFiles { policies, collections: self.judged(COLLECTIONS, collections, now) }
     }
 
     /// Whether what was delivered, or that it cannot be read, is news.
@@ -88,10 +81,11 @@ impl PoliciesInForce {
         is_news
     }
 
-    fn judged(&self, place: &str, files: Vec<PolicyFile>, now: WallTime) -> Vec<(PolicyFile, Option<String>)> {
+    fn judged(&self, place: &str, files: Vec<PolicyFile>, now: WallTime) -> Vec<File> {
         let judge = |file: PolicyFile| {
             let distrust = untrusted(place, &file, &self.settings, now);
-            (file, distrust)
+            let PolicyFile { name, content } = file;
+            File { name, content: content.map(|content| content.document), distrust }
         };
         files.into_iter().map(judge).collect()
     }
@@ -103,12 +97,4 @@ pub(crate) fn reader(settings: &Settings) -> PolicyReader {
     PolicyReader::new(Box::new(move |path, document, beside| {
         document_facts(path, document, beside, SignaturePolicy { pins: &pins, non_admin: &[] })
     }))
-}
-
-fn source((file, distrust): &(PolicyFile, Option<String>)) -> PolicySource<'_> {
-    let content = match &file.content {
-        Ok(content) => Ok(&*content.document),
-        Err(why) => Err(why.as_str()),
-    };
-    PolicySource { name: &file.name, content, distrust: distrust.as_deref() }
 }

@@ -9,14 +9,15 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::certificate::AdminCertificate;
+use crate::policy::basis::Document;
 use crate::why::Explanation;
 
 /// One entry, as a line of the audit has it between its place in the chain and its hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// When: RFC 3339, UTC.
     pub time: String,
@@ -34,7 +35,7 @@ pub struct Entry {
 }
 
 /// What is put on record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Act {
     /// Somebody asks for a program with other rights.
@@ -60,8 +61,14 @@ pub enum Act {
         controls: Vec<String>,
         /// Policies that the decision rests on.
         policies: Vec<String>,
-        /// What was judged, so that it can be judged again by other policies.
+        /// What was judged, so that it can be judged again by other policies: a request as `core::policy` has it.
         input: Value,
+        /// Digest of all files of policies and collections; without it the input is not whole, as who decided did not say what he knew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy_set: Option<String>,
+        /// Where controls have to be met: files that lead to the decision alone.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        documents: Vec<Document>,
         /// How the decision came about.
         explanation: Value,
     },
@@ -73,6 +80,9 @@ pub enum Act {
         satisfied: bool,
         /// The justification that was given, or why it was not met.
         reason: String,
+        /// The grant that stands in for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<String>,
     },
     /// Somebody approved or denied a request; `who` says who.
     Approval {
@@ -204,7 +214,7 @@ impl Act {
 }
 
 /// What became of a policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PolicyOutcome {
     /// It is in force.
@@ -216,7 +226,7 @@ pub enum PolicyOutcome {
 }
 
 /// What was done to admin certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CertificateOutcome {
     /// Made for somebody.
@@ -228,7 +238,7 @@ pub enum CertificateOutcome {
 }
 
 /// What was done to a user's authenticator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EnrollmentOutcome {
     /// The user has one now.

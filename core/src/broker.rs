@@ -89,9 +89,9 @@ use timers::{Timer, Timers};
 
 use crate::config::LogRateLimit;
 use crate::effect::BrokerOrder;
-use crate::elevation::ANSWER_TOPIC;
 use crate::id::ConnectionId;
 use crate::plugin::HEALTH_TOPIC;
+use crate::policy::message::ANSWER_TOPIC;
 use crate::time::{Deadline, Monotonic, Now};
 
 /// How long a CONNECT waits for the agent, ms: longer than any honest decision takes, shorter than clients' own patience.

@@ -40,6 +40,7 @@
 //! | `answering` | who is told, and when |
 //! | `message` | what is asked of KeeperPolicy |
 //! | `wanted` | what a job is to be run for, and what it is told |
+//! | `proof` | a grant from the lines of the audit about it, again |
 
 mod answering;
 mod asked;
@@ -50,6 +51,7 @@ mod deciding;
 mod grant;
 mod launching;
 mod message;
+pub mod proof;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -66,7 +68,7 @@ use authorization::{Authorization, Launch};
 pub(crate) use control::Approver;
 use control::Controls;
 pub(crate) use grant::Grants;
-pub(crate) use message::{ANSWER_TOPIC, POLICY_PLUGIN};
+pub(crate) use message::POLICY_PLUGIN;
 pub use record::{ElevationRecord, Granted, Status, Vote};
 pub(crate) use wanted::Wanted;
 
@@ -349,7 +351,7 @@ impl Elevation {
         (self.wanted, self.audit) = (None, None);
         if status == Status::Denied {
             // Whoever denies it denies what it would have been good for, too.
-            self.record.grant = None;
+            self.take_back(&explanation.why, turn);
         }
         turn.log(Level::Information, "Elevation", format!("{explanation}"));
         if self.record.controls.contains(&Control::Approval) {

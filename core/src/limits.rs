@@ -115,6 +115,12 @@ pub const REFERENCE_TOMBSTONES: usize = 20_000;
 pub const COLLECTION_MEMBERS: usize = 10_000;
 /// Entries of all filters of all policies together, with their collections: some tens of megabytes.
 pub const EXPANDED_ENTRIES: usize = 200_000;
+/// Groups of decisions that other policies change, as they are listed; a person reads some tens.
+pub const WHAT_IF_GROUPS: usize = 10_000;
+/// Bytes of all policies and collections that are kept with a decision; of more their hashes are kept.
+pub const BASIS_BYTES: usize = 16 << 10;
+/// How many they are at most.
+pub const BASIS_DOCUMENTS: usize = 64;
 /// Bytes of a question to policies, or of its answer: a command line of some tens of kilobytes and room.
 pub const POLICY_MESSAGE_BYTES: usize = 256 << 10;
 /// Files of the folder `Policies/` that are read, and policies of all sources that are on record as applied; the rest is refused with that

@@ -23,10 +23,12 @@
 //! | `set` | policies and collections, compiled |
 //! | `evaluate`, `explain` | a request to a decision; why, and what would change it |
 //! | `lint` | what cannot match, is in vain, or contradicts itself |
-//! | `message` | the question and the answer on `KeeperPolicy` |
+//! | `what_if` | recorded decisions by other policies |
+//! | `message`, `basis` | the question and the answer on `KeeperPolicy`; what the answer rests on |
 //!
 //! Never: a different answer for another order of files; a looser answer for one DENY more; an answer that `off` or `monitor` changes.
 
+pub mod basis;
 mod collection;
 mod decision;
 pub(crate) mod effect;
@@ -41,6 +43,7 @@ pub(crate) mod parse;
 mod pattern;
 mod request;
 mod set;
+pub mod what_if;
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};

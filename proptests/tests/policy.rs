@@ -15,6 +15,8 @@
 mod generate;
 #[path = "policy/naive.rs"]
 mod naive;
+#[path = "policy/recorded.rs"]
+mod recorded;
 
 use std::collections::BTreeSet;
 

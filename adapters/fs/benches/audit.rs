@@ -27,6 +27,8 @@ fn entry(number: usize) -> Entry {
         controls: vec![],
         policies: vec![format!("policy-{}", number % 100)],
         input: serde_json::json!({ "userName": "alice", "filePath": "/usr/bin/id", "arguments": ["-u"] }),
+        policy_set: Some("a".repeat(64)),
+        documents: vec![],
         explanation: serde_json::json!({ "what": "The request is allowed.", "why": "A policy allows it.", "fix": "" }),
     };
     let time = WallTime::from_millis(i64::try_from(number).unwrap()).to_rfc3339();

@@ -2,6 +2,7 @@
 
 mod show;
 mod verify;
+mod walk;
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use super::output::Globals;
 use super::table::text;
 use crate::failure::Failure;
+pub(crate) use walk::Walk;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

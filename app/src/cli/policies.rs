@@ -3,6 +3,7 @@
 
 mod lint;
 mod test;
+mod what_if;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Test(test::Options),
     /// Look for what is wrong or in vain in policies: what can never match, what another one makes void, controls that contradict.
     Lint(lint::Options),
+    /// Say which of the decisions on record would come out otherwise with other policies.
+    WhatIf(what_if::Options),
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +70,7 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Remove { name } => remove(name, &agent()?, globals),
         Command::Test(options) => test::run(options, globals),
         Command::Lint(options) => lint::run(options, globals),
+        Command::WhatIf(options) => what_if::run(options, globals),
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::agent::{Agent, encode};
 use super::output::Globals;
+use super::proof;
 use super::table::{Table, coloured, items, member, text};
 use super::watch::Watch;
 use crate::failure::Failure;
@@ -39,6 +40,10 @@ pub(crate) enum Grants {
   castellan grants revoke E7-12
   castellan grants revoke E7-12 --kill")]
     Revoke(Revoke),
+    /// Print how a grant came about, as lines of the audit.
+    Proof(proof::Proof),
+    /// Come to the same grant again from such lines, offline, and say what does not hold.
+    Verify(proof::Verify),
 }
 
 #[derive(Debug, Args)]
@@ -96,19 +101,21 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
 }
 
 pub(crate) fn run_grants(command: &Grants, globals: &Globals) -> Result<(), Failure> {
-    let agent = Agent::find(&globals.root)?;
     match command {
         Grants::List => {
-            let found = agent.get("/api/grants")?;
+            let found = Agent::find(&globals.root)?.get("/api/grants")?;
             let names: Vec<&str> = items(&found).iter().filter_map(|grant| text(grant, "RequestId")).collect();
             globals.show(&found, &names, || grants(items(&found), globals))
         }
         Grants::Revoke(Revoke { one, kill }) => {
             let (query, ended) = if *kill { ("?kill=true", "; what runs on it is being ended") } else { ("", "") };
-            let revoked = agent.ask("DELETE", &format!("/api/grants/{}{query}", encode(&one.request)), None)?;
+            let path = format!("/api/grants/{}{query}", encode(&one.request));
+            let revoked = Agent::find(&globals.root)?.ask("DELETE", &path, None)?;
             let id = member(&revoked, "RequestId");
             globals.show(&revoked, &[&id], || Ok(vec![format!("grant {} revoked{ended}", escape(&id))]))
         }
+        Grants::Proof(options) => proof::prove(options, globals),
+        Grants::Verify(options) => proof::verify(options, globals),
     }
 }
 

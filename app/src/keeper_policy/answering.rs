@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use castellan_core::log_message::Level;
-use castellan_core::policy::message::{Known, Question};
+use castellan_core::policy::basis::Basis;
+use castellan_core::policy::message::{ANSWER_TOPIC, Answer, Known, Question};
 use castellan_core::policy::{Decision, Explanation, LocalTime, PolicySet, Verdict};
 use castellan_process::account;
 use serde::Serialize;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::policies_in_force::PoliciesInForce;
+use crate::policy_files::PolicyFiles;
 use crate::surroundings::{path_variables, time_zone};
 
 /// What the topic of an answer begins with: what the plugin may publish, and so what a question may name.
@@ -25,7 +27,10 @@ const SHOWN: usize = 200;
 pub(super) struct Policies {
     root: PathBuf,
     found: PoliciesInForce,
+    files: PolicyFiles,
     set: PolicySet,
+    /// The digest of the files.
+    digest: String,
     clock: Clock,
 }
 
@@ -52,8 +57,9 @@ impl Policies {
     pub(super) fn open(root: &Path) -> Result<Self, Failure> {
         let mut found = PoliciesInForce::open(root)?;
         let clock = Clock::start();
-        let set = found.compile(clock.now().wall);
-        Ok(Self { root: root.to_owned(), found, set, clock })
+        let files = found.read(clock.now().wall);
+        let (set, digest) = (files.compile(), files.digest());
+        Ok(Self { root: root.to_owned(), found, files, set, digest, clock })
     }
 
     /// Returns once something may have changed in a folder.
@@ -66,7 +72,8 @@ impl Policies {
         if !self.found.have_changed()? {
             return Ok(None);
         }
-        self.set = self.found.compile(self.clock.now().wall);
+        self.files = self.found.read(self.clock.now().wall);
+        (self.set, self.digest) = (self.files.compile(), self.files.digest());
         Ok(Some(self.standing()))
     }
 
@@ -99,13 +106,22 @@ impl Policies {
         }
         let topic = question.respond_to_topic.clone();
         let (answer, complaint) = match self.known(&question) {
-            Ok(known) => {
-                let request = question.clone().into_request(known);
-                (question.answer(self.set.evaluate(&request).decision()), None)
-            }
+            Ok(known) => (self.decided(&question, known), None),
             Err(why) => (question.answer(denied(&why)), Some(why)),
         };
         written(topic, &answer, complaint)
+    }
+
+    /// The answer of the policies. What it was made of goes to nobody but the agent.
+    fn decided(&self, question: &Question, known: Known) -> Answer {
+        let request = question.clone().into_request(known.clone());
+        let decision = self.set.evaluate(&request).decision();
+        let is_asked_by_agent = question.respond_to_topic == ANSWER_TOPIC;
+        let basis = is_asked_by_agent.then(|| {
+            let documents = self.files.deciding(&self.set, &request, &decision);
+            Basis { known, policy_set: self.digest.clone(), documents }
+        });
+        Answer { basis, ..question.answer(decision) }
     }
 
     /// What the system knows of the user.

@@ -57,7 +57,7 @@ impl Agent {
         if !is_its {
             return Err(format!("Its sender is not the present process of the plugin {POLICY_PLUGIN}."));
         }
-        let Answer { id, meta_data, decision, .. } = Answer::parse(payload)?;
+        let Answer { id, meta_data, decision, basis, .. } = Answer::parse(payload)?;
         let request = ElevationId::from_text(&id).ok_or_else(|| format!("{} is no id of a request.", quote(&id)))?;
         let user = self.elevations.active.get(&request).map(|elevation| elevation.record.user_id);
         let crowded = user.and_then(|user| self.crowded(user));
@@ -67,7 +67,7 @@ impl Agent {
         if elevation.asks(&turn)? != meta_data {
             return Err(format!("It answers another question than that of request {request}."));
         }
-        elevation.on_decision(decision, &self.elevations.grants, crowded, &mut turn)
+        elevation.on_decision((decision, basis), &self.elevations.grants, crowded, &mut turn)
     }
 
     /// Why no further request of this user may begin to wait for controls. Each that waits keeps a run, for hours where an approval is

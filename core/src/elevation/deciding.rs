@@ -19,7 +19,8 @@ use crate::effect::{BrokerOrder, ProcessOrder, ProgramQuery};
 use crate::event::ExecutableFacts;
 use crate::id::{RequestId, SpawnId, TicketId};
 use crate::log_message::Level;
-use crate::policy::{Control, Decision, Verdict};
+use crate::policy::basis::Basis;
+use crate::policy::{Control, Decision, Request, Verdict};
 use crate::program;
 use crate::trust::signature::SignaturePolicy;
 use crate::turn::Turn;
@@ -109,7 +110,7 @@ impl Elevation {
     /// Where none is waited for: a sentence.
     pub(crate) fn on_decision(
         &mut self,
-        decision: Decision,
+        (decision, basis): (Decision, Option<Basis>),
         grants: &Grants,
         crowded: Option<String>,
         turn: &mut Turn<'_>,
@@ -117,7 +118,7 @@ impl Elevation {
         if !matches!(self.state, State::Evaluating { .. }) {
             return Err(format!("Request {} waits for no decision.", self.id));
         }
-        self.audit_decision(&decision, turn);
+        self.audit_decision(&decision, basis, turn);
         let Decision { verdict, policies, notify, risk_level, approvers, explanation, .. } = decision;
         (self.record.policy_ids, self.record.risk_level) = (policies, risk_level);
         for notice in notify.iter().filter(|notice| !notice.message.is_empty()) {
@@ -152,8 +153,14 @@ impl Elevation {
         let Some(program) = &self.record.program else { return };
         let found = grants.find(self.record.user_id, program, &self.record.command, turn.now);
         let Some((id, grant)) = found else { return };
+        let before = self.controls.outstanding().clone();
         if self.controls.meet(&Fact::Granted(grant, turn.now)) {
             self.record.grant_id = Some(id.to_string());
+            for control in before.difference(self.controls.outstanding()) {
+                let (control, reason) = (control.as_str().to_string(), format!("Grant {id} covers it."));
+                let what = Act::Control { control, satisfied: true, reason, grant: Some(id.to_string()) };
+                self.audit(self.user(), what, turn);
+            }
             let message = format!("Request {} rests on grant {id}.", self.id);
             turn.log(Level::Information, "Elevation", message);
         }
@@ -284,7 +291,11 @@ impl Elevation {
             return self.answer_calls(turn);
         }
         let (name, satisfied) = (control.as_str().to_string(), !self.controls.awaits(control));
-        self.audit(self.user(), Act::Control { control: name, satisfied, reason: reason.to_string() }, turn);
+        self.audit(
+            self.user(),
+            Act::Control { control: name, satisfied, reason: reason.to_string(), grant: None },
+            turn,
+        );
         self.tries = 0;
         self.advance(turn);
         self.ask_requester(turn);
@@ -292,7 +303,7 @@ impl Elevation {
 
     pub(super) fn refuse(&mut self, control: Control, why: &str, fix: &str, turn: &mut Turn<'_>) {
         let (name, reason) = (control.as_str().to_string(), why.to_string());
-        self.audit(self.user(), Act::Control { control: name, satisfied: false, reason }, turn);
+        self.audit(self.user(), Act::Control { control: name, satisfied: false, reason, grant: None }, turn);
         self.end(Status::Denied, self.denied(format!("{} was not met: {why}", control.as_str()), fix), turn);
     }
 
@@ -324,10 +335,19 @@ impl Elevation {
         }
     }
 
-    fn audit_decision(&self, decision: &Decision, turn: &mut Turn<'_>) {
+    fn audit_decision(&self, decision: &Decision, basis: Option<Basis>, turn: &mut Turn<'_>) {
         let text = |value: Result<serde_json::Value, String>| value.unwrap_or_else(serde_json::Value::from);
         let value = |error: serde_json::Error| error.to_string();
-        let input = self.policy_request(turn).and_then(|request| serde_json::to_value(request).map_err(value));
+        let (known, policy_set, documents) = match basis {
+            Some(Basis { known, policy_set, documents }) => (Some(known), Some(policy_set), documents),
+            None => (None, None, Vec::new()),
+        };
+        let whole = |request: Request| match known {
+            Some(known) => request.with(known),
+            None => request,
+        };
+        let input =
+            self.policy_request(turn).map(whole).and_then(|request| serde_json::to_value(request).map_err(value));
         let (name, controls) = match &decision.verdict {
             Verdict::Allow => ("ALLOW", Vec::new()),
             Verdict::Deny => ("DENY", Vec::new()),
@@ -340,6 +360,8 @@ impl Elevation {
             controls,
             policies: decision.policies.iter().map(ToString::to_string).collect(),
             input: text(input),
+            policy_set,
+            documents,
             explanation: text(serde_json::to_value(&decision.explanation).map_err(value)),
         };
         self.audit(format!("plugin:{POLICY_PLUGIN}"), what, turn);

@@ -144,6 +144,14 @@ impl Elevation {
         matches!(self.state, State::Running { .. })
     }
 
+    /// What it was to be good for afterwards is no more.
+    pub(super) fn take_back(&mut self, why: &str, turn: &mut Turn<'_>) {
+        if self.record.grant.take().is_some() {
+            let what = Act::Revocation { grant: self.id.to_string(), reason: Some(why.to_string()) };
+            self.audit(String::from("agent"), what, turn);
+        }
+    }
+
     /// Whether it rests on this grant.
     pub(crate) fn rests_on(&self, grant: &ElevationId) -> bool {
         self.id == *grant || self.record.grant_id.as_deref() == Some(grant.as_str())

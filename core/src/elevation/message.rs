@@ -8,14 +8,12 @@ use serde::Serialize;
 
 use super::Elevation;
 use super::record::{ElevationRecord, Status};
-use crate::policy::message::{Asked, Question, VERSION};
+use crate::policy::message::{ANSWER_TOPIC, Asked, Question, VERSION};
 use crate::policy::{Control, LocalTime, PolicyType, Request, User};
 use crate::turn::Turn;
 
 /// The plugin that evaluates policies, and its topic.
 pub(crate) const POLICY_PLUGIN: &str = "KeeperPolicy";
-/// Where the agent reads its answers.
-pub(crate) const ANSWER_TOPIC: &str = "KeeperPolicy/answers";
 /// Where every change of an approval is published.
 pub(super) const APPROVAL_TOPIC: &str = "RequestApproval";
 

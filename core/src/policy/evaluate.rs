@@ -65,6 +65,12 @@ impl<'a> Evaluation<'a> {
         }
     }
 
+    /// The files of the policies that the answer follows from.
+    pub(super) fn deciding_files(&self) -> impl Iterator<Item = &'a str> {
+        let verdict = self.verdict();
+        self.enforced().filter(move |policy| self.decides(&verdict, policy.effect)).map(|policy| policy.file.as_str())
+    }
+
     /// Why the request itself cannot be judged, if so: a path that files have under another name, too, would pass by a DENY for it.
     pub(super) fn fault(&self) -> Option<&'static str> {
         let path = &self.facts.request.file_path;

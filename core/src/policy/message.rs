@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::basis::Basis;
 use super::{Decision, LocalTime, PolicyType, Request, Signer, User};
 use crate::acl::topic::TopicName;
 use crate::json::{Json, Names};
@@ -18,6 +19,8 @@ use crate::limits::POLICY_MESSAGE_BYTES;
 
 /// `Version` of the messages.
 pub(crate) const VERSION: u32 = 1;
+/// Where the agent reads answers to its own questions.
+pub const ANSWER_TOPIC: &str = "KeeperPolicy/answers";
 /// `MetaData.MessageType` of a question.
 const MESSAGE_TYPE: &str = "PolicyEvaluation";
 /// Hexadecimal digits of a SHA-1.
@@ -77,7 +80,8 @@ pub struct Asked {
 }
 
 /// What whoever answers a question knows itself: no question is believed in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Known {
     /// Names of the user's groups.
     pub groups: BTreeSet<String>,
@@ -100,6 +104,9 @@ pub struct Answer {
     /// What was decided.
     #[serde(flatten)]
     pub decision: Decision,
+    /// What it was made of; for the agent alone, which keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
 }
 
 impl Asked {
@@ -184,7 +191,7 @@ impl Question {
         explanation.policies.truncate(LISTED);
         explanation.left_out = explanation.left_out.saturating_add(beyond);
         let (id, meta_data) = (self.id.clone(), self.meta_data.clone());
-        Answer { id, request_id: meta_data.request_id.clone(), meta_data, decision }
+        Answer { id, request_id: meta_data.request_id.clone(), meta_data, decision, basis: None }
     }
 }
 

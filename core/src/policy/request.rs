@@ -10,6 +10,7 @@ use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::PolicyType;
+use super::message::Known;
 use super::moment::Moment;
 use crate::job::finding::quote;
 use crate::job::parse::arguments::split;
@@ -84,6 +85,16 @@ pub struct LocalTime {
 /// A sentence that names the quoting character that is not closed.
 pub fn words(command: &str) -> Result<Vec<String>, String> {
     split(command).map_err(|mark| format!("a {mark} is not closed in {}.", quote(command)))
+}
+
+impl Request {
+    /// With what whoever decided knew of the user and the moment, in place of what stands there.
+    #[must_use]
+    pub fn with(mut self, known: Known) -> Self {
+        let Known { groups, at, variables } = known;
+        self.user.groups = groups;
+        Self { at, variables, ..self }
+    }
 }
 
 impl LocalTime {

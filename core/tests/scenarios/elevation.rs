@@ -165,7 +165,7 @@ fn what_policies_allow_is_launched_by_the_job_as_root_for_its_caller() {
     world.tell(interrupt());
     world.tell(interrupt());
     world.transcript.clear();
-    world.process(castellan_core::event::ProcessReport::Started { spawn });
+    world.process(ProcessReport::Started { spawn });
     let signals = world.transcript.iter().filter(|line| line.contains("Interrupt")).count();
     assert_eq!((signals, status(&mut world, "E7-1")), (1, json!("Running")), "{:?}", world.transcript);
     // It is a stranger to broker and API.
@@ -192,7 +192,7 @@ fn launched(world: &mut World, caller: u64) -> SpawnId {
     let spawn = *spawned(world).last().expect("nothing was launched");
     assert_eq!(world.spawns[&spawn].stdio, Stdio::Caller { caller: CallerId(caller), terminal: false });
     world.readied(spawn.0, 1);
-    world.process(castellan_core::event::ProcessReport::Started { spawn });
+    world.process(ProcessReport::Started { spawn });
     settle(world);
     spawn
 }

@@ -13,6 +13,7 @@ use clap::Args;
 use crate::cli::output::Globals;
 use crate::cli::{inputs, lint as definitions};
 use crate::failure::Failure;
+use crate::policy_files::is_collection;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -70,8 +71,4 @@ fn delivered(folder: &Path) -> Result<Vec<(String, String, Vec<u8>)>, Failure> {
         document.map(|document| (format!("{} of {}", key.name, key.source), key.name, document.to_vec()))
     };
     Ok(found.into_iter().filter_map(file).collect())
-}
-
-fn is_collection(path: &Path) -> bool {
-    path.parent().and_then(Path::file_name).is_some_and(|folder| folder == COLLECTIONS)
 }

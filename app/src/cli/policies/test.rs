@@ -57,7 +57,7 @@ pub(crate) struct Options {
 pub(super) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let at = inputs::instant(options.at.as_deref())?;
     let request = request(options, at, &globals.root)?;
-    let set = PoliciesInForce::open(&globals.root)?.compile(at);
+    let set = PoliciesInForce::open(&globals.root)?.read(at).compile();
     let decision = set.evaluate(&request).decision();
     let verdict = decision.verdict.to_string();
     globals.show(&decision, &[&verdict], || Ok(told(&decision)))

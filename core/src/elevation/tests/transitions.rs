@@ -13,10 +13,10 @@ const EVENTS: [Step; 28] = [
     ("inspected", |one, turn| one.on_inspected(Ok(&facts(1)), turn)),
     ("inspected, unfit", |one, turn| one.on_inspected(Err("it is gone."), turn)),
     ("policy ready", |one, turn| one.ask(SpawnId(77), turn)),
-    ("ALLOW", |one, turn| drop(one.on_decision(decision("ALLOW", &[]), &Grants::default(), None, turn))),
-    ("DENY", |one, turn| drop(one.on_decision(decision("DENY", &[]), &Grants::default(), None, turn))),
+    ("ALLOW", |one, turn| drop(one.on_decision((decision("ALLOW", &[]), None), &Grants::default(), None, turn))),
+    ("DENY", |one, turn| drop(one.on_decision((decision("DENY", &[]), None), &Grants::default(), None, turn))),
     ("PENDING", |one, turn| {
-        drop(one.on_decision(decision("PENDING", &["JUSTIFY", "APPROVAL"]), &Grants::default(), None, turn));
+        drop(one.on_decision((decision("PENDING", &["JUSTIFY", "APPROVAL"]), None), &Grants::default(), None, turn));
     }),
     ("kept", |one, turn| one.on_kept(one.write.unwrap_or(NONE), Ok(()), turn)),
     ("kept, failed", |one, turn| one.on_kept(one.write.unwrap_or(NONE), Err("disk full".to_string()), turn)),
@@ -30,7 +30,7 @@ const EVENTS: [Step; 28] = [
     ("asked for a code", |one, turn| respond(one.on_control(Control::Mfa, RequestId(4), turn), 4, turn)),
     ("code right", |one, turn| one.on_code(one.code.unwrap_or(NONE), Ok(Verdict::Verified), turn)),
     ("code wrong", |one, turn| one.on_code(one.code.unwrap_or(NONE), Ok(Verdict::Wrong { left: 4 }), turn)),
-    ("MFA", |one, turn| drop(one.on_decision(decision("PENDING", &["MFA"]), &Grants::default(), None, turn))),
+    ("MFA", |one, turn| drop(one.on_decision((decision("PENDING", &["MFA"]), None), &Grants::default(), None, turn))),
     ("approved", |one, turn| vote(one, true, turn)),
     ("denied", |one, turn| vote(one, false, turn)),
     ("launch", |one, turn| respond(one.on_launch(RequestId(3), turn), 3, turn)),
