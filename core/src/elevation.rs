@@ -15,10 +15,13 @@
 //! AwaitingControls  refused                     Denied *          Answer
 //! AwaitingControls  time over                   same, escalated * where an approval is outstanding; else Expired *, Answer
 //! Authorized        launch called               Launching *       Spawn, once the audit has its entry, too
+//! Authorized        substitute called           same              Inspect the program that is run instead
+//! Authorized        substitute inspected        Launching *       as launch called; Denied * where it is unfit
+//! Authorized        rules unreadable            Denied *          Answer
 //! Authorized        time over                   Expired *         Answer
 //! Launching         prepared                    same              Release; Abort where it is another file, or the caller left
 //! Launching         spawn failed                Denied *          Answer
-//! Launching         started                     Running           the launch call is answered
+//! Launching         started                     Running           the launch call is answered; Answer, where it is a substitute
 //! Launching         signaled                    same              Signal, once it runs
 //! Running           signaled                    same              Signal
 //! Running           left                        same              Signal TERM; after the grace Signal KILL
@@ -37,6 +40,7 @@
 //! | `authorization` | the leave to launch, as a value, and the process that it leads to |
 //! | `grant` | what an approval is good for afterwards |
 //! | `deciding`, `asking`, `launching` | the steps to a decision; what the requester is asked on the way; the steps of the program |
+//! | `redirecting` | what is run instead, where rules say so |
 //! | `answering` | who is told, and when |
 //! | `message` | what is asked of KeeperPolicy, and what jobs are told |
 
@@ -50,6 +54,7 @@ mod grant;
 mod launching;
 mod message;
 mod record;
+mod redirecting;
 #[cfg(test)]
 mod tests;
 
@@ -63,9 +68,12 @@ pub use asked::{Asked, CallerId, Peer};
 use authorization::{Authorization, Launch};
 pub(crate) use control::Approver;
 use control::Controls;
-pub(crate) use grant::Grants;
-pub(crate) use message::{ANSWER_TOPIC, POLICY_PLUGIN};
+pub(crate) use grant::{Cleaned, Grants};
+pub(crate) use message::{ANSWER_TOPIC, POLICY_PLUGIN, Wanted};
 pub use record::{ElevationRecord, Granted, Status, Vote};
+use redirecting::Sought;
+pub use redirecting::Substitute;
+pub(crate) use redirecting::{Redirect, Target};
 
 use crate::api::stream::Kind;
 use crate::audit::Act;
@@ -90,21 +98,12 @@ const AUTHORIZED_SECONDS: u64 = 5 * 60;
 /// How often somebody is asked for a reason, or a code.
 const TRIES: u32 = 3;
 
-/// What a job is to be run for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// `PolicyEvaluationPending`.
-    Controls,
-    /// `LaunchPrivilegeElevation`.
-    Launch,
-}
-
 #[derive(Debug)]
 enum State {
     Requested { ticket: TicketId },
     Evaluating { until: Monotonic, asked: Option<SpawnId> },
     Awaiting { until: Monotonic, prompt: Option<(u32, Control)> },
-    Authorized { authorization: Authorization, until: Monotonic },
+    Authorized { authorization: Authorization, until: Monotonic, sought: Option<Sought> },
     Launching { launch: Launch, ordered: bool, until: Monotonic, fault: Option<(Status, Explanation)> },
     Running { spawn: SpawnId, kill_at: Option<Monotonic> },
     Ended { tree: Option<SpawnId> },
@@ -193,6 +192,7 @@ impl Elevation {
 
     pub(crate) fn awaits(&self, ticket: TicketId) -> bool {
         matches!(&self.state, State::Requested { ticket: own } if *own == ticket)
+            || self.seeks(ticket)
             || self.write == Some(ticket)
             || self.audit == Some(ticket)
             || self.code == Some(ticket)
@@ -214,13 +214,6 @@ impl Elevation {
     /// Whether the record is on disk as it stands.
     pub(crate) const fn is_on_disk(&self) -> bool {
         self.write.is_none()
-    }
-
-    /// What a job is to be run for, told once.
-    pub(crate) fn take_wanted(&mut self) -> Option<Wanted> {
-        let wanted = self.wanted.take();
-        self.fired = wanted.or(self.fired);
-        wanted
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
@@ -344,12 +337,6 @@ impl Elevation {
             | State::Running { .. } => {}
         }
         self.answer_calls(turn);
-    }
-
-    fn want(&mut self, wanted: Wanted) {
-        if self.fired != Some(wanted) {
-            self.wanted = Some(wanted);
-        }
     }
 
     /// It is over, and nothing was launched.

@@ -20,7 +20,6 @@ use crate::event::ExecutableFacts;
 use crate::id::{RequestId, SpawnId, TicketId};
 use crate::log_message::Level;
 use crate::policy::{Control, Decision, Verdict};
-use crate::program;
 use crate::turn::Turn;
 use crate::why::Explanation;
 
@@ -51,13 +50,9 @@ impl Elevation {
     /// What the command resolves to, or why that is not known.
     pub(crate) fn on_inspected(&mut self, found: Result<&ExecutableFacts, &str>, turn: &mut Turn<'_>) {
         if !matches!(self.state, State::Requested { .. }) {
-            return;
+            return self.on_substitute_found(found, turn);
         }
-        let fit = found.map_err(ToString::to_string).and_then(|facts| {
-            program::by_file(facts).map_err(|unfit| unfit.why)?;
-            Program::of(facts).ok_or_else(|| format!("'{}' is no regular file.", facts.path))
-        });
-        match fit {
+        match Program::fit(found) {
             Ok(program) => {
                 self.record.file_path = Some(program.resolved.clone());
                 self.record.program = Some(program);
@@ -160,7 +155,7 @@ impl Elevation {
             return self.keep(Status::AwaitingControls, true, turn);
         };
         let until = turn.now.monotonic.plus_seconds(AUTHORIZED_SECONDS);
-        self.state = State::Authorized { authorization, until };
+        self.state = State::Authorized { authorization, until, sought: None };
         let is_approved = self.record.votes.iter().any(|vote| vote.approved);
         if is_approved || self.is_identified {
             let seconds = if is_approved { APPROVED_SECONDS } else { IDENTIFIED_SECONDS };

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use serde::Serialize;
 use serde_json::json;
 
+use super::Elevation;
 use super::record::{ElevationRecord, Status};
-use super::{Elevation, Wanted};
 use crate::policy::message::{Asked, Question, VERSION};
 use crate::policy::{Control, LocalTime, PolicyType, Request, User};
 use crate::run::FiredEvent;
@@ -48,6 +48,15 @@ impl<'r> Change<'r> {
             what: record.explanation.as_ref().map(|explanation| explanation.why.as_str()),
         }
     }
+}
+
+/// What a job is to be run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// `PolicyEvaluationPending`.
+    Controls,
+    /// `LaunchPrivilegeElevation`.
+    Launch,
 }
 
 impl Wanted {
@@ -100,6 +109,20 @@ impl Elevation {
         let (id, meta_data) = (self.id.to_string(), self.asks(turn)?);
         let question = Question { id, version: VERSION, respond_to_topic, meta_data };
         serde_json::to_vec(&question).map_err(|error| error.to_string())
+    }
+
+    /// Has a job run for it, unless one was already.
+    pub(super) fn want(&mut self, wanted: Wanted) {
+        if self.fired != Some(wanted) {
+            self.wanted = Some(wanted);
+        }
+    }
+
+    /// What a job is to be run for, told once.
+    pub(crate) fn take_wanted(&mut self) -> Option<Wanted> {
+        let wanted = self.wanted.take();
+        self.fired = wanted.or(self.fired);
+        wanted
     }
 
     /// The event that a job waits for, with the documented context.

@@ -45,7 +45,7 @@ impl World {
         self.callers = self.callers.saturating_add(1);
         let caller = CallerId(self.callers);
         let account = Account { name: String::from("alice"), uid: 1000, gid: 1000, ..Account::default() };
-        let peer = Peer { pid: 5, uid: 1000, gid: 1000, account: Ok(account), has_desktop: false };
+        let peer = Peer { pid: 5, uid: 1000, gid: 1000, account: Ok(account), groups: BTreeSet::new(), has_desktop: false };
         let reason = self.dice.percent(30).then(|| String::from("a reason"));
         let is_justified = reason.is_some();
         let code = self.dice.percent(20).then(|| Secret::new(String::from(RIGHT)));
