@@ -21,9 +21,11 @@ fn with(enabled: &str, rules: &str) -> PluginSettings {
 }
 
 /// The rule and the arguments of what is run instead of what alice asks for.
-fn of(rules: &str) -> Result<Option<(usize, Option<Vec<String>>)>, String> {
+fn of(rules: &str) -> Result<Option<Found>, String> {
     decide(&with("true", rules), ALICE).map(|found| found.map(|one| (one.rule, one.arguments)))
 }
+
+type Found = (usize, Option<Vec<String>>);
 
 #[test]
 fn the_first_rule_that_matches_counts() {
@@ -93,7 +95,7 @@ fn what_cannot_be_read_is_told_with_its_place() {
     let many = |count| format!("[{}]", vec![r#"{"sourceExePattern":"x","targetExe":"/a"}"#; count].join(","));
     assert_eq!(of(&many(REDIRECT_RULES)), Ok(None));
     assert!(of(&many(REDIRECT_RULES + 1)).unwrap_err().contains("at most 100"));
-    assert!(of(&format!("[{}]", vec!["1"; 9].join(","))).unwrap_err().ends_with("(6 more)"));
+    assert!(of(&format!("[{}]", ["1"; 9].join(","))).unwrap_err().ends_with("(6 more)"));
 }
 
 /// Whoever asks chooses how long the command is: what is too long to be looked at is not run unlooked at.
