@@ -242,6 +242,23 @@ fn a_substitute_that_cannot_be_run_or_was_changed_is_not_run_nor_is_the_original
 }
 
 #[test]
+fn who_leaves_while_the_substitute_starts_does_not_end_it() {
+    let (mut world, policy) = world(RULES, LAUNCH);
+    let spawn = redirected(&mut world, &policy);
+    world.readied(spawn.0, 1);
+    world.leaves(1);
+    world.transcript.clear();
+    world.process(ProcessReport::Started { spawn });
+    world.wait(60_000);
+    assert!(!world.transcript.iter().any(|line| line.starts_with("Terminate") || line.starts_with("Kill")));
+    assert_eq!(status(&mut world, "E7-1"), "Running");
+    ended(&mut world, spawn);
+    assert!(world.get_now("/api/elevation/E7-1")["Explanation"].to_string().contains("Redirected by rule 1"));
+    assert!(!world.is_answered(1), "nobody is there");
+    world.quiet();
+}
+
+#[test]
 fn grants_that_are_over_are_forgotten_and_the_others_counted() {
     let (mut world, policy) = world("[]", IDLE);
     let liar = liar(&mut world);
