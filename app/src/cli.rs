@@ -221,6 +221,9 @@ enum Command {
     /// The task program KeeperApproval.
     #[command(hide = true)]
     KeeperApproval(keeper_control::Options),
+    /// The task program RedirectEvaluator.
+    #[command(hide = true)]
+    RedirectEvaluator(keeper_control::Options),
     /// The task program of the demo's job.
     #[command(hide = true)]
     SampleScanner(sample_scanner::Options),
@@ -287,6 +290,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::KeeperMfa(options) => keeper_control::run(Control::Mfa, options, &globals.root),
         Command::KeeperJustification(options) => keeper_control::run(Control::Justify, options, &globals.root),
         Command::KeeperApproval(options) => keeper_control::run(Control::Approval, options, &globals.root),
+        Command::RedirectEvaluator(options) => keeper_control::run_redirect(options, &globals.root),
         Command::Manual(options) => reference::manual(options, globals),
         Command::SampleScanner(options) => sample_scanner::run(options),
     }

@@ -34,6 +34,18 @@ pub struct Entry {
     pub what: Act,
 }
 
+/// What was asked for, where something else is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InsteadOf {
+    /// The file.
+    pub program: String,
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// The place of the rule of redirection, from 0.
+    pub rule: usize,
+}
+
 /// What is put on record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -101,6 +113,9 @@ pub enum Act {
         command: Vec<String>,
         /// The account it runs as.
         run_as: String,
+        /// What was asked for, where that is something else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instead_of: Option<InsteadOf>,
     },
     /// A program that was launched ended, or could not be started.
     Exit {

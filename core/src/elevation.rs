@@ -15,10 +15,13 @@
 //! AwaitingControls  refused                     Denied *          Answer
 //! AwaitingControls  time over                   same, escalated * where an approval is outstanding; else Expired *, Answer
 //! Authorized        launch called               Launching *       Spawn, once the audit has its entry, too
+//! Authorized        substitute called           same              Inspect the program that is run instead
+//! Authorized        substitute inspected        Launching *       as launch called; Denied * where it is unfit
+//! Authorized        rules unreadable            Denied *          Answer
 //! Authorized        time over                   Expired *         Answer
 //! Launching         prepared                    same              Release; Abort where it is another file, or the caller left
 //! Launching         spawn failed                Denied *          Answer
-//! Launching         started                     Running           the launch call is answered
+//! Launching         started                     Running           the launch call is answered; Answer, where it is a substitute
 //! Launching         signaled                    same              Signal, once it runs
 //! Running           signaled                    same              Signal
 //! Running           left                        same              Signal TERM; after the grace Signal KILL
@@ -37,6 +40,7 @@
 //! | `authorization` | the leave to launch, as a value, and the process that it leads to |
 //! | `grant` | what an approval is good for afterwards |
 //! | `deciding`, `asking`, `launching` | the steps to a decision; what the requester is asked on the way; the steps of the program |
+//! | `redirecting` | what is run instead, where rules say so |
 //! | `answering` | who is told, and when |
 //! | `message` | what is asked of KeeperPolicy |
 //! | `wanted` | what a job is to be run for, and what it is told |
@@ -53,6 +57,7 @@ mod launching;
 mod message;
 pub mod proof;
 mod record;
+mod redirecting;
 #[cfg(test)]
 mod tests;
 mod wanted;
@@ -67,9 +72,12 @@ pub use asked::{Asked, CallerId, Peer};
 use authorization::{Authorization, Launch};
 pub(crate) use control::Approver;
 use control::Controls;
-pub(crate) use grant::Grants;
+pub(crate) use grant::{Cleaned, Grants};
 pub(crate) use message::POLICY_PLUGIN;
 pub use record::{ElevationRecord, Granted, Status, Vote};
+use redirecting::Sought;
+pub use redirecting::Substitute;
+pub(crate) use redirecting::{Redirect, Target};
 pub(crate) use wanted::Wanted;
 
 use crate::api::stream::Kind;
@@ -100,7 +108,7 @@ enum State {
     Requested { ticket: TicketId },
     Evaluating { until: Monotonic, asked: Option<SpawnId> },
     Awaiting { until: Monotonic, prompt: Option<(u32, Control)> },
-    Authorized { authorization: Authorization, until: Monotonic },
+    Authorized { authorization: Authorization, until: Monotonic, sought: Option<Sought> },
     Launching { launch: Launch, ordered: bool, until: Monotonic, fault: Option<(Status, Explanation)> },
     Running { spawn: SpawnId, kill_at: Option<Monotonic> },
     Ended { tree: Option<SpawnId> },
@@ -195,6 +203,7 @@ impl Elevation {
 
     pub(crate) fn awaits(&self, ticket: TicketId) -> bool {
         matches!(&self.state, State::Requested { ticket: own } if *own == ticket)
+            || self.seeks(ticket)
             || self.write == Some(ticket)
             || self.audit == Some(ticket)
             || self.code == Some(ticket)

@@ -37,6 +37,8 @@ pub mod mfa;
 pub mod plugin;
 pub mod policy;
 mod program;
+mod redirect;
+mod regular;
 pub mod resources;
 pub mod run;
 pub mod schedule;

@@ -152,6 +152,10 @@ pub const ENDED_ELEVATIONS: usize = 256;
 pub const GRANTS: usize = 1024;
 /// Characters of a justification: a paragraph.
 pub const JUSTIFICATION_CHARS: usize = 1000;
+/// Rules of redirection: more than anybody keeps apart, few enough to be held against each command.
+pub const REDIRECT_RULES: usize = 100;
+/// Bytes of each of its streams that the log has of what ran instead of what was asked for.
+pub const SUBSTITUTE_OUTPUT_BYTES: usize = 8 << 10;
 /// Words of a command for which more privileges are asked: as many as a shell's pattern gives in a large folder.
 pub const ELEVATED_WORDS: usize = 4096;
 /// Calls that wait for one request: its tasks, each sent again once or twice, and administrators.

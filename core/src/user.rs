@@ -21,6 +21,7 @@ pub mod sessions;
 #[cfg(test)]
 mod tests;
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -35,6 +36,8 @@ const NO_SESSION: &str = "NoActiveSession:";
 const FIRST_SEAT: &str = "seat0";
 /// Types of sessions that have a display; sd_session_get_type(3).
 const GRAPHICAL: [&str; 3] = ["wayland", "x11", "mir"];
+/// Groups whose members administer the machine anyway: as sudo has it on Debian and on Fedora. `adm` reads logs, no more.
+const ADMINISTRATORS: [&str; 2] = ["sudo", "wheel"];
 /// Ids that system calls take for "leave it as it is" (CVE-2019-14287): never a person's.
 const NOBODY_AT_ALL: [u32; 2] = [u32::MAX, 65_535];
 /// Sessions that a refusal tells about.
@@ -161,6 +164,11 @@ pub struct Ids {
     pub gid: u32,
     /// Supplementary groups, all of them.
     pub groups: Vec<u32>,
+}
+
+/// Whether a user with these groups administers the machine anyway.
+pub(crate) fn is_administrator(uid: u32, groups: &BTreeSet<String>) -> bool {
+    uid == 0 || ADMINISTRATORS.iter().any(|name| groups.contains(*name))
 }
 
 impl Session {

@@ -6,6 +6,7 @@
 //! | `authorized` | no program is asked for without a decision of KeeperPolicy's present process, and a fact for each control of it |
 //! | `durable-first` | none before the disk has it as `Launching` and the audit has its entry |
 //! | `once` | no request launches twice, over any number of lives; none after it was denied, expired or withdrawn |
+//! | `redirected` | what a rule of redirection is about launches as its substitute alone, and nothing else does |
 //! | `answered-once` | no caller is answered twice; whoever stays is answered |
 //! | `grant-end` | no grant is listed or used after its end or its revocation |
 //! | `deadline` | the next deadline lies ahead |
@@ -21,7 +22,7 @@ use castellan_core::certificate::AdminCertificate;
 use castellan_core::config::Settings;
 use castellan_core::effect::{
     AuditOrder, BrokerOrder, ConnectVerdict, Effect, Effects, ElevationAnswer, ElevationOrder, LostOrder, Owner,
-    ProcessOrder, StoreOrder,
+    ProcessOrder, ProgramQuery, Stdio, StoreOrder,
 };
 use castellan_core::elevation::{Asked, CallerId, ElevationRecord, Peer};
 use castellan_core::event::{
@@ -53,18 +54,25 @@ const JOBS: [(&str, &str); 3] = [
     ),
     (
         "launch",
-        r#"{"id":"launch","events":["LaunchPrivilegeElevation"],"overlap":"parallel","tasks":[{"id":"l","executionType":"Http",
-        "method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/launch"}]}"#,
+        r#"{"id":"launch","events":["LaunchPrivilegeElevation"],"overlap":"parallel","tasks":[
+        {"id":"s","executionType":"Http","method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/launch-substitute",
+         "onSuccess":"stop","onFailure":"l"},
+        {"id":"l","executionType":"Http","method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/launch"}]}"#,
     ),
     (
         "liar",
         r#"{"id":"liar","overlap":"parallel","parameters":[{"name":"r","type":"string"}],"tasks":[{"id":"l","executionType":"Http",
-        "method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{r}/launch"}]}"#,
+        "method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{r}/launch","continueOnFailure":true},{"id":"s","executionType":"Http",
+        "method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{r}/launch-substitute"}]}"#,
     ),
 ];
 const POLICY: &str = r#"{"id":"KeeperPolicy","pluginType":"Executable","executablePath":"bin/p","supportedPlatforms":["Linux"],
     "Subscription":{"Topic":"KeeperPolicy"},"metadata":{"mqttTopics":{"publish":["KeeperPolicy/answers","EventMessages"],"subscribe":[]}},
     "autoStart":true}"#;
+/// Has something else run where the argument is -1; on in about every other life of the agent.
+const REDIRECT: &str = r#"{"id":"RedirectEvaluator","pluginType":"Executable","executablePath":"bin/r","supportedPlatforms":["Linux"],
+    "Subscription":{"Topic":"RedirectEvaluator"},"metadata":{"mqttTopics":{"publish":[],"subscribe":[]},
+    "redirect":{"enabled":ON,"rules":[{"commandLinePattern":"-1$","targetExe":"/bin/other"}]}}}"#;
 /// Administrators by their certificates; the last one is also the requester.
 const ADMINISTRATORS: [(&str, &str); 3] = [("ad", "bob"), ("be", "carol"), ("ce", "alice")];
 /// The one code that is right.
@@ -83,6 +91,8 @@ pub struct Tally {
     pub identified: usize,
     /// Those of them that rested on a grant.
     pub reused: usize,
+    /// Those of them that ran something else than was asked for.
+    pub substituted: usize,
     /// Lives of the agent.
     pub lives: u64,
     /// Callers that were denied.
@@ -159,7 +169,10 @@ impl World {
         self.ledger.crash();
         let jobs = JOBS.map(|(id, document)| definition(DefinitionKind::Job, id, document));
         let policy = definition(DefinitionKind::Plugin, "KeeperPolicy", POLICY);
-        let definitions = jobs.into_iter().chain([policy]).collect();
+        self.ledger.redirects = self.dice.percent(50);
+        let redirect = REDIRECT.replace("ON", &self.ledger.redirects.to_string());
+        let redirect = definition(DefinitionKind::Plugin, "RedirectEvaluator", &redirect);
+        let definitions = jobs.into_iter().chain([policy, redirect]).collect();
         let elevations: Vec<ElevationRecord> = self.ledger.on_disk();
         self.tell(Event::Loaded(Loaded { definitions, elevations, ..Loaded::default() }));
         self.tell(Event::Opened(Endpoints { http: 6888, https: 6889, mqtt: 8675 }));
@@ -237,12 +250,16 @@ impl World {
     fn on_process(&mut self, order: ProcessOrder) {
         let report = match order {
             ProcessOrder::Inspect { ticket, queries } => {
-                ProcessReport::Inspected { ticket, executables: queries.iter().map(|_| program(1)).collect() }
+                let found = |query: &ProgramQuery| {
+                    let is_other = query.candidates.iter().any(|path| path == "/bin/other");
+                    program(if is_other { "/bin/other" } else { "/bin/id" }, 1)
+                };
+                ProcessReport::Inspected { ticket, executables: queries.iter().map(found).collect() }
             }
             ProcessOrder::Spawn(request) => {
                 let spawn = request.spawn;
                 if let Owner::Elevation(id) = &request.owner {
-                    self.ledger.on_launch(id.as_str(), self.clock());
+                    self.ledger.on_launch(id.as_str(), request.stdio == Stdio::Captured, self.clock());
                 }
                 let is_policy = matches!(request.owner, Owner::Component(_));
                 if !is_policy && self.dice.percent(10) {
@@ -251,7 +268,8 @@ impl World {
                     let changed = if !is_policy && self.dice.percent(10) { 2 } else { 1 };
                     let cgroup = spawn.0.saturating_add(1000);
                     let (pid, cgroup) = (u32::try_from(cgroup).unwrap_or(u32::MAX), Some(cgroup));
-                    let executable = program(changed);
+                    let path = request.program.candidates.first().map_or("", String::as_str);
+                    let executable = program(path, changed);
                     ProcessReport::Prepared { spawn, pid, cgroup, executable, user: None }
                 }
             }
@@ -287,10 +305,10 @@ fn definition(kind: DefinitionKind, stem: &str, document: &str) -> DefinitionFil
     DefinitionFile { kind, stem: stem.to_owned(), content: Ok(document.as_bytes().into()) }
 }
 
-fn program(changed: i64) -> ExecutableFacts {
+fn program(path: &str, changed: i64) -> ExecutableFacts {
     ExecutableFacts {
-        path: String::from("/bin/id"),
-        resolved: String::from("/bin/id"),
+        path: path.to_owned(),
+        resolved: path.to_owned(),
         exists: true,
         executable: true,
         identity: Some(FileIdentity { device: 1, inode: 1, changed: (changed, 0) }),

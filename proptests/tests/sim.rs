@@ -56,5 +56,7 @@ fn no_fault_and_no_lie_launches_what_is_not_authorized() {
         of(|world| world.reused) > 0 && of(|world| world.identified) > 3 && of(|world| world.denied) > 50,
         "{worlds:?}"
     );
+    let substituted = of(|world| world.substituted);
+    assert!(substituted > 3 && substituted < of(|world| world.launches), "{worlds:?}");
     assert!(worlds.iter().any(|world| world.lives > 3), "{worlds:?}");
 }

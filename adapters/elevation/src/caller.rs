@@ -1,6 +1,6 @@
 //! One connection, from its first byte to its end: the request, then frames in both directions, then everything closed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -145,8 +145,12 @@ async fn look(shared: &Shared, peer: &Connected, ask: Ask, taken: Vec<OwnedFd>, 
         Err(error) => return Err((format!("what came with it could not be looked at: {error}"), None)),
     };
     let Connected { pid, uid, gid, .. } = *peer;
+    let (account, groups) = match account {
+        Ok((account, groups)) => (Ok(account), groups),
+        Err(why) => (Err(why), BTreeSet::new()),
+    };
     let asked = Asked {
-        peer: Peer { pid, uid, gid, account, has_desktop },
+        peer: Peer { pid, uid, gid, account, groups, has_desktop },
         words: ask.words,
         folder,
         terminal,

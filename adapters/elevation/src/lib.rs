@@ -24,7 +24,7 @@ mod places;
 mod socket;
 pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,8 +49,8 @@ pub use descriptors::Lent;
 /// After an accept that failed, as it does when the agent has no descriptor left: others give some back meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Finds out whose a user id is: his account, or why it is not known, and whether he has a graphical session.
-pub type LookUp = Arc<dyn Fn(u32) -> Boxed<(Result<Account, String>, bool)> + Send + Sync>;
+/// Finds out whose a user id is: his account with the names of his groups, or why it is not known, and whether he has a graphical session.
+pub type LookUp = Arc<dyn Fn(u32) -> Boxed<(Result<(Account, BTreeSet<String>), String>, bool)> + Send + Sync>;
 
 /// What the request socket needs.
 #[derive(Clone)]

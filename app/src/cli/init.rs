@@ -30,16 +30,22 @@ macro_rules! shipped {
 /// What comes with the agent: kind, id, document.
 const SHIPPED: &[(DefinitionKind, &str, &str)] = shipped! {
     Plugin "KeeperPolicy" "plugins/KeeperPolicy.json",
+    Plugin "RedirectEvaluator" "plugins/RedirectEvaluator.json",
     Job "privilege-elevation-policy-controls" "jobs/privilege-elevation-policy-controls.json",
+    Job "file-access-policy-controls" "jobs/file-access-policy-controls.json",
+    Job "file-access-policy-controls-headless" "jobs/file-access-policy-controls-headless.json",
+    Job "default-policy-controls" "jobs/default-policy-controls.json",
     Job "LaunchPrivilegeElevation" "jobs/LaunchPrivilegeElevation.json",
+    Job "ExecutionGrantStartupCleanup" "jobs/ExecutionGrantStartupCleanup.json",
     Job "log-version-info" "jobs/log-version-info.json",
 };
 
 /// The task programs: command, and this binary's verb. A plugin and a job never share a program, so these are scripts that become it.
-const PROGRAMS: [(&str, &str); 3] = [
+const PROGRAMS: [(&str, &str); 4] = [
     ("KeeperMfa", "keeper-mfa"),
     ("KeeperJustification", "keeper-justification"),
     ("KeeperApproval", "keeper-approval"),
+    ("RedirectEvaluator", "redirect-evaluator"),
 ];
 
 #[derive(Debug, Args)]

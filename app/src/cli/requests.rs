@@ -162,6 +162,7 @@ fn show(request: &Value, globals: &Globals) -> Result<(), Failure> {
         let rows = [
             ("command", escape(&command(request))),
             ("program", said("FilePath")),
+            ("instead", instead(request)),
             ("folder", said("Folder")),
             ("asked", globals.when(text(request, "AskedAt"))),
             ("reason", said("Justification")),
@@ -186,6 +187,15 @@ fn voted(vote: &Value) -> String {
     let verb = if vote.get("Approved") == Some(&Value::Bool(true)) { "approved" } else { "denied" };
     let reason = text(vote, "Reason").map(|reason| format!(" ({})", escape(reason))).unwrap_or_default();
     format!("{} {verb}{reason}", escape(&member(vote, "By")))
+}
+
+/// What is run instead of the program.
+fn instead(request: &Value) -> String {
+    let Some(substitute) = request.get("Substitute").filter(|substitute| !substitute.is_null()) else {
+        return String::new();
+    };
+    let (path, rule) = (escape(&member(substitute, "FilePath")), escape(&member(substitute, "Rule")));
+    format!("{path} {} (rule {rule})", listed_by(substitute, "Arguments", " "))
 }
 
 /// The command as it was typed.

@@ -18,7 +18,7 @@ use crate::users::{has_somebody_else, stage_of, start};
 
 /// Items and what became of them.
 #[track_caller]
-fn init(stage: &Stage, arguments: &[&str]) -> Vec<(String, String)> {
+pub(crate) fn init(stage: &Stage, arguments: &[&str]) -> Vec<(String, String)> {
     let (code, out, err) = say(command(stage, &[&["init", "-o", "json"], arguments].concat()));
     assert_eq!(code, 0, "{err}");
     let done: Value = serde_json::from_str(&out).unwrap();
@@ -27,14 +27,20 @@ fn init(stage: &Stage, arguments: &[&str]) -> Vec<(String, String)> {
 }
 
 /// What is installed; jobs that cannot be in service without it come later.
-const INSTALLED: [&str; 7] = [
+const INSTALLED: [&str; 13] = [
     "Plugins/KeeperPolicy",
+    "Plugins/RedirectEvaluator",
     "Jobs/privilege-elevation-policy-controls",
+    "Jobs/file-access-policy-controls",
+    "Jobs/file-access-policy-controls-headless",
+    "Jobs/default-policy-controls",
     "Jobs/LaunchPrivilegeElevation",
+    "Jobs/ExecutionGrantStartupCleanup",
     "Jobs/log-version-info",
     "Jobs/bin/KeeperMfa",
     "Jobs/bin/KeeperJustification",
     "Jobs/bin/KeeperApproval",
+    "Jobs/bin/RedirectEvaluator",
 ];
 
 fn all(what: &str) -> Vec<(String, String)> {
@@ -51,8 +57,9 @@ fn init_installs_what_is_missing_and_leaves_alone_what_was_edited() {
 
     let agent = stage.start();
     agent.logged_message("VersionInfo", "castellan ");
+    agent.logged_message("Grants", "0 grants are over, 0 still count");
     let jobs = agent.call("GET", "/api/Jobs").send().json();
-    assert_eq!(jobs.as_array().unwrap().len(), 3, "all of them are in service: {jobs:#}");
+    assert_eq!(jobs.as_array().unwrap().len(), 7, "all of them are in service: {jobs:#}");
     let (code, _, err) = say(command(&stage, &["init"]));
     assert!(code == 1 && err.contains("an agent runs on"), "{code} {err}");
     // As an administrator changes and deletes what was installed.
@@ -122,7 +129,7 @@ pub(crate) fn ready(agent: &Agent<'_>) -> Value {
 }
 
 const ROOT: (&str, u32) = ("root", 0);
-const NOBODY: (&str, u32) = ("nobody", 65_534);
+pub(crate) const NOBODY: (&str, u32) = ("nobody", 65_534);
 
 #[test]
 fn an_integrators_plugin_asks_keeper_policy_and_a_changed_policy_counts_from_the_next_question_on() {
@@ -271,7 +278,7 @@ fn as_user((_, uid): (&str, u32), command: &mut Command) -> Command {
 }
 
 /// `castellan elevate` of this user; `words` begin with its options.
-fn elevate(stage: &Stage, user: (&str, u32), words: &[&str]) -> Command {
+pub(crate) fn elevate(stage: &Stage, user: (&str, u32), words: &[&str]) -> Command {
     as_user(user, Command::new(binary()).args(["elevate", "--root"]).arg(stage.root()).args(words))
 }
 
@@ -279,7 +286,7 @@ const ID: [&str; 3] = ["--", "id", "-u"];
 
 /// Exit code, standard output, standard error of `id -u`.
 #[track_caller]
-fn asked(stage: &Stage, user: (&str, u32), options: &[&str]) -> (i32, String, String) {
+pub(crate) fn asked(stage: &Stage, user: (&str, u32), options: &[&str]) -> (i32, String, String) {
     say(elevate(stage, user, &[options, &ID].concat()))
 }
 
@@ -288,22 +295,22 @@ fn ran() -> (i32, String) {
 }
 
 #[track_caller]
-fn runs(ended: (i32, String, String)) {
+pub(crate) fn runs(ended: (i32, String, String)) {
     assert_eq!((ended.0, ended.1), ran(), "{}", ended.2);
 }
 
 #[track_caller]
-fn denied(ended: (i32, String, String), because: &str) {
+pub(crate) fn denied(ended: (i32, String, String), because: &str) {
     assert!(ended.0 == 4 && ended.1.is_empty() && ended.2.contains(because), "{ended:?}");
 }
 
-fn allow(stage: &Stage, controls: &[&str]) {
+pub(crate) fn allow(stage: &Stage, controls: &[&str]) {
     stage.file("Policies/id.json", &policy("nobody", "/usr/bin/id", controls).to_string());
 }
 
 /// The newest request, once it has this status.
 #[track_caller]
-fn newest(agent: &Agent<'_>, status: &str) -> Value {
+pub(crate) fn newest(agent: &Agent<'_>, status: &str) -> Value {
     eventually(&format!("a request that is {status}"), || {
         let newest = agent.call("GET", "/api/elevation").send().json().as_array()?.first()?.clone();
         (newest["Status"] == status).then_some(newest)

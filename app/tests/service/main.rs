@@ -45,6 +45,7 @@ mod notify;
 mod plugin;
 mod policies;
 mod redelivery;
+mod redirect;
 mod script;
 mod sessions;
 mod settings;

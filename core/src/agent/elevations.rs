@@ -221,7 +221,7 @@ impl Agent {
             ProcessReport::Started { .. } => elevation.on_started(turn),
             ProcessReport::SpawnFailed { reason, .. } => elevation.on_spawn_failed(&reason, turn),
             ProcessReport::Exited { status, .. } => elevation.on_exited(status, turn),
-            ProcessReport::Collected { .. } => elevation.on_collected(turn),
+            ProcessReport::Collected { stdout, stderr, .. } => elevation.on_collected(&stdout, &stderr, turn),
             ProcessReport::Discarded { .. } => elevation.on_discarded(),
             ProcessReport::Peeked { .. }
             | ProcessReport::Inspected { .. }

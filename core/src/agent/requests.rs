@@ -83,9 +83,9 @@ impl Agent {
             | Resource::Mfa
             | Resource::Enrolled(_) => false,
             Resource::Lkg(asked) => *asked == Lkg::Status,
-            Resource::Elevation(asked) => matches!(asked, Elevation::List | Elevation::One(_)),
+            Resource::Elevation(asked) => matches!(asked, Elevation::List | Elevation::One(_) | Elevation::Redirect(_)),
             Resource::Grants => true,
-            Resource::Grant(_) => false,
+            Resource::Grant(_) | Resource::GrantsCleanup => false,
             Resource::Health
             | Resource::Root
             | Resource::SystemStatus
@@ -167,6 +167,7 @@ impl Agent {
             Resource::Lkg(asked) => self.answer_lkg(now, request, target, caller, asked, effects),
             Resource::Elevation(asked) => self.answer_elevation(now, request, target, caller, asked, effects),
             Resource::Grants => Some(self.list_grants(now)),
+            Resource::GrantsCleanup => Some(self.clean_grants(now)),
             Resource::Grant(id) => self.revoke_grant(now, request, target, caller, &id, effects),
             Resource::Certificate(whose) => self.revoke_certificate(now, request, target, caller, &whose, effects),
         }

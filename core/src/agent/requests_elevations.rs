@@ -15,7 +15,7 @@ use crate::api::route::elevation::Elevation as Asked;
 use crate::api::{ApiRequest, ApiResponse, Tier};
 use crate::audit::Act;
 use crate::effect::{Effects, StoreOrder};
-use crate::elevation::{Approver, Elevation, ElevationRecord};
+use crate::elevation::{Approver, Cleaned, Elevation, ElevationRecord};
 use crate::id::{Component, ElevationId, TicketId};
 use crate::json::Json;
 use crate::limits::JUSTIFICATION_CHARS;
@@ -36,7 +36,11 @@ impl Agent {
         let id = match &asked {
             Asked::List => return Some(ApiResponse::json(200, &self.shown_elevations())),
             Asked::One(id) => return Some(self.show_elevation(id)),
-            Asked::Control(id, _) | Asked::Launch(id) | Asked::Approve(id) | Asked::Deny(id) => id.clone(),
+            Asked::Control(id, _)
+            | Asked::Redirect(id)
+            | Asked::Launch(id, _)
+            | Asked::Approve(id)
+            | Asked::Deny(id) => id.clone(),
         };
         if !self.elevations.active.contains_key(&id) {
             return Some(match self.ended_elevation(&id) {
@@ -49,9 +53,12 @@ impl Agent {
             Asked::Control(_, control) => self.as_task(now, request, target, caller, &id, effects, |one, turn| {
                 one.on_control(control, request.id, turn)
             }),
-            Asked::Launch(_) => {
-                self.as_task(now, request, target, caller, &id, effects, |one, turn| one.on_launch(request.id, turn))
+            Asked::Redirect(_) => {
+                let elevation = self.elevations.active.get(&id)?;
+                Some(elevation.show_redirection(&self.desk.turn(now, effects)))
             }
+            Asked::Launch(_, what) => self
+                .as_task(now, request, target, caller, &id, effects, |one, turn| one.on_launch(what, request.id, turn)),
             Asked::Approve(_) => self.vote(now, request, target, caller, &id, true, effects),
             Asked::Deny(_) => self.vote(now, request, target, caller, &id, false, effects),
         }
@@ -132,6 +139,13 @@ impl Agent {
             }
         };
         elevation.on_vote(&approver, approved, reason, request.id, &mut self.desk.turn(now, effects))
+    }
+
+    /// Forgets the grants that are over, and says how many those are and how many still count. On disk they are history, which goes with the
+    /// rest of it.
+    pub(super) fn clean_grants(&mut self, now: Now) -> ApiResponse {
+        let removed = self.elevations.grants.forget_ended(now);
+        ApiResponse::json(200, &Cleaned { removed, counting: self.elevations.grants.list(now).count() })
     }
 
     pub(super) fn list_grants(&self, now: Now) -> ApiResponse {

@@ -55,6 +55,7 @@ pub(crate) enum Resource {
     Elevation(elevation::Elevation),
     Grants,
     Grant(ElevationId),
+    GrantsCleanup,
     Description,
     Metrics,
 }
@@ -194,6 +195,7 @@ fn resource(path: &str, method: &str) -> Result<Resource, RouteError> {
         ["api", "lkg", rest @ ..] => Resource::Lkg(lkg::Lkg::parse(rest, raw(3))?),
         ["api", "elevation", rest @ ..] => Resource::Elevation(elevation::Elevation::parse(rest)?),
         ["api", "grants"] => Resource::Grants,
+        ["api", "grants", "cleanup"] => Resource::GrantsCleanup,
         ["api", "grants", one] => Resource::Grant(elevation::id(one)?),
         ["api", "jobs"] => Resource::Jobs,
         ["api", "jobs", "validate"] if method == "POST" => Resource::Validate,
@@ -284,6 +286,7 @@ impl Resource {
             Self::Elevation(asked) => asked.template(),
             Self::Grants => "/api/grants",
             Self::Grant(_) => "/api/grants/{requestId}",
+            Self::GrantsCleanup => "/api/grants/cleanup",
         }
     }
 }
@@ -348,6 +351,7 @@ pub(crate) const fn tier(resource: &Resource, method: Method) -> Tier {
             | Resource::Setting(..)
             | Resource::Metrics
             | Resource::Elevation(_)
+            | Resource::GrantsCleanup
             | Resource::Revert(_)
             | Resource::RevertAll
             | Resource::Events,

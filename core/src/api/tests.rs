@@ -46,7 +46,7 @@ fn shown(path: &str) -> String {
 }
 
 /// Path, then GET HEAD POST PUT DELETE PATCH OPTIONS; `-` is 405 with exactly the methods taken in `Allow`.
-const ROUTES: [(&str, &str); 56] = [
+const ROUTES: [(&str, &str); 59] = [
     ("/metrics", "Plugin Plugin -      -      -      -      -"),
     ("/openapi.json", "Public Public -      -      -      -      -"),
     ("/", "Public Public -      -      -      -      -"),
@@ -87,9 +87,12 @@ const ROUTES: [(&str, &str); 56] = [
     ("/api/elevation/E1-1", "Plugin Plugin -      -      -      -      -"),
     ("/api/elevation/E1-1/controls/JUSTIFY", "-      -      Plugin -      -      -      -"),
     ("/api/elevation/E1-1/launch", "-      -      Plugin -      -      -      -"),
+    ("/api/elevation/E1-1/launch-substitute", "-      -      Plugin -      -      -      -"),
+    ("/api/elevation/E1-1/redirect", "Plugin Plugin -      -      -      -      -"),
     ("/api/elevation/E1-1/approve", "-      -      Admin  -      -      -      -"),
     ("/api/elevation/E1-1/deny", "-      -      Admin  -      -      -      -"),
     ("/api/grants", "Admin  Admin  -      -      -      -      -"),
+    ("/api/grants/cleanup", "-      -      Plugin -      -      -      -"),
     ("/api/grants/E1-1", "-      -      -      -      Admin  -      -"),
     ("/api/lkg", "Admin  Admin  -      -      -      -      -"),
     ("/api/lkg/verify", "-      -      Admin  -      -      -      -"),

@@ -48,6 +48,8 @@ pub(crate) struct Launched {
     request_id: String,
     /// The process that runs.
     process_id: u32,
+    /// The place of the rule by which it is another program than was asked for, from 0.
+    rule: Option<usize>,
 }
 
 impl Elevation {
@@ -78,12 +80,11 @@ impl Elevation {
                 }
                 Call::Control(_) => return true,
                 Call::Vote => ApiResponse::json(200, record),
-                Call::Launch if ended => match why {
+                Call::Launch if record.status == Status::Running || record.exit.is_some() => launched(record),
+                Call::Launch => match why.filter(|_| ended) {
                     Some(why) => ApiResponse::problem(409, why),
-                    None => launched(record),
+                    None => return true,
                 },
-                Call::Launch if record.status == Status::Running => launched(record),
-                Call::Launch => return true,
             };
             turn.effects.push(Effect::Respond { request: *request, response });
             false
@@ -128,5 +129,6 @@ pub(super) fn control_answer(control: Control, satisfied: bool, reason: &str) ->
 
 fn launched(record: &ElevationRecord) -> ApiResponse {
     let process_id = record.process_id.unwrap_or_default();
-    ApiResponse::json(200, &Launched { request_id: record.request_id.clone(), process_id })
+    let rule = record.substitute.as_ref().map(|substitute| substitute.rule);
+    ApiResponse::json(200, &Launched { request_id: record.request_id.clone(), process_id, rule })
 }

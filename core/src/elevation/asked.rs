@@ -1,5 +1,6 @@
 //! What a caller asks for at the request socket, and what the kernel says about him.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -47,6 +48,8 @@ pub struct Peer {
     pub gid: u32,
     /// The account of that user, or why it is not known.
     pub account: Result<Account, String>,
+    /// Names of that user's groups; none where they cannot be found out.
+    pub groups: BTreeSet<String>,
     /// Whether that user has a graphical session.
     pub has_desktop: bool,
 }

@@ -1,13 +1,15 @@
 //! The leave to launch a program, as a value: made where nothing is outstanding, used up by the one launch that it allows.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::control::Controls;
-use super::{Asked, CallerId};
+use super::{Asked, CallerId, Substitute};
 use crate::effect::{Owner, ProgramQuery, SpawnRequest, Stdio};
 use crate::event::{ExecutableFacts, FileIdentity};
 use crate::id::{ElevationId, SpawnId};
+use crate::program;
 use crate::resources::ResourceLimits;
 use serde::{Deserialize, Serialize};
 
@@ -61,9 +63,36 @@ impl Launch {
             limits: ResourceLimits::default(),
         }
     }
+
+    /// The process of what is run instead: nothing in it is its caller's but what the rule leaves to him.
+    pub(super) fn of_substitute(&self, id: &ElevationId, substitute: &Substitute) -> SpawnRequest {
+        SpawnRequest {
+            spawn: self.spawn,
+            owner: Owner::Elevation(id.clone()),
+            program: ProgramQuery {
+                candidates: Vec::from([substitute.program.path.clone()]),
+                ..ProgramQuery::default()
+            },
+            arguments: substitute.arguments.clone(),
+            environment: Vec::new(),
+            working_directory: None,
+            user: None,
+            stdio: Stdio::Captured,
+            limits: ResourceLimits::default(),
+        }
+    }
 }
 
 impl Program {
+    /// What was found for a request, where it may be executed.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(super) fn fit(facts: &ExecutableFacts) -> Result<Self, String> {
+        program::by_file(facts).map_err(|unfit| unfit.why)?;
+        Self::of(facts).ok_or_else(|| format!("'{}' is no regular file.", facts.path))
+    }
+
     /// The file that facts are about; `None` where it is no regular file.
     pub(super) fn of(facts: &ExecutableFacts) -> Option<Self> {
         let mut identities = Vec::new();

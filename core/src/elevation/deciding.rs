@@ -54,13 +54,11 @@ impl Elevation {
     /// What the command resolves to, or why that is not known.
     pub(crate) fn on_inspected(&mut self, found: Result<&ExecutableFacts, &str>, turn: &mut Turn<'_>) {
         if !matches!(self.state, State::Requested { .. }) {
-            return;
+            return self.on_substitute_found(found, turn);
         }
         let fit = found.map_err(ToString::to_string).and_then(|facts| {
-            program::by_file(facts).map_err(|unfit| unfit.why)?;
-            let program = Program::of(facts).ok_or_else(|| format!("'{}' is no regular file.", facts.path))?;
             let policy = SignaturePolicy { pins: turn.signers, non_admin: &[] };
-            Ok((program, program::signer(facts, policy, turn.now.wall)))
+            Ok((Program::fit(facts)?, program::signer(facts, policy, turn.now.wall)))
         });
         match fit {
             Ok((program, signer)) => {
@@ -172,7 +170,7 @@ impl Elevation {
             return self.keep(Status::AwaitingControls, true, turn);
         };
         let until = turn.now.monotonic.plus_seconds(AUTHORIZED_SECONDS);
-        self.state = State::Authorized { authorization, until };
+        self.state = State::Authorized { authorization, until, sought: None };
         let is_approved = self.record.votes.iter().any(|vote| vote.approved);
         if is_approved || self.is_identified {
             let seconds = if is_approved { APPROVED_SECONDS } else { IDENTIFIED_SECONDS };

@@ -4,6 +4,9 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::authorization::Program;
 use super::record::{ElevationRecord, Granted};
 use super::{Elevation, State};
@@ -29,6 +32,16 @@ pub(crate) struct Grant {
     until: WallTime,
     /// The same for a clock that nobody sets; of a grant of a former life its length counts from the start.
     until_monotonic: Monotonic,
+}
+
+/// The answer to who has ended grants forgotten.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Cleaned {
+    /// Grants that were over and are forgotten.
+    pub(crate) removed: usize,
+    /// Grants that still count.
+    pub(crate) counting: usize,
 }
 
 /// All that hold.
@@ -110,8 +123,11 @@ impl Grants {
         self.list.values().filter(move |grant| grant.holds(now))
     }
 
-    fn forget_ended(&mut self, now: Now) {
+    /// How many that were.
+    pub(crate) fn forget_ended(&mut self, now: Now) -> usize {
+        let before = self.list.len();
         self.list.retain(|_, grant| now.wall < grant.until && now.monotonic < grant.until_monotonic);
+        before.saturating_sub(self.list.len())
     }
 }
 

@@ -5,16 +5,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use super::authorization::Program;
-use super::{Call, Elevation, State, Status};
-use crate::api::ApiResponse;
-use crate::audit::Act;
+use super::{Elevation, State, Status, Substitute};
+use crate::audit::{Act, InsteadOf};
 use crate::effect::{Effect, ElevationAnswer, ElevationOrder, ProcessOrder, TreeSignal, Way};
-use crate::event::{ExecutableFacts, ExitStatus, RelayedSignal};
-use crate::id::{RequestId, SpawnId};
+use crate::event::{Captured, ExecutableFacts, ExitStatus, RelayedSignal};
+use crate::id::SpawnId;
 use crate::log_message::Level;
 use crate::program;
 use crate::turn::Turn;
-use crate::why::Explanation;
 
 /// Seconds between SIGTERM and SIGKILL of a program whose caller left.
 const GRACE_SECONDS: u64 = 10;
@@ -28,33 +26,39 @@ impl Elevation {
         }
     }
 
-    /// A task wants the program launched: only what is authorized, and on disk as that, is, and once. The answer comes when it runs.
-    pub(crate) fn on_launch(&mut self, request: RequestId, turn: &mut Turn<'_>) -> Option<ApiResponse> {
-        let is_ready = self.write.is_none() && self.caller.is_some();
-        if !is_ready || !matches!(self.state, State::Authorized { .. }) {
-            return Some(self.not_launched());
-        }
+    /// Uses the authorization up, for what was asked or for what stands in for it. Once that is on disk and in the audit, it is ordered.
+    pub(super) fn launch(&mut self, substitute: Option<Substitute>, turn: &mut Turn<'_>) {
         let state = core::mem::replace(&mut self.state, State::Ended { tree: None });
-        let State::Authorized { authorization, until } = state else { return Some(self.not_launched()) };
+        let State::Authorized { authorization, until, .. } = state else {
+            self.state = state;
+            return;
+        };
         let launch = authorization.launch(turn.counters.spawn());
         self.state = State::Launching { launch, ordered: false, until, fault: None };
-        self.calls.push((Call::Launch, request));
-        let what = Act::Launch {
-            program: self.record.file_path.clone().unwrap_or_default(),
-            sha256: None,
-            command: self.record.command.clone(),
-            run_as: self.person.name.clone(),
+        let asked = self.record.file_path.clone().unwrap_or_default();
+        let what = match &substitute {
+            None => Act::Launch {
+                program: asked,
+                sha256: None,
+                command: self.record.command.clone(),
+                run_as: self.person.name.clone(),
+                instead_of: None,
+            },
+            Some(substitute) => Act::Launch {
+                program: substitute.file_path.clone(),
+                sha256: None,
+                command: substitute.command(),
+                run_as: self.person.name.clone(),
+                instead_of: Some(InsteadOf {
+                    program: asked,
+                    command: self.record.command.clone(),
+                    rule: substitute.rule,
+                }),
+            },
         };
+        self.record.substitute = substitute;
         self.audit = Some(turn.audit_awaited(&self.id, self.user(), what));
         self.keep(Status::Launching, true, turn);
-        None
-    }
-
-    fn not_launched(&self) -> ApiResponse {
-        let what = format!("Request {} is not launched.", self.id);
-        let why = format!("Only a request that is Authorized is, once; it is {:?}.", self.record.status);
-        let fix = "castellan requests show says how it came to stand there.";
-        ApiResponse::problem(409, &Explanation::new(what, why, fix))
     }
 
     /// It is on disk that it is launched, and in the audit.
@@ -63,7 +67,11 @@ impl Elevation {
             return;
         };
         *ordered = true;
-        turn.process(ProcessOrder::Spawn(launch.request(&self.id, self.origin, program, &self.asked)));
+        let request = match &self.record.substitute {
+            None => launch.request(&self.id, self.origin, program, &self.asked),
+            Some(substitute) => launch.of_substitute(&self.id, substitute),
+        };
+        turn.process(ProcessOrder::Spawn(request));
     }
 
     /// Its process waits before its first instruction: it is the file that was judged, and its caller is still there.
@@ -91,14 +99,17 @@ impl Elevation {
         if let Err(unfit) = program::by_file(executable) {
             return Some(format!("Its program cannot be run any more: {}", unfit.why));
         }
-        let judged = self.record.program.as_ref();
+        let substitute = self.record.substitute.as_ref().map(|substitute| &substitute.program);
+        let judged = substitute.or(self.record.program.as_ref());
         (Program::of(executable).as_ref() != judged)
-            .then(|| format!("The file '{path}' was changed or replaced after policies had judged it."))
+            .then(|| format!("The file '{path}' was changed or replaced after it had been judged."))
     }
 
     pub(crate) fn on_started(&mut self, turn: &mut Turn<'_>) {
         let State::Launching { launch, ordered: true, fault, .. } = &self.state else { return };
-        let (spawn, must_end) = (launch.spawn, fault.is_some() || self.caller.is_none());
+        // A substitute runs for nobody who could leave.
+        let is_left = self.caller.is_none() && self.record.substitute.is_none();
+        let (spawn, must_end) = (launch.spawn, fault.is_some() || is_left);
         let kill_at = must_end.then(|| turn.now.monotonic.plus_seconds(GRACE_SECONDS));
         self.state = State::Running { spawn, kill_at };
         if must_end {
@@ -109,6 +120,7 @@ impl Elevation {
         }
         let message = format!("Request {} runs as process {}.", self.id, self.record.process_id.unwrap_or_default());
         turn.log(Level::Information, "Elevation", message);
+        self.answer_redirected(turn);
         self.keep(Status::Running, false, turn);
         self.answer_calls(turn);
     }
@@ -147,6 +159,10 @@ impl Elevation {
             | State::Launching { .. }
             | State::Ended { .. } => return,
         };
+        if self.record.substitute.is_none() {
+            self.record.explanation = None;
+        }
+        self.answer_redirected(turn);
         if let Some(caller) = self.caller.take() {
             let answer = ElevationAnswer::Ended(status);
             turn.effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));
@@ -155,14 +171,15 @@ impl Elevation {
         let exit = shown(status);
         self.audit(self.user(), Act::Exit { status: exit.clone() }, turn);
         turn.log(Level::Information, "Elevation", format!("Request {} ended: {exit}.", self.id));
-        (self.record.exit, self.record.explanation) = (Some(exit), None);
+        self.record.exit = Some(exit);
         self.state = State::Ended { tree: Some(spawn) };
         self.keep(Status::Finished, false, turn);
         self.answer_calls(turn);
     }
 
-    pub(crate) fn on_collected(&self, turn: &mut Turn<'_>) {
+    pub(crate) fn on_collected(&self, stdout: &Captured, stderr: &Captured, turn: &mut Turn<'_>) {
         if let State::Ended { tree: Some(spawn) } = self.state {
+            self.log_output(stdout, stderr, turn);
             turn.process(ProcessOrder::Discard { spawn });
         }
     }
@@ -176,6 +193,8 @@ impl Elevation {
     /// The caller passes a signal on.
     pub(crate) fn on_signaled(&mut self, signal: RelayedSignal, turn: &mut Turn<'_>) {
         match self.state {
+            // It is not his.
+            State::Launching { .. } | State::Running { .. } if self.record.substitute.is_some() => {}
             State::Running { spawn, .. } => relay(spawn, signal, turn),
             // It may run already, but that is not known yet. Each kind once, as the kernel keeps them.
             State::Launching { ordered: true, .. } if !self.signals.contains(&signal) => self.signals.push(signal),

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Asked;
 use super::authorization::Program;
+use super::{Asked, Substitute};
 use crate::id::ElevationId;
 use crate::policy::{Approvers, Control, PolicyId};
 use crate::time::WallTime;
@@ -100,6 +100,8 @@ pub struct ElevationRecord {
     pub grant_id: Option<String>,
     /// The grant that it led to.
     pub grant: Option<Granted>,
+    /// What is run instead of what was asked for, once that is launched.
+    pub substitute: Option<Substitute>,
     /// The process that was launched.
     pub process_id: Option<u32>,
     /// How its program ended, as in `code 0`.
@@ -162,6 +164,7 @@ impl ElevationRecord {
             escalated: false,
             grant_id: None,
             grant: None,
+            substitute: None,
             process_id: None,
             exit: None,
             explanation: None,

@@ -12,6 +12,7 @@
 mod control;
 mod transitions;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, vec};
@@ -57,11 +58,20 @@ fn decision(verdict: &str, controls: &[&str]) -> Decision {
 }
 
 impl Rig {
-    fn new() -> Self {
+    /// Redirection is on where there are rules.
+    fn new(rules: Option<&str>) -> Self {
         let account = Account { name: "alice".to_string(), uid: 1000, gid: 1000, ..Account::default() };
         let mut desk = desk();
+        let on = |rules: &str| {
+            [("metadata.redirect.enabled", "true"), ("metadata.redirect.rules", rules)]
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+        };
+        if let Some(rules) = rules {
+            desk.plugin_settings.insert("RedirectEvaluator", BTreeMap::from(on(rules)), Vec::new());
+        }
         let person = crate::user::elevated_for(&account, &desk.surroundings).unwrap();
-        let peer = Peer { pid: 9, uid: 1000, gid: 1000, account: Ok(account), has_desktop: false };
+        let peer =
+            Peer { pid: 9, uid: 1000, gid: 1000, account: Ok(account), groups: BTreeSet::new(), has_desktop: false };
         let asked = Asked {
             peer,
             words: vec!["id".to_string()],

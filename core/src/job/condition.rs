@@ -23,17 +23,15 @@ mod structured;
 mod tests;
 
 use alloc::boxed::Box;
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use crate::job::Lookup;
 use crate::json::Json;
-use crate::limits::{MATCHING_WORK, PATTERN_BYTES};
+use crate::regular::Regular;
 
 /// A valid condition.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +94,8 @@ enum Expression {
     And(Vec<Self>),
     Not(Box<Self>),
     Compare(Operand, Comparison, Operand),
-    Matches(Operand, Pattern),
+    /// The right side is searched for in the left one.
+    Matches(Operand, Regular),
     Exists(String),
     /// A name alone, or `true` or `false`.
     Truth(Operand),
@@ -140,53 +139,6 @@ impl Comparison {
             Self::In => "in",
         }
     }
-}
-
-/// The right side of `matches`: a regular expression that is searched for, not anchored, in time linear to the text.
-#[derive(Debug, Clone)]
-struct Pattern {
-    source: String,
-    compiled: Regex,
-    /// Bytes of the longest text that it is held against.
-    longest_text: usize,
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
-    }
-}
-
-impl Pattern {
-    /// Compiles with growing bounds: the smaller the machine, the longer the texts it may be held against.
-    fn compile(source: &str) -> Result<Self, String> {
-        let mut refusal = String::new();
-        for bytes in [4 << 10, 16 << 10, 64 << 10, PATTERN_BYTES] {
-            match RegexBuilder::new(source).size_limit(bytes).nest_limit(PATTERN_NESTING).build() {
-                Ok(compiled) => {
-                    let longest_text = MATCHING_WORK.checked_div(bytes).unwrap_or_default();
-                    return Ok(Self { source: String::from(source), compiled, longest_text });
-                }
-                Err(regex::Error::CompiledTooBig(_)) => {
-                    refusal =
-                        format!("this regular expression is too large; compiled it may have {PATTERN_BYTES} bytes.");
-                }
-                Err(error) => {
-                    refusal = format!("this is no regular expression: {}", plain(&error.to_string()));
-                    break;
-                }
-            }
-        }
-        Err(refusal)
-    }
-}
-
-/// Nesting of groups in a pattern; its parser recurses.
-const PATTERN_NESTING: u32 = 32;
-
-/// The one line of the regex crate's drawing that says what is wrong.
-fn plain(drawing: &str) -> &str {
-    drawing.lines().last().map_or(drawing, |line| line.strip_prefix("error: ").unwrap_or(line))
 }
 
 /// Joins two or more; one alone is itself.

@@ -241,6 +241,16 @@ impl PluginSettings {
         Some(settings)
     }
 
+    /// What storage or policies say of a setting, whether its plugin is in service or not.
+    pub(crate) fn set_over_file(&self, plugin: &str, key: &str) -> Option<String> {
+        let stored = self.rows(plugin).remove(&key.to_ascii_lowercase()).and_then(|row| row.value);
+        let policies = self.policies.iter().rev().filter(|policy| policy.plugin.eq_ignore_ascii_case(plugin));
+        stored.or_else(|| {
+            let mut set = policies.flat_map(|policy| &policy.values);
+            set.find(|(known, _)| known.eq_ignore_ascii_case(key)).map(|(_, value)| value.clone())
+        })
+    }
+
     /// One setting as whoever is not the plugin itself may see it.
     pub(crate) fn shown(&self, plugin: &str, key: &str) -> Option<String> {
         let setting = self.of(plugin)?.remove(&key.to_ascii_lowercase())?;

@@ -23,7 +23,7 @@ use crate::trace::TraceContext;
 use crate::turn::Turn;
 use crate::user::RunAs;
 
-/// Values a task can use: what is always there first, so that no trigger can redirect it, then the run's context.
+/// Values a task can use: what is always there first, so that no trigger can redirect it, then the run's context, then what the machine is.
 pub(crate) fn value<'v>(
     name: &str,
     job: &JobDefinition,
@@ -37,7 +37,8 @@ pub(crate) fn value<'v>(
         "jobid" => Value::from(job.id.as_str()),
         "jobname" => Value::from(job.name.as_str()),
         "runid" => Value::from(run.as_str()),
-        "hasdesktop" => Value::Bool(surroundings.has_desktop),
+        // Events of requests say whether their user has one; of anything else the machine's own counts.
+        "hasdesktop" if context.lookup(name).is_none() => Value::Bool(surroundings.has_desktop),
         _ if is_result(&lower, job) => return context.result(&lower).map(Cow::Borrowed),
         _ => match surroundings.path_variables.get(&lower) {
             Some(path) => Value::from(path.as_str()),
@@ -55,7 +56,7 @@ fn is_result(lower: &str, job: &JobDefinition) -> bool {
 
 /// Whether a name always means what the agent says, whatever a trigger or a task's output gives under it.
 pub(crate) fn is_always_there(name: &str, job: &JobDefinition, surroundings: &Surroundings) -> bool {
-    const NAMES: [&str; 5] = ["keeperapibaseurl", "jobid", "jobname", "runid", "hasdesktop"];
+    const NAMES: [&str; 4] = ["keeperapibaseurl", "jobid", "jobname", "runid"];
     let lower = name.to_ascii_lowercase();
     NAMES.contains(&lower.as_str()) || is_result(&lower, job) || surroundings.path_variables.contains_key(&lower)
 }

@@ -14,7 +14,7 @@ use crate::plugins::plugin;
 use crate::world::elevation::file;
 use crate::world::{World, ids, program};
 
-const ALICE: (&str, u32) = ("alice", 1000);
+pub const ALICE: (&str, u32) = ("alice", 1000);
 const LAUNCH: &str = r#"{"id":"LaunchPrivilegeElevation","events":["LaunchPrivilegeElevation"],"overlap":"parallel","tasks":[
     {"id":"launch","executionType":"Http","method":"POST","url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/launch"}]}"#;
 const CONTROLS: &str = r#"{"id":"controls","events":["PolicyEvaluationPending"],"overlap":"parallel","tasks":[
@@ -26,7 +26,7 @@ const CONTROLS: &str = r#"{"id":"controls","events":["PolicyEvaluationPending"],
      "arguments":"--event LaunchPrivilegeElevation --context '{{\"RequestId\":\"{RequestId}\"}}'"}]}"#;
 
 /// A world where KeeperPolicy runs and is connected, with these jobs.
-fn world_with(jobs: &[(&str, &str)]) -> (World, Subject) {
+pub fn world_with(jobs: &[(&str, &str)]) -> (World, Subject) {
     let policy = plugin("KeeperPolicy", r#","requiresMonitoring":true,"autoRestart":true"#)
         .replace(r#"["out"]"#, r#"["KeeperPolicy/answers"]"#);
     let mut files = vec![("Plugins/KeeperPolicy", policy.as_str())];
@@ -87,7 +87,7 @@ fn by_pinned(is_valid: bool) -> Option<Result<Box<SignatureFacts>, String>> {
 }
 
 /// Everything that waits for the disk or the audit comes there.
-fn settle(world: &mut World) {
+pub fn settle(world: &mut World) {
     while !world.disk.is_empty() || !world.socket.audits.is_empty() {
         world.disk();
         world.audited_by(Ok(()));
@@ -95,12 +95,12 @@ fn settle(world: &mut World) {
 }
 
 /// A request of alice for `id -u` that KeeperPolicy was asked about.
-fn asked(world: &mut World, caller: u64) {
+pub fn asked(world: &mut World, caller: u64) {
     world.elevate(caller, ALICE, &["id", "-u"]);
     world.finds();
 }
 
-fn status(world: &mut World, request: &str) -> Value {
+pub fn status(world: &mut World, request: &str) -> Value {
     world.get_now(&format!("/api/elevation/{request}"))["Status"].clone()
 }
 
@@ -110,7 +110,7 @@ fn pending(controls: &[&str], more: Value) -> Value {
     pending
 }
 
-fn spawned(world: &World) -> Vec<SpawnId> {
+pub fn spawned(world: &World) -> Vec<SpawnId> {
     let elevated = |(spawn, request): (&SpawnId, &castellan_core::effect::SpawnRequest)| {
         request.owner.to_string().starts_with("elevation:").then_some(*spawn)
     };
@@ -197,7 +197,7 @@ fn launched(world: &mut World, caller: u64) -> SpawnId {
     spawn
 }
 
-fn ended(world: &mut World, spawn: SpawnId) {
+pub fn ended(world: &mut World, spawn: SpawnId) {
     world.exit(spawn.0, ExitStatus::Code(0));
     world.collected(spawn.0, "");
     world.discarded(spawn.0);

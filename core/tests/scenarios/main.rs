@@ -29,6 +29,7 @@ mod plugins;
 mod policies;
 mod random;
 mod redelivery;
+mod redirect;
 mod restart;
 mod runs;
 mod sessions;

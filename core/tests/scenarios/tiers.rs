@@ -85,8 +85,11 @@ const TABLE: &str = "\
 /api/elevation/{requestId}/controls/{control} 405 task+admin 405 405 405
 /api/elevation/{requestId}/deny 405 admin 405 405 405
 /api/elevation/{requestId}/launch 405 task+admin 405 405 405
+/api/elevation/{requestId}/launch-substitute 405 task+admin 405 405 405
+/api/elevation/{requestId}/redirect task+admin 405 405 405 405
 /api/events task+admin admin 405 405 405
 /api/grants admin 405 405 405 405
+/api/grants/cleanup 405 task+admin 405 405 405
 /api/grants/{requestId} 405 405 405 admin 405
 /api/lkg admin 405 405 405 405
 /api/lkg/quarantine admin 405 405 405 405

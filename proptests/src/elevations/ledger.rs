@@ -19,6 +19,8 @@ struct Truth {
     justified: bool,
     identified: bool,
     approved: bool,
+    /// Whether a rule is about it, where redirection is on.
+    is_meant: bool,
     is_audited: bool,
     is_launched: bool,
     /// It ended without a launch, for its caller or on disk.
@@ -38,6 +40,8 @@ pub(super) struct Ledger {
     entries: BTreeMap<TicketId, String>,
     pub(super) running: Vec<SpawnId>,
     pub(super) tally: Tally,
+    /// Whether redirection is on in this life.
+    pub(super) redirects: bool,
     broken: Option<String>,
 }
 
@@ -66,10 +70,10 @@ impl Ledger {
         self.truths.iter().filter(|(_, truth)| !truth.is_over && !truth.is_launched).map(|(id, _)| id)
     }
 
-    pub(super) fn on_asked(&mut self, id: &str, caller: CallerId) {
+    pub(super) fn on_asked(&mut self, id: &str, caller: CallerId, is_meant: bool) {
         self.tally.requests = self.tally.requests.saturating_add(1);
         self.callers.insert(caller, id.to_owned());
-        self.truths.insert(id.to_owned(), Truth { caller: Some(caller), ..Truth::default() });
+        self.truths.insert(id.to_owned(), Truth { caller: Some(caller), is_meant, ..Truth::default() });
     }
 
     /// The first decision of the present KeeperPolicy counts.
@@ -134,8 +138,15 @@ impl Ledger {
         self.disk.insert(record.request_id.clone(), record);
     }
 
-    pub(super) fn on_launch(&mut self, id: &str, now: Now) {
+    pub(super) fn on_launch(&mut self, id: &str, is_substitute: bool, now: Now) {
         self.tally.launches = self.tally.launches.saturating_add(1);
+        self.tally.substituted = self.tally.substituted.saturating_add(usize::from(is_substitute));
+        let is_meant = self.redirects && self.truths.get(id).is_some_and(|truth| truth.is_meant);
+        if is_meant != is_substitute {
+            self.broken(format!(
+                "redirected: {id} launches as a substitute: {is_substitute}, by the rules: {is_meant}"
+            ));
+        }
         let record = self.disk.get(id);
         let status = record.map(|record| record.status);
         let grant = record.and_then(|record| record.grant_id.clone());

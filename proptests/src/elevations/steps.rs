@@ -45,18 +45,20 @@ impl World {
         self.callers = self.callers.saturating_add(1);
         let caller = CallerId(self.callers);
         let account = Account { name: String::from("alice"), uid: 1000, gid: 1000, ..Account::default() };
-        let peer = Peer { pid: 5, uid: 1000, gid: 1000, account: Ok(account), has_desktop: false };
+        let peer =
+            Peer { pid: 5, uid: 1000, gid: 1000, account: Ok(account), groups: BTreeSet::new(), has_desktop: false };
         let reason = self.dice.percent(30).then(|| String::from("a reason"));
         let is_justified = reason.is_some();
         let code = self.dice.percent(20).then(|| Secret::new(String::from(RIGHT)));
         let is_identified = code.is_some();
         let words = vec![String::from("id"), format!("-{}", self.dice.below(2))];
+        let is_meant = words.iter().any(|word| word == "-1");
         let asked = Asked { peer, words, folder: None, terminal: false, environment: Vec::new(), reason, code };
         let before = self.ids();
         self.tell(Event::Elevation(ElevationReport::Asked { caller, asked: Box::new(asked) }));
         let new = self.ids().difference(&before).next().cloned();
         if let Some(id) = new {
-            self.ledger.on_asked(&id, caller);
+            self.ledger.on_asked(&id, caller, is_meant);
             if is_justified {
                 self.ledger.on_justified(caller);
             }

@@ -1,5 +1,6 @@
 //! A request socket on a root of its own, with an executor that runs it and somebody who takes its reports.
 
+use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -116,7 +117,7 @@ impl Rig {
             root: root.to_owned(),
             look_up: Arc::new(|uid| {
                 let account = Account { name: format!("user-{uid}"), uid, ..Account::default() };
-                Box::pin(std::future::ready((Ok(account), uid == 0)))
+                Box::pin(std::future::ready((Ok((account, BTreeSet::from([String::from("people")]))), uid == 0)))
             }),
             executor: Arc::clone(&self.executor),
             events: self.sender.clone(),

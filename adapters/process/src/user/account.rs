@@ -41,17 +41,35 @@ pub(super) async fn find_with_groups(whose: Whose) -> Result<(Account, BTreeSet<
     ask(DEADLINE, &FREE, move || read(&whose).and_then(with_groups)).await.unwrap_or_else(|| Err(no_answer()))
 }
 
+/// The same where a name that cannot be found out is left out.
+///
+/// # Errors
+/// A clause without its full stop.
+pub(super) async fn find_with_known_groups(whose: Whose) -> Result<(Account, BTreeSet<String>), String> {
+    static FREE: Semaphore = Semaphore::new(QUESTIONS);
+    let look = move || {
+        let account = read(&whose)?;
+        let names = account.groups.iter().filter_map(|gid| name(*gid).ok()).collect();
+        Ok((account, names))
+    };
+    ask(DEADLINE, &FREE, look).await.unwrap_or_else(|| Err(no_answer()))
+}
+
 fn no_answer() -> String {
     format!("the system's user database (nsswitch.conf) did not answer within {} s", DEADLINE.as_secs())
 }
 
 fn with_groups(account: Account) -> Result<(Account, BTreeSet<String>), String> {
-    let name = |gid: &u32| match Group::from_gid(Gid::from_raw(*gid)) {
+    let names = account.groups.iter().map(|gid| name(*gid)).collect::<Result<_, _>>()?;
+    Ok((account, names))
+}
+
+/// The name of a group, or its number where it has none.
+fn name(gid: u32) -> Result<String, String> {
+    match Group::from_gid(Gid::from_raw(gid)) {
         Ok(group) => Ok(group.map_or_else(|| gid.to_string(), |group| group.name)),
         Err(error) => Err(format!("the system's user database says nothing about group {gid}: {error}")),
-    };
-    let names = account.groups.iter().map(name).collect::<Result<_, _>>()?;
-    Ok((account, names))
+    }
 }
 
 fn read(whose: &Whose) -> Result<Account, String> {

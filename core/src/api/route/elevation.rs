@@ -3,6 +3,7 @@
 use alloc::string::ToString;
 
 use super::RouteError;
+use crate::elevation::Target;
 use crate::id::ElevationId;
 use crate::policy::Control;
 
@@ -12,7 +13,8 @@ pub(crate) enum Elevation {
     List,
     One(ElevationId),
     Control(ElevationId, Control),
-    Launch(ElevationId),
+    Redirect(ElevationId),
+    Launch(ElevationId, Target),
     Approve(ElevationId),
     Deny(ElevationId),
 }
@@ -24,7 +26,9 @@ impl Elevation {
             [] => Self::List,
             [one] => Self::One(id(one)?),
             [one, "controls", name] => Self::Control(id(one)?, control(name)?),
-            [one, "launch"] => Self::Launch(id(one)?),
+            [one, "redirect"] => Self::Redirect(id(one)?),
+            [one, "launch"] => Self::Launch(id(one)?, Target::Asked),
+            [one, "launch-substitute"] => Self::Launch(id(one)?, Target::Substitute),
             [one, "approve"] => Self::Approve(id(one)?),
             [one, "deny"] => Self::Deny(id(one)?),
             _ => return Err(RouteError::NotFound),
@@ -37,7 +41,9 @@ impl Elevation {
             Self::List => "/api/elevation",
             Self::One(_) => "/api/elevation/{requestId}",
             Self::Control(..) => "/api/elevation/{requestId}/controls/{control}",
-            Self::Launch(_) => "/api/elevation/{requestId}/launch",
+            Self::Redirect(_) => "/api/elevation/{requestId}/redirect",
+            Self::Launch(_, Target::Asked) => "/api/elevation/{requestId}/launch",
+            Self::Launch(_, Target::Substitute) => "/api/elevation/{requestId}/launch-substitute",
             Self::Approve(_) => "/api/elevation/{requestId}/approve",
             Self::Deny(_) => "/api/elevation/{requestId}/deny",
         }

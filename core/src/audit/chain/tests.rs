@@ -69,7 +69,13 @@ fn no_member_of_a_line_is_there_twice() {
     let text = |text: &str| text.to_string();
     let acts = [
         Act::Request { user: text("u"), uid: 1, pid: 2, command: Vec::new(), folder: None, reason: None },
-        Act::Launch { program: text("p"), sha256: Some(text("s")), command: Vec::new(), run_as: text("root") },
+        Act::Launch {
+            program: text("p"),
+            sha256: Some(text("s")),
+            command: Vec::new(),
+            run_as: text("root"),
+            instead_of: None,
+        },
         Act::Certificate {
             change: CertificateOutcome::Issued,
             names: Vec::new(),

@@ -9,7 +9,7 @@ type Step = (&'static str, fn(&mut Elevation, &mut Turn<'_>));
 
 const NONE: TicketId = TicketId(999);
 
-const EVENTS: [Step; 28] = [
+const EVENTS: [Step; 29] = [
     ("inspected", |one, turn| one.on_inspected(Ok(&facts(1)), turn)),
     ("inspected, unfit", |one, turn| one.on_inspected(Err("it is gone."), turn)),
     ("policy ready", |one, turn| one.ask(SpawnId(77), turn)),
@@ -33,7 +33,8 @@ const EVENTS: [Step; 28] = [
     ("MFA", |one, turn| drop(one.on_decision((decision("PENDING", &["MFA"]), None), &Grants::default(), None, turn))),
     ("approved", |one, turn| vote(one, true, turn)),
     ("denied", |one, turn| vote(one, false, turn)),
-    ("launch", |one, turn| respond(one.on_launch(RequestId(3), turn), 3, turn)),
+    ("launch", |one, turn| respond(one.on_launch(Target::Asked, RequestId(3), turn), 3, turn)),
+    ("substitute", |one, turn| respond(one.on_launch(Target::Substitute, RequestId(5), turn), 5, turn)),
     ("prepared", |one, turn| one.on_prepared(100, &facts(1), turn)),
     ("prepared, changed", |one, turn| one.on_prepared(100, &facts(2), turn)),
     ("started", |one, turn| one.on_started(turn)),
@@ -55,8 +56,9 @@ fn vote(one: &mut Elevation, approved: bool, turn: &mut Turn<'_>) {
     respond(one.on_vote(&bob, approved, None, RequestId(2), turn), 2, turn);
 }
 
-/// Events that lead into each state, from the start; `!` behind a state: its record is not on disk yet.
-const STATES: [(&str, &[&str]); 14] = [
+/// Events that lead into each state, from the start; `!` behind a state: its record is not on disk yet, `+`: a rule redirects it, `?`: the
+/// rules cannot be read.
+const STATES: [(&str, &[&str]); 21] = [
     ("Requested", &[]),
     ("Evaluating", &["inspected"]),
     ("AwaitingControls!", &["inspected", "PENDING"]),
@@ -71,6 +73,19 @@ const STATES: [(&str, &[&str]); 14] = [
     ("Denied!", &["inspected", "DENY"]),
     ("Denied", &["inspected", "DENY", "kept"]),
     ("Withdrawn", &["inspected", "left", "kept"]),
+    ("Authorized?", &["inspected", "ALLOW", "kept"]),
+    ("Authorized+", &["inspected", "ALLOW", "kept"]),
+    ("Authorized+", &["inspected", "ALLOW", "kept", "substitute"]),
+    ("Launching!+", &["inspected", "ALLOW", "kept", "substitute", "inspected", "audited"]),
+    ("Launching+", &["inspected", "ALLOW", "kept", "substitute", "inspected", "audited", "kept"]),
+    (
+        "Running+",
+        &["inspected", "ALLOW", "kept", "substitute", "inspected", "audited", "kept", "prepared", "started", "kept"],
+    ),
+    (
+        "Finished!+",
+        &["inspected", "ALLOW", "kept", "substitute", "inspected", "audited", "kept", "prepared", "started", "exited"],
+    ),
 ];
 
 fn name(one: &Elevation) -> String {
@@ -82,21 +97,29 @@ fn step(name: &str) -> fn(&mut Elevation, &mut Turn<'_>) {
     EVENTS.iter().find(|(known, _)| *known == name).unwrap().1
 }
 
+fn name_of(state: &str) -> &str {
+    state.trim_end_matches(['+', '?'])
+}
+
+/// What redirects everything.
+const RULES: &str = r#"[{"targetExe":"/usr/bin/rid"}]"#;
+
 fn table() -> Vec<String> {
     let mut lines = Vec::new();
     for (state, path) in STATES {
         for (event, act) in EVENTS {
-            let mut rig = Rig::new();
+            let rules = state.ends_with(['+', '?']).then_some(if state.ends_with('+') { RULES } else { "{}" });
+            let mut rig = Rig::new(rules);
             for step_name in path {
                 rig.act(step(step_name));
                 rig.request.take_wanted();
             }
-            assert_eq!(name(&rig.request), state, "the way into the state");
+            assert_eq!(name(&rig.request), name_of(state), "the way into the state");
             rig.now = if event == "deadline" { 24 * 3600 * 1000 } else { 0 };
             let mut orders = rig.act(act);
             orders.extend(rig.request.take_wanted().map(|wanted| format!("Fire:{wanted:?}")));
             let after = name(&rig.request);
-            if after != state || !orders.is_empty() {
+            if after != name_of(state) || !orders.is_empty() {
                 lines.push(
                     format!("{state:<18} {event:<17} -> {after:<18} {}", orders.join(" ")).trim_end().to_string(),
                 );

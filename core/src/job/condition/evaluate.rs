@@ -64,14 +64,16 @@ fn decide(expression: &Expression, lookup: Lookup<'_, '_>, told: &mut Told) -> b
         }
         Expression::Matches(left, pattern) => {
             let value = operand(left, lookup, told);
-            told.tell(|text| text.extend([" matches ", &quote(&pattern.source)]));
+            told.tell(|text| text.extend([" matches ", &quote(pattern.source())]));
             let text = as_text(&value);
-            if text.len() > pattern.longest_text {
-                let why = format!(" (not tried: the text is longer than {} bytes)", pattern.longest_text);
-                told.tell(|text| text.push_str(&why));
-                return false;
+            match pattern.is_in(&text) {
+                Ok(is_in) => !value.is_null() && is_in,
+                Err(longest) => {
+                    let why = format!(" (not tried: the text is longer than {longest} bytes)");
+                    told.tell(|text| text.push_str(&why));
+                    false
+                }
             }
-            !value.is_null() && pattern.compiled.is_match(&text)
         }
         Expression::Exists(name) => {
             told.tell(|text| text.push_str("exists "));

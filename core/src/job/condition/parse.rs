@@ -8,9 +8,10 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::lexer::{Token, Word, words};
-use super::{Comparison, ConditionError, Expression, Operand, Pattern, joined};
+use super::{Comparison, ConditionError, Expression, Operand, joined};
 use crate::job::finding::quote;
 use crate::limits::CONDITION_DEPTH;
+use crate::regular::Regular;
 
 type Parsed<T> = Result<T, ConditionError>;
 
@@ -156,7 +157,7 @@ impl Parser {
         let Some(Word { token: Token::Literal(Value::String(source)), .. }) = self.words.next() else {
             return fail(column, "'matches' is followed by a regular expression in quotation marks.");
         };
-        match Pattern::compile(&source) {
+        match Regular::compile(&source) {
             Ok(pattern) => Ok(Expression::Matches(left, pattern)),
             Err(message) => fail(column, message),
         }

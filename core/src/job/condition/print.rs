@@ -22,7 +22,7 @@ impl fmt::Display for Expression {
             Self::Compare(left, comparison, right) => write!(formatter, "{left} {} {right}", comparison.symbol()),
             Self::Matches(left, pattern) => {
                 write!(formatter, "{left} matches ")?;
-                text(&pattern.source, formatter)
+                text(pattern.source(), formatter)
             }
             Self::Exists(name) => write!(formatter, "exists {}", PlainName(name)),
             Self::Truth(operand) => write!(formatter, "{operand}"),

@@ -8,11 +8,12 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::keys::{EXPRESSION, LEAF, OPERATOR};
-use super::{Comparison, Expression, Operand, Pattern, joined, parse as expression};
+use super::{Comparison, Expression, Operand, joined, parse as expression};
 use crate::job::finding::quote;
 use crate::json::read::hint;
 use crate::json::{Json, pointer_to};
 use crate::limits::{CONDITION_DEPTH, LIST_ENTRIES};
+use crate::regular::Regular;
 
 type Parsed<T> = Result<T, (String, String)>;
 
@@ -154,7 +155,7 @@ fn leaf(json: &Json) -> Parsed<Expression> {
         let Some(source) = value.as_str() else {
             return fail("value", format!("this is {}; for 'Matches' it must be a regular expression.", value.kind()));
         };
-        return Pattern::compile(source)
+        return Regular::compile(source)
             .map(|pattern| Expression::Matches(left, pattern))
             .or_else(|message| fail("value", message));
     }

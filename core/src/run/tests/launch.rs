@@ -83,8 +83,8 @@ fn a_value_never_becomes_two_arguments() {
 
 #[test]
 fn what_is_always_there_wins_over_what_a_trigger_gives() {
-    let names = ["KeeperApiBaseUrl", "JobId", "JobName", "RunId", "hasdesktop", "tmp"];
-    let expect = ["https://127.0.0.1:2", "demo", "Demo", "7-1", "false", "/tmp"];
+    let names = ["KeeperApiBaseUrl", "JobId", "JobName", "RunId", "tmp"];
+    let expect = ["https://127.0.0.1:2", "demo", "Demo", "7-1", "/tmp"];
     let arguments: Vec<String> = names.iter().map(|name| format!("{{{name}}}")).collect();
     let given: Map<String, Value> = names.iter().map(|name| (name.to_uppercase(), json!("evil"))).collect();
     let task = format!(r#"{{"id":"a","command":"t","arguments":"{}"}}"#, arguments.join(" "));
@@ -96,7 +96,15 @@ fn what_is_always_there_wins_over_what_a_trigger_gives() {
     let mut rig = Rig::new(&job(&tasks, ""), json!({})).begun();
     rig.task(1, ExitStatus::Code(0), r#"{"tmp":"/evil","keeperapibaseurl":"https://evil"}"#);
     let line = &rig.run.record().tasks[1].command_line;
-    assert_eq!((line[1].as_str(), line[6].as_str()), ("https://127.0.0.1:2", "/tmp"));
+    assert_eq!((line[1].as_str(), line[5].as_str()), ("https://127.0.0.1:2", "/tmp"));
+}
+
+/// The machine's own, unless the event says whether its user has one.
+#[test]
+fn a_desktop_is_that_of_the_event() {
+    let task = r#"{"id":"a","command":"t","arguments":"{hasdesktop}"}"#;
+    assert_eq!(request(task, "", json!({})).arguments, ["false"]);
+    assert_eq!(request(task, "", json!({"HasDesktop": true})).arguments, ["true"]);
 }
 
 #[test]

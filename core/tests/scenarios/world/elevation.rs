@@ -84,7 +84,9 @@ impl World {
         reason: Option<&str>,
         code: Option<&str>,
     ) {
-        let peer = Peer { pid: 4000, uid, gid: uid, account: Ok(account(name, uid)), has_desktop: false };
+        // Carol administers the machine.
+        let groups = if name == "carol" { BTreeSet::from([String::from("sudo")]) } else { BTreeSet::new() };
+        let peer = Peer { pid: 4000, uid, gid: uid, account: Ok(account(name, uid)), groups, has_desktop: false };
         let asked = Asked {
             peer,
             words: words.iter().map(|word| (*word).to_owned()).collect(),

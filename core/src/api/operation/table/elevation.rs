@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
 use super::{Answer, Body, Method, NOTHING, Operation, Path, json};
-use crate::elevation::{ControlAnswer, ElevationRecord, Launched};
+use crate::elevation::{Cleaned, ControlAnswer, ElevationRecord, Launched, Redirect};
 use crate::shape::Key;
 
 static KILL: [Key; 1] =
@@ -19,7 +19,7 @@ const NOT_REASON: Answer = Answer::problem(400, "The body is not {\"Reason\": te
 const BUSY: Answer = Answer::problem(503, "Too many calls wait for this request.");
 
 /// Every such path.
-pub(in crate::api::operation) static PATHS: [Path; 8] = [
+pub(in crate::api::operation) static PATHS: [Path; 11] = [
     Path {
         template: "/api/elevation",
         operations: &[operation!(
@@ -51,11 +51,31 @@ pub(in crate::api::operation) static PATHS: [Path; 8] = [
         )],
     },
     Path {
+        template: "/api/elevation/{requestId}/redirect",
+        operations: &[operation!(
+            Get,
+            "showRedirect",
+            "What a launch would launch by the rules of RedirectEvaluator as they are now.",
+            {},
+            [answer!(200, "What would be run.", json::<Redirect>()), UNKNOWN, ELSEWHERE]
+        )],
+    },
+    Path {
+        template: "/api/elevation/{requestId}/launch-substitute",
+        operations: &[operation!(
+            Post,
+            "launchSubstitute",
+            "Launches what a rule of RedirectEvaluator names instead of the program of an authorized request, once; from a task of a job alone.",
+            {},
+            [answer!(200, "It runs.", json::<Launched>()), UNKNOWN, ELSEWHERE]
+        )],
+    },
+    Path {
         template: "/api/elevation/{requestId}/launch",
         operations: &[operation!(
             Post,
             "launchElevation",
-            "Launches the program of an authorized request, once; from a task of a job alone.",
+            "Launches the program of an authorized request, once, where no rule of RedirectEvaluator names another; from a task of a job alone.",
             {},
             [answer!(200, "It runs.", json::<Launched>()), UNKNOWN, ELSEWHERE]
         )],
@@ -88,6 +108,16 @@ pub(in crate::api::operation) static PATHS: [Path; 8] = [
             "Requests whose approval still counts.",
             {},
             [answer!(200, "The requests that they came from.", json::<Vec<ElevationRecord>>())]
+        )],
+    },
+    Path {
+        template: "/api/grants/cleanup",
+        operations: &[operation!(
+            Post,
+            "cleanGrants",
+            "Forgets the grants that are over.",
+            {},
+            [answer!(200, "How many that were, and how many still count.", json::<Cleaned>())]
         )],
     },
     Path {
