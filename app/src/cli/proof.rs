@@ -16,10 +16,12 @@ use super::policies::files::Files;
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: sudo castellan grants proof E7-12 > E7-12.jsonl && castellan grants verify E7-12.jsonl
+#[command(
+    after_help = "Example: sudo castellan grants proof E7-12 > E7-12.jsonl && castellan grants verify E7-12.jsonl
 
 Read from the audit, so that it is there as long as that is, for grants that are over, too. It has the command, the policies that asked for
-controls, and the reasons that were given.")]
+controls, and the reasons that were given."
+)]
 pub(crate) struct Proof {
     /// The grant's id, as in E7-12.
     request: String,
@@ -68,8 +70,7 @@ pub(crate) fn prove(Proof { request }: &Proof, globals: &Globals) -> Result<(), 
         }
         match extract.finish() {
             Ok(lines) => {
-                let lines: Vec<String> =
-                    lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+                let lines: Vec<String> = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
                 return output::lines(&lines);
             }
             Err(more) => wanted = more,
@@ -89,12 +90,13 @@ pub(crate) fn verify(options: &Verify, globals: &Globals) -> Result<(), Failure>
         told.extend(policies(proven, options.policies.as_deref(), &mut faults)?);
         told.push(match &options.audit {
             Some(file) => audit(&lines, proven, file.as_deref(), globals, &mut faults)?,
-            None => String::from(
-                "Only that it agrees with itself was looked at: --audit says whether it is what happened.",
-            ),
+            None => {
+                String::from("Only that it agrees with itself was looked at: --audit says whether it is what happened.")
+            }
         });
     }
-    let document = json!({ "holds": faults.is_empty(), "faults": faults, "grant": proven, "inAudit": options.audit.is_some() });
+    let document =
+        json!({ "holds": faults.is_empty(), "faults": faults, "grant": proven, "inAudit": options.audit.is_some() });
     let id = proven.as_ref().map(|proven| proven.grant.clone()).unwrap_or_default();
     globals.show(&document, &[&id], || {
         let faults = faults.iter().map(|fault| escape(fault));
@@ -167,6 +169,9 @@ fn shown(proven: &Proven) -> Vec<String> {
         format!("grant {grant} of {user}: '{}' ({program}), {given} to {until}", command.join(" ")),
         format!("  asked for by {} (all policies: {policy_set})", policies.join(", ")),
     ];
-    lines.extend(facts.iter().map(|Met { control, time, who, reason }| format!("  {control} by {who} at {time}: {reason}")));
+    lines.extend(facts.iter().map(|Met { control, time, who, reason }| {
+        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        format!("  {control} by {who} at {time}{reason}")
+    }));
     lines.iter().map(|line| escape(line)).collect()
 }

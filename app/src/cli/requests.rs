@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, encode};
-use super::proof;
 use super::output::Globals;
+use super::proof;
 use super::table::{Table, coloured, items, member, text};
 use super::watch::Watch;
 use crate::failure::Failure;
@@ -97,7 +97,8 @@ pub(crate) fn run_grants(command: &Grants, globals: &Globals) -> Result<(), Fail
             globals.show(&found, &names, || grants(items(&found), globals))
         }
         Grants::Revoke(one) => {
-            let revoked = Agent::find(&globals.root)?.ask("DELETE", &format!("/api/grants/{}", encode(&one.request)), None)?;
+            let revoked =
+                Agent::find(&globals.root)?.ask("DELETE", &format!("/api/grants/{}", encode(&one.request)), None)?;
             let id = member(&revoked, "RequestId");
             globals.show(&revoked, &[&id], || Ok(vec![format!("grant {} revoked", escape(&id))]))
         }

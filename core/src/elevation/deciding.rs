@@ -286,7 +286,11 @@ impl Elevation {
             return self.answer_calls(turn);
         }
         let (name, satisfied) = (control.as_str().to_string(), !self.controls.awaits(control));
-        self.audit(self.user(), Act::Control { control: name, satisfied, reason: reason.to_string(), grant: None }, turn);
+        self.audit(
+            self.user(),
+            Act::Control { control: name, satisfied, reason: reason.to_string(), grant: None },
+            turn,
+        );
         self.tries = 0;
         self.advance(turn);
         self.ask_requester(turn);
@@ -337,7 +341,8 @@ impl Elevation {
             Some(known) => request.with(known),
             None => request,
         };
-        let input = self.policy_request(turn).map(whole).and_then(|request| serde_json::to_value(request).map_err(value));
+        let input =
+            self.policy_request(turn).map(whole).and_then(|request| serde_json::to_value(request).map_err(value));
         let (name, controls) = match &decision.verdict {
             Verdict::Allow => ("ALLOW", Vec::new()),
             Verdict::Deny => ("DENY", Vec::new()),

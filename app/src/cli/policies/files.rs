@@ -60,7 +60,8 @@ fn files(folder: &Path) -> Result<Vec<Found>, Failure> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    let read = |path: &std::path::PathBuf| (inputs::stem(path), inputs::read(path).map_err(|failure| failure.to_string()));
+    let read =
+        |path: &std::path::PathBuf| (inputs::stem(path), inputs::read(path).map_err(|failure| failure.to_string()));
     Ok(inputs::json_files(folder)?.iter().map(read).collect())
 }
 

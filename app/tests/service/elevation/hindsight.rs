@@ -71,7 +71,9 @@ fn other_policies_change_exactly_these_decisions() {
 
     let (code, said) = what_if(&stage, empty, &[]);
     assert!(code == 1 && said.contains("E1-2 nobody 'id -u' (/usr/bin/id): ALLOW -> DENY"), "{code} {said}");
-    assert!(said.contains("by no policy: There is no policy about it.") && said.contains("3 decisions, 1 would change."));
+    assert!(
+        said.contains("by no policy: There is no policy about it.") && said.contains("3 decisions, 1 would change.")
+    );
     let (code, said) = what_if(&stage, empty, &["--since", "2999-01-01T00:00:00Z"]);
     assert!(code == 0 && said.contains("0 decisions since 2999-01-01T00:00:00.000Z, 0 would change."), "{said}");
     assert_eq!(what_if(&stage, "/no/such/file", &[]).0, 3);
@@ -135,7 +137,8 @@ fn a_grant_is_proven_offline_and_what_was_made_up_is_found() {
 
     // One byte, in each of its lines.
     for (number, line) in proof.lines().enumerate() {
-        let (code, said) = verify(&proof.replace(line, &line.replacen("nobody", "nobodz", 1).replacen("boot", "boat", 1)), &[]);
+        let (code, said) =
+            verify(&proof.replace(line, &line.replacen("nobody", "nobodz", 1).replacen("boot", "boat", 1)), &[]);
         assert!(code == 6 && said.contains(&format!("Line {} was edited", number + 1)), "{code} {said}");
     }
     // With hashes that fit again, its parts do not.

@@ -1,8 +1,8 @@
 //! Decisions of a small history against other policies: what is a change, how changes are grouped, what cannot be judged.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use alloc::format;
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,8 @@ use crate::time::WallTime;
 
 fn policy(user: &str, control: &str) -> String {
     let rules = json!([{"Expression": "CheckUser()"}]);
-    let policy = json!({"PolicyId": user, "PolicyType": "PrivilegeElevation", "Status": "enforce", "Controls": [control]});
+    let policy =
+        json!({"PolicyId": user, "PolicyType": "PrivilegeElevation", "Status": "enforce", "Controls": [control]});
     let mut policy = policy.as_object().unwrap().clone();
     policy.extend([("Rules".to_string(), rules), ("UserCheck".to_string(), json!([user]))]);
     Value::Object(policy).to_string()
