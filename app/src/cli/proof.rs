@@ -169,8 +169,9 @@ fn shown(proven: &Proven) -> Vec<String> {
         format!("grant {grant} of {user}: '{}' ({program}), {given} to {until}", command.join(" ")),
         format!("  asked for by {} (all policies: {policy_set})", policies.join(", ")),
     ];
-    lines.extend(
-        facts.iter().map(|Met { control, time, who, reason }| format!("  {control} by {who} at {time}: {reason}")),
-    );
+    lines.extend(facts.iter().map(|Met { control, time, who, reason }| {
+        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        format!("  {control} by {who} at {time}{reason}")
+    }));
     lines.iter().map(|line| escape(line)).collect()
 }

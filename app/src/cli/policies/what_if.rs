@@ -25,8 +25,8 @@ const LISTED: usize = 20;
 
 Each recorded decision is judged again with what was known then: the user's groups, the moment, the machine. Decisions come from the audit,
 which is verified on the way; entries that were edited are not judged, and told. Equal changes of one user and program are one line, which
-tells of the latest. With -o json: {\"since\",\"decisions\",\"changed\",\"incomplete\",\"unreadable\",\"notListed\",\"changes\":[{\"count\",\"time\",
-\"request\",\"user\",\"program\",\"command\",\"before\",\"after\",\"policies\",\"why\"}],\"findings\"}; with -o name: the requests.
+tells of the latest. With -o json: decisions, changed, incomplete, unreadable, notListed, since, findings, and changes, each with count, time,
+request, user, program, command, before, after, policies, why; with -o name: the requests.
 
 Exit codes: 0 no decision would change, 1 some would, 6 the audit is not as it was written.")]
 pub(crate) struct Options {

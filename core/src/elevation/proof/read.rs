@@ -109,12 +109,25 @@ impl<'e> Story<'e> {
         self.entries.iter().copied().filter(is_said)
     }
 
-    /// Controls that another grant stood in for, with its id.
-    pub(super) fn covered(&self) -> impl Iterator<Item = (Control, &'e str, &'e Entry)> {
+    /// The grant that stood in for controls, if one did.
+    pub(super) fn base(&self) -> Result<Option<&'e str>, String> {
+        let grant = |entry: &'e Entry| {
+            if let Act::Control { grant, .. } = &entry.what { grant.as_deref() } else { None }
+        };
+        let mut bases = self.between().filter_map(grant);
+        let base = bases.next();
+        if bases.all(|other| Some(other) == base) {
+            return Ok(base);
+        }
+        Err(format!("Request {} rests on more than one grant.", self.id))
+    }
+
+    /// Controls that it stood in for.
+    pub(super) fn covered(&self) -> impl Iterator<Item = (Control, &'e Entry)> {
         self.between().filter_map(|entry| {
-            let Act::Control { control, satisfied: true, grant: Some(grant), .. } = &entry.what else { return None };
+            let Act::Control { control, satisfied: true, grant: Some(_), .. } = &entry.what else { return None };
             let all = [Control::Mfa, Control::Justify, Control::Approval];
-            Some((all.into_iter().find(|one| one.as_str() == control)?, grant.as_str(), entry))
+            Some((all.into_iter().find(|one| one.as_str() == control)?, entry))
         })
     }
 }

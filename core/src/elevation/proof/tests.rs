@@ -13,10 +13,10 @@ use crate::hexadecimal;
 
 /// Not SHA-256, which the core has not.
 fn hash(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [7; 32];
+    let (mut hash, mut before) = ([7; 32], 0);
     for (place, byte) in bytes.iter().enumerate() {
-        let before = hash[(place + 31) % 32];
-        hash[place % 32] = u8::wrapping_add(u8::wrapping_mul(hash[place % 32], 31), byte ^ before);
+        before = u8::wrapping_add(u8::wrapping_mul(hash[place % 32], 31), byte ^ before);
+        hash[place % 32] = before;
     }
     hash
 }
@@ -96,8 +96,8 @@ fn resting(from: u32, until: &str) -> Vec<Value> {
         decided(from, "E1-2", &["MFA", "JUSTIFY", "APPROVAL"]),
         met(from, "E1-2", "JUSTIFY", Some("E1-1")),
         met(from, "E1-2", "APPROVAL", Some("E1-1")),
-        met(from + 1, "E1-2", "MFA", None),
-        granted(from + 2, "E1-2", until),
+        met(from.saturating_add(1), "E1-2", "MFA", None),
+        granted(from.saturating_add(2), "E1-2", until),
     ]
 }
 
@@ -178,6 +178,14 @@ fn a_grant_stands_in_for_what_it_covers_then() {
     let mut other = approved();
     other[1] = decided(1, "E1-1", &["MFA"]);
     fails(&after(until, other), "does not cover JUSTIFY");
+    let mut two = [approved(), resting(20, until)].concat();
+    two[10] = met(20, "E1-2", "APPROVAL", Some("E1-7"));
+    fails(&two, "rests on more than one grant");
+    let mut itself = resting(20, until);
+    for place in [2, 3] {
+        itself[place] = met(20, "E1-2", "JUSTIFY", Some("E1-2"));
+    }
+    fails(&itself, "More than 8 grants rest on one another");
     let mut code = [approved(), resting(20, until)].concat();
     code[11] = met(21, "E1-2", "MFA", Some("E1-1"));
     fails(&code, "does not cover MFA of request E1-2 at 2026-03-01T10:21");
@@ -195,7 +203,7 @@ fn a_changed_byte_and_another_order_are_found() {
         let faults = judge(&edited, hash).unwrap_err();
         assert!(faults[0].contains(&format!("Line {} was edited", place + 1)), "{faults:?}");
     }
-    let mut swapped = lines.clone();
+    let mut swapped = lines;
     swapped.swap(2, 3);
     assert!(judge(&swapped, hash).unwrap_err()[0].contains("Line 4 stands behind a later entry"));
     assert!(judge(&["{}"], hash).is_err() && judge(&Vec::<String>::new(), hash).is_err());
@@ -244,7 +252,7 @@ fn a_proof_is_taken_from_the_audit_and_held_against_it() {
     assert!(faults[0].contains("Entry 1 of the audit is another"), "{faults:?}");
     assert!(compared(&whole, &whole[..13]).unwrap_err()[0].contains("Entry 14 is not in the audit"));
     // Left out, in a story that agrees without it.
-    let mut said = whole.clone();
+    let mut said = whole;
     said.insert(3, met(2, "E1-1", "MFA", None));
     let lines = chained(&said);
     let mut comparison = Comparison::of(&[&lines[..3], &lines[4..8], &lines[10..]].concat(), "E1-2", hash);

@@ -134,6 +134,16 @@ fn table() -> Vec<String> {
     lines
 }
 
+#[test]
+fn a_denial_behind_the_grant_takes_it_back() {
+    let mut rig = Rig::new();
+    let path = ["inspected", "MFA", "kept", "asked for a code", "replied", "code right"];
+    let told: Vec<String> = path.iter().flat_map(|name| rig.act(step(name))).collect();
+    assert!(told.contains(&"Audit:grant".to_string()), "{told:?}");
+    let told = rig.act(step("denied"));
+    assert!(told.contains(&"Audit:revocation".to_string()), "{told:?}");
+}
+
 /// Pairs that change nothing and lead to nothing are left out.
 const EXPECTED: &str = include_str!("transitions.txt");
 
