@@ -73,8 +73,7 @@ fn the_signer_of_a_program_is_asked_about_where_he_is_trusted_and_nobody_else_ca
     let asked = ask(&mut world, by_pinned(true));
     assert_eq!(asked["SignerThumbprints"], json!(["a".repeat(40), "b".repeat(64)]));
     // Somebody who asks in the name of the first request, with a signer of his own.
-    let unsigned = world.questions()[0]["MetaData"].clone();
-    let mut forged = unsigned.clone();
+    let mut forged = world.questions()[0]["MetaData"].clone();
     forged["SignerThumbprints"] = asked["SignerThumbprints"].clone();
     world.decides(&subject, "E7-1", "ALLOW", json!({ "MetaData": forged }));
     assert_eq!(status(&mut world, "E7-1"), "Evaluating");
@@ -165,7 +164,7 @@ fn what_policies_allow_is_launched_by_the_job_as_root_for_its_caller() {
     world.tell(interrupt());
     world.tell(interrupt());
     world.transcript.clear();
-    world.process(castellan_core::event::ProcessReport::Started { spawn });
+    world.process(ProcessReport::Started { spawn });
     let signals = world.transcript.iter().filter(|line| line.contains("Interrupt")).count();
     assert_eq!((signals, status(&mut world, "E7-1")), (1, json!("Running")), "{:?}", world.transcript);
     // It is a stranger to broker and API.
@@ -192,7 +191,7 @@ fn launched(world: &mut World, caller: u64) -> SpawnId {
     let spawn = *spawned(world).last().expect("nothing was launched");
     assert_eq!(world.spawns[&spawn].stdio, Stdio::Caller { caller: CallerId(caller), terminal: false });
     world.readied(spawn.0, 1);
-    world.process(castellan_core::event::ProcessReport::Started { spawn });
+    world.process(ProcessReport::Started { spawn });
     settle(world);
     spawn
 }
