@@ -225,16 +225,16 @@ fn where_signatures_are_required_an_unsigned_policy_about_privileges_denies_what
     other.sign(&all);
     denies("AlternativeSignatures");
     fs::remove_file(stage.root().join("Policies/all.json.p7s")).unwrap();
-    denies("castellan sign");
+    denies("It is not signed");
     // A policy that denies does so all the more, and one that is off denies nothing.
     signer.sign(&all);
     put(&stage, "more", &policy(&["DENY"]));
-    denies("castellan sign");
+    denies("It is not signed");
     put(&stage, "more", &json!({ "PolicyType": "PrivilegeElevation", "Status": "off", "Controls": ["DENY"] }));
     assert_eq!(answer(&stage).0, "ALLOW");
     // Whoever is put into a collection may be allowed something by it.
     stage.file("Policies/collections/team.json", r#"{"team":["nobody"]}"#);
-    denies("castellan sign");
+    denies("It is not signed");
     signer.sign(&stage.root().join("Policies/collections/team.json"));
     assert_eq!(answer(&stage).0, "ALLOW");
     // The agent says the same of it.

@@ -136,17 +136,7 @@ impl Plan {
                 let changes = values.keys().map(|key| format!("{plugin}:{key} set")).collect();
                 Ok(Step { changes, layer: Some(layer) })
             }
-            Action::Decide(Privileges { status, controls }) => {
-                let does = match status {
-                    Status::Off => String::from("decides nothing: its Status is off"),
-                    Status::Monitor | Status::MonitorAndNotify => {
-                        format!("audits, and decides nothing: its Status is {}", status.as_str())
-                    }
-                    Status::Enforce if controls.is_empty() => String::from("decides nothing: it has no controls"),
-                    Status::Enforce => format!("decides: {}", controls.join(" ")),
-                };
-                Ok(Step { changes: Vec::from([does]), layer: None })
-            }
+            Action::Decide(privileges) => Ok(Step { changes: Vec::from([decides(privileges)]), layer: None }),
             Action::Reload => {
                 self.reload = true;
                 Ok(Step { changes: Vec::from([String::from("definitions read again")]), layer: None })
@@ -215,6 +205,18 @@ fn no_plugin(path: &str, id: &str) -> Finding {
     let message =
         format!("no plugin '{id}' is in service; install it first: a policy changes plugins, and makes none.");
     refused(path, "plugin-missing", message)
+}
+
+/// What a policy about privileges does, as a phrase.
+fn decides(Privileges { status, controls }: &Privileges) -> String {
+    match status {
+        Status::Off => String::from("decides nothing: its Status is off"),
+        Status::Monitor | Status::MonitorAndNotify => {
+            format!("audits, and decides nothing: its Status is {}", status.as_str())
+        }
+        Status::Enforce if controls.is_empty() => String::from("decides nothing: it has no controls"),
+        Status::Enforce => format!("decides: {}", controls.join(" ")),
+    }
 }
 
 fn refused(path: &str, code: &'static str, message: String) -> Finding {

@@ -73,8 +73,7 @@ fn the_signer_of_a_program_is_asked_about_where_he_is_trusted_and_nobody_else_ca
     let asked = ask(&mut world, by_pinned(true));
     assert_eq!(asked["SignerThumbprints"], json!(["a".repeat(40), "b".repeat(64)]));
     // Somebody who asks in the name of the first request, with a signer of his own.
-    let unsigned = world.questions()[0]["MetaData"].clone();
-    let mut forged = unsigned.clone();
+    let mut forged = world.questions()[0]["MetaData"].clone();
     forged["SignerThumbprints"] = asked["SignerThumbprints"].clone();
     world.decides(&subject, "E7-1", "ALLOW", json!({ "MetaData": forged }));
     assert_eq!(status(&mut world, "E7-1"), "Evaluating");

@@ -207,22 +207,6 @@ fn what_is_accepted_is_valid_blessed_and_in_service_before_it_is_answered() {
 }
 
 #[test]
-fn a_plugin_that_takes_the_topic_of_another_is_not_accepted_whichever_comes_first() {
-    let mut world = world();
-    for (id, other) in [("Aardvark", "Bridge"), ("Zebra", "Bridge")] {
-        let plugin = BRIDGE.replacen("\"Bridge\"", &format!("\"{id}\""), 1);
-        let path = format!("Plugins/{id}");
-        let asked = world.admin("POST", &format!("/api/lkg/{path}/accept"), "");
-        read(&mut world, &ReferenceQuery::Candidate(item(&path), None), document(&plugin, "copy"));
-        let refused = answered(&mut world, asked, 400);
-        let finding = &refused["findings"][0];
-        assert_eq!((&finding["path"], &finding["code"]), (&json!("/Subscription/Topic"), &json!("topic-taken")));
-        assert!(finding["message"].as_str().unwrap().contains(other), "{refused}");
-        assert!(world.disk.is_empty(), "nothing is written");
-    }
-}
-
-#[test]
 fn an_accepted_deletion_removes_the_item_and_its_tag_is_none_of_a_document() {
     for (path, kind) in [("Jobs/scan", "Jobs"), ("Plugins/Bridge", "Plugins")] {
         let mut world = world();
@@ -765,17 +749,21 @@ fn who_waits_for_a_survey_that_is_lost_is_told() {
 }
 
 #[test]
-fn a_plugin_that_would_speak_against_another_is_not_accepted() {
-    let mut world = World::blessed("{}", &[("Plugins/a", Ok(&crate::plugins::plugin("a", "")))]);
-    let asked = world.admin("POST", "/api/lkg/Plugins/b/accept", "");
-    let twin = crate::plugins::plugin("b", "").replace(r#""Topic":"b""#, r#""Topic":"a""#);
-    read(
-        &mut world,
-        &ReferenceQuery::Candidate(item("Plugins/b"), Some(Former::NewestCopy)),
-        document(&twin, "Plugins/b.json"),
-    );
-    let refused = answered(&mut world, asked, 400);
-    let finding = &refused["findings"][0];
-    assert_eq!((&finding["path"], &finding["code"]), (&json!("/Subscription/Topic"), &json!("topic-taken")));
-    assert!(world.disk.is_empty(), "nothing is written");
+fn a_plugin_that_would_speak_against_another_is_not_accepted_whichever_is_first() {
+    let mut world = World::blessed("{}", &[("Plugins/m", Ok(&crate::plugins::plugin("m", "")))]);
+    for (id, words) in [("n", "plugin 'm' has the topic"), ("a", "it would keep the plugin m out of service")] {
+        let path = format!("Plugins/{id}");
+        let asked = world.admin("POST", &format!("/api/lkg/{path}/accept"), "");
+        let twin = crate::plugins::plugin(id, "").replace(&format!(r#""Topic":"{id}""#), r#""Topic":"m""#);
+        read(
+            &mut world,
+            &ReferenceQuery::Candidate(item(&path), Some(Former::NewestCopy)),
+            document(&twin, &format!("{path}.json")),
+        );
+        let refused = answered(&mut world, asked, 400);
+        let finding = &refused["findings"][0];
+        assert_eq!((&finding["path"], &finding["code"]), (&json!("/Subscription/Topic"), &json!("topic-taken")));
+        assert!(finding["message"].as_str().unwrap().contains(words), "{refused}");
+        assert!(world.disk.is_empty(), "nothing is written");
+    }
 }
