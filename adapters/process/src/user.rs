@@ -21,7 +21,8 @@ pub(crate) use follow::follow;
 /// The account of a user id with the names of its groups, as far as they have any, or why it is not known; and whether that user sits at
 /// the machine with a graphical session.
 pub async fn look_up(uid: u32) -> (Result<(Account, BTreeSet<String>), String>, bool) {
-    let (account, sessions) = smol::future::zip(account::find_with_known_groups(Whose::Uid(uid)), logind::sessions()).await;
+    let (account, sessions) =
+        smol::future::zip(account::find_with_known_groups(Whose::Uid(uid)), logind::sessions()).await;
     let has_desktop = match sessions {
         Sessions::Listed(sessions) => sessions.iter().any(|session| session.uid == uid && session.has_desktop()),
         Sessions::NoLogind(_) | Sessions::Failed(_) => false,
