@@ -63,6 +63,11 @@ impl Agent {
         active.chain(&self.elevations.ended).collect()
     }
 
+    /// Those that wait for somebody, the oldest in front.
+    pub(super) fn waiting_elevations(&self) -> impl Iterator<Item = &ElevationRecord> {
+        self.elevations.active.values().map(|elevation| &elevation.record).filter(|record| record.is_waiting())
+    }
+
     fn ended_elevation(&self, id: &ElevationId) -> Option<&ElevationRecord> {
         self.elevations.ended.iter().find(|record| record.request_id == id.as_str())
     }

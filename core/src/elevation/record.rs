@@ -41,9 +41,28 @@ pub enum Status {
 }
 
 impl Status {
+    /// Those in which a request is over.
+    pub const FINAL: [Self; 4] = [Self::Denied, Self::Finished, Self::Expired, Self::Withdrawn];
+
     /// Whether the request is over.
-    pub const fn is_final(self) -> bool {
-        matches!(self, Self::Denied | Self::Finished | Self::Expired | Self::Withdrawn)
+    pub fn is_final(self) -> bool {
+        Self::FINAL.contains(&self)
+    }
+
+    /// As records have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "Requested",
+            Self::Evaluating => "Evaluating",
+            Self::AwaitingControls => "AwaitingControls",
+            Self::Authorized => "Authorized",
+            Self::Launching => "Launching",
+            Self::Running => "Running",
+            Self::Denied => "Denied",
+            Self::Finished => "Finished",
+            Self::Expired => "Expired",
+            Self::Withdrawn => "Withdrawn",
+        }
     }
 }
 
@@ -187,6 +206,11 @@ impl ElevationRecord {
         };
         self.explanation = Some(Explanation::new(what, why, "Ask again."));
         (self.status, self.changed_at) = (status, at.to_rfc3339());
+    }
+
+    /// Whether somebody has to meet something before it goes on.
+    pub fn is_waiting(&self) -> bool {
+        self.status == Status::AwaitingControls
     }
 
     /// The command as it is shown.
