@@ -65,7 +65,7 @@ pub(crate) use control::Approver;
 use control::Controls;
 pub(crate) use grant::Grants;
 pub(crate) use message::{ANSWER_TOPIC, POLICY_PLUGIN};
-pub use record::{ElevationRecord, Granted, Status, Vote};
+pub use record::{ElevationQuery, ElevationRecord, Granted, Status, Vote};
 
 use crate::api::stream::Kind;
 use crate::audit::Act;

@@ -77,6 +77,9 @@ impl Agent {
             LostOrder::ReadRuns(ticket) => {
                 self.on_store(now, StoreReport::RunsRead { ticket, result: Err(reason) }, effects);
             }
+            LostOrder::ReadElevations(ticket) => {
+                self.on_store(now, StoreReport::ElevationsRead { ticket, result: Err(reason) }, effects);
+            }
             LostOrder::ChangeDefinitions(ticket) => {
                 let result = Err(NotWritten::because(reason));
                 self.on_store(now, StoreReport::DefinitionsChanged { ticket, result }, effects);

@@ -41,6 +41,19 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them, in the order of a request that goes well, then those in which it is over.
+    pub const ALL: [Self; 10] = [
+        Self::Requested,
+        Self::Evaluating,
+        Self::AwaitingControls,
+        Self::Authorized,
+        Self::Launching,
+        Self::Running,
+        Self::Denied,
+        Self::Finished,
+        Self::Expired,
+        Self::Withdrawn,
+    ];
     /// Those in which a request is over.
     pub const FINAL: [Self; 4] = [Self::Denied, Self::Finished, Self::Expired, Self::Withdrawn];
 
@@ -125,6 +138,23 @@ pub struct ElevationRecord {
     pub exit: Option<String>,
     /// Why it stands as it does.
     pub explanation: Option<Explanation>,
+}
+
+/// Which requests of the history are asked for; `None` is any.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ElevationQuery {
+    /// With this id.
+    pub request: Option<ElevationId>,
+    /// Of this user.
+    pub user: Option<String>,
+    /// That stand so.
+    pub status: Option<Status>,
+    /// Asked at this instant or later.
+    pub since: Option<WallTime>,
+    /// Older than this one.
+    pub before: Option<ElevationId>,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// An administrator's word on a request.
