@@ -135,11 +135,8 @@ enum Command {
     },
     /// Print the agent's log.
     Logs(logs::Options),
-    /// Ask the running agent why it did what it did.
-    Why {
-        #[command(subcommand)]
-        command: why::Command,
-    },
+    /// Tell why the agent did what it did: what became of a request for more privileges, what was refused.
+    Why(why::Asked),
     /// Say which guard keeps a job from running.
     WhyNot(why_not::Options),
     /// Look at schedules.
@@ -257,7 +254,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Requests { command } => requests::run(command, globals),
         Command::Grants { command } => requests::run_grants(command, globals),
         Command::Logs(options) => logs::run(options, globals),
-        Command::Why { command } => why::run(command, globals),
+        Command::Why(asked) => why::run(asked, globals),
         Command::WhyNot(options) => why_not::run(options, globals),
         Command::Schedule { command: ScheduleCommand::Preview(options) } => preview::run(options, globals),
         Command::Simulate(options) => simulate::run(options, globals),

@@ -2,7 +2,7 @@
 //! privileges, tested and linted without it.
 
 mod lint;
-mod test;
+pub(super) mod test;
 
 use std::path::{Path, PathBuf};
 

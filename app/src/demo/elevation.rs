@@ -7,6 +7,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use async_io::Timer;
 use castellan_fs::log_file::LogOutput;
 use castellan_process::account;
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use smol::channel::{Receiver, bounded};
 use smol::future::or;
 
@@ -53,6 +56,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         return Err(Failure::denied(format!("{why}. Run it as root: sudo castellan demo elevation")));
     }
     let user = person(&options.user)?;
+    let interrupted = hear().map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))?;
     let other = person(OTHERS.into_iter().find(|name| *name != options.user).unwrap_or_default())?;
     let root = DemoRoot::bare().and_then(|root| {
         let program = deploy(&root)?;
@@ -61,8 +65,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let (root, program) = root.map_err(|error| Failure::failed(format!("no temporary agent root: {error}")))?;
     let cast = Cast { root: root.path().to_owned(), program, user, other };
     steps::opening(&cast)?;
+    is_wanted(&interrupted)?;
     let service = Service::start(root.path(), LogOutput { readable: false, tap: None })?;
-    let sender = service.sender();
+    let (sender, stopper) = (service.sender(), service.sender());
     let (running, ended) = bounded::<()>(1);
     let teller = thread::Builder::new().name(String::from("story")).spawn(move || {
         let outcome = smol::block_on(or(steps::tell(&cast), or(late(), gone(ended))));
@@ -70,13 +75,34 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         outcome
     });
     let teller = teller.map_err(|error| Failure::failed(format!("the story cannot begin: {error}")))?;
+    // What came before the agent heard signals.
+    if interrupted.load(Ordering::Acquire) {
+        stop(Some(&stopper));
+    }
     let ran = service.run();
     drop(running);
     let told = teller.join().map_err(|_| Failure::failed("the story broke off"))?;
+    is_wanted(&interrupted)?;
     ran.and(told)?;
     print(
         "\nNothing is left behind. docs/elevation.md says how to go from here: from nothing to the first policy in five minutes.\n",
     )
+}
+
+/// From now on SIGINT and SIGTERM end nothing by themselves, so that nothing is left behind; whether one came.
+fn hear() -> std::io::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    Ok(interrupted)
+}
+
+fn is_wanted(interrupted: &AtomicBool) -> Result<(), Failure> {
+    if interrupted.load(Ordering::Acquire) {
+        return Err(Failure::failed("the demo was interrupted; nothing is left behind."));
+    }
+    Ok(())
 }
 
 fn person(name: &str) -> Result<Person, Failure> {

@@ -133,7 +133,7 @@ fn file_path(program: &str) -> Result<String, Failure> {
 }
 
 /// The `*.json` files of a folder. A folder that is not there has none.
-fn files(folder: &Path) -> Result<Vec<Found>, Failure> {
+pub(in crate::cli) fn files(folder: &Path) -> Result<Vec<Found>, Failure> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
@@ -141,7 +141,7 @@ fn files(folder: &Path) -> Result<Vec<Found>, Failure> {
     Ok(inputs::json_files(folder)?.iter().map(read).collect())
 }
 
-fn sources(files: &[Found]) -> Vec<PolicySource<'_>> {
+pub(in crate::cli) fn sources(files: &[Found]) -> Vec<PolicySource<'_>> {
     files
         .iter()
         .map(|(name, content)| PolicySource { name, content: content.as_deref().map_err(String::as_str) })
@@ -162,10 +162,14 @@ fn told(decision: &Decision) -> Vec<String> {
     );
     for policy in &explanation.policies {
         lines.push(String::new());
-        lines.push(heading(policy));
-        lines.extend(policy.filters.iter().map(filter));
+        lines.extend(considered(policy));
     }
     lines
+}
+
+/// A policy that was considered, with each filter that was compared.
+pub(in crate::cli) fn considered(policy: &Considered) -> Vec<String> {
+    [heading(policy)].into_iter().chain(policy.filters.iter().map(filter)).collect()
 }
 
 fn heading(policy: &Considered) -> String {

@@ -54,7 +54,9 @@ pub(super) async fn tell(cast: &Cast) -> Result<(), Failure> {
     a_code_counts_once(cast, &used).await?;
     step("All of it is on record, in a chain that shows every change; and what became of a request can be asked.")?;
     cast.shown(&["audit", "verify"])?;
-    cast.shown(&["requests", "list"])
+    let asked =
+        cast.administrator(&["requests", "list", "--user", &cast.user.name, "--status", "Finished", "-o", "name"])?;
+    cast.shown(&["why", asked.lines().next().unwrap_or_default()])
 }
 
 async fn nothing_is_allowed(cast: &Cast) -> Result<(), Failure> {

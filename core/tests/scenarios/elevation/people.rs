@@ -128,3 +128,58 @@ fn the_page_shows_administrators_what_waits_and_hostile_words_stay_words() {
     settle(&mut world);
     assert!(!page(&mut world, true).contains("E7-1"));
 }
+
+/// The ids of a page of the history, once the disk was asked.
+fn listed(world: &mut World, query: &str) -> Vec<String> {
+    let asked = world.admin("GET", &format!("/api/elevation?{query}"), "");
+    assert_eq!(world.status(asked), None, "the disk is asked");
+    world.disk();
+    let found = world.body(asked);
+    found.as_array().unwrap().iter().map(|one| one["RequestId"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_history_of_requests_is_read_in_pages_and_outlives_the_agent() {
+    let (mut world, policy) = world();
+    let others = ("mallory", 1001);
+    for (caller, user) in [(1, ALICE), (2, others), (3, ALICE), (4, ALICE)] {
+        world.elevate(caller, user, &["id", "-u"]);
+        world.finds();
+        let decision = if caller == 4 { "PENDING" } else { "DENY" };
+        world.decides(&policy, &format!("E7-{caller}"), decision, pending(&["JUSTIFY"], json!({})));
+        settle(&mut world);
+    }
+    assert_eq!(listed(&mut world, "user=alice&limit=2"), ["E7-4", "E7-3"]);
+    assert_eq!(listed(&mut world, "user=alice&before=E7-3"), ["E7-1"]);
+    assert_eq!(listed(&mut world, "status=denied"), ["E7-3", "E7-2", "E7-1"]);
+    assert_eq!(listed(&mut world, "status=AwaitingControls&since=2000-01-01T00:00:00Z"), ["E7-4"]);
+    assert_eq!(listed(&mut world, "since=2100-01-01T00:00:00Z"), [""; 0]);
+    for wrong in ["limit=0", "limit=101", "status=Gone", "since=yesterday", "before=7"] {
+        let asked = world.admin("GET", &format!("/api/elevation?{wrong}"), "");
+        assert_eq!(world.status(asked), Some(400), "{wrong}");
+        assert!(world.body(asked)["detail"].as_str().unwrap().contains(wrong.split_once('=').unwrap().0), "{wrong}");
+    }
+    // What is read meanwhile is shown as it stands when the disk answers.
+    let asked = world.admin("GET", "/api/elevation?status=AwaitingControls", "");
+    world.leaves(4);
+    world.disk_once(Ok(()));
+    assert_eq!(world.body(asked)[0]["Status"], "Withdrawn");
+    settle(&mut world);
+
+    let mut world = world.reborn();
+    assert_eq!(world.get_now("/api/elevation"), json!([]), "nothing of late");
+    for (method, target, status) in [
+        ("GET", "/api/elevation/E7-1", 200),
+        ("POST", "/api/elevation/E7-1/approve", 409),
+        ("GET", "/api/elevation/E7-9", 404),
+    ] {
+        let asked = world.admin(method, target, "");
+        assert_eq!(world.status(asked), None, "{target}");
+        world.disk();
+        assert_eq!(world.status(asked), Some(status), "{target}");
+    }
+    let asked = world.admin("GET", "/api/elevation/E7-1", "");
+    world.disk_once(Err("it is broken".into()));
+    assert_eq!(world.status(asked), Some(500));
+    world.quiet();
+}

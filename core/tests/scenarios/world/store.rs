@@ -1,6 +1,6 @@
 //! The disk of a world: it takes orders, and carries them out when it is told to.
 
-use castellan_core::elevation::{ElevationQuery, ElevationRecord};
+use castellan_core::elevation::ElevationQuery;
 use castellan_core::mfa::{MfaReport, Verdict};
 
 use super::*;
