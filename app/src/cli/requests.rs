@@ -1,6 +1,8 @@
 //! `castellan requests`: who asks for more privileges, what is waited for, and an administrator's word on it; `castellan grants`: what an
 //! approval is still good for.
 
+use std::collections::BTreeSet;
+
 use castellan_core::log_message::escape;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -29,7 +31,7 @@ pub(crate) enum Command {
     /// Deny a request whose program does not run yet; one word against it is enough.
     #[command(after_help = "Example: castellan requests deny E7-12 --reason \"use the staging host\"")]
     Deny(Vote),
-    /// Show the requests under way, and again, until Ctrl-C.
+    /// Show the requests under way, and those that come, change and end, until Ctrl-C.
     #[command(after_help = "Example: castellan requests watch")]
     Watch,
 }
@@ -124,7 +126,11 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
         }
         Command::Watch => {
             let is_over = |status: &str| matches!(status, "Denied" | "Finished" | "Expired" | "Withdrawn");
-            let is_wanted = |request: &Value| !text(request, "Status").is_some_and(is_over);
+            // Those that were over before are no news; those that end meanwhile stay, so that one sees how.
+            let over = |request: &&Value| text(request, "Status").is_some_and(is_over);
+            let id = |request: &Value| member(request, "RequestId");
+            let before: BTreeSet<String> = items(&agent.get(PATH)?).iter().filter(over).map(id).collect();
+            let is_wanted = |request: &Value| !before.contains(&id(request));
             Watch::AGAIN.list(globals, "RequestId", || chosen(&agent, &is_wanted), |found| table(found, globals))
         }
         Command::Show(one) => show(&agent.get(&target(one, ""))?, globals),
@@ -168,7 +174,7 @@ fn table(requests: &[Value], globals: &Globals) -> Result<Vec<String>, Failure> 
     for request in requests {
         let (id, user, status) = (member(request, "RequestId"), member(request, "UserName"), member(request, "Status"));
         let (asked, command) = (globals.when(text(request, "AskedAt")), command(request));
-        table.row(&[&id, &user, &status, &listed(request, "Outstanding"), &asked, &command]);
+        table.row(&[&id, &user, &status, &waits_for(request), &asked, &command]);
     }
     if table.is_empty() { Ok(vec![String::from("No requests.")]) } else { table.lines() }
 }
@@ -197,7 +203,7 @@ fn show(request: &Value, globals: &Globals) -> Result<(), Failure> {
             ("reason", said("Justification")),
             ("policies", listed(request, "PolicyIds")),
             ("controls", listed(request, "Controls")),
-            ("waits for", listed(request, "Outstanding")),
+            ("waits for", waits_for(request)),
             ("said", votes),
             ("rests on", said("GrantId")),
             ("process", said("ProcessId")),
@@ -216,6 +222,11 @@ fn voted(vote: &Value) -> String {
     let verb = if vote.get("Approved") == Some(&Value::Bool(true)) { "approved" } else { "denied" };
     let reason = text(vote, "Reason").map(|reason| format!(" ({})", escape(reason))).unwrap_or_default();
     format!("{} {verb}{reason}", escape(&member(vote, "By")))
+}
+
+/// What of the controls is to be met yet; nothing of what is over.
+fn waits_for(request: &Value) -> String {
+    if text(request, "Status") == Some("AwaitingControls") { listed(request, "Outstanding") } else { String::new() }
 }
 
 /// The command as it was typed.

@@ -30,8 +30,6 @@ pub(super) enum WantedElevations {
     Page,
     /// One to show.
     One(ElevationId),
-    /// One that something was to be said about, and that is not under way.
-    Over(ElevationId),
 }
 
 impl Agent {
@@ -51,10 +49,10 @@ impl Agent {
             Asked::Control(id, _) | Asked::Launch(id) | Asked::Approve(id) | Asked::Deny(id) => id.clone(),
         };
         if !self.elevations.active.contains_key(&id) {
-            return match self.ended_elevation(&id) {
-                Some(record) => Some(over(record)),
-                None => self.read_elevations(now, request, one(&id), WantedElevations::Over(id), effects),
-            };
+            return Some(match self.ended_elevation(&id) {
+                Some(record) => over(record),
+                None => no_elevation(&id),
+            });
         }
         match asked {
             Asked::List | Asked::One(_) => None,
@@ -148,7 +146,6 @@ impl Agent {
             WantedElevations::One(id) => {
                 records.pop().map_or_else(|| no_elevation(id), |record| ApiResponse::json(200, &record))
             }
-            WantedElevations::Over(id) => records.pop().map_or_else(|| no_elevation(id), |record| over(&record)),
         }
     }
 
@@ -312,7 +309,10 @@ fn reason(body: &[u8]) -> Result<Option<String>, String> {
 }
 
 fn no_elevation(id: &ElevationId) -> ApiResponse {
-    not_found(&format!("There is no request '{id}'."), "castellan requests list --all shows those that are kept.")
+    not_found(
+        &format!("There is no request '{id}'."),
+        "castellan requests list shows those of late, with --all those that are kept.",
+    )
 }
 
 fn over(record: &ElevationRecord) -> ApiResponse {

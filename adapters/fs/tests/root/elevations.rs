@@ -19,6 +19,12 @@ fn denied(id: &str, (user, uid): (&str, u32), day: i64) -> ElevationRecord {
     .unwrap()
 }
 
+fn waiting(record: ElevationRecord) -> ElevationRecord {
+    let mut record = record;
+    record.status = Status::AwaitingControls;
+    record
+}
+
 const ALICE: (&str, u32) = ("alice", 1000);
 const BOB: (&str, u32) = ("bob", 1001);
 
@@ -37,7 +43,7 @@ fn requests_are_found_by_all_that_is_asked_and_in_the_order_they_were_asked_in()
     let (_folder, root) = root();
     let history = History::open(&root).unwrap();
     // Neither as texts nor by their clocks are they in order.
-    let waiting = ElevationRecord { status: Status::AwaitingControls, ..denied("E1-10", BOB, 1) };
+    let waiting = waiting(denied("E1-10", BOB, 1));
     for record in [&denied("E10-1", ALICE, 2), &waiting, &denied("E1-9", ALICE, 3), &denied("E2-3", ALICE, 0)] {
         history.keep_elevation(record, true).unwrap();
     }
@@ -58,7 +64,7 @@ fn requests_are_found_by_all_that_is_asked_and_in_the_order_they_were_asked_in()
 fn old_requests_and_those_beyond_the_bound_of_their_user_are_forgotten_and_what_goes_on_stays() {
     let (_folder, root) = root();
     let history = History::open(&root).unwrap();
-    let old = ElevationRecord { status: Status::AwaitingControls, ..denied("E1-1", BOB, 0) };
+    let old = waiting(denied("E1-1", BOB, 0));
     history.keep_elevation(&old, false).unwrap();
     history.keep_elevation(&denied("E1-2", BOB, 0), false).unwrap();
     history.keep_elevation(&denied("E1-3", BOB, 25), false).unwrap();
