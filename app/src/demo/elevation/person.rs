@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 
 use async_io::Async;
+use castellan_core::surroundings::DEFAULT_PATH;
 use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -57,7 +58,14 @@ impl Terminal {
         )]
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(program).arg("elevate").arg("--root").arg(root).arg("--").args(words);
-        command.env("TERM", "dumb").current_dir("/").uid(person.uid).gid(person.gid);
+        // Nothing of root's environment is theirs.
+        command
+            .env_clear()
+            .env("PATH", DEFAULT_PATH)
+            .env("TERM", "dumb")
+            .current_dir("/")
+            .uid(person.uid)
+            .gid(person.gid);
         command.stdin(stream()?).stdout(stream()?).stderr(stream()?);
         let child = command.spawn()?;
         let ours = Async::new(File::from(ours))?;

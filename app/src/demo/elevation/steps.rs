@@ -168,7 +168,6 @@ fn expect(holds: bool, what: &str) -> Result<(), Failure> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn broke(error: io::Error) -> Failure {
     Failure::failed(format!("the story broke off: {error}"))
 }
