@@ -98,9 +98,9 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     };
     let mut examined = examine(&machine, only);
     if only.is_none() {
+        examined.push(elevation::examine(&root, &definitions, agent.as_ref().zip(running.as_ref()))?);
         examined.push(examine_log(agent.as_ref().map(log::facts).transpose()?.as_ref()));
         examined.push(examine_lkg(&lkg_facts));
-        examined.push(elevation::examine(&root, &definitions, agent.as_ref().zip(running.as_ref()))?);
     }
     tell(&examined, globals)
 }

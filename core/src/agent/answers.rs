@@ -90,18 +90,8 @@ impl Agent {
                 self.on_run_persisted(now, ticket, &run, &result, effects)
             }
             StoreReport::ElevationKept { ticket, result } => self.on_elevation_kept(now, ticket, result, effects),
-            StoreReport::RunsRead { ticket, result } => match self.pending.remove(&ticket) {
-                Some(Pending::Runs { request, wanted }) => {
-                    respond(request, self.runs_response(now, result, &wanted), effects)
-                }
-                other => self.unasked(now, ticket, other, effects),
-            },
-            StoreReport::ElevationsRead { ticket, result } => match self.pending.remove(&ticket) {
-                Some(Pending::Elevations { request, wanted }) => {
-                    respond(request, self.elevations_response(result, &wanted), effects)
-                }
-                other => self.unasked(now, ticket, other, effects),
-            },
+            StoreReport::RunsRead { ticket, result } => self.on_runs_read(now, ticket, result, effects),
+            StoreReport::ElevationsRead { ticket, result } => self.on_elevations_read(now, ticket, result, effects),
             StoreReport::DefinitionsChanged { ticket, result } => {
                 self.on_blessed(ticket, result.as_deref().ok());
                 self.on_definitions_changed(now, ticket, result, effects);

@@ -125,8 +125,23 @@ impl Agent {
         self.ask_store(now, order, Pending::Elevations { request: request.id, wanted }, effects)
     }
 
+    pub(super) fn on_elevations_read(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        result: Result<Vec<ElevationRecord>, String>,
+        effects: &mut Effects,
+    ) {
+        match self.pending.remove(&ticket) {
+            Some(Pending::Elevations { request, wanted }) => {
+                respond(request, self.elevations_response(result, &wanted), effects);
+            }
+            other => self.unasked(now, ticket, other, effects),
+        }
+    }
+
     /// Requests of the history; one under way is shown as it stands now.
-    pub(super) fn elevations_response(
+    fn elevations_response(
         &self,
         result: Result<Vec<ElevationRecord>, String>,
         wanted: &WantedElevations,

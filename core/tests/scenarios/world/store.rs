@@ -62,18 +62,14 @@ impl World {
                 StoreReport::RunPersisted { ticket, run, result }
             }
             StoreOrder::KeepElevation { ticket, record, .. } => {
-                if result.is_ok() {
-                    self.socket.records.insert(record.request_id.clone(), *record);
-                }
+                self.socket.keep(*record, &result);
                 StoreReport::ElevationKept { ticket, result }
             }
             StoreOrder::ReadRuns { ticket, query } => {
-                let runs = self.runs(&query);
-                StoreReport::RunsRead { ticket, result: result.map(|()| runs) }
+                StoreReport::RunsRead { ticket, result: result.map(|()| self.runs(&query)) }
             }
             StoreOrder::ReadElevations { ticket, query } => {
-                let requests = self.requests(&query);
-                StoreReport::ElevationsRead { ticket, result: result.map(|()| requests) }
+                StoreReport::ElevationsRead { ticket, result: result.map(|()| self.requests(&query)) }
             }
             StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
                 let versions = vec![0; changes.len()];
