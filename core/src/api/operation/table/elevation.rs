@@ -20,11 +20,7 @@ const BUSY: Answer = Answer::problem(503, "Too many calls wait for this request.
 static PAGE: [Key; 5] = [
     Key::new("status", Shape::Choice(&STATUSES), "That stand so."),
     Key::new("user", Shape::Text(Text::ANY.such_as("alice")), "Of this user."),
-    Key::new(
-        "since",
-        Shape::Text(Text::ANY.such_as("2026-12-24T00:00:00Z")),
-        "Asked at this instant or later: RFC 3339.",
-    ),
+    Key::new("since", Shape::INSTANT, "Asked at this instant or later."),
     Key::new("before", REQUEST_ID, "Older than this request: the page that follows."),
     Key::number("limit", (1, ELEVATIONS_PER_PAGE as i64), ELEVATIONS_PER_PAGE as i64, "At most so many."),
 ];
