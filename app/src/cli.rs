@@ -47,7 +47,7 @@ mod why;
 mod why_not;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use castellan_core::policy::Control;
@@ -136,11 +136,8 @@ enum Command {
     },
     /// Print the agent's log.
     Logs(logs::Options),
-    /// Ask the running agent why it did what it did.
-    Why {
-        #[command(subcommand)]
-        command: why::Command,
-    },
+    /// Tell why the agent did what it did: what became of a request for more privileges, what was refused.
+    Why(why::Asked),
     /// Say which guard keeps a job from running.
     WhyNot(why_not::Options),
     /// Look at schedules.
@@ -193,16 +190,8 @@ enum Command {
     Schema(schema::Options),
     /// Print the completions of a shell.
     Completions(reference::Completions),
-    /// Show a job run on a temporary agent root: a scan of FOLDER for exposed credentials.
-    #[command(after_help = "Example: castellan demo ~/src")]
-    Demo {
-        /// The folder to scan.
-        #[arg(default_value = ".")]
-        folder: PathBuf,
-        /// Keep the agent root and go on running until Ctrl-C.
-        #[arg(long)]
-        keep: bool,
-    },
+    /// Show what the agent does on a temporary agent root: a job's run that scans FOLDER, or an ordinary user who runs a program as root.
+    Demo(demo::Options),
     /// Write the man pages.
     #[command(hide = true)]
     Manual(reference::Manual),
@@ -269,7 +258,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Requests { command } => requests::run(command, globals),
         Command::Grants { command } => requests::run_grants(command, globals),
         Command::Logs(options) => logs::run(options, globals),
-        Command::Why { command } => why::run(command, globals),
+        Command::Why(asked) => why::run(asked, globals),
         Command::WhyNot(options) => why_not::run(options, globals),
         Command::Schedule { command: ScheduleCommand::Preview(options) } => preview::run(options, globals),
         Command::Simulate(options) => simulate::run(options, globals),
@@ -285,7 +274,7 @@ fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::DoctorProbe(options) => probe::run(options),
         Command::Schema(options) => schema::run(options, globals),
         Command::Completions(options) => reference::completions(options),
-        Command::Demo { folder, keep } => demo::run(folder, *keep),
+        Command::Demo(options) => demo::run(options),
         Command::KeeperPolicy(options) => keeper_policy::run(options, &globals.root),
         Command::KeeperMfa(options) => keeper_control::run(Control::Mfa, options, &globals.root),
         Command::KeeperJustification(options) => keeper_control::run(Control::Justify, options, &globals.root),

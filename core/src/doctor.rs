@@ -6,11 +6,13 @@
 //! | 11 | a plugin, in the order of seed 003 | `plugin` |
 //! | 4 | Last Known Good | `lkg` |
 //! | 2 | the log | `log` |
+//! | 5 | privilege elevation | `elevation` |
 //! | 1 | a job or plugin whose file is not what is in service, after the others | here |
 //!
 //! Each check is `ok`, `failed`, or `skipped` with the reason why it could not be made or does not apply. A file that cannot be read as
 //! a definition fails its first check about the file, and the others are skipped: one cause has one failure.
 
+mod elevation;
 mod job;
 mod lkg;
 mod log;
@@ -33,6 +35,7 @@ use crate::job::finding::{Findings, Severity};
 use crate::log_message::escape;
 use crate::surroundings::Surroundings;
 use crate::time::WallTime;
+pub use elevation::{ElevationFacts, examine_elevation};
 pub use lkg::{AlarmLine, DifferenceLine, ItemLine, KeyFacts, LkgFacts, LkgLine, VerifiedLine, examine_lkg};
 pub use log::{LogFacts, examine_log};
 
@@ -63,10 +66,10 @@ pub struct Check {
     pub fix: Option<String>,
 }
 
-/// What was found about one job or plugin, about Last Known Good, or the log.
+/// What was found about one job or plugin, about Last Known Good, the log, or privilege elevation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Examined {
-    /// `job`, `plugin`, `lkg` or `log`.
+    /// `job`, `plugin`, `lkg`, `log` or `elevation`.
     pub kind: &'static str,
     /// Its id, which is its file's name.
     pub id: String,

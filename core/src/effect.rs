@@ -18,7 +18,7 @@ use crate::acl::Grant;
 use crate::api::ApiResponse;
 use crate::certificate::CertificateChange;
 use crate::configuration_policy::{PolicyChange, PolicyDocument};
-use crate::elevation::ElevationRecord;
+use crate::elevation::{ElevationQuery, ElevationRecord};
 use crate::fleet::KeptBundle;
 use crate::id::{Component, ConnectionId, RequestId, SpawnId, TicketId};
 use crate::lkg::{DefinitionChange, Item, ReferenceQuery};
@@ -181,6 +181,13 @@ pub enum StoreOrder {
         ticket: TicketId,
         /// Which ones.
         query: RunQuery,
+    },
+    /// Read requests for more privileges, newest first. Answered by `ElevationsRead`.
+    ReadElevations {
+        /// The number of the question.
+        ticket: TicketId,
+        /// Which ones.
+        query: ElevationQuery,
     },
     /// Change definitions durably, all or none: references first, where they are kept, then the files. Answered by `DefinitionsChanged`.
     ChangeDefinitions {

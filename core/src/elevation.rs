@@ -74,7 +74,7 @@ pub(crate) use control::Approver;
 use control::Controls;
 pub(crate) use grant::{Cleaned, Grants};
 pub(crate) use message::POLICY_PLUGIN;
-pub use record::{ElevationRecord, Granted, Status, Vote};
+pub use record::{ElevationQuery, ElevationRecord, Granted, Status, Vote};
 use redirecting::Sought;
 pub use redirecting::Substitute;
 pub(crate) use redirecting::{Redirect, Target};

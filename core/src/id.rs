@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use core::cmp::Ordering;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -122,9 +123,27 @@ impl fmt::Display for RunId {
 }
 
 /// One request for more privileges. Counted per boot of the agent, so it is unique over restarts: `E{boot}-{count}`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// They are in the order of their numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ElevationId(String);
+
+impl Ord for ElevationId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        fn key(id: &ElevationId) -> (Option<u64>, Option<u64>, &str) {
+            let numbers = id.0.strip_prefix('E').and_then(|rest| rest.split_once('-'));
+            let (boot, count) = numbers.unwrap_or_default();
+            (boot.parse().ok(), count.parse().ok(), &id.0)
+        }
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for ElevationId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl ElevationId {
     /// The `count`th request of the `boot`th start of this agent root.

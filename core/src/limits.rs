@@ -148,6 +148,10 @@ pub const ELEVATIONS_OF_ONE: usize = 32;
 pub const ELEVATIONS_PER_MINUTE_OF_ONE: usize = 100;
 /// Requests that ended lately and are still shown.
 pub const ENDED_ELEVATIONS: usize = 256;
+/// Requests that one page of their history shows.
+pub const ELEVATIONS_PER_PAGE: usize = 100;
+/// Requests of one user that the history keeps, so that nobody's push out those of others.
+pub const ELEVATIONS_PER_USER: usize = 1000;
 /// Grants that hold at a time; what is approved beyond them holds once.
 pub const GRANTS: usize = 1024;
 /// Characters of a justification: a paragraph.

@@ -111,7 +111,7 @@ pub fn judge(before: Standing, secret: &[u8], code: &Secret, now: WallTime, hmac
 /// The step whose code it is, where that counts now. Every step is computed and compared, whatever the others are.
 fn step_of(last: Option<u64>, secret: &[u8], code: &Secret, now: WallTime, hmac: HmacSha1) -> Option<u64> {
     let given = number(code.expose());
-    let step = u64::try_from(now.as_millis().div_euclid(STEP_SECONDS.saturating_mul(1000))).unwrap_or(0);
+    let step = step_at(now);
     let (mut found, mut is_found) = (0_u64, Choice::from(0));
     for candidate in [step.saturating_sub(1), step, step.saturating_add(1)] {
         let is_new = Choice::from(u8::from(last.is_none_or(|last| candidate > last)));
@@ -135,6 +135,16 @@ fn at(secret: &[u8], step: u64, hmac: HmacSha1) -> u32 {
     let offset = usize::from(hash.last().copied().unwrap_or_default() & 0x0F);
     let four = hash.get(offset..).and_then(|rest| rest.first_chunk::<4>()).copied().unwrap_or_default();
     (u32::from_be_bytes(four) & 0x7FFF_FFFF) % CODES
+}
+
+/// What an authenticator with this secret shows at an instant.
+pub fn shown(secret: &[u8], now: WallTime, hmac: HmacSha1) -> String {
+    format!("{:0DIGITS$}", at(secret, step_at(now), hmac))
+}
+
+/// The step of an instant.
+fn step_at(now: WallTime) -> u64 {
+    u64::try_from(now.as_millis().div_euclid(STEP_SECONDS.saturating_mul(1000))).unwrap_or(0)
 }
 
 /// The URI by which an authenticator takes a secret (the Key Uri Format of Google Authenticator).

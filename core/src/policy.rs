@@ -94,6 +94,24 @@ pub enum Verdict {
     Pending(BTreeSet<Control>),
 }
 
+impl Verdict {
+    /// [`Self::Allow`], as messages have it.
+    pub const ALLOW: &'static str = "ALLOW";
+    /// [`Self::Deny`], as messages have it.
+    pub const DENY: &'static str = "DENY";
+    /// [`Self::Pending`], as messages have it.
+    pub const PENDING: &'static str = "PENDING";
+
+    /// As messages have it, without what is to be met.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Allow => Self::ALLOW,
+            Self::Deny => Self::DENY,
+            Self::Pending(_) => Self::PENDING,
+        }
+    }
+}
+
 /// [`Verdict`] as messages have it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

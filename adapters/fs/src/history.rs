@@ -50,6 +50,8 @@ const SCHEMA: &str = "
         record     TEXT NOT NULL
     ) STRICT;
     CREATE INDEX IF NOT EXISTS elevation_by_need ON elevation (needed);
+    CREATE INDEX IF NOT EXISTS elevation_by_order ON elevation (
+        CAST(substr(request_id, 2) AS INTEGER), CAST(substr(request_id, instr(request_id, '-') + 1) AS INTEGER));
     CREATE TABLE IF NOT EXISTS anchor (
         only    INTEGER PRIMARY KEY CHECK (only = 0),
         counter INTEGER NOT NULL
@@ -282,7 +284,7 @@ impl History {
         let oldest = WallTime::from_millis(before(days)).to_rfc3339();
         self.set_durable(true).map_err(failed)?;
         self.connection.execute(PRUNE_NOTES, params![oldest, places]).map_err(failed)?;
-        self.prune_elevations(before(days)).map_err(failed)?;
+        self.prune_elevations(before(days), now).map_err(failed)?;
         self.connection.execute(PRUNE, limits).map_err(failed)
     }
 

@@ -18,7 +18,7 @@ pub mod lkg;
 pub mod log_file;
 pub mod log_reader;
 pub mod messages;
-mod mfa;
+pub mod mfa;
 pub mod past;
 pub mod policies;
 pub mod policy_source;

@@ -123,6 +123,15 @@ fn check(root: &Root, storage: &SettingStore, user: &str, code: &Secret, now: Wa
     Ok(verdict)
 }
 
+/// What an authenticator with this secret, in the form that people type, shows at an instant; for who plays one.
+///
+/// # Errors
+/// A sentence: it is no secret.
+pub fn shown(secret: &str, now: WallTime) -> Result<String, String> {
+    let secret = BASE32_NOPAD.decode(secret.as_bytes()).map_err(|error| format!("That is no secret: {error}."))?;
+    Ok(castellan_core::mfa::shown(&secret, now, hmac_sha1))
+}
+
 /// As RFC 6238 wants it by default, and what authenticators know.
 fn hmac_sha1(key: &[u8], message: &[u8]) -> [u8; SECRET_BYTES] {
     let mut code = [0; SECRET_BYTES];

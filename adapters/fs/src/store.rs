@@ -63,6 +63,7 @@ const fn ticket(order: &StoreOrder) -> Option<TicketId> {
         StoreOrder::PersistRun { ticket, .. }
         | StoreOrder::KeepElevation { ticket, .. }
         | StoreOrder::ReadRuns { ticket, .. }
+        | StoreOrder::ReadElevations { ticket, .. }
         | StoreOrder::ChangeDefinitions { ticket, .. }
         | StoreOrder::ReadDefinitions { ticket }
         | StoreOrder::Survey { ticket, .. }
@@ -285,6 +286,9 @@ impl Worker {
             }
             StoreOrder::ReadRuns { ticket, query } => {
                 StoreReport::RunsRead { ticket, result: self.history.runs(&query) }
+            }
+            StoreOrder::ReadElevations { ticket, query } => {
+                StoreReport::ElevationsRead { ticket, result: self.history.elevations(&query) }
             }
             StoreOrder::ChangeDefinitions { ticket, changes, writer, at } => StoreReport::DefinitionsChanged {
                 ticket,

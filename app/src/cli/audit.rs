@@ -57,6 +57,18 @@ fn unreadable(root: &Path, error: &io::Error) -> Failure {
     Failure::failed(format!("the audit in {folder} cannot be read: {error}."))
 }
 
+/// What belongs to a request, oldest first.
+pub(super) fn of_request(globals: &Globals, id: &str) -> Result<Vec<Value>, Failure> {
+    let mut found = Vec::new();
+    show::each(globals, |line| {
+        // What is no entry belongs to no request; castellan audit verify says what is wrong with it.
+        let entry = serde_json::from_slice::<Value>(&line.bytes).ok();
+        found.extend(entry.filter(|entry| text(entry, "request") == Some(id)));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// When an entry was made.
 fn time(entry: &Value) -> Option<WallTime> {
     text(entry, "time").and_then(WallTime::parse_rfc3339)

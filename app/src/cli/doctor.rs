@@ -1,5 +1,6 @@
 //! `castellan doctor`: the guides' checklists as checks, on the files of a root and, where an agent runs on it, by what that says.
 
+mod elevation;
 mod live;
 mod lkg;
 mod log;
@@ -39,7 +40,7 @@ enum Kind {
     after_help = "Example: sudo castellan doctor job secrets-scanner\nExit codes: 0 nothing failed, 1 something failed, 3 no such job or plugin.\n\nWith -o json: {\"ok\",\"subjects\":[{\"kind\",\"id\",\"checks\":[{\"number\",\"name\",\"status\",\"proof\",\"fix\"}]}]}; with -o name: the ids where something failed."
 )]
 pub(crate) struct Options {
-    /// What to examine; every job, every plugin, Last Known Good and the log where it is left out.
+    /// What to examine; every job, every plugin, Last Known Good, the log and privilege elevation where it is left out.
     #[arg(value_enum, requires = "id")]
     kind: Option<Kind>,
     /// Its id.
@@ -97,6 +98,7 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     };
     let mut examined = examine(&machine, only);
     if only.is_none() {
+        examined.push(elevation::examine(&root, &definitions, agent.as_ref().zip(running.as_ref()))?);
         examined.push(examine_log(agent.as_ref().map(log::facts).transpose()?.as_ref()));
         examined.push(examine_lkg(&lkg_facts));
     }

@@ -2,7 +2,7 @@
 //! linted without it.
 
 mod lint;
-mod test;
+pub(super) mod test;
 mod what_if;
 
 use std::path::{Path, PathBuf};

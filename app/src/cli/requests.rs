@@ -1,20 +1,27 @@
 //! `castellan requests`: who asks for more privileges, what is waited for, and an administrator's word on it; `castellan grants`: what an
 //! approval is still good for.
 
+use std::collections::BTreeSet;
+
 use castellan_core::log_message::escape;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, encode};
+use super::logs::{Since, since};
 use super::output::Globals;
 use super::proof;
 use super::table::{Table, coloured, items, member, text};
 use super::watch::Watch;
 use crate::failure::Failure;
 
+const PATH: &str = "/api/elevation";
+/// Requests of one page of the API.
+const MOST: i64 = 100;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List requests: those under way, then those that ended lately.
+    /// List requests: those under way, then those that ended lately; or all that are kept.
     List(List),
     /// Show a request: what was asked, what it waits for, who said what, and why it stands where it does.
     #[command(after_help = "Example: castellan requests show E7-12")]
@@ -25,7 +32,7 @@ pub(crate) enum Command {
     /// Deny a request whose program does not run yet; one word against it is enough.
     #[command(after_help = "Example: castellan requests deny E7-12 --reason \"use the staging host\"")]
     Deny(Vote),
-    /// Show the requests under way, and again, until Ctrl-C.
+    /// Show the requests under way, and those that come, change and end, until Ctrl-C.
     #[command(after_help = "Example: castellan requests watch")]
     Watch,
 }
@@ -49,13 +56,54 @@ pub(crate) enum Grants {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   castellan requests list --waiting
+  castellan requests list --all --user alice --since 7d
   castellan requests list -o name --waiting | xargs -n1 castellan requests show")]
 pub(crate) struct List {
     /// Those alone that wait for a control.
     #[arg(long)]
     waiting: bool,
+    /// All that the history has, newest first.
+    #[arg(long, conflicts_with = "waiting")]
+    all: bool,
+    #[command(flatten)]
+    past: Past,
     #[command(flatten)]
     watch: Watch,
+}
+
+/// Which of the history.
+#[derive(Debug, Args)]
+pub(crate) struct Past {
+    /// Of this user. This and the following look into the history, as --all does.
+    #[arg(long, value_name = "NAME", conflicts_with = "waiting")]
+    user: Option<String>,
+    /// That stand so: Denied, Finished, Expired, Withdrawn, Running, ...
+    #[arg(long, value_name = "STATUS", conflicts_with = "waiting")]
+    status: Option<String>,
+    /// Not asked before this: a span (7d, 12h, 30m) or an instant (RFC 3339).
+    #[arg(long, value_parser = since, conflicts_with = "waiting")]
+    since: Option<Since>,
+    /// At most so many; 100 where it is left out.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=MOST), conflicts_with = "waiting")]
+    limit: Option<u16>,
+    /// Those before this request, for the page that follows.
+    #[arg(long, value_name = "REQUEST", conflicts_with = "waiting")]
+    before: Option<String>,
+}
+
+impl Past {
+    /// The query of the history; empty where nothing is asked of it.
+    fn query(&self, all: bool) -> String {
+        let asked = [
+            ("user", self.user.clone()),
+            ("status", self.status.clone()),
+            ("since", self.since.map(|since| since.instant().to_rfc3339())),
+            ("before", self.before.clone()),
+            ("limit", self.limit.map(u64::from).or(all.then_some(MOST.unsigned_abs())).map(|limit| limit.to_string())),
+        ];
+        let said = asked.iter().filter_map(|(name, value)| Some(format!("{name}={}", encode(value.as_ref()?))));
+        said.collect::<Vec<_>>().join("&")
+    }
 }
 
 #[derive(Debug, Args)]
@@ -87,11 +135,18 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
     match command {
         Command::List(options) => {
             let is_wanted = |request: &Value| !options.waiting || text(request, "Status") == Some("AwaitingControls");
-            options.watch.list(globals, "RequestId", || chosen(&agent, &is_wanted), |found| table(found, globals))
+            let past = options.past.query(options.all);
+            let look =
+                || if past.is_empty() { chosen(&agent, &is_wanted) } else { agent.get(&format!("{PATH}?{past}")) };
+            options.watch.list(globals, "RequestId", look, |found| table(found, globals))
         }
         Command::Watch => {
             let is_over = |status: &str| matches!(status, "Denied" | "Finished" | "Expired" | "Withdrawn");
-            let is_wanted = |request: &Value| !text(request, "Status").is_some_and(is_over);
+            // Those that were over before are no news; those that end meanwhile stay, so that one sees how.
+            let over = |request: &&Value| text(request, "Status").is_some_and(is_over);
+            let id = |request: &Value| member(request, "RequestId");
+            let before: BTreeSet<String> = items(&agent.get(PATH)?).iter().filter(over).map(id).collect();
+            let is_wanted = |request: &Value| !before.contains(&id(request));
             Watch::AGAIN.list(globals, "RequestId", || chosen(&agent, &is_wanted), |found| table(found, globals))
         }
         Command::Show(one) => show(&agent.get(&target(one, ""))?, globals),
@@ -120,11 +175,11 @@ pub(crate) fn run_grants(command: &Grants, globals: &Globals) -> Result<(), Fail
 }
 
 fn target(one: &One, verb: &str) -> String {
-    format!("/api/elevation/{}{verb}", encode(&one.request))
+    format!("{PATH}/{}{verb}", encode(&one.request))
 }
 
 fn chosen(agent: &Agent, is_wanted: &impl Fn(&Value) -> bool) -> Result<Value, Failure> {
-    let all = agent.get("/api/elevation")?;
+    let all = agent.get(PATH)?;
     Ok(Value::Array(items(&all).iter().filter(|request| is_wanted(request)).cloned().collect()))
 }
 
@@ -138,7 +193,7 @@ fn table(requests: &[Value], globals: &Globals) -> Result<Vec<String>, Failure> 
     for request in requests {
         let (id, user, status) = (member(request, "RequestId"), member(request, "UserName"), member(request, "Status"));
         let (asked, command) = (globals.when(text(request, "AskedAt")), command(request));
-        table.row(&[&id, &user, &status, &listed(request, "Outstanding"), &asked, &command]);
+        table.row(&[&id, &user, &status, &waits_for(request), &asked, &command]);
     }
     if table.is_empty() { Ok(vec![String::from("No requests.")]) } else { table.lines() }
 }
@@ -168,7 +223,7 @@ fn show(request: &Value, globals: &Globals) -> Result<(), Failure> {
             ("reason", said("Justification")),
             ("policies", listed(request, "PolicyIds")),
             ("controls", listed(request, "Controls")),
-            ("waits for", listed(request, "Outstanding")),
+            ("waits for", waits_for(request)),
             ("said", votes),
             ("rests on", said("GrantId")),
             ("process", said("ProcessId")),
@@ -196,6 +251,11 @@ fn instead(request: &Value) -> String {
     };
     let (path, rule) = (escape(&member(substitute, "FilePath")), escape(&member(substitute, "Rule")));
     format!("{path} {} (rule {rule})", listed_by(substitute, "Arguments", " "))
+}
+
+/// What of the controls is to be met yet; nothing of what is over.
+fn waits_for(request: &Value) -> String {
+    if text(request, "Status") == Some("AwaitingControls") { listed(request, "Outstanding") } else { String::new() }
 }
 
 /// The command as it was typed.

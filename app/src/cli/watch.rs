@@ -14,6 +14,8 @@ use crate::failure::Failure;
 
 /// Between two looks at a list: often enough for people.
 const PAUSE: Duration = Duration::from_secs(2);
+/// The same for what somebody waits for: at once, as people see it, and still little to do for the agent.
+const CLOSE_PAUSE: Duration = Duration::from_millis(300);
 /// The first pause of a wait, which doubles up to [`LONGEST`]: what is short is answered at once, what is long costs little.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(500);
@@ -24,11 +26,14 @@ pub(crate) struct Watch {
     /// Look again every two seconds, until Ctrl-C: redraws a terminal, adds the changed lines in a pipe.
     #[arg(short, long)]
     watch: bool,
+    /// Whether somebody waits for the next change.
+    #[arg(skip)]
+    closely: bool,
 }
 
 impl Watch {
-    /// Looking again and again, of a command that does nothing else.
-    pub(crate) const AGAIN: Self = Self { watch: true };
+    /// Looking again and again, closely, of a command that does nothing else.
+    pub(crate) const AGAIN: Self = Self { watch: true, closely: true };
 
     /// Prints a list of the API, once or again and again. `key` is the member that names an item.
     pub(crate) fn list(
@@ -61,15 +66,15 @@ impl Watch {
         let mut before: Vec<String> = Vec::new();
         loop {
             let lines = look()?;
-            if globals.is_on_terminal() {
+            if globals.is_on_terminal() && lines != before {
                 let screen = format!("\x1b[H\x1b[2J{}", lines.join("\n"));
                 output::lines(&[screen])?;
-            } else {
+            } else if !globals.is_on_terminal() {
                 let changed: Vec<&String> = lines.iter().filter(|line| !before.contains(line)).collect();
                 output::lines(&changed)?;
             }
             before = lines;
-            pause(PAUSE);
+            pause(if self.closely { CLOSE_PAUSE } else { PAUSE });
         }
     }
 }

@@ -1,4 +1,7 @@
-//! `castellan why denied`: what the agent refused, told as a story with the line that would have allowed it.
+//! `castellan why`: what became of a request for more privileges; and what the agent refused, told as a story with the line that would have
+//! allowed it.
+
+mod request;
 
 use castellan_core::log_message::escape;
 use clap::{Args, Subcommand};
@@ -11,8 +14,24 @@ use crate::failure::Failure;
 /// The newest refusal, whoever's it was.
 const LAST: &str = "last";
 
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
+  sudo castellan why E7-12
+  sudo castellan why denied"
+)]
+pub(crate) struct Asked {
+    #[command(subcommand)]
+    refused: Option<Refused>,
+    /// The id of a request for more privileges: who asked for what, who decided how, what was met, what ran, and what to do next.
+    #[arg(value_name = "REQUEST", required = true)]
+    request: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+enum Refused {
     /// Tell what the running agent refused: who, what, why, and the declaration that would have allowed it.
     Denied(Options),
 }
@@ -21,7 +40,7 @@ pub(crate) enum Command {
 #[command(
     after_help = "Example: sudo castellan why denied job:backup --count 5\n\nWith -o json: the records as GET /api/denials has them; with -o name: whose they are."
 )]
-pub(crate) struct Options {
+struct Options {
     /// `last` for the newest refusal, or a client id, a component (job:ID, plugin:ID) or a bare id for its own.
     #[arg(value_name = "last|CLIENT", default_value = LAST)]
     whose: String,
@@ -30,9 +49,15 @@ pub(crate) struct Options {
     count: u16,
 }
 
-/// Asks the agent and tells.
-pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
-    let Command::Denied(options) = command;
+/// Looks and tells.
+pub(crate) fn run(asked: &Asked, globals: &Globals) -> Result<(), Failure> {
+    match (&asked.refused, &asked.request) {
+        (Some(Refused::Denied(options)), _) => denied(options, globals),
+        (None, request) => request::tell(request.as_deref().unwrap_or_default(), globals),
+    }
+}
+
+fn denied(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let denials = Agent::find(&globals.root)?.get("/api/denials")?;
     let all = denials.as_array().map(Vec::as_slice).unwrap_or_default();
     let found: Vec<&Value> =

@@ -1,4 +1,4 @@
-//! The temporary agent root of the demo: settings with free ports, one job, and this very binary as its task program.
+//! The temporary agent root of the demo: settings with free ports; and one job, with this very binary as its task program.
 
 use std::fs;
 use std::io;
@@ -17,22 +17,28 @@ pub(super) struct DemoRoot {
 }
 
 impl DemoRoot {
-    /// Makes the root; the job scans `folder`.
-    pub(super) fn create(folder: &Path) -> io::Result<Self> {
-        let temporary = tempfile::Builder::new().prefix("castellan-demo-").tempdir()?;
-        let path = temporary.path().canonicalize()?;
-        let program = path.join("Jobs/bin/SecretScanner/SecretScanner");
-        if let Some(parent) = program.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::copy(std::env::current_exe()?, &program)?;
+    /// Makes the root, with nothing but settings.
+    pub(super) fn bare() -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("castellan-demo-").tempdir()?;
+        let path = folder.path().canonicalize()?;
         let settings = json!({
             "Settings": { "KestrelHttpPort": 0, "KestrelHttpsPort": 0 },
             "MqttBrokerSettings": { "Port": 0 },
         });
         write(&path.join("appsettings.json"), &settings)?;
-        write(&path.join(format!("Jobs/{JOB}.json")), &job(folder))?;
-        Ok(Self { folder: temporary, path })
+        Ok(Self { folder, path })
+    }
+
+    /// The same with the job that scans `folder`, and its task program.
+    pub(super) fn create(folder: &Path) -> io::Result<Self> {
+        let root = Self::bare()?;
+        let program = root.path.join("Jobs/bin/SecretScanner/SecretScanner");
+        if let Some(parent) = program.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::copy(std::env::current_exe()?, &program)?;
+        write(&root.path.join(format!("Jobs/{JOB}.json")), &job(folder))?;
+        Ok(root)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -47,9 +53,10 @@ impl DemoRoot {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the demo plays the integrator, who deploys these files before the agent starts"
+    reason = "the demo plays integrators and administrators, who put these files there"
 )]
-fn write(path: &Path, document: &serde_json::Value) -> io::Result<()> {
+/// Writes a document.
+pub(super) fn write(path: &Path, document: &serde_json::Value) -> io::Result<()> {
     fs::write(path, format!("{document:#}\n"))
 }
 

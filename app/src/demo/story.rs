@@ -1,6 +1,5 @@
 //! The demo's story: the agent's own log records, as a person would tell them.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -8,6 +7,7 @@ use std::sync::{Mutex, OnceLock};
 use castellan_core::event::Endpoints;
 use castellan_core::log_message::{Level, LogRecord};
 
+use super::print;
 use super::root::JOB;
 use crate::failure::Failure;
 
@@ -46,7 +46,7 @@ impl Story {
     /// What is going to happen.
     pub(super) fn opening(&self, folder: &Path) -> Result<(), Failure> {
         let line = format!("Castellan demo: a job scans {} for exposed credentials.\n", folder.display());
-        self.print(&line).map_err(|error| Failure::failed(format!("nothing can be printed: {error}")))
+        print(&line)
     }
 
     /// The agent's listeners are open; the HTTPS port counts from the first call.
@@ -57,7 +57,7 @@ impl Story {
     /// Tells one record, if it belongs to the story.
     pub(super) fn tell(&self, record: &LogRecord) -> Scene {
         let Some(headline) = headline(record) else { return Scene::More };
-        if let Err(error) = self.print(&format!("  {headline:<18}{}", record.message)) {
+        if let Err(error) = super::write_line(&format!("  {headline:<18}{}", record.message)) {
             let mut broken = self.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             *broken = Some(error.to_string());
         }
@@ -106,15 +106,9 @@ impl Story {
                  your own in five minutes.\n",
             )
         };
-        if let Err(error) = self.print(&text) {
+        if let Err(error) = super::write_line(&text) {
             log::warn!("the end of the story could not be printed: {error}");
         }
-    }
-
-    fn print(&self, line: &str) -> std::io::Result<()> {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{line}")?;
-        out.flush()
     }
 }
 

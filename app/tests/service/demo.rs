@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -33,21 +34,34 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Tells the demo with `program` (and what stands before it), answers with its story.
+    /// Tells the demo of a scan with `program` (and what stands before it), answers with its story.
     #[track_caller]
     fn tell(&self, mut command: Command, scanned: &Path) -> String {
-        command.arg("demo").arg(scanned).env("TMPDIR", self.path("tmp")).current_dir("/").stdin(Stdio::null());
+        command.arg("demo").arg(scanned);
+        self.story(command)
+    }
+
+    /// The story of a demo that leaves nothing behind.
+    #[track_caller]
+    fn story(&self, mut command: Command) -> String {
+        command.env("TMPDIR", self.path("tmp")).current_dir("/").stdin(Stdio::null());
         let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let pid = child.id();
         let output = child.wait_with_output().unwrap();
         let story = String::from_utf8(output.stdout).unwrap();
         let complaints = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), &*complaints), (Some(0), ""), "{story}");
+        self.is_clean(pid);
+        story
+    }
+
+    /// Nothing is left of the demo that was this process.
+    #[track_caller]
+    fn is_clean(&self, pid: u32) {
         let left: Vec<_> = fs::read_dir(self.path("tmp")).unwrap().flatten().map(|entry| entry.path()).collect();
         assert_eq!(left, Vec::<std::path::PathBuf>::new(), "a temporary root is left");
         assert_eq!(processes_naming(&self.path("tmp").display().to_string()), [], "a process is left");
         assert_eq!(cgroups_of(pid), Vec::<std::path::PathBuf>::new(), "a cgroup is left");
-        story
     }
 }
 
@@ -148,4 +162,97 @@ fn an_ordinary_user_sees_the_same_demo() {
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
     let story = place.tell(command, &place.path("scanned"));
     assert_told(&story, &STORY);
+}
+
+/// A place for the demo of elevation, which only root can tell.
+fn elevated() -> Option<Place> {
+    if !is_root() {
+        skipped("the demo of elevation, which needs root");
+        return None;
+    }
+    has_program("setsid", "the demo of elevation").then(Place::new)
+}
+
+#[test]
+fn the_demo_of_elevation_tells_its_story_and_leaves_nothing() {
+    let Some(place) = elevated() else { return };
+    let mut command = Command::new(binary());
+    command.args(["demo", "elevation"]);
+    let story = place.story(command);
+    assert_told(
+        &story,
+        &[
+            "root# castellan init",
+            "nobody$ castellan elevate -- id -u",
+            "DENY for 'id -u' of 'nobody'. There is no policy about it.",
+            "(exit code 4)",
+            "\"Controls\":[\"ALLOW\"]",
+            "nobody$ castellan elevate -- id -u\n   0\n",
+            "DENY for 'id -u' of 'daemon'",
+            "(exit code 4)",
+            "\"Controls\":[\"MFA\",\"JUSTIFY\"]",
+            "otpauth://totp/Castellan:nobody?secret=",
+            "a wrong code]",
+            "That code is wrong",
+            "what the authenticator shows]",
+            "Reason for running 'id -u':  to show how it works\n   0\n",
+            "was right before]",
+            "was used before",
+            "[presses Ctrl-C]",
+            "The audit ends with entry",
+            "request E1-4 of nobody: Finished",
+            "MFA is met",
+            "JUSTIFY is met: to show how it works",
+            "it ended: code 0",
+            "Nothing is left behind",
+        ],
+    );
+}
+
+#[test]
+fn an_interrupted_demo_of_elevation_leaves_nothing_either() {
+    let Some(place) = elevated() else { return };
+    for moment in ["castellan init", "Code of your authenticator"] {
+        let told = place.path("told");
+        let mut command = Command::new(binary());
+        command.args(["demo", "elevation"]).env("TMPDIR", place.path("tmp")).stdin(Stdio::null());
+        let child = spawn(command.stdout(fs::File::create(&told).unwrap()).stderr(Stdio::piped()));
+        let (pid, handle) = (child.id(), Pid::from_child(&child));
+        eventually(moment, || fs::read_to_string(&told).unwrap().contains(moment).then_some(()));
+        kill_process(handle, Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), complaints.contains("was interrupted")), (Some(1), true), "{complaints}");
+        place.is_clean(pid);
+    }
+}
+
+#[test]
+fn the_demo_of_elevation_says_who_may_tell_it() {
+    let place = Place::new();
+    let refused = |mut command: Command| {
+        command.env("TMPDIR", place.path("tmp")).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = spawn(&mut command).wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let demo = |program: &Path, more: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(["demo", "elevation"]).args(more);
+        command
+    };
+    if is_root() {
+        let (code, why) = refused(demo(&binary(), &["--user", "root"]));
+        assert!(code == Some(2) && why.contains("ordinary user"), "{code:?} {why}");
+        let (code, why) = refused(demo(&binary(), &["--user", "no-such-user"]));
+        assert!(code == Some(3) && why.contains("--user"), "{code:?} {why}");
+    }
+    let program = place.path("castellan");
+    deploy(|| fs::copy(binary(), &program)).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let mut command = demo(&program, &[]);
+    if is_root() {
+        command.uid(65_534).gid(65_534).current_dir("/");
+    }
+    let (code, why) = refused(command);
+    assert!(code == Some(4) && why.contains("sudo castellan demo elevation"), "{code:?} {why}");
 }

@@ -9,6 +9,7 @@ use super::Agent;
 use super::certificates::Asked;
 use super::mfa;
 use super::requests::{not_found, respond};
+use super::requests_elevations::WantedElevations;
 use super::requests_lkg;
 use super::requests_policies::PoliciesWanted;
 use super::requests_runs::WantedRuns;
@@ -55,7 +56,8 @@ pub(super) enum Pending {
     Settings(Box<SettingsWrite>),
     /// Runs of the history.
     Runs { request: RequestId, wanted: WantedRuns },
-    /// What the process of a plugin has written so far.
+    /// Requests for more privileges of the history.
+    Elevations { request: RequestId, wanted: WantedElevations },
     /// What a plugin's processes wrote: the one that is asked, those still to ask, and what was found.
     PluginOutput { request: RequestId, plugin: PluginId, spawn: SpawnId, rest: Vec<SpawnId>, found: Vec<ProcessOutput> },
     /// What the ports counted.
@@ -88,12 +90,8 @@ impl Agent {
                 self.on_run_persisted(now, ticket, &run, &result, effects)
             }
             StoreReport::ElevationKept { ticket, result } => self.on_elevation_kept(now, ticket, result, effects),
-            StoreReport::RunsRead { ticket, result } => match self.pending.remove(&ticket) {
-                Some(Pending::Runs { request, wanted }) => {
-                    respond(request, self.runs_response(now, result, &wanted), effects)
-                }
-                other => self.unasked(now, ticket, other, effects),
-            },
+            StoreReport::RunsRead { ticket, result } => self.on_runs_read(now, ticket, result, effects),
+            StoreReport::ElevationsRead { ticket, result } => self.on_elevations_read(now, ticket, result, effects),
             StoreReport::DefinitionsChanged { ticket, result } => {
                 self.on_blessed(ticket, result.as_deref().ok());
                 self.on_definitions_changed(now, ticket, result, effects);
@@ -177,7 +175,9 @@ impl Agent {
                 Pending::Settings(write) => (write.request, "The settings were being written."),
                 Pending::Metrics { request } => (request, "The counts were being gathered."),
                 Pending::PluginOutput { request, .. } => (request, "The plugin's output was being read."),
-                Pending::Runs { request, .. } => (request, "The history was being read."),
+                Pending::Runs { request, .. } | Pending::Elevations { request, .. } => {
+                    (request, "The history was being read.")
+                }
                 Pending::PoliciesRead(wanted) => match wanted.request() {
                     Some(request) => (request, "The policies were being read."),
                     None => continue,

@@ -6,7 +6,7 @@ use alloc::string::String;
 use super::Agent;
 use crate::acl::Subject;
 use crate::effect::Effects;
-use crate::elevation::{POLICY_PLUGIN, Status};
+use crate::elevation::POLICY_PLUGIN;
 use crate::id::{Component, ElevationId, SpawnId};
 use crate::job::finding::quote;
 use crate::plugin::supervisor::Supervisor;
@@ -67,16 +67,19 @@ impl Agent {
         if elevation.asks(&turn)? != meta_data {
             return Err(format!("It answers another question than that of request {request}."));
         }
-        elevation.on_decision((decision, basis), &self.elevations.grants, crowded, &mut turn)
+        let verdict = decision.verdict.as_str();
+        elevation.on_decision((decision, basis), &self.elevations.grants, crowded, &mut turn)?;
+        self.meter.elevations.judged(verdict);
+        Ok(())
     }
 
     /// Why no further request of this user may begin to wait for controls. Each that waits keeps a run, for hours where an approval is
     /// asked for: half of the runs stay for other jobs, and half of those that may wait for other users.
     fn crowded(&self, user: u32) -> Option<String> {
-        let waiting = || self.elevations.active.values().filter(|one| one.record.status == Status::AwaitingControls);
+        let waiting = || self.waiting_elevations();
         let most = (self.desk.settings.max_concurrent_runs / 2).max(1);
         let most_of_one = (most / 2).max(1);
-        if waiting().filter(|one| one.record.user_id == user).count() >= most_of_one {
+        if waiting().filter(|record| record.user_id == user).count() >= most_of_one {
             return Some(format!("{most_of_one} requests of yours wait for an answer already, which is the most."));
         }
         (waiting().count() >= most).then(|| format!("{most} requests wait for an answer already, which is the most."))

@@ -85,6 +85,7 @@ impl Agent {
         match fit {
             Ok((person, candidates)) => {
                 let id = self.desk.counters.elevation(self.desk.surroundings.boot);
+                self.meter.elevations.begun(id.clone(), now);
                 let mut turn = self.desk.turn(now, effects);
                 let elevation = Elevation::begin(id.clone(), caller, asked, person, candidates, &mut turn);
                 self.elevations.active.insert(id, Box::new(elevation));
@@ -268,6 +269,7 @@ impl Agent {
     fn end_elevations(&mut self, now: Now) {
         let Elevations { active, grants, ended, runs, .. } = &mut self.elevations;
         for elevation in active.values() {
+            self.meter.elevations.stands(&elevation.id, &elevation.record, now);
             if elevation.record.status == Status::Denied {
                 grants.revoke(&elevation.id);
             } else if elevation.is_on_disk() {
@@ -278,6 +280,7 @@ impl Agent {
             active.values().filter(|elevation| elevation.is_done()).map(|elevation| elevation.id.clone()).collect();
         for id in &done {
             if let Some(elevation) = active.remove(id) {
+                self.meter.elevations.ended(elevation.record.status);
                 ended.truncate(ENDED_ELEVATIONS.saturating_sub(1));
                 ended.push_front(elevation.record);
             }

@@ -74,9 +74,8 @@ impl Agent {
                 self.on_store(now, StoreReport::RunPersisted { ticket, run, result: Err(reason) }, effects);
             }
             LostOrder::KeepElevation(ticket) => self.on_elevation_kept(now, ticket, Err(reason), effects),
-            LostOrder::ReadRuns(ticket) => {
-                self.on_store(now, StoreReport::RunsRead { ticket, result: Err(reason) }, effects);
-            }
+            LostOrder::ReadRuns(ticket) => self.on_runs_read(now, ticket, Err(reason), effects),
+            LostOrder::ReadElevations(ticket) => self.on_elevations_read(now, ticket, Err(reason), effects),
             LostOrder::ChangeDefinitions(ticket) => {
                 let result = Err(NotWritten::because(reason));
                 self.on_store(now, StoreReport::DefinitionsChanged { ticket, result }, effects);

@@ -1,7 +1,13 @@
 //! What the agent counts of itself, and `GET /metrics`: its own counts together with those of the ports.
 
+mod elevations;
+mod histogram;
+
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
+
+use elevations::ElevationMeter;
+use histogram::Histogram;
 
 use super::Agent;
 use super::answers::Pending;
@@ -18,18 +24,6 @@ use crate::id::{RequestId, TicketId};
 use crate::run::history::{Outcome, RunRecord};
 use crate::time::{Now, WallTime};
 
-/// Upper bounds of the buckets of run durations, in milliseconds and as Prometheus reads them: from a script to the default limit.
-const BUCKETS: [(u64, &str); 9] = [
-    (100, "0.1"),
-    (500, "0.5"),
-    (1_000, "1"),
-    (5_000, "5"),
-    (30_000, "30"),
-    (60_000, "60"),
-    (300_000, "300"),
-    (1_800_000, "1800"),
-    (3_600_000, "3600"),
-];
 /// The states of a plugin, as [`crate::plugin::instances::Plugin::status`] tells them.
 const STATES: [&str; 6] = ["Stopped", "Starting", "Running", "Stopping", "Backoff", "Failed"];
 /// The route of a request that the guard or the router refused.
@@ -39,9 +33,8 @@ const NO_ROUTE: &str = "none";
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     outcomes: BTreeMap<&'static str, u64>,
-    /// Runs that took so long, by bucket; the last one has no bound.
-    durations: [u64; BUCKETS.len() + 1],
-    duration_millis: u64,
+    durations: Histogram,
+    pub(super) elevations: ElevationMeter,
     denials: BTreeMap<Action, u64>,
     drifts: BTreeMap<(DefinitionKind, DriftOutcome), u64>,
     logs_dropped: u64,
@@ -64,9 +57,7 @@ impl Meter {
         // One that never began has no duration.
         let Some(begun) = record.begun_at.as_deref().and_then(WallTime::parse_rfc3339) else { return };
         let millis = u64::try_from(now.wall.as_millis().saturating_sub(begun.as_millis())).unwrap_or_default();
-        let bucket = BUCKETS.iter().position(|(bound, _)| millis <= *bound).unwrap_or(BUCKETS.len());
-        self.durations.iter_mut().skip(bucket).take(1).for_each(bump);
-        self.duration_millis = self.duration_millis.saturating_add(millis);
+        self.durations.add(millis);
     }
 
     /// Something was refused, so many times.
@@ -133,16 +124,8 @@ impl Meter {
             let count = self.outcomes.get(outcome).copied().unwrap_or_default();
             text.sample("castellan_runs_total", &[("outcome", outcome)], count);
         }
-        let name = "castellan_run_duration_seconds";
-        text.family(name, Kind::Histogram, "Time from the first task of a run to its end.");
-        let mut below: u64 = 0;
-        let bounds = BUCKETS.iter().map(|(_, bound)| *bound).chain(["+Inf"]);
-        for (bound, count) in bounds.zip(self.durations) {
-            below = below.saturating_add(count);
-            text.sample("castellan_run_duration_seconds_bucket", &[("le", bound)], below);
-        }
-        text.sample("castellan_run_duration_seconds_sum", &[], seconds(self.duration_millis));
-        text.sample("castellan_run_duration_seconds_count", &[], below);
+        let help = "Time from the first task of a run to its end.";
+        self.durations.print("castellan_run_duration_seconds", help, text);
         text.family("castellan_denials_total", Kind::Counter, "What was refused, by what was attempted.");
         for (action, count) in &self.denials {
             text.sample("castellan_denials_total", &[("action", action.as_str())], count);
@@ -192,7 +175,7 @@ impl Agent {
     pub(super) fn on_counted(&mut self, now: Now, ticket: TicketId, counts: &Counts, effects: &mut Effects) {
         match self.pending.remove(&ticket) {
             Some(Pending::Metrics { request }) => {
-                let text = self.exposition(counts).into_text();
+                let text = self.exposition(now, counts).into_text();
                 let mut response = ApiResponse::document(200, text.into_bytes());
                 response.set_header("content-type", MEDIA_TYPE);
                 respond(request, response, effects);
@@ -203,7 +186,7 @@ impl Agent {
     }
 
     /// The figures of now.
-    pub(super) fn exposition(&self, counts: &Counts) -> Exposition {
+    pub(super) fn exposition(&self, now: Now, counts: &Counts) -> Exposition {
         let mut text = Exposition::default();
         text.family("castellan_build_info", Kind::Gauge, "The agent's version; always 1.");
         text.sample("castellan_build_info", &[("version", &self.desk.surroundings.version)], 1);
@@ -236,6 +219,7 @@ impl Agent {
             text.sample("castellan_plugin_healthy", &[("plugin", id.as_str())], is_healthy);
         }
         self.print_policy_source(&mut text);
+        self.print_elevations(now, &mut text);
         self.meter.print(counts.http_answered_at_once, &mut text);
         counts.print(&mut text);
         text

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Agent;
-use super::answers::not_on_disk;
+use super::answers::{Pending, not_on_disk};
 use super::callers::Caller;
 use super::requests::{not_found, respond};
 use super::requests_jobs::bad_body;
@@ -15,13 +15,22 @@ use crate::api::route::elevation::Elevation as Asked;
 use crate::api::{ApiRequest, ApiResponse, Tier};
 use crate::audit::Act;
 use crate::effect::{Effects, StoreOrder};
-use crate::elevation::{Approver, Cleaned, Elevation, ElevationRecord};
+use crate::elevation::{Approver, Cleaned, Elevation, ElevationQuery, ElevationRecord, Status};
 use crate::id::{Component, ElevationId, TicketId};
 use crate::json::Json;
-use crate::limits::JUSTIFICATION_CHARS;
-use crate::time::Now;
+use crate::limits::{ELEVATIONS_PER_PAGE, JUSTIFICATION_CHARS};
+use crate::time::{Now, WallTime};
 use crate::turn::Turn;
 use crate::why::Explanation;
+
+/// What a request wants of the history.
+#[derive(Debug)]
+pub(super) enum WantedElevations {
+    /// A page.
+    Page,
+    /// One to show.
+    One(ElevationId),
+}
 
 impl Agent {
     pub(super) fn answer_elevation(
@@ -34,8 +43,9 @@ impl Agent {
         effects: &mut Effects,
     ) -> Option<ApiResponse> {
         let id = match &asked {
-            Asked::List => return Some(ApiResponse::json(200, &self.shown_elevations())),
-            Asked::One(id) => return Some(self.show_elevation(id)),
+            Asked::List if !target.has_query() => return Some(ApiResponse::json(200, &self.shown_elevations())),
+            Asked::List => return self.page_of_elevations(now, request, target, effects),
+            Asked::One(id) => return self.show_elevation(now, request, id, effects),
             Asked::Control(id, _)
             | Asked::Redirect(id)
             | Asked::Launch(id, _)
@@ -70,15 +80,94 @@ impl Agent {
         active.chain(&self.elevations.ended).collect()
     }
 
+    /// Those that wait for somebody, the oldest in front.
+    pub(super) fn waiting_elevations(&self) -> impl Iterator<Item = &ElevationRecord> {
+        self.elevations.active.values().map(|elevation| &elevation.record).filter(|record| record.is_waiting())
+    }
+
     fn ended_elevation(&self, id: &ElevationId) -> Option<&ElevationRecord> {
         self.elevations.ended.iter().find(|record| record.request_id == id.as_str())
     }
 
-    fn show_elevation(&self, id: &ElevationId) -> ApiResponse {
+    fn show_elevation(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        id: &ElevationId,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
         let active = self.elevations.active.get(id).map(|elevation| &elevation.record);
         match active.or_else(|| self.ended_elevation(id)) {
-            Some(record) => ApiResponse::json(200, record),
-            None => no_elevation(id),
+            Some(record) => Some(ApiResponse::json(200, record)),
+            None => self.read_elevations(now, request, one(id), WantedElevations::One(id.clone()), effects),
+        }
+    }
+
+    /// `GET /api/elevation?status=&user=&since=&before=&limit=`.
+    fn page_of_elevations(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        target: &Target,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        match page(target) {
+            Ok(query) => self.read_elevations(now, request, query, WantedElevations::Page, effects),
+            Err(why) => {
+                let fix = "GET /api/elevation?user=NAME&status=Denied&limit=20, and before=REQUEST for the page that follows.";
+                Some(ApiResponse::problem(400, &Explanation::new("The page of requests cannot be read.", why, fix)))
+            }
+        }
+    }
+
+    fn read_elevations(
+        &mut self,
+        now: Now,
+        request: &ApiRequest,
+        query: ElevationQuery,
+        wanted: WantedElevations,
+        effects: &mut Effects,
+    ) -> Option<ApiResponse> {
+        let order = |ticket| StoreOrder::ReadElevations { ticket, query };
+        self.ask_store(now, order, Pending::Elevations { request: request.id, wanted }, effects)
+    }
+
+    pub(super) fn on_elevations_read(
+        &mut self,
+        now: Now,
+        ticket: TicketId,
+        result: Result<Vec<ElevationRecord>, String>,
+        effects: &mut Effects,
+    ) {
+        match self.pending.remove(&ticket) {
+            Some(Pending::Elevations { request, wanted }) => {
+                respond(request, self.elevations_response(result, &wanted), effects);
+            }
+            other => self.unasked(now, ticket, other, effects),
+        }
+    }
+
+    /// Requests of the history; one under way is shown as it stands now.
+    fn elevations_response(
+        &self,
+        result: Result<Vec<ElevationRecord>, String>,
+        wanted: &WantedElevations,
+    ) -> ApiResponse {
+        let mut records = match result {
+            Ok(records) => records,
+            Err(error) => return not_on_disk("The history cannot be read.", &error),
+        };
+        for record in &mut records {
+            let active = ElevationId::from_text(&record.request_id).and_then(|id| self.elevations.active.get(&id));
+            if let Some(active) = active {
+                record.clone_from(&active.record);
+            }
+        }
+        match wanted {
+            WantedElevations::Page => ApiResponse::json(200, &records),
+            WantedElevations::One(id) => {
+                records.pop().map_or_else(|| no_elevation(id), |record| ApiResponse::json(200, &record))
+            }
         }
     }
 
@@ -224,6 +313,36 @@ impl Agent {
     }
 }
 
+fn one(id: &ElevationId) -> ElevationQuery {
+    ElevationQuery { request: Some(id.clone()), limit: 1, ..ElevationQuery::default() }
+}
+
+/// The page that a query asks for; why it cannot be.
+fn page(target: &Target) -> Result<ElevationQuery, String> {
+    let status = |text: &str| {
+        let known = Status::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(text));
+        known.ok_or_else(|| format!("'status' is one of: {}.", Status::ALL.map(Status::as_str).join(", ")))
+    };
+    let since = |text: &str| {
+        WallTime::parse_rfc3339(text).ok_or_else(|| String::from("'since' is an instant as in 2026-12-24T10:00:00Z."))
+    };
+    let before = |text: &str| {
+        ElevationId::from_text(text).ok_or_else(|| String::from("'before' is not the id of a request, as in E7-12."))
+    };
+    let limit = |text: &str| {
+        let number = text.parse().ok().filter(|number| (1..=ELEVATIONS_PER_PAGE).contains(number));
+        number.ok_or_else(|| format!("'limit' is a whole number from 1 to {ELEVATIONS_PER_PAGE}."))
+    };
+    Ok(ElevationQuery {
+        request: None,
+        user: target.parameter("user").map(String::from),
+        status: target.parameter("status").map(status).transpose()?,
+        since: target.parameter("since").map(since).transpose()?,
+        before: target.parameter("before").map(before).transpose()?,
+        limit: target.parameter("limit").map_or(Ok(ELEVATIONS_PER_PAGE), limit)?,
+    })
+}
+
 /// `{"Reason":…}`, or nothing.
 fn reason(body: &[u8]) -> Result<Option<String>, String> {
     if body.is_empty() {
@@ -238,7 +357,10 @@ fn reason(body: &[u8]) -> Result<Option<String>, String> {
 }
 
 fn no_elevation(id: &ElevationId) -> ApiResponse {
-    not_found(&format!("There is no request '{id}'."), "castellan requests list shows those of late.")
+    not_found(
+        &format!("There is no request '{id}'."),
+        "castellan requests list shows those of late, with --all those that are kept.",
+    )
 }
 
 fn over(record: &ElevationRecord) -> ApiResponse {

@@ -7,14 +7,14 @@ use alloc::vec::Vec;
 use super::Agent;
 use super::answers::{Pending, not_on_disk};
 use super::callers::Caller;
-use super::requests::not_found;
+use super::requests::{not_found, respond};
 use super::requests_jobs::bad_body;
 use super::runs::TriggerRefusal;
 use crate::api::route::Target;
 use crate::api::view::{Fired, NotRun, RunLine, Triggered};
 use crate::api::{ApiRequest, ApiResponse, Tier};
 use crate::effect::{Effects, StoreOrder};
-use crate::id::{JobId, RunId};
+use crate::id::{JobId, RunId, TicketId};
 use crate::limits::RUNS_PER_PAGE;
 use crate::log_message::Level;
 use crate::run::history::{Outcome, RunQuery, RunRecord};
@@ -153,13 +153,23 @@ impl Agent {
         self.ask_store(now, order, Pending::Runs { request: request.id, wanted }, effects)
     }
 
-    /// Runs of the history; an active one is shown as it stands now.
-    pub(super) fn runs_response(
-        &self,
+    pub(super) fn on_runs_read(
+        &mut self,
         now: Now,
+        ticket: TicketId,
         result: Result<Vec<RunRecord>, String>,
-        wanted: &WantedRuns,
-    ) -> ApiResponse {
+        effects: &mut Effects,
+    ) {
+        match self.pending.remove(&ticket) {
+            Some(Pending::Runs { request, wanted }) => {
+                respond(request, self.runs_response(now, result, &wanted), effects);
+            }
+            other => self.unasked(now, ticket, other, effects),
+        }
+    }
+
+    /// Runs of the history; an active one is shown as it stands now.
+    fn runs_response(&self, now: Now, result: Result<Vec<RunRecord>, String>, wanted: &WantedRuns) -> ApiResponse {
         let records = match result {
             Ok(records) => records,
             Err(error) => return not_on_disk("The history cannot be read.", &error),

@@ -46,6 +46,7 @@ impl Agent {
             jobs: self.job_lines(now).collect(),
             runs: runs.iter().map(RunLine::new).collect(),
             plugins: self.plugins.values().map(|plugin| PluginLine::new(plugin, now)).collect(),
+            waiting: (tier == Tier::Admin).then(|| self.waiting_elevations().collect()),
             lkg: (tier == Tier::Admin).then(|| self.lkg_line()),
             denials: (tier == Tier::Admin).then(denials),
         });

@@ -59,7 +59,7 @@ impl Agent {
 
     /// Tells what is measured.
     pub(super) fn tell_measures(&self, now: Now, counts: &Counts, effects: &mut Effects) {
-        let families = self.exposition(counts).into_families();
+        let families = self.exposition(now, counts).into_families();
         let since = self.desk.surroundings.started.wall;
         effects.push(Effect::Telemetry(TelemetryOrder::Measure { since, at: now.wall, families }));
     }

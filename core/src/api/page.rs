@@ -9,6 +9,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::view::{JobLine, PluginLine, RunLine};
 use super::{ApiResponse, Tier};
 use crate::agent::DenialRecord;
+use crate::elevation::ElevationRecord;
+use crate::log_message::escape;
+use crate::policy::Control;
 use crate::why::Explanation;
 
 /// The style sheet; the policy names its hash.
@@ -41,6 +44,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) jobs: alloc::vec::Vec<JobLine<'a>>,
     pub(crate) runs: alloc::vec::Vec<RunLine>,
     pub(crate) plugins: alloc::vec::Vec<PluginLine>,
+    /// Requests for more privileges that wait for something; `None` where the tier may not see them.
+    pub(crate) waiting: Option<alloc::vec::Vec<&'a ElevationRecord>>,
     /// How Last Known Good stands; `None` where the tier may not see it.
     pub(crate) lkg: Option<Lkg>,
     /// `None` where the tier may not see them.
@@ -138,6 +143,17 @@ fn how_to_see_more() -> Markup {
 impl Inside<'_> {
     fn tables(&self) -> Markup {
         html! {
+            @if let Some(waiting) = &self.waiting {
+                (table("waiting", "Requests for more privileges that wait", &["Request", "User", "Command", "Reason", "Since", "Waits for", "What to do"], waiting, |request| html! {
+                    th scope="row" { (request.request_id) }
+                    td { (escape(&request.user_name)) }
+                    td { (escape(&request.command_line())) }
+                    td { (request.justification.as_deref().map_or_else(|| String::from("–"), escape)) }
+                    td { (time(Some(&request.asked_at))) @if request.escalated { " " (outcome("escalated")) } }
+                    td { (listed(&request.outstanding)) }
+                    td { (next_step(request)) }
+                }))
+            }
             (table("jobs", "Jobs", &["Job", "Name", "Enabled", "Next run", "Last run", "Last outcome"], &self.jobs, |job| html! {
                 th scope="row" { (job.id) }
                 td { (job.name) }
@@ -185,6 +201,22 @@ impl Inside<'_> {
     }
 }
 
+/// Who has to do what, for a request that waits.
+fn next_step(request: &ElevationRecord) -> Markup {
+    let id = &request.request_id;
+    html! {
+        @if request.outstanding.contains(&Control::Approval) {
+            code { "castellan requests approve " (id) } ", or " code { "castellan requests deny " (id) }
+        } @else {
+            (escape(&request.user_name)) " is asked where the command was given."
+        }
+    }
+}
+
+fn listed(controls: &[Control]) -> String {
+    controls.iter().map(|control| control.as_str()).collect::<alloc::vec::Vec<_>>().join(", ")
+}
+
 impl Lkg {
     fn line(&self) -> Markup {
         let class = if self.alarms.is_empty() && self.out_of_service == 0 { "good" } else { "bad" };
@@ -216,7 +248,7 @@ fn table<T>(id: &str, caption: &str, columns: &[&str], rows: &[T], row: impl Fn(
 fn outcome(word: &str) -> Markup {
     let class = match word {
         "Succeeded" | "Healthy" | "running" => "good",
-        "Failed" | "TimedOut" | "Lost" | "Unhealthy" => "bad",
+        "Failed" | "TimedOut" | "Lost" | "Unhealthy" | "escalated" => "bad",
         _ => "plain",
     };
     html! { span class=(class) { (word) } }

@@ -136,6 +136,11 @@ impl Target {
         self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// Whether there is a query.
+    pub(crate) const fn has_query(&self) -> bool {
+        !self.query.is_empty()
+    }
+
     /// A query parameter that is `true` or `false`, in any case; false where there is none.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ pub enum LostOrder {
     KeepElevation(TicketId),
     /// `ReadRuns`.
     ReadRuns(TicketId),
+    /// `ReadElevations`.
+    ReadElevations(TicketId),
     /// `ChangeDefinitions`.
     ChangeDefinitions(TicketId),
     /// `Survey`.
@@ -93,6 +95,7 @@ impl LostOrder {
                 StoreOrder::Note(_) | StoreOrder::SettleHeld => Self::Other,
                 StoreOrder::KeepElevation { ticket, .. } => Self::KeepElevation(*ticket),
                 StoreOrder::ReadRuns { ticket, .. } => Self::ReadRuns(*ticket),
+                StoreOrder::ReadElevations { ticket, .. } => Self::ReadElevations(*ticket),
                 StoreOrder::ChangeDefinitions { ticket, .. } => Self::ChangeDefinitions(*ticket),
                 StoreOrder::Survey { ticket, .. } => Self::Survey(*ticket),
                 StoreOrder::Restore { ticket, item, .. } => Self::Restore(*ticket, item.clone()),

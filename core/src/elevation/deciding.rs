@@ -346,15 +346,12 @@ impl Elevation {
         };
         let input =
             self.policy_request(turn).map(whole).and_then(|request| serde_json::to_value(request).map_err(value));
-        let (name, controls) = match &decision.verdict {
-            Verdict::Allow => ("ALLOW", Vec::new()),
-            Verdict::Deny => ("DENY", Vec::new()),
-            Verdict::Pending(controls) => {
-                ("PENDING", controls.iter().map(|control| control.as_str().to_string()).collect())
-            }
+        let controls = match &decision.verdict {
+            Verdict::Allow | Verdict::Deny => Vec::new(),
+            Verdict::Pending(controls) => controls.iter().map(|control| control.as_str().to_string()).collect(),
         };
         let what = Act::Decision {
-            decision: name.to_string(),
+            decision: decision.verdict.as_str().to_string(),
             controls,
             policies: decision.policies.iter().map(ToString::to_string).collect(),
             input: text(input),

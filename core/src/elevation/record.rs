@@ -41,9 +41,41 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them, in the order of a request that goes well, then those in which it is over.
+    pub const ALL: [Self; 10] = [
+        Self::Requested,
+        Self::Evaluating,
+        Self::AwaitingControls,
+        Self::Authorized,
+        Self::Launching,
+        Self::Running,
+        Self::Denied,
+        Self::Finished,
+        Self::Expired,
+        Self::Withdrawn,
+    ];
+    /// Those in which a request is over.
+    pub const FINAL: [Self; 4] = [Self::Denied, Self::Finished, Self::Expired, Self::Withdrawn];
+
     /// Whether the request is over.
-    pub const fn is_final(self) -> bool {
-        matches!(self, Self::Denied | Self::Finished | Self::Expired | Self::Withdrawn)
+    pub fn is_final(self) -> bool {
+        Self::FINAL.contains(&self)
+    }
+
+    /// As records have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "Requested",
+            Self::Evaluating => "Evaluating",
+            Self::AwaitingControls => "AwaitingControls",
+            Self::Authorized => "Authorized",
+            Self::Launching => "Launching",
+            Self::Running => "Running",
+            Self::Denied => "Denied",
+            Self::Finished => "Finished",
+            Self::Expired => "Expired",
+            Self::Withdrawn => "Withdrawn",
+        }
     }
 }
 
@@ -108,6 +140,23 @@ pub struct ElevationRecord {
     pub exit: Option<String>,
     /// Why it stands as it does.
     pub explanation: Option<Explanation>,
+}
+
+/// Which requests of the history are asked for; `None` is any.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ElevationQuery {
+    /// With this id.
+    pub request: Option<ElevationId>,
+    /// Of this user.
+    pub user: Option<String>,
+    /// That stand so.
+    pub status: Option<Status>,
+    /// Asked at this instant or later.
+    pub since: Option<WallTime>,
+    /// Older than this one.
+    pub before: Option<ElevationId>,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// An administrator's word on a request.
@@ -190,6 +239,11 @@ impl ElevationRecord {
         };
         self.explanation = Some(Explanation::new(what, why, "Ask again."));
         (self.status, self.changed_at) = (status, at.to_rfc3339());
+    }
+
+    /// Whether somebody has to meet something before it goes on.
+    pub fn is_waiting(&self) -> bool {
+        self.status == Status::AwaitingControls
     }
 
     /// The command as it is shown.

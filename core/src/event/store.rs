@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::DefinitionFile;
 use crate::certificate::{CertificatesChanged, NotChanged};
 use crate::configuration_policy::PolicyFile;
+use crate::elevation::ElevationRecord;
 use crate::id::{RunId, TicketId};
 use crate::lkg::{Checked, Item, LkgNotice, NotWritten, ReferencesFound, Survey};
 use crate::mfa::MfaReport;
@@ -36,6 +37,13 @@ pub enum StoreReport {
         ticket: TicketId,
         /// The runs, else why they could not be read.
         result: Result<Vec<RunRecord>, String>,
+    },
+    /// Answers `ReadElevations`, newest first.
+    ElevationsRead {
+        /// Which question.
+        ticket: TicketId,
+        /// The requests, else why they could not be read.
+        result: Result<Vec<ElevationRecord>, String>,
     },
     /// Answers `ChangeDefinitions`.
     DefinitionsChanged {

@@ -1,15 +1,17 @@
 //! Policies and collections, compiled once, asked often.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::collection::Collections;
+use super::effect::Word;
 use super::envelope::{About, Status, told};
 use super::evaluate::Evaluation;
-use super::filter::{Condition, Facts, Joined};
+use super::filter::{Condition, Facts, Joined, Test};
 use super::parse::{Parsed, Policy, parse};
-use super::{PolicyId, PolicyType, Request};
+use super::{Control, PolicyId, PolicyType, Request};
 use crate::job::finding::{Finding, Findings, Severity};
 use crate::json::Json;
 use crate::limits::EXPANDED_ENTRIES;
@@ -106,6 +108,38 @@ impl PolicySet {
     /// The files that deny because they cannot be read.
     pub fn unreadable(&self) -> &[Unreadable] {
         &self.unreadable
+    }
+
+    /// Whom policies in force ask for a code: accounts that they name, and whether they ask others, too.
+    pub fn asked_for_codes(&self) -> (BTreeSet<String>, bool) {
+        let (mut names, mut others) = (BTreeSet::new(), false);
+        let is_asking = |policy: &&Policy| {
+            let effect = policy.effect;
+            policy.status == Status::Enforce && effect.has(Word::Require(Control::Mfa)) && !effect.has(Word::Deny)
+        };
+        for policy in self.policies.iter().filter(is_asking) {
+            let mut users = policy.conditions().filter_map(|condition| match &condition.test {
+                Test::Users(users) => Some(users),
+                Test::Everything
+                | Test::Machines(_)
+                | Test::Files(_)
+                | Test::Folders(_)
+                | Test::Commands(_)
+                | Test::Expressions(..)
+                | Test::Dates(_)
+                | Test::Times(_)
+                | Test::Days(_)
+                | Test::Signers(_) => None,
+            });
+            match users.next() {
+                Some(users) => {
+                    names.extend(users.names.iter().cloned());
+                    others |= !users.groups.is_empty() || !users.of_domains.is_empty();
+                }
+                None => others = true,
+            }
+        }
+        (names, others)
     }
 
     /// How many policies are compiled, those that are off included.

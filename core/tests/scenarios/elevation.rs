@@ -1,5 +1,7 @@
 //! Requests for more privileges, from the question to the end of the program: what is decided here of the story that users live.
 
+mod people;
+
 use castellan_core::acl::Subject;
 use castellan_core::effect::{ProcessOrder, Stdio, StoreOrder};
 use castellan_core::elevation::CallerId;

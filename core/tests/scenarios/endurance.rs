@@ -27,6 +27,7 @@ fn nonsense(number: u64) -> Vec<Event> {
         process(ProcessReport::Inspected { ticket, executables: vec![] }),
         Event::Store(StoreReport::RunPersisted { ticket, run: RunId::new(7, number), result: Err("x".into()) }),
         Event::Store(StoreReport::RunsRead { ticket, result: Ok(vec![]) }),
+        Event::Store(StoreReport::ElevationsRead { ticket, result: Ok(vec![]) }),
         Event::Store(StoreReport::DefinitionsChanged { ticket, result: Ok(vec![1]) }),
         Event::DeadlineReached,
         Event::Congested("queue".into()),

@@ -21,6 +21,7 @@ use castellan_core::effect::{
     AuditOrder, BrokerOrder, ConnectVerdict, Effect, HttpCall, HttpOrder, ProcessOrder, ProgramQuery, SpawnRequest,
     StoreOrder, StreamOrder, TelemetryOrder,
 };
+use castellan_core::elevation::ElevationRecord;
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, Endpoints, Event, ExecutableFacts, ExitStatus, Loaded,
     Opening, ProcessReport, StoreReport,
@@ -291,7 +292,10 @@ impl World {
         (world.files, world.settings) = (self.files.clone(), self.settings.clone());
         (world.policies, world.applied) = (self.policies.clone(), self.applied.clone());
         world.socket.records = self.socket.records.clone();
-        let elevations = world.socket.records.values().cloned().collect();
+        // What is over and good for nothing stays where it is.
+        let is_needed =
+            |record: &&ElevationRecord| record.needed_until().is_none_or(|until| until > surroundings().started.wall);
+        let elevations = world.socket.records.values().filter(is_needed).cloned().collect();
         let (definitions, settings) = (world.definitions(), world.settings.values().cloned().collect());
         let (policies, applied_policies) = (world.policies.clone(), world.applied.values().cloned().collect());
         let loaded = Loaded { definitions, settings, policies, applied_policies, elevations, ..Loaded::default() };

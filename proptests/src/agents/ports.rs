@@ -157,6 +157,9 @@ fn stored(order: StoreOrder, well: bool) -> Option<StoreReport> {
         }
         StoreOrder::KeepElevation { ticket, .. } => StoreReport::ElevationKept { ticket, result },
         StoreOrder::ReadRuns { ticket, .. } => StoreReport::RunsRead { ticket, result: result.map(|()| Vec::new()) },
+        StoreOrder::ReadElevations { ticket, .. } => {
+            StoreReport::ElevationsRead { ticket, result: result.map(|()| Vec::new()) }
+        }
         StoreOrder::WriteSettings { ticket, .. } => StoreReport::SettingsWritten { ticket, result },
         StoreOrder::ReadPolicies { ticket, .. } => StoreReport::PoliciesRead { ticket, files: Vec::new() },
         StoreOrder::KeepPolicies { ticket, .. } => StoreReport::PoliciesKept { ticket, result },

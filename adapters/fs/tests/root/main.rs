@@ -17,6 +17,7 @@ mod certificates;
 mod crash;
 mod definitions;
 mod drift;
+mod elevations;
 mod history;
 mod journal;
 mod log_file;

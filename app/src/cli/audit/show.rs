@@ -77,7 +77,7 @@ pub(super) fn export(options: &Export, globals: &Globals) -> Result<(), Failure>
 }
 
 /// Every line that is whole.
-fn each(globals: &Globals, mut take: impl FnMut(&AuditLine) -> Result<(), Failure>) -> Result<(), Failure> {
+pub(super) fn each(globals: &Globals, mut take: impl FnMut(&AuditLine) -> Result<(), Failure>) -> Result<(), Failure> {
     let mut reader = super::open(&globals.root)?;
     let unreadable = |error: std::io::Error| super::unreadable(&globals.root, &error);
     while let Some(line) = reader.next_line().map_err(unreadable)? {

@@ -141,10 +141,14 @@ fn told(decision: &Decision) -> Vec<String> {
     );
     for policy in &explanation.policies {
         lines.push(String::new());
-        lines.push(heading(policy));
-        lines.extend(policy.filters.iter().map(filter));
+        lines.extend(considered(policy));
     }
     lines
+}
+
+/// A policy that was considered, with each filter that was compared.
+pub(in crate::cli) fn considered(policy: &Considered) -> Vec<String> {
+    [heading(policy)].into_iter().chain(policy.filters.iter().map(filter)).collect()
 }
 
 fn heading(policy: &Considered) -> String {

@@ -136,7 +136,7 @@ fn table() -> Vec<String> {
 
 #[test]
 fn a_denial_behind_the_grant_takes_it_back() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::new(None);
     let path = ["inspected", "MFA", "kept", "asked for a code", "replied", "code right"];
     let told: Vec<String> = path.iter().flat_map(|name| rig.act(step(name))).collect();
     assert!(told.contains(&"Audit:grant".to_string()), "{told:?}");

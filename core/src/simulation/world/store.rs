@@ -21,6 +21,7 @@ impl World {
             StoreOrder::KeepElevation { ticket, .. } => StoreReport::ElevationKept { ticket, result: Ok(()) },
             // Nobody asks for these here, and there is no fleet.
             StoreOrder::Note(_)
+            | StoreOrder::ReadElevations { .. }
             | StoreOrder::ChangeCertificates { .. }
             | StoreOrder::Mfa { .. }
             | StoreOrder::ReadPolicies { .. } => return,

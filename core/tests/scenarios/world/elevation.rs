@@ -25,6 +25,15 @@ pub struct Socket {
     pub records: BTreeMap<String, ElevationRecord>,
 }
 
+impl Socket {
+    /// A request comes to disk, where that is well.
+    pub(super) fn keep(&mut self, record: ElevationRecord, result: &Result<(), String>) {
+        if result.is_ok() {
+            self.records.insert(record.request_id.clone(), record);
+        }
+    }
+}
+
 /// The file of a path, as it is until somebody changes it.
 pub fn file(path: &str, changed: i64) -> ExecutableFacts {
     let identity = FileIdentity { device: 1, inode: path.len() as u64, changed: (changed, 0) };

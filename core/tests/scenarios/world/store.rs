@@ -1,5 +1,6 @@
 //! The disk of a world: it takes orders, and carries them out when it is told to.
 
+use castellan_core::elevation::ElevationQuery;
 use castellan_core::mfa::{MfaReport, Verdict};
 
 use super::*;
@@ -13,6 +14,7 @@ impl World {
             }
             StoreOrder::KeepElevation { record, .. } => format!("keep {} {:?}", record.request_id, record.status),
             StoreOrder::ReadRuns { .. } => "read runs".into(),
+            StoreOrder::ReadElevations { .. } => "read requests".into(),
             StoreOrder::ChangeDefinitions { changes, .. } => {
                 let said = |change: &DefinitionChange| {
                     let verb = if change.document.is_some() { "write" } else { "remove" };
@@ -60,14 +62,14 @@ impl World {
                 StoreReport::RunPersisted { ticket, run, result }
             }
             StoreOrder::KeepElevation { ticket, record, .. } => {
-                if result.is_ok() {
-                    self.socket.records.insert(record.request_id.clone(), *record);
-                }
+                self.socket.keep(*record, &result);
                 StoreReport::ElevationKept { ticket, result }
             }
             StoreOrder::ReadRuns { ticket, query } => {
-                let runs = self.runs(&query);
-                StoreReport::RunsRead { ticket, result: result.map(|()| runs) }
+                StoreReport::RunsRead { ticket, result: result.map(|()| self.runs(&query)) }
+            }
+            StoreOrder::ReadElevations { ticket, query } => {
+                StoreReport::ElevationsRead { ticket, result: result.map(|()| self.requests(&query)) }
             }
             StoreOrder::ChangeDefinitions { ticket, changes, .. } => {
                 let versions = vec![0; changes.len()];
@@ -141,6 +143,22 @@ impl World {
                 && before.as_ref().is_none_or(|run| record.run_id.as_str() < run.as_str())
         };
         self.history.values().rev().filter(wanted).take(*limit).cloned().collect()
+    }
+
+    fn requests(&self, query: &ElevationQuery) -> Vec<ElevationRecord> {
+        let ElevationQuery { request, user, status, since, before, limit } = query;
+        let order = |id: &str| id.split_once('-').map(|(_, count)| count.parse::<u64>().unwrap());
+        let wanted = |record: &&ElevationRecord| {
+            request.as_ref().is_none_or(|request| request.as_str() == record.request_id)
+                && user.as_ref().is_none_or(|user| *user == record.user_name)
+                && status.is_none_or(|status| status == record.status)
+                && since.is_none_or(|since| record.asked_at >= since.to_rfc3339())
+                && before.as_ref().is_none_or(|before| order(&record.request_id) < order(before.as_str()))
+        };
+        let mut found: Vec<ElevationRecord> = self.socket.records.values().filter(wanted).cloned().collect();
+        found.sort_by_key(|record| std::cmp::Reverse(order(&record.request_id)));
+        found.truncate(*limit);
+        found
     }
 
     pub(super) fn keep(&mut self, change: SettingChange) {

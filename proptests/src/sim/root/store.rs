@@ -79,6 +79,7 @@ impl World<'_> {
             StoreOrder::PersistRun { .. }
             | StoreOrder::Note(_)
             | StoreOrder::ReadRuns { .. }
+            | StoreOrder::ReadElevations { .. }
             | StoreOrder::WriteSettings { .. }
             | StoreOrder::Mfa { .. }
             | StoreOrder::ChangeCertificates { .. } => return broken("total", "an order that nobody causes here"),

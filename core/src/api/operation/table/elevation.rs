@@ -5,9 +5,11 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value};
 
+use super::super::REQUEST_ID;
 use super::{Answer, Body, Method, NOTHING, Operation, Path, json};
 use crate::elevation::{Cleaned, ControlAnswer, ElevationRecord, Launched, Redirect};
-use crate::shape::Key;
+use crate::limits::ELEVATIONS_PER_PAGE;
+use crate::shape::{Key, Shape, Text};
 
 static KILL: [Key; 1] =
     [Key::flag("kill", false, "Whether programs that run on it are ended: asked to, and killed 10 s later.")];
@@ -18,6 +20,26 @@ const REASON: Option<Body> = Some(Body { required: false, content: json::<Map<St
 const NOT_REASON: Answer = Answer::problem(400, "The body is not {\"Reason\": text}, or its text is too long.");
 const BUSY: Answer = Answer::problem(503, "Too many calls wait for this request.");
 
+static PAGE: [Key; 5] = [
+    Key::new("status", Shape::Choice(&STATUSES), "That stand so."),
+    Key::new("user", Shape::Text(Text::ANY.such_as("alice")), "Of this user."),
+    Key::new("since", Shape::INSTANT, "Asked at this instant or later."),
+    Key::new("before", REQUEST_ID, "Older than this request: the page that follows."),
+    Key::number("limit", (1, ELEVATIONS_PER_PAGE as i64), ELEVATIONS_PER_PAGE as i64, "At most so many."),
+];
+const STATUSES: [&str; 10] = [
+    "Requested",
+    "Evaluating",
+    "AwaitingControls",
+    "Authorized",
+    "Launching",
+    "Running",
+    "Denied",
+    "Finished",
+    "Expired",
+    "Withdrawn",
+];
+
 /// Every such path.
 pub(in crate::api::operation) static PATHS: [Path; 11] = [
     Path {
@@ -25,9 +47,12 @@ pub(in crate::api::operation) static PATHS: [Path; 11] = [
         operations: &[operation!(
             Get,
             "listElevations",
-            "Requests for more privileges: those under way, then those that ended lately.",
-            {},
-            [answer!(200, "The requests, the latest in front.", json::<Vec<ElevationRecord>>())]
+            "Requests for more privileges: those under way, then those that ended lately; with a query a page of all that the history has, newest first.",
+            { query: &PAGE },
+            [
+                answer!(200, "The requests.", json::<Vec<ElevationRecord>>()),
+                Answer::problem(400, "The query is not one of these.")
+            ]
         )],
     },
     Path {
