@@ -5,6 +5,7 @@ use alloc::string::String;
 
 use super::{AppliedPolicy, PolicyContent, PolicyKey, PolicySigner};
 use crate::config::Settings;
+use crate::policy::COLLECTIONS;
 use crate::time::WallTime;
 use crate::trust::signature::{SignatureFile, SignaturePolicy, Verdict};
 use crate::why::Explanation;
@@ -29,8 +30,9 @@ pub(crate) fn signer(
         if !settings.require_signed_policies {
             return Ok(None);
         }
+        let below = if source == COLLECTIONS { "collections/" } else { "" };
         let fix = format!(
-            "Sign it: castellan sign Policies/{name}.json --cert CERT.pem --key KEY.pem; Settings:AlternativeSignatures names the signer."
+            "Sign it: castellan sign Policies/{below}{name}.json --cert CERT.pem --key KEY.pem; Settings:AlternativeSignatures names the signer."
         );
         return Err(Explanation::new(what(), NOT_SIGNED, fix));
     }
