@@ -1,6 +1,6 @@
 //! `castellan elevate` as its user sees it: pipes, exit statuses, signals, his terminal.
 
-mod terminal;
+pub(crate) mod terminal;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

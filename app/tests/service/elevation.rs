@@ -1,5 +1,8 @@
 //! The way to more privileges: what `castellan init` installs, the plugin KeeperPolicy, and those who ask it.
 
+mod killed;
+mod scene;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;

@@ -1,13 +1,15 @@
 //! Requests for more privileges in the history: a table of their own, pruned with the runs.
 
 use castellan_core::elevation::ElevationRecord;
+use castellan_core::limits::ENDED_ELEVATIONS;
 use castellan_core::time::WallTime;
 use rusqlite::params;
 
 use super::History;
 
 const KEEP: &str = "INSERT OR REPLACE INTO elevation VALUES (?1, ?2, ?3, ?4)";
-const NEEDED: &str = "SELECT request_id, record FROM elevation WHERE needed IS NULL OR needed > ?1 ORDER BY changed";
+const NEEDED: &str = "SELECT request_id, record FROM elevation WHERE needed IS NULL OR needed > ?1
+    OR request_id IN (SELECT request_id FROM elevation ORDER BY changed DESC LIMIT ?2) ORDER BY changed";
 
 impl History {
     /// Stores a request, replacing what is stored of it; durable as of [`insert_or_replace`](Self::insert_or_replace).
@@ -27,15 +29,16 @@ impl History {
             .map_err(|error| failed(error.to_string()))
     }
 
-    /// Requests without an end, and those whose grant ends after `now`; oldest change first.
+    /// Requests without an end, those whose grant ends after `now`, and as many of the latest as are shown; oldest change first.
     ///
     /// # Errors
     /// A sentence with the reason.
     pub fn needed_elevations(&self, now: WallTime) -> Result<Vec<ElevationRecord>, String> {
         let failed = |error: rusqlite::Error| self.unread(&error);
+        let shown = u32::try_from(ENDED_ELEVATIONS).unwrap_or(u32::MAX);
         let mut statement = self.connection.prepare(NEEDED).map_err(failed)?;
         let rows = statement
-            .query_map(params![now.as_millis()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+            .query_map(params![now.as_millis(), shown], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
             .map_err(failed)?;
         rows.map(|row| {
             let (request, text) = row.map_err(failed)?;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command};
 
 use rustix::process::Signal;
@@ -14,7 +14,7 @@ use super::{agent, elevate, signal, stage};
 use crate::support::{Stage, eventually, spawn};
 
 /// A user's terminal with `castellan elevate` in the foreground.
-struct User {
+pub(crate) struct User {
     keyboard: File,
     theirs: OwnedFd,
     shown: Vec<u8>,
@@ -23,15 +23,20 @@ struct User {
 
 impl User {
     fn types(words: &[&str], stage: &Stage) -> Self {
+        Self::runs(&elevate(&stage.root(), words), 0)
+    }
+
+    /// A command of this user's.
+    pub(crate) fn runs(user: &Command, uid: u32) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let ours = rustix::pty::openpt(flags).unwrap();
         rustix::pty::grantpt(&ours).unwrap();
         rustix::pty::unlockpt(&ours).unwrap();
         let theirs = rustix::pty::ioctl_tiocgptpeer(&ours, flags).unwrap();
-        let user = elevate(&stage.root(), words);
         // A session whose terminal this is; setsid becomes the program itself, as it leads no group.
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(user.get_program()).args(user.get_args()).env("TERM", "xterm").current_dir("/");
+        command.uid(uid).gid(uid);
         let stream = || theirs.try_clone().unwrap();
         command.stdin(stream()).stdout(stream()).stderr(stream());
         set_size(&theirs, 24, 80);
@@ -45,7 +50,7 @@ impl User {
 
     /// Reads on until this is shown; answers with all that was shown since the last time.
     #[track_caller]
-    fn sees(&mut self, text: &str) -> String {
+    pub(crate) fn sees(&mut self, text: &str) -> String {
         let mut chunk = [0; 1024];
         loop {
             let shown = String::from_utf8_lossy(&self.shown).into_owned();
@@ -65,7 +70,7 @@ impl User {
     }
 
     #[track_caller]
-    fn ends(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn ends(&mut self) -> std::process::ExitStatus {
         let status = self.child.wait().unwrap();
         assert!(self.is_cooked(), "the terminal is left as it was");
         status
