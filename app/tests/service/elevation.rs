@@ -1,5 +1,6 @@
 //! The way to more privileges: what `castellan init` installs, the plugin KeeperPolicy, and those who ask it.
 
+mod forged;
 mod killed;
 mod scene;
 
@@ -251,6 +252,7 @@ fn allow(stage: &Stage, controls: &[&str]) {
 fn newest(agent: &Agent<'_>, status: &str) -> Value {
     eventually(&format!("a request that is {status}"), || {
         let newest = agent.call("GET", "/api/elevation").send().json().as_array()?.first()?.clone();
+        eprintln!("DEBUG {newest}");
         (newest["Status"] == status).then_some(newest)
     })
 }

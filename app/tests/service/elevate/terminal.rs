@@ -6,12 +6,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::{agent, elevate, signal, stage};
-use crate::support::{Stage, eventually, spawn};
+use crate::support::{PATIENCE, Stage, eventually, spawn};
 
 /// A user's terminal with `castellan elevate` in the foreground.
 pub(crate) struct User {
@@ -59,6 +60,10 @@ impl User {
                 self.shown = after.as_bytes().to_vec();
                 return before;
             }
+            let limit = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+            let mut polled = [PollFd::new(&self.keyboard, PollFlags::IN)];
+            let ready = rustix::io::retry_on_intr(|| poll(&mut polled, Some(&limit))).unwrap();
+            assert!(ready > 0, "waited in vain for {text}: {shown}");
             let count = self.keyboard.read(&mut chunk).unwrap_or_else(|error| panic!("{error} after {shown}"));
             self.shown.extend_from_slice(&chunk[..count]);
         }

@@ -11,12 +11,14 @@ use crate::support::{Agent, eventually};
 
 /// Kills the agent; whoever waits is told, the request is shown as this after the restart, and its program has run so often.
 #[track_caller]
-fn kill(scene: &Scene, agent: Agent<'_>, child: Child, request: &str, after: (&str, usize)) {
+fn kill(scene: &Scene, agent: Agent<'_>, mut child: Child, request: &str, after: (&str, usize)) {
     agent.kill();
+    eventually("the end of castellan elevate", || child.try_wait().unwrap());
+    restart(scene, request, after);
+    // What the program left had his streams until the next start ended it.
     let (code, _, said) = told(child);
     let became = if after.1 == 0 { "nothing was launched" } else { "stands in the agent's audit" };
     assert!(code == 5 && said.contains("the agent was lost") && said.contains(became), "{code} {said}");
-    restart(scene, request, after);
 }
 
 #[track_caller]
@@ -53,7 +55,7 @@ fn while_controls_are_outstanding() {
     let request = id_of(&newest(&agent, "AwaitingControls"));
     kill(&scene, agent, child, &request, ("Expired", 0));
 
-    for (control, question) in [("JUSTIFY", "reason"), ("MFA", "Code of your authenticator")] {
+    for (control, question) in [("JUSTIFY", "Reason for running"), ("MFA", "Code of your authenticator")] {
         let agent = scene.start();
         if control == "MFA" {
             assert_eq!(agent.call("POST", "/api/mfa/nobody").send().status / 100, 2);
@@ -80,11 +82,12 @@ fn while_what_is_authorized_waits_for_its_launch() {
     let shipped = agent.call("GET", &format!("/api/Jobs/{LAUNCH}")).send().json();
     scene.hold_the_launch(&agent);
     let child = scene.ask("true");
-    scene.stage.puppet(LAUNCH);
+    let mut held = scene.stage.puppet(LAUNCH);
     let request = id_of(&newest(&agent, "Authorized"));
     agent.kill();
     let (code, _, said) = told(child);
     assert!(code == 5 && said.contains("nothing was launched"), "{code} {said}");
+    held.expect_gone();
     let agent = scene.start();
     assert_eq!(agent.call("PUT", &format!("/api/Jobs/{LAUNCH}")).json(&shipped).send().status, 200);
     agent.stop();

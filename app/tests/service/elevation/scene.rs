@@ -88,7 +88,7 @@ impl Scene {
     /// Processes of elevated programs that have the file of marks among their words.
     pub(super) fn programs(&self) -> Vec<(u32, String)> {
         let named = processes_naming(&self.marks().display().to_string());
-        named.into_iter().filter(|(_, line)| line.starts_with("sh ")).collect()
+        named.into_iter().filter(|(_, line)| !line.contains(" elevate ")).collect()
     }
 }
 
