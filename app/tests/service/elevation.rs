@@ -1,6 +1,7 @@
 //! The way to more privileges: what `castellan init` installs, the plugin KeeperPolicy, and those who ask it.
 
 mod forged;
+mod full_disk;
 mod killed;
 mod scene;
 
