@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import pathlib
+import pwd
 import shutil
 import signal
 import ssl
@@ -118,9 +119,13 @@ class Agent:
         assert run["status"] == "running", run
         return run if run["tasks"] and run["tasks"][-1]["pid"] else None
 
-    def install(self, name):
-        program = self.root / "Jobs/bin" / name / name
-        program.parent.mkdir()
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(PATIENCE) == 0, self.said()
+
+    def install(self, name, folder="Jobs/bin"):
+        program = self.root / folder / name / name
+        program.parent.mkdir(parents=True)
         shutil.copyfile(PROGRAMS / name, program)
         program.chmod(0o755)
 
@@ -152,6 +157,16 @@ def topic_job(job, program, *arguments):
     task = {**is_program(program, *arguments), "mergeStdoutJsonIntoContext": program != "Mosquitto"}
     topics = {"allowedPublications": [f"{job}/#"], "allowedSubscriptions": [f"{job}/#"]}
     return {"id": job, "mqttTopics": topics, "tasks": [task]}
+
+
+POLICY_ASKER = {
+    "id": "PolicyAsker", "name": "Policy Asker", "description": "Asks KeeperPolicy.", "version": "1.0.0",
+    "pluginType": "Executable", "executablePath": "bin/PolicyAsker/PolicyAsker",
+    "arguments": "--keeper-api-base={KeeperApiBaseUrl} --ca \"{rootdir}/ca.pem\"", "supportedPlatforms": ["Linux"],
+    "Subscription": {"Topic": "PolicyAsker", "Qos": 1, "CleanSession": True},
+    "metadata": {"mqttTopics": {"publish": ["KeeperPolicy", "KeeperLogger"],
+                                "subscribe": ["KeeperPolicy/PolicyAsker", "PolicyAsker/Commands/ask"]}},
+    "autoStart": True, "executionContext": "Service", "requiresMonitoring": True, "autoRestart": True}
 
 
 class Story:
@@ -262,6 +277,50 @@ class Story:
         run = self.agent.run("mqttjs")
         assert run["status"] == "Succeeded", run
         assert run["context"]["got"] == {"3.1.1": ["one", "two", "three"], "5.0": ["one", "two named", "three"]}, run
+
+    def a_plugin_asks_keeper_policy_and_gets_each_kind_of_answer(self):
+        user = pwd.getpwuid(os.getuid()).pw_name
+        self.agent.stop()
+        installed = subprocess.run([self.agent.binary, "init", "--root", self.agent.root], capture_output=True, text=True, timeout=PATIENCE)
+        assert installed.returncode == 0, installed
+        self.agent.install("PolicyAsker", "Plugins/bin")
+        (self.agent.root / "Plugins/PolicyAsker.json").write_text(json.dumps(POLICY_ASKER))
+        job = {"id": "asks", "parameters": [{"name": "Question", "type": "string", "required": True}],
+               "mqttTopics": {"allowedPublications": ["PolicyAsker/Commands/ask"], "allowedSubscriptions": []},
+               "tasks": [{"id": "ask", "command": "publish-mqtt",
+                          "arguments": "--topic PolicyAsker/Commands/ask --payload {Question}"}]}
+        (self.agent.root / "Jobs/asks.json").write_text(json.dumps(job))
+        self.agent.start()
+
+        def said():
+            return [line["message"] for line in self.agent.log() if line["component"] == "plugin:PolicyAsker"
+                    and line["category"] == "Policy"]
+        until("the plugin's subscriptions", lambda: "ready" in said())
+        until("KeeperPolicy", lambda: self.agent.get("/api/plugins/KeeperPolicy")["health"] == "Healthy")
+
+        def ask():
+            before = len(said())
+            question = json.dumps({"UserName": user, "Words": ["/usr/bin/id", "-u"]})
+            run = self.agent.run("asks", {"Question": question})
+            assert run["status"] == "Succeeded", run
+            return json.loads(until("an answer of KeeperPolicy", lambda: said()[before:])[0])
+
+        def policy(*controls):
+            document = {"PolicyId": "asked", "PolicyType": "PrivilegeElevation", "Status": "enforce", "Controls": controls,
+                        "Rules": [{"Expression": "CheckUser()"}, {"Expression": "CheckFile(false)"}],
+                        "UserCheck": [user], "ApplicationCheck": ["/usr/bin/id"]}
+            (self.agent.root / "Policies").mkdir(exist_ok=True)
+            (self.agent.root / "Policies/asked.json").write_text(json.dumps(document))
+        answer = ask()
+        assert answer["Decision"] == "DENY" and answer["PolicyIds"] == [], answer
+        assert "There is no policy about it" in answer["Explanation"]["Why"] and answer["Explanation"]["Fix"], answer
+        policy("ALLOW")
+        answer = ask()
+        assert (answer["Decision"], answer["Controls"], answer["PolicyIds"]) == ("ALLOW", [], ["asked"]), answer
+        policy("JUSTIFY", "MFA")
+        answer = ask()
+        assert (answer["Decision"], answer["Controls"]) == ("PENDING", ["MFA", "JUSTIFY"]), answer
+        assert answer["Explanation"]["Nearest"]["PolicyId"] == "asked", answer
 
     def a_plugin_that_crashes_is_started_again(self):
         before = self.agent.plugin()

@@ -1,6 +1,7 @@
 //! `castellan elevate` as its user sees it: pipes, exit statuses, signals, his terminal.
 
 pub(crate) mod terminal;
+mod tmux;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
