@@ -78,7 +78,7 @@ class Agent:
     def said(self):
         return (self.root / "stderr.txt").read_text(errors="replace")[-4000:]
 
-    def end(self):
+    def close(self):
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE)
@@ -118,10 +118,6 @@ class Agent:
         run = self.get(f"/api/runs/{run_id}")
         assert run["status"] == "running", run
         return run if run["tasks"] and run["tasks"][-1]["pid"] else None
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(PATIENCE) == 0, self.said()
 
     def install(self, name, folder="Jobs/bin"):
         program = self.root / folder / name / name
@@ -279,29 +275,35 @@ class Story:
         assert run["context"]["got"] == {"3.1.1": ["one", "two", "three"], "5.0": ["one", "two named", "three"]}, run
 
     def a_plugin_asks_keeper_policy_and_gets_each_kind_of_answer(self):
-        user = pwd.getpwuid(os.getuid()).pw_name
-        self.agent.stop()
-        installed = subprocess.run([self.agent.binary, "init", "--root", self.agent.root], capture_output=True, text=True, timeout=PATIENCE)
+        agent = Agent(self.agent.binary, self.agent.root.with_name("asking"))
+        agent.root.mkdir()
+        shutil.copy(self.agent.root / "appsettings.json", agent.root)
+        installed = subprocess.run([agent.binary, "init", "--root", agent.root], capture_output=True, text=True, timeout=PATIENCE)
         assert installed.returncode == 0, installed
-        self.agent.install("PolicyAsker", "Plugins/bin")
-        (self.agent.root / "Plugins/PolicyAsker.json").write_text(json.dumps(POLICY_ASKER))
+        agent.install("PolicyAsker", "Plugins/bin")
         job = {"id": "asks", "parameters": [{"name": "Question", "type": "string", "required": True}],
                "mqttTopics": {"allowedPublications": ["PolicyAsker/Commands/ask"], "allowedSubscriptions": []},
                "tasks": [{"id": "ask", "command": "publish-mqtt",
                           "arguments": "--topic PolicyAsker/Commands/ask --payload {Question}"}]}
-        (self.agent.root / "Jobs/asks.json").write_text(json.dumps(job))
-        self.agent.start()
+        for name, definition in (("Jobs/asks", job), ("Plugins/PolicyAsker", POLICY_ASKER)):
+            (agent.root / f"{name}.json").write_text(json.dumps(definition))
+        with contextlib.closing(agent):
+            agent.start()
+            self._asks(agent)
+
+    def _asks(self, agent):
+        user = pwd.getpwuid(os.getuid()).pw_name
 
         def said():
-            return [line["message"] for line in self.agent.log() if line["component"] == "plugin:PolicyAsker"
+            return [line["message"] for line in agent.log() if line["component"] == "plugin:PolicyAsker"
                     and line["category"] == "Policy"]
         until("the plugin's subscriptions", lambda: "ready" in said())
-        until("KeeperPolicy", lambda: self.agent.get("/api/plugins/KeeperPolicy")["health"] == "Healthy")
+        until("KeeperPolicy", lambda: agent.get("/api/plugins/KeeperPolicy")["health"] == "Healthy")
 
         def ask():
             before = len(said())
             question = json.dumps({"UserName": user, "Words": ["/usr/bin/id", "-u"]})
-            run = self.agent.run("asks", {"Question": question})
+            run = agent.run("asks", {"Question": question})
             assert run["status"] == "Succeeded", run
             return json.loads(until("an answer of KeeperPolicy", lambda: said()[before:])[0])
 
@@ -309,8 +311,8 @@ class Story:
             document = {"PolicyId": "asked", "PolicyType": "PrivilegeElevation", "Status": "enforce", "Controls": controls,
                         "Rules": [{"Expression": "CheckUser()"}, {"Expression": "CheckFile(false)"}],
                         "UserCheck": [user], "ApplicationCheck": ["/usr/bin/id"]}
-            (self.agent.root / "Policies").mkdir(exist_ok=True)
-            (self.agent.root / "Policies/asked.json").write_text(json.dumps(document))
+            (agent.root / "Policies").mkdir(exist_ok=True)
+            (agent.root / "Policies/asked.json").write_text(json.dumps(document))
         answer = ask()
         assert answer["Decision"] == "DENY" and answer["PolicyIds"] == [], answer
         assert "There is no policy about it" in answer["Explanation"]["Why"] and answer["Explanation"]["Fix"], answer
@@ -444,7 +446,7 @@ def tell(args, story_of):
             if failed:
                 print(f"--- the agent's last log lines\n{json.dumps(agent.log()[-40:], indent=1)}")
         finally:
-            agent.end()
+            agent.close()
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
