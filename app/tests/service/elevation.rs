@@ -4,6 +4,8 @@ mod forged;
 mod full_disk;
 mod killed;
 mod scene;
+mod silent;
+mod traced;
 
 use std::fs;
 use std::io::Write;

@@ -68,13 +68,12 @@ impl Drop for Disk {
     }
 }
 
-/// Entries of the audit about a request, by what they are.
-fn audited(scene: &Scene, request: &str) -> Vec<String> {
+/// Entries of the audit about a request.
+pub(super) fn audited(scene: &Scene, request: &str) -> Vec<String> {
     let (code, shown, said) = say(command(&scene.stage, &["audit", "show", "-o", "json"]));
     assert_eq!(code, 0, "{said}");
-    let shown: Vec<Value> = shown.lines().flat_map(|line| serde_json::from_str(line)).collect();
-    let entries = shown.iter().flat_map(|document| document.as_array().cloned().unwrap_or(vec![document.clone()]));
-    entries.filter(|entry| entry["request"] == request).map(|entry| entry["what"].to_string()).collect()
+    let entries = shown.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    entries.filter(|entry| entry["request"] == request).map(|entry| entry.to_string()).collect()
 }
 
 /// It was denied, and says that a disk is full; or it ran, and was in the audit before. Answers whether it was denied.
@@ -85,7 +84,7 @@ fn is_on_record(scene: &Scene, child: Child, request: &str, before: usize) -> bo
     if code == 0 {
         assert_eq!(ran, 1);
         let entries = audited(scene, request);
-        assert!(entries.iter().any(|what| what.to_lowercase().contains("launch")), "{entries:?}");
+        assert!(entries.iter().any(|entry| entry.contains(r#""kind":"launch""#)), "{entries:?}");
         return false;
     }
     assert_eq!((code, ran), (4, 0), "{said}");
@@ -183,7 +182,7 @@ fn full_before_the_launch_and_while_the_program_runs() {
     assert_eq!((code, scene.marked() - before), (6, 1), "{said}");
     recovers(&scene, &disk);
     eventually("the end in the audit", || {
-        audited(&scene, &request).iter().any(|what| what.contains("code 6")).then_some(())
+        audited(&scene, &request).iter().any(|entry| entry.contains("code 6")).then_some(())
     });
     agent.stop();
 }
