@@ -21,7 +21,7 @@ pub(crate) use signer::Signer;
 pub(crate) use stage::Stage;
 
 /// Bounds a test that would hang; never a measure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two looks at something that cannot be awaited.
 const PAUSE: Duration = Duration::from_millis(10);
 

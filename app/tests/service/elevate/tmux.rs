@@ -84,8 +84,11 @@ fn an_editor_and_job_control_work_as_at_home() {
     tmux.tells(&["new-session", "-d", "-x", "80", "-y", "24", "/bin/sh"]);
     tmux.tells(&["set-option", "status", "off"]);
     tmux.sees("theirs$");
-    let elevate = format!("{} elevate --root {} -- bash --norc", binary().display(), stage.root().display());
-    tmux.enters(&format!("{elevate}; echo \"status $?\""));
+    let elevate = format!("{} elevate --root {} --", binary().display(), stage.root().display());
+    // In the background it leaves the terminal alone, and is not stopped.
+    tmux.enters(&format!("{elevate} sh -c 'echo from behind; exit 3' & wait $!; echo \"ended $?\""));
+    tmux.sees("ended 3");
+    tmux.enters(&format!("{elevate} bash --norc; echo \"status $?\""));
     tmux.sees("bash-");
     tmux.enters("PS1=; id -u");
     tmux.sees("0");

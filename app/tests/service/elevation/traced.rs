@@ -9,7 +9,7 @@ use super::scene::Scene;
 use crate::support::{Agent, command, ended, eventually, has_program, lives, say, spawn};
 
 /// What changes a disk, speaks to others, or makes a process.
-const CALLS: [&str; 8] = ["pwrite64", "fsync", "fdatasync", "write", "sendmsg", "sendto", "clone3", "clone"];
+const CALLS: [&str; 6] = ["pwrite64", "fsync", "fdatasync", "sendmsg", "clone3", "clone"];
 /// Of each kind, counted for each thread by itself. One request makes fewer of those that bring something to disk.
 const MOST: usize = 6;
 
