@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import pathlib
+import pwd
 import shutil
 import signal
 import ssl
@@ -77,7 +78,7 @@ class Agent:
     def said(self):
         return (self.root / "stderr.txt").read_text(errors="replace")[-4000:]
 
-    def end(self):
+    def close(self):
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE)
@@ -118,9 +119,9 @@ class Agent:
         assert run["status"] == "running", run
         return run if run["tasks"] and run["tasks"][-1]["pid"] else None
 
-    def install(self, name):
-        program = self.root / "Jobs/bin" / name / name
-        program.parent.mkdir()
+    def install(self, name, folder="Jobs/bin"):
+        program = self.root / folder / name / name
+        program.parent.mkdir(parents=True)
         shutil.copyfile(PROGRAMS / name, program)
         program.chmod(0o755)
 
@@ -152,6 +153,16 @@ def topic_job(job, program, *arguments):
     task = {**is_program(program, *arguments), "mergeStdoutJsonIntoContext": program != "Mosquitto"}
     topics = {"allowedPublications": [f"{job}/#"], "allowedSubscriptions": [f"{job}/#"]}
     return {"id": job, "mqttTopics": topics, "tasks": [task]}
+
+
+POLICY_ASKER = {
+    "id": "PolicyAsker", "name": "Policy Asker", "description": "Asks KeeperPolicy.", "version": "1.0.0",
+    "pluginType": "Executable", "executablePath": "bin/PolicyAsker/PolicyAsker",
+    "arguments": "--keeper-api-base={KeeperApiBaseUrl} --ca \"{rootdir}/ca.pem\"", "supportedPlatforms": ["Linux"],
+    "Subscription": {"Topic": "PolicyAsker", "Qos": 1, "CleanSession": True},
+    "metadata": {"mqttTopics": {"publish": ["KeeperPolicy", "KeeperLogger"],
+                                "subscribe": ["KeeperPolicy/PolicyAsker", "PolicyAsker/Commands/ask"]}},
+    "autoStart": True, "executionContext": "Service", "requiresMonitoring": True, "autoRestart": True}
 
 
 class Story:
@@ -262,6 +273,56 @@ class Story:
         run = self.agent.run("mqttjs")
         assert run["status"] == "Succeeded", run
         assert run["context"]["got"] == {"3.1.1": ["one", "two", "three"], "5.0": ["one", "two named", "three"]}, run
+
+    def a_plugin_asks_keeper_policy_and_gets_each_kind_of_answer(self):
+        agent = Agent(self.agent.binary, self.agent.root.with_name("asking"))
+        agent.root.mkdir()
+        shutil.copy(self.agent.root / "appsettings.json", agent.root)
+        installed = subprocess.run([agent.binary, "init", "--root", agent.root], capture_output=True, text=True, timeout=PATIENCE)
+        assert installed.returncode == 0, installed
+        agent.install("PolicyAsker", "Plugins/bin")
+        job = {"id": "asks", "parameters": [{"name": "Question", "type": "string", "required": True}],
+               "mqttTopics": {"allowedPublications": ["PolicyAsker/Commands/ask"], "allowedSubscriptions": []},
+               "tasks": [{"id": "ask", "command": "publish-mqtt",
+                          "arguments": "--topic PolicyAsker/Commands/ask --payload {Question}"}]}
+        for name, definition in (("Jobs/asks", job), ("Plugins/PolicyAsker", POLICY_ASKER)):
+            (agent.root / f"{name}.json").write_text(json.dumps(definition))
+        with contextlib.closing(agent):
+            agent.start()
+            self._asks(agent)
+
+    def _asks(self, agent):
+        user = pwd.getpwuid(os.getuid()).pw_name
+
+        def said():
+            return [line["message"] for line in agent.log() if line["component"] == "plugin:PolicyAsker"
+                    and line["category"] == "Policy"]
+        until("the plugin's subscriptions", lambda: "ready" in said())
+        until("KeeperPolicy", lambda: agent.get("/api/plugins/KeeperPolicy")["health"] == "Healthy")
+
+        def ask():
+            before = len(said())
+            question = json.dumps({"UserName": user, "Words": ["/usr/bin/id", "-u"]})
+            run = agent.run("asks", {"Question": question})
+            assert run["status"] == "Succeeded", run
+            return json.loads(until("an answer of KeeperPolicy", lambda: said()[before:])[0])
+
+        def policy(*controls):
+            document = {"PolicyId": "asked", "PolicyType": "PrivilegeElevation", "Status": "enforce", "Controls": controls,
+                        "Rules": [{"Expression": "CheckUser()"}, {"Expression": "CheckFile(false)"}],
+                        "UserCheck": [user], "ApplicationCheck": ["/usr/bin/id"]}
+            (agent.root / "Policies").mkdir(exist_ok=True)
+            (agent.root / "Policies/asked.json").write_text(json.dumps(document))
+        answer = ask()
+        assert answer["Decision"] == "DENY" and answer["PolicyIds"] == [], answer
+        assert "There is no policy about it" in answer["Explanation"]["Why"] and answer["Explanation"]["Fix"], answer
+        policy("ALLOW")
+        answer = ask()
+        assert (answer["Decision"], answer["Controls"], answer["PolicyIds"]) == ("ALLOW", [], ["asked"]), answer
+        policy("JUSTIFY", "MFA")
+        answer = ask()
+        assert (answer["Decision"], answer["Controls"]) == ("PENDING", ["MFA", "JUSTIFY"]), answer
+        assert answer["Explanation"]["Nearest"]["PolicyId"] == "asked", answer
 
     def a_plugin_that_crashes_is_started_again(self):
         before = self.agent.plugin()
@@ -385,7 +446,7 @@ def tell(args, story_of):
             if failed:
                 print(f"--- the agent's last log lines\n{json.dumps(agent.log()[-40:], indent=1)}")
         finally:
-            agent.end()
+            agent.close()
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

@@ -1,7 +1,8 @@
 //! `castellan elevate` as its user sees it: pipes, exit statuses, signals, his terminal.
 
 mod desktop;
-mod terminal;
+pub(crate) mod terminal;
+mod tmux;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,7 +1,13 @@
 //! The way to more privileges: what `castellan init` installs, the plugin KeeperPolicy, and those who ask it.
 
+mod forged;
+mod full_disk;
 mod hindsight;
+mod killed;
 mod people;
+mod scene;
+mod silent;
+mod traced;
 
 use std::fs;
 use std::io::Write;

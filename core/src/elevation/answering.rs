@@ -113,7 +113,7 @@ impl Elevation {
 
     pub(super) fn not_on_record(&self, reason: &str) -> Explanation {
         let why = format!("It could not be put on record: {reason}");
-        self.denied(why, "Look at the disk that holds the agent root, then ask again.")
+        self.denied(why, "See that the disk that holds the agent root has room and works, then ask again.")
     }
 
     pub(super) fn withdrawn(&self) -> Explanation {

@@ -87,7 +87,7 @@ impl Session {
         let conversation = self
             .frames(&prompts, &launch, &raw)
             .or(self.prompt(&waiting))
-            .or(self.signals(&raw))
+            .or(self.signals(&launch, &raw))
             .or(self.keys(&launched));
         let outcome = executor.run(conversation).await?;
         let late = async {
@@ -116,11 +116,7 @@ impl Session {
                 }
                 Some(ToCaller::Launching) => {
                     self.launched.set(true);
-                    if let Some(terminal) = &self.terminal {
-                        let mode = terminal.tty.raw().map_err(|error| self.lost(&error.to_string()))?;
-                        raw.replace(Some(mode));
-                        launch.try_send(()).map_err(|_| self.lost("it launches twice"))?;
-                    }
+                    self.take_terminal(launch, raw).map_err(|error| self.lost(&error.to_string()))?;
                 }
                 Some(ToCaller::Ended(ended)) => return Ok(Outcome::Ended(ended)),
                 Some(ToCaller::Denied { request, what, why, fix }) => {
@@ -129,6 +125,17 @@ impl Session {
                 None => return Err(self.lost("it closed the connection")),
             }
         }
+    }
+
+    /// Gives the program what is typed, unless another job of the user's has his terminal.
+    fn take_terminal<'s>(&'s self, launch: &Sender<()>, raw: &RefCell<Option<ModeGuard<'s>>>) -> io::Result<()> {
+        if let Some(terminal) = self.terminal.as_ref().filter(|terminal| terminal.tty.is_foreground()) {
+            raw.replace(Some(terminal.tty.raw()?));
+            if launch.try_send(()).is_err() {
+                log::debug!("keys are relayed already, or about to be");
+            }
+        }
+        Ok(())
     }
 
     /// Asks whoever sits at the terminal; where nobody does, the agent is told so.
@@ -156,7 +163,11 @@ impl Session {
     }
 
     /// A signal is the program's once it runs; before, it ends the request.
-    async fn signals<'s>(&'s self, raw: &RefCell<Option<ModeGuard<'s>>>) -> Result<Outcome, Failure> {
+    async fn signals<'s>(
+        &'s self,
+        launch: &Sender<()>,
+        raw: &RefCell<Option<ModeGuard<'s>>>,
+    ) -> Result<Outcome, Failure> {
         let mut signals = &self.signals;
         while let Some(signal) = signals.next().await {
             let signal =
@@ -167,7 +178,7 @@ impl Session {
                     self.connection.send(&signal).await.map_err(|error| self.lost(&error.to_string()))?;
                 }
                 (Some(_), _) => return Ok(Outcome::Withdrawn(signal as i32)),
-                (None, Some(terminal)) if signal == Signal::Tstp => self.stop(terminal, raw)?,
+                (None, Some(terminal)) if signal == Signal::Tstp => self.stop(terminal, launch, raw)?,
                 (None, Some(terminal)) => self.resize(terminal)?,
                 (None, None) => {}
             }
@@ -176,12 +187,17 @@ impl Session {
     }
 
     /// Stops as everything stops, with the terminal as it was; the program runs on meanwhile, and stops where it shows too much.
-    fn stop<'s>(&self, terminal: &'s Terminal, raw: &RefCell<Option<ModeGuard<'s>>>) -> Result<(), Failure> {
+    fn stop<'s>(
+        &'s self,
+        terminal: &Terminal,
+        launch: &Sender<()>,
+        raw: &RefCell<Option<ModeGuard<'s>>>,
+    ) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::failed(format!("this could not be stopped: {error}."));
-        let was_raw = raw.take().is_some();
+        drop(raw.take());
         signal_hook::low_level::emulate_default_handler(Signal::Tstp as i32).map_err(failed)?;
-        if was_raw {
-            raw.replace(Some(terminal.tty.raw().map_err(failed)?));
+        if self.launched.get() {
+            self.take_terminal(launch, raw).map_err(failed)?;
         }
         self.resize(terminal)
     }

@@ -52,6 +52,11 @@ impl Tty {
         self.mode(Termios::make_raw)
     }
 
+    /// Whether this process may change the terminal: whoever does so in the background is stopped.
+    pub(super) fn is_foreground(&self) -> bool {
+        rustix::termios::tcgetpgrp(self.0.get_ref()).is_ok_and(|group| group == rustix::process::getpgrp())
+    }
+
     /// Shows a prompt and reads a line; `None` where somebody ends the input instead.
     pub(super) async fn ask(&self, prompt: &str, secret: bool) -> io::Result<Option<String>> {
         let hidden = match secret {

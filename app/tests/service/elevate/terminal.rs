@@ -3,18 +3,19 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::{agent, elevate, signal, stage};
-use crate::support::{Stage, eventually, spawn};
+use crate::support::{PATIENCE, Stage, eventually, spawn};
 
 /// A user's terminal with `castellan elevate` in the foreground.
-struct User {
+pub(crate) struct User {
     keyboard: File,
     theirs: OwnedFd,
     shown: Vec<u8>,
@@ -23,15 +24,20 @@ struct User {
 
 impl User {
     fn types(words: &[&str], stage: &Stage) -> Self {
+        Self::runs(&elevate(&stage.root(), words), 0)
+    }
+
+    /// A command of this user's.
+    pub(crate) fn runs(user: &Command, uid: u32) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let ours = rustix::pty::openpt(flags).unwrap();
         rustix::pty::grantpt(&ours).unwrap();
         rustix::pty::unlockpt(&ours).unwrap();
         let theirs = rustix::pty::ioctl_tiocgptpeer(&ours, flags).unwrap();
-        let user = elevate(&stage.root(), words);
         // A session whose terminal this is; setsid becomes the program itself, as it leads no group.
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(user.get_program()).args(user.get_args()).env("TERM", "xterm").current_dir("/");
+        command.uid(uid).gid(uid);
         let stream = || theirs.try_clone().unwrap();
         command.stdin(stream()).stdout(stream()).stderr(stream());
         set_size(&theirs, 24, 80);
@@ -45,7 +51,7 @@ impl User {
 
     /// Reads on until this is shown; answers with all that was shown since the last time.
     #[track_caller]
-    fn sees(&mut self, text: &str) -> String {
+    pub(crate) fn sees(&mut self, text: &str) -> String {
         let mut chunk = [0; 1024];
         loop {
             let shown = String::from_utf8_lossy(&self.shown).into_owned();
@@ -54,6 +60,10 @@ impl User {
                 self.shown = after.as_bytes().to_vec();
                 return before;
             }
+            let limit = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+            let mut polled = [PollFd::new(&self.keyboard, PollFlags::IN)];
+            let ready = rustix::io::retry_on_intr(|| poll(&mut polled, Some(&limit))).unwrap();
+            assert!(ready > 0, "waited in vain for {text}: {shown}");
             let count = self.keyboard.read(&mut chunk).unwrap_or_else(|error| panic!("{error} after {shown}"));
             self.shown.extend_from_slice(&chunk[..count]);
         }
@@ -65,7 +75,7 @@ impl User {
     }
 
     #[track_caller]
-    fn ends(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn ends(&mut self) -> std::process::ExitStatus {
         let status = self.child.wait().unwrap();
         assert!(self.is_cooked(), "the terminal is left as it was");
         status

@@ -48,8 +48,11 @@ fn root() -> Root {
 }
 
 fn examined(root: &Root) -> Vec<crate::doctor::Check> {
-    let sources: Vec<PolicySource<'_>> =
-        root.policies.iter().map(|(name, text)| PolicySource { name, content: Ok(text.as_bytes()), distrust: None }).collect();
+    let sources: Vec<PolicySource<'_>> = root
+        .policies
+        .iter()
+        .map(|(name, text)| PolicySource { name, content: Ok(text.as_bytes()), distrust: None })
+        .collect();
     let facts = ElevationFacts {
         definitions: &root.definitions,
         policies: &PolicySet::compile(&sources, &[]),
