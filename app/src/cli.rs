@@ -224,9 +224,23 @@ enum ScheduleCommand {
     Preview(preview::Options),
 }
 
+/// `elevate` alone, for [`read`].
+#[derive(Debug, Parser)]
+struct ElevateAlone {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Elevate,
+}
+
+#[derive(Debug, Subcommand)]
+enum Elevate {
+    Elevate(elevate::Options),
+}
+
 /// Reads the command line and carries it out.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse_from(words());
+    let cli = read(&words());
     match perform(&cli.command, &cli.globals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure),
@@ -241,6 +255,17 @@ fn words() -> Vec<OsString> {
         words.insert(1, OsString::from("elevate"));
     }
     words
+}
+
+/// What the words say. Somebody waits for `elevate` each time, and to lay out all commands costs it a tenth of that time; whatever is not
+/// understood without them is read with them, and refused by them.
+fn read(words: &[OsString]) -> Cli {
+    if words.iter().any(|word| word == "elevate")
+        && let Ok(ElevateAlone { globals, command: Elevate::Elevate(options) }) = ElevateAlone::try_parse_from(words)
+    {
+        return Cli { globals, command: Command::Elevate(options) };
+    }
+    Cli::parse_from(words)
 }
 
 fn perform(command: &Command, globals: &Globals) -> Result<(), Failure> {

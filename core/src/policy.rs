@@ -20,7 +20,7 @@
 //! | `parse` | a document to a policy, with findings |
 //! | `filter`, `pattern`, `moment` | the filters, and how each compares |
 //! | `collection`, `effect` | names for lists; what controls amount to |
-//! | `set` | policies and collections, compiled |
+//! | `set`, `index` | policies and collections, compiled; which of them a request may meet at all |
 //! | `evaluate`, `explain` | a request to a decision; why, and what would change it |
 //! | `lint` | what cannot match, is in vain, or contradicts itself |
 //! | `what_if` | recorded decisions by other policies |
@@ -36,6 +36,7 @@ pub(crate) mod envelope;
 mod evaluate;
 mod explain;
 pub(crate) mod filter;
+mod index;
 pub mod lint;
 pub mod message;
 mod moment;

@@ -23,12 +23,12 @@ use std::collections::BTreeSet;
 use castellan_core::job::OperatingSystem;
 use castellan_core::job::lint::Document;
 use castellan_core::policy::lint::lint;
-use castellan_core::policy::{Decision, PolicySet, PolicySource, Request, Standing, Verdict};
+use castellan_core::policy::{Decision, PolicySet, PolicySource, PolicyType, Request, Standing, Verdict};
 use castellan_proptests::laws;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use generate::{policies, related, requests};
+use generate::{of_names, policies, related, requests};
 
 /// Named documents.
 type Files = Vec<(String, Value)>;
@@ -76,6 +76,17 @@ proptest! {
         let naive = naive::decide(&files, &request);
         let answer = (decision.verdict, decision.audit, decision.record, decision.notify.len());
         prop_assert_eq!(answer, naive, "{:#?} {:?}", files, request);
+    }
+
+    /// The answer looks only at policies that it finds by names of the request, the explanation at each.
+    #[test]
+    fn the_answer_overlooks_no_policy_that_the_explanation_finds(files in of_names(4), request in requests()) {
+        let (files, request) = (named(files), Request { policy_type: PolicyType::PrivilegeElevation, ..request });
+        let decision = decide(&files, &request);
+        let decided = decision.explanation.policies.iter().filter(|one| one.standing == Standing::Decided);
+        let explained: Vec<_> = decided.map(|one| one.policy_id.clone()).collect();
+        prop_assert_eq!(decision.policies, explained);
+        prop_assert_eq!(decision.verdict, naive::decide(&files, &request).0);
     }
 
     #[test]

@@ -23,12 +23,20 @@ const RISK: u8 = 50;
 pub struct Evaluation<'a> {
     pub(super) set: &'a PolicySet,
     pub(super) facts: Facts<'a>,
+    /// The policies about such requests that are not off and match, in order.
+    matching: Vec<&'a Policy>,
     pub(super) tally: Tally,
 }
 
 impl<'a> Evaluation<'a> {
     pub(super) fn of(set: &'a PolicySet, request: &'a Request) -> Self {
-        let mut evaluation = Self { set, facts: Facts::of(request), tally: Tally::default() };
+        let facts = Facts::of(request);
+        let counts = |policy: &&Policy| {
+            policy.status != Status::Off && policy.concerns(request.policy_type) && policy.matches(&facts)
+        };
+        let candidates = set.index.candidates(&facts);
+        let matching = candidates.into_iter().filter_map(|place| set.policies.get(place)).filter(counts).collect();
+        let mut evaluation = Self { set, facts, matching, tally: Tally::default() };
         let unreadable = evaluation.unreadable().count();
         let tally = (0..unreadable).fold(Tally::default(), |tally, _| tally.with_unreadable());
         evaluation.tally = evaluation.enforced().fold(tally, |tally, policy| tally.with(policy.effect));
@@ -56,7 +64,10 @@ impl<'a> Evaluation<'a> {
         Decision {
             policies,
             notify: self.notices(),
-            audit: self.matching().any(|policy| policy.status != Status::Enforce || policy.effect.has(Word::Audit)),
+            audit: self
+                .matching
+                .iter()
+                .any(|policy| policy.status != Status::Enforce || policy.effect.has(Word::Audit)),
             record: self.enforced().any(|policy| policy.effect.has(Word::Record)),
             risk_level: deciding.iter().map(|policy| policy.risk_level).max().unwrap_or(RISK),
             approvers,
@@ -88,15 +99,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The policies about such requests that are not off and match.
-    fn matching(&self) -> impl Iterator<Item = &'a Policy> {
-        let asked = self.facts.request.policy_type;
-        let counts = move |policy: &&'a Policy| policy.status != Status::Off && policy.concerns(asked);
-        self.set.policies.iter().filter(counts).filter(|policy| policy.matches(&self.facts))
-    }
-
     fn enforced(&self) -> impl Iterator<Item = &'a Policy> {
-        self.matching().filter(|policy| policy.status == Status::Enforce)
+        self.matching.iter().copied().filter(|policy| policy.status == Status::Enforce)
     }
 
     fn unreadable(&self) -> impl Iterator<Item = &'a super::Unreadable> {
@@ -115,6 +119,6 @@ impl<'a> Evaluation<'a> {
             message: String::from(policy.notification.as_str()),
             requires_acknowledge: policy.requires_acknowledge,
         };
-        self.matching().filter(wants).map(notice).collect()
+        self.matching.iter().copied().filter(wants).map(notice).collect()
     }
 }

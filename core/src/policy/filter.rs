@@ -232,6 +232,11 @@ impl Users {
     }
 }
 
+/// The account of a user's name, without its domain.
+pub(crate) fn account_of(user: &str) -> &str {
+    user.split_once('\\').map_or(user, |(_, account)| account)
+}
+
 fn is_of_domain(domain: &str, account: &str, user: &str, machine: &str) -> bool {
     match user.split_once('\\') {
         Some((its_domain, name)) => its_domain.eq_ignore_ascii_case(domain) && name == account,

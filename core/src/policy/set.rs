@@ -10,6 +10,7 @@ use super::effect::Word;
 use super::envelope::{About, Status, told};
 use super::evaluate::Evaluation;
 use super::filter::{Condition, Facts, Joined, Test};
+use super::index::Index;
 use super::parse::{Parsed, Policy, parse};
 use super::{Control, PolicyId, PolicyType, Request};
 use crate::job::finding::{Finding, Findings, Severity};
@@ -45,6 +46,7 @@ pub struct Unreadable {
 pub struct PolicySet {
     pub(super) policies: Vec<Policy>,
     pub(super) unreadable: Vec<Unreadable>,
+    pub(super) index: Index,
 }
 
 impl PolicySet {
@@ -71,6 +73,7 @@ impl PolicySet {
         set.policies.sort_by(|one, other| (&one.id, &one.file).cmp(&(&other.id, &other.file)));
         set.bound();
         set.unreadable.sort_by(|one, other| one.id.cmp(&other.id));
+        set.index = Index::of(&set.policies);
         set
     }
 

@@ -3,36 +3,45 @@
 use alloc::format;
 use alloc::string::String;
 
-use chrono::{DateTime, Duration, FixedOffset, MappedLocalTime, NaiveDateTime, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, Duration, FixedOffset, NaiveDateTime, Utc};
+use tz::TimeZoneRef;
 
 use crate::time::WallTime;
 
 /// No clock change in the IANA database leaves out more than a day (Samoa, 2011).
 const LONGEST_GAP_MINUTES: i64 = 26 * 60;
+/// Between a local time, taken for one of UTC, and the instant that it is: less than this.
+const LARGEST_OFFSET_SECONDS: i64 = 24 * 60 * 60;
 /// Local times that one instant may have to pass over: the minutes of the longest repeated span, and room.
 const REPEATED_MINUTES: usize = 26 * 60;
 
 /// An IANA time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Zone(Tz);
+pub(crate) struct Zone(&'static TimeZoneRef<'static>);
 
 impl Zone {
-    pub(crate) const UTC: Self = Self(Tz::UTC);
+    pub(crate) const UTC: Self = Self(&tzdb_data::time_zone::UTC);
 
     /// Reads an IANA name such as `Europe/Vienna`.
     ///
     /// # Errors
     /// A sentence that says so where there is no such zone.
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
-        name.parse()
+        let known = tzdb_data::TZ_NAMES.contains(&name).then(|| tzdb_data::find_tz(name.as_bytes())).flatten();
+        known
             .map(Self)
-            .map_err(|_| format!("'{name}' is no time zone of the IANA database; write it as in Europe/Vienna."))
+            .ok_or_else(|| format!("'{name}' is no time zone of the IANA database; write it as in Europe/Vienna."))
     }
 
     /// An instant with the zone's difference to UTC then.
     pub(crate) fn at(self, at: WallTime) -> Option<DateTime<FixedOffset>> {
-        DateTime::<Utc>::from_timestamp_millis(at.as_millis()).map(|at| at.with_timezone(&self.0).fixed_offset())
+        let at = DateTime::<Utc>::from_timestamp_millis(at.as_millis())?;
+        Some(at.with_timezone(&self.offset(at.timestamp())?))
+    }
+
+    /// The difference to UTC at an instant, in seconds since 1970.
+    fn offset(self, seconds: i64) -> Option<FixedOffset> {
+        FixedOffset::east_opt(self.0.find_local_time_type(seconds).ok()?.ut_offset())
     }
 
     /// The local time at an instant.
@@ -44,14 +53,25 @@ impl Zone {
     fn instant(self, local: NaiveDateTime) -> Option<WallTime> {
         let mut candidate = local;
         for _ in 0..=LONGEST_GAP_MINUTES {
-            match self.0.from_local_datetime(&candidate) {
-                MappedLocalTime::Single(at) | MappedLocalTime::Ambiguous(at, _) => {
-                    return Some(WallTime::from_millis(at.timestamp_millis()));
-                }
-                MappedLocalTime::None => candidate = candidate.checked_add_signed(Duration::minutes(1))?,
+            if let Some(at) = self.first(candidate) {
+                return Some(WallTime::from_millis(at.timestamp_millis()));
             }
+            candidate = candidate.checked_add_signed(Duration::minutes(1))?;
         }
         None
+    }
+
+    /// The first instant at which the clock shows a local time. No clock is changed twice within two days, so the difference to UTC is one
+    /// of those around it.
+    fn first(self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
+        let seconds = local.and_utc().timestamp();
+        let around = [seconds.checked_sub(LARGEST_OFFSET_SECONDS)?, seconds.checked_add(LARGEST_OFFSET_SECONDS)?];
+        let instants = around.into_iter().filter_map(|around| {
+            let offset = self.offset(around)?;
+            let at = local.checked_sub_offset(offset)?.and_utc();
+            (self.offset(at.timestamp())? == offset).then_some(at)
+        });
+        instants.min()
     }
 
     /// The first instant strictly after `after` among the local times that `next` gives in order. A local time that occurs

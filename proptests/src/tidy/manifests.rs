@@ -3,9 +3,8 @@
 use super::{File, Finding, finding};
 
 /// What the core may use: no clock, no randomness, no input or output in any of them.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "chrono",
-    "chrono-tz",
     "cron-parser",
     "maud",
     "percent-encoding",
@@ -15,6 +14,8 @@ const PURE: [&str; 12] = [
     "serde_json",
     "shlex",
     "subtle",
+    "tz-rs",
+    "tzdb_data",
     "unicode-general-category",
 ];
 const CORE: &str = "castellan-core";

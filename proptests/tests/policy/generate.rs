@@ -156,6 +156,21 @@ pub(crate) fn policies(most: usize) -> impl Strategy<Value = Vec<Value>> {
     })
 }
 
+/// Policies that allow certain users certain files, and have no other filter.
+pub(crate) fn of_names(most: usize) -> impl Strategy<Value = Vec<Value>> {
+    let texts = |all: &[&str]| all.iter().map(|text| json!(text)).collect::<Vec<_>>();
+    let users = some(texts(&["alice", "bob", "@staff", "@ops", ".\\alice", "corp\\bob"]));
+    let files = weighted(0.5, some(texts(&["/usr/bin/apt", "apt", "id", "x", "/usr/*/id"])));
+    let of_names = (users, files, select(vec!["And", "Or"])).prop_map(|(users, files, operator)| {
+        json!({
+            "PolicyType": "PrivilegeElevation", "Status": "enforce", "Controls": ["ALLOW"], "Operator": operator,
+            "Rules": [{"Expression": "CheckUser()"}, {"Expression": "CheckFile(false)"}],
+            "UserCheck": users, "ApplicationCheck": files,
+        })
+    });
+    vec(of_names, 1..=most)
+}
+
 /// Policies of which one has some members of another, so that one often matches wherever the other does.
 pub(crate) fn related() -> impl Strategy<Value = Vec<Value>> {
     let members =
