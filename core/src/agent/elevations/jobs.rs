@@ -4,8 +4,6 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use serde_json::Value;
-
 use crate::agent::Agent;
 use crate::agent::runs::TriggerRefusal;
 use crate::effect::Effects;
@@ -45,14 +43,12 @@ impl Agent {
         }
     }
 
-    /// Whether an event is the next step of a request: the agent fired it, or a run that is there for that request. Whoever else names the
-    /// request starts jobs as by any event. The rate of requests bounds how many steps there are, user by user: where they had the places
+    /// Whether an event is the next step of a request: the agent fired it, or a run that is there for that request. Whoever else names one
+    /// starts jobs as by any event. The rate of requests bounds how many steps there are, user by user: where they had the places
     /// of a job's events in common, one user could have them all.
     pub(in crate::agent) fn takes_step(&mut self, event: &FiredEvent, chain: &Chain) -> bool {
         let Some(id) = &chain.elevation else { return false };
-        let is_named = event.context.get("RequestId").and_then(Value::as_str) == Some(id.as_str());
-        let elevation = self.elevations.active.get_mut(id).filter(|_| is_named);
-        elevation.is_some_and(|elevation| elevation.takes_step(&event.name))
+        self.elevations.active.get_mut(id).is_some_and(|elevation| elevation.takes_step(&event.name))
     }
 }
 
