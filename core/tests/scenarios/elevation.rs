@@ -682,7 +682,9 @@ fn who_fires_events_in_the_name_of_a_request_neither_ends_it_nor_takes_its_step(
     let spawn = launched(&mut world, 1);
     ended(&mut world, spawn);
     // Somebody uses up what events may start the job, then fires what the job of the controls is about to fire: that is a step still.
-    let (mut world, policy) = self::world();
+    let controls = CONTROLS.replace(r#"{"id":"fire""#, r#"{"id":"tool","command":"tool"},{"id":"fire""#);
+    let (mut world, policy) =
+        world_with(&[("Jobs/LaunchPrivilegeElevation", LAUNCH), ("Jobs/controls", controls.as_str())]);
     asked(&mut world, 1);
     world.decides(&policy, "E7-1", "PENDING", pending(&["JUSTIFY"], json!({})));
     settle(&mut world);
@@ -691,12 +693,12 @@ fn who_fires_events_in_the_name_of_a_request_neither_ends_it_nor_takes_its_step(
         settle(&mut world);
     }
     world.reply(1, 1, Some("a reason"));
-    while !matches!(world.disk.front(), Some(StoreOrder::KeepElevation { .. })) {
-        world.disk_once(Ok(()));
-    }
-    world.disk_once(Ok(()));
-    assert_eq!(status(&mut world, "E7-1"), "Authorized");
+    settle(&mut world);
+    assert_eq!((status(&mut world, "E7-1"), spawned(&world)), (json!("Authorized"), vec![]));
     world.publish(&policy, "EventMessages", EVENT);
+    settle(&mut world);
+    let tool = world.spawns.keys().last().unwrap().0;
+    world.lives(tool, "");
     let spawn = launched(&mut world, 1);
     ended(&mut world, spawn);
 }
