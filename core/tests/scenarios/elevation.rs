@@ -697,6 +697,7 @@ fn who_fires_events_in_the_name_of_a_request_neither_ends_it_nor_takes_its_step(
     assert_eq!((status(&mut world, "E7-1"), spawned(&world)), (json!("Authorized"), vec![]));
     world.publish(&policy, "EventMessages", EVENT);
     settle(&mut world);
+    assert_eq!(spawned(&world), [], "it is one event too many of somebody else's");
     let tool = world.spawns.keys().last().unwrap().0;
     world.lives(tool, "");
     let spawn = launched(&mut world, 1);
