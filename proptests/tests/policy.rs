@@ -34,10 +34,16 @@ use generate::{of_names, policies, related, requests};
 type Files = Vec<(String, Value)>;
 
 fn decide(files: &[(String, Value)], request: &Request) -> Decision {
+    decide_with(files, &json!({}), request)
+}
+
+fn decide_with(files: &[(String, Value)], collections: &Value, request: &Request) -> Decision {
     let texts: Vec<(&str, String)> = files.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
     let sources: Vec<PolicySource<'_>> =
         texts.iter().map(|(name, text)| PolicySource { name, content: Ok(text.as_bytes()), distrust: None }).collect();
-    let set = PolicySet::compile(&sources, &[]);
+    let collections = collections.to_string();
+    let collections = PolicySource { name: "c", content: Ok(collections.as_bytes()), distrust: None };
+    let set = PolicySet::compile(&sources, &[collections]);
     let evaluation = set.evaluate(request);
     let decision = evaluation.decision();
     assert_eq!(evaluation.verdict(), decision.verdict, "the plain answer is the explained one");
@@ -59,6 +65,32 @@ fn is_no_looser(strict: &Verdict, loose: &Verdict) -> bool {
         (Verdict::Pending(more), Verdict::Pending(less)) => more.is_superset(less),
         (Verdict::Allow, _) | (Verdict::Pending(_), Verdict::Deny) => false,
     }
+}
+
+/// The same policies with a collection in place of each list that may name some, and the collections: the last member of each is in one of
+/// its own.
+fn by_collections(mut files: Files) -> (Files, Value) {
+    const LISTS: [&str; 5] = [
+        "/UserCheck",
+        "/MachineCheck",
+        "/ApplicationCheck",
+        "/Filters/UserCheck/Users",
+        "/Filters/ApplicationCheck/Applications",
+    ];
+    let mut collections = json!({});
+    for (name, policy) in &mut files {
+        for (list, place) in LISTS.into_iter().enumerate() {
+            let Some(Value::Array(members)) = policy.pointer_mut(place) else { continue };
+            // An empty list is for everybody, an empty collection for nobody.
+            let Some(last) = members.pop() else { continue };
+            let id = format!("{name}-{list}");
+            let mut others = std::mem::replace(members, vec![json!(id.to_uppercase())]);
+            others.push(json!(format!("{id}-last")));
+            collections[&id] = json!(others);
+            collections[format!("{id}-last")] = json!([last]);
+        }
+    }
+    (files, collections)
 }
 
 /// Empties a list that a change names, so that its filter holds.
@@ -87,6 +119,19 @@ proptest! {
         let explained: Vec<_> = decided.map(|one| one.policy_id.clone()).collect();
         prop_assert_eq!(decision.policies, explained);
         prop_assert_eq!(decision.verdict, naive::decide(&files, &request).0);
+    }
+
+    #[test]
+    fn collections_stand_for_their_members_and_hide_no_policy(files in policies(6), request in requests()) {
+        let plain = decide(&named(files.clone()), &request);
+        let (files, collections) = by_collections(named(files));
+        let decision = decide_with(&files, &collections, &request);
+        prop_assert_eq!((&decision.verdict, &decision.policies), (&plain.verdict, &plain.policies), "{:#?}", collections);
+        let is_judged = !request.file_path.contains("..");
+        let decides = |standing| matches!(standing, Standing::Decided | Standing::Unreadable);
+        let decided = decision.explanation.policies.iter().filter(|one| is_judged && decides(one.standing));
+        let explained: BTreeSet<_> = decided.map(|one| one.policy_id.clone()).collect();
+        prop_assert_eq!(decision.policies.into_iter().collect::<BTreeSet<_>>(), explained);
     }
 
     #[test]
