@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use castellan_core::configuration_policy::{AppliedPolicy, PolicyChange, PolicyKey, PolicyLayer, PolicySigner};
 use castellan_core::fleet::KeptBundle;
 use castellan_core::trust::signature::SignatureFile;
+use castellan_fs::policies::DeliveredPolicies;
 use castellan_fs::settings::SettingStore;
 
 use super::support::{NEW_YEAR, policies, root, set_mode};
@@ -72,6 +73,37 @@ fn what_was_applied_is_remembered() {
     let newer = AppliedPolicy { sha256: "11".into(), ..plain };
     store.keep_policies(&[PolicyChange::Forget(layered.key), keep(&newer)], None).unwrap();
     assert_eq!(store.policies().unwrap(), [newer]);
+}
+
+/// As KeeperPolicy reads it, beside the agent that writes.
+#[test]
+fn what_was_delivered_is_read_once_it_is_committed_and_never_taken_for_nothing() {
+    let (folder, root) = root();
+    assert!(DeliveredPolicies::open(folder.path()).unwrap().is_none(), "no agent ever ran");
+    let store = SettingStore::open(&root).unwrap();
+    let mut reader = DeliveredPolicies::open(folder.path()).unwrap().unwrap();
+    assert_eq!(reader.read_changed().unwrap(), Some(vec![]));
+    assert_eq!(reader.read_changed().unwrap(), None, "nothing changed");
+    let policy = AppliedPolicy { document: Some(b"{}".as_slice().into()), ..applied("a", None) };
+    store.keep_policies(&[PolicyChange::Keep(policy.clone()), PolicyChange::Keep(applied("b", None))], None).unwrap();
+    assert_eq!(reader.read_changed().unwrap(), Some(vec![policy]), "b is in no need of being read");
+    // What somebody writes and has not committed does not count, and holds up nobody.
+    let path = folder.path().join("state/settings.db");
+    let writer = rusqlite::Connection::open(&path).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE; DELETE FROM policy_document; DELETE FROM policy").unwrap();
+    assert_eq!(reader.read_changed().unwrap(), None);
+    writer.execute_batch("COMMIT").unwrap();
+    assert_eq!(reader.read_changed().unwrap(), Some(vec![]));
+    writer.execute_batch("ALTER TABLE policy RENAME TO others").unwrap();
+    for _ in 0..2 {
+        assert!(reader.read_changed().unwrap_err().to_string().contains("settings.db"), "not even once for nothing");
+    }
+    writer.execute_batch("ALTER TABLE others RENAME TO policy").unwrap();
+    assert_eq!(reader.read_changed().unwrap(), Some(vec![]), "read again without a new change of content");
+    let link = folder.path().join("state/aside.db");
+    fs::rename(&path, &link).unwrap();
+    symlink(&link, &path).unwrap();
+    DeliveredPolicies::open(folder.path()).unwrap_err();
 }
 
 #[test]
