@@ -51,9 +51,8 @@ fn another_users_request_is_out_of_reach_on_every_way() {
     let request = id_of(&newest(&agent, "AwaitingControls"));
 
     // The language of the socket has no word for somebody else's request; who invents one is told.
-    let ask =
+    let mut named =
         json!({ "version": 1, "words": ["true"], "terminal": false, "environment": [], "reason": null, "code": null });
-    let mut named = ask.clone();
     named["request"] = json!(request);
     let reply = json!({ "Reply": { "prompt": 1, "text": "mine" } });
     let approve = json!({ "Approve": { "request": request } });
