@@ -218,7 +218,9 @@ impl Agent {
         let owner = self.elevations.active.values().find(|elevation| elevation.owns(spawn));
         let Some(id) = owner.map(|elevation| elevation.id.clone()) else { return Some(report) };
         self.with_elevation(now, &id, effects, |elevation, turn| match report {
-            ProcessReport::Prepared { pid, executable, .. } => elevation.on_prepared(pid, &executable, turn),
+            ProcessReport::Prepared { pid, executable, user, .. } => {
+                elevation.on_prepared(pid, &executable, user.as_deref(), turn);
+            }
             ProcessReport::Started { .. } => elevation.on_started(turn),
             ProcessReport::SpawnFailed { reason, .. } => elevation.on_spawn_failed(&reason, turn),
             ProcessReport::Exited { status, .. } => elevation.on_exited(status, turn),
