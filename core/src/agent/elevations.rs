@@ -14,7 +14,7 @@ use super::elevation_policy::Evaluator;
 use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder, StoreOrder};
 use crate::elevation::{Asked, CallerId, Elevation, ElevationRecord, Grants, Status, Wanted};
 use crate::event::{ElevationReport, ExecutableFacts, ProcessReport};
-use crate::id::{ElevationId, RequestId, RunId, TicketId};
+use crate::id::{ElevationId, RequestId, TicketId};
 use crate::limits::{ELEVATED_WORDS, ELEVATIONS, ELEVATIONS_OF_ONE, ENDED_ELEVATIONS};
 use crate::log_message::Level;
 use crate::mfa::MfaReport;
@@ -32,8 +32,6 @@ pub(super) struct Elevations {
     pub(super) grants: Grants,
     /// Those that ended lately, the latest in front.
     pub(super) ended: VecDeque<ElevationRecord>,
-    /// Runs that are there for a request: when all of them are over, nobody is left to do it.
-    runs: BTreeMap<RunId, ElevationId>,
     /// Grants that are being revoked, by the number of the write.
     pub(super) revocations: BTreeMap<TicketId, (RequestId, Box<ElevationRecord>)>,
     /// Requests of each user in the last minute.
@@ -269,7 +267,7 @@ impl Agent {
 
     /// What is over goes where it can be looked at.
     fn end_elevations(&mut self, now: Now) {
-        let Elevations { active, grants, ended, runs, .. } = &mut self.elevations;
+        let Elevations { active, grants, ended, .. } = &mut self.elevations;
         for elevation in active.values() {
             self.meter.elevations.stands(&elevation.id, &elevation.record, now);
             if elevation.record.status == Status::Denied {
@@ -287,7 +285,6 @@ impl Agent {
                 ended.push_front(elevation.record);
             }
         }
-        runs.retain(|_, id| !done.contains(id));
     }
 
     /// What a former life of the agent left: nothing of it is launched, and grants hold until their end.
