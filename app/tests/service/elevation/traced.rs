@@ -64,7 +64,7 @@ fn is_killed(scene: &Scene, call: &str, number: usize) -> bool {
     assert!(code == 5 || ran == 1, "{at}");
     assert!(!said.contains("nothing was launched") || ran == 0, "{at}");
     assert_eq!(scene.programs(), [], "{at}");
-    let newest = agent.call("GET", "/api/elevation").send().json();
+    let newest = agent.call("GET", "/api/elevation?limit=1").send().json();
     let newest = newest.as_array().unwrap().first().cloned().unwrap_or_default();
     let waits = newest["Status"].as_str().is_some_and(|status| !["Finished", "Expired", "Denied"].contains(&status));
     assert!(!waits, "{at}: {newest}");
