@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::elevation_policy::Evaluator;
+use crate::audit::{AGENT, Act};
 use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder, StoreOrder};
 use crate::elevation::{Asked, CallerId, Elevation, ElevationRecord, Grants, Status, Wanted};
 use crate::event::{ElevationReport, ExecutableFacts, ProcessReport};
@@ -216,7 +217,9 @@ impl Agent {
         let owner = self.elevations.active.values().find(|elevation| elevation.owns(spawn));
         let Some(id) = owner.map(|elevation| elevation.id.clone()) else { return Some(report) };
         self.with_elevation(now, &id, effects, |elevation, turn| match report {
-            ProcessReport::Prepared { pid, executable, .. } => elevation.on_prepared(pid, &executable, turn),
+            ProcessReport::Prepared { pid, executable, user, .. } => {
+                elevation.on_prepared(pid, &executable, user.as_deref(), turn);
+            }
             ProcessReport::Started { .. } => elevation.on_started(turn),
             ProcessReport::SpawnFailed { reason, .. } => elevation.on_spawn_failed(&reason, turn),
             ProcessReport::Exited { status, .. } => elevation.on_exited(status, turn),
@@ -293,8 +296,10 @@ impl Agent {
             {
                 record.lose(now.wall);
                 let mut turn = self.desk.turn(now, effects);
-                let message = record.explanation.as_ref().map(ToString::to_string).unwrap_or_default();
-                turn.log(Level::Warning, "ElevationLost", message);
+                if let Some(explanation) = &record.explanation {
+                    turn.log(Level::Warning, "ElevationLost", explanation.to_string());
+                    turn.audit_of(&id, AGENT.to_string(), Act::end(record.status, explanation));
+                }
                 let ticket = turn.counters.ticket();
                 let kept = Box::new(record.clone());
                 turn.store(StoreOrder::KeepElevation { ticket, record: kept, durable: true });

@@ -1,5 +1,6 @@
 //! Requests for more privileges, from the question to the end of the program: what is decided here of the story that users live.
 
+mod ends;
 mod people;
 
 use castellan_core::acl::Subject;

@@ -2,14 +2,17 @@
 //! program ran once or never, never without its entry in the audit, and whoever waited is told.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
 
 use super::full_disk::audited;
 use super::scene::Scene;
-use crate::support::{Agent, command, ended, eventually, has_program, lives, say, spawn};
+use crate::support::{Agent, command, ended, eventually, has_program, say, spawn};
 
 /// What changes a disk, speaks to others, or makes a process.
-const CALLS: [&str; 6] = ["pwrite64", "fsync", "fdatasync", "sendmsg", "clone3", "clone"];
+const CALLS: [&str; 7] = ["pwrite64", "fsync", "fdatasync", "write", "sendmsg", "clone3", "clone"];
 /// Of each kind, counted for each thread by itself. One request makes fewer of those that bring something to disk.
 const MOST: usize = 6;
 
@@ -32,7 +35,7 @@ fn trace(agent: &Agent<'_>, call: &str, number: usize) -> Child {
 
 /// One request, with this fault on its way; whether the agent was killed by it.
 fn is_killed(scene: &Scene, call: &str, number: usize) -> bool {
-    let agent = scene.start();
+    let mut agent = scene.start();
     let before = scene.marked();
     let mut strace = trace(&agent, call, number);
     let mut child = scene.ask("true");
@@ -42,12 +45,16 @@ fn is_killed(scene: &Scene, call: &str, number: usize) -> bool {
     }
     // Its tracer ends with the agent.
     eventually("the end of the agent that was killed", || strace.try_wait().unwrap());
-    if lives(agent.pid()) {
+    // A kill that was on its way when the tracer went comes after it: the agent's end alone tells whether there was one.
+    agent.signal(Signal::TERM);
+    let end = agent.exited();
+    if end.code() == Some(0) {
         assert_eq!((status.code(), scene.marked() - before), (Some(0), 1), "{call} {number}");
-        agent.stop();
+        agent.assert_nothing_left();
         return false;
     }
-    agent.kill();
+    assert_eq!(end.signal(), Some(Signal::KILL.as_raw()), "{call} {number}");
+    scene.stage.killed(agent.pid());
 
     let agent = scene.start();
     let (code, _, said) = ended(child.wait_with_output().unwrap());
@@ -57,7 +64,7 @@ fn is_killed(scene: &Scene, call: &str, number: usize) -> bool {
     assert!(code == 5 || ran == 1, "{at}");
     assert!(!said.contains("nothing was launched") || ran == 0, "{at}");
     assert_eq!(scene.programs(), [], "{at}");
-    let newest = agent.call("GET", "/api/elevation").send().json();
+    let newest = agent.call("GET", "/api/elevation?limit=1").send().json();
     let newest = newest.as_array().unwrap().first().cloned().unwrap_or_default();
     let waits = newest["Status"].as_str().is_some_and(|status| !["Finished", "Expired", "Denied"].contains(&status));
     assert!(!waits, "{at}: {newest}");
