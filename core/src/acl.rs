@@ -110,7 +110,7 @@ pub struct Declaration {
 pub struct Denial {
     /// What was attempted.
     pub action: Action,
-    /// The topic, filter, client id or method and path.
+    /// The topic, filter, client id, method and path, or socket.
     pub target: String,
     /// The component, where one is known.
     pub component: Option<String>,

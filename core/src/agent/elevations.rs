@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::elevation_policy::Evaluator;
+use crate::acl::{Action, Denial};
 use crate::audit::{AGENT, Act};
 use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder, StoreOrder};
 use crate::elevation::{Asked, CallerId, Elevation, ElevationRecord, Grants, Status, Wanted};
@@ -21,10 +22,14 @@ use crate::log_message::Level;
 use crate::mfa::MfaReport;
 use crate::surroundings::{DEFAULT_PATH, folders};
 use crate::time::{Deadline, Now};
+use crate::trust::Peer;
 use crate::turn::Turn;
 use crate::user;
 use crate::why::Explanation;
 use rate::Rates;
+
+/// What a refusal names as that which was asked: the request socket, below the agent root.
+const SOCKET: &str = "run/request.sock";
 
 /// All requests, and what they leave behind.
 #[derive(Debug, Default)]
@@ -92,8 +97,18 @@ impl Agent {
             Err(why) => {
                 let fix = "Ask the administrator of this machine.";
                 let explanation = Explanation::new("The request was denied.", why, fix);
-                let message = format!("User {}: {explanation}", asked.peer.uid);
-                self.desk.turn(now, effects).log(Level::Warning, "Elevation", message);
+                // Nothing bounds how often he asks, so it is told as other refusals are, and not each time.
+                let what = format!("A request of user {} for more privileges was denied.", asked.peer.uid);
+                let denial = Denial {
+                    action: Action::Call,
+                    target: String::from(SOCKET),
+                    component: None,
+                    client_id: None,
+                    peer: Peer { uid: Some(asked.peer.uid), ..Peer::default() },
+                    explanation: Explanation { what, ..explanation.clone() },
+                    declaration: None,
+                };
+                self.record_denial(now, denial, effects);
                 let answer = ElevationAnswer::Denied { request: None, explanation };
                 effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));
             }

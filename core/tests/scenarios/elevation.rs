@@ -446,6 +446,17 @@ fn who_asks_again_and_again_is_refused_and_others_launch() {
     world.elevate(901, ALICE, &["id", "-u"]);
     let why = world.answer(901).unwrap_err();
     assert!(why.contains("100 times in the last minute") && why.contains("ask again in 60 seconds"), "{why}");
+    // However often she asks, what the log holds of others stays in it.
+    for caller in 10_000..10_999 {
+        world.elevate(caller, ALICE, &["id", "-u"]);
+    }
+    let told = world
+        .logged("Denied")
+        .into_iter()
+        .filter(|line| line.contains("of user 1000") && line.contains("100 times"))
+        .count();
+    let denials = world.get("/api/denials");
+    assert_eq!((told, &denials[0]["count"], &denials[0]["uid"]), (4, &json!(1000), &json!(1000)), "{denials}");
     runs(&mut world, 101, BOB, "ALLOW", json!({}));
     runs(&mut world, 102, BOB, "PENDING", pending(&["JUSTIFY"], json!({})));
     // An event that is no step of a request counts as of any job: whoever fires it has his own share only.
