@@ -142,7 +142,7 @@ fn a_program_that_is_swapped_after_the_decision_is_not_run() {
         let answer = launcher.order(&json!({ "do": "call", "method": "POST", "target": target, "body": "" }));
         assert_eq!(answer["status"], 409, "{what}: {answer}");
         launcher.exit(0, "");
-        denied(told(child), "was changed or replaced after policies had judged it");
+        denied(told(child), "was changed or replaced after it had been judged");
         assert_eq!(scene.marked(), 0, "{what}");
     }
     agent.stop();
