@@ -94,7 +94,11 @@ fn level(text: &str) -> Result<Level, String> {
 pub(super) fn since(text: &str) -> Result<Since, String> {
     match WallTime::parse_rfc3339(text) {
         Some(instant) => Ok(Since::Instant(instant)),
-        None => preview::span(text).map(Since::Span),
+        None => preview::span(text).map(Since::Span).map_err(|_| {
+            format!(
+                "'{text}' is neither a span of time, as in 7d, 12h or 30m, nor an instant, as in 2026-11-23T09:00:00Z"
+            )
+        }),
     }
 }
 

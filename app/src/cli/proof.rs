@@ -1,9 +1,11 @@
 //! `castellan grants proof` and `castellan grants verify`: how a grant came about, as lines of the audit, and the same decided again from
 //! them alone. No agent is needed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use castellan_core::elevation::proof::{Comparison, DEPTH, Extract, Met, Proven, judge};
+use castellan_core::id::ElevationId;
 use castellan_core::log_message::escape;
 use castellan_fs::audit::sha256;
 use clap::Args;
@@ -50,7 +52,14 @@ pub(crate) struct Verify {
 
 /// Prints the lines.
 pub(crate) fn prove(Proof { request }: &Proof, globals: &Globals) -> Result<(), Failure> {
-    let mut wanted = std::collections::BTreeSet::from([request.clone()]);
+    let id = ElevationId::from_text(request).ok_or_else(|| {
+        let shown = escape(request);
+        Failure::usage(format!(
+            "'{shown}' is not the id of a grant, as in E7-12. castellan grants list shows those that count."
+        ))
+    })?;
+    let request = id.as_str();
+    let mut wanted = BTreeSet::from([request.to_owned()]);
     for _ in 0..DEPTH {
         let mut extract = Extract::of(wanted);
         let report = Walk::of_root(&globals.root)?.go(|line, is_sound| {
@@ -63,9 +72,8 @@ pub(crate) fn prove(Proof { request }: &Proof, globals: &Globals) -> Result<(), 
             return report.judged();
         }
         if !extract.has_grant(request) {
-            let shown = escape(request);
             return Err(Failure::not_found(format!(
-                "the audit has no grant '{shown}'. castellan audit show --kind grant lists them."
+                "the audit has no grant '{request}'. castellan audit show --kind grant lists them."
             )));
         }
         match extract.finish() {
@@ -106,7 +114,8 @@ pub(crate) fn verify(options: &Verify, globals: &Globals) -> Result<(), Failure>
         return Ok(());
     }
     let file = escape(&options.file.display().to_string());
-    Err(Failure::invalid_file(format!("{file} does not prove a grant.")))
+    let fix = "It has to be as castellan grants proof printed it; have it printed again where the audit is.";
+    Err(Failure::invalid_file(format!("{file} does not prove a grant. {fix}")))
 }
 
 /// The policies on record, and all that there were where somebody has them.
@@ -116,6 +125,12 @@ fn policies(proven: &Proven, folder: Option<&Path>, faults: &mut Vec<String>) ->
         Some(why) => vec![format!("{} They are not evaluated without --policies.", escape(why))],
     };
     if let Some(folder) = folder {
+        if !folder.is_dir() {
+            let folder = escape(&folder.display().to_string());
+            return Err(Failure::not_found(format!(
+                "{folder} is no folder. --policies names a copy of Policies as it was."
+            )));
+        }
         let files = PolicyFiles::of_folder(folder)?;
         let (digest, set) = (files.digest(), files.compile());
         let verdict = set.evaluate(&proven.input).verdict();
@@ -140,7 +155,7 @@ fn audit(
     faults: &mut Vec<String>,
 ) -> Result<String, Failure> {
     let walk = match file {
-        Some(file) => Walk::of_file(file),
+        Some(file) => Walk::of_file(file)?,
         None => Walk::of_root(&globals.root)?,
     };
     let mut comparison = Comparison::of(lines, &proven.grant, sha256);

@@ -1,5 +1,7 @@
 //! Looking again and again: at a list with `--watch`, at something that is waited for. Every look is one request.
 
+mod screen;
+
 use std::time::Duration;
 
 use castellan_core::time::Monotonic;
@@ -65,11 +67,14 @@ impl Watch {
         }
         let mut before: Vec<String> = Vec::new();
         loop {
-            let lines = look()?;
-            if globals.is_on_terminal() && lines != before {
-                let screen = format!("\x1b[H\x1b[2J{}", lines.join("\n"));
-                output::lines(&[screen])?;
-            } else if !globals.is_on_terminal() {
+            let mut lines = look()?;
+            if globals.is_on_terminal() {
+                lines = screen::size().map(|size| screen::fitted(&lines, size)).unwrap_or(lines);
+                if lines != before {
+                    let screen = format!("\x1b[H\x1b[2J{}", lines.join("\n"));
+                    output::lines(&[screen])?;
+                }
+            } else {
                 let changed: Vec<&String> = lines.iter().filter(|line| !before.contains(line)).collect();
                 output::lines(&changed)?;
             }

@@ -1,10 +1,13 @@
 //! Whether people can ask for more privileges: the plugin that decides, the jobs that bring a request on, policies, the way to the socket,
 //! and authenticators where policies ask for codes.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+
+use serde_json::Value;
 
 use super::{Examined, Finding, NOT_RUNNING, Running, checks, failed, listed, ok, skipped};
 use crate::elevation::{POLICY_PLUGIN, Wanted};
@@ -14,6 +17,9 @@ use crate::policy::PolicySet;
 
 const NAMES: [&str; 5] = ["keeper-policy", "elevation-jobs", "policies", "request-socket", "authenticators"];
 const INIT: &str = "Stop the agent, castellan init, start it.";
+/// What an event of a request has, whoever asks for what.
+const REQUEST: [(&str, &str); 3] =
+    [("PolicyType", "PrivilegeElevation"), ("RequestId", "E1-1"), ("ControlList", "MFA,JUSTIFY,APPROVAL")];
 const UNUSED: &str = "Nothing of privilege elevation is here; castellan init installs it.";
 
 /// What was found about privilege elevation.
@@ -80,13 +86,16 @@ impl ElevationFacts<'_> {
         let files = self.definitions.iter().filter(|file| file.kind == DefinitionKind::Job);
         let jobs: Vec<JobDefinition> =
             files.filter_map(|file| Some(JobDefinition::parse(file.content.as_ref().ok()?, None).ok()?.0)).collect();
-        let waiting =
-            |event: &str| jobs.iter().filter(|job| job.events.iter().any(|known| known == event)).collect::<Vec<_>>();
+        let waits = |job: &JobDefinition, event: &str| job.events.iter().any(|known| known == event) && is_asked(job);
+        let waiting = |event: &str| jobs.iter().filter(|job| waits(job, event)).collect::<Vec<_>>();
         let mut found = Vec::new();
         for event in [Wanted::Controls.event(), Wanted::Launch.event()] {
             let jobs = waiting(event);
             let Some(first) = jobs.first() else {
-                return failed(format!("No job waits for the event {event}, so requests are denied there."), INIT);
+                return failed(
+                    format!("No job waits for the event {event} of requests, so they are denied there."),
+                    INIT,
+                );
             };
             let Some(enabled) = jobs.iter().find(|job| job.enabled) else {
                 let proof = format!(
@@ -146,6 +155,12 @@ impl ElevationFacts<'_> {
         }
         ok(format!("{} users have an authenticator, with all that policies ask for codes by name.", enrolled.len()))
     }
+}
+
+/// Whether the condition of a job lets it run for a request, as far as it looks at what all of them have in common.
+fn is_asked(job: &JobDefinition) -> bool {
+    let value = |name: &str| REQUEST.iter().find(|(known, _)| *known == name).map(|(_, value)| Value::from(*value));
+    job.condition.as_ref().is_none_or(|condition| condition.evaluate(&|name| value(name).map(Cow::Owned)).holds)
 }
 
 #[cfg(test)]

@@ -130,7 +130,8 @@ impl Checked<'_> {
             let topic = TopicFilter::parse(topic);
             topic.is_ok_and(|topic| declared.iter().any(|declared| declared.contains(&topic)))
         };
-        let missing = ["KeeperLogger"].into_iter().chain(self.own_event_topic()).find(|topic| !covered(topic));
+        let logger = self.programs().next().map(|_| "KeeperLogger");
+        let missing = logger.into_iter().chain(self.own_event_topic()).find(|topic| !covered(topic));
         match missing {
             None => {
                 ok(format!("allowedPublications: {}.", listed(declared.iter().map(|one| one.topics().to_string()))))

@@ -98,6 +98,13 @@ impl Program {
     /// # Errors
     /// A sentence.
     pub(super) fn fit(facts: &ExecutableFacts) -> Result<Self, String> {
+        // Who asks did not deploy it, and is not to change its mode.
+        if !facts.exists {
+            return Err(format!("'{}' does not exist.", facts.path));
+        }
+        if !facts.executable {
+            return Err(format!("'{}' is no regular file that may be executed.", facts.path));
+        }
         program::by_file(facts).map_err(|unfit| unfit.why)?;
         Self::of(facts).ok_or_else(|| format!("'{}' is no regular file.", facts.path))
     }

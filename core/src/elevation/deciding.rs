@@ -22,6 +22,7 @@ use crate::log_message::Level;
 use crate::policy::basis::Basis;
 use crate::policy::{Control, Decision, Request, Verdict};
 use crate::program;
+use crate::surroundings::DEFAULT_PATH;
 use crate::trust::signature::SignaturePolicy;
 use crate::turn::Turn;
 use crate::why::Explanation;
@@ -57,6 +58,10 @@ impl Elevation {
             return self.on_substitute_found(found, turn);
         }
         let fit = found.map_err(ToString::to_string).and_then(|facts| {
+            let name = self.asked.words.first().map(String::as_str).unwrap_or_default();
+            if !facts.exists && !name.contains('/') {
+                return Err(format!("'{name}' is in none of the folders of root's PATH, {DEFAULT_PATH}."));
+            }
             let policy = SignaturePolicy { pins: turn.signers, non_admin: &[] };
             Ok((Program::fit(facts)?, program::signer(facts, policy, turn.now.wall)))
         });
@@ -70,7 +75,7 @@ impl Elevation {
                 self.state = State::Evaluating { until, asked: None };
             }
             Err(why) => {
-                let fix = "Name a program of the system by its path, or one of the folders of root's PATH.";
+                let fix = "Name a program of the system that is there: by its path, or by its name in a folder of root's PATH.";
                 self.end(Status::Denied, self.denied(format!("The program cannot be run: {why}"), fix), turn);
             }
         }

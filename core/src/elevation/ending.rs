@@ -35,19 +35,19 @@ impl Elevation {
 
     /// It is over, and nothing was launched. That is in the audit.
     pub(super) fn end(&mut self, status: Status, explanation: Explanation, turn: &mut Turn<'_>) {
-        let is_launched = matches!(self.state, State::Launching { .. });
-        let what = if is_launched {
-            Act::Exit { status: format!("not started: {}", explanation.why) }
-        } else {
-            Act::end(status, &explanation)
-        };
-        let is_own = is_launched || status == Status::Withdrawn;
-        self.audit(if is_own { self.user() } else { AGENT.into() }, what, turn);
+        if !matches!(self.state, State::Launching { .. }) {
+            let who = if status == Status::Withdrawn { self.user() } else { AGENT.into() };
+            self.audit(who, Act::end(status, &explanation), turn);
+        }
         self.close(status, explanation, turn);
     }
 
-    /// The same, where the audit has an entry that says so: a decision, a control that was not met, an administrator's word.
+    /// The same, where the audit has an entry that says so: a decision, a control that was not met, an administrator's word. That of a
+    /// launch is followed by what became of it in any case.
     pub(super) fn close(&mut self, status: Status, explanation: Explanation, turn: &mut Turn<'_>) {
+        if matches!(self.state, State::Launching { .. }) {
+            self.audit(self.user(), Act::Exit { status: format!("not started: {}", explanation.why) }, turn);
+        }
         self.state = State::Ended { tree: None };
         (self.wanted, self.audit) = (None, None);
         if status == Status::Denied {

@@ -35,7 +35,7 @@ pub(super) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
         return Err(Failure::usage("--head takes a SHA-256: 64 hexadecimal digits, as the log has them."));
     }
     let walk = match &options.file {
-        Some(file) => Walk::of_file(file),
+        Some(file) => Walk::of_file(file)?,
         None => Walk::of_root(&globals.root)?,
     };
     tell(&walk.wanting(wanted).go(|_, _| {})?, globals)

@@ -1,7 +1,9 @@
 //! Going through an audit: every line against the one before it and the ends that the log has noted, for whoever reads entries on the way.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use castellan_core::audit::chain::{Fault, Head, Verifier};
@@ -41,9 +43,22 @@ impl Walk {
     }
 
     /// Of lines that were exported.
-    pub(crate) fn of_file(file: &Path) -> Self {
+    ///
+    /// # Errors
+    /// It is not there, or nothing that has an end.
+    pub(crate) fn of_file(file: &Path) -> Result<Self, Failure> {
+        let shown = escape(&file.display().to_string());
+        let kind = fs::metadata(file)
+            .map_err(|error| Failure::not_found(format!("{shown} cannot be read: {error}. Name a file.")))?
+            .file_type();
+        if !kind.is_file() && !kind.is_fifo() {
+            let why = "it is neither a file nor a pipe";
+            return Err(Failure::not_found(format!(
+                "{shown} cannot be read: {why}. Name what castellan audit export printed."
+            )));
+        }
         let (reader, verifier) = (AuditReader::of_file(file), Verifier::excerpt(sha256));
-        Self { root: file.to_owned(), reader, verifier, noted: Noted::new(), wanted: None, is_written: false }
+        Ok(Self { root: file.to_owned(), reader, verifier, noted: Noted::new(), wanted: None, is_written: false })
     }
 
     /// The same; one of the lines has to have this hash.

@@ -125,6 +125,12 @@ fn a_grant_is_proven_offline_and_what_was_made_up_is_found() {
         fs::write(&file, proof).unwrap();
         told(&stage, &[&["grants", "verify", file.to_str().unwrap()], more].concat())
     };
+    for (option, says) in [("--audit", "Name a file"), ("--policies", "is no folder")] {
+        let (code, said) = verify(&proof, &[option, "/nowhere"]);
+        assert!(code == 3 && said.contains(says) && said.contains("/nowhere"), "{code} {said}");
+    }
+    let (code, said) = told(&stage, &["grants", "proof", "hello"]);
+    assert!(code == 2 && said.contains("castellan grants list"), "{code} {said}");
     let (code, said) = verify(&proof, &[]);
     assert!(code == 0 && said.contains("Only that it agrees with itself was looked at"), "{code} {said}");
     for part in ["JUSTIFY by user:nobody", ": ticket 4711", "APPROVAL by admin:client", "lead to the same decision"] {

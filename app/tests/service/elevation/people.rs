@@ -68,8 +68,12 @@ fn why_tells_the_story_of_a_request_also_without_an_agent() {
     assert!(code == 3 && err.contains("E1-77"), "{code} {err}");
     let (code, _, err) = say(command(&stage, &["why", "hello"]));
     assert!(code == 2 && err.contains("castellan why denied"), "{code} {err}");
+    // What ended without a decision, too.
+    denied(say(elevate(&stage, NOBODY, &["--", "no-such-program"])), "is in none of the folders of root's PATH");
     agent.stop();
 
+    let (_, out, _) = say(command(&stage, &["why", "E1-3"]));
+    has(&out, &["asks to run 'no-such-program'", "it is over, Denied: The program cannot be run: "]);
     let (code, out, err) = say(command(&stage, &["why", &request]));
     assert!(code == 0 && err.contains("no agent runs here"), "{code} {err}");
     has(&out, &story);
@@ -121,6 +125,8 @@ fn the_doctor_says_what_of_the_way_to_more_privileges_is_not_ready() {
         failed.map(|check| (check["name"].clone(), check["fix"].clone())).collect::<Vec<_>>()
     };
     assert_eq!(outcomes(), []);
+    let (code, out, _) = say(command(&stage, &["doctor"]));
+    assert_eq!(code, 0, "nothing of what comes with the agent fails: {out}");
     stage.file("Policies/code.json", &policy("nobody", "/usr/bin/id", &["MFA"]).to_string());
     assert_eq!(outcomes(), [(json!("authenticators"), json!("castellan mfa enroll nobody"))]);
     told(&stage, &["mfa", "enroll", "nobody", "--no-confirm"]);

@@ -99,6 +99,12 @@ fn each_fact_decides_its_check() {
     check(with(|root| drop(root.definitions.remove(0))), "OFOOO", "castellan init");
     let disabled = |root: &mut Root| root.definitions[1] = job("launch", "LaunchPrivilegeElevation", false);
     check(with(disabled), "OFOOO", "castellan jobs enable launch");
+    let for_others = |root: &mut Root| {
+        let others = r#"{"id":"others","events":["PolicyEvaluationPending"],"condition":"PolicyType == \"FileAccess\"","tasks":[]}"#;
+        root.definitions[0] =
+            file(DefinitionKind::Job, "others", &others.replace("[]", r#"[{"id":"t","command":"echo"}]"#));
+    };
+    check(with(for_others), "OFOOO", "castellan init");
     check(with(|root| policy(root, "[\"alice\"]", "7")), "OOFOS", "castellan policy lint");
     check(with(|root| root.closed = Some("/srv/secret".into())), "OOOFO", "chmod o+x /srv/secret");
     check(with(|root| root.has_socket = false), "OOOFO", "start the agent again");
