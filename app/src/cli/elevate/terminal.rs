@@ -173,7 +173,10 @@ impl Terminal {
         rustix::pty::grantpt(&master)?;
         rustix::pty::unlockpt(&master)?;
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
-        tcsetattr(&slave, OptionalActions::Now, &tcgetattr(tty.file.get_ref())?)?;
+        // In the background it has the mode of another job, such as a shell's editor; then the kernel's own is as good as any.
+        if tty.is_ours() {
+            tcsetattr(&slave, OptionalActions::Now, &tcgetattr(tty.file.get_ref())?)?;
+        }
         let terminal = Self { program: Async::new(File::from(master))? };
         terminal.resize(tty)?;
         Ok(Some((terminal, slave)))

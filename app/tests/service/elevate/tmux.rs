@@ -243,9 +243,11 @@ fn a_flood_is_interrupted_and_a_closed_window_leaves_nothing() {
     let Some(tmux) = Tmux::start(&stage, "dash") else { return };
     let agent = agent(&stage);
     let elevate = elevated(&stage);
-    tmux.enters(&format!("{elevate} yes; echo \"ended $?\""));
+    tmux.enters(&format!("{elevate} yes"));
     tmux.sees("y");
     tmux.presses("C-c");
+    tmux.awaits("the shell again", |shown| shown.trim_end().ends_with("theirs$"));
+    tmux.enters("echo \"ended $?\"");
     tmux.sees("ended 130");
     // What it left of the terminal is the program's; the user's is as it was.
     tmux.enters(&format!("{elevate} sh -c 'stty raw -echo; exit 6'; echo \"ended $?\""));
@@ -253,14 +255,14 @@ fn a_flood_is_interrupted_and_a_closed_window_leaves_nothing() {
     assert!(tmux.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
     tmux.clears();
     tmux.enters(&format!(
-        "{elevate} sh -c 'echo fi\"\"rst; read -r line; echo \"first $line\"' & {elevate} sleep 47111"
+        "{elevate} sh -c 'echo fi\"\"rst; read -r line; echo \"first $line\"' & {elevate} sh -c 'exec sleep 47111'"
     ));
     let second = || running("sleep 47111").first().copied();
     eventually("two at once", second);
     tmux.shows("first");
     tmux.presses("C-c");
     eventually("the end of the second", || second().is_none().then_some(()));
-    tmux.enters(&format!("fg; {elevate} sleep 47112"));
+    tmux.enters(&format!("fg; {elevate} sh -c 'exec sleep 47112'"));
     tmux.enters("one");
     tmux.sees("first one");
     eventually("another", || running("sleep 47112").first().copied());
