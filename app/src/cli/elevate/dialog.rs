@@ -57,7 +57,9 @@ fn kdialog(text: &str, secret: bool) -> Vec<String> {
         match letter {
             '<' => shown.push_str("&lt;"),
             '>' => shown.push_str("&gt;"),
-            '&' => shown.push_str("&amp;"),
+            // Where it asks for a line, it underlines the letter after one.
+            '&' if secret => shown.push_str("&amp;"),
+            '&' => shown.push_str("&amp;&amp;"),
             '\\' => shown.push_str("&#92;"),
             _ => shown.push(letter),
         }
