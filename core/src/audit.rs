@@ -13,8 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::certificate::AdminCertificate;
+use crate::elevation::Status;
 use crate::policy::basis::Document;
 use crate::why::Explanation;
+
+/// Who did what nobody asked for.
+pub(crate) const AGENT: &str = "agent";
 
 /// One entry, as a line of the audit has it between its place in the chain and its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +126,13 @@ pub enum Act {
         /// How, as in `code 0`, `signal 15`.
         status: String,
     },
+    /// A request is over, nothing was launched, and no other entry says so.
+    End {
+        /// `Denied`, `Expired` or `Withdrawn`; `Finished` where the agent ended and nobody knows whether its program ran.
+        status: String,
+        /// Why.
+        why: String,
+    },
     /// A permission that outlasts its request.
     Grant {
         /// Its id.
@@ -205,6 +216,11 @@ pub enum Act {
 }
 
 impl Act {
+    /// A request is over.
+    pub(crate) fn end(status: Status, why: &Explanation) -> Self {
+        Self::End { status: String::from(status.as_str()), why: why.why.clone() }
+    }
+
     /// A certificate was issued, or the agent's own made anew.
     pub fn issued(change: CertificateOutcome, certificate: &AdminCertificate) -> Self {
         Self::Certificate {

@@ -42,6 +42,8 @@ pub struct Settings {
     pub session_user: Option<String>,
     /// `Settings:SessionDisplay`: its display, `:0` or `wayland-0`.
     pub session_display: Option<String>,
+    /// `Settings:ElevationAccount`: the account that programs of privilege elevation run as, where that is not root.
+    pub elevation_account: Option<String>,
     /// `Settings:PluginPath`, `Plugins`: the plugin folder below the agent root.
     pub plugin_path: String,
     /// `Settings:system.logging`.
@@ -120,6 +122,7 @@ impl Default for Settings {
             allowed_non_admin_executables: Vec::new(),
             session_user: None,
             session_display: None,
+            elevation_account: None,
             plugin_path: String::from("Plugins"),
             logging: Logging::default(),
             allow_elevated_without_certificate: false,

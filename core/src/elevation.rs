@@ -41,6 +41,7 @@
 //! | `grant` | what an approval is good for afterwards |
 //! | `deciding`, `asking`, `launching` | the steps to a decision; what the requester is asked on the way; the steps of the program |
 //! | `redirecting` | what is run instead, where rules say so |
+//! | `ending` | how it ends where nothing was launched |
 //! | `answering` | who is told, and when |
 //! | `message` | what is asked of KeeperPolicy |
 //! | `wanted` | what a job is to be run for, and what it is told |
@@ -52,6 +53,7 @@ mod asking;
 mod authorization;
 mod control;
 mod deciding;
+mod ending;
 mod grant;
 mod launching;
 mod message;
@@ -302,29 +304,6 @@ impl Elevation {
         }
     }
 
-    /// The caller's connection is over.
-    pub(crate) fn on_left(&mut self, turn: &mut Turn<'_>) {
-        if self.caller.take().is_none() {
-            return;
-        }
-        if self.is_unlaunched() {
-            return self.end(Status::Withdrawn, self.withdrawn(), turn);
-        }
-        self.end_running(turn);
-    }
-
-    /// The agent stops, or the grant that it rests on was revoked: what has not started does not start, what runs is asked to end.
-    pub(crate) fn stop(&mut self, why: &str, turn: &mut Turn<'_>) {
-        if self.is_unlaunched() {
-            return self.end(Status::Denied, self.denied(why, "Ask again later."), turn);
-        }
-        let explanation = self.denied(why, "Ask again later.");
-        if let State::Launching { fault, .. } = &mut self.state {
-            fault.get_or_insert((Status::Denied, explanation));
-        }
-        self.end_running(turn);
-    }
-
     /// Whether no process was asked for yet.
     const fn is_unlaunched(&self) -> bool {
         !matches!(self.state, State::Launching { ordered: true, .. } | State::Running { .. } | State::Ended { .. })
@@ -349,26 +328,6 @@ impl Elevation {
             | State::Running { .. } => {}
         }
         self.answer_calls(turn);
-    }
-
-    /// It is over, and nothing was launched.
-    fn end(&mut self, status: Status, explanation: Explanation, turn: &mut Turn<'_>) {
-        if matches!(self.state, State::Launching { .. }) {
-            self.audit(self.user(), Act::Exit { status: format!("not started: {}", explanation.why) }, turn);
-        }
-        self.state = State::Ended { tree: None };
-        (self.wanted, self.audit) = (None, None);
-        if status == Status::Denied {
-            // Whoever denies it denies what it would have been good for, too.
-            self.take_back(&explanation.why, turn);
-        }
-        turn.log(Level::Information, "Elevation", format!("{explanation}"));
-        if self.record.controls.contains(&Control::Approval) {
-            self.record.status = status;
-            self.publish_change(turn);
-        }
-        self.record.explanation = Some(explanation);
-        self.keep(status, true, turn);
     }
 
     /// Brings the record to disk, and tells who follows `GET /api/events`. Consequences wait where it is `durable`.

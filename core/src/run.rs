@@ -165,8 +165,9 @@ impl Run {
 
     /// What it hands down to a run that it starts.
     pub(crate) fn chain(&self) -> Chain {
-        let depth = self.origin.chain.depth.saturating_add(1);
-        Chain { depth, secrets: self.secrets.clone(), trace: self.task_context() }
+        let Chain { depth, elevation, .. } = &self.origin.chain;
+        let (depth, elevation) = (depth.saturating_add(1), elevation.clone());
+        Chain { depth, secrets: self.secrets.clone(), trace: self.task_context(), elevation }
     }
 
     /// A text about it as it may be seen.

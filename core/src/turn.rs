@@ -86,6 +86,7 @@ impl Desk {
             surroundings: &self.surroundings,
             monitoring: self.settings.monitoring,
             session_user: self.settings.session_user.as_deref(),
+            elevation_account: self.settings.elevation_account.as_deref(),
             log_level: self.log_level,
             plugin_settings: &self.plugin_settings,
             denied: &mut self.denied,
@@ -107,6 +108,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) monitoring: Monitoring,
     /// `Settings:SessionUser`.
     pub(crate) session_user: Option<&'a str>,
+    /// `Settings:ElevationAccount`.
+    pub(crate) elevation_account: Option<&'a str>,
     pub(crate) log_level: Level,
     pub(crate) plugin_settings: &'a PluginSettings,
     /// What the agent itself refused somebody in this turn; it goes on record at its end.
@@ -129,7 +132,7 @@ impl Turn<'_> {
 
     /// What to find out before something runs as this, in this session or in the one that is preferred.
     pub(crate) fn user_query(&self, run_as: RunAs, session: Option<SessionKey>) -> UserQuery {
-        UserQuery { run_as, session_user: self.session_user.map(ToString::to_string), session }
+        UserQuery { run_as, session_user: self.session_user.map(ToString::to_string), session, account: None }
     }
 
     /// From now on the agent is told of sessions that come and go.

@@ -40,6 +40,8 @@ const GRAPHICAL: [&str; 3] = ["wayland", "x11", "mir"];
 const ADMINISTRATORS: [&str; 2] = ["sudo", "wheel"];
 /// Ids that system calls take for "leave it as it is" (CVE-2019-14287): never a person's.
 const NOBODY_AT_ALL: [u32; 2] = [u32::MAX, 65_535];
+/// The variable that tells an elevated program on whose behalf it runs.
+const REQUESTING_UID: &str = "KEEPER_REQUESTING_UID";
 /// Sessions that a refusal tells about.
 const TOLD: usize = 4;
 
@@ -63,6 +65,8 @@ pub struct UserQuery {
     pub session_user: Option<String>,
     /// The very session that it is for; `None` takes the one that [`choose`] prefers.
     pub session: Option<SessionKey>,
+    /// The very account that it is for, whoever sits at the machine: `Settings:ElevationAccount`.
+    pub account: Option<String>,
 }
 
 /// What was found out.
@@ -202,6 +206,9 @@ impl Session {
 /// # Errors
 /// A sentence that begins with `NoActiveSession:`, with what would help.
 pub fn choose<'f>(query: &'f UserQuery, sessions: &'f Sessions) -> Result<Choice<'f>, String> {
+    if let Some(name) = &query.account {
+        return Ok(Choice::Configured(name));
+    }
     match (&query.session, sessions) {
         (None, _) | (Some(SessionKey::Configured), Sessions::NoLogind(_)) => {}
         (Some(key), _) => return sessions::same(key, query.run_as, sessions).map(Choice::Session),
@@ -330,7 +337,7 @@ pub(crate) fn elevated_for(account: &Account, surroundings: &Surroundings) -> Re
         return Err(not_root(surroundings.uid, "root"));
     }
     let mut environment = base("root", "/root", "/bin/sh", surroundings);
-    environment.push(("KEEPER_REQUESTING_UID".to_string(), account.uid.to_string()));
+    environment.push((REQUESTING_UID.to_string(), account.uid.to_string()));
     Ok(Person {
         name: "root".to_string(),
         uid: 0,
@@ -339,6 +346,30 @@ pub(crate) fn elevated_for(account: &Account, surroundings: &Surroundings) -> Re
         environment,
         folder: "/".to_string(),
     })
+}
+
+/// The account of `Settings:ElevationAccount`, on behalf of a user; what it executes may gain more privileges.
+///
+/// # Errors
+/// A sentence that says why it is not known, or is refused.
+pub(crate) fn elevated_as(
+    name: &str,
+    facts: Option<&UserFacts>,
+    requester: u32,
+    surroundings: &Surroundings,
+) -> Result<Person, String> {
+    let of = format!("the account of Settings:ElevationAccount, '{name}',");
+    let account = match facts.and_then(|facts| facts.account.as_ref()) {
+        Some(Ok(account)) if account.name == name => account,
+        Some(Ok(account)) => return Err(format!("{of} is {}, under that name alone.", shown(account))),
+        Some(Err(why)) => return Err(format!("{of} is not known: {why}.")),
+        None => return Err(format!("{of} was not looked for; report this.")),
+    };
+    check_ids(account, true)?;
+    let mut person = as_user(account, surroundings.uid, Vec::new(), surroundings);
+    person.confined = false;
+    person.environment.push((REQUESTING_UID.to_string(), requester.to_string()));
+    Ok(person)
 }
 
 /// What everybody gets: a search path that no user may write to, and who he is.

@@ -56,7 +56,7 @@ impl PolicyReader {
     }
 
     /// All `Policies/*.json`, by name. A file that is not a plain regular file of the agent's own, or that cannot be read, is an entry
-    /// with the reason; so is the folder, under the name [`WHOLE_FOLDER`]. Never blocks.
+    /// with the reason; so is the folder, under its own name with a slash. Never blocks.
     pub fn read(&self, root: &Root) -> Vec<PolicyFile> {
         self.read_folder(root.path(), FOLDER, root.folder(FOLDER))
     }

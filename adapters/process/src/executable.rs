@@ -150,7 +150,9 @@ impl Command {
 pub(crate) fn inspect(query: &ProgramQuery) -> Inspection {
     let interpreter = (!query.interpreters.is_empty()).then(|| first_of(&query.interpreters, &[]));
     let mut program = first_of(&query.candidates, &query.roots);
-    if let (Some(opened), false) = (&program.opened, query.signers.is_empty()) {
+    // What others may change is executed for nobody: they could have large files gone through again and again.
+    let is_fit = program.facts.writable_by_others.is_none();
+    if let Some(opened) = program.opened.as_ref().filter(|_| is_fit && !query.signers.is_empty()) {
         let facts = signature(&opened.handle, &query.signers);
         program.facts.signature = Some(facts.map(Box::new).map_err(|error| error.to_string()));
     }

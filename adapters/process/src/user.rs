@@ -32,7 +32,11 @@ pub async fn look_up(uid: u32) -> (Result<(Account, BTreeSet<String>), String>, 
 
 /// Finds out what a start needs to know.
 pub(crate) async fn look(query: &UserQuery) -> UserFacts {
-    let sessions = logind::sessions().await;
+    // Nobody's session matters to who is named.
+    let sessions = match query.account {
+        Some(_) => Sessions::Listed(Vec::new()),
+        None => logind::sessions().await,
+    };
     let whose = match choose(query, &sessions) {
         Ok(Choice::Session(session)) => Whose::Uid(session.uid),
         Ok(Choice::Configured(name)) => Whose::Name(name.to_owned()),

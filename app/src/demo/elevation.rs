@@ -139,7 +139,7 @@ async fn gone(ended: Receiver<()>) -> Result<(), Failure> {
 }
 
 impl Cast {
-    /// A command of the administrator, shown with what it prints; that, where it ends well.
+    /// A command of the administrator, shown without what it prints; that, where it ends well.
     fn administrator(&self, words: &[&str]) -> Result<String, Failure> {
         print(&format!("   root# castellan {}", words.join(" ")))?;
         #[expect(
@@ -159,9 +159,10 @@ impl Cast {
     }
 
     /// The same, with what it prints.
-    fn shown(&self, words: &[&str]) -> Result<(), Failure> {
+    fn shown(&self, words: &[&str]) -> Result<String, Failure> {
         let text = self.administrator(words)?;
-        text.lines().try_for_each(|line| print(&format!("   {line}")))
+        text.lines().try_for_each(|line| print(&format!("   {line}")))?;
+        Ok(text)
     }
 
     /// `castellan elevate` in the terminal of somebody.

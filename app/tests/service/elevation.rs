@@ -471,3 +471,27 @@ fn what_lies_launches_nothing() {
     liar.exit(0, "");
     agent.stop();
 }
+
+#[test]
+fn programs_run_as_the_account_that_the_settings_name() {
+    let Some(stage) = installed() else { return };
+    stage.settings(json!({ "ElevationAccount": "daemon" }));
+    stage.file("Policies/all.json", &policy("nobody", "*", &["ALLOW"]).to_string());
+    let agent = start(&stage);
+    ready(&agent);
+    let script = "id -un; id -u; id -G; echo $HOME $USER $KEEPER_REQUESTING_UID";
+    let (code, said, error) = say(elevate(&stage, NOBODY, &["--", "sh", "-c", script]));
+    assert_eq!((code, said.as_str()), (0, "daemon\n1\n1\n/usr/sbin daemon 65534\n"), "{error}");
+    agent.stop();
+    let (_, audit, error) = say(command(&stage, &["audit", "export"]));
+    assert!(audit.contains(r#""runAs":"daemon""#), "{error}{audit}");
+
+    // An account that is not there lets nothing run.
+    stage.settings(json!({ "ElevationAccount": "no-such-account" }));
+    let agent = start(&stage);
+    ready(&agent);
+    let (code, said, error) = say(elevate(&stage, NOBODY, &["--", "id"]));
+    assert_eq!((code, said.as_str()), (4, ""), "{error}");
+    assert!(error.contains("Settings:ElevationAccount, 'no-such-account'"), "{error}");
+    agent.stop();
+}

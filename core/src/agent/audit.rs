@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::certificates::Asked;
-use crate::audit::{Act, CertificateOutcome, PolicyOutcome};
+use crate::audit::{AGENT, Act, CertificateOutcome, PolicyOutcome};
 use crate::certificate::CertificatesChanged;
 use crate::configuration_policy::PolicyKey;
 use crate::configuration_policy::record::{PolicyLine, PolicyResult};
@@ -14,9 +14,6 @@ use crate::effect::Effects;
 use crate::id::TicketId;
 use crate::log_message::Level;
 use crate::time::Now;
-
-/// Who did what nobody asked for.
-const AGENT: &str = "agent";
 
 impl Agent {
     /// An entry that somebody waits for is on disk, or could not be written.

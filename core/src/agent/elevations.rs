@@ -11,10 +11,11 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::elevation_policy::Evaluator;
+use crate::audit::{AGENT, Act};
 use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder, StoreOrder};
 use crate::elevation::{Asked, CallerId, Elevation, ElevationRecord, Grants, Status, Wanted};
 use crate::event::{ElevationReport, ExecutableFacts, ProcessReport};
-use crate::id::{ElevationId, RequestId, RunId, TicketId};
+use crate::id::{ElevationId, RequestId, TicketId};
 use crate::limits::{ELEVATED_WORDS, ELEVATIONS, ELEVATIONS_OF_ONE, ENDED_ELEVATIONS};
 use crate::log_message::Level;
 use crate::mfa::MfaReport;
@@ -32,8 +33,6 @@ pub(super) struct Elevations {
     pub(super) grants: Grants,
     /// Those that ended lately, the latest in front.
     pub(super) ended: VecDeque<ElevationRecord>,
-    /// Runs that are there for a request: when all of them are over, nobody is left to do it.
-    runs: BTreeMap<RunId, ElevationId>,
     /// Grants that are being revoked, by the number of the write.
     pub(super) revocations: BTreeMap<TicketId, (RequestId, Box<ElevationRecord>)>,
     /// Requests of each user in the last minute.
@@ -218,7 +217,9 @@ impl Agent {
         let owner = self.elevations.active.values().find(|elevation| elevation.owns(spawn));
         let Some(id) = owner.map(|elevation| elevation.id.clone()) else { return Some(report) };
         self.with_elevation(now, &id, effects, |elevation, turn| match report {
-            ProcessReport::Prepared { pid, executable, .. } => elevation.on_prepared(pid, &executable, turn),
+            ProcessReport::Prepared { pid, executable, user, .. } => {
+                elevation.on_prepared(pid, &executable, user.as_deref(), turn);
+            }
             ProcessReport::Started { .. } => elevation.on_started(turn),
             ProcessReport::SpawnFailed { reason, .. } => elevation.on_spawn_failed(&reason, turn),
             ProcessReport::Exited { status, .. } => elevation.on_exited(status, turn),
@@ -267,7 +268,7 @@ impl Agent {
 
     /// What is over goes where it can be looked at.
     fn end_elevations(&mut self, now: Now) {
-        let Elevations { active, grants, ended, runs, .. } = &mut self.elevations;
+        let Elevations { active, grants, ended, .. } = &mut self.elevations;
         for elevation in active.values() {
             self.meter.elevations.stands(&elevation.id, &elevation.record, now);
             if elevation.record.status == Status::Denied {
@@ -285,7 +286,6 @@ impl Agent {
                 ended.push_front(elevation.record);
             }
         }
-        runs.retain(|_, id| !done.contains(id));
     }
 
     /// What a former life of the agent left: nothing of it is launched, and grants hold until their end.
@@ -296,8 +296,10 @@ impl Agent {
             {
                 record.lose(now.wall);
                 let mut turn = self.desk.turn(now, effects);
-                let message = record.explanation.as_ref().map(ToString::to_string).unwrap_or_default();
-                turn.log(Level::Warning, "ElevationLost", message);
+                if let Some(explanation) = &record.explanation {
+                    turn.log(Level::Warning, "ElevationLost", explanation.to_string());
+                    turn.audit_of(&id, AGENT.to_string(), Act::end(record.status, explanation));
+                }
                 let ticket = turn.counters.ticket();
                 let kept = Box::new(record.clone());
                 turn.store(StoreOrder::KeepElevation { ticket, record: kept, durable: true });

@@ -198,7 +198,7 @@ impl Agent {
         let Some(run_as) = run_as else { return Ok(fit) };
         let settings = &self.desk.settings;
         let facts = user.ok_or("NoActiveSession: nothing was found out about sessions; report this.")?;
-        let query = UserQuery { run_as, session_user: settings.session_user.clone(), session };
+        let query = UserQuery { run_as, session_user: settings.session_user.clone(), session, account: None };
         let display = settings.session_display.as_deref();
         let person = user::decide(&query, facts, display, &self.desk.surroundings)?;
         Ok(Fit { person: Some(Box::new(person)), ..fit })

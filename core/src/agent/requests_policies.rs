@@ -223,7 +223,7 @@ fn comes_back(source: &str, name: &str) -> Option<String> {
     match source {
         API => None,
         FOLDER => Some(format!(
-            "If {FOLDER}/{name}.json is still there, it is applied again when something changes in the folder, at a reload, or at the next start. Remove the file, too."
+            "As long as {FOLDER}/{name}.json is there, what it says about privileges counts, and all else is applied again when something changes in the folder, at a reload, or at the next start. Remove the file, too."
         )),
         _ => Some(format!(
             "It is applied again with the next bundle of {source} that has it, or at the next start. Take it out of the bundle, too."

@@ -79,7 +79,7 @@ impl Agent {
             return starts;
         }
         let chain = self.trace_event(now, event, chain, effects);
-        let is_step = self.takes_step(event);
+        let is_step = self.takes_step(event, &chain);
         for job in jobs {
             if !is_step && !self.event_starts.admit(&job.id, now.monotonic) {
                 let explanation = Explanation::new(
@@ -94,7 +94,6 @@ impl Agent {
             let origin = Origin { trigger: format!("event {}", event.name), chain: chain.clone(), ..Origin::default() };
             starts.push((job.id.clone(), self.trigger_or_log(now, &job, origin, &event.context, effects)));
         }
-        self.note_runs_of_elevation(event, &starts);
         starts
     }
 
@@ -290,7 +289,7 @@ impl Agent {
             effects.push(Effect::Respond { request: waiting.request, response: ApiResponse::json(200, record) });
         }
         self.run_alternate(now, &run, effects);
-        self.on_run_of_elevation_over(now, id, &run.job.id, effects);
+        self.on_run_of_elevation_over(now, &run, effects);
     }
 
     fn run_alternate(&mut self, now: Now, run: &Run, effects: &mut Effects) {
@@ -311,9 +310,7 @@ impl Agent {
         // An alternate stands at the place of the job it stands in for.
         let chain = Chain { depth: run.origin.chain.depth, trace: run.run_context(), ..run.chain() };
         let origin = Origin { trigger: format!("alternate of {}", run.job.id), chain, lineage, ..Origin::default() };
-        if let Ok(alternate) = self.trigger_or_log(now, &job, origin, &values, effects) {
-            self.hand_run_on(&run.id, alternate);
-        }
+        drop(self.trigger_or_log(now, &job, origin, &values, effects));
     }
 
     /// Answers requests whose run takes longer than they wanted to wait.

@@ -12,13 +12,14 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
     let monitoring = settings.monitoring;
     let lkg = settings.configuration_lkg;
     let logging = &settings.logging;
-    let entries: [(&str, String); 30] = [
+    let entries: [(&str, String); 31] = [
         ("KestrelHttpPort", settings.http_port.to_string()),
         ("KestrelHttpsPort", settings.https_port.to_string()),
         ("AlternativeSignatures", list(&settings.alternative_signatures)),
         ("AllowedNonAdminExecutables", list(&settings.allowed_non_admin_executables)),
         ("SessionUser", settings.session_user.clone().unwrap_or_default()),
         ("SessionDisplay", settings.session_display.clone().unwrap_or_default()),
+        ("ElevationAccount", settings.elevation_account.clone().unwrap_or_default()),
         ("PluginPath", settings.plugin_path.clone()),
         ("system.logging.level", logging.level.as_str().to_string()),
         ("system.logging.fileBytes", logging.files.file_bytes.to_string()),

@@ -63,15 +63,19 @@ pub(super) fn parse(bytes: &[u8]) -> Checked<(Settings, Vec<Finding>)> {
     Ok((settings, unknown.into_findings()))
 }
 
-fn session(section: &Section<'_>, settings: &mut Settings) -> Checked<()> {
-    if let Some((key, text)) = section.text("SessionUser")? {
-        if text.is_empty()
-            || text.contains(|character: char| matches!(character, '/' | ':' | '\0') || character.is_whitespace())
-        {
-            return Err(wrong(&key, &quote(&text), "the name of an account of this machine"));
-        }
-        settings.session_user = Some(text);
+/// The name of an account.
+fn account(section: &Section<'_>, key: &'static str) -> Checked<Option<String>> {
+    let Some((key, text)) = section.text(key)? else { return Ok(None) };
+    let is_foreign = |character: char| matches!(character, '/' | ':' | '\0') || character.is_whitespace();
+    if text.is_empty() || text.contains(is_foreign) {
+        return Err(wrong(&key, &quote(&text), "the name of an account of this machine"));
     }
+    Ok(Some(text))
+}
+
+fn accounts(section: &Section<'_>, settings: &mut Settings) -> Checked<()> {
+    settings.session_user = account(section, "SessionUser")?;
+    settings.elevation_account = account(section, "ElevationAccount")?;
     if let Some((key, text)) = section.text("SessionDisplay")? {
         if !is_display(&text) {
             return Err(wrong(&key, &quote(&text), "a display such as ':0' or 'wayland-0'"));
@@ -108,7 +112,7 @@ fn general(section: &Section<'_>, settings: &mut Settings, unknown: &mut Report)
         }
         settings.plugin_path = text;
     }
-    session(section, settings)?;
+    accounts(section, settings)?;
     logging::read(section, &mut settings.logging, unknown)?;
     section.boolean("AllowElevatedWithoutCertificate", &mut settings.allow_elevated_without_certificate)?;
     section.boolean("RequireSignedPolicies", &mut settings.require_signed_policies)?;

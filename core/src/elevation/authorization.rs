@@ -11,6 +11,7 @@ use crate::event::{ExecutableFacts, FileIdentity};
 use crate::id::{ElevationId, SpawnId};
 use crate::program;
 use crate::resources::ResourceLimits;
+use crate::user::{RunAs, UserQuery};
 use serde::{Deserialize, Serialize};
 
 /// Nothing is outstanding. There is no other way to a [`Launch`].
@@ -21,6 +22,8 @@ pub(super) struct Authorization(());
 #[derive(Debug)]
 pub(super) struct Launch {
     pub(super) spawn: SpawnId,
+    /// The account that it runs as, where that is not root.
+    pub(super) account: Option<String>,
     _authorization: Authorization,
 }
 
@@ -43,8 +46,8 @@ impl Authorization {
     }
 
     /// Used up by a launch.
-    pub(super) const fn launch(self, spawn: SpawnId) -> Launch {
-        Launch { spawn, _authorization: self }
+    pub(super) fn launch(self, spawn: SpawnId, account: Option<&str>) -> Launch {
+        Launch { spawn, account: account.map(ToString::to_string), _authorization: self }
     }
 }
 
@@ -58,7 +61,7 @@ impl Launch {
             arguments: asked.words.iter().skip(1).cloned().collect(),
             environment: kept(&asked.environment),
             working_directory: None,
-            user: None,
+            user: self.user(),
             stdio: Stdio::Caller { caller, terminal: asked.terminal },
             limits: ResourceLimits::default(),
         }
@@ -76,10 +79,16 @@ impl Launch {
             arguments: substitute.arguments.clone(),
             environment: Vec::new(),
             working_directory: None,
-            user: None,
+            user: self.user(),
             stdio: Stdio::Captured,
             limits: ResourceLimits::default(),
         }
+    }
+
+    /// Whose account to look for.
+    fn user(&self) -> Option<UserQuery> {
+        let account = Some(self.account.clone()?);
+        Some(UserQuery { run_as: RunAs::UserElevated, session_user: None, session: None, account })
     }
 }
 

@@ -124,7 +124,7 @@ impl Elevation {
         }
         let required = match verdict {
             Verdict::Deny => {
-                self.end(Status::Denied, explanation.summary(), turn);
+                self.close(Status::Denied, explanation.summary(), turn);
                 return Ok(());
             }
             Verdict::Allow => BTreeSet::new(),
@@ -278,7 +278,7 @@ impl Elevation {
             self.publish_change(turn);
         } else {
             let fix = "Ask them, or ask again with another reason.";
-            self.end(Status::Denied, self.denied(format!("Administrator '{by}' denied it.{why}"), fix), turn);
+            self.close(Status::Denied, self.denied(format!("Administrator '{by}' denied it.{why}"), fix), turn);
         }
         None
     }
@@ -302,7 +302,7 @@ impl Elevation {
     pub(super) fn refuse(&mut self, control: Control, why: &str, fix: &str, turn: &mut Turn<'_>) {
         let (name, reason) = (control.as_str().to_string(), why.to_string());
         self.audit(self.user(), Act::Control { control: name, satisfied: false, reason, grant: None }, turn);
-        self.end(Status::Denied, self.denied(format!("{} was not met: {why}", control.as_str()), fix), turn);
+        self.close(Status::Denied, self.denied(format!("{} was not met: {why}", control.as_str()), fix), turn);
     }
 
     /// Nobody met what is outstanding in time; an approval has a second term.

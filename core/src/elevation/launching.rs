@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use super::authorization::Program;
+use super::authorization::{Launch, Program};
 use super::{Elevation, State, Status, Substitute};
 use crate::audit::{Act, InsteadOf};
 use crate::effect::{Effect, ElevationAnswer, ElevationOrder, ProcessOrder, TreeSignal, Way};
@@ -13,6 +13,7 @@ use crate::id::SpawnId;
 use crate::log_message::Level;
 use crate::program;
 use crate::turn::Turn;
+use crate::user::{self, Person, UserFacts};
 
 /// Seconds between SIGTERM and SIGKILL of a program whose caller left.
 const GRACE_SECONDS: u64 = 10;
@@ -33,7 +34,8 @@ impl Elevation {
             self.state = state;
             return;
         };
-        let launch = authorization.launch(turn.counters.spawn());
+        let launch = authorization.launch(turn.counters.spawn(), turn.elevation_account);
+        let run_as = launch.account.clone().unwrap_or_else(|| self.person.name.clone());
         self.state = State::Launching { launch, ordered: false, until, fault: None };
         let asked = self.record.file_path.clone().unwrap_or_default();
         let what = match &substitute {
@@ -41,14 +43,14 @@ impl Elevation {
                 program: asked,
                 sha256: None,
                 command: self.record.command.clone(),
-                run_as: self.person.name.clone(),
+                run_as,
                 instead_of: None,
             },
             Some(substitute) => Act::Launch {
                 program: substitute.file_path.clone(),
                 sha256: None,
                 command: substitute.command(),
-                run_as: self.person.name.clone(),
+                run_as,
                 instead_of: Some(InsteadOf {
                     program: asked,
                     command: self.record.command.clone(),
@@ -75,22 +77,51 @@ impl Elevation {
     }
 
     /// Its process waits before its first instruction: it is the file that was judged, and its caller is still there.
-    pub(crate) fn on_prepared(&mut self, pid: u32, executable: &ExecutableFacts, turn: &mut Turn<'_>) {
+    pub(crate) fn on_prepared(
+        &mut self,
+        pid: u32,
+        executable: &ExecutableFacts,
+        user: Option<&UserFacts>,
+        turn: &mut Turn<'_>,
+    ) {
         let left = self.caller.is_none().then(|| (Status::Withdrawn, self.withdrawn()));
         let other = self.fault_of(executable).map(|why| {
             let fix = "Find out who changes it; ask again when it is as it should be.";
             (Status::Denied, self.denied(why, fix))
         });
+        let person = self.person(user, turn).map_err(|why| {
+            let why = format!("It was authorized, and cannot run: {why}");
+            (Status::Denied, self.denied(why, "An administrator sets Settings:ElevationAccount; then ask again."))
+        });
         let State::Launching { launch, ordered: true, fault, .. } = &mut self.state else { return };
         let spawn = launch.spawn;
-        *fault = fault.take().or(left).or(other);
-        if let Some((_, fault)) = fault {
-            let reason = fault.why.clone();
-            return turn.process(ProcessOrder::Abort { spawn, reason });
+        match (fault.take().or(left).or(other), person) {
+            (None, Ok(person)) => {
+                self.record.process_id = Some(pid);
+                turn.process(ProcessOrder::Release { spawn, way: Way::Directly, person: Some(Box::new(person)) });
+            }
+            (Some(found), _) | (None, Err(found)) => {
+                let reason = found.1.why.clone();
+                *fault = Some(found);
+                turn.process(ProcessOrder::Abort { spawn, reason });
+            }
         }
-        self.record.process_id = Some(pid);
-        let person = Some(Box::new(self.person.clone()));
-        turn.process(ProcessOrder::Release { spawn, way: Way::Directly, person });
+    }
+
+    /// As whom it runs.
+    fn person(&self, user: Option<&UserFacts>, turn: &Turn<'_>) -> Result<Person, String> {
+        match &self.state {
+            State::Launching { launch: Launch { account: Some(name), .. }, .. } => {
+                user::elevated_as(name, user, self.record.user_id, turn.surroundings)
+            }
+            State::Launching { .. }
+            | State::Requested { .. }
+            | State::Evaluating { .. }
+            | State::Awaiting { .. }
+            | State::Authorized { .. }
+            | State::Running { .. }
+            | State::Ended { .. } => Ok(self.person.clone()),
+        }
     }
 
     /// Why a file is not the one that policies judged, if so.

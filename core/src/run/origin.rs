@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::context::Context;
 use super::secret::Secrets;
-use crate::id::JobId;
+use crate::id::{ElevationId, JobId};
 use crate::job::JobDefinition;
 use crate::time::WallTime;
 use crate::trace::TraceContext;
@@ -44,6 +44,8 @@ pub(crate) struct Chain {
     pub(crate) secrets: Secrets,
     /// Where it hangs in a trace; `None` where it begins one, or where traces are not told.
     pub(crate) trace: Option<TraceContext>,
+    /// The request for more privileges that they are there for. The agent alone says so, where it fires the first event.
+    pub(crate) elevation: Option<ElevationId>,
 }
 
 impl Admitted {

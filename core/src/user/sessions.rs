@@ -94,7 +94,7 @@ pub(crate) fn places(
     session_user: Option<&str>,
     sessions: &Sessions,
 ) -> Result<BTreeMap<SessionKey, Place>, String> {
-    let query = UserQuery { run_as, session_user: session_user.map(ToString::to_string), session: None };
+    let query = UserQuery { run_as, session_user: session_user.map(ToString::to_string), session: None, account: None };
     let place = |session: &Session| Place { key: session.key(), user: session.user.clone() };
     let found: Vec<Place> = match (choose(&query, sessions)?, sessions) {
         (Choice::Configured(name), _) => Vec::from([Place { key: SessionKey::Configured, user: name.to_string() }]),

@@ -38,7 +38,7 @@ fn session(id: &str, uid: u32, words: &str) -> Session {
 }
 
 fn query(run_as: RunAs) -> UserQuery {
-    UserQuery { run_as, session_user: None, session: None }
+    UserQuery { run_as, session_user: None, session: None, account: None }
 }
 
 fn account(name: &str, uid: u32, gid: u32) -> Account {
@@ -106,7 +106,8 @@ fn a_refusal_says_what_is_wrong_with_each_session() {
 
 #[test]
 fn a_configured_user_stands_for_a_session_only_where_there_is_no_logind() {
-    let configured = UserQuery { run_as: RunAs::User, session_user: Some("alice".to_string()), session: None };
+    let configured =
+        UserQuery { run_as: RunAs::User, session_user: Some("alice".to_string()), session: None, account: None };
     let none = Sessions::NoLogind("no bus".to_string());
     assert_eq!(choose(&configured, &none), Ok(Choice::Configured("alice")));
     assert!(choose(&query(RunAs::User), &none).unwrap_err().contains("Settings:SessionUser is not set"));
@@ -183,7 +184,8 @@ fn an_account_that_is_not_the_sessions_is_refused() {
         let why = decided(RunAs::User, |facts| facts.account = account).unwrap_err();
         assert!(why.starts_with("NoActiveSession: ") && why.contains(word), "{why}");
     }
-    let configured = UserQuery { run_as: RunAs::User, session_user: Some("alice".to_string()), session: None };
+    let configured =
+        UserQuery { run_as: RunAs::User, session_user: Some("alice".to_string()), session: None, account: None };
     let other = facts(Sessions::NoLogind("no bus".to_string()), account("bob", 1001, 1001));
     let why = decide(&configured, &other, None, &surroundings()).unwrap_err();
     assert!(why.contains("'bob' (user 1001") && why.contains("write Settings:SessionUser exactly so"), "{why}");
@@ -279,7 +281,8 @@ fn a_desktop_without_a_display_is_none() {
 
 #[test]
 fn a_configured_user_has_the_configured_display() {
-    let configured = UserQuery { run_as: RunAs::UserDesktop, session_user: Some("alice".to_string()), session: None };
+    let configured =
+        UserQuery { run_as: RunAs::UserDesktop, session_user: Some("alice".to_string()), session: None, account: None };
     let found = facts(Sessions::NoLogind("no bus".to_string()), account("alice", ALICE, ALICE));
     for (display, name) in [(":99", "DISPLAY"), ("wayland-1", "WAYLAND_DISPLAY")] {
         let person = decide(&configured, &found, Some(display), &surroundings()).unwrap();

@@ -1,5 +1,6 @@
 //! Requests for more privileges, from the question to the end of the program: what is decided here of the story that users live.
 
+mod ends;
 mod people;
 
 use castellan_core::acl::Subject;
@@ -659,6 +660,49 @@ fn no_job_launches_what_is_not_authorized_and_none_launches_twice() {
     ended(&mut world, spawn);
     assert_eq!(launch(&mut world), Some(409));
     assert_eq!(spawned(&world).len(), 1);
+}
+
+/// A plugin that may publish events names somebody's request: the runs that it starts are nobody's, whatever becomes of them.
+#[test]
+fn who_fires_events_in_the_name_of_a_request_neither_ends_it_nor_takes_its_step() {
+    const EVENT: &str = r#"{"eventName":"LaunchPrivilegeElevation","context":{"RequestId":"E7-1"}}"#;
+    const CONTROLS_EVENT: &str = r#"{"eventName":"PolicyEvaluationPending","context":{"RequestId":"E7-1"}}"#;
+    // Authorized, and not yet on disk: its own job is not there yet, and that of another is refused and ends.
+    let (mut world, policy) = world();
+    asked(&mut world, 1);
+    world.decides(&policy, "E7-1", "ALLOW", json!({}));
+    for event in [EVENT, CONTROLS_EVENT] {
+        world.publish(&policy, "EventMessages", event);
+    }
+    while let Some(place) = world.disk.iter().position(|order| !matches!(order, StoreOrder::KeepElevation { .. })) {
+        let order = world.disk.remove(place).unwrap();
+        world.disk.push_front(order);
+        world.disk_once(Ok(()));
+    }
+    assert_eq!(status(&mut world, "E7-1"), "Authorized");
+    let spawn = launched(&mut world, 1);
+    ended(&mut world, spawn);
+    // Somebody uses up what events may start the job, then fires what the job of the controls is about to fire: that is a step still.
+    let controls = CONTROLS.replace(r#"{"id":"fire""#, r#"{"id":"tool","command":"tool"},{"id":"fire""#);
+    let (mut world, policy) =
+        world_with(&[("Jobs/LaunchPrivilegeElevation", LAUNCH), ("Jobs/controls", controls.as_str())]);
+    asked(&mut world, 1);
+    world.decides(&policy, "E7-1", "PENDING", pending(&["JUSTIFY"], json!({})));
+    settle(&mut world);
+    for _ in 0..=100 {
+        world.publish(&policy, "EventMessages", EVENT);
+        settle(&mut world);
+    }
+    world.reply(1, 1, Some("a reason"));
+    settle(&mut world);
+    assert_eq!((status(&mut world, "E7-1"), spawned(&world)), (json!("Authorized"), vec![]));
+    world.publish(&policy, "EventMessages", EVENT);
+    settle(&mut world);
+    assert_eq!(spawned(&world), [], "it is one event too many of somebody else's");
+    let tool = world.spawns.keys().last().unwrap().0;
+    world.lives(tool, "");
+    let spawn = launched(&mut world, 1);
+    ended(&mut world, spawn);
 }
 
 #[test]

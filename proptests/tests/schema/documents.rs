@@ -105,7 +105,7 @@ fn settings() -> Vec<Whole> {
             "Settings": {
                 "KestrelHttpPort": 100, "KestrelHttpsPort": 101, "AlternativeSignatures": ["A1B2C3D4E5F6789012345678901234567890ABCD"],
                 "AllowedNonAdminExecutables": ["MyTool"], "PluginPath": "Plugins", "AllowElevatedWithoutCertificate": true,
-                "RequireSignedPolicies": true,
+                "RequireSignedPolicies": true, "ElevationAccount": "operator",
                 "ConfigurationLkg": { "Enabled": false, "SweepSeconds": 5 },
                 "PluginMonitoring": { "IntervalSeconds": 5, "RestartDelaySeconds": 1, "RestartDelayMaxSeconds": 86_400, "StableAfterSeconds": 5 },
                 "MaxConcurrentRuns": 5, "RunHistoryDays": 5,

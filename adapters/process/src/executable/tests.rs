@@ -77,6 +77,17 @@ fn whoever_else_may_change_a_file_is_named() {
     }
 }
 
+/// Somebody may put a signature that counts beside a file of his, as large as he likes.
+#[test]
+fn what_others_may_change_is_not_hashed_for_its_signature() {
+    let folder = folder();
+    for (name, mode, is_looked_into) in [("fine", 0o755, true), ("open", 0o757, false)] {
+        let candidates = vec![file(folder.path(), name, mode)];
+        let query = ProgramQuery { candidates, signers: vec!["b".repeat(64)], ..ProgramQuery::default() };
+        assert_eq!(inspect(&query).facts().signature.is_some(), is_looked_into, "{name}");
+    }
+}
+
 #[test]
 fn a_group_counts_by_its_members() {
     let own = rustix::process::geteuid().as_raw();

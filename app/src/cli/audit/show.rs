@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// What this user or administrator did, or what is about them.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Of this kind: request, decision, control, approval, launch, exit, grant, revocation, policy, certificate, restore, ...
+    /// Of this kind: request, decision, control, approval, launch, exit, end, grant, revocation, policy, certificate, restore, ...
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// What belongs to this request.

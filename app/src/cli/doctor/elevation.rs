@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use castellan_core::configuration_policy::FOLDER;
 use castellan_core::doctor::{ElevationFacts, Examined, Running, examine_elevation};
 use castellan_core::event::DefinitionFile;
 
@@ -11,6 +12,7 @@ use super::super::inputs;
 use super::super::table::{items, text};
 use crate::failure::Failure;
 use crate::policies_in_force::PoliciesInForce;
+use crate::policy_files::PolicyFiles;
 
 /// Whoever is no owner and in no group may pass.
 const OTHERS_PASS: u32 = 0o001;
@@ -21,7 +23,13 @@ pub(super) fn examine(
     definitions: &[DefinitionFile],
     agent: Option<(&Agent, &Running)>,
 ) -> Result<Examined, Failure> {
-    let policies = PoliciesInForce::open(root)?.read(inputs::instant(None)?).compile();
+    let folder = root.join(FOLDER);
+    // A root where no agent ever ran has no such folder, and nothing is wrong with that.
+    let policies = match folder.is_dir() {
+        true => PoliciesInForce::open(root)?.read(inputs::instant(None)?),
+        false => PolicyFiles::of_folder(&folder)?,
+    }
+    .compile();
     let enrolled = |(agent, running): (&Agent, _)| {
         let listed = agent.get("/api/mfa")?;
         Ok((running, items(&listed).iter().filter_map(|one| text(one, "user").map(str::to_owned)).collect()))

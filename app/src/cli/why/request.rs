@@ -83,7 +83,12 @@ fn happened(entry: &Value) -> (String, Vec<String>) {
             (format!("{who} decides {}{controls}", said("decision")), decided(entry))
         }
         "control" => {
-            let met = if entry.get("satisfied") == Some(&Value::Bool(true)) { "is met" } else { "is not met" };
+            let met = match (entry.get("satisfied"), text(entry, "control")) {
+                (Some(Value::Bool(true)), _) => "is met",
+                // Nobody's word refuses it: that is an entry of its own.
+                (_, Some("APPROVAL")) => "needs more than",
+                _ => "is not met",
+            };
             (format!("{} {met}: {}", said("control"), said("reason")), Vec::new())
         }
         "approval" => {
@@ -96,6 +101,7 @@ fn happened(entry: &Value) -> (String, Vec<String>) {
             let told = format!("{} is launched as {}: {}", said("program"), said("runAs"), words(entry, "command"));
             (told, hash.into_iter().collect())
         }
+        "end" => (format!("it is over, {}: {}", said("status"), said("why")), Vec::new()),
         "exit" => (format!("it ended: {}", said("status")), Vec::new()),
         "revocation" => (format!("administrator {who} revokes grant {}", said("grant")), because("reason")),
         other => (format!("{who}: {other}"), Vec::new()),

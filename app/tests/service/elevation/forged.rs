@@ -51,9 +51,8 @@ fn another_users_request_is_out_of_reach_on_every_way() {
     let request = id_of(&newest(&agent, "AwaitingControls"));
 
     // The language of the socket has no word for somebody else's request; who invents one is told.
-    let ask =
+    let mut named =
         json!({ "version": 1, "words": ["true"], "terminal": false, "environment": [], "reason": null, "code": null });
-    let mut named = ask.clone();
     named["request"] = json!(request);
     let reply = json!({ "Reply": { "prompt": 1, "text": "mine" } });
     let approve = json!({ "Approve": { "request": request } });
@@ -142,7 +141,7 @@ fn a_program_that_is_swapped_after_the_decision_is_not_run() {
         let answer = launcher.order(&json!({ "do": "call", "method": "POST", "target": target, "body": "" }));
         assert_eq!(answer["status"], 409, "{what}: {answer}");
         launcher.exit(0, "");
-        denied(told(child), "was changed or replaced after policies had judged it");
+        denied(told(child), "was changed or replaced after it had been judged");
         assert_eq!(scene.marked(), 0, "{what}");
     }
     agent.stop();

@@ -58,6 +58,11 @@ pub(crate) static SETTINGS: Object = Object {
             "The account whose session User tasks run in, on machines without logind.",
         ),
         Key::new(
+            "ElevationAccount",
+            Shape::Text(Text::like(r"^[^/:\s]+$").such_as("operator")),
+            "The account that programs of privilege elevation run as; root where it is not set.",
+        ),
+        Key::new(
             "SessionDisplay",
             Shape::Text(Text::like(r"^(:[0-9]{1,9}(\.[0-9]{1,9})?|wayland-[0-9]{1,9})$").such_as(":0")),
             "The display of SessionUser, for UserDesktop tasks on machines without logind.",

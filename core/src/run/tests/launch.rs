@@ -144,7 +144,7 @@ fn a_users_task_asks_for_its_user_and_takes_nothing_of_the_agent() {
     {
         let task = format!(r#"{{"id":"a","command":"t","executionType":"{kind}","environment":{{"X":"1"}}}}"#);
         let request = request(&task, "", json!({}));
-        assert_eq!(request.user, Some(UserQuery { run_as, session_user: None, session: None }));
+        assert_eq!(request.user, Some(UserQuery { run_as, session_user: None, session: None, account: None }));
         assert_eq!(request.environment, [("X".to_string(), "1".to_string())]);
         assert_eq!(request.program.candidates[1], "/usr/local/sbin/t", "not on the agent's own path");
     }
