@@ -320,3 +320,6 @@ fn report(failure: &Failure) -> ExitCode {
         Err(_) => ExitCode::from(1),
     }
 }
+
+#[cfg(test)]
+mod tests;

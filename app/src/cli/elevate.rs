@@ -20,7 +20,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::output::{self, Globals};
 use crate::failure::Failure;
 use session::{Outcome, Session};
-use terminal::Terminal;
+use terminal::{Terminal, Tty};
 
 /// The name under which the binary is this command alone.
 pub(super) const LINK: &str = "keepersudo";
@@ -67,10 +67,11 @@ async fn request(options: &Options, globals: &Globals) -> Result<Outcome, Failur
     let connection = Connection::open(&globals.root).await.map_err(|error| unreachable(globals, &error))?;
     let folder = rustix::fs::openat(CWD, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| failed("the working folder cannot be handed over", &error))?;
-    let (terminal, slave) = match Terminal::open().map_err(|error| failed("no terminal can be made", &error))? {
-        Some((terminal, slave)) => (Some(terminal), Some(slave)),
-        None => (None, None),
-    };
+    // Without a controlling terminal there is nothing to relay to: the program gets what there is.
+    let tty = Tty::open().ok();
+    let made =
+        tty.as_ref().map(Terminal::open).transpose().map_err(|error| failed("no terminal can be made", &error))?;
+    let (terminal, slave) = made.flatten().unzip();
     let ask = Ask {
         version: VERSION,
         words: options.command.clone(),
@@ -80,7 +81,7 @@ async fn request(options: &Options, globals: &Globals) -> Result<Outcome, Failur
         code: options.code.clone(),
     };
     // Signals are heard before anything is asked for, so that none of them leaves the terminal as it must not be left.
-    let session = Session::new(connection, terminal).map_err(|error| failed("signals cannot be heard", &error))?;
+    let session = Session::new(connection, tty, terminal).map_err(|error| failed("signals cannot be heard", &error))?;
     session.ask(&ask, slave, &folder).await?;
     session.hold().await
 }

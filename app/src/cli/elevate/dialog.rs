@@ -51,6 +51,23 @@ fn zenity(text: &str, secret: bool) -> Vec<String> {
 }
 
 fn kdialog(text: &str, secret: bool) -> Vec<String> {
+    // It looks for itself whether a text has markup, and reads escapes: so it gets markup that has neither.
+    let mut shown = String::from("<qt>");
+    for letter in text.chars() {
+        match letter {
+            '<' => shown.push_str("&lt;"),
+            '>' => shown.push_str("&gt;"),
+            // Where it asks for a line, it underlines the letter after one.
+            '&' if secret => shown.push_str("&amp;"),
+            '&' => shown.push_str("&amp;&amp;"),
+            '\\' => shown.push_str("&#92;"),
+            _ => shown.push(letter),
+        }
+    }
+    shown.push_str("</qt>");
     let kind = if secret { "--password" } else { "--inputbox" };
-    vec!["--title".to_owned(), TITLE.to_owned(), kind.to_owned(), text.to_owned()]
+    vec!["--title".to_owned(), TITLE.to_owned(), kind.to_owned(), shown]
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! One request's conversation: what the agent says, what is asked in the terminal, which signals come, and what the program shows.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use smol::future::FutureExt;
 use smol::stream::StreamExt;
 
 use super::dialog;
-use super::terminal::{ModeGuard, Terminal, Tty};
+use super::terminal::{Mode, Terminal, Tty};
 use crate::failure::Failure;
 
 /// For what a program showed last, once it has ended; what it left running may keep its terminal.
@@ -47,9 +47,14 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Session {
     connection: Connection,
+    tty: Option<Tty>,
     terminal: Option<Terminal>,
     signals: Signals,
     launched: Cell<bool>,
+    /// Says once that keys are the program's.
+    launch: (Sender<()>, Receiver<()>),
+    /// Says that the terminal is to have its mode as soon as it is this process's.
+    look: (Sender<()>, Receiver<()>),
 }
 
 /// A question of the agent's.
@@ -62,10 +67,18 @@ struct Prompt {
 
 impl Session {
     /// Hears signals from here on.
-    pub(super) fn new(connection: Connection, terminal: Option<Terminal>) -> io::Result<Self> {
-        let of_terminals = terminal.iter().flat_map(|_| [Signal::Winch, Signal::Tstp]);
+    pub(super) fn new(connection: Connection, tty: Option<Tty>, terminal: Option<Terminal>) -> io::Result<Self> {
+        let of_terminals = tty.iter().flat_map(|_| [Signal::Winch, Signal::Tstp, Signal::Cont]);
         let signals = Signals::new(RELAYED.map(|(signal, _)| signal).into_iter().chain(of_terminals))?;
-        Ok(Self { connection, terminal, signals, launched: Cell::new(false) })
+        Ok(Self {
+            connection,
+            tty,
+            terminal,
+            signals,
+            launched: Cell::new(false),
+            launch: bounded(1),
+            look: bounded(1),
+        })
     }
 
     pub(super) const fn connection(&self) -> &Connection {
@@ -74,21 +87,16 @@ impl Session {
 
     /// Until the agent has answered.
     pub(super) async fn hold(&self) -> Result<Outcome, Failure> {
-        let raw = RefCell::new(None);
         let (prompts, waiting) = bounded(WAITING_PROMPTS);
-        let (launch, launched) = bounded(1);
         let executor = smol::LocalExecutor::new();
         let output = executor.spawn(async {
-            match &self.terminal {
-                Some(terminal) => terminal.relay_output().await,
-                None => Ok(()),
+            match (&self.terminal, &self.tty) {
+                (Some(terminal), Some(tty)) => terminal.relay_output(tty).await,
+                (None, _) | (_, None) => Ok(()),
             }
         });
-        let conversation = self
-            .frames(&prompts, &launch, &raw)
-            .or(self.prompt(&waiting))
-            .or(self.signals(&launch, &raw))
-            .or(self.keys(&launched));
+        let conversation =
+            self.frames(&prompts).or(self.prompt(&waiting)).or(self.signals()).or(self.mode()).or(self.keys());
         let outcome = executor.run(conversation).await?;
         let late = async {
             Timer::after(LAST_OUTPUT_TIME).await;
@@ -101,12 +109,7 @@ impl Session {
         Ok(outcome)
     }
 
-    async fn frames<'s>(
-        &'s self,
-        prompts: &Sender<Prompt>,
-        launch: &Sender<()>,
-        raw: &RefCell<Option<ModeGuard<'s>>>,
-    ) -> Result<Outcome, Failure> {
+    async fn frames(&self, prompts: &Sender<Prompt>) -> Result<Outcome, Failure> {
         loop {
             match self.connection.next().await.map_err(|error| self.lost(&error.to_string()))? {
                 Some(ToCaller::Tell { text }) => self.say(&text)?,
@@ -116,7 +119,7 @@ impl Session {
                 }
                 Some(ToCaller::Launching) => {
                     self.launched.set(true);
-                    self.take_terminal(launch, raw).map_err(|error| self.lost(&error.to_string()))?;
+                    self.give_keys().map_err(|error| self.lost(&error.to_string()))?;
                 }
                 Some(ToCaller::Ended(ended)) => return Ok(Outcome::Ended(ended)),
                 Some(ToCaller::Denied { request, what, why, fix }) => {
@@ -127,15 +130,35 @@ impl Session {
         }
     }
 
-    /// Gives the program what is typed, unless another job of the user's has his terminal.
-    fn take_terminal<'s>(&'s self, launch: &Sender<()>, raw: &RefCell<Option<ModeGuard<'s>>>) -> io::Result<()> {
-        if let Some(terminal) = self.terminal.as_ref().filter(|terminal| terminal.tty.is_foreground()) {
-            raw.replace(Some(terminal.tty.raw()?));
-            if launch.try_send(()).is_err() {
+    /// Gives the program what is typed, while no other job of the user's has his terminal.
+    fn give_keys(&self) -> io::Result<()> {
+        if let (Some(tty), Some(_)) = (&self.tty, &self.terminal) {
+            tty.wants(Mode::Raw)?;
+            self.look_again();
+            if self.launch.0.try_send(()).is_err() {
                 log::debug!("keys are relayed already, or about to be");
             }
         }
         Ok(())
+    }
+
+    fn look_again(&self) {
+        if self.look.0.try_send(()).is_err() {
+            log::debug!("it is about to be looked already");
+        }
+    }
+
+    /// Gives the terminal the mode that is wanted once this comes to the foreground.
+    async fn mode(&self) -> Result<Outcome, Failure> {
+        while let (Ok(()), Some(tty)) = (self.look.1.recv().await, &self.tty) {
+            if tty.foreground().await.is_err() {
+                log::debug!("the terminal hung up");
+                break;
+            }
+            tty.take().map_err(no_mode)?;
+            self.resize(tty)?;
+        }
+        std::future::pending().await
     }
 
     /// Asks whoever sits at the terminal; where nobody does, the agent is told so.
@@ -145,10 +168,10 @@ impl Session {
                 Timer::after(Duration::from_secs(seconds)).await;
                 Err(io::Error::new(io::ErrorKind::TimedOut, "nobody answered in time"))
             };
-            let asked = match &self.terminal {
-                Some(terminal) => terminal.tty.ask(&format!("{} ", escape(&text)), secret).or(late).await,
-                None => ask(&text, secret).or(late).await,
-            };
+            let asked = self.answer(&format!("{} ", escape(&text)), secret).or(late).await;
+            if let Some(tty) = &self.tty {
+                tty.wants(Mode::AsItWas).map_err(no_mode)?;
+            }
             let text = match asked {
                 Ok(text) => text,
                 Err(error) => {
@@ -162,54 +185,55 @@ impl Session {
         Err(self.lost("the conversation ended by itself"))
     }
 
+    /// Asks in the terminal, also where standard input or output is none of it; without one, on the desktop.
+    async fn answer(&self, text: &str, secret: bool) -> io::Result<Option<String>> {
+        let Some(tty) = &self.tty else { return dialog::ask(text, secret).await };
+        if !tty.is_ours() {
+            self.tell("There is a question: bring this to the foreground (fg).")?;
+            tty.foreground().await?;
+        }
+        tty.wants(if secret { Mode::Hidden } else { Mode::AsItWas })?;
+        tty.write_all(text.as_bytes()).await?;
+        let line = tty.line().await;
+        if secret {
+            tty.write_all(b"\n").await?;
+        }
+        line
+    }
+
     /// A signal is the program's once it runs; before, it ends the request.
-    async fn signals<'s>(
-        &'s self,
-        launch: &Sender<()>,
-        raw: &RefCell<Option<ModeGuard<'s>>>,
-    ) -> Result<Outcome, Failure> {
+    async fn signals(&self) -> Result<Outcome, Failure> {
         let mut signals = &self.signals;
         while let Some(signal) = signals.next().await {
             let signal =
                 signal.map_err(|error| Failure::failed(format!("signals cannot be heard any more: {error}.")))?;
-            match (relayed(signal), &self.terminal) {
+            match (relayed(signal), &self.tty) {
                 (Some(signal), _) if self.launched.get() => {
                     let signal = FromCaller::Signal(signal);
                     self.connection.send(&signal).await.map_err(|error| self.lost(&error.to_string()))?;
                 }
                 (Some(_), _) => return Ok(Outcome::Withdrawn(signal as i32)),
-                (None, Some(terminal)) if signal == Signal::Tstp => self.stop(terminal, launch, raw)?,
-                (None, Some(terminal)) => self.resize(terminal)?,
+                (None, Some(tty)) if signal == Signal::Tstp => stop(tty)?,
+                (None, Some(tty)) if signal == Signal::Winch => self.resize(tty)?,
+                (None, Some(_)) => self.look_again(),
                 (None, None) => {}
             }
         }
         Err(Failure::failed("signals cannot be heard any more."))
     }
 
-    /// Stops as everything stops, with the terminal as it was; the program runs on meanwhile, and stops where it shows too much.
-    fn stop<'s>(
-        &'s self,
-        terminal: &Terminal,
-        launch: &Sender<()>,
-        raw: &RefCell<Option<ModeGuard<'s>>>,
-    ) -> Result<(), Failure> {
-        let failed = |error: io::Error| Failure::failed(format!("this could not be stopped: {error}."));
-        drop(raw.take());
-        signal_hook::low_level::emulate_default_handler(Signal::Tstp as i32).map_err(failed)?;
-        if self.launched.get() {
-            self.take_terminal(launch, raw).map_err(failed)?;
+    /// Gives the program's terminal the size of the user's, which tells only what is in its foreground.
+    fn resize(&self, tty: &Tty) -> Result<(), Failure> {
+        match &self.terminal {
+            Some(terminal) if tty.is_ours() => terminal.resize(tty).map_err(no_mode),
+            Some(_) | None => Ok(()),
         }
-        self.resize(terminal)
-    }
-
-    fn resize(&self, terminal: &Terminal) -> Result<(), Failure> {
-        terminal.resize().map_err(|error| Failure::failed(format!("the terminal has no size any more: {error}.")))
     }
 
     /// What is typed belongs to the program once it is launched.
-    async fn keys(&self, launched: &Receiver<()>) -> Result<Outcome, Failure> {
-        if let (Ok(()), Some(terminal)) = (launched.recv().await, &self.terminal)
-            && let Err(error) = terminal.relay_input().await
+    async fn keys(&self) -> Result<Outcome, Failure> {
+        if let (Ok(()), Some(terminal), Some(tty)) = (self.launch.1.recv().await, &self.terminal, &self.tty)
+            && let Err(error) = terminal.relay_input(tty).await
         {
             // The program may go on without; a terminal that hung up says so by a signal, too.
             log::debug!("nothing can be typed any more: {error}");
@@ -219,10 +243,13 @@ impl Session {
 
     /// A line of its own on standard error, also while the terminal does not turn line ends.
     fn say(&self, text: &str) -> Result<(), Failure> {
+        self.tell(text).map_err(|error| Failure::failed(format!("standard error cannot be written: {error}.")))
+    }
+
+    fn tell(&self, text: &str) -> io::Result<()> {
         let mut stderr = io::stderr();
         let end = if self.launched.get() && self.terminal.is_some() && stderr.is_terminal() { "\r\n" } else { "\n" };
         write!(stderr, "castellan: {}{end}", escape(text))
-            .map_err(|error| Failure::failed(format!("standard error cannot be written: {error}.")))
     }
 
     fn lost(&self, why: &str) -> Failure {
@@ -234,13 +261,15 @@ impl Session {
     }
 }
 
-/// Asks in the terminal where standard input or output is none of it; without one, on the desktop.
-async fn ask(text: &str, secret: bool) -> io::Result<Option<String>> {
-    let text = format!("{} ", escape(text));
-    match Tty::open() {
-        Ok(tty) => tty.ask(&text, secret).await,
-        Err(_) => dialog::ask(&text, secret).await,
-    }
+/// Stops as everything stops, with the terminal as it was; the program runs on meanwhile, and stops where it shows too much.
+fn stop(tty: &Tty) -> Result<(), Failure> {
+    tty.leave().map_err(no_mode)?;
+    signal_hook::low_level::emulate_default_handler(Signal::Tstp as i32)
+        .map_err(|error| Failure::failed(format!("this could not be stopped: {error}.")))
+}
+
+fn no_mode(error: io::Error) -> Failure {
+    Failure::failed(format!("the terminal cannot be set: {error}."))
 }
 
 fn relayed(signal: Signal) -> Option<wire::Signal> {

@@ -1,14 +1,17 @@
 //! A terminal for the program: a pair made by the caller, whose other end is relayed to his own terminal.
 //!
 //! His terminal is opened once more (`/dev/tty`): what standard input and output stand for is shared with his shell, and must not stop
-//! blocking. Every change of its mode is undone when the guard goes, on every way out.
+//! blocking. It is read and changed only while this process is in its foreground: else it is another job's, and the kernel stops whoever
+//! touches it. Every change of its mode is undone on every way out.
 
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
-use async_io::Async;
+use async_io::{Async, Timer};
 use rustix::fs::OFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
@@ -17,23 +20,33 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwins
 const CHUNK_BYTES: usize = 4096;
 /// Bytes of an answer.
 const ANSWER_BYTES: usize = 4096;
+/// Between two looks whether the terminal is this process's again: a shell that brings a running job to the foreground tells nobody.
+const LOOK_TIME: Duration = Duration::from_millis(100);
 
 /// The caller's own terminal.
 #[derive(Debug)]
-pub(super) struct Tty(Async<File>);
-
-/// The caller's terminal, and the end of the program's that stays with him.
-#[derive(Debug)]
-pub(super) struct Terminal {
-    pub(super) tty: Tty,
-    program: Async<File>,
+pub(super) struct Tty {
+    file: Async<File>,
+    wanted: Cell<Mode>,
+    /// Its mode before this process changed it.
+    before: RefCell<Option<Termios>>,
 }
 
-/// A mode of a terminal that ends with this.
+/// What the caller's terminal does with keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// What it did before.
+    AsItWas,
+    /// Shows none of them.
+    Hidden,
+    /// Gives each at once and as it is: the program's terminal gives them their meaning.
+    Raw,
+}
+
+/// The end of the program's terminal that stays with the caller.
 #[derive(Debug)]
-pub(super) struct ModeGuard<'t> {
-    tty: &'t Tty,
-    before: Termios,
+pub(super) struct Terminal {
+    program: Async<File>,
 }
 
 impl Tty {
@@ -44,39 +57,71 @@ impl Tty {
     pub(super) fn open() -> io::Result<Self> {
         let flags = i32::try_from(OFlags::NOCTTY.bits()).map_err(io::Error::other)?;
         let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open("/dev/tty")?;
-        Ok(Self(Async::new(file)?))
+        Ok(Self { file: Async::new(file)?, wanted: Cell::new(Mode::AsItWas), before: RefCell::default() })
     }
 
-    /// Every key at once and as it is: the program's terminal gives them their meaning.
-    pub(super) fn raw(&self) -> io::Result<ModeGuard<'_>> {
-        self.mode(Termios::make_raw)
+    /// Whether this process may read and change the terminal: whoever does so in the background is stopped.
+    ///
+    /// # Errors
+    /// It hung up.
+    fn is_foreground(&self) -> io::Result<bool> {
+        Ok(rustix::termios::tcgetpgrp(self.file.get_ref())? == rustix::process::getpgrp())
     }
 
-    /// Whether this process may change the terminal: whoever does so in the background is stopped.
-    pub(super) fn is_foreground(&self) -> bool {
-        rustix::termios::tcgetpgrp(self.0.get_ref()).is_ok_and(|group| group == rustix::process::getpgrp())
+    /// The same, where one that hung up is nobody's.
+    pub(super) fn is_ours(&self) -> bool {
+        self.is_foreground().unwrap_or_default()
     }
 
-    /// Shows a prompt and reads a line; `None` where somebody ends the input instead.
-    pub(super) async fn ask(&self, prompt: &str, secret: bool) -> io::Result<Option<String>> {
-        let hidden = match secret {
-            true => Some(self.mode(|mode| mode.local_modes.remove(LocalModes::ECHO))?),
-            false => None,
-        };
-        self.write_all(prompt.as_bytes()).await?;
-        let line = self.line().await;
-        drop(hidden);
-        if secret {
-            self.write_all(b"\n").await?;
+    /// Waits until this process is in the foreground: a poll.
+    ///
+    /// # Errors
+    /// It hung up.
+    pub(super) async fn foreground(&self) -> io::Result<()> {
+        while !self.is_foreground()? {
+            Timer::after(LOOK_TIME).await;
         }
-        line
+        Ok(())
     }
 
-    async fn line(&self) -> io::Result<Option<String>> {
+    /// Says which mode is wanted from now on, and gives it to a terminal that is this process's.
+    pub(super) fn wants(&self, mode: Mode) -> io::Result<()> {
+        self.wanted.set(mode);
+        self.take()
+    }
+
+    /// Gives the terminal the mode that is wanted, if it is this process's now.
+    pub(super) fn take(&self) -> io::Result<()> {
+        let change = match self.wanted.get() {
+            Mode::AsItWas => return self.leave(),
+            Mode::Hidden => |mode: &mut Termios| mode.local_modes.remove(LocalModes::ECHO),
+            Mode::Raw => Termios::make_raw,
+        };
+        if !self.is_ours() {
+            return Ok(());
+        }
+        let known = self.before.take();
+        let before = known.map_or_else(|| tcgetattr(self.file.get_ref()), Ok)?;
+        let mut mode = before.clone();
+        self.before.replace(Some(before));
+        change(&mut mode);
+        Ok(tcsetattr(self.file.get_ref(), OptionalActions::Drain, &mode)?)
+    }
+
+    /// Gives the terminal back as it was. Where another job has it, that has its own mode already.
+    pub(super) fn leave(&self) -> io::Result<()> {
+        match self.before.take().filter(|_| self.is_ours()) {
+            Some(before) => Ok(tcsetattr(self.file.get_ref(), OptionalActions::Drain, &before)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads a line; `None` where somebody ends the input instead.
+    pub(super) async fn line(&self) -> io::Result<Option<String>> {
         let mut line = Vec::new();
         let mut chunk = [0; CHUNK_BYTES];
         while !line.ends_with(b"\n") && line.len() < ANSWER_BYTES {
-            match self.0.read_with(|mut tty| tty.read(&mut chunk)).await? {
+            match self.read(&mut chunk).await? {
                 0 if line.is_empty() => return Ok(None),
                 0 => break,
                 count => line.extend_from_slice(chunk.get(..count).unwrap_or_default()),
@@ -85,23 +130,30 @@ impl Tty {
         Ok(Some(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned()))
     }
 
-    async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        write_all(&self.0, bytes).await
+    /// Reads what is typed for this process; what is typed meanwhile for another job is that one's.
+    async fn read(&self, chunk: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.file.readable().await?;
+            if !self.is_foreground()? {
+                Timer::after(LOOK_TIME).await;
+                continue;
+            }
+            match self.file.get_ref().read(chunk) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
     }
 
-    fn mode(&self, change: impl FnOnce(&mut Termios)) -> io::Result<ModeGuard<'_>> {
-        let before = tcgetattr(self.0.get_ref())?;
-        let mut mode = before.clone();
-        change(&mut mode);
-        tcsetattr(self.0.get_ref(), OptionalActions::Drain, &mode)?;
-        Ok(ModeGuard { tty: self, before })
+    pub(super) async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        write_all(&self.file, bytes).await
     }
 }
 
-impl Drop for ModeGuard<'_> {
+impl Drop for Tty {
     fn drop(&mut self) {
         // A terminal that hung up meanwhile has no mode to restore, and nobody reads what would be said.
-        if tcsetattr(self.tty.0.get_ref(), OptionalActions::Drain, &self.before).is_err() {
+        if self.leave().is_err() {
             log::debug!("the terminal's mode could not be restored");
         }
     }
@@ -112,49 +164,50 @@ impl Terminal {
     ///
     /// # Errors
     /// As posix_openpt(3); the terminal has no mode or size.
-    pub(super) fn open() -> io::Result<Option<(Self, OwnedFd)>> {
+    pub(super) fn open(tty: &Tty) -> io::Result<Option<(Self, OwnedFd)>> {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Ok(None);
         }
-        // Without a controlling terminal there is nothing to relay to: the program gets what there is.
-        let Ok(tty) = Tty::open() else { return Ok(None) };
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = rustix::pty::openpt(flags)?;
         rustix::pty::grantpt(&master)?;
         rustix::pty::unlockpt(&master)?;
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
-        tcsetattr(&slave, OptionalActions::Now, &tcgetattr(tty.0.get_ref())?)?;
-        let terminal = Self { tty, program: Async::new(File::from(master))? };
-        terminal.resize()?;
+        // In the background it has the mode of another job, such as a shell's editor; then the kernel's own is as good as any.
+        if tty.is_ours() {
+            tcsetattr(&slave, OptionalActions::Now, &tcgetattr(tty.file.get_ref())?)?;
+        }
+        let terminal = Self { program: Async::new(File::from(master))? };
+        terminal.resize(tty)?;
         Ok(Some((terminal, slave)))
     }
 
     /// Gives the program's terminal the size of the caller's; the kernel tells the program.
-    pub(super) fn resize(&self) -> io::Result<()> {
-        Ok(tcsetwinsize(self.program.get_ref(), tcgetwinsize(self.tty.0.get_ref())?)?)
+    pub(super) fn resize(&self, tty: &Tty) -> io::Result<()> {
+        Ok(tcsetwinsize(self.program.get_ref(), tcgetwinsize(tty.file.get_ref())?)?)
     }
 
     /// Passes on what is typed until the terminal hangs up.
-    pub(super) async fn relay_input(&self) -> io::Result<()> {
-        relay(&self.tty.0, &self.program).await
+    pub(super) async fn relay_input(&self, tty: &Tty) -> io::Result<()> {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            match tty.read(&mut chunk).await? {
+                0 => return Ok(()),
+                count => write_all(&self.program, chunk.get(..count).unwrap_or_default()).await?,
+            }
+        }
     }
 
     /// Passes on what is shown until nobody has the program's end open.
-    pub(super) async fn relay_output(&self) -> io::Result<()> {
-        match relay(&self.program, &self.tty.0).await {
-            // What reading the first end says once the second is closed everywhere.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(()),
-            result => result,
-        }
-    }
-}
-
-async fn relay(from: &Async<File>, to: &Async<File>) -> io::Result<()> {
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        match from.read_with(|mut from| from.read(&mut chunk)).await? {
-            0 => return Ok(()),
-            count => write_all(to, chunk.get(..count).unwrap_or_default()).await?,
+    pub(super) async fn relay_output(&self, tty: &Tty) -> io::Result<()> {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            match self.program.read_with(|mut program| program.read(&mut chunk)).await {
+                // What reading the first end says once the second is closed everywhere.
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => return Ok(()),
+                Ok(0) => return Ok(()),
+                count => tty.write_all(chunk.get(..count?).unwrap_or_default()).await?,
+            }
         }
     }
 }

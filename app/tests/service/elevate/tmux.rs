@@ -1,13 +1,15 @@
 //! A real terminal, driven by keys: an editor, job control, a window that changes its size.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use rustix::termios::{LocalModes, tcgetattr};
+
 use super::{NOBODY, agent, stage};
-use crate::support::{binary, ended, eventually, has_program, processes_naming, spawn};
+use crate::support::{Stage, binary, ended, eventually, has_program, processes_naming, spawn};
 
 /// A terminal of nobody's in tmux.
 struct Tmux {
@@ -15,6 +17,22 @@ struct Tmux {
 }
 
 impl Tmux {
+    /// `None` where a part of this is missing.
+    fn start(stage: &Stage, shell: &str) -> Option<Self> {
+        let left_out = "a shell with an editor and job control in a real terminal";
+        if ["tmux", "vim", "bash"].iter().any(|program| !has_program(program, left_out)) {
+            return None;
+        }
+        let own = stage.folder().join("nobody");
+        fs::create_dir(&own).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
+        let tmux = Self { socket: own.join("tmux") };
+        tmux.tells(&["new-session", "-d", "-x", "80", "-y", "24", shell]);
+        tmux.tells(&["set-option", "status", "off"]);
+        tmux.sees("theirs$");
+        Some(tmux)
+    }
+
     fn tells(&self, words: &[&str]) -> String {
         let mut command = Command::new("tmux");
         command.arg("-S").arg(&self.socket).args(["-f", "/dev/null"]).args(words).current_dir("/");
@@ -41,12 +59,39 @@ impl Tmux {
     /// Waits until this is shown as a line of its own, or as the beginning of one.
     #[track_caller]
     fn sees(&self, text: &str) {
+        self.awaits(text, |shown| shown.lines().any(|line| line.starts_with(text)));
+    }
+
+    /// Waits until this is shown anywhere.
+    #[track_caller]
+    fn shows(&self, text: &str) {
+        self.awaits(text, |shown| shown.contains(text));
+    }
+
+    #[track_caller]
+    fn awaits(&self, text: &str, fits: impl Fn(&str) -> bool) {
         let mut shown = String::new();
         let seen = crate::support::within(crate::support::PATIENCE, || {
             shown = self.tells(&["capture-pane", "-p"]);
-            shown.lines().any(|line| line.starts_with(text)).then_some(())
+            fits(&shown).then_some(())
         });
         assert!(seen.is_some(), "waited in vain for {text}:\n{shown}");
+    }
+
+    /// Whether each key goes on as it is; a shell's own editor leaves Ctrl-C its meaning.
+    fn is_raw(&self) -> bool {
+        !self.modes().contains(LocalModes::ISIG)
+    }
+
+    /// Whether it gathers lines that it does not show.
+    fn is_hidden(&self) -> bool {
+        let modes = self.modes();
+        modes.contains(LocalModes::ICANON) && !modes.contains(LocalModes::ECHO)
+    }
+
+    fn modes(&self) -> LocalModes {
+        let terminal = self.tells(&["display-message", "-p", "#{pane_tty}"]);
+        tcgetattr(File::open(terminal.trim_end()).unwrap()).unwrap().local_modes
     }
 
     fn clears(&self) {
@@ -69,22 +114,17 @@ fn running(line: &str) -> Vec<u32> {
     processes_naming(line).into_iter().filter(|(_, shown)| shown.trim_end() == line).map(|(pid, _)| pid).collect()
 }
 
+/// What a user types before the program.
+fn elevated(stage: &Stage) -> String {
+    format!("{} elevate --root {} --", binary().display(), stage.root().display())
+}
+
 #[test]
 fn an_editor_and_job_control_work_as_at_home() {
-    let left_out = "a shell with vim and job control in a real terminal";
-    if !has_program("tmux", left_out) || !has_program("vim", left_out) || !has_program("bash", left_out) {
-        return;
-    }
     let Some(stage) = stage() else { return };
+    let Some(tmux) = Tmux::start(&stage, "/bin/sh") else { return };
     let agent = agent(&stage);
-    let own = stage.folder().join("nobody");
-    fs::create_dir(&own).unwrap();
-    fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
-    let tmux = Tmux { socket: own.join("tmux") };
-    tmux.tells(&["new-session", "-d", "-x", "80", "-y", "24", "/bin/sh"]);
-    tmux.tells(&["set-option", "status", "off"]);
-    tmux.sees("theirs$");
-    let elevate = format!("{} elevate --root {} --", binary().display(), stage.root().display());
+    let elevate = elevated(&stage);
     // In the background it leaves the terminal alone, and is not stopped.
     tmux.enters(&format!("{elevate} sh -c 'echo from behind; exit 3' & wait $!; echo \"ended $?\""));
     tmux.sees("ended 3");
@@ -128,5 +168,105 @@ fn an_editor_and_job_control_work_as_at_home() {
     tmux.enters("exit 7");
     tmux.sees("status 7");
     drop(tmux);
+    agent.stop();
+}
+
+/// bash tells a running job nothing when it brings it to the foreground; dash has it continue.
+#[test]
+fn what_was_started_behind_comes_to_the_front_with_its_keys() {
+    for shell in ["bash --norc --noprofile", "dash"] {
+        let Some(stage) = stage() else { return };
+        let Some(tmux) = Tmux::start(&stage, shell) else { return };
+        let agent = agent(&stage);
+        let elevate = elevated(&stage);
+        tmux.enters(&format!("{elevate} sh -c 'echo be\"\"hind; read -r line; stty size; echo \"got $line\"' &"));
+        tmux.shows("behind");
+        // What is typed meanwhile is the shell's, and stops nothing.
+        tmux.clears();
+        tmux.tells(&["resize-window", "-x", "90", "-y", "30"]);
+        tmux.enters("jobs");
+        tmux.shows("Running");
+        tmux.enters("fg");
+        eventually("raw mode", || tmux.is_raw().then_some(()));
+        tmux.enters("this");
+        tmux.sees("30 90");
+        tmux.sees("got this");
+        eventually("the shell's own mode", || (!tmux.is_raw()).then_some(()));
+        // A question waits for its user, too.
+        tmux.clears();
+        tmux.enters(&format!("{elevate} uname &"));
+        tmux.shows("castellan: There is a question: bring this to the foreground (fg).");
+        tmux.enters("jobs");
+        tmux.shows("Running");
+        tmux.enters("fg");
+        tmux.sees("Reason for running 'uname':");
+        tmux.enters("ticket 4711");
+        tmux.sees("Linux");
+        drop(tmux);
+        agent.stop();
+    }
+}
+
+#[test]
+fn who_stops_a_question_has_his_terminal_as_it_was() {
+    let Some(stage) = stage() else { return };
+    let Some(tmux) = Tmux::start(&stage, "dash") else { return };
+    let agent = agent(&stage);
+    let elevate = elevated(&stage);
+    tmux.enters(&format!("{elevate} env"));
+    tmux.sees("Code of your authenticator for running 'env':");
+    tmux.presses("C-z");
+    tmux.shows("[1] + Stopped");
+    tmux.enters("stty -a | grep -o ' echo '");
+    tmux.sees(" echo");
+    tmux.clears();
+    tmux.enters("fg");
+    eventually("a hidden answer", || tmux.is_hidden().then_some(()));
+    tmux.enters("493817");
+    tmux.sees("castellan: ");
+    assert!(!tmux.tells(&["capture-pane", "-p"]).contains("493817"));
+    // Without a terminal for its input, too.
+    tmux.clears();
+    tmux.enters(&format!("{elevate} env </dev/null"));
+    tmux.sees("Code of your authenticator for running 'env':");
+    tmux.presses("C-z");
+    tmux.shows("[1] + Stopped");
+    tmux.enters("stty -a | grep -o ' echo '");
+    tmux.sees(" echo");
+    drop(tmux);
+    agent.stop();
+}
+
+#[test]
+fn a_flood_is_interrupted_and_a_closed_window_leaves_nothing() {
+    let Some(stage) = stage() else { return };
+    let Some(tmux) = Tmux::start(&stage, "dash") else { return };
+    let agent = agent(&stage);
+    let elevate = elevated(&stage);
+    tmux.enters(&format!("{elevate} yes"));
+    tmux.sees("y");
+    tmux.presses("C-c");
+    tmux.awaits("the shell again", |shown| shown.trim_end().ends_with("theirs$"));
+    tmux.enters("echo \"ended $?\"");
+    tmux.sees("ended 130");
+    // What it left of the terminal is the program's; the user's is as it was.
+    tmux.enters(&format!("{elevate} sh -c 'stty raw -echo; exit 6'; echo \"ended $?\""));
+    tmux.sees("ended 6");
+    assert!(tmux.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
+    tmux.clears();
+    tmux.enters(&format!(
+        "{elevate} sh -c 'echo fi\"\"rst; read -r line; echo \"first $line\"' & {elevate} sh -c 'exec sleep 47111'"
+    ));
+    let second = || running("sleep 47111").first().copied();
+    eventually("two at once", second);
+    tmux.shows("first");
+    tmux.presses("C-c");
+    eventually("the end of the second", || second().is_none().then_some(()));
+    tmux.enters(&format!("fg; {elevate} sh -c 'exec sleep 47112'"));
+    tmux.enters("one");
+    tmux.sees("first one");
+    eventually("another", || running("sleep 47112").first().copied());
+    drop(tmux);
+    eventually("the end of all", || running("sleep 47112").is_empty().then_some(()));
     agent.stop();
 }
