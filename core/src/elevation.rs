@@ -43,8 +43,7 @@
 //! | `redirecting` | what is run instead, where rules say so |
 //! | `ending` | how it ends where nothing was launched |
 //! | `answering` | who is told, and when |
-//! | `message` | what is asked of KeeperPolicy |
-//! | `wanted` | what a job is to be run for, and what it is told |
+//! | `message`, `wanted` | what is asked of KeeperPolicy; what a job is to be run for, and what it is told |
 //! | `proof` | a grant from the lines of the audit about it, again |
 
 mod answering;
