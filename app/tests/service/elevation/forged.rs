@@ -53,7 +53,7 @@ fn another_users_request_is_out_of_reach_on_every_way() {
     // The language of the socket has no word for somebody else's request; who invents one is told.
     let ask =
         json!({ "version": 1, "words": ["true"], "terminal": false, "environment": [], "reason": null, "code": null });
-    let mut named = ask.clone();
+    let mut named = ask;
     named["request"] = json!(request);
     let reply = json!({ "Reply": { "prompt": 1, "text": "mine" } });
     let approve = json!({ "Approve": { "request": request } });
