@@ -41,8 +41,7 @@
 //! | `grant` | what an approval is good for afterwards |
 //! | `deciding`, `asking`, `launching` | the steps to a decision; what the requester is asked on the way; the steps of the program |
 //! | `redirecting` | what is run instead, where rules say so |
-//! | `ending` | how it ends where nothing was launched |
-//! | `answering` | who is told, and when |
+//! | `ending`, `answering` | how it ends where nothing was launched; who is told, and when |
 //! | `message`, `wanted` | what is asked of KeeperPolicy; what a job is to be run for, and what it is told |
 //! | `proof` | a grant from the lines of the audit about it, again |
 
