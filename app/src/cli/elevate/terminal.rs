@@ -1,8 +1,7 @@
 //! A terminal for the program: a pair made by the caller, whose other end is relayed to his own terminal.
 //!
-//! His terminal is opened once more (`/dev/tty`): what standard input and output stand for is shared with his shell, and must not stop
-//! blocking. It is read and changed only while this process is in its foreground: else it is another job's, and the kernel stops whoever
-//! touches it. Every change of its mode is undone on every way out.
+//! His own is opened once more (`/dev/tty`), as his shell's must not stop blocking, and read and changed only in its foreground: else the
+//! kernel stops whoever touches it. Every change of its mode is undone on every way out.
 
 use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
