@@ -6,7 +6,7 @@
 //! ----------------  --------------------------  ----------------  ------------------------------------------------------
 //! (none)            asked                       Requested         Inspect the program
 //! Requested         inspected                   Evaluating        ask KeeperPolicy, as soon as it is ready
-//! Requested         inspected, unfit            Denied *          Answer
+//! Requested         inspected unfit, time over  Denied *          Answer
 //! Evaluating        ALLOW, or a grant holds     Authorized *      fire LaunchPrivilegeElevation
 //! Evaluating        PENDING                     AwaitingControls *  fire PolicyEvaluationPending
 //! Evaluating        DENY, time over             Denied *          Answer
@@ -38,9 +38,8 @@
 //! | `asked`, `record` | what is asked; what is kept and shown |
 //! | `control` | what is outstanding, and the facts that meet it |
 //! | `authorization` | the leave to launch, as a value, and the process that it leads to |
-//! | `grant` | what an approval is good for afterwards |
+//! | `grant`, `redirecting` | what an approval is good for afterwards; what is run instead, where rules say so |
 //! | `deciding`, `asking`, `launching` | the steps to a decision; what the requester is asked on the way; the steps of the program |
-//! | `redirecting` | what is run instead, where rules say so |
 //! | `ending`, `answering` | how it ends where nothing was launched; who is told, and when |
 //! | `message`, `wanted` | what is asked of KeeperPolicy; what a job is to be run for, and what it is told |
 //! | `proof` | a grant from the lines of the audit about it, again |
@@ -94,6 +93,8 @@ use crate::why::Explanation;
 
 /// Seconds for which KeeperPolicy may be away or silent.
 pub(crate) const POLICY_SECONDS: u64 = 30;
+/// Seconds for which the file system that a program is on may be silent.
+const INSPECTION_SECONDS: u64 = 30;
 /// Seconds for which a request waits for its controls.
 const PENDING_SECONDS: u64 = 30 * 60;
 /// Seconds for which it waits once more where nobody approved it.
@@ -105,7 +106,7 @@ const TRIES: u32 = 3;
 
 #[derive(Debug)]
 enum State {
-    Requested { ticket: TicketId },
+    Requested { ticket: TicketId, until: Monotonic },
     Evaluating { until: Monotonic, asked: Option<SpawnId> },
     Awaiting { until: Monotonic, prompt: Option<(u32, Control)> },
     Authorized { authorization: Authorization, until: Monotonic, sought: Option<Sought> },
@@ -169,7 +170,7 @@ impl Elevation {
             origin: caller,
             asked,
             person,
-            state: State::Requested { ticket },
+            state: State::Requested { ticket, until: turn.now.monotonic.plus_seconds(INSPECTION_SECONDS) },
             controls: Controls::default(),
             signer: None,
             record,
@@ -202,7 +203,7 @@ impl Elevation {
     }
 
     pub(crate) fn awaits(&self, ticket: TicketId) -> bool {
-        matches!(&self.state, State::Requested { ticket: own } if *own == ticket)
+        matches!(&self.state, State::Requested { ticket: own, .. } if *own == ticket)
             || self.seeks(ticket)
             || self.write == Some(ticket)
             || self.audit == Some(ticket)
@@ -229,15 +230,14 @@ impl Elevation {
 
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
         let (at, reason) = match &self.state {
+            State::Requested { until, .. } => (*until, "a request whose program is looked for"),
             State::Evaluating { until, .. } => (*until, "a request that policies decide"),
             State::Awaiting { until, .. } => (*until, "a request that waits for controls"),
             State::Authorized { until, .. } | State::Launching { ordered: false, until, .. } => {
                 (*until, "a request that waits for its launch")
             }
             State::Running { kill_at: Some(at), .. } => (*at, "the grace of a program whose caller left"),
-            State::Requested { .. } | State::Launching { .. } | State::Running { .. } | State::Ended { .. } => {
-                return None;
-            }
+            State::Launching { .. } | State::Running { .. } | State::Ended { .. } => return None,
         };
         Some(Deadline { at, reason })
     }
@@ -246,6 +246,11 @@ impl Elevation {
     pub(crate) fn on_deadline(&mut self, silence: &str, turn: &mut Turn<'_>) {
         let now = turn.now.monotonic;
         match &mut self.state {
+            State::Requested { until, .. } if *until <= now => {
+                let why = format!("Its program could not be looked at within {INSPECTION_SECONDS} seconds.");
+                let fix = "Look at the file system that the program is on, then ask again.";
+                self.end(Status::Denied, self.denied(why, fix), turn);
+            }
             State::Evaluating { until, .. } if *until <= now => {
                 let why = format!("No policy decided within {POLICY_SECONDS} seconds: {silence}");
                 let fix = "castellan plugins list shows KeeperPolicy; start it, then ask again.";

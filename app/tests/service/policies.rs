@@ -124,7 +124,7 @@ fn the_command_line_applies_judges_and_lists() {
     reload(&agent);
     let (code, told, _) = say(command(&stage, &["policy", "remove", "add"]));
     assert!(
-        code == 0 && told.starts_with("add of Policies and api is forgotten\nIf Policies/add.json is still"),
+        code == 0 && told.starts_with("add of Policies and api is forgotten\nAs long as Policies/add.json is there"),
         "{told}"
     );
     assert_eq!(said(&stage, &agent).as_deref(), Some("3"), "what it wrote stays");
