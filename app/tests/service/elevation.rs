@@ -5,6 +5,7 @@ mod full_disk;
 mod hindsight;
 mod killed;
 mod people;
+mod revoked;
 mod scene;
 mod silent;
 mod traced;
