@@ -67,6 +67,9 @@ fn a_rule_has_something_else_run_and_switched_off_the_original_runs() {
     assert!(output.contains("stdout: 0") && output.contains("65534"), "{output}");
     assert!(!output.contains("of the caller's") && !output.contains("xterm"), "nothing of its caller's: {output}");
 
+    let (_, story, _) = say(command(&stage, &["why", id.as_str().unwrap()]));
+    assert!(story.contains("in place of") && story.contains("by rule 0 of RedirectEvaluator"), "{story}");
+
     // Another command of the same program is not meant; rules that nobody can read let nothing run.
     assert_eq!(say(elevate(&stage, NOBODY, &["--", "id", "-g"])).0, 0);
     set(&agent, "rules", &json!([{ "sourceExePattern": "(", "targetExe": "/bin/sh" }]));

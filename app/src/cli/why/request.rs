@@ -98,8 +98,12 @@ fn happened(entry: &Value) -> (String, Vec<String>) {
         "grant" => (format!("it is good until {} for the same command", said("until")), Vec::new()),
         "launch" => {
             let hash = text(entry, "sha256").map(|hash| format!("SHA-256 {hash}"));
+            let instead = entry.get("insteadOf").map(|asked| {
+                let (program, rule) = (escape(&member(asked, "program")), escape(&member(asked, "rule")));
+                format!("in place of {program}, by rule {rule} of RedirectEvaluator")
+            });
             let told = format!("{} is launched as {}: {}", said("program"), said("runAs"), words(entry, "command"));
-            (told, hash.into_iter().collect())
+            (told, instead.into_iter().chain(hash).collect())
         }
         "end" => (format!("it is over, {}: {}", said("status"), said("why")), Vec::new()),
         "exit" => (format!("it ended: {}", said("status")), Vec::new()),
