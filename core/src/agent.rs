@@ -41,6 +41,7 @@ mod hand_edits;
 mod idempotency;
 mod job_list;
 mod job_writes;
+mod last_minute;
 mod lifecycle;
 mod lkg;
 mod losses;

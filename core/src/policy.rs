@@ -136,6 +136,9 @@ enum Answer {
 pub struct PolicyId(String);
 
 impl Control {
+    /// All of them, in the order in which they are met.
+    pub const ALL: [Self; 3] = [Self::Mfa, Self::Justify, Self::Approval];
+
     /// The name as policies write it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,17 +3,15 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 
+use super::last_minute::LastMinute;
 use crate::id::{Component, JobId};
 use crate::limits::{EVENT_STARTS_PER_MINUTE, MESSAGE_IDS};
 use crate::time::Monotonic;
 
-/// Milliseconds that the rate looks back.
-const MINUTE: u64 = 60_000;
-
 /// Starts by events and messages lately.
 #[derive(Debug, Default)]
 pub(super) struct EventStarts {
-    by_job: BTreeMap<JobId, VecDeque<Monotonic>>,
+    by_job: BTreeMap<JobId, LastMinute>,
     messages: VecDeque<(Component, String)>,
 }
 
@@ -24,14 +22,7 @@ impl EventStarts {
             Some(starts) => starts,
             None => self.by_job.entry(job.clone()).or_default(),
         };
-        while starts.front().is_some_and(|start| now.millis_since(*start) >= MINUTE) {
-            starts.pop_front();
-        }
-        let admitted = starts.len() < EVENT_STARTS_PER_MINUTE;
-        if admitted {
-            starts.push_back(now);
-        }
-        admitted
+        starts.admit(EVENT_STARTS_PER_MINUTE, now).is_ok()
     }
 
     /// A job is out of service.

@@ -10,6 +10,7 @@ use super::answers::{Pending, not_on_disk};
 use super::callers::Caller;
 use super::requests::{not_found, respond};
 use super::requests_jobs::bad_body;
+use super::requests_runs::limit;
 use crate::api::route::Target;
 use crate::api::route::elevation::Elevation as Asked;
 use crate::api::{ApiRequest, ApiResponse, Tier};
@@ -329,17 +330,13 @@ fn page(target: &Target) -> Result<ElevationQuery, String> {
     let before = |text: &str| {
         ElevationId::from_text(text).ok_or_else(|| String::from("'before' is not the id of a request, as in E7-12."))
     };
-    let limit = |text: &str| {
-        let number = text.parse().ok().filter(|number| (1..=ELEVATIONS_PER_PAGE).contains(number));
-        number.ok_or_else(|| format!("'limit' is a whole number from 1 to {ELEVATIONS_PER_PAGE}."))
-    };
     Ok(ElevationQuery {
         request: None,
         user: target.parameter("user").map(String::from),
         status: target.parameter("status").map(status).transpose()?,
         since: target.parameter("since").map(since).transpose()?,
         before: target.parameter("before").map(before).transpose()?,
-        limit: target.parameter("limit").map_or(Ok(ELEVATIONS_PER_PAGE), limit)?,
+        limit: limit(target, ELEVATIONS_PER_PAGE)?,
     })
 }
 

@@ -221,7 +221,7 @@ fn page(target: &Target) -> Result<RunQuery, String> {
         status: target.parameter("status").map(status).transpose()?,
         before: run.transpose()?,
         brief: true,
-        limit: target.parameter("limit").map_or(Ok(RUNS_PER_PAGE), limit)?,
+        limit: limit(target, RUNS_PER_PAGE)?,
     })
 }
 
@@ -232,7 +232,9 @@ fn status(text: &str) -> Result<String, String> {
     known.map(String::from).ok_or_else(|| format!("'status' is one of: {}.", all().collect::<Vec<_>>().join(", ")))
 }
 
-fn limit(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=RUNS_PER_PAGE).contains(number));
-    number.ok_or_else(|| format!("'limit' is a whole number from 1 to {RUNS_PER_PAGE}."))
+/// The lines of a page, which has `most` where nobody says less.
+pub(super) fn limit(target: &Target, most: usize) -> Result<usize, String> {
+    let Some(text) = target.parameter("limit") else { return Ok(most) };
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("'limit' is a whole number from 1 to {most}."))
 }

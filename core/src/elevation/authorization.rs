@@ -52,31 +52,27 @@ impl Authorization {
 }
 
 impl Launch {
-    /// The process to make, with what its caller handed over. No other place of the core asks for that.
+    /// The process to make, with what its caller handed over.
     pub(super) fn request(&self, id: &ElevationId, caller: CallerId, program: &Program, asked: &Asked) -> SpawnRequest {
         SpawnRequest {
-            spawn: self.spawn,
-            owner: Owner::Elevation(id.clone()),
-            program: ProgramQuery { candidates: Vec::from([program.path.clone()]), ..ProgramQuery::default() },
-            arguments: asked.words.iter().skip(1).cloned().collect(),
             environment: kept(&asked.environment),
-            working_directory: None,
-            user: self.user(),
             stdio: Stdio::Caller { caller, terminal: asked.terminal },
-            limits: ResourceLimits::default(),
+            ..self.of(id, program, asked.words.iter().skip(1).cloned().collect())
         }
     }
 
     /// The process of what is run instead: nothing in it is its caller's but what the rule leaves to him.
     pub(super) fn of_substitute(&self, id: &ElevationId, substitute: &Substitute) -> SpawnRequest {
+        self.of(id, &substitute.program, substitute.arguments.clone())
+    }
+
+    /// A process with nothing of anybody's. No other place of the core asks for one of a request.
+    fn of(&self, id: &ElevationId, program: &Program, arguments: Vec<String>) -> SpawnRequest {
         SpawnRequest {
             spawn: self.spawn,
             owner: Owner::Elevation(id.clone()),
-            program: ProgramQuery {
-                candidates: Vec::from([substitute.program.path.clone()]),
-                ..ProgramQuery::default()
-            },
-            arguments: substitute.arguments.clone(),
+            program: ProgramQuery { candidates: Vec::from([program.path.clone()]), ..ProgramQuery::default() },
+            arguments,
             environment: Vec::new(),
             working_directory: None,
             user: self.user(),

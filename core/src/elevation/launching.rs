@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use super::authorization::{Launch, Program};
+use super::authorization::Program;
 use super::{Elevation, State, Status, Substitute};
 use crate::audit::{Act, InsteadOf};
 use crate::effect::{Effect, ElevationAnswer, ElevationOrder, ProcessOrder, TreeSignal, Way};
@@ -13,7 +13,7 @@ use crate::id::SpawnId;
 use crate::log_message::Level;
 use crate::program;
 use crate::turn::Turn;
-use crate::user::{self, Person, UserFacts};
+use crate::user::{self, UserFacts};
 
 /// Seconds between SIGTERM and SIGKILL of a program whose caller left.
 const GRACE_SECONDS: u64 = 10;
@@ -37,27 +37,15 @@ impl Elevation {
         let launch = authorization.launch(turn.counters.spawn(), turn.elevation_account);
         let run_as = launch.account.clone().unwrap_or_else(|| self.person.name.clone());
         self.state = State::Launching { launch, ordered: false, until, fault: None };
-        let asked = self.record.file_path.clone().unwrap_or_default();
-        let what = match &substitute {
-            None => Act::Launch {
-                program: asked,
-                sha256: None,
-                command: self.record.command.clone(),
-                run_as,
-                instead_of: None,
-            },
-            Some(substitute) => Act::Launch {
-                program: substitute.file_path.clone(),
-                sha256: None,
-                command: substitute.command(),
-                run_as,
-                instead_of: Some(InsteadOf {
-                    program: asked,
-                    command: self.record.command.clone(),
-                    rule: substitute.rule,
-                }),
-            },
+        let (asked, command) = (self.record.file_path.clone().unwrap_or_default(), self.record.command.clone());
+        let (program, command, instead_of) = match &substitute {
+            None => (asked, command, None),
+            Some(substitute) => {
+                let instead_of = InsteadOf { program: asked, command, rule: substitute.rule };
+                (substitute.file_path.clone(), substitute.command(), Some(instead_of))
+            }
         };
+        let what = Act::Launch { program, sha256: None, command, run_as, instead_of };
         self.record.substitute = substitute;
         self.audit = Some(turn.audit_awaited(&self.id, self.user(), what));
         self.keep(Status::Launching, true, turn);
@@ -84,17 +72,22 @@ impl Elevation {
         user: Option<&UserFacts>,
         turn: &mut Turn<'_>,
     ) {
+        let State::Launching { launch, ordered: true, .. } = &self.state else { return };
+        let spawn = launch.spawn;
         let left = self.caller.is_none().then(|| (Status::Withdrawn, self.withdrawn()));
         let other = self.fault_of(executable).map(|why| {
             let fix = "Find out who changes it; ask again when it is as it should be.";
             (Status::Denied, self.denied(why, fix))
         });
-        let person = self.person(user, turn).map_err(|why| {
+        let person = match &launch.account {
+            Some(name) => user::elevated_as(name, user, self.record.user_id, turn.surroundings),
+            None => Ok(self.person.clone()),
+        }
+        .map_err(|why| {
             let why = format!("It was authorized, and cannot run: {why}");
             (Status::Denied, self.denied(why, "An administrator sets Settings:ElevationAccount; then ask again."))
         });
-        let State::Launching { launch, ordered: true, fault, .. } = &mut self.state else { return };
-        let spawn = launch.spawn;
+        let State::Launching { fault, .. } = &mut self.state else { return };
         match (fault.take().or(left).or(other), person) {
             (None, Ok(person)) => {
                 self.record.process_id = Some(pid);
@@ -105,22 +98,6 @@ impl Elevation {
                 *fault = Some(found);
                 turn.process(ProcessOrder::Abort { spawn, reason });
             }
-        }
-    }
-
-    /// As whom it runs.
-    fn person(&self, user: Option<&UserFacts>, turn: &Turn<'_>) -> Result<Person, String> {
-        match &self.state {
-            State::Launching { launch: Launch { account: Some(name), .. }, .. } => {
-                user::elevated_as(name, user, self.record.user_id, turn.surroundings)
-            }
-            State::Launching { .. }
-            | State::Requested { .. }
-            | State::Evaluating { .. }
-            | State::Awaiting { .. }
-            | State::Authorized { .. }
-            | State::Running { .. }
-            | State::Ended { .. } => Ok(self.person.clone()),
         }
     }
 

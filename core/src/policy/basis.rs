@@ -10,6 +10,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::message::Known;
 use super::{COLLECTIONS, Decision, PolicySet, PolicySource, Request, Verdict};
@@ -114,6 +115,15 @@ pub fn compile(documents: &[Document], sha256: Sha256) -> Result<PolicySet, Stri
         }
     }
     Ok(PolicySet::compile(&policies, &collections))
+}
+
+/// What was asked and answered, of a decision on record.
+///
+/// # Errors
+/// It has another form than decisions of this version.
+pub(crate) fn recorded(decision: &str, controls: &[String], input: &Value) -> serde_json::Result<(Request, Verdict)> {
+    let request = serde_json::from_value(input.clone())?;
+    Ok((request, serde_json::from_value(json!({ "Decision": decision, "Controls": controls }))?))
 }
 
 /// Whether two decisions ask for the same, by the same policies, of the same approvers.

@@ -152,7 +152,7 @@ fn makes_void(wide: &Policy, narrow: &Policy) -> bool {
     let (strong, weak) = (wide.effect, narrow.effect);
     let told = [Word::Notify, Word::Audit, Word::Record];
     let tells_no_more = told.into_iter().all(|word| strong.has(word) || !weak.has(word));
-    let required = [Control::Mfa, Control::Justify, Control::Approval].map(Word::Require);
+    let required = Control::ALL.map(Word::Require);
     let requires_no_more =
         !weak.has(Word::Deny) && required.into_iter().all(|word| strong.has(word) || !weak.has(word));
     let allows_no_more = !weak.has(Word::Allow) || strong.has(Word::Allow) || strong.requires();

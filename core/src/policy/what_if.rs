@@ -10,8 +10,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::basis::recorded;
 use super::{PolicySet, PolicySource, Request, Verdict};
 use crate::audit::{Act, Entry};
 use crate::job::finding::brief;
@@ -111,13 +112,8 @@ impl Recorded {
         if policy_set.is_none() {
             return Err(NotReplayed::Incomplete);
         }
-        let before = serde_json::from_value(json!({ "Decision": decision, "Controls": controls }));
-        Ok(Some(Self {
-            time,
-            request: request.unwrap_or_default(),
-            before: before.map_err(unreadable)?,
-            input: serde_json::from_value(input).map_err(unreadable)?,
-        }))
+        let (input, before) = recorded(&decision, &controls, &input).map_err(unreadable)?;
+        Ok(Some(Self { time, request: request.unwrap_or_default(), before, input }))
     }
 }
 

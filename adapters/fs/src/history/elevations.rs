@@ -12,16 +12,6 @@ const NEEDED: &str = "SELECT request_id, record FROM elevation WHERE needed IS N
 /// The two parts of a request's id, which order requests however the clock jumped; as of the index in the schema.
 const BOOT: &str = "CAST(substr(request_id, 2) AS INTEGER)";
 const NUMBER: &str = "CAST(substr(request_id, instr(request_id, '-') + 1) AS INTEGER)";
-/// What was needed until before `?1`, or is not needed at `?2` any more and beyond the place `?3` among those of its user, newest first.
-const PRUNE: &str = "
-    DELETE FROM elevation WHERE needed < ?1 OR (needed <= ?2 AND request_id IN (
-        SELECT request_id FROM (
-            SELECT request_id, ROW_NUMBER() OVER (PARTITION BY json_extract(record, '$.UserId')
-                ORDER BY CAST(substr(request_id, 2) AS INTEGER) DESC,
-                         CAST(substr(request_id, instr(request_id, '-') + 1) AS INTEGER) DESC) AS place
-            FROM elevation)
-        WHERE place > ?3))
-";
 
 impl History {
     /// Stores a request, replacing what is stored of it; durable as of [`insert_or_replace`](Self::insert_or_replace).
@@ -89,7 +79,15 @@ impl History {
     /// [`ELEVATIONS_PER_USER`] of a user. What is needed yet stays.
     pub(super) fn prune_elevations(&self, oldest: i64, now: WallTime) -> rusqlite::Result<()> {
         let places = i64::try_from(ELEVATIONS_PER_USER).unwrap_or(i64::MAX);
-        self.connection.execute(PRUNE, params![oldest, now.as_millis(), places]).map(drop)
+        let beyond = format!(
+            "SELECT request_id FROM (
+                SELECT request_id, ROW_NUMBER() OVER (PARTITION BY json_extract(record, '$.UserId')
+                    ORDER BY {BOOT} DESC, {NUMBER} DESC) AS place
+                FROM elevation)
+            WHERE place > ?3"
+        );
+        let prune = format!("DELETE FROM elevation WHERE needed < ?1 OR (needed <= ?2 AND request_id IN ({beyond}))");
+        self.connection.execute(&prune, params![oldest, now.as_millis(), places]).map(drop)
     }
 
     fn read_elevations(&self, query: &str, values: &[&dyn ToSql]) -> Result<Vec<ElevationRecord>, String> {

@@ -78,7 +78,7 @@ impl Agent {
         text.single("castellan_elevations_active", Kind::Gauge, help, self.elevations.active.len());
         let name = "castellan_elevations_waiting";
         text.family(name, Kind::Gauge, "Requests for more privileges that wait for a control, by which.");
-        for control in [Control::Mfa, Control::Justify, Control::Approval] {
+        for control in Control::ALL {
             let waiting = self.waiting_elevations().filter(|record| record.outstanding.contains(&control));
             text.sample(name, &[("control", control.as_str())], waiting.count());
         }

@@ -56,7 +56,6 @@ pub(super) fn id(text: &str) -> Result<ElevationId, RouteError> {
 }
 
 fn control(name: &str) -> Result<Control, RouteError> {
-    let all = [Control::Mfa, Control::Justify, Control::Approval];
-    let known = all.into_iter().find(|control| control.as_str().eq_ignore_ascii_case(name));
+    let known = Control::ALL.into_iter().find(|control| control.as_str().eq_ignore_ascii_case(name));
     known.ok_or_else(|| RouteError::BadRequest("A control is MFA, JUSTIFY or APPROVAL.".to_string()))
 }

@@ -4,12 +4,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::json;
-
 use super::{is_by_policies, is_elevation};
 use crate::audit::chain::{Sha256, link};
 use crate::audit::{Act, Entry};
-use crate::policy::basis::Document;
+use crate::policy::basis::{Document, recorded};
 use crate::policy::{Control, Request, Verdict};
 
 /// What policies were asked and answered.
@@ -126,8 +124,7 @@ impl<'e> Story<'e> {
     pub(super) fn covered(&self) -> impl Iterator<Item = (Control, &'e Entry)> {
         self.between().filter_map(|entry| {
             let Act::Control { control, satisfied: true, grant: Some(_), .. } = &entry.what else { return None };
-            let all = [Control::Mfa, Control::Justify, Control::Approval];
-            Some((all.into_iter().find(|one| one.as_str() == control)?, entry))
+            Some((Control::ALL.into_iter().find(|one| one.as_str() == control)?, entry))
         })
     }
 }
@@ -151,14 +148,14 @@ fn decided(id: &str, entry: &Entry) -> Result<Decided, String> {
     let Act::Decision { decision, controls, policies, input, policy_set, documents, .. } = &entry.what else {
         return Err(format!("There is no decision of request {id}."));
     };
-    let verdict = serde_json::from_value(json!({ "Decision": decision, "Controls": controls }));
-    let odd = |error: serde_json::Error| format!("The decision of request {id} has another form: {error}.");
     let policy_set = policy_set.clone().ok_or_else(|| {
         format!("The decision of request {id} does not say what was known then: it is of an older version.")
     })?;
+    let (input, verdict) = recorded(decision, controls, input)
+        .map_err(|error| format!("The decision of request {id} has another form: {error}."))?;
     Ok(Decided {
-        input: serde_json::from_value(input.clone()).map_err(odd)?,
-        verdict: verdict.map_err(odd)?,
+        input,
+        verdict,
         policies: policies.iter().map(ToString::to_string).collect(),
         policy_set,
         documents: documents.clone(),
