@@ -20,7 +20,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use castellan_core::config::Logging;
@@ -152,12 +152,17 @@ impl LogWriter {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.queue.feeds.iter().for_each(|feed| feed.queue.close());
         let ends = std::mem::take(&mut self.ends);
-        let is_late = |(_, ended): &(_, Receiver<()>)| {
-            matches!(ended.recv_timeout(CLOSE_TIME), Err(std::sync::mpsc::RecvTimeoutError::Timeout))
-        };
-        let late: Vec<&str> = ends.iter().filter(|end| is_late(end)).map(|(name, _)| *name).collect();
+        let mut ending: Vec<_> = self.queue.feeds.iter().zip(ends).collect();
+        // One after the other, the file last: what a sink tells of its losses while it ends finds the file open.
+        ending.reverse();
+        let mut late = Vec::new();
+        for (feed, (name, ended)) in ending {
+            feed.queue.close();
+            if ended.recv_timeout(CLOSE_TIME) == Err(RecvTimeoutError::Timeout) {
+                late.push(name);
+            }
+        }
         if late.is_empty() {
             return Ok(());
         }

@@ -68,3 +68,36 @@ fn a_queue_is_bounded_by_bytes_too() {
     feed.offer(&large);
     assert_eq!((feed.lost(), feed.queue.take().unwrap().len()), (5, 1), "there is room again");
 }
+
+/// Fails with what it has in hand once it is to end.
+struct Ending(LogQueue);
+
+impl Sink for Ending {
+    fn write(&mut self, _: &LogRecord) -> io::Result<()> {
+        while !self.0.feeds[1].queue.is_closed() {
+            std::thread::yield_now();
+        }
+        Err(io::Error::other("it ends"))
+    }
+
+    fn take_lost(&mut self) -> u64 {
+        1
+    }
+}
+
+#[test]
+fn what_a_sink_tells_while_it_ends_is_in_the_file() {
+    let file = Flaky::default();
+    let (of_file, queue) = worker(&file);
+    let ending = Worker { sink: Box::new(Ending(queue.clone())), log: queue.clone(), place: 1, is_failing: false };
+    let mut log = LogWriter { queue, ends: Vec::new(), description: String::new() };
+    for (name, worker) in [("file", of_file), ("journald", ending)] {
+        let (end, ended) = channel();
+        start(name, worker, end).unwrap();
+        log.ends.push((name, ended));
+    }
+    log.log(LogRecord::own(Level::Information, "T", "last"));
+    log.close().unwrap();
+    let written = file.written.lock().unwrap();
+    assert!(written.iter().any(|line| line.contains("journald takes no records: it ends")), "{written:?}");
+}
