@@ -4,7 +4,7 @@ use std::process::Child;
 
 use rustix::process::{Signal, kill_process};
 
-use super::scene::{LAUNCH, Scene, keeper_policy, told};
+use super::scene::{LAUNCH, Scene, keeper_policy, recorded, told};
 use super::{NOBODY, elevate, id_of, newest};
 use crate::elevate::terminal::User;
 use crate::support::{Agent, eventually};
@@ -52,7 +52,7 @@ fn while_controls_are_outstanding() {
     let agent = scene.start();
     scene.requires(&["APPROVAL"]);
     let child = scene.ask("true");
-    let request = id_of(&newest(&agent, "AwaitingControls"));
+    let request = recorded(&agent, "AwaitingControls");
     kill(&scene, agent, child, &request, ("Expired", 0));
 
     for (control, question) in [("JUSTIFY", "Reason for running"), ("MFA", "Code of your authenticator")] {
@@ -65,7 +65,7 @@ fn while_controls_are_outstanding() {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut user = User::runs(&elevate(&scene.stage, NOBODY, &words), NOBODY.1);
         user.sees(question);
-        let request = id_of(&newest(&agent, "AwaitingControls"));
+        let request = recorded(&agent, "AwaitingControls");
         agent.kill();
         user.sees("the agent was lost");
         user.sees("nothing was launched");
@@ -83,7 +83,7 @@ fn while_what_is_authorized_waits_for_its_launch() {
     scene.hold_the_launch(&agent);
     let child = scene.ask("true");
     let mut held = scene.stage.puppet(LAUNCH);
-    let request = id_of(&newest(&agent, "Authorized"));
+    let request = recorded(&agent, "Authorized");
     agent.kill();
     let (code, _, said) = told(child);
     assert!(code == 5 && said.contains("nothing was launched"), "{code} {said}");
@@ -102,7 +102,7 @@ fn while_the_program_runs() {
     scene.requires(&["ALLOW"]);
     let marks = scene.marks().display().to_string();
     let child = scene.ask(&format!("(setsid sh -c 'sleep 1000; : {marks}' &); sleep 1000; : {marks}"));
-    let request = id_of(&newest(&agent, "Running"));
+    let request = recorded(&agent, "Running");
     eventually("its two shells", || (scene.programs().len() >= 2).then_some(()));
     kill(&scene, agent, child, &request, ("Finished", 1));
 }
@@ -114,7 +114,7 @@ fn after_the_program_ended() {
     scene.requires(&["ALLOW"]);
     let (code, _, said) = told(scene.ask("exit 3"));
     assert_eq!(code, 3, "{said}");
-    let request = id_of(&newest(&agent, "Finished"));
+    let request = recorded(&agent, "Finished");
     agent.kill();
     restart(&scene, &request, ("Finished", 1));
 }

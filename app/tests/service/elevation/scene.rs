@@ -7,7 +7,7 @@ use std::process::Child;
 use rustix::process::Pid;
 use serde_json::{Value, json};
 
-use super::{NOBODY, asked, elevate, ended, installed, policy, ready, runs};
+use super::{NOBODY, asked, elevate, ended, id_of, installed, policy, ready, runs};
 use crate::support::{Agent, Stage, command, eventually, processes_naming, say, spawn};
 use crate::users::start;
 
@@ -97,6 +97,15 @@ impl Scene {
 pub(super) fn told(mut child: Child) -> (i32, String, String) {
     eventually("the end of castellan elevate", || child.try_wait().unwrap());
     ended(child.wait_with_output().unwrap())
+}
+
+/// The newest request that the disk has as this: what is under way is shown a moment before it is there.
+#[track_caller]
+pub(super) fn recorded(agent: &Agent<'_>, status: &str) -> String {
+    let path = format!("/api/elevation?status={status}&limit=1");
+    eventually(&format!("a request on record as {status}"), || {
+        Some(id_of(agent.call("GET", &path).send().json().as_array()?.first()?))
+    })
 }
 
 /// The process of KeeperPolicy.
