@@ -8,6 +8,7 @@ mod signer;
 mod stage;
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::{PoisonError, RwLock};
@@ -79,17 +80,18 @@ pub(crate) fn processes_naming(text: &str) -> Vec<(u32, String)> {
     named.collect()
 }
 
-/// Cgroups that the agent of this process id made and did not remove.
+/// Cgroups that the agent of this process id made and did not remove; those of other PID namespaces are others'.
 pub(crate) fn cgroups_of(agent: u32) -> Vec<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let unified = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
     let mut open: Vec<PathBuf> = unified.filter_map(|line| Some(line.split(' ').nth(4)?.into())).collect();
-    let part = format!("-{agent}-");
+    let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap().ino();
+    let prefix = format!("castellan-{namespace}-{agent}-");
     let mut found = Vec::new();
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with("castellan-") && name.contains(&part) {
+            if name.starts_with(&prefix) {
                 found.push(entry.path());
             } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 open.push(entry.path());
