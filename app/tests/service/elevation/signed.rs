@@ -4,10 +4,12 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
+use super::scene::keeper_policy;
 use super::{NOBODY, denied, elevate, init_by, passable, policy, ready, runs};
-use crate::support::{Signer, Stage, binary, command, deploy, say};
+use crate::support::{Agent, Signer, Stage, binary, command, deploy, eventually, say};
 use crate::users::start;
 
 /// A root where signatures count: what comes with the agent names a copy of the binary, which this signer signed.
@@ -125,4 +127,60 @@ fn a_program_runs_by_who_signed_it_and_by_nobody_else() {
 /// The signature of a file.
 fn beside(program: &Path) -> PathBuf {
     PathBuf::from(format!("{}.p7s", program.display()))
+}
+
+/// Root may edit the file of settings while the agent runs. Until the agent is started anew nothing of it counts, whoever was killed.
+#[test]
+fn a_new_process_of_keeper_policy_wants_the_signatures_that_the_agent_wants() {
+    let Some(site) = Site::new() else { return };
+    let second = Signer::new(&site.stage, "second");
+    let program = site.program("id");
+    let put = |name: &str, controls: &[&str]| {
+        let policy = policy("nobody", program.to_str().unwrap(), controls);
+        site.stage.file(&format!("Policies/{name}.json"), &policy.to_string())
+    };
+    let his = put("his", &["ALLOW"]);
+    site.signer.sign(&his);
+    let other = second.sign(&program);
+    let strict = json!({ "AlternativeSignatures": [site.pin], "RequireSignedPolicies": true });
+    let lax = json!({ "AlternativeSignatures": [site.pin, other], "RequireSignedPolicies": false });
+    let anew = |agent: &Agent<'_>| {
+        let pid = keeper_policy(agent);
+        kill_process(pid, Signal::KILL).unwrap();
+        eventually("another process of KeeperPolicy", || (keeper_policy(agent) != pid).then_some(()));
+    };
+
+    // Laxer on disk.
+    site.stage.settings(strict.clone());
+    let agent = start(&site.stage);
+    ready(&agent);
+    runs(site.ask(&program));
+    site.stage.settings(lax.clone());
+    anew(&agent);
+    runs(site.ask(&program));
+    let unsigned = put("unsigned", &["ALLOW", "AUDIT"]);
+    denied(site.ask(&program), "'unsigned' would say, because it cannot be read");
+    second.sign(&unsigned);
+    denied(site.ask(&program), "'unsigned' would say, because it cannot be read");
+    agent.stop();
+
+    // By then it counts; and stricter on disk.
+    let agent = start(&site.stage);
+    ready(&agent);
+    runs(site.ask(&program));
+    site.stage.settings(strict);
+    anew(&agent);
+    runs(site.ask(&program));
+    fs::remove_file(beside(&unsigned)).unwrap();
+    runs(site.ask(&program));
+    // What cannot be read changes nothing either.
+    site.stage.file("appsettings.json", "{");
+    anew(&agent);
+    runs(site.ask(&program));
+    agent.stop();
+    site.stage.settings(json!({ "AlternativeSignatures": [site.pin], "RequireSignedPolicies": true }));
+    let agent = start(&site.stage);
+    ready(&agent);
+    denied(site.ask(&program), "'unsigned' would say, because it cannot be read");
+    agent.stop();
 }
