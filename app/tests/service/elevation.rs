@@ -23,7 +23,9 @@ use serde_json::{Value, json};
 
 use crate::fleet::{in_force, put};
 use crate::mfa::code;
-use crate::support::{Agent, Puppet, Stage, binary, command, command_by, ended, eventually, has_program, say, skipped, spawn};
+use crate::support::{
+    Agent, Puppet, Stage, binary, command, command_by, ended, eventually, has_program, say, skipped, spawn,
+};
 use crate::users::{has_somebody_else, stage_of, start};
 
 /// Items and what became of them.

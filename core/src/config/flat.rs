@@ -58,7 +58,8 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
 /// They are read as the file's are, so that what is no list of thumbprints is none here either.
 pub(super) fn of_signatures(shown: &BTreeMap<String, String>) -> Result<Settings, ConfigError> {
     let text = |key: &str| {
-        let missing = || ConfigError { message: format!("the agent shows no setting {key}; both have to be of one version.") };
+        let missing =
+            || ConfigError { message: format!("the agent shows no setting {key}; both have to be of one version.") };
         shown.get(key).ok_or_else(missing)
     };
     let (signers, required) = (text(SIGNERS)?, text(REQUIRED)?);
