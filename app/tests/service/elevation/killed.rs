@@ -4,8 +4,10 @@ use std::process::Child;
 
 use rustix::process::{Signal, kill_process};
 
+use super::full_disk::audited;
 use super::scene::{LAUNCH, Scene, keeper_policy, told};
-use super::{NOBODY, elevate, id_of, newest};
+use super::silent::SilentDisk;
+use super::{NOBODY, asked, elevate, id_of, newest, runs};
 use crate::elevate::terminal::User;
 use crate::support::{Agent, eventually};
 
@@ -21,12 +23,51 @@ fn kill(scene: &Scene, agent: Agent<'_>, mut child: Child, request: &str, after:
     assert!(code == 5 && said.contains("the agent was lost") && said.contains(became), "{code} {said}");
 }
 
+/// The newest request, once it has this status and what is kept of requests says so, too.
+#[track_caller]
+fn kept(agent: &Agent<'_>, status: &str) -> String {
+    let request = id_of(&newest(agent, status));
+    eventually("a record of the request", || {
+        let records = agent.call("GET", "/api/elevation?limit=1").send().json();
+        (records[0]["RequestId"] == request.as_str() && records[0]["Status"] == status).then_some(())
+    });
+    request
+}
+
 #[track_caller]
 fn restart(scene: &Scene, request: &str, (status, marks): (&str, usize)) {
     let agent = scene.start();
     scene.is_well(&agent, request, status);
     assert_eq!(scene.marked(), marks);
     agent.stop();
+}
+
+/// Nothing of a request that nobody has decided about is kept: it was never more than a question, and the audit has no more of it.
+#[track_caller]
+fn kill_undecided(scene: &Scene, agent: Agent<'_>, child: Child, request: &str) {
+    agent.kill();
+    let (code, _, said) = told(child);
+    assert!(code == 5 && said.contains("the agent was lost") && said.contains("nothing was launched"), "{code} {said}");
+    let agent = scene.start();
+    assert_eq!(agent.call("GET", &format!("/api/elevation/{request}")).send().status, 404);
+    let launch = agent.call("POST", &format!("/api/elevation/{request}/launch")).send();
+    assert_eq!(launch.status, 404, "{launch:?}");
+    let entries = audited(scene, request);
+    assert!(entries.iter().all(|entry| entry.contains(r#""kind":"request""#)), "{entries:?}");
+    runs(asked(&scene.stage, NOBODY, &[]));
+    assert_eq!((scene.marked(), scene.programs()), (0, Vec::new()));
+    agent.stop();
+}
+
+#[test]
+fn while_its_program_is_looked_for() {
+    let Some(scene) = Scene::new() else { return };
+    let Some(disk) = SilentDisk::at(scene.stage.folder().join("silent")) else { return };
+    let agent = scene.start();
+    scene.requires(&["ALLOW"]);
+    let child = disk.ask(&scene);
+    let request = id_of(&newest(&agent, "Requested"));
+    kill_undecided(&scene, agent, child, &request);
 }
 
 #[test]
@@ -37,13 +78,7 @@ fn while_policies_decide() {
     kill_process(keeper_policy(&agent), Signal::STOP).unwrap();
     let child = scene.ask("true");
     let request = id_of(&newest(&agent, "Evaluating"));
-    // Nothing of a request that nobody has decided about is kept: it was never more than a question.
-    agent.kill();
-    let (code, _, said) = told(child);
-    assert!(code == 5 && said.contains("nothing was launched"), "{code} {said}");
-    let agent = scene.start();
-    assert_eq!(agent.call("GET", &format!("/api/elevation/{request}")).send().status, 404);
-    agent.stop();
+    kill_undecided(&scene, agent, child, &request);
 }
 
 #[test]
@@ -52,7 +87,7 @@ fn while_controls_are_outstanding() {
     let agent = scene.start();
     scene.requires(&["APPROVAL"]);
     let child = scene.ask("true");
-    let request = id_of(&newest(&agent, "AwaitingControls"));
+    let request = kept(&agent, "AwaitingControls");
     kill(&scene, agent, child, &request, ("Expired", 0));
 
     for (control, question) in [("JUSTIFY", "Reason for running"), ("MFA", "Code of your authenticator")] {
@@ -65,7 +100,7 @@ fn while_controls_are_outstanding() {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut user = User::runs(&elevate(&scene.stage, NOBODY, &words), NOBODY.1);
         user.sees(question);
-        let request = id_of(&newest(&agent, "AwaitingControls"));
+        let request = kept(&agent, "AwaitingControls");
         agent.kill();
         user.sees("the agent was lost");
         user.sees("nothing was launched");
@@ -83,7 +118,7 @@ fn while_what_is_authorized_waits_for_its_launch() {
     scene.hold_the_launch(&agent);
     let child = scene.ask("true");
     let mut held = scene.stage.puppet(LAUNCH);
-    let request = id_of(&newest(&agent, "Authorized"));
+    let request = kept(&agent, "Authorized");
     agent.kill();
     let (code, _, said) = told(child);
     assert!(code == 5 && said.contains("nothing was launched"), "{code} {said}");
@@ -102,7 +137,7 @@ fn while_the_program_runs() {
     scene.requires(&["ALLOW"]);
     let marks = scene.marks().display().to_string();
     let child = scene.ask(&format!("(setsid sh -c 'sleep 1000; : {marks}' &); sleep 1000; : {marks}"));
-    let request = id_of(&newest(&agent, "Running"));
+    let request = kept(&agent, "Running");
     eventually("its two shells", || (scene.programs().len() >= 2).then_some(()));
     kill(&scene, agent, child, &request, ("Finished", 1));
 }
@@ -114,7 +149,7 @@ fn after_the_program_ended() {
     scene.requires(&["ALLOW"]);
     let (code, _, said) = told(scene.ask("exit 3"));
     assert_eq!(code, 3, "{said}");
-    let request = id_of(&newest(&agent, "Finished"));
+    let request = kept(&agent, "Finished");
     agent.kill();
     restart(&scene, &request, ("Finished", 1));
 }
