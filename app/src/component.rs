@@ -1,6 +1,7 @@
 //! What this binary needs where the agent started it as a plugin or as the program of a task: trust in that agent's certificate alone, its
 //! API, its broker, and messages for its log.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,17 +53,15 @@ impl Agent {
         answer.map_err(|error| Failure::unreachable(format!("{method} {target}: {error}.")))
     }
 
-    /// `host:port` of the broker, as Plugin Settings tell it.
-    pub(crate) fn broker(&self, timeout: Duration) -> Result<String, Failure> {
+    /// The settings that it runs by, text to text. Those of the file may be others by now.
+    pub(crate) fn settings(&self, timeout: Duration) -> Result<BTreeMap<String, String>, Failure> {
         let target = "/api/PluginSettings/KeeperPrivilegeManager";
         let answer = self.call("GET", target, timeout)?;
-        let body = String::from_utf8_lossy(&answer.body);
         if answer.status != 200 {
+            let body = String::from_utf8_lossy(&answer.body);
             return Err(Failure::denied(format!("GET {target} was answered {}: {body}", answer.status)));
         }
-        let settings: Value = serde_json::from_str(&body).map_err(Failure::failed)?;
-        let text = |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or_default();
-        Ok(format!("{}:{}", text("broker.host"), text("broker.port")))
+        serde_json::from_slice(&answer.body).map_err(Failure::failed)
     }
 }
 

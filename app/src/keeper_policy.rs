@@ -1,7 +1,8 @@
 //! The plugin KeeperPolicy: reads the policies of its agent root, and answers on `RespondToTopic` what is asked on `KeeperPolicy`.
 //!
 //! It holds one compiled set of policies. Before each question it asks whether a file, or what was delivered, changed since, so that what
-//! was changed counts from the next question on. It decides nothing that `castellan_core::policy` does not, and starts nothing.
+//! was changed counts from the next question on. Whose signatures count is what the agent says that it runs by; without that it answers
+//! nothing. It decides nothing that `castellan_core::policy` does not, and starts nothing.
 
 mod answering;
 
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
+use castellan_core::config::Settings;
 use castellan_core::log_message::Level;
 use castellan_core::plugin::HEALTH_TOPIC;
 use castellan_mqtt::client::{Client, ClientConfig, Received};
@@ -45,11 +47,11 @@ pub(crate) struct Options {
 /// Answers until SIGTERM or SIGINT.
 pub(crate) fn run(options: &Options, root: &Path) -> Result<(), Failure> {
     let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(Failure::failed)?;
-    let mut policies = Policies::open(root)?;
     let mut pause = FIRST_PAUSE;
     loop {
         let lost = match Connection::open(options, root) {
-            Ok(mut connection) => {
+            Ok((mut connection, settings)) => {
+                let mut policies = Policies::open(root, settings)?;
                 pause = FIRST_PAUSE;
                 match connection.serve(&mut policies, &mut signals) {
                     Ok(()) => return connection.close(),
@@ -86,9 +88,13 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(options: &Options, root: &Path) -> Result<Self, Failure> {
+    /// With the settings that the agent at the other end runs by.
+    fn open(options: &Options, root: &Path) -> Result<(Self, Settings), Failure> {
         let agent = Agent::at(&options.keeper_api_base, root)?;
-        let address = agent.broker(TIMEOUT)?;
+        let shown = agent.settings(TIMEOUT)?;
+        let settings = Settings::of_signatures(&shown).map_err(Failure::failed)?;
+        let text = |key: &str| shown.get(key).map_or("", String::as_str);
+        let address = format!("{}:{}", text("broker.host"), text("broker.port"));
         let client_id = format!("{NAME}_{}", std::process::id());
         let config = ClientConfig { address, client_id, tls: agent.tls, timeout: TIMEOUT };
         let client = Client::connect(config).map_err(Failure::failed)?;
@@ -98,7 +104,7 @@ impl Connection {
                 return Err(Failure::denied(format!("the broker refused the subscription of {topic} ({code:#04x}).")));
             }
         }
-        Ok(Self { client, messages_logged: 0 })
+        Ok((Self { client, messages_logged: 0 }, settings))
     }
 
     fn close(self) -> Result<(), Failure> {

@@ -31,9 +31,14 @@ pub(crate) struct PoliciesInForce {
 }
 
 impl PoliciesInForce {
-    /// Those of the agent root at this path, by its settings as they are now.
+    /// Those of the agent root at this path, by its file of settings.
     pub(crate) fn open(root: &Path) -> Result<Self, Failure> {
         let (settings, _) = Settings::parse(inputs::settings(root)?.as_deref()).map_err(Failure::invalid_file)?;
+        Self::by(root, settings)
+    }
+
+    /// The same by these settings.
+    pub(crate) fn by(root: &Path, settings: Settings) -> Result<Self, Failure> {
         let folders = PolicyFolders::open(root, reader(&settings)).map_err(Failure::failed)?;
         let (storage, delivered) = match DeliveredPolicies::open(root) {
             Ok(storage) => (storage, Ok(Vec::new())),

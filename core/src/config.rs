@@ -160,6 +160,15 @@ impl Settings {
         flat::flat(self)
     }
 
+    /// Whose signatures count, of settings as [`Settings::flat`] shows them: what a plugin learns from the agent that started it. All else
+    /// has its default.
+    ///
+    /// # Errors
+    /// Which of them is not there, or cannot be read: a setting that is unknown is not one that is off.
+    pub fn of_signatures(shown: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        flat::of_signatures(shown)
+    }
+
     /// Where in the file the keys of [`Settings::flat`] stand that it has: JSON pointers as it spells them. The others have their defaults.
     pub fn origins(&self, file: &[u8]) -> BTreeMap<String, String> {
         crate::json::Json::parse(file).map(|file| origin::pointers(self, &file)).unwrap_or_default()

@@ -7,6 +7,7 @@ mod log;
 mod running;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use castellan_core::config::Settings;
@@ -55,13 +56,20 @@ pub(crate) struct Options {
 /// Examines and tells.
 pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let root = &globals.root;
-    let root = root.canonicalize().map_err(|error| inputs::unreadable(root, &error))?;
+    let root = root.canonicalize().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => nothing_installed(root, "is not there"),
+        _ => inputs::unreadable(root, &error),
+    })?;
     let (settings, _) = Settings::parse(inputs::settings(&root)?.as_deref()).map_err(Failure::invalid_file)?;
     let only = options.kind.zip(options.id.as_deref()).map(|(kind, id)| match kind {
         Kind::Job => (DefinitionKind::Job, id),
         Kind::Plugin => (DefinitionKind::Plugin, id),
     });
     let kinds = [DefinitionKind::Job, DefinitionKind::Plugin];
+    let is_missing = |folder: &str| root.join(folder).try_exists().is_ok_and(|is_there| !is_there);
+    if is_missing(DefinitionKind::Job.folder()) && is_missing(&settings.plugin_path) {
+        return Err(nothing_installed(&root, "is no agent root yet: it has neither jobs nor plugins"));
+    }
     let mut definitions = definitions_of(&root, &kinds, &settings.plugin_path).map_err(Failure::not_found)?;
     let agent = match Agent::find(&root) {
         Ok(agent) => Some(agent),
@@ -105,12 +113,20 @@ pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     tell(&examined, globals)
 }
 
+/// There is nothing to examine in a root of which this is to be said.
+fn nothing_installed(root: &Path, what: &str) -> Failure {
+    let shown = escape(&root.display().to_string());
+    Failure::not_found(format!(
+        "{shown} {what}. castellan init --root {shown} installs what comes with the agent; another root is named with --root."
+    ))
+}
+
 /// Nothing is there to examine; why, where the running agent knows.
 fn nothing(root: &Path, only: Option<(DefinitionKind, &str)>, agent: Option<&Agent>) -> Result<Failure, Failure> {
-    let shown = root.display();
     let Some((kind, id)) = only else {
-        return Ok(Failure::not_found(format!("{shown} has no jobs and no plugins. Name another root with --root.")));
+        return Ok(nothing_installed(root, "has no jobs and no plugins"));
     };
+    let shown = root.display();
     let item = format!("{}/{id}", kind.folder());
     let why = agent.map(|agent| not_in_service(agent, &item)).transpose()?.flatten();
     let why = why.map(|why| format!(" {why}")).unwrap_or_default();

@@ -170,8 +170,9 @@ pub(crate) fn settings(root: &Path) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
-/// The content of a file that the command line names: a plain file, or a pipe (`<(COMMAND)` of a shell), of a bounded length.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+/// Opens what the command line names: a plain file, or a pipe (`<(COMMAND)` of a shell); and whether it is a pipe. One without a writer
+/// is not waited for, and ends at once ([`nobody_wrote`]).
+pub(crate) fn open(path: &Path) -> Result<(File, bool), Failure> {
     let failed = |error: Errno| unreadable(path, &error.into());
     let shown = escape(&path.display().to_string());
     let no_file = |what| Failure::not_found(format!("{shown} cannot be read: it is {what}, not a file. Name a file."));
@@ -193,9 +194,21 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         | FileType::BlockDevice
         | FileType::Unknown => return Err(no_file("a device")),
     }
-    let bytes = bounded(File::from(file), &shown)?;
-    if kind == FileType::Fifo && bytes.is_empty() {
-        return Err(Failure::invalid_file(format!("{shown} is a pipe that nobody wrote to. Start its writer first.")));
+    Ok((File::from(file), kind == FileType::Fifo))
+}
+
+/// What is said of a pipe that had nothing in it, where a file may be empty.
+pub(crate) fn nobody_wrote(path: &Path) -> Failure {
+    let shown = escape(&path.display().to_string());
+    Failure::invalid_file(format!("{shown} is a pipe that nobody wrote to. Start its writer first."))
+}
+
+/// The content of what the command line names, of a bounded length.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let (file, is_pipe) = open(path)?;
+    let bytes = bounded(file, &escape(&path.display().to_string()))?;
+    if is_pipe && bytes.is_empty() {
+        return Err(nobody_wrote(path));
     }
     Ok(bytes)
 }
@@ -222,7 +235,8 @@ pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
             "{path} may not be read by this user. Say it again as one who may, for example with sudo."
         ));
     }
-    Failure::not_found(format!("{path} cannot be read: {error}."))
+    let fix = if error.kind() == ErrorKind::NotFound { " Name one that is there." } else { "" };
+    Failure::not_found(format!("{path} cannot be read: {error}.{fix}"))
 }
 
 /// The file name without `.json`.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use castellan_core::config::Settings;
 use castellan_core::log_message::Level;
 use castellan_core::policy::basis::Basis;
 use castellan_core::policy::message::{ANSWER_TOPIC, Answer, Known, Question};
@@ -53,9 +54,9 @@ pub(super) struct Answered {
 }
 
 impl Policies {
-    /// Reads those of a root.
-    pub(super) fn open(root: &Path) -> Result<Self, Failure> {
-        let mut found = PoliciesInForce::open(root)?;
+    /// Reads those of a root, by the settings of the agent that runs on it.
+    pub(super) fn open(root: &Path, settings: Settings) -> Result<Self, Failure> {
+        let mut found = PoliciesInForce::by(root, settings)?;
         let clock = Clock::start();
         let files = found.read(clock.now().wall);
         let (set, digest) = (files.compile(), files.digest());

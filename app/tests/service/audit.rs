@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Stage, command, eventually, say};
+use crate::support::{Agent, Stage, binary, command, eventually, has_program, say};
 
 /// `castellan audit` with its exit code, standard output and standard error.
 fn audit(stage: &Stage, arguments: &[&str]) -> (i32, String, String) {
@@ -140,6 +141,13 @@ fn spoiled(stage: &Stage, head: &str) {
 
     let exported = exported.to_str().unwrap();
     assert_eq!(audit(stage, &["verify", exported, "--head", head]).0, 0);
+    if has_program("bash", "an audit out of a pipe") {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", "$1 audit verify <(cat $2) --head $3", "bash"]).arg(binary()).args([exported, head]);
+        bash.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (code, told, error) = say(bash);
+        assert!(code == 0 && told.contains("4 entries in 1 files"), "{code} {told} {error}");
+    }
     fs::write(exported, lines[1..].join("\n") + "\n").unwrap();
     assert_eq!(audit(stage, &["verify", exported]).0, 0, "from any entry on");
     fs::write(exported, lines[1].replacen("add-other", "add-otter", 1) + "\n").unwrap();

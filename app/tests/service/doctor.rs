@@ -188,3 +188,26 @@ fn what_no_agent_could_read_is_not_called_healthy() {
     let (code, _, error) = doctor(&stage.root(), &["job", "torn"]);
     assert!(code == 3 && error.contains("appsettings.json cannot be read"), "{code}: {error}");
 }
+
+#[test]
+fn where_nothing_is_installed_it_says_what_installs_it() {
+    let stage = Stage::new();
+    let init = |root: &Path| format!("castellan init --root {} installs what comes with the agent", root.display());
+    let (missing, empty) = (stage.folder().join("missing"), stage.folder().join("empty"));
+    fs::create_dir(&empty).unwrap();
+    for (root, what) in [(&missing, "is not there"), (&empty, "is no agent root yet")] {
+        for arguments in [&[][..], &["job", "scan"]] {
+            let (code, _, error) = doctor(root, arguments);
+            assert!(code == 3 && error.contains(what) && error.contains(&init(root)), "{code}: {error}");
+        }
+    }
+    // An agent was started there, and nothing else was done.
+    stage.start().stop();
+    let (code, _, error) = doctor(&stage.root(), &[]);
+    assert!(code == 3 && error.contains("has no jobs and no plugins"), "{code}: {error}");
+    assert!(error.contains(&init(&stage.root())), "{error}");
+    let program = Command::new(binary()).arg("init").arg("--root").arg(&empty).stdout(Stdio::null()).status().unwrap();
+    assert!(program.success());
+    let (code, document, error) = doctor(&empty, &[]);
+    assert_eq!((code, with(&document, "requests", "failed")), (0, Vec::new()), "{error}");
+}

@@ -7,6 +7,7 @@ mod killed;
 mod people;
 mod revoked;
 mod scene;
+mod signed;
 mod silent;
 mod traced;
 
@@ -14,6 +15,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,13 +23,21 @@ use serde_json::{Value, json};
 
 use crate::fleet::{in_force, put};
 use crate::mfa::code;
-use crate::support::{Agent, Puppet, Stage, binary, command, ended, eventually, has_program, say, skipped, spawn};
+use crate::support::{
+    Agent, Puppet, Stage, binary, command, command_by, ended, eventually, has_program, say, skipped, spawn,
+};
 use crate::users::{has_somebody_else, stage_of, start};
 
 /// Items and what became of them.
 #[track_caller]
 pub(crate) fn init(stage: &Stage, arguments: &[&str]) -> Vec<(String, String)> {
-    let (code, out, err) = say(command(stage, &[&["init", "-o", "json"], arguments].concat()));
+    init_by(&binary(), stage, arguments)
+}
+
+/// The same by another copy of the binary, which is what is installed then.
+#[track_caller]
+fn init_by(program: &Path, stage: &Stage, arguments: &[&str]) -> Vec<(String, String)> {
+    let (code, out, err) = say(command_by(program, stage, &[&["init", "-o", "json"], arguments].concat()));
     assert_eq!(code, 0, "{err}");
     let done: Value = serde_json::from_str(&out).unwrap();
     let text = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
@@ -268,8 +278,14 @@ fn what_is_delivered_counts_from_the_next_question_on_until_it_is_taken_back_who
 
 /// Where everybody may pass, what is installed is there, and KeeperPolicy answers; `None` where there is nobody else to be.
 pub(crate) fn installed() -> Option<Stage> {
-    let stage = stage_of(json!({}));
+    let stage = passable()?;
     init(&stage, &[]);
+    Some(stage)
+}
+
+/// A stage where everybody may pass; `None` where there is nobody else to be.
+fn passable() -> Option<Stage> {
+    let stage = stage_of(json!({}));
     let reaches = || say(as_user(NOBODY, Command::new(binary()).arg("--version"))).0 == 0;
     if has_somebody_else() && reaches() {
         return Some(stage);

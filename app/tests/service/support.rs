@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use agent::{Agent, binary};
 pub(crate) use client::{Answer, Call};
-pub(crate) use command_line::{command, ended, say, terminal};
+pub(crate) use command_line::{command, command_by, ended, say, terminal};
 pub(crate) use puppet::{Puppet, accepted, log_message};
 pub(crate) use signer::Signer;
 pub(crate) use stage::Stage;

@@ -1,11 +1,16 @@
 //! Settings as one flat object, text to text.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Settings, policy_source, telemetry};
+use super::{ConfigError, Settings, parse, policy_source, telemetry};
 use crate::json::Json;
+
+/// The settings that say whose signatures count.
+const SIGNERS: &str = "AlternativeSignatures";
+const REQUIRED: &str = "RequireSignedPolicies";
 
 pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
     let denial = if settings.visible_denials { "Visible" } else { "Silent" };
@@ -15,7 +20,7 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
     let entries: [(&str, String); 31] = [
         ("KestrelHttpPort", settings.http_port.to_string()),
         ("KestrelHttpsPort", settings.https_port.to_string()),
-        ("AlternativeSignatures", list(&settings.alternative_signatures)),
+        (SIGNERS, list(&settings.alternative_signatures)),
         ("AllowedNonAdminExecutables", list(&settings.allowed_non_admin_executables)),
         ("SessionUser", settings.session_user.clone().unwrap_or_default()),
         ("SessionDisplay", settings.session_display.clone().unwrap_or_default()),
@@ -29,7 +34,7 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
         ("system.logging.clientBurst", logging.client.burst.to_string()),
         ("system.logging.journal", logging.journal.clone().unwrap_or_default()),
         ("AllowElevatedWithoutCertificate", settings.allow_elevated_without_certificate.to_string()),
-        ("RequireSignedPolicies", settings.require_signed_policies.to_string()),
+        (REQUIRED, settings.require_signed_policies.to_string()),
         ("ConfigurationLkg.Enabled", lkg.enabled.to_string()),
         ("ConfigurationLkg.AuditOnly", lkg.audit_only.to_string()),
         ("ConfigurationLkg.SweepSeconds", lkg.sweep_seconds.to_string()),
@@ -48,6 +53,18 @@ pub(super) fn flat(settings: &Settings) -> BTreeMap<String, String> {
     let source = settings.policy_source.iter().flat_map(policy_source::flat);
     let collector = settings.telemetry.iter().flat_map(telemetry::flat);
     entries.into_iter().chain(source).chain(collector).map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+/// They are read as the file's are, so that what is no list of thumbprints is none here either.
+pub(super) fn of_signatures(shown: &BTreeMap<String, String>) -> Result<Settings, ConfigError> {
+    let text = |key: &str| {
+        let missing =
+            || ConfigError { message: format!("the agent shows no setting {key}; both have to be of one version.") };
+        shown.get(key).ok_or_else(missing)
+    };
+    let (signers, required) = (text(SIGNERS)?, text(REQUIRED)?);
+    let file = format!(r#"{{"Settings":{{"{SIGNERS}":{signers},"{REQUIRED}":{required}}}}}"#);
+    parse::parse(file.as_bytes()).map(|(settings, _)| settings)
 }
 
 fn list(texts: &[String]) -> String {

@@ -208,6 +208,29 @@ fn what_is_wrong_is_said_in_one_sentence() {
     assert!(settings(r#"{"MqttBrokerSettings":{"IpAddress":"LocalHost"}}"#).mqtt_address.is_loopback());
 }
 
+/// What a plugin learns over the API is what the agent goes by; what it does not learn is not taken for off.
+#[test]
+fn whose_signatures_count_survives_being_shown() {
+    for file in [
+        "{}",
+        r#"{"Settings":{"RequireSignedPolicies":true}}"#,
+        r#"{"Settings":{"AlternativeSignatures":["A1B2 C3D4 E5F6 7890 1234 5678 9012 3456 7890 ABCD"],"RequireSignedPolicies":true}}"#,
+    ] {
+        let in_force = settings(file);
+        let learned = Settings::of_signatures(&in_force.flat()).unwrap();
+        assert_eq!(learned.alternative_signatures, in_force.alternative_signatures, "{file}");
+        assert_eq!(learned.require_signed_policies, in_force.require_signed_policies, "{file}");
+    }
+    for key in ["AlternativeSignatures", "RequireSignedPolicies"] {
+        let mut shown = Settings::default().flat();
+        shown.insert(key.to_string(), String::from("perhaps"));
+        assert!(Settings::of_signatures(&shown).is_err(), "{key}");
+        shown.remove(key);
+        let error = Settings::of_signatures(&shown).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
 #[test]
 fn logging_that_is_nested_by_halves_is_told_its_flat_keys() {
     let halves = r#"{"Settings":{"System.Logging":{"clientRate":7,"journal":"","fileByte":1}}}"#;

@@ -153,7 +153,7 @@ impl Condition {
             Test::Days(_) => alloc::format!("{} ({})", facts.moment.day, request.at),
             Test::Signers(_) => match &request.signer {
                 Some(signer) => signer.sha256.clone(),
-                None => String::from("not signed"),
+                None => String::from("no signature that counts (castellan trust check says why)"),
             },
         }
     }

@@ -15,7 +15,8 @@ const LINE_BYTES: u64 = AUDIT_LINE_BYTES as u64 + 1;
 /// The lines of some files, one after the other.
 #[derive(Debug)]
 pub struct AuditReader {
-    files: VecDeque<PathBuf>,
+    /// Those that are not open yet, but where somebody else has opened one.
+    files: VecDeque<(PathBuf, Option<File>)>,
     open: Option<Open>,
 }
 
@@ -54,12 +55,12 @@ impl AuditReader {
             }
         }
         numbered.sort();
-        Ok(Self { files: numbered.into_iter().map(|(_, path)| path).collect(), open: None })
+        Ok(Self { files: numbered.into_iter().map(|(_, path)| (path, None)).collect(), open: None })
     }
 
-    /// Of one file with lines of an audit.
-    pub fn of_file(path: &Path) -> Self {
-        Self { files: VecDeque::from([path.to_owned()]), open: None }
+    /// Of one file with lines of an audit, which is open and called this.
+    pub fn of_file(path: &Path, file: File) -> Self {
+        Self { files: VecDeque::from([(path.to_owned(), Some(file))]), open: None }
     }
 
     /// How many files are left to be read, the open one excluded.
@@ -74,8 +75,8 @@ impl AuditReader {
     pub fn next_line(&mut self) -> io::Result<Option<AuditLine>> {
         loop {
             let Some(open) = &mut self.open else {
-                let Some(path) = self.files.pop_front() else { return Ok(None) };
-                let file = File::open(&path).map_err(|error| named(&path, &error))?;
+                let Some((path, opened)) = self.files.pop_front() else { return Ok(None) };
+                let file = opened.map_or_else(|| File::open(&path), Ok).map_err(|error| named(&path, &error))?;
                 self.open = Some(Open { path, file: BufReader::new(file), line: 0 });
                 continue;
             };

@@ -1,9 +1,7 @@
 //! Going through an audit: every line against the one before it and the ends that the log has noted, for whoever reads entries on the way.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use castellan_core::audit::chain::{Fault, Head, Verifier};
@@ -14,6 +12,7 @@ use castellan_fs::past::is_running;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::inputs;
 use super::super::table::text;
 use crate::audit_head;
 use crate::failure::Failure;
@@ -31,6 +30,8 @@ pub(crate) struct Walk {
     wanted: Option<String>,
     /// Whether an agent may be writing a line now.
     is_written: bool,
+    /// Whether it comes out of a pipe, which is not empty.
+    is_pipe: bool,
 }
 
 impl Walk {
@@ -39,26 +40,26 @@ impl Walk {
         // What the log has noted was there before it is looked for.
         let (noted, is_written) = (noted(root)?, is_running(root));
         let reader = super::open(root)?;
-        Ok(Self { root: root.to_owned(), reader, verifier: Verifier::whole(sha256), noted, wanted: None, is_written })
+        Ok(Self {
+            root: root.to_owned(),
+            reader,
+            verifier: Verifier::whole(sha256),
+            noted,
+            wanted: None,
+            is_written,
+            is_pipe: false,
+        })
     }
 
     /// Of lines that were exported.
     ///
     /// # Errors
-    /// It is not there, or nothing that has an end.
+    /// It is not there, or neither a file nor a pipe.
     pub(crate) fn of_file(file: &Path) -> Result<Self, Failure> {
-        let shown = escape(&file.display().to_string());
-        let kind = fs::metadata(file)
-            .map_err(|error| Failure::not_found(format!("{shown} cannot be read: {error}. Name a file.")))?
-            .file_type();
-        if !kind.is_file() && !kind.is_fifo() {
-            let why = "it is neither a file nor a pipe";
-            return Err(Failure::not_found(format!(
-                "{shown} cannot be read: {why}. Name what castellan audit export printed."
-            )));
-        }
-        let (reader, verifier) = (AuditReader::of_file(file), Verifier::excerpt(sha256));
-        Ok(Self { root: file.to_owned(), reader, verifier, noted: Noted::new(), wanted: None, is_written: false })
+        let (opened, is_pipe) = inputs::open(file)?;
+        let (reader, verifier) = (AuditReader::of_file(file, opened), Verifier::excerpt(sha256));
+        let (root, noted) = (file.to_owned(), Noted::new());
+        Ok(Self { root, reader, verifier, noted, wanted: None, is_written: false, is_pipe })
     }
 
     /// The same; one of the lines has to have this hash.
@@ -68,8 +69,9 @@ impl Walk {
 
     /// Hands on each line, and whether it is as it was written, by itself.
     pub(crate) fn go(self, take: impl FnMut(&AuditLine, bool)) -> Result<Report, Failure> {
-        let root = self.root.clone();
-        judge(self, take).map_err(|error| super::unreadable(&root, &error))
+        let (root, is_pipe) = (self.root.clone(), self.is_pipe);
+        let report = judge(self, take).map_err(|error| super::unreadable(&root, &error))?;
+        if is_pipe && report.entries == 0 { Err(inputs::nobody_wrote(&root)) } else { Ok(report) }
     }
 }
 

@@ -121,6 +121,8 @@ fn what_is_no_document_is_not_read_on_and_on() {
         &["jobs", "lint", endless],
         &["jobs", "run", "any", "--context", endless],
         &["sign", "/bin/sh", "--cert", endless, "--key", endless],
+        &["audit", "verify", endless],
+        &["grants", "verify", endless],
     ];
     for line in named {
         assert!(fails(command(&stage, line), 3).contains("/dev/zero cannot be read: it is a device"), "{line:?}");
@@ -137,8 +139,10 @@ fn a_pipe_is_read_where_somebody_writes_to_it() {
     let pipe = stage.folder().join("pipe.json");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let path = pipe.to_str().unwrap();
-    let error = fails(command(&stage, &["jobs", "lint", path]), 6);
-    assert!(error.contains(&format!("{path} is a pipe that nobody wrote to")), "{error}");
+    for line in [["jobs", "lint", path], ["audit", "verify", path], ["grants", "verify", path]] {
+        let error = fails(command(&stage, &line), 6);
+        assert!(error.contains(&format!("{path} is a pipe that nobody wrote to")), "{line:?}: {error}");
+    }
     let document = json!({ "id": "pipe", "tasks": [{ "id": "t", "command": "echo" }] }).to_string();
     let writer = std::thread::spawn({
         let pipe = pipe.clone();

@@ -125,7 +125,7 @@ fn a_grant_is_proven_offline_and_what_was_made_up_is_found() {
         fs::write(&file, proof).unwrap();
         told(&stage, &[&["grants", "verify", file.to_str().unwrap()], more].concat())
     };
-    for (option, says) in [("--audit", "Name a file"), ("--policies", "is no folder")] {
+    for (option, says) in [("--audit", "Name one that is there"), ("--policies", "is no folder")] {
         let (code, said) = verify(&proof, &[option, "/nowhere"]);
         assert!(code == 3 && said.contains(says) && said.contains("/nowhere"), "{code} {said}");
     }

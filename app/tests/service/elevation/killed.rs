@@ -4,8 +4,10 @@ use std::process::Child;
 
 use rustix::process::{Signal, kill_process};
 
+use super::full_disk::audited;
 use super::scene::{LAUNCH, Scene, keeper_policy, recorded, told};
-use super::{NOBODY, elevate, id_of, newest};
+use super::silent::SilentDisk;
+use super::{NOBODY, asked, elevate, id_of, newest, runs};
 use crate::elevate::terminal::User;
 use crate::support::{Agent, eventually};
 
@@ -29,6 +31,34 @@ fn restart(scene: &Scene, request: &str, (status, marks): (&str, usize)) {
     agent.stop();
 }
 
+/// Nothing of a request that nobody has decided about is kept: it was never more than a question, and the audit has no more of it.
+#[track_caller]
+fn kill_undecided(scene: &Scene, agent: Agent<'_>, child: Child, request: &str) {
+    agent.kill();
+    let (code, _, said) = told(child);
+    assert!(code == 5 && said.contains("the agent was lost") && said.contains("nothing was launched"), "{code} {said}");
+    let agent = scene.start();
+    assert_eq!(agent.call("GET", &format!("/api/elevation/{request}")).send().status, 404);
+    let launch = agent.call("POST", &format!("/api/elevation/{request}/launch")).send();
+    assert_eq!(launch.status, 404, "{launch:?}");
+    let entries = audited(scene, request);
+    assert!(entries.iter().all(|entry| entry.contains(r#""kind":"request""#)), "{entries:?}");
+    runs(asked(&scene.stage, NOBODY, &[]));
+    assert_eq!((scene.marked(), scene.programs()), (0, Vec::new()));
+    agent.stop();
+}
+
+#[test]
+fn while_its_program_is_looked_for() {
+    let Some(scene) = Scene::new() else { return };
+    let Some(disk) = SilentDisk::at(scene.stage.folder().join("silent")) else { return };
+    let agent = scene.start();
+    scene.requires(&["ALLOW"]);
+    let child = disk.ask(&scene);
+    let request = id_of(&newest(&agent, "Requested"));
+    kill_undecided(&scene, agent, child, &request);
+}
+
 #[test]
 fn while_policies_decide() {
     let Some(scene) = Scene::new() else { return };
@@ -37,13 +67,7 @@ fn while_policies_decide() {
     kill_process(keeper_policy(&agent), Signal::STOP).unwrap();
     let child = scene.ask("true");
     let request = id_of(&newest(&agent, "Evaluating"));
-    // Nothing of a request that nobody has decided about is kept: it was never more than a question.
-    agent.kill();
-    let (code, _, said) = told(child);
-    assert!(code == 5 && said.contains("nothing was launched"), "{code} {said}");
-    let agent = scene.start();
-    assert_eq!(agent.call("GET", &format!("/api/elevation/{request}")).send().status, 404);
-    agent.stop();
+    kill_undecided(&scene, agent, child, &request);
 }
 
 #[test]

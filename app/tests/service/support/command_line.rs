@@ -1,12 +1,18 @@
 //! The command line as an administrator types it: its exit code, its standard output, its standard error.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::{Stage, binary, has_program, spawn};
 
 /// The command line on the root of a stage.
 pub(crate) fn command(stage: &Stage, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    command_by(&binary(), stage, arguments)
+}
+
+/// The same of another copy of the binary.
+pub(crate) fn command_by(program: &Path, stage: &Stage, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).arg("--root").arg(stage.root());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_remove("NO_COLOR");
     command
