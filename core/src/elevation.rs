@@ -30,6 +30,8 @@
 //! before Launching  not on disk                 Denied            Answer
 //! any               any other                   same              nothing; calls are told why
 //! ```
+//! (An `Authorized` for which nothing had to be met is on record and outlives the agent; it comes to disk with the next step.)
+//!
 //! Never: a launch but by an `Authorization`, which only facts make and one launch uses up; two answers to a caller; a step whose
 //! consequence comes before it is on disk; a launch after the end of a request, whatever a job, a message or a call says.
 //!

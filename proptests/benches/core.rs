@@ -290,7 +290,8 @@ fn policies(c: &mut Criterion<CpuTime>) {
     assert!(matches!(set.evaluate(&request).verdict(), Verdict::Pending(_)), "one policy matches");
     let mut group = c.benchmark_group("1,000 policies");
     group.bench_function("evaluated", |b| b.iter(|| black_box(set.evaluate(black_box(&request)).verdict())));
-    group.bench_function("explained", |b| b.iter(|| black_box(set.evaluate(black_box(&request)).decision())));
+    group.bench_function("explained", |b| b.iter(|| black_box(set.evaluate(black_box(&request)).decision_listing(20))));
+    group.bench_function("explained in full", |b| b.iter(|| black_box(set.evaluate(black_box(&request)).decision())));
     group.bench_function("compiled", |b| b.iter(|| black_box(PolicySet::compile(&sources, &[]))));
     group.finish();
 }

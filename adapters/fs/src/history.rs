@@ -8,13 +8,16 @@ use castellan_core::limits::RUNS_PER_JOB;
 use castellan_core::run::history::{JobPast, Outcome, RunQuery, RunRecord};
 use castellan_core::schedule::past::{Happening, Note};
 use castellan_core::time::WallTime;
-use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use crate::database::Kind;
 use crate::error::RootError;
 use crate::root::Root;
 
 mod elevations;
+mod writing;
+
+pub use writing::Kept;
 
 pub(crate) const NAME: &str = "history.db";
 const KIND: Kind = Kind { name: NAME, purpose: "the run history", layout: 1, schema: SCHEMA };
@@ -63,7 +66,6 @@ const SCHEMA: &str = "
 ";
 /// How much longer failures are kept than other runs.
 const FAILURES: i64 = 3;
-const INSERT: &str = "INSERT OR REPLACE INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 /// What is beyond `?1` (instant) or `?3` (place among the job's runs that ended, newest first), for failures `?2` or `?4`.
 const PRUNE: &str = "
     DELETE FROM run WHERE run_id IN (
@@ -113,65 +115,6 @@ impl History {
     pub fn open(root: &Root) -> Result<Self, RootError> {
         let (connection, path) = KIND.open(root)?;
         Ok(Self { connection, path, durable: Cell::new(true), synced: Cell::new(true) })
-    }
-
-    /// Stores a run, replacing what is stored of it: on disk when this returns, or else, where it is not `durable`, with what outlives this
-    /// process, and with [`sync`](Self::sync) or the next durable change.
-    ///
-    /// # Errors
-    /// A sentence with the reason; nothing is changed then.
-    pub fn insert_or_replace(&self, record: &RunRecord, durable: bool) -> Result<(), String> {
-        self.set_durable(durable)
-            .and_then(|()| self.connection.prepare(INSERT))
-            .map_err(|error| error.to_string())
-            .and_then(|mut statement| insert(&mut statement, record))
-            .map(|()| self.synced.set(durable))
-            .map_err(|reason| self.not_written(record, &reason))
-    }
-
-    /// The same of several at once, which costs the disk no more than one: all of them are durable if one has to be. What came of each.
-    pub fn insert_or_replace_all(&self, records: &[(&RunRecord, bool)]) -> Vec<Result<(), String>> {
-        match records {
-            // What is on disk stays so.
-            [] => return Vec::new(),
-            [(record, durable)] => return vec![self.insert_or_replace(record, *durable)],
-            _ => {}
-        }
-        let durable = records.iter().any(|(_, durable)| *durable);
-        let inserted = self.insert_together(records, durable);
-        let inserted = inserted.unwrap_or_else(|reason| vec![Err(reason); records.len()]);
-        let named = inserted.into_iter().zip(records);
-        named.map(|(result, (record, _))| result.map_err(|reason| self.not_written(record, &reason))).collect()
-    }
-
-    /// In one transaction; an error is that of the whole of it, which left nothing behind.
-    fn insert_together(
-        &self,
-        records: &[(&RunRecord, bool)],
-        durable: bool,
-    ) -> Result<Vec<Result<(), String>>, String> {
-        let failed = |error: rusqlite::Error| error.to_string();
-        self.set_durable(durable).map_err(failed)?;
-        // Rolled back where it is dropped without commit.
-        let transaction = self.connection.unchecked_transaction().map_err(failed)?;
-        let mut statement = transaction.prepare(INSERT).map_err(failed)?;
-        let mut inserted = Vec::with_capacity(records.len());
-        for (record, _) in records {
-            let result = insert(&mut statement, record);
-            // Some failures, such as a full disk, end the transaction; what came after would be stored by itself.
-            if transaction.is_autocommit() {
-                return Err(result.err().unwrap_or_else(|| String::from("the transaction is gone")));
-            }
-            inserted.push(result);
-        }
-        drop(statement);
-        transaction.commit().map_err(failed)?;
-        self.synced.set(durable);
-        Ok(inserted)
-    }
-
-    fn not_written(&self, record: &RunRecord, reason: &str) -> String {
-        format!("run {} was not written to {}: {reason}", record.run_id, self.path.display())
     }
 
     /// Whether everything that was stored is on disk.
@@ -368,18 +311,6 @@ impl History {
         })
         .collect()
     }
-}
-
-/// One record, by [`INSERT`].
-fn insert(statement: &mut Statement<'_>, record: &RunRecord) -> Result<(), String> {
-    let text = serde_json::to_string(record).map_err(|error| error.to_string())?;
-    let (boot, number) = order(&record.run_id);
-    let finished = record.finished_at.as_deref().map(|at| WallTime::parse_rfc3339(at).unwrap_or_default().as_millis());
-    let RunRecord { run_id, job_id, started_at, status, .. } = record;
-    statement
-        .execute(params![run_id, boot, number, job_id, started_at, finished, status, text])
-        .map(|_| ())
-        .map_err(|error| error.to_string())
 }
 
 /// Both parts of a run id; 0 for what is not one.

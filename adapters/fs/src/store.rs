@@ -1,5 +1,7 @@
 //! The store's thread: carries out orders one after the other and reports each.
 
+mod waiting;
+
 use std::fmt;
 use std::io;
 use std::iter;
@@ -11,21 +13,21 @@ use std::time::Duration;
 use castellan_core::configuration_policy::PolicyDocument;
 use castellan_core::effect::StoreOrder;
 use castellan_core::event::{Event, StoreReport};
-use castellan_core::id::{RunId, TicketId};
+use castellan_core::id::TicketId;
 use castellan_core::lkg::{Checked, Survey};
-use castellan_core::run::history::RunRecord;
 use castellan_core::time::WallTime;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 use smol::future::or;
 
 use crate::certificates::AdminAuthority;
-use crate::history::History;
+use crate::history::{History, Kept};
 use crate::lkg::Guard;
 use crate::lkg::survey::Where;
 use crate::lkg::watch::{Looks, Watcher};
 use crate::mfa;
 use crate::policies::PolicyReader;
 use crate::settings::SettingStore;
+use waiting::{Record, Waiting, brings_record};
 
 /// Orders that wait. Each run needs a handful, and the core admits a few hundred runs; beyond it the disk has stopped.
 const QUEUE: usize = 4096;
@@ -37,7 +39,7 @@ const QUIET: Duration = Duration::from_millis(100);
 /// So many orders at most are carried out before that, so that it happens within a second however they come.
 const UNSYNCED_ORDERS: u32 = 8;
 
-/// Records of runs that wait together are written together, so many at most: one more would keep the first ones waiting for longer
+/// Records that wait together are written together, so many at most: one more would keep the first ones waiting for longer
 /// than bringing them to disk takes.
 const TOGETHER: usize = 64;
 
@@ -116,8 +118,17 @@ impl Store {
         let (closing, closed) = bounded(1);
         let looks = guard.looks();
         let (teller, root, plugin_path) = (queue.clone(), guard.root().clone(), guard.plugin_path().to_owned());
-        let worker =
-            Worker { guard, history, settings, policies, looks: Arc::clone(&looks), has_looked: false, events, closed };
+        let worker = Worker {
+            guard,
+            history,
+            settings,
+            policies,
+            looks: Arc::clone(&looks),
+            has_looked: false,
+            events,
+            closed,
+            waiting: Vec::new(),
+        };
         let thread = std::thread::Builder::new().name(String::from("store")).spawn(move || worker.work(&work))?;
         let watcher = Watcher::start(&root, &plugin_path, looks, move || teller.try_send(Work::Look).is_ok())?;
         Ok(Self { queue: Some(queue), watcher: Some(watcher), closing, thread: Some(thread) })
@@ -177,6 +188,8 @@ struct Worker {
     policies: PolicyReader,
     events: Sender<Event>,
     closed: Receiver<()>,
+    /// What is written next, together.
+    waiting: Vec<Waiting>,
 }
 
 impl Worker {
@@ -206,36 +219,27 @@ impl Worker {
         }
     }
 
-    /// In their order; records of runs that follow each other are written together.
+    /// In their order; records that follow each other are written together.
     fn carry_out_all(&mut self, works: impl Iterator<Item = Work>) {
-        let mut records = Vec::new();
         for work in works {
-            let work = match work {
-                Work::Prune { .. } | Work::Look => work,
-                Work::Order(order) => {
-                    if let StoreOrder::PersistRun { ticket, record, durable } = *order {
-                        records.push((ticket, record, durable));
-                        continue;
-                    }
-                    Work::Order(order)
-                }
+            let is_record = match &work {
+                Work::Order(order) => brings_record(order),
+                Work::Look | Work::Prune { .. } => false,
             };
-            self.persist(&mut records);
+            if !is_record {
+                self.write_waiting();
+            }
             self.carry_out(work);
         }
-        self.persist(&mut records);
+        self.write_waiting();
     }
 
-    fn persist(&self, records: &mut Vec<(TicketId, Arc<RunRecord>, bool)>) {
-        let written: Vec<(&RunRecord, bool)> =
-            records.iter().map(|(_, record, durable)| (record.as_ref(), *durable)).collect();
+    fn write_waiting(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let written: Vec<(Kept<'_>, bool)> = waiting.iter().map(|one| (one.record.kept(), one.durable)).collect();
         let results = self.history.insert_or_replace_all(&written);
-        for ((ticket, record, _), result) in records.drain(..).zip(results) {
-            // The core made the id, so it is one; the ticket says which order this was in any case.
-            let run = RunId::from_text(&record.run_id).unwrap_or_else(|| RunId::new(0, 0));
-            // The agent may change it again without a copy.
-            drop(record);
-            self.report(Event::Store(StoreReport::RunPersisted { ticket, run, result }));
+        for (Waiting { ticket, record, .. }, result) in waiting.into_iter().zip(results) {
+            self.report(Event::Store(record.report(ticket, result)));
         }
     }
 
@@ -278,11 +282,12 @@ impl Worker {
                 return None;
             }
             StoreOrder::PersistRun { ticket, record, durable } => {
-                self.persist(&mut vec![(ticket, record, durable)]);
+                self.waiting.push(Waiting { ticket, record: Record::Run(record), durable });
                 return None;
             }
             StoreOrder::KeepElevation { ticket, record, durable } => {
-                StoreReport::ElevationKept { ticket, result: self.history.keep_elevation(&record, durable) }
+                self.waiting.push(Waiting { ticket, record: Record::Elevation(record), durable });
+                return None;
             }
             StoreOrder::ReadRuns { ticket, query } => {
                 StoreReport::RunsRead { ticket, result: self.history.runs(&query) }

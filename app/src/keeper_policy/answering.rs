@@ -116,13 +116,13 @@ impl Policies {
     /// The answer of the policies. What it was made of goes to nobody but the agent.
     fn decided(&self, question: &Question, known: Known) -> Answer {
         let request = question.clone().into_request(known.clone());
-        let decision = self.set.evaluate(&request).decision();
+        let answer = question.judged(&self.set.evaluate(&request));
         let is_asked_by_agent = question.respond_to_topic == ANSWER_TOPIC;
         let basis = is_asked_by_agent.then(|| {
-            let documents = self.files.deciding(&self.set, &request, &decision);
+            let documents = self.files.deciding(&self.set, &request, &answer.decision);
             Basis { known, policy_set: self.digest.clone(), documents }
         });
-        Answer { basis, ..question.answer(decision) }
+        Answer { basis, ..answer }
     }
 
     /// What the system knows of the user.

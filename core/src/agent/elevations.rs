@@ -289,7 +289,7 @@ impl Agent {
             if elevation.record.status == Status::Denied {
                 grants.revoke(&elevation.id);
             } else if elevation.is_on_disk() {
-                grants.take(elevation.id.clone(), &elevation.record, now);
+                grants.take(&elevation.id, &elevation.record, now);
             }
         }
         let done: BTreeSet<ElevationId> =
@@ -318,9 +318,9 @@ impl Agent {
                 let ticket = turn.counters.ticket();
                 let kept = Box::new(record.clone());
                 turn.store(StoreOrder::KeepElevation { ticket, record: kept, durable: true });
-                self.elevations.grants.take(id, &record, now);
+                self.elevations.grants.take(&id, &record, now);
             } else if let Some(id) = ElevationId::from_text(&record.request_id) {
-                self.elevations.grants.take(id, &record, now);
+                self.elevations.grants.take(&id, &record, now);
             }
             self.elevations.ended.truncate(ENDED_ELEVATIONS.saturating_sub(1));
             self.elevations.ended.push_front(record);

@@ -92,13 +92,14 @@ impl Grant {
 
 impl Grants {
     /// Takes in the one of a record, where it has one that counts and is not there yet; beyond the bound it is of no use.
-    pub(crate) fn take(&mut self, id: ElevationId, record: &ElevationRecord, now: Now) {
-        self.forget_ended(now);
-        if self.list.contains_key(&id) || self.list.len() >= GRANTS {
+    pub(crate) fn take(&mut self, id: &ElevationId, record: &ElevationRecord, now: Now) {
+        if self.list.contains_key(id) {
             return;
         }
-        if let Some(grant) = Grant::of(record, now).filter(|grant| grant.holds(now)) {
-            self.list.insert(id, grant);
+        let Some(grant) = Grant::of(record, now).filter(|grant| grant.holds(now)) else { return };
+        self.forget_ended(now);
+        if self.list.len() < GRANTS {
+            self.list.insert(id.clone(), grant);
         }
     }
 

@@ -50,6 +50,11 @@ impl<'a> Evaluation<'a> {
 
     /// The answer with all that follows from it, and how it came about.
     pub fn decision(&self) -> Decision {
+        self.decision_listing(usize::MAX)
+    }
+
+    /// The same, where the explanation lists no more than the first so many policies, those that decided among them, and counts the rest.
+    pub fn decision_listing(&self, most: usize) -> Decision {
         let verdict = self.verdict();
         let deciding: Vec<&Policy> = self.enforced().filter(|policy| self.decides(&verdict, policy.effect)).collect();
         let mut policies: Vec<PolicyId> = deciding.iter().map(|policy| policy.id.clone()).collect();
@@ -71,7 +76,7 @@ impl<'a> Evaluation<'a> {
             record: self.enforced().any(|policy| policy.effect.has(Word::Record)),
             risk_level: deciding.iter().map(|policy| policy.risk_level).max().unwrap_or(RISK),
             approvers,
-            explanation: explain::explain(self, &verdict),
+            explanation: explain::explain(self, &verdict, most),
             verdict,
         }
     }
@@ -103,7 +108,13 @@ impl<'a> Evaluation<'a> {
         self.matching.iter().copied().filter(|policy| policy.status == Status::Enforce)
     }
 
-    fn unreadable(&self) -> impl Iterator<Item = &'a super::Unreadable> {
+    /// The policies about such requests, in order.
+    pub(super) fn policies(&self) -> impl Iterator<Item = &'a Policy> + use<'a> {
+        let asked = self.facts.request.policy_type;
+        self.set.policies.iter().filter(move |policy| policy.concerns(asked))
+    }
+
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &'a super::Unreadable> + use<'a> {
         let asked = self.facts.request.policy_type;
         self.set.unreadable.iter().filter(move |unreadable| unreadable.may_concern(asked))
     }

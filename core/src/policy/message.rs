@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::basis::Basis;
-use super::{Decision, LocalTime, PolicyType, Request, Signer, User};
+use super::{Decision, Evaluation, LocalTime, PolicyType, Request, Signer, User};
 use crate::acl::topic::TopicName;
 use crate::json::{Json, Names};
 use crate::limits::POLICY_MESSAGE_BYTES;
@@ -184,12 +184,13 @@ impl Question {
         }
     }
 
-    /// The answer with a decision; of many policies the explanation keeps the first, which decided.
-    pub fn answer(&self, mut decision: Decision) -> Answer {
-        let explanation = &mut decision.explanation;
-        let beyond = explanation.policies.len().saturating_sub(LISTED);
-        explanation.policies.truncate(LISTED);
-        explanation.left_out = explanation.left_out.saturating_add(beyond);
+    /// The answer of policies; of many its explanation lists the first, which decided.
+    pub fn judged(&self, evaluation: &Evaluation<'_>) -> Answer {
+        self.answer(evaluation.decision_listing(LISTED))
+    }
+
+    /// The answer with a decision.
+    pub fn answer(&self, decision: Decision) -> Answer {
         let (id, meta_data) = (self.id.clone(), self.meta_data.clone());
         Answer { id, request_id: meta_data.request_id.clone(), meta_data, decision, basis: None }
     }

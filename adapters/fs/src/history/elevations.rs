@@ -7,30 +7,12 @@ use rusqlite::{ToSql, params};
 
 use super::{History, order};
 
-const KEEP: &str = "INSERT OR REPLACE INTO elevation VALUES (?1, ?2, ?3, ?4)";
 const NEEDED: &str = "SELECT request_id, record FROM elevation WHERE needed IS NULL OR needed > ?1 ORDER BY changed";
 /// The two parts of a request's id, which order requests however the clock jumped; as of the index in the schema.
 const BOOT: &str = "CAST(substr(request_id, 2) AS INTEGER)";
 const NUMBER: &str = "CAST(substr(request_id, instr(request_id, '-') + 1) AS INTEGER)";
 
 impl History {
-    /// Stores a request, replacing what is stored of it; durable as of [`insert_or_replace`](Self::insert_or_replace).
-    ///
-    /// # Errors
-    /// A sentence with the reason; nothing is changed then.
-    pub fn keep_elevation(&self, record: &ElevationRecord, durable: bool) -> Result<(), String> {
-        let failed = |reason: String| {
-            format!("request {} was not written to {}: {reason}", record.request_id, self.path.display())
-        };
-        let text = serde_json::to_string(record).map_err(|error| failed(error.to_string()))?;
-        let needed = record.needed_until().map(WallTime::as_millis);
-        let values = params![record.request_id, needed, record.changed_at, text];
-        self.set_durable(durable)
-            .and_then(|()| self.connection.execute(KEEP, values))
-            .map(|_| self.synced.set(durable))
-            .map_err(|error| failed(error.to_string()))
-    }
-
     /// Requests without an end, and those whose grant ends after `now`; oldest change first.
     ///
     /// # Errors

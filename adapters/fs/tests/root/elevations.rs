@@ -9,7 +9,7 @@ use serde_json::json;
 use super::support::{days_later, root};
 
 /// One that was denied so many days after the new year.
-fn denied(id: &str, (user, uid): (&str, u32), day: i64) -> ElevationRecord {
+pub(super) fn denied(id: &str, (user, uid): (&str, u32), day: i64) -> ElevationRecord {
     let at = days_later(day).to_rfc3339();
     serde_json::from_value(json!({
         "RequestId": id, "Status": "Denied", "AskedAt": at, "ChangedAt": at, "UserName": user, "UserId": uid,
@@ -25,7 +25,7 @@ fn waiting(record: ElevationRecord) -> ElevationRecord {
     record
 }
 
-const ALICE: (&str, u32) = ("alice", 1000);
+pub(super) const ALICE: (&str, u32) = ("alice", 1000);
 const BOB: (&str, u32) = ("bob", 1001);
 
 fn ids(history: &History, query: ElevationQuery) -> Vec<String> {
@@ -45,7 +45,7 @@ fn requests_are_found_by_all_that_is_asked_and_in_the_order_they_were_asked_in()
     // Neither as texts nor by their clocks are they in order.
     let waiting = waiting(denied("E1-10", BOB, 1));
     for record in [&denied("E10-1", ALICE, 2), &waiting, &denied("E1-9", ALICE, 3), &denied("E2-3", ALICE, 0)] {
-        history.keep_elevation(record, true).unwrap();
+        history.insert_or_replace(record, true).unwrap();
     }
     assert_eq!(ids(&history, all()), ["E10-1", "E2-3", "E1-10", "E1-9"]);
     assert_eq!(ids(&history, ElevationQuery { limit: 2, ..all() }), ["E10-1", "E2-3"]);
@@ -65,11 +65,11 @@ fn old_requests_and_those_beyond_the_bound_of_their_user_are_forgotten_and_what_
     let (_folder, root) = root();
     let history = History::open(&root).unwrap();
     let old = waiting(denied("E1-1", BOB, 0));
-    history.keep_elevation(&old, false).unwrap();
-    history.keep_elevation(&denied("E1-2", BOB, 0), false).unwrap();
-    history.keep_elevation(&denied("E1-3", BOB, 25), false).unwrap();
+    history.insert_or_replace(&old, false).unwrap();
+    history.insert_or_replace(&denied("E1-2", BOB, 0), false).unwrap();
+    history.insert_or_replace(&denied("E1-3", BOB, 25), false).unwrap();
     for count in 0..=ELEVATIONS_PER_USER {
-        history.keep_elevation(&denied(&format!("E2-{count}"), ALICE, 25), false).unwrap();
+        history.insert_or_replace(&denied(&format!("E2-{count}"), ALICE, 25), false).unwrap();
     }
     history.prune(30, days_later(31)).unwrap();
     let of = |user: &str| ids(&history, ElevationQuery { user: Some(user.into()), ..all() });

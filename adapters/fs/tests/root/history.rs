@@ -5,15 +5,17 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use castellan_core::effect::StoreOrder;
+use castellan_core::elevation::ElevationQuery;
 use castellan_core::event::{Event, StoreReport};
 use castellan_core::id::{JobId, RunId, TicketId};
 use castellan_core::run::history::{JobPast, Outcome, RunQuery, RunRecord, TaskRecord};
 use castellan_core::schedule::past::{Happening, Note};
 use castellan_fs::Store;
-use castellan_fs::history::History;
+use castellan_fs::history::{History, Kept};
 use castellan_fs::settings::SettingStore;
 use serde_json::{Map, json};
 
+use super::elevations::{ALICE, denied};
 use super::support::{NEW_YEAR, days_later, guard, mode, policies, root};
 
 fn running(run: &str, job: &str) -> RunRecord {
@@ -288,15 +290,22 @@ fn a_damaged_foreign_or_linked_database_is_refused_and_left_alone() {
 }
 
 #[test]
-fn runs_that_are_written_together_come_back_each_by_itself() {
+fn runs_and_requests_that_are_written_together_come_back_each_by_itself() {
     let (_folder, root) = root();
     let history = History::open(&root).unwrap();
     let (first, second) = (running("1-1", "a"), finished("1-2", "b", 0));
-    let together = [(&first, false), (&second, true), (&second, false)];
-    assert_eq!(history.insert_or_replace_all(&together), [Ok(()), Ok(()), Ok(())]);
+    let asked = denied("E1-1", ALICE, 0);
+    let together = [
+        (Kept::Run(&first), false),
+        (Kept::Elevation(&asked), true),
+        (Kept::Run(&second), false),
+        (Kept::Run(&second), false),
+    ];
+    assert_eq!(history.insert_or_replace_all(&together), [Ok(()), Ok(()), Ok(()), Ok(())]);
     assert!(history.is_synced(), "one of them had to be durable");
     assert_eq!(newest(&history, 9).unwrap(), [second, first.clone()]);
-    assert_eq!(history.insert_or_replace_all(&[(&first, false), (&first, false)]), [Ok(()), Ok(())]);
+    assert_eq!(history.elevations(&ElevationQuery { limit: 9, ..ElevationQuery::default() }).unwrap(), [asked]);
+    assert_eq!(history.insert_or_replace_all(&[(Kept::Run(&first), false), (Kept::Run(&first), false)]), [Ok(()), Ok(())]);
     assert!(!history.is_synced());
     assert_eq!(history.insert_or_replace_all(&[]), []);
 }
@@ -307,7 +316,7 @@ fn of_runs_that_are_written_together_one_that_fails_takes_no_other_along() {
     let history = History::open(&root).unwrap();
     failing(folder.path(), "NEW.job_id = 'bad'", "ABORT");
     let runs = [running("1-1", "a"), running("1-2", "bad"), running("1-3", "a")];
-    let together: Vec<(&RunRecord, bool)> = runs.iter().map(|run| (run, true)).collect();
+    let together: Vec<(Kept<'_>, bool)> = runs.iter().map(|run| (Kept::Run(run), true)).collect();
     let results = history.insert_or_replace_all(&together);
     assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
     let error = results[1].clone().unwrap_err();
@@ -321,7 +330,7 @@ fn runs_whose_transaction_is_gone_were_all_not_written() {
     let history = History::open(&root).unwrap();
     failing(folder.path(), "NEW.job_id = 'bad'", "ROLLBACK");
     let runs = [running("1-1", "a"), running("1-2", "bad"), running("1-3", "a")];
-    let together: Vec<(&RunRecord, bool)> = runs.iter().map(|run| (run, true)).collect();
+    let together: Vec<(Kept<'_>, bool)> = runs.iter().map(|run| (Kept::Run(run), true)).collect();
     let results = history.insert_or_replace_all(&together);
     assert!(results.iter().all(Result::is_err), "{results:?}");
     assert_eq!(newest(&history, 9).unwrap(), []);
@@ -336,8 +345,14 @@ fn orders_that_wait_together_are_answered_in_their_order_with_what_stands_betwee
     let store = Store::start(guard(&root, &history), history, settings, policies(), sender).unwrap();
     // A batch has an end, and a question in the middle of it sees what was ordered before.
     for number in 1..=300_u64 {
-        let record = Arc::new(running(&format!("1-{number}"), "a"));
-        store.order(StoreOrder::PersistRun { ticket: TicketId(number), record, durable: number % 7 == 0 }).unwrap();
+        let (ticket, durable) = (TicketId(number), number % 7 == 0);
+        let order = if number % 5 == 0 {
+            let record = Box::new(denied(&format!("E1-{number}"), ALICE, 0));
+            StoreOrder::KeepElevation { ticket, record, durable }
+        } else {
+            StoreOrder::PersistRun { ticket, record: Arc::new(running(&format!("1-{number}"), "a")), durable }
+        };
+        store.order(order).unwrap();
         if number == 100 {
             let query = RunQuery { limit: 1000, ..RunQuery::default() };
             store.order(StoreOrder::ReadRuns { ticket: TicketId(1000), query }).unwrap();
@@ -351,8 +366,12 @@ fn orders_that_wait_together_are_answered_in_their_order_with_what_stands_betwee
                 assert_eq!((run, result), (RunId::new(1, ticket.0), Ok(())));
                 reports.push(ticket.0);
             }
+            StoreReport::ElevationKept { ticket, result } => {
+                assert_eq!((ticket.0 % 5, result), (0, Ok(())));
+                reports.push(ticket.0);
+            }
             StoreReport::RunsRead { ticket, result } => {
-                assert_eq!(result.unwrap().len(), 100);
+                assert_eq!(result.unwrap().len(), 80);
                 reports.push(ticket.0);
             }
             other => panic!("{other:?}"),

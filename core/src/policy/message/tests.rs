@@ -36,7 +36,7 @@ fn a_question_is_answered_in_the_documented_names() {
     assert_eq!(serde_json::from_value::<Request>(serde_json::to_value(&request).unwrap()).unwrap(), request);
     let policy = br#"{"PolicyId":"p","PolicyType":"CommandLine","Status":"enforce","Controls":["APPROVAL"]}"#;
     let set = PolicySet::compile(&[PolicySource { name: "f", content: Ok(&policy[..]), distrust: None }], &[]);
-    let answer = read.answer(set.evaluate(&request).decision());
+    let answer = read.judged(&set.evaluate(&request));
     let json = serde_json::to_value(&answer).unwrap();
     let head = [&json["Id"], &json["RequestId"], &json["Decision"], &json["Controls"], &json["PolicyIds"]];
     assert_eq!(head, [&json!("m1"), &json!("r1"), &json!("PENDING"), &json!(["JUSTIFY", "APPROVAL"]), &json!(["p"])]);
@@ -54,8 +54,8 @@ fn an_answer_lists_few_policies_and_counts_the_rest() {
     let sources: Vec<_> =
         policies.iter().map(|text| PolicySource { name: "f", content: Ok(text.as_bytes()), distrust: None }).collect();
     let read = parse(&question()).unwrap();
-    let decision = PolicySet::compile(&sources, &[]).evaluate(&read.clone().into_request(known())).decision();
-    let answer = read.answer(decision).decision.explanation;
+    let request = read.clone().into_request(known());
+    let answer = read.judged(&PolicySet::compile(&sources, &[]).evaluate(&request)).decision.explanation;
     assert_eq!((answer.policies.len(), answer.left_out), (20, 10));
 }
 
@@ -93,8 +93,8 @@ fn the_signer_of_a_file_comes_with_the_question_and_needs_both_thumbprints() {
     let answer = |thumbprints: Value| {
         let mut question = question();
         question["MetaData"]["SignerThumbprints"] = thumbprints;
-        let answer =
-            parse(&question).unwrap().answer(set.evaluate(&parse(&question).unwrap().into_request(known())).decision());
+        let read = parse(&question).unwrap();
+        let answer = read.judged(&set.evaluate(&read.clone().into_request(known())));
         serde_json::to_value(answer).unwrap()["Decision"].clone()
     };
     assert_eq!(answer(json!(["a".repeat(40), "b".repeat(64)])), "ALLOW");
