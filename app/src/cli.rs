@@ -26,6 +26,7 @@ mod logs;
 mod mfa;
 mod names;
 mod output;
+mod own;
 mod plugins;
 mod policies;
 mod position;
@@ -65,7 +66,7 @@ const DEFAULT_ROOT: &str = "/opt/castellan";
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Commands that ask the running agent need its administrator's certificate in state/admin: say them as the agent's user, for example with sudo.
+    after_help = "Commands that ask the running agent need its administrator's certificate in state/admin: say them as the agent's user, for example with sudo. elevate, requests mine, requests withdraw and grants drop are for every user.
 
 Exit codes: 0 done, 1 the work or the run failed, 2 usage, 3 not found, 4 denied, 5 no agent answers or it cannot start, 6 invalid file."
 )]
@@ -122,13 +123,13 @@ enum Command {
     },
     /// Run a program with more privileges, where a policy allows that; for every user.
     Elevate(elevate::Options),
-    /// Look at requests for more privileges, approve and deny them.
+    /// Look at requests for more privileges, approve and deny them; every user at his own.
     #[command(alias = "request")]
     Requests {
         #[command(subcommand)]
         command: requests::Command,
     },
-    /// Look at what approvals are still good for, end that, and prove how they came about.
+    /// Look at what approvals are still good for, end that, and prove how they came about; every user gives up his own.
     #[command(alias = "grant")]
     Grants {
         #[command(subcommand)]

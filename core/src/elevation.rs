@@ -27,6 +27,7 @@
 //! Running           left                        same              Signal TERM; after the grace Signal KILL
 //! Launching,Running exited                      Finished          Answer, Collect, then Discard
 //! before Launching  left                        Withdrawn *
+//! before Launching  withdrawn                   Withdrawn *       Answer, to who withdrew it, too
 //! before Launching  not on disk                 Denied            Answer
 //! any               any other                   same              nothing; calls are told why
 //! ```
@@ -42,6 +43,7 @@
 //! | `authorization` | the leave to launch, as a value, and the process that it leads to |
 //! | `grant`, `redirecting` | what an approval is good for afterwards; what is run instead, where rules say so |
 //! | `deciding`, `asking`, `launching` | the steps to a decision; what the requester is asked on the way; the steps of the program |
+//! | `own` | what its user sees of it, and may have done, from another terminal |
 //! | `ending`, `answering` | how it ends where nothing was launched; who is told, and when |
 //! | `message`, `wanted` | what is asked of KeeperPolicy; what a job is to be run for, and what it is told |
 //! | `proof` | a grant from the lines of the audit about it, again |
@@ -56,6 +58,7 @@ mod ending;
 mod grant;
 mod launching;
 mod message;
+mod own;
 pub mod proof;
 mod record;
 mod redirecting;
@@ -73,8 +76,10 @@ pub use asked::{Asked, CallerId, Peer};
 use authorization::{Authorization, Launch};
 pub(crate) use control::Approver;
 use control::Controls;
-pub(crate) use grant::{Cleaned, Grants};
+pub(crate) use grant::{Cleaned, Grant, Grants, Revoker};
 pub(crate) use message::POLICY_PLUGIN;
+pub(crate) use own::cut;
+pub use own::{Own, OwnGrant, OwnRequest, OwnWish};
 pub use record::{ElevationQuery, ElevationRecord, Granted, Status, Vote};
 use redirecting::Sought;
 pub use redirecting::Substitute;
@@ -137,6 +142,8 @@ pub(crate) struct Elevation {
     /// The entry of the launch in the audit, while it is waited for.
     audit: Option<TicketId>,
     calls: Vec<(Call, RequestId)>,
+    /// The other connection of its user that withdrew it, until it is answered.
+    withdrawer: Option<CallerId>,
     /// For which a job was wanted already, or an event was fired.
     fired: Option<Wanted>,
     wanted: Option<Wanted>,
@@ -179,6 +186,7 @@ impl Elevation {
             write: None,
             audit: None,
             calls: Vec::new(),
+            withdrawer: None,
             fired: None,
             wanted: None,
             step: None,

@@ -162,5 +162,13 @@ pub const REDIRECT_RULES: usize = 100;
 pub const SUBSTITUTE_OUTPUT_BYTES: usize = 8 << 10;
 /// Words of a command for which more privileges are asked: as many as a shell's pattern gives in a large folder.
 pub const ELEVATED_WORDS: usize = 4096;
+/// Requests that ended lately of which a user is shown his own: those that he may still wonder about.
+pub const OWN_ENDED: usize = 10;
+/// Grants of his own that a user is shown.
+pub const OWN_GRANTS: usize = 20;
+/// Characters of a command as its user is shown it again.
+pub const OWN_COMMAND_CHARS: usize = 200;
+/// Characters of each sentence of an explanation there; with all of these, the whole fits into one frame of the request socket.
+pub const OWN_EXPLANATION_CHARS: usize = 400;
 /// Calls that wait for one request: its tasks, each sent again once or twice, and administrators.
 pub const ELEVATION_CALLS: usize = 16;

@@ -9,6 +9,7 @@
 //! | `redirected` | what a rule of redirection is about launches as its substitute alone, and nothing else does |
 //! | `answered-once` | no caller is answered twice; whoever stays is answered |
 //! | `grant-end` | no grant is listed or used after its end or its revocation |
+//! | `own` | what somebody wishes about his own changes and shows nothing of another's; what its user withdrew never launches |
 //! | `deadline` | the next deadline lies ahead |
 
 mod ledger;
@@ -24,7 +25,7 @@ use castellan_core::effect::{
     AuditOrder, BrokerOrder, ConnectVerdict, Effect, Effects, ElevationAnswer, ElevationOrder, LostOrder, Owner,
     ProcessOrder, ProgramQuery, Stdio, StoreOrder,
 };
-use castellan_core::elevation::{Asked, CallerId, ElevationRecord, Peer};
+use castellan_core::elevation::{Asked, CallerId, ElevationRecord, OwnWish, Peer};
 use castellan_core::event::{
     BrokerReport, Captured, DefinitionFile, DefinitionKind, ElevationReport, Endpoints, Event, ExecutableFacts,
     ExitStatus, FileIdentity, Loaded, Opening, ProcessReport, Reply, StoreReport,
@@ -97,6 +98,8 @@ pub struct Tally {
     pub lives: u64,
     /// Callers that were denied.
     pub denied: usize,
+    /// Requests that their user withdrew from another connection.
+    pub withdrawn: usize,
 }
 
 /// Plays one seed; the first law that does not hold, with its step.
@@ -224,6 +227,7 @@ impl World {
             }
             Effect::Elevation(ElevationOrder::Prompt { caller, prompt, .. }) => self.prompts.push((caller, prompt)),
             Effect::Elevation(ElevationOrder::Answer { caller, answer }) => {
+                self.ledger.on_own_answer(caller, &answer);
                 self.ledger.on_answer(caller, matches!(answer, ElevationAnswer::Denied { .. }));
             }
             Effect::Broker(BrokerOrder::Publish { topic, payload, .. }) if topic == "KeeperPolicy" => {

@@ -58,5 +58,6 @@ fn no_fault_and_no_lie_launches_what_is_not_authorized() {
     );
     let substituted = of(|world| world.substituted);
     assert!(substituted > 3 && substituted < of(|world| world.launches), "{worlds:?}");
+    assert!(of(|world| world.withdrawn) > 3, "{worlds:?}");
     assert!(worlds.iter().any(|world| world.lives > 3), "{worlds:?}");
 }

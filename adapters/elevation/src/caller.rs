@@ -18,7 +18,7 @@ use smol::future::FutureExt;
 use crate::descriptors::{self, Lent};
 use crate::peer::Connected;
 use crate::places::Place;
-use crate::wire::{self, Ask, FromCaller, Spoken, ToCaller, VERSION, in_time, invalid};
+use crate::wire::{self, Ask, AskOwn, DESCRIPTORS, FromCaller, Spoken, ToCaller, VERSION, Wish, in_time, invalid};
 use crate::{Line, Said, Shared};
 
 /// From the connection to the whole request, and for a look at what came with it.
@@ -67,9 +67,14 @@ fn refusal(why: &str) -> ToCaller {
 
 async fn live(shared: Arc<Shared>, stream: Async<UnixStream>, peer: Connected, place: Place) {
     let mut taken = Vec::new();
+    let caller = shared.next_caller();
     let heard = in_time(ASK_TIME, descriptors::receive(&stream, &mut taken)).await;
-    let asked = match heard.and_then(|json| understand(&json)) {
-        Ok(ask) => look(&shared, &peer, ask, taken, place).await,
+    let asked = match heard.and_then(|json| understand(&json, taken.len())) {
+        Ok(First::Run(ask)) => look(&shared, &peer, caller, ask, taken, place).await,
+        Ok(First::Own(wish)) => {
+            let peer = Box::new(who(&shared, &peer).await);
+            Ok((ElevationReport::OwnAsked { caller, peer, wish: wish.into() }, None, place))
+        }
         Err(error) => {
             smol::unblock(move || drop(taken)).await;
             Err((error.to_string(), Some(place)))
@@ -83,11 +88,10 @@ async fn live(shared: Arc<Shared>, stream: Async<UnixStream>, peer: Connected, p
             return;
         }
     };
-    let caller = shared.next_caller();
     let (orders, said) = bounded(WAITING_FRAMES);
     let (open, cut) = bounded(1);
-    shared.lines().insert(caller, Line { orders, open: Some(open), lent: Some(lent) });
-    let end = match report(&shared, ElevationReport::Asked { caller, asked: Box::new(asked) }).await {
+    shared.lines().insert(caller, Line { orders, open: Some(open), lent });
+    let end = match report(&shared, asked).await {
         Some(()) => Conversation::new(&shared, caller).hold(&stream, &peer, &said, &cut).await,
         None => End::Answered,
     };
@@ -108,11 +112,28 @@ async fn report(shared: &Shared, report: ElevationReport) -> Option<()> {
     shared.config.events.send(Event::Elevation(report)).await.ok()
 }
 
-fn understand(json: &[u8]) -> io::Result<Ask> {
+/// The first frame.
+enum First {
+    /// A program is to be run.
+    Run(Ask),
+    /// Something is asked about the caller's own.
+    Own(Wish),
+}
+
+/// Reads the first frame, which came with so many descriptors.
+fn understand(json: &[u8], descriptors: usize) -> io::Result<First> {
     let not = |error: serde_json::Error| invalid(format!("the request is not understood: {error}"));
-    let Spoken { version } = serde_json::from_slice(json).map_err(not)?;
+    let Spoken { version, own } = serde_json::from_slice(json).map_err(not)?;
     if version != VERSION {
         return Err(invalid(format!("it speaks version {version} of the request's language, and the agent {VERSION}")));
+    }
+    let wanted = if own.is_some() { 0 } else { DESCRIPTORS };
+    if descriptors != wanted {
+        return Err(invalid(format!("{descriptors} descriptors came with the request instead of {wanted}")));
+    }
+    if own.is_some() {
+        let ask: AskOwn = serde_json::from_slice(json).map_err(not)?;
+        return Ok(First::Own(ask.own));
     }
     let ask: Ask = serde_json::from_slice(json).map_err(not)?;
     if ask.words.first().is_none_or(String::is_empty) {
@@ -121,14 +142,32 @@ fn understand(json: &[u8]) -> io::Result<Ask> {
     if ask.words.iter().any(|word| word.contains('\0')) {
         return Err(invalid("a word of the command has a NUL byte"));
     }
-    Ok(ask)
+    Ok(First::Run(ask))
 }
 
 /// What is asked, with who asks and what he lends; else why not, with the place unless that is still in use.
-type Looked = Result<(Asked, Lent, Place), (String, Option<Place>)>;
+type Looked = Result<(ElevationReport, Option<Lent>, Place), (String, Option<Place>)>;
+
+/// Whose a connection is.
+async fn who(shared: &Shared, peer: &Connected) -> Peer {
+    let Connected { pid, uid, gid, .. } = *peer;
+    let (account, has_desktop) = (shared.config.look_up)(uid).await;
+    let (account, groups) = match account {
+        Ok((account, groups)) => (Ok(account), groups),
+        Err(why) => (Err(why), BTreeSet::new()),
+    };
+    Peer { pid, uid, gid, account, groups, has_desktop }
+}
 
 /// Looks at what came with a request, and whose it is.
-async fn look(shared: &Shared, peer: &Connected, ask: Ask, taken: Vec<OwnedFd>, place: Place) -> Looked {
+async fn look(
+    shared: &Shared,
+    peer: &Connected,
+    caller: CallerId,
+    ask: Ask,
+    taken: Vec<OwnedFd>,
+    place: Place,
+) -> Looked {
     let terminal = ask.terminal;
     // The place stays with the descriptors: whoever makes this wait for his file system keeps waiting for a new place, too.
     let check = async {
@@ -138,19 +177,13 @@ async fn look(shared: &Shared, peer: &Connected, ask: Ask, taken: Vec<OwnedFd>, 
         };
         Ok(smol::unblock(look).await)
     };
-    let (checked, (account, has_desktop)) =
-        smol::future::zip(in_time(ASK_TIME, check), (shared.config.look_up)(peer.uid)).await;
+    let (checked, peer) = smol::future::zip(in_time(ASK_TIME, check), who(shared, peer)).await;
     let (lent, folder, place) = match checked {
         Ok(checked) => checked?,
         Err(error) => return Err((format!("what came with it could not be looked at: {error}"), None)),
     };
-    let Connected { pid, uid, gid, .. } = *peer;
-    let (account, groups) = match account {
-        Ok((account, groups)) => (Ok(account), groups),
-        Err(why) => (Err(why), BTreeSet::new()),
-    };
     let asked = Asked {
-        peer: Peer { pid, uid, gid, account, groups, has_desktop },
+        peer,
         words: ask.words,
         folder,
         terminal,
@@ -158,7 +191,7 @@ async fn look(shared: &Shared, peer: &Connected, ask: Ask, taken: Vec<OwnedFd>, 
         reason: ask.reason,
         code: ask.code.map(Secret::new),
     };
-    Ok((asked, lent, place))
+    Ok((ElevationReport::Asked { caller, asked: Box::new(asked) }, Some(lent), place))
 }
 
 /// Terminal and language, and no value that a library could take for a path or a format.

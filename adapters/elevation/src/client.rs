@@ -7,10 +7,10 @@ use std::path::Path;
 
 use async_io::Async;
 
-use crate::wire::{self, Ask, DESCRIPTORS, FromCaller, ToCaller};
+use crate::wire::{self, Ask, AskOwn, DESCRIPTORS, FromCaller, ToCaller};
 use crate::{descriptors, socket};
 
-/// A connection to the agent, for one request.
+/// A connection to the agent, for one request or question.
 #[derive(Debug)]
 pub struct Connection {
     stream: Async<UnixStream>,
@@ -31,6 +31,14 @@ impl Connection {
     /// The request is too long, or as sendmsg(2): where the agent refused it at once, [`next`](Self::next) tells why.
     pub async fn ask(&self, ask: &Ask, lent: [BorrowedFd<'_>; DESCRIPTORS]) -> io::Result<()> {
         descriptors::send(&self.stream, &wire::encode(ask)?, lent).await
+    }
+
+    /// Asks about what is the caller's own.
+    ///
+    /// # Errors
+    /// As write(2): where the agent refused it at once, [`next`](Self::next) tells why.
+    pub async fn ask_own(&self, ask: &AskOwn) -> io::Result<()> {
+        wire::write(&self.stream, ask).await
     }
 
     /// The next frame; `None` once the agent has closed the connection. One at a time, and awaited to its end.

@@ -36,6 +36,7 @@ use castellan_core::effect::{ElevationAnswer, ElevationOrder};
 use castellan_core::elevation::CallerId;
 use castellan_core::event::Event;
 use castellan_core::user::Account;
+use castellan_core::why::Explanation;
 use smol::channel::{Sender, TrySendError};
 use smol::future::Boxed;
 use smol::{Executor, Task};
@@ -175,6 +176,9 @@ impl From<ElevationAnswer> for ToCaller {
     fn from(answer: ElevationAnswer) -> Self {
         match answer {
             ElevationAnswer::Ended(status) => Self::Ended(status.into()),
+            ElevationAnswer::Own(own) => Self::Own(own),
+            ElevationAnswer::GaveUp(ids) => Self::GaveUp(ids.iter().map(ToString::to_string).collect()),
+            ElevationAnswer::NotFound(Explanation { what, why, fix }) => Self::NotFound { what, why, fix },
             ElevationAnswer::Denied { request, explanation } => Self::Denied {
                 request: request.map(|id| id.to_string()),
                 what: explanation.what,

@@ -1,15 +1,17 @@
-//! What `castellan elevate` and the request socket say to each other: frames of JSON behind their length (4 bytes, little endian).
+//! What a user's `castellan` and the request socket say to each other: frames of JSON behind their length (4 bytes, little endian).
 //!
 //! The first frame is an [`Ask`], with four descriptors beside its first byte (`SCM_RIGHTS`): standard input, output and error, and the
-//! working folder. One request a connection; the last frame to the caller is [`ToCaller::Ended`] or [`ToCaller::Denied`].
+//! working folder. One request a connection; the last frame to the caller is [`ToCaller::Ended`] or [`ToCaller::Denied`]. Who asks about
+//! what is his own says so in the first frame ([`AskOwn`], without descriptors), and the answer to it is the only one.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
+use castellan_core::elevation::{Own, OwnWish};
 use castellan_core::event::{ExitStatus, RelayedSignal};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use smol::future::FutureExt;
 
@@ -40,10 +42,34 @@ pub struct Ask {
     pub code: Option<String>,
 }
 
-/// The version alone, whatever else a frame of another one holds.
+/// The other first frame: what is asked about the caller's own requests and grants.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskOwn {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What is asked.
+    pub own: Wish,
+}
+
+/// What a caller may ask about his own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Wish {
+    /// To see it.
+    List,
+    /// To withdraw this request.
+    Withdraw(String),
+    /// To give up this grant; all, where none is named.
+    Drop(Option<String>),
+}
+
+/// The version and the kind alone, whatever else a frame of another version holds.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Spoken {
     pub(crate) version: u32,
+    #[serde(default)]
+    pub(crate) own: Option<IgnoredAny>,
 }
 
 /// Further frames of the caller.
@@ -102,6 +128,19 @@ pub enum ToCaller {
     Launching,
     /// The program ended.
     Ended(Ended),
+    /// What is the caller's own.
+    Own(Box<Own>),
+    /// The request is withdrawn, or these grants are given up.
+    GaveUp(Vec<String>),
+    /// There is no such thing of the caller's own.
+    NotFound {
+        /// What is not there.
+        what: String,
+        /// Why.
+        why: String,
+        /// What shows what is there.
+        fix: String,
+    },
     /// Nothing runs, or what came of it is not known.
     Denied {
         /// The request, where it became one.
@@ -133,6 +172,16 @@ impl From<ExitStatus> for Ended {
             ExitStatus::Code(code) => Self::Code(code),
             ExitStatus::Signal(signal) => Self::Signal(signal),
             ExitStatus::OutOfMemory => Self::OutOfMemory,
+        }
+    }
+}
+
+impl From<Wish> for OwnWish {
+    fn from(wish: Wish) -> Self {
+        match wish {
+            Wish::List => Self::List,
+            Wish::Withdraw(request) => Self::Withdraw(request),
+            Wish::Drop(grant) => Self::Drop(grant),
         }
     }
 }

@@ -104,7 +104,7 @@ impl Session {
     }
 }
 
-fn unreachable(globals: &Globals, error: &io::Error) -> Failure {
+pub(super) fn unreachable(globals: &Globals, error: &io::Error) -> Failure {
     let root = globals.root.display();
     let kind = error.kind();
     Failure::unreachable(if matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {

@@ -1,5 +1,5 @@
 //! `castellan requests`: who asks for more privileges, what is waited for, and an administrator's word on it; `castellan grants`: what an
-//! approval is still good for.
+//! approval is still good for. What is for every user is in [`own`].
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::agent::{Agent, encode};
 use super::logs::{Since, since};
 use super::output::Globals;
-use super::proof;
 use super::table::{Table, coloured, items, member, text};
 use super::watch::Watch;
+use super::{own, proof};
 use crate::failure::Failure;
 
 const PATH: &str = "/api/elevation";
@@ -32,6 +32,16 @@ pub(crate) enum Command {
     /// Deny a request whose program does not run yet; one word against it is enough.
     #[command(after_help = "Example: castellan requests deny E7-12 --reason \"use the staging host\"")]
     Deny(Vote),
+    /// List your own requests and grants, from any terminal; for every user.
+    #[command(after_help = "Example: castellan requests mine
+
+All that are under way, with what they wait for and until when; the last that ended, with why; and what runs again without asking.")]
+    Mine,
+    /// Withdraw a request of your own that waits, from any terminal, as Ctrl-C does where it was made; for every user.
+    #[command(after_help = "Example: castellan requests withdraw E7-12
+
+Exit codes: 3 you have no such request, 4 its program runs already, or it is over.")]
+    Withdraw(own::Withdraw),
     /// Show the requests under way, and those that come, change and end, until Ctrl-C.
     #[command(after_help = "Example: castellan requests watch")]
     Watch,
@@ -47,6 +57,8 @@ pub(crate) enum Grants {
   castellan grants revoke E7-12
   castellan grants revoke E7-12 --kill")]
     Revoke(Revoke),
+    /// Give up a grant of your own: the same command asks again, and what rests on it and has not started does not start; for every user.
+    Drop(own::Drop),
     /// Print how a grant came about, as lines of the audit.
     Proof(proof::Proof),
     /// Come to the same grant again from such lines, offline, and say what does not hold.
@@ -131,9 +143,12 @@ pub(crate) struct Vote {
 }
 
 pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
-    let agent = Agent::find(&globals.root)?;
+    let agent = || Agent::find(&globals.root);
     match command {
+        Command::Mine => own::mine(globals),
+        Command::Withdraw(options) => own::withdraw(options, globals),
         Command::List(options) => {
+            let agent = agent()?;
             let is_wanted = |request: &Value| !options.waiting || text(request, "Status") == Some("AwaitingControls");
             let past = options.past.query(options.all);
             let look =
@@ -141,6 +156,7 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
             options.watch.list(globals, "RequestId", look, |found| table(found, globals))
         }
         Command::Watch => {
+            let agent = agent()?;
             let is_over = |status: &str| matches!(status, "Denied" | "Finished" | "Expired" | "Withdrawn");
             // Those that were over before are no news; those that end meanwhile stay, so that one sees how.
             let over = |request: &&Value| text(request, "Status").is_some_and(is_over);
@@ -149,9 +165,9 @@ pub(crate) fn run(command: &Command, globals: &Globals) -> Result<(), Failure> {
             let is_wanted = |request: &Value| !before.contains(&id(request));
             Watch::AGAIN.list(globals, "RequestId", || chosen(&agent, &is_wanted), |found| table(found, globals))
         }
-        Command::Show(one) => show(&agent.get(&target(one, ""))?, globals),
-        Command::Approve(vote) => say(vote, "/approve", &agent, globals),
-        Command::Deny(vote) => say(vote, "/deny", &agent, globals),
+        Command::Show(one) => show(&agent()?.get(&target(one, ""))?, globals),
+        Command::Approve(vote) => say(vote, "/approve", &agent()?, globals),
+        Command::Deny(vote) => say(vote, "/deny", &agent()?, globals),
     }
 }
 
@@ -169,6 +185,7 @@ pub(crate) fn run_grants(command: &Grants, globals: &Globals) -> Result<(), Fail
             let id = member(&revoked, "RequestId");
             globals.show(&revoked, &[&id], || Ok(vec![format!("grant {} revoked{ended}", escape(&id))]))
         }
+        Grants::Drop(options) => own::give_up(options, globals),
         Grants::Proof(options) => proof::prove(options, globals),
         Grants::Verify(options) => proof::verify(options, globals),
     }

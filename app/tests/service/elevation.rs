@@ -4,6 +4,7 @@ mod forged;
 mod full_disk;
 mod hindsight;
 mod killed;
+mod own;
 mod people;
 mod revoked;
 mod scene;

@@ -277,7 +277,7 @@ pub(super) fn stopped(what: &str) -> ApiResponse {
     ApiResponse::problem(503, &Explanation::new("The agent stopped before it could answer.", what, fix))
 }
 
-const LOOK_AT_DISK: &str = "Look at the disk that holds the agent root, then send the request again.";
+pub(super) const LOOK_AT_DISK: &str = "Look at the disk that holds the agent root, then send the request again.";
 /// What to do where the references of Last Known Good prove nothing; why they do tells how to mend them.
 pub(super) const MEND_REFERENCES: &str =
     "castellan lkg status shows the alarm and what can be done: mend that and send the request again.";

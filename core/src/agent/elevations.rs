@@ -1,7 +1,9 @@
 //! Requests for more privileges: reports of the request socket, of their processes and of the disk, taken to the request they are about.
 
 mod jobs;
+mod own;
 mod rate;
+mod revoking;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,7 +16,7 @@ use super::elevation_policy::Evaluator;
 use crate::acl::{Action, Denial};
 use crate::audit::{AGENT, Act};
 use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder, StoreOrder};
-use crate::elevation::{Asked, CallerId, Elevation, ElevationRecord, Grants, Status, Wanted};
+use crate::elevation::{Asked, CallerId, Elevation, ElevationRecord, Grants, Peer, Status, Wanted};
 use crate::event::{ElevationReport, ExecutableFacts, ProcessReport};
 use crate::id::{ElevationId, RequestId, TicketId};
 use crate::limits::{ELEVATED_WORDS, ELEVATIONS, ELEVATIONS_OF_ONE, ENDED_ELEVATIONS};
@@ -22,11 +24,12 @@ use crate::log_message::Level;
 use crate::mfa::MfaReport;
 use crate::surroundings::{DEFAULT_PATH, folders};
 use crate::time::{Deadline, Now};
-use crate::trust::Peer;
+use crate::trust;
 use crate::turn::Turn;
-use crate::user;
+use crate::user::{self, Account};
 use crate::why::Explanation;
 use rate::Rates;
+use revoking::{Answered, Revocation};
 
 /// What a refusal names as that which was asked: the request socket, below the agent root.
 const SOCKET: &str = "run/request.sock";
@@ -39,7 +42,9 @@ pub(super) struct Elevations {
     /// Those that ended lately, the latest in front.
     pub(super) ended: VecDeque<ElevationRecord>,
     /// Grants that are being revoked, by the number of the write.
-    pub(super) revocations: BTreeMap<TicketId, (RequestId, Box<ElevationRecord>)>,
+    revocations: BTreeMap<TicketId, Revocation>,
+    /// What users are giving up, until all of it is written.
+    dropping: BTreeMap<CallerId, Vec<ElevationId>>,
     /// Requests of each user in the last minute.
     rates: Rates,
 }
@@ -62,6 +67,9 @@ impl Agent {
     pub(super) fn on_elevation(&mut self, now: Now, report: ElevationReport, effects: &mut Effects) {
         let caller = match report {
             ElevationReport::Asked { caller, asked } => return self.on_asked(now, caller, *asked, effects),
+            ElevationReport::OwnAsked { caller, peer, wish } => {
+                return self.on_own_asked(now, caller, &peer, &wish, effects);
+            }
             ElevationReport::Replied { caller, .. }
             | ElevationReport::Signaled { caller, .. }
             | ElevationReport::Left { caller } => caller,
@@ -72,16 +80,13 @@ impl Agent {
             ElevationReport::Replied { prompt, reply, .. } => elevation.on_replied(prompt, &reply, turn),
             ElevationReport::Signaled { signal, .. } => elevation.on_signaled(signal, turn),
             ElevationReport::Left { .. } => elevation.on_left(turn),
-            ElevationReport::Asked { .. } => {}
+            ElevationReport::Asked { .. } | ElevationReport::OwnAsked { .. } => {}
         });
     }
 
     fn on_asked(&mut self, now: Now, caller: CallerId, asked: Asked, effects: &mut Effects) {
         let fit = self.admit(&asked).and_then(|()| {
-            let account = asked.peer.account.as_ref().map_err(|why| format!("Your account is not known: {why}."))?;
-            if account.uid != asked.peer.uid {
-                return Err(String::from("Your account is not that of your process; report this."));
-            }
+            let account = known(&asked.peer)?;
             Ok((user::elevated_for(account, &self.desk.surroundings)?, candidates(&asked)?))
         });
         // Last, so that only accounts of this machine are counted.
@@ -94,25 +99,28 @@ impl Agent {
                 let elevation = Elevation::begin(id.clone(), caller, asked, person, candidates, &mut turn);
                 self.elevations.active.insert(id, Box::new(elevation));
             }
-            Err(why) => {
-                let fix = "Ask the administrator of this machine.";
-                let explanation = Explanation::new("The request was denied.", why, fix);
-                // Nothing bounds how often he asks, so it is told as other refusals are, and not each time.
-                let what = format!("A request of user {} for more privileges was denied.", asked.peer.uid);
-                let denial = Denial {
-                    action: Action::Call,
-                    target: String::from(SOCKET),
-                    component: None,
-                    client_id: None,
-                    peer: Peer { uid: Some(asked.peer.uid), ..Peer::default() },
-                    explanation: Explanation { what, ..explanation.clone() },
-                    declaration: None,
-                };
-                self.record_denial(now, denial, effects);
-                let answer = ElevationAnswer::Denied { request: None, explanation };
-                effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));
-            }
+            Err(why) => self.turn_away(now, caller, asked.peer.uid, why, effects),
         }
+    }
+
+    /// A caller gets no further.
+    fn turn_away(&mut self, now: Now, caller: CallerId, uid: u32, why: String, effects: &mut Effects) {
+        let fix = "Ask the administrator of this machine.";
+        let explanation = Explanation::new("The request was denied.", why, fix);
+        // Nothing bounds how often he asks, so it is told as other refusals are, and not each time.
+        let what = format!("A request of user {uid} for more privileges was denied.");
+        let denial = Denial {
+            action: Action::Call,
+            target: String::from(SOCKET),
+            component: None,
+            client_id: None,
+            peer: trust::Peer { uid: Some(uid), ..trust::Peer::default() },
+            explanation: Explanation { what, ..explanation.clone() },
+            declaration: None,
+        };
+        self.record_denial(now, denial, effects);
+        let answer = ElevationAnswer::Denied { request: None, explanation };
+        effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));
     }
 
     /// Whether there is room for one more of this user.
@@ -329,7 +337,8 @@ impl Agent {
 
     /// Calls that wait for a request or the end of a grant, as the agent exits.
     pub(super) fn forsake_elevations(&mut self) -> Vec<RequestId> {
-        let revoking = core::mem::take(&mut self.elevations.revocations).into_values().map(|(request, _)| request);
+        // Who gives up a grant of his own loses his connection with the agent.
+        let revoking = core::mem::take(&mut self.elevations.revocations).into_values().filter_map(|one| one.request());
         revoking.chain(self.elevations.active.values_mut().flat_map(|elevation| elevation.forsake())).collect()
     }
 
@@ -339,6 +348,15 @@ impl Agent {
             elevation.stop("The agent is stopping.", &mut self.desk.turn(now, effects));
         }
     }
+}
+
+/// The account of a caller, as the machine knows it.
+fn known(peer: &Peer) -> Result<&Account, String> {
+    let account = peer.account.as_ref().map_err(|why| format!("Your account is not known: {why}."))?;
+    if account.uid != peer.uid {
+        return Err(String::from("Your account is not that of your process; report this."));
+    }
+    Ok(account)
 }
 
 /// Where the program of a command may be: by its path as the caller's shell would read it, else in the folders of root's own path.

@@ -1,6 +1,5 @@
-//! Requests for more privileges and grants over the API: shown, met by tasks, approved and denied by administrators, revoked.
+//! Requests for more privileges and grants over the API: shown, met by tasks, approved and denied by administrators.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -14,7 +13,6 @@ use super::requests_runs::limit;
 use crate::api::route::Target;
 use crate::api::route::elevation::Elevation as Asked;
 use crate::api::{ApiRequest, ApiResponse, Tier};
-use crate::audit::Act;
 use crate::effect::{Effects, StoreOrder};
 use crate::elevation::{Approver, Cleaned, Elevation, ElevationQuery, ElevationRecord, Status};
 use crate::id::{Component, ElevationId, TicketId};
@@ -86,7 +84,7 @@ impl Agent {
         self.elevations.active.values().map(|elevation| &elevation.record).filter(|record| record.is_waiting())
     }
 
-    fn ended_elevation(&self, id: &ElevationId) -> Option<&ElevationRecord> {
+    pub(super) fn ended_elevation(&self, id: &ElevationId) -> Option<&ElevationRecord> {
         self.elevations.ended.iter().find(|record| record.request_id == id.as_str())
     }
 
@@ -241,77 +239,6 @@ impl Agent {
     pub(super) fn list_grants(&self, now: Now) -> ApiResponse {
         ApiResponse::json(200, &self.elevations.grants.list(now).map(|grant| &grant.record).collect::<Vec<_>>())
     }
-
-    /// Ends a grant at once, and what rests on it and has not started; with `kill` also what runs, which may be done later, too. Answered
-    /// when it is on disk that the grant ended.
-    pub(super) fn revoke_grant(
-        &mut self,
-        now: Now,
-        request: &ApiRequest,
-        target: &Target,
-        caller: &Caller,
-        id: &ElevationId,
-        effects: &mut Effects,
-    ) -> Option<ApiResponse> {
-        let kill = match target.flag("kill") {
-            Ok(kill) => kill,
-            Err(why) => {
-                let explanation = Explanation::new("The query cannot be read.", why, "Leave 'kill' out, or mend it.");
-                return Some(ApiResponse::problem(400, &explanation));
-            }
-        };
-        let Some(mut record) = self.end_grant(id, kill) else {
-            return Some(not_found(
-                &format!("There is no grant '{id}' that counts."),
-                "castellan grants list shows them.",
-            ));
-        };
-        let by = caller.administrator();
-        record.revoke(&by);
-        for elevation in self.elevations.active.values_mut().filter(|elevation| elevation.rests_on(id)) {
-            elevation.on_revoked(id, &by, kill, &mut self.desk.turn(now, effects));
-        }
-        if let Some(elevation) = self.elevations.active.get(id) {
-            record = elevation.record.clone();
-        }
-        if let Some(ended) = self.elevations.ended.iter_mut().find(|ended| ended.request_id == record.request_id) {
-            ended.revoke(&by);
-        }
-        let mut turn = self.desk.turn(now, effects);
-        turn.audit_of(id, format!("admin:{by}"), Act::Revocation { grant: id.to_string(), reason: None });
-        let ticket = turn.counters.ticket();
-        let record = Box::new(record);
-        turn.store(StoreOrder::KeepElevation { ticket, record: record.clone(), durable: true });
-        self.elevations.revocations.insert(ticket, (request.id, record));
-        None
-    }
-
-    /// The request that a grant came from, where it counted until now; with `kill` also where something that runs rests on it yet.
-    fn end_grant(&mut self, id: &ElevationId, kill: bool) -> Option<ElevationRecord> {
-        if let Some(grant) = self.elevations.grants.revoke(id) {
-            return Some(grant.record);
-        }
-        let active = self.elevations.active.values();
-        let is_used = kill && active.clone().any(|elevation| elevation.is_running() && elevation.rests_on(id));
-        let own = self.elevations.active.get(id).map(|elevation| &elevation.record);
-        own.or_else(|| self.ended_elevation(id)).filter(|record| is_used && record.grant.is_some()).cloned()
-    }
-
-    /// Whether a write was that of a revocation.
-    pub(super) fn on_revocation_kept(
-        &mut self,
-        ticket: TicketId,
-        result: &Result<(), String>,
-        effects: &mut Effects,
-    ) -> bool {
-        let Some((request, record)) = self.elevations.revocations.remove(&ticket) else { return false };
-        let response = match result {
-            Ok(()) => ApiResponse::json(200, &record),
-            Err(why) => not_on_disk("The grant counts no more, but after a restart of the agent it would again.", why),
-        };
-        respond(request, response, effects);
-        true
-    }
 }
 
 fn one(id: &ElevationId) -> ElevationQuery {
@@ -361,7 +288,5 @@ fn no_elevation(id: &ElevationId) -> ApiResponse {
 }
 
 fn over(record: &ElevationRecord) -> ApiResponse {
-    let what = format!("Request {} stays as it is.", record.request_id);
-    let why = format!("It is over: {:?}.", record.status);
-    ApiResponse::problem(409, &Explanation::new(what, why, "Its user may ask again."))
+    ApiResponse::problem(409, &record.over())
 }

@@ -1,8 +1,10 @@
 //! Orders to the request socket.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use crate::elevation::CallerId;
+use crate::elevation::{CallerId, Own};
 use crate::event::ExitStatus;
 use crate::id::ElevationId;
 use crate::why::Explanation;
@@ -39,7 +41,7 @@ pub enum ElevationOrder {
     },
 }
 
-/// How a request ended, for its caller.
+/// How a request ended, for its caller; or the answer to who asked about what is his own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ElevationAnswer {
     /// The program ran, and ended so.
@@ -51,4 +53,10 @@ pub enum ElevationAnswer {
         /// Why, and what to do.
         explanation: Explanation,
     },
+    /// What is the caller's own.
+    Own(Box<Own>),
+    /// The request is withdrawn, or these grants are given up, as the caller wished.
+    GaveUp(Vec<ElevationId>),
+    /// There is no such thing of the caller's own; whether there is one of another's is not said.
+    NotFound(Explanation),
 }

@@ -53,8 +53,12 @@ pub(crate) struct Launched {
 }
 
 impl Elevation {
-    /// The caller hears how it ended, once.
+    /// The caller hears how it ended, once, and who withdrew it that he did.
     pub(super) fn answer(&mut self, turn: &mut Turn<'_>) {
+        if let Some(caller) = self.withdrawer.take() {
+            let answer = ElevationAnswer::GaveUp(Vec::from([self.id.clone()]));
+            turn.effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));
+        }
         let Some(caller) = self.caller.take() else { return };
         let explanation = self.record.explanation.clone().unwrap_or_else(|| self.withdrawn());
         let answer = ElevationAnswer::Denied { request: Some(self.id.clone()), explanation };

@@ -1,8 +1,9 @@
 //! How a request ends where nothing was launched: its caller leaves, the agent stops, something speaks against it, its time is over.
 
 use alloc::format;
+use alloc::string::String;
 
-use super::{Elevation, State, Status};
+use super::{CallerId, Elevation, State, Status};
 use crate::audit::{AGENT, Act};
 use crate::log_message::Level;
 use crate::policy::Control;
@@ -19,6 +20,31 @@ impl Elevation {
             return self.end(Status::Withdrawn, self.withdrawn(), turn);
         }
         self.end_running(turn);
+    }
+
+    /// Its user ends it from another connection, by process `pid`, as if its caller had left; both are answered once that is on disk.
+    ///
+    /// # Errors
+    /// It is past that.
+    pub(crate) fn withdraw(&mut self, by: CallerId, pid: u32, turn: &mut Turn<'_>) -> Result<(), Explanation> {
+        if matches!(self.state, State::Ended { .. }) {
+            return Err(self.record.over());
+        }
+        if !self.is_unlaunched() {
+            let fix = if self.record.substitute.is_some() {
+                String::from("It runs by itself, in place of what was asked for: ask an administrator.")
+            } else {
+                let caller = self.record.caller_process_id;
+                format!("Ctrl-C in its terminal ends it; so does kill {caller}, which is its castellan elevate.")
+            };
+            let what = format!("Request {} stays as it is.", self.id);
+            return Err(Explanation::new(what, "Its program runs already.", fix));
+        }
+        let why = format!("Its user withdrew it from another connection (process {pid}).");
+        let what = format!("Request {} was withdrawn.", self.id);
+        self.withdrawer = Some(by);
+        self.end(Status::Withdrawn, Explanation::new(what, why, "Ask again."), turn);
+        Ok(())
     }
 
     /// The agent stops, or the grant that it rests on was revoked: what has not started does not start, what runs is asked to end.

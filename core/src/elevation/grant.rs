@@ -34,6 +34,39 @@ pub(crate) struct Grant {
     until_monotonic: Monotonic,
 }
 
+/// Who takes a grant back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Revoker {
+    /// An administrator, by the name of his certificate.
+    Administrator(String),
+    /// The user whose it is, by name: everybody may give up rights.
+    Owner(String),
+}
+
+impl Revoker {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Administrator(name) | Self::Owner(name) => name,
+        }
+    }
+
+    /// As the audit names him.
+    pub(crate) fn who(&self) -> String {
+        match self {
+            Self::Administrator(name) => format!("admin:{name}"),
+            Self::Owner(name) => format!("user:{name}"),
+        }
+    }
+
+    /// What he did, as a sentence.
+    fn did(&self) -> String {
+        match self {
+            Self::Administrator(name) => format!("Administrator '{name}' revoked the grant that it rests on."),
+            Self::Owner(_) => String::from("Its user gave up the grant that it rests on."),
+        }
+    }
+}
+
 /// The answer to who has ended grants forgotten.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
@@ -120,7 +153,7 @@ impl Grants {
     }
 
     /// Those that count, oldest first.
-    pub(crate) fn list(&self, now: Now) -> impl Iterator<Item = &Grant> {
+    pub(crate) fn list(&self, now: Now) -> impl DoubleEndedIterator<Item = &Grant> {
         self.list.values().filter(move |grant| grant.holds(now))
     }
 
@@ -134,15 +167,15 @@ impl Grants {
 
 impl Elevation {
     /// The grant that it rests on, or led to, counts no more: what has not started does not start. What runs goes on, or is asked to end
-    /// where its administrator wants that, and killed after its grace.
-    pub(crate) fn on_revoked(&mut self, grant: &ElevationId, by: &str, kill: bool, turn: &mut Turn<'_>) {
-        self.record.revoke(by);
-        let why = format!("Administrator '{by}' revoked the grant that it rests on.");
+    /// where who revoked it wants that, and killed after its grace.
+    pub(crate) fn on_revoked(&mut self, grant: &ElevationId, by: &Revoker, kill: bool, turn: &mut Turn<'_>) {
+        self.record.revoke(by.name());
+        let why = by.did();
         match &self.state {
             State::Ended { .. } => {}
             State::Running { kill_at: None, .. } if kill => {
                 let reason = Some(String::from("The program that runs on it is ended."));
-                self.audit(format!("admin:{by}"), Act::Revocation { grant: grant.to_string(), reason }, turn);
+                self.audit(by.who(), Act::Revocation { grant: grant.to_string(), reason }, turn);
                 turn.log(Level::Warning, "Elevation", format!("The program of request {} is ended. {why}", self.id));
                 self.tell(format!("Your program is ended. {why}"), turn);
                 self.end_running(turn);

@@ -241,6 +241,16 @@ impl ElevationRecord {
         (self.status, self.changed_at) = (status, at.to_rfc3339());
     }
 
+    /// Why nothing can be done to it any more.
+    pub(crate) fn over(&self) -> Explanation {
+        let (id, status) = (&self.request_id, self.status);
+        Explanation::new(
+            format!("Request {id} stays as it is."),
+            format!("It is over: {status:?}."),
+            "Its user may ask again.",
+        )
+    }
+
     /// Whether somebody has to meet something before it goes on.
     pub fn is_waiting(&self) -> bool {
         self.status == Status::AwaitingControls

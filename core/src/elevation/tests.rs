@@ -102,6 +102,7 @@ fn line(effect: &Effect) -> Option<String> {
         Effect::Elevation(ElevationOrder::Answer { answer: ElevationAnswer::Denied { .. }, .. }) => {
             "Answer:denied".into()
         }
+        Effect::Elevation(ElevationOrder::Answer { answer: ElevationAnswer::GaveUp(_), .. }) => "Answer:gave up".into(),
         Effect::Elevation(ElevationOrder::Answer { .. }) => "Answer:ended".into(),
         Effect::Elevation(order) => format!("{order:?}").split(' ').next().unwrap().to_string(),
         Effect::Audit(AuditOrder::Append { ticket, entry }) => {

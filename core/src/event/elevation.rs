@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use crate::elevation::{Asked, CallerId};
+use crate::elevation::{Asked, CallerId, OwnWish, Peer};
 use crate::mfa::Secret;
 
 /// What the request socket reports.
@@ -14,6 +14,15 @@ pub enum ElevationReport {
         caller: CallerId,
         /// What is asked, and by whom.
         asked: Box<Asked>,
+    },
+    /// Somebody asks about what is his own. Answer with `Answer`.
+    OwnAsked {
+        /// Which connection.
+        caller: CallerId,
+        /// Who asks.
+        peer: Box<Peer>,
+        /// What is asked.
+        wish: OwnWish,
     },
     /// Answers `Prompt`.
     Replied {

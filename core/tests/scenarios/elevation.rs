@@ -2,6 +2,7 @@
 
 mod crowd;
 mod ends;
+mod own;
 mod people;
 
 use castellan_core::acl::Subject;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use castellan_core::audit::{Act, Entry};
+use castellan_core::effect::ElevationAnswer;
 use castellan_core::elevation::{CallerId, ElevationRecord, Status};
 use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::time::{Now, WallTime};
@@ -35,6 +36,8 @@ pub(super) struct Ledger {
     /// Grants by the request they came from: until when, by either clock.
     grants: BTreeMap<String, (WallTime, u64)>,
     callers: BTreeMap<CallerId, String>,
+    /// Who asked about what is his own, and whether it is.
+    wishes: BTreeMap<CallerId, bool>,
     answered: BTreeSet<CallerId>,
     gone: BTreeSet<CallerId>,
     entries: BTreeMap<TicketId, String>,
@@ -74,6 +77,34 @@ impl Ledger {
         self.tally.requests = self.tally.requests.saturating_add(1);
         self.callers.insert(caller, id.to_owned());
         self.truths.insert(id.to_owned(), Truth { caller: Some(caller), is_meant, ..Truth::default() });
+    }
+
+    pub(super) fn on_own_asked(&mut self, caller: CallerId, is_owner: bool) {
+        self.callers.insert(caller, String::new());
+        self.wishes.insert(caller, is_owner);
+    }
+
+    /// What another user is answered has nothing in it; what its user withdrew is over.
+    pub(super) fn on_own_answer(&mut self, caller: CallerId, answer: &ElevationAnswer) {
+        let Some(is_owner) = self.wishes.get(&caller).copied() else { return };
+        let is_nothing = match answer {
+            ElevationAnswer::Own(own) => own.requests.is_empty() && own.grants.is_empty(),
+            ElevationAnswer::GaveUp(ids) => ids.is_empty(),
+            ElevationAnswer::NotFound(_) => true,
+            ElevationAnswer::Denied { request, .. } => request.is_none(),
+            ElevationAnswer::Ended(_) => false,
+        };
+        if !is_owner && !is_nothing {
+            self.broken(format!("own: {caller}, who is another user, is answered {answer:?}"));
+        }
+        let ElevationAnswer::GaveUp(ids) = answer else { return };
+        for id in ids {
+            let is_withdrawn = self.disk.get(id.as_str()).is_some_and(|record| record.status == Status::Withdrawn);
+            if let Some(truth) = self.truths.get_mut(id.as_str()).filter(|_| is_withdrawn) {
+                truth.is_over = true;
+                self.tally.withdrawn = self.tally.withdrawn.saturating_add(1);
+            }
+        }
     }
 
     /// The first decision of the present KeeperPolicy counts.

@@ -17,6 +17,11 @@ const DECISIONS: [(&str, &[&str]); 9] = [
     ("PENDING", &["APPROVAL"]),
 ];
 
+fn peer(name: &str, uid: u32) -> Peer {
+    let account = Account { name: name.to_owned(), uid, gid: uid, ..Account::default() };
+    Peer { pid: 5, uid, gid: uid, account: Ok(account), groups: BTreeSet::new(), has_desktop: false }
+}
+
 impl World {
     pub(super) fn step(&mut self) {
         match self.dice.below(100) {
@@ -32,6 +37,7 @@ impl World {
             94 => self.jump(),
             95..=96 => self.grants(),
             97 => self.begin(),
+            98 => self.own(),
             _ => self.wait(40_000),
         }
         self.deliver();
@@ -44,9 +50,7 @@ impl World {
     fn ask(&mut self) {
         self.callers = self.callers.saturating_add(1);
         let caller = CallerId(self.callers);
-        let account = Account { name: String::from("alice"), uid: 1000, gid: 1000, ..Account::default() };
-        let peer =
-            Peer { pid: 5, uid: 1000, gid: 1000, account: Ok(account), groups: BTreeSet::new(), has_desktop: false };
+        let peer = peer("alice", 1000);
         let reason = self.dice.percent(30).then(|| String::from("a reason"));
         let is_justified = reason.is_some();
         let code = self.dice.percent(20).then(|| Secret::new(String::from(RIGHT)));
@@ -155,6 +159,42 @@ impl World {
         }
         let verb = if approves { "approve" } else { "deny" };
         drop(self.call(sha256, "POST", &format!("/api/elevation/{id}/{verb}")));
+    }
+
+    /// The requester, or another user, asks about what is his own: all that is there is the requester's.
+    fn own(&mut self) {
+        self.callers = self.callers.saturating_add(1);
+        let caller = CallerId(self.callers);
+        let is_owner = self.dice.percent(50);
+        let known: Vec<String> = self.ids().into_iter().collect();
+        let id = known.get(self.dice.place(known.len())).cloned().unwrap_or_else(|| String::from("E1-1"));
+        let wish = match self.dice.below(6) {
+            0 => OwnWish::List,
+            1 => OwnWish::Drop(Some(id)),
+            2 => OwnWish::Drop(None),
+            _ => OwnWish::Withdraw(id),
+        };
+        let peer = Box::new(if is_owner { peer("alice", 1000) } else { peer("mallory", 1001) });
+        let before = self.standing();
+        self.ledger.on_own_asked(caller, is_owner);
+        self.tell(Event::Elevation(ElevationReport::OwnAsked { caller, peer, wish: wish.clone() }));
+        if !is_owner && self.standing() != before {
+            self.ledger.broken(format!("own: {wish:?} of another user changed {before:?}"));
+        }
+    }
+
+    /// Each request with where it stands, and the grants that count.
+    fn standing(&mut self) -> [Vec<(Value, Value)>; 2] {
+        ["/api/elevation", "/api/grants"].map(|target| {
+            let listed = self.call("ad", "GET", target);
+            let member = |one: &Value, name| one.get(name).cloned().unwrap_or_default();
+            listed
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|one| (member(one, "RequestId"), member(one, "Status")))
+                .collect()
+        })
     }
 
     fn leave(&mut self) {

@@ -54,7 +54,7 @@ fn what_is_no_request_is_refused_with_a_sentence() {
         change(&mut ask);
         frame(&json(&ask))
     };
-    let cases: [(&str, Vec<u8>, usize, &str); 10] = [
+    let cases: [(&str, Vec<u8>, usize, &str); 14] = [
         ("GET / HTTP/1.1", b"GET / HTTP/1.1\r\nHost: castellan\r\n\r\n".to_vec(), 4, "was announced"),
         ("no descriptors", good.clone(), 0, "0 descriptors came"),
         ("three descriptors", good.clone(), 3, "3 descriptors came"),
@@ -64,6 +64,10 @@ fn what_is_no_request_is_refused_with_a_sentence() {
         ("no command", with(|ask| ask.words.clear()), 4, "names no command"),
         ("an empty command", with(|ask| ask.words[0].clear()), 4, "names no command"),
         ("a terminal that is none", with(|ask| ask.terminal = true), 4, "is called a terminal"),
+        ("descriptors beside a question", frame(r#"{"version":1,"own":"List"}"#), 4, "instead of 0"),
+        ("an unknown question", frame(r#"{"version":1,"own":"All"}"#), 0, "is not understood"),
+        ("a question as somebody else", frame(r#"{"version":1,"own":"List","uid":0}"#), 0, "is not understood"),
+        ("a question and a command", frame(r#"{"version":1,"own":"List","words":["id"]}"#), 0, "is not understood"),
         ("a frame of something else", frame(r#"{"version":1,"uid":0}"#), 4, "is not understood"),
     ];
     for (what, bytes, count, why) in cases {

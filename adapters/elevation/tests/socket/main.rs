@@ -13,6 +13,7 @@
 
 mod asking;
 mod hostile;
+mod own;
 mod places;
 mod rig;
 mod standing;

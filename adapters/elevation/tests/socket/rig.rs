@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use castellan_core::effect::{ElevationAnswer, ElevationOrder};
-use castellan_core::elevation::{Asked, CallerId};
+use castellan_core::elevation::{Asked, CallerId, OwnWish, Peer};
 use castellan_core::event::{ElevationReport, Event, ExitStatus};
 use castellan_core::user::Account;
 use castellan_elevation::client::Connection;
@@ -180,6 +180,15 @@ impl Rig {
         let (connection, files) = (self.connect(), Files::new());
         within("a request", connection.ask(&ask(&["true"]), files.lent())).unwrap();
         (self.asked().0, connection)
+    }
+
+    /// Somebody asks about what is his own; who, by the kernel's word.
+    #[track_caller]
+    pub(crate) fn own_asked(&self) -> (CallerId, Box<Peer>, OwnWish) {
+        match self.report() {
+            ElevationReport::OwnAsked { caller, peer, wish } => (caller, peer, wish),
+            other => panic!("not asked: {other:?}"),
+        }
     }
 
     /// Whether a request is taken, and not refused at once.

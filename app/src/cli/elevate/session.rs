@@ -125,6 +125,9 @@ impl Session {
                 Some(ToCaller::Denied { request, what, why, fix }) => {
                     return Ok(Outcome::Denied { request, explanation: [what, why, fix] });
                 }
+                Some(ToCaller::Own(_) | ToCaller::GaveUp(_) | ToCaller::NotFound { .. }) => {
+                    return Err(self.lost("it answers something else than it was asked"));
+                }
                 None => return Err(self.lost("it closed the connection")),
             }
         }

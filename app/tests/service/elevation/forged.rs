@@ -50,7 +50,7 @@ fn another_users_request_is_out_of_reach_on_every_way() {
     let child = scene.ask("true");
     let request = id_of(&newest(&agent, "AwaitingControls"));
 
-    // The language of the socket has no word for somebody else's request; who invents one is told.
+    // No word of the socket's language reaches somebody else's request; who invents one is told.
     let mut named =
         json!({ "version": 1, "words": ["true"], "terminal": false, "environment": [], "reason": null, "code": null });
     named["request"] = json!(request);

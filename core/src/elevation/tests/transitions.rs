@@ -9,7 +9,7 @@ type Step = (&'static str, fn(&mut Elevation, &mut Turn<'_>));
 
 const NONE: TicketId = TicketId(999);
 
-const EVENTS: [Step; 29] = [
+const EVENTS: [Step; 30] = [
     ("inspected", |one, turn| one.on_inspected(Ok(&facts(1)), turn)),
     ("inspected, unfit", |one, turn| one.on_inspected(Err("it is gone."), turn)),
     ("policy ready", |one, turn| one.ask(SpawnId(77), turn)),
@@ -42,6 +42,7 @@ const EVENTS: [Step; 29] = [
     ("exited", |one, turn| one.on_exited(ExitStatus::Code(0), turn)),
     ("signaled", |one, turn| one.on_signaled(RelayedSignal::Interrupt, turn)),
     ("left", |one, turn| one.on_left(turn)),
+    ("withdrawn", |one, turn| drop(one.withdraw(CallerId(6), 200, turn))),
     ("deadline", |one, turn| one.on_deadline("it is away.", turn)),
 ];
 
@@ -58,7 +59,7 @@ fn vote(one: &mut Elevation, approved: bool, turn: &mut Turn<'_>) {
 
 /// Events that lead into each state, from the start; `!` behind a state: its record is not on disk yet, `+`: a rule redirects it, `?`: the
 /// rules cannot be read.
-const STATES: [(&str, &[&str]); 21] = [
+const STATES: [(&str, &[&str]); 22] = [
     ("Requested", &[]),
     ("Evaluating", &["inspected"]),
     ("AwaitingControls!", &["inspected", "PENDING"]),
@@ -73,6 +74,7 @@ const STATES: [(&str, &[&str]); 21] = [
     ("Denied!", &["inspected", "DENY"]),
     ("Denied", &["inspected", "DENY", "kept"]),
     ("Withdrawn", &["inspected", "left", "kept"]),
+    ("Withdrawn!", &["inspected", "withdrawn"]),
     ("Authorized?", &["inspected", "ALLOW", "kept"]),
     ("Authorized+", &["inspected", "ALLOW", "kept"]),
     ("Authorized+", &["inspected", "ALLOW", "kept", "substitute"]),

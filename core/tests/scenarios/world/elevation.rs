@@ -1,7 +1,7 @@
 //! The request socket of a world, its audit, and a KeeperPolicy that answers as told.
 
 use castellan_core::effect::{ElevationAnswer, ElevationOrder};
-use castellan_core::elevation::{Asked, CallerId, ElevationRecord, Peer};
+use castellan_core::elevation::{Asked, CallerId, ElevationRecord, Own, OwnWish, Peer};
 use castellan_core::event::{ElevationReport, FileIdentity, Reply};
 use castellan_core::id::TicketId;
 use castellan_core::mfa::{Secret, Verdict};
@@ -60,6 +60,9 @@ impl World {
                 let line = match &answer {
                     ElevationAnswer::Ended(status) => format!("answer {caller} {status:?}"),
                     ElevationAnswer::Denied { .. } => format!("answer {caller} denied"),
+                    ElevationAnswer::Own(_) | ElevationAnswer::GaveUp(_) | ElevationAnswer::NotFound(_) => {
+                        format!("answer {caller} {answer:?}")
+                    }
                 };
                 assert!(self.socket.answers.insert(caller, answer).is_none(), "{caller} is answered twice");
                 line
@@ -106,6 +109,24 @@ impl World {
             code: code.map(|code| Secret::new(code.to_owned())),
         };
         self.tell(Event::Elevation(ElevationReport::Asked { caller: CallerId(caller), asked: Box::new(asked) }));
+    }
+
+    /// Somebody asks about what is his own, from another terminal.
+    pub fn own(&mut self, caller: u64, (name, uid): (&str, u32), wish: OwnWish) {
+        let account = Ok(account(name, uid));
+        let peer = Peer { pid: 4001, uid, gid: uid, account, groups: BTreeSet::new(), has_desktop: false };
+        let (caller, peer) = (CallerId(caller), Box::new(peer));
+        self.tell(Event::Elevation(ElevationReport::OwnAsked { caller, peer, wish }));
+    }
+
+    /// What somebody is shown of his own.
+    #[track_caller]
+    pub fn shown(&mut self, caller: u64, user: (&str, u32)) -> Own {
+        self.own(caller, user, OwnWish::List);
+        match &self.socket.answers[&CallerId(caller)] {
+            ElevationAnswer::Own(own) => *own.clone(),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn reply(&mut self, caller: u64, prompt: u32, text: Option<&str>) {
@@ -156,6 +177,7 @@ impl World {
         match &self.socket.answers[&CallerId(caller)] {
             ElevationAnswer::Ended(status) => Ok(*status),
             ElevationAnswer::Denied { explanation, .. } => Err(explanation.to_string()),
+            other => panic!("{other:?}"),
         }
     }
 

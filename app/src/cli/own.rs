@@ -1,0 +1,154 @@
+//! `castellan requests mine`, `castellan requests withdraw`, `castellan grants drop`: what every user sees of his own requests and grants, and
+//! ends, from whichever terminal. Asked over the request socket, where the kernel says whose they are; no certificate is needed.
+
+use std::io;
+use std::time::Duration;
+
+use async_io::Timer;
+use castellan_core::elevation::{Own, OwnRequest};
+use castellan_core::log_message::escape;
+use castellan_core::why::Explanation;
+use castellan_elevation::client::Connection;
+use castellan_elevation::wire::{AskOwn, ToCaller, VERSION, Wish};
+use clap::Args;
+use smol::future::FutureExt;
+
+use super::elevate::unreachable;
+use super::output::Globals;
+use super::table::Table;
+use crate::failure::Failure;
+
+/// For the agent to answer: what ends is written to a disk first.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub(crate) struct Withdraw {
+    /// The request's id, as in E7-12.
+    request: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  castellan grants drop E7-12
+  castellan grants drop --all
+
+It is for every user, as sudo -k is: what was approved for you, or proved by a code, is asked for again. What runs already goes on.")]
+pub(crate) struct Drop {
+    /// The request that the grant came from, as in E7-12.
+    #[arg(required_unless_present = "all")]
+    grant: Option<String>,
+    /// All of your grants.
+    #[arg(long, conflicts_with = "grant")]
+    all: bool,
+}
+
+pub(super) fn mine(globals: &Globals) -> Result<(), Failure> {
+    match ask(Wish::List, globals)? {
+        ToCaller::Own(own) => {
+            let names: Vec<&str> = own.requests.iter().map(|request| request.request_id.as_str()).collect();
+            globals.show(&own, &names, || shown(&own, globals))
+        }
+        other => Err(refused(other)),
+    }
+}
+
+pub(super) fn withdraw(options: &Withdraw, globals: &Globals) -> Result<(), Failure> {
+    match ask(Wish::Withdraw(options.request.clone()), globals)? {
+        ToCaller::GaveUp(requests) => written(requests, "request", "withdrawn", globals),
+        other => Err(refused(other)),
+    }
+}
+
+pub(super) fn give_up(options: &Drop, globals: &Globals) -> Result<(), Failure> {
+    match ask(Wish::Drop(options.grant.clone()), globals)? {
+        ToCaller::GaveUp(grants) if grants.is_empty() && !globals.is_for_programs() => {
+            globals.note("You have no grants that count.")
+        }
+        ToCaller::GaveUp(grants) => written(grants, "grant", "dropped", globals),
+        other => Err(refused(other)),
+    }
+}
+
+/// Says what was done; people are told to what kind of thing, too.
+fn written(ids: Vec<String>, kind: &str, what: &str, globals: &Globals) -> Result<(), Failure> {
+    let name = |id: String| if globals.is_for_programs() { id } else { format!("{kind} {id}") };
+    let done: Vec<_> = ids.into_iter().map(|id| (name(id), String::from(what))).collect();
+    globals.written(&done, false)
+}
+
+/// The answer to a question.
+fn ask(own: Wish, globals: &Globals) -> Result<ToCaller, Failure> {
+    let conversation = async {
+        let connection = Connection::open(&globals.root).await.map_err(|error| unreachable(globals, &error))?;
+        match connection.ask_own(&AskOwn { version: VERSION, own }).await {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(Failure::usage(format!("{error}.")));
+            }
+            // Where it was not taken whole, what was said before tells why.
+            Ok(()) | Err(_) => {}
+        }
+        let lost =
+            |why: &str| Failure::unreachable(format!("the agent was lost: {why}. See that it runs, and try again."));
+        let answer = connection.next().await.map_err(|error| lost(&escape(&error.to_string())))?;
+        answer.ok_or_else(|| lost("it closed the connection"))
+    };
+    let late = async {
+        Timer::after(ANSWER_TIME).await;
+        let seconds = ANSWER_TIME.as_secs();
+        Err(Failure::unreachable(format!(
+            "the agent did not answer within {seconds} s. Look with castellan requests mine what became of it."
+        )))
+    };
+    smol::block_on(conversation.or(late))
+}
+
+/// What is not the answer that was hoped for.
+fn refused(answer: ToCaller) -> Failure {
+    match answer {
+        ToCaller::NotFound { what, why, fix } => Failure::not_found(escape(&format!("{what} {why} {fix}"))),
+        ToCaller::Denied { what, why, fix, .. } => Failure::denied(escape(&format!("{what} {why} {fix}"))),
+        ToCaller::Tell { .. }
+        | ToCaller::Prompt { .. }
+        | ToCaller::Launching
+        | ToCaller::Ended(_)
+        | ToCaller::Own(_)
+        | ToCaller::GaveUp(_) => {
+            Failure::failed("the agent answers something else than it was asked. Use the castellan of this agent.")
+        }
+    }
+}
+
+fn shown(own: &Own, globals: &Globals) -> Result<Vec<String>, Failure> {
+    let mut requests = Table::new(globals, &["REQUEST", "STATUS", "WAITS FOR", "UNTIL", "ASKED", "COMMAND"]);
+    for request in &own.requests {
+        let waits_for = request.waits_for.iter().map(|control| control.as_str()).collect::<Vec<_>>().join(", ");
+        let (until, asked) = (globals.when(request.until.as_deref()), globals.when(Some(&request.asked_at)));
+        requests.row(&[&request.request_id, request.status.as_str(), &waits_for, &until, &asked, &request.command]);
+    }
+    let mut lines = if requests.is_empty() { vec![String::from("No requests.")] } else { requests.lines()? };
+    lines.extend(more(own.requests_left_out, "that ended before"));
+    lines.extend(own.requests.iter().filter_map(outcome));
+    lines.push(String::new());
+    let mut grants = Table::new(globals, &["GRANT", "UNTIL", "STANDS FOR", "COMMAND"]);
+    for grant in &own.grants {
+        let controls = grant.controls.iter().map(|control| control.as_str()).collect::<Vec<_>>().join(", ");
+        grants.row(&[&grant.request_id, &globals.when(Some(&grant.until)), &controls, &grant.command]);
+    }
+    lines.extend(if grants.is_empty() { vec![String::from("No grants.")] } else { grants.lines()? });
+    lines.extend(more(own.grants_left_out, "that count"));
+    Ok(lines)
+}
+
+fn more(count: usize, which: &str) -> Option<String> {
+    (count > 0).then(|| format!("and {count} more {which}"))
+}
+
+/// How one that is over came out, where its table does not say it.
+fn outcome(request: &OwnRequest) -> Option<String> {
+    let said = match (&request.explanation, &request.exit) {
+        (Some(Explanation { what, why, fix }), _) => format!("{what} {why} {fix}"),
+        (None, Some(exit)) => format!("It ended: {exit}."),
+        (None, None) => return None,
+    };
+    Some(escape(&format!("{}: {said}", request.request_id)))
+}
