@@ -141,7 +141,7 @@ impl Elevation {
         self.controls = Controls::required(required, approvers);
         self.reuse(grants, turn);
         if let Some(why) = crowded.filter(|_| !self.controls.outstanding().is_empty()) {
-            let fix = "Ask again once one of them was answered or withdrawn; castellan requests list shows them.";
+            let fix = "Ask again once one of them was answered or withdrawn; castellan requests mine shows yours.";
             self.end(Status::Denied, self.denied(why, fix), turn);
             return Ok(());
         }

@@ -198,6 +198,10 @@ impl World {
     }
 
     fn leave(&mut self) {
+        // Nobody leaves before he came.
+        if self.callers == 0 {
+            return;
+        }
         let caller = CallerId(self.dice.below(self.callers).saturating_add(1));
         self.ledger.on_left(caller);
         for _ in 0..=self.dice.below(2) {
