@@ -1,8 +1,7 @@
 //! How a decision came about: every policy with what its filters compared, and the nearest change that would give another outcome.
 //!
 //! Nearest is the removal of one policy where that alone changes the outcome; else the policy that would change it if the fewest of its
-//! filters held. So a denial for want of a policy names the one that almost matched. All policies are looked at; what filters compared is
-//! put into words only for those that are listed.
+//! filters held. So a denial for want of a policy names the one that almost matched.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -33,7 +32,8 @@ enum Of<'a> {
     Unreadable(&'a Unreadable),
 }
 
-/// Lists the first `most` policies: those that decided stand in front.
+/// Looks at all policies, and lists the first `most`, of which those that decided stand in front: what filters compared is put into words
+/// for these alone.
 pub(super) fn explain(evaluation: &Evaluation<'_>, verdict: &Verdict, most: usize) -> Explanation {
     let found = found(evaluation, verdict);
     let nearest = if evaluation.fault().is_some() {
