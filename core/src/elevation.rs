@@ -132,6 +132,8 @@ pub(crate) struct Elevation {
     pub(crate) record: ElevationRecord,
     /// The write of the present record, where it waits for one; an older one's answer counts no more.
     write: Option<TicketId>,
+    /// Whether it ended, and its record could not be written so.
+    pub(crate) is_unkept: bool,
     /// The entry of the launch in the audit, while it is waited for.
     audit: Option<TicketId>,
     calls: Vec<(Call, RequestId)>,
@@ -175,6 +177,7 @@ impl Elevation {
             signer: None,
             record,
             write: None,
+            is_unkept: false,
             audit: None,
             calls: Vec::new(),
             fired: None,
@@ -289,6 +292,7 @@ impl Elevation {
         if self.is_unlaunched() {
             self.end(Status::Denied, self.not_on_record(&reason), turn);
         } else if matches!(self.state, State::Ended { .. }) {
+            self.is_unkept = true;
             self.go_on(turn);
         }
     }
