@@ -139,6 +139,8 @@ pub(crate) struct Elevation {
     pub(crate) record: ElevationRecord,
     /// The write of the present record, where it waits for one; an older one's answer counts no more.
     write: Option<TicketId>,
+    /// Whether it ended, and its record could not be written so.
+    pub(crate) is_unkept: bool,
     /// The entry of the launch in the audit, while it is waited for.
     audit: Option<TicketId>,
     calls: Vec<(Call, RequestId)>,
@@ -184,6 +186,7 @@ impl Elevation {
             signer: None,
             record,
             write: None,
+            is_unkept: false,
             audit: None,
             calls: Vec::new(),
             withdrawer: None,
@@ -299,6 +302,7 @@ impl Elevation {
         if self.is_unlaunched() {
             self.end(Status::Denied, self.not_on_record(&reason), turn);
         } else if matches!(self.state, State::Ended { .. }) {
+            self.is_unkept = true;
             self.go_on(turn);
         }
     }

@@ -56,9 +56,11 @@ pub(crate) struct Options {
 /// Examines and tells.
 pub(crate) fn run(options: &Options, globals: &Globals) -> Result<(), Failure> {
     let root = &globals.root;
-    let root = root.canonicalize().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => nothing_installed(root, "is not there"),
-        _ => inputs::unreadable(root, &error),
+    let root = root.canonicalize().map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            return nothing_installed(root, "is not there");
+        }
+        inputs::unreadable(root, &error)
     })?;
     let (settings, _) = Settings::parse(inputs::settings(&root)?.as_deref()).map_err(Failure::invalid_file)?;
     let only = options.kind.zip(options.id.as_deref()).map(|(kind, id)| match kind {

@@ -4,6 +4,7 @@ mod jobs;
 mod own;
 mod rate;
 mod revoking;
+mod unkept;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,6 +31,7 @@ use crate::user::{self, Account};
 use crate::why::Explanation;
 use rate::Rates;
 use revoking::{Answered, Revocation};
+use unkept::Unkept;
 
 /// What a refusal names as that which was asked: the request socket, below the agent root.
 const SOCKET: &str = "run/request.sock";
@@ -47,11 +49,14 @@ pub(super) struct Elevations {
     dropping: BTreeMap<CallerId, Vec<ElevationId>>,
     /// Requests of each user in the last minute.
     rates: Rates,
+    /// Which of those that ended are not on disk so.
+    unkept: Unkept,
 }
 
 impl Elevations {
     pub(super) fn next_deadline(&self) -> Option<Deadline> {
-        self.active.values().filter_map(|elevation| elevation.next_deadline()).min()
+        let active = self.active.values().filter_map(|elevation| elevation.next_deadline()).min();
+        Deadline::earlier(active, self.unkept.next_deadline())
     }
 
     fn of_caller(&self, caller: CallerId) -> Option<ElevationId> {
@@ -199,6 +204,12 @@ impl Agent {
         if self.on_revocation_kept(ticket, &result, effects) {
             return;
         }
+        if self.elevations.unkept.on_kept(now, ticket, result.is_ok()) {
+            return;
+        }
+        if result.is_ok() {
+            self.elevations.unkept.hasten(now);
+        }
         // Of an older write nobody waits for the answer.
         if let Some(id) = self.elevations.awaiting(ticket) {
             self.with_elevation(now, &id, effects, |elevation, turn| elevation.on_kept(ticket, result, turn));
@@ -258,6 +269,7 @@ impl Agent {
 
     /// Times that are over, questions that can be asked, jobs that are to be run, and what has ended.
     pub(super) fn settle_elevations(&mut self, now: Now, effects: &mut Effects) {
+        self.keep_again(now, effects);
         if self.elevations.active.is_empty() {
             return;
         }
@@ -291,7 +303,7 @@ impl Agent {
 
     /// What is over goes where it can be looked at.
     fn end_elevations(&mut self, now: Now) {
-        let Elevations { active, grants, ended, .. } = &mut self.elevations;
+        let Elevations { active, grants, ended, unkept, .. } = &mut self.elevations;
         for elevation in active.values() {
             self.meter.elevations.stands(&elevation.id, &elevation.record, now);
             if elevation.record.status == Status::Denied {
@@ -305,6 +317,9 @@ impl Agent {
         for id in &done {
             if let Some(elevation) = active.remove(id) {
                 self.meter.elevations.ended(elevation.record.status);
+                if elevation.is_unkept {
+                    unkept.add(elevation.id.clone(), now);
+                }
                 ended.truncate(ENDED_ELEVATIONS.saturating_sub(1));
                 ended.push_front(elevation.record);
             }
@@ -347,6 +362,7 @@ impl Agent {
         for elevation in self.elevations.active.values_mut() {
             elevation.stop("The agent is stopping.", &mut self.desk.turn(now, effects));
         }
+        self.keep_at_last(now, effects);
     }
 }
 

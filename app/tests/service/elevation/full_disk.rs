@@ -16,6 +16,9 @@ use crate::support::{Agent, command, ended, eventually, say, skipped, spawn};
 /// Bytes that are free on a small disk before it is filled: what an agent at rest writes in a minute.
 const FREE: u64 = 4 << 20;
 
+/// Bytes that are free on a disk that is never full.
+const ROOM: u64 = 64 << 20;
+
 fn shell(script: &str) -> (i32, String, String) {
     let mut command = Command::new("sh");
     command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -28,8 +31,13 @@ struct Disk {
 }
 
 impl Disk {
-    /// `None` where this process may not mount.
+    /// One that can be filled; `None` where this process may not mount.
     fn at(place: &Path) -> Option<Self> {
+        Self::with(place, FREE)
+    }
+
+    /// With so many bytes free.
+    fn with(place: &Path, free: u64) -> Option<Self> {
         let (_, used, _) = shell(&format!("du -s -B1 {}", place.display()));
         let used: u64 = used.split_whitespace().next().unwrap().parse().unwrap();
         let (code, _, why) = shell(&format!(
@@ -37,7 +45,7 @@ impl Disk {
              chmod --reference={was} {place}; cp -a {was}/. {place}/",
             place = place.display(),
             was = place.with_extension("was").display(),
-            size = used + FREE,
+            size = used + free,
         ));
         if code != 0 {
             skipped(&format!("full disks: nothing can be mounted: {why}"));
@@ -213,5 +221,87 @@ fn full_for_the_audit_alone() {
     }
     assert!(denied > 0, "a full audit was not noticed");
     recovers(&scene, &disk);
+    agent.stop();
+}
+
+/// What is kept of requests says that this one ended so, and nothing else is said of it by the next life of the agent.
+#[track_caller]
+fn is_kept(agent: &Agent<'_>, request: &str, status: &str) {
+    eventually(&format!("a record of {request} that says {status}"), || {
+        let records = agent.call("GET", "/api/elevation?limit=100").send().json();
+        let record = records.as_array()?.iter().find(|record| record["RequestId"] == request)?;
+        (record["Status"] == status).then_some(())
+    });
+}
+
+/// All of state/ but the audit and the log is full: what is on record there of requests, runs and policies.
+#[test]
+fn full_for_the_databases_alone() {
+    let Some(scene) = Scene::new() else { return };
+    scene.stage.deploy_puppet();
+    scene.start().stop();
+    let state = scene.stage.root().join("state");
+    let Some(disk) = Disk::at(&state) else { return };
+    let _roomy = ["audit", "logs"].map(|name| Disk::with(&state.join(name), ROOM).unwrap());
+    let agent = scene.start();
+
+    scene.requires(&["ALLOW"]);
+    disk.fill();
+    let child = scene.ask("true");
+    let unasked = id_of(&eventually("a request", || newest_of(&agent)));
+    assert!(is_on_record(&scene, child, &unasked, 0), "a full disk was not noticed");
+    recovers(&scene, &disk);
+
+    scene.requires(&["APPROVAL"]);
+    let child = scene.ask("true");
+    let unapproved = id_of(&eventually("a request that waits for its approval alone", || {
+        newest_of(&agent).filter(|request| request["Outstanding"] == json!(["APPROVAL"]))
+    }));
+    disk.fill();
+    let answer = agent.call("POST", &format!("/api/elevation/{unapproved}/approve")).json(&json!({})).send();
+    assert!(is_on_record(&scene, child, &unapproved, 0), "a full disk was not noticed");
+    assert!(answer.status != 200 || answer.json()["Status"] == "Denied", "{answer:?}");
+    recovers(&scene, &disk);
+    assert_eq!(agent.call("GET", "/api/grants").send().json(), json!([]), "what was not on record is good for nothing");
+
+    scene.requires(&["ALLOW"]);
+    let shipped = agent.call("GET", &format!("/api/Jobs/{LAUNCH}")).send().json();
+    scene.hold_the_launch(&agent);
+    let child = scene.ask("true");
+    let mut launcher = scene.stage.puppet(LAUNCH);
+    let unlaunched = id_of(&newest(&agent, "Authorized"));
+    disk.fill();
+    let target = format!("/api/elevation/{unlaunched}/launch");
+    let answer = launcher.order(&json!({ "do": "call", "method": "POST", "target": target, "body": "" }));
+    assert!(is_on_record(&scene, child, &unlaunched, 0), "a full disk was not noticed");
+    assert_ne!(answer["status"], 200, "{answer}");
+    launcher.exit(0, "");
+    disk.make_room();
+    assert_eq!(agent.call("PUT", &format!("/api/Jobs/{LAUNCH}")).json(&shipped).send().status, 200);
+
+    let words = scene.words("read line; exit 6");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut child = spawn(elevate(&scene.stage, NOBODY, &words).stdin(Stdio::piped()));
+    let ran = id_of(&newest(&agent, "Running"));
+    disk.fill();
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let (code, _, said) = told(child);
+    assert_eq!((code, scene.marked()), (6, 1), "{said}");
+    recovers(&scene, &disk);
+
+    // With room again each is on record as it ended, and whoever comes after a crash tells nothing else of it.
+    let ended = [(&unasked, "Denied"), (&unapproved, "Denied"), (&unlaunched, "Denied"), (&ran, "Finished")];
+    for (request, status) in ended {
+        is_kept(&agent, request, status);
+    }
+    let before = ended.map(|(request, _)| audited(&scene, request));
+    agent.kill();
+    let agent = scene.start();
+    for (request, status) in ended {
+        is_kept(&agent, request, status);
+    }
+    assert_eq!(ended.map(|(request, _)| audited(&scene, request)), before);
+    scene.is_well(&agent, &ran, "Finished");
+    assert_eq!(scene.marked(), 1, "nothing was launched twice");
     agent.stop();
 }

@@ -55,8 +55,8 @@ impl Site {
     fn compared(&self) -> String {
         let (code, shown, said) = say(command(&self.stage, &["audit", "show", "-o", "json"]));
         assert_eq!(code, 0, "{said}");
-        let entries = shown.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let decision = entries.filter(|entry| entry["kind"] == "decision").last().unwrap();
+        let mut latest = shown.lines().rev().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let decision = latest.find(|entry| entry["kind"] == "decision").unwrap();
         let filters = decision["explanation"]["Policies"][0]["Filters"].as_array().unwrap();
         let filter = filters.iter().find(|filter| filter["Filter"] == "CertificationCheck").unwrap();
         filter["Asked"].as_str().unwrap().to_owned()
@@ -155,7 +155,7 @@ fn a_new_process_of_keeper_policy_wants_the_signatures_that_the_agent_wants() {
     let agent = start(&site.stage);
     ready(&agent);
     runs(site.ask(&program));
-    site.stage.settings(lax.clone());
+    site.stage.settings(lax);
     anew(&agent);
     runs(site.ask(&program));
     let unsigned = put("unsigned", &["ALLOW", "AUDIT"]);

@@ -29,6 +29,12 @@ fn pend(world: &mut World, policy: &Subject, controls: &[&str]) {
     settle(world);
 }
 
+/// Nothing that waits to be written is.
+fn fill(world: &mut World) {
+    assert!(world.disk_once(Err(String::from("the disk is full"))), "something is to be written");
+    while world.disk_once(Err(String::from("the disk is full"))) {}
+}
+
 const CASES: &[Case] = &[
     (
         "the program cannot be run",
@@ -112,6 +118,32 @@ const CASES: &[Case] = &[
             world.disk_once(Err(String::from("the disk is full")));
         },
         ("end", "Denied"),
+    ),
+    (
+        "its end is put on record later, and then the agent is lost",
+        |world, policy| {
+            pend(world, policy, &["JUSTIFY"]);
+            world.leaves(1);
+            for _ in 0..2 {
+                fill(world);
+                world.wait(30 * 1000);
+            }
+            settle(world);
+            reborn(world);
+        },
+        ("end", "Withdrawn"),
+    ),
+    (
+        "its end is put on record as the agent stops",
+        |world, policy| {
+            pend(world, policy, &["JUSTIFY"]);
+            world.leaves(1);
+            fill(world);
+            world.tell(Event::StopRequested("the test is over".into()));
+            settle(world);
+            reborn(world);
+        },
+        ("end", "Withdrawn"),
     ),
     (
         "the agent is lost while it waits",
