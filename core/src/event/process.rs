@@ -40,6 +40,13 @@ pub enum ProcessReport {
         /// What went wrong, as a sentence with the file or call concerned.
         reason: String,
     },
+    /// A program on the terminal of a caller is stopped, as by the key for that. Told once until `Continue` is passed on to it.
+    Stopped {
+        /// Which.
+        spawn: SpawnId,
+        /// By which signal.
+        signal: i32,
+    },
     /// The main process ended; it is not reaped yet, so its number is still its own.
     Exited {
         /// Which.
