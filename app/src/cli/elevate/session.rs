@@ -228,7 +228,7 @@ impl Session {
             (true, Some(_)) => self.pass_on(wire::Signal::Suspend).await,
             (true, None) => {
                 self.pass_on(wire::Signal::Suspend).await?;
-                halt(Halt::TSTP, false)?;
+                halt(Halt::TSTP, true)?;
                 self.go_on().await;
                 Ok(())
             }
