@@ -24,9 +24,10 @@ fn send(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }
 
-/// The program itself; what asks for it is named after the binary.
+/// What runs under the path that was found for this command, or as a job of a shell.
 fn program(line: &str) -> u32 {
-    eventually("the program", || running(line).first().copied())
+    let found = format!("/usr/bin/{line}");
+    eventually("the program", || running(&found).into_iter().chain(running(line)).next())
 }
 
 /// `castellan elevate` for this command.
@@ -86,7 +87,7 @@ fn the_key_stops_both_and_they_go_on_together() {
     tmux.presses("C-z");
     tmux.shows("[1] + Stopped");
     is_stopped(pid, true);
-    tmux.enters("kill -TERM %1; kill -CONT %1; wait %1; echo \"killed $?\"");
+    tmux.enters("kill -TERM %1; fg; echo \"killed $?\"");
     tmux.sees("killed 143");
     eventually("the end", || (!lives(pid)).then_some(()));
     drop(tmux);
@@ -96,7 +97,7 @@ fn the_key_stops_both_and_they_go_on_together() {
 #[test]
 fn an_editor_leaves_the_screen_and_comes_back() {
     let Some(stage) = stage() else { return };
-    let Some(tmux) = Tmux::start(&stage, "bash --norc --noprofile") else { return };
+    let Some(tmux) = Tmux::start(&stage, "dash") else { return };
     let agent = agent(&stage);
     let elevate = elevated(&stage);
     let file = stage.folder().join("edited");
@@ -106,7 +107,7 @@ fn an_editor_leaves_the_screen_and_comes_back() {
     tmux.sees("hello");
     tmux.presses("Escape");
     tmux.presses("C-z");
-    tmux.shows("[1]+  Stopped");
+    tmux.shows("[1] + Stopped");
     tmux.sees("before");
     is_sane(&tmux);
     tmux.enters("fg");
