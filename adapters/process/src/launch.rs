@@ -171,6 +171,7 @@ fn try_execute(program: &Program, descriptors: Vec<OwnedFd>) -> Result<std::conv
     for script in &program.scripts {
         script.verify().map_err(|error| cannot_execute(&script.path, &error, program))?;
     }
+    monitor::hear_signals().map_err(|error| format!("Signals cannot be heard: {error}."))?;
     let error = sys::execute(opened.as_fd(), &arguments, &environment);
     Err(cannot_execute(&program.path, &error, program))
 }

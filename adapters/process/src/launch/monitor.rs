@@ -28,7 +28,8 @@ pub(super) struct Monitor {
     told: bool,
 }
 
-/// Takes the terminal, and makes the process that becomes the program, in the terminal's foreground: that one gets `None`.
+/// Takes the terminal, and makes the process that becomes the program, in the terminal's foreground: that one gets `None`, and hears no signal
+/// until [`hear_signals`].
 ///
 /// # Errors
 /// A sentence: descriptors are missing, this is no terminal or another session's, or there can be no further process.
@@ -41,7 +42,7 @@ pub(super) fn split(lent: Vec<OwnedFd>) -> Result<Option<Monitor>, String> {
         format!("Standard input cannot become the controlling terminal: {error}. It belongs to a session already, or is none.")
     })?;
     let failed = |error: &dyn std::fmt::Display| format!("The program's process cannot be made: {error}.");
-    // Both begin so, as who is not in the foreground yet would be stopped by its own step there.
+    // Both begin so: who steps to the foreground would be stopped by that.
     SigSet::all().thread_block().map_err(|error| failed(&error))?;
     let signals = SignalFd::with_flags(&HEARD.into_iter().collect(), SfdFlags::SFD_CLOEXEC);
     let signals = signals.map_err(|error| failed(&error))?;
@@ -59,7 +60,16 @@ fn come_forward(leader: Pid, terminal: &OwnedFd) -> std::io::Result<()> {
         return Err(std::io::Error::other("the agent is gone"));
     }
     rustix::process::setpgid(None, None)?;
-    rustix::termios::tcsetpgrp(terminal, rustix::process::getpid())?;
+    Ok(rustix::termios::tcsetpgrp(terminal, rustix::process::getpid())?)
+}
+
+/// What was typed before the program runs ends it, and does not stop it: nobody awaits a stop yet.
+///
+/// # Errors
+/// As kill(2) and pthread_sigmask(3).
+pub(super) fn hear_signals() -> std::io::Result<()> {
+    // Takes back each signal that stops and was not heard yet; signal(7).
+    rustix::process::kill_process(rustix::process::getpid(), Signal::CONT)?;
     sys::unblock_signals()
 }
 

@@ -92,6 +92,28 @@ fn the_key_stops_a_program_and_it_goes_on() {
     }
 }
 
+/// Keys that come while the program's process waits are its program's: nobody takes its end for a failed start, and nothing stands still.
+#[test]
+fn what_is_typed_before_it_runs_is_not_lost() {
+    for mode in modes() {
+        let rig = Rig::start(mode);
+        let typed = |keys: &[u8]| {
+            let (mut ours, theirs) = terminal();
+            rig.port().spawn_for_caller(request(1, &shell("echo ready; read line")), on_terminal(&theirs)).unwrap();
+            let prepared = rig.prepared();
+            ours.write_all(keys).unwrap();
+            rig.release(prepared.spawn);
+            (ours, prepared.spawn)
+        };
+        let (_ours, spawn) = typed(b"\x03");
+        assert_eq!(rig.finish(spawn).status, ExitStatus::Signal(2));
+        let (mut ours, spawn) = typed(b"\x1a");
+        shown_until(&mut ours, "ready");
+        ours.write_all(b"\n").unwrap();
+        assert_eq!(rig.finish(spawn).status, ExitStatus::Code(0));
+    }
+}
+
 #[test]
 fn how_a_program_on_a_terminal_ends_is_told() {
     for mode in modes() {
