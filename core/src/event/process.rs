@@ -19,7 +19,7 @@ pub enum ProcessReport {
     Prepared {
         /// Which.
         spawn: SpawnId,
-        /// Its process id; it also leads its own session of that number.
+        /// Its process id; it also leads its own session of that number, unless a caller's terminal has it led by its parent.
         pid: u32,
         /// Its own cgroup v2, where those can be made.
         cgroup: Option<u64>,
