@@ -81,7 +81,7 @@ pub(crate) fn end_by(signal: i32) -> ! {
     // SAFETY: the same; a number that is no signal changes nothing.
     unsafe { libc::sigdelset(&raw mut others, signal) };
     // SAFETY: a signal to this process itself.
-    unsafe { libc::kill(libc::getpid(), signal) };
+    unsafe { libc::raise(signal) };
     // SAFETY: the set is valid for reads. This returns only for a signal that ends nothing.
     unsafe { libc::sigsuspend(&raw const others) };
     std::process::exit(128_i32.saturating_add(signal))

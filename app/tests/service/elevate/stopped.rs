@@ -151,11 +151,12 @@ fn an_inner_shell_keeps_its_jobs() {
     tmux.enters("fg");
     tmux.sees("inner$");
     assert_eq!(state(job), Some('T'), "nobody asked for that");
-    tmux.enters("kill -KILL %1; exit 6");
-    tmux.enters("exit 7");
-    tmux.enters("echo \"ended\" $?");
-    tmux.sees("ended");
+    tmux.enters("kill -KILL %1; wait");
     eventually("the end of the job", || (!lives(job)).then_some(()));
+    tmux.enters("exit 7");
+    eventually("the end of the shell", || (!lives(asker)).then_some(()));
+    tmux.enters("echo \"ended $?\"");
+    tmux.sees("ended 7");
     drop(tmux);
     agent.stop();
 }
