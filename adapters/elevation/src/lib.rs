@@ -141,6 +141,7 @@ impl Elevation {
             ElevationOrder::Prompt { caller, prompt, text, secret, seconds } => {
                 self.shared.say(caller, Said::Frame(ToCaller::Prompt { prompt, text, secret, seconds }));
             }
+            ElevationOrder::Stop { caller, signal } => self.shared.say(caller, Said::Frame(ToCaller::Stopped(signal))),
             ElevationOrder::Answer { caller, answer } => self.shared.say(caller, Said::Last(answer.into())),
         }
     }

@@ -102,6 +102,10 @@ pub enum Signal {
     User1,
     /// SIGUSR2.
     User2,
+    /// SIGTSTP.
+    Suspend,
+    /// SIGCONT.
+    Continue,
 }
 
 /// Frames to the caller.
@@ -126,6 +130,8 @@ pub enum ToCaller {
     },
     /// The program is being started: what is typed belongs to it from here on.
     Launching,
+    /// The program was stopped by this signal: the caller stops, too, and says [`Signal::Continue`] once he goes on.
+    Stopped(i32),
     /// The program ended.
     Ended(Ended),
     /// What is the caller's own.
@@ -195,6 +201,8 @@ impl From<Signal> for RelayedSignal {
             Signal::Terminate => Self::Terminate,
             Signal::User1 => Self::User1,
             Signal::User2 => Self::User2,
+            Signal::Suspend => Self::Suspend,
+            Signal::Continue => Self::Continue,
         }
     }
 }

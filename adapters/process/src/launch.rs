@@ -1,9 +1,10 @@
 //! The launcher: a process that waits before it becomes the program, so that the agent knows it before its first instruction.
 //! In this order: control socket kept aside, /dev/null as standard input, own session, death with the agent, umask 027, default signals,
-//! ready byte, then nothing until the go byte is there, then the person ([`privileges`]), what a caller lends ([`caller`]) and the program,
+//! ready byte, then nothing until the go byte is there, then, on a terminal, a second process ([`monitor`]), then the person ([`privileges`]), what a caller lends ([`caller`]) and the program,
 //! which is the file that the agent opened and judged. End of file instead: exit code 125 and nothing was executed, so a killed agent leaves no program.
 
 mod caller;
+mod monitor;
 mod privileges;
 
 use std::ffi::{CStr, CString};
@@ -20,7 +21,7 @@ use rustix::process::Signal;
 
 use crate::handover::Receiver;
 use crate::sys;
-use crate::wire::{self, COMPLAINT_BYTES, NOT_EXECUTED, Order, Person, Program, READY};
+use crate::wire::{self, ATTENDED, COMPLAINT_BYTES, NOT_EXECUTED, Order, Person, Program, READY};
 
 /// Descriptors from here on are never the program's.
 const FIRST_PRIVATE_DESCRIPTOR: i32 = 3;
@@ -87,7 +88,7 @@ fn rehearse() -> io::Result<()> {
         environment: vec![(String::from("NAME"), String::from("value"))],
         working_directory: String::from("/"),
         person: None,
-        caller: None,
+        for_caller: false,
     };
     let frame = wire::encode(&Order::Execute(program)).map_err(io::Error::other)?;
     wire::read_order(frame.as_slice()).map(drop)
@@ -98,6 +99,14 @@ fn obey(mut control: UnixStream) {
     let order = wire::read_order(&mut receiver);
     let descriptors = receiver.descriptors;
     let complaint = match order {
+        Ok(Order::Attend) => match monitor::split(descriptors) {
+            Ok(Some(monitor)) => {
+                drop(control);
+                monitor.watch()
+            }
+            Ok(None) => return attended(control),
+            Err(sentence) => sentence,
+        },
         Ok(Order::Execute(program)) => execute(&program, descriptors),
         Ok(Order::Connect(address)) => match connect(&control, address) {
             Ok(()) => return,
@@ -111,6 +120,15 @@ fn obey(mut control: UnixStream) {
     if control.write_all(text.as_bytes()).is_err() {
         std::process::exit(NOT_EXECUTED.into());
     }
+}
+
+/// The process that becomes the program tells its number, and takes the further orders.
+fn attended(mut control: UnixStream) {
+    let [first, second, third, fourth] = std::process::id().to_le_bytes();
+    if control.write_all(&[ATTENDED, first, second, third, fourth]).is_ok() {
+        obey(control);
+    }
+    std::process::exit(NOT_EXECUTED.into());
 }
 
 /// Becomes the program; returns a sentence only if that failed.
@@ -141,9 +159,10 @@ fn try_execute(program: &Program, descriptors: Vec<OwnedFd>) -> Result<std::conv
         privileges::take(person)?;
         environment.retain(|variable| privileges::is_of_use(variable));
     }
-    match program.caller {
-        Some(caller) => caller::serve(caller, descriptors)?,
-        None => enter(program)?,
+    if program.for_caller {
+        caller::serve(descriptors)?;
+    } else {
+        enter(program)?;
     }
     sys::close_on_exec_from(FIRST_PRIVATE_DESCRIPTOR.unsigned_abs())
         .map_err(|error| format!("Cannot close the descriptors above standard error: {error} (needs Linux 5.11)."))?;
@@ -152,6 +171,7 @@ fn try_execute(program: &Program, descriptors: Vec<OwnedFd>) -> Result<std::conv
     for script in &program.scripts {
         script.verify().map_err(|error| cannot_execute(&script.path, &error, program))?;
     }
+    monitor::hear_signals().map_err(|error| format!("Signals cannot be heard: {error}."))?;
     let error = sys::execute(opened.as_fd(), &arguments, &environment);
     Err(cannot_execute(&program.path, &error, program))
 }

@@ -64,7 +64,7 @@ pub use launch::launch_main;
 pub use port_holder::{PortHolder, port_holder};
 pub use signature::{Program, SignError, document_facts, document_sha256, open_document};
 pub use start::Launcher;
-pub use sys::{release_free_memory, release_program};
+pub use sys::{release_free_memory, release_program, stop};
 pub use user::{account, look_up};
 
 /// Looks at files as the agent does before it executes them; blocks for as long as the disk takes.

@@ -6,6 +6,8 @@ use std::ffi::{CStr, c_char};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::process::{Pid, Signal, getpid, kill_current_process_group, kill_process};
+
 /// Highest signal number of Linux on every architecture but MIPS.
 const LAST_SIGNAL: i32 = 64;
 /// Bytes of the kernel's signal set.
@@ -56,6 +58,53 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: only flags of descriptors change; none is closed now.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes a second process of a program with one thread; `None` in the new one.
+///
+/// # Errors
+/// As fork(2).
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: the launcher has one thread, so no lock is held and nothing half done in the copy.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+/// Ends this process by a signal whose action is the default one, whichever others wait.
+pub(crate) fn end_by(signal: i32) -> ! {
+    // SAFETY: an all-zero sigset_t is a valid, empty set on Linux.
+    let mut others: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is valid for writes.
+    unsafe { libc::sigfillset(&raw mut others) };
+    // SAFETY: the same; a number that is no signal changes nothing.
+    unsafe { libc::sigdelset(&raw mut others, signal) };
+    // SAFETY: a signal to this process itself.
+    unsafe { libc::raise(signal) };
+    // SAFETY: the set is valid for reads. This returns only for a signal that ends nothing.
+    unsafe { libc::sigsuspend(&raw const others) };
+    std::process::exit(128_i32.saturating_add(signal))
+}
+
+/// Stops this process by a signal of job control, or its whole group, as if nobody had asked to hear of that signal: so the kernel decides,
+/// which stops none by a key whom no shell could continue. Returns once this goes on.
+///
+/// # Errors
+/// As kill(2).
+pub fn stop(signal: Signal, group: bool) -> io::Result<()> {
+    let default = [0_u64; 8];
+    let mut before = [0_u64; 8];
+    let (new, old) = (default.as_ptr(), before.as_mut_ptr());
+    // SAFETY: see `reset_signal_action`; the old action is as long as the new one. SIGSTOP refuses, and has no other action.
+    let changed = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal.as_raw(), new, old, SIGNAL_SET_BYTES) };
+    let sent = if group { kill_current_process_group(signal) } else { kill_process(getpid(), signal) };
+    if changed == 0 {
+        let none = std::ptr::null_mut::<u64>();
+        // SAFETY: puts back what the kernel said the action was.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal.as_raw(), before.as_ptr(), none, SIGNAL_SET_BYTES) };
+    }
+    Ok(sent?)
 }
 
 /// Replaces this process by the program behind a descriptor; searches no PATH and never falls back to a shell.

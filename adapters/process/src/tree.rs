@@ -5,14 +5,17 @@
 //! | (none) | launcher started, known, waiting | prepared: report `Prepared` |
 //! | prepared | `Release`, program's image runs | running: report `Started` |
 //! | prepared | `Abort`, launcher ended, exec failed | over: report `SpawnFailed` |
+//! | running | its program was stopped, on a terminal | same: report `Stopped` |
 //! | running | main process ended | ended: report `Exited`, not reaped |
 //! | ended | `Collect` | ended: report `Collected`; reaped, if a cgroup and not its number names the tree |
-//! | any | `Signal` | same: the whole tree is signalled |
+//! | any | `Signal` | same: the whole tree is signalled, or its job ([`signals`]) |
 //! | any | `Discard` | over: everything killed, reaped, removed; report `Discarded` |
 //! | any | nobody gives orders or takes reports any more | over, silently |
 
+mod attend;
 mod execute;
 mod make;
+mod signals;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,7 +25,7 @@ use std::time::Duration;
 
 use async_io::{Async, Timer};
 use castellan_core::effect::{SpawnRequest, TreeSignal, Way};
-use castellan_core::event::{Captured, ExitStatus, ProcessReport, RelayedSignal};
+use castellan_core::event::{Captured, ExitStatus, ProcessReport};
 use castellan_core::id::{SpawnId, TicketId};
 use castellan_core::user::{Person, UserFacts};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
@@ -30,6 +33,7 @@ use smol::Task;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 
+use self::attend::Attended;
 use crate::executable::Inspection;
 use crate::place::Place;
 use crate::{CallerFiles, Shared, capture, user};
@@ -62,6 +66,8 @@ struct Tree {
     control: Async<UnixStream>,
     place: Place,
     outputs: Option<Outputs>,
+    /// Its program, where that is not its main process.
+    attended: Option<Attended>,
     reaped: bool,
 }
 
@@ -85,6 +91,19 @@ enum Next {
     Orphaned,
     /// The main process ended.
     Ended,
+    /// Its program was stopped by this signal.
+    Stopped(i32),
+}
+
+/// What is awaited beside orders.
+#[derive(Clone, Copy)]
+enum Until {
+    /// The end of the launcher.
+    Release,
+    /// The end of the main process, and stops of a program that is attended to.
+    End,
+    /// Nothing.
+    Discard,
 }
 
 /// Lives a tree from its order to its end; answers with its last report, if anybody still waits for one.
@@ -102,7 +121,7 @@ pub(crate) async fn live(
             None => None,
         }
     };
-    let (prepared, user) = smol::future::zip(Tree::prepare(shared, &request), look).await;
+    let (prepared, user) = smol::future::zip(Tree::prepare(shared, &request, files.as_ref()), look).await;
     let (mut tree, inspection) = match prepared {
         Ok(prepared) => prepared,
         Err(reason) => {
@@ -138,10 +157,11 @@ impl Tree {
             Place::Cgroup(cgroup) => Some(cgroup.id),
             Place::Session(_) => None,
         };
-        let report = ProcessReport::Prepared { spawn, pid: self.pid, cgroup, executable: inspection.facts(), user };
+        let pid = self.attended.as_ref().map_or(self.pid, |attended| attended.pid);
+        let report = ProcessReport::Prepared { spawn, pid, cgroup, executable: inspection.facts(), user };
         self.shared.report(report).await?;
         let (way, person) = loop {
-            match self.next(orders, true).await {
+            match self.next(orders, Until::Release).await {
                 Next::Order(Command::Release(way, person)) => break (way, person),
                 Next::Order(Command::Abort(reason)) => return Some(ProcessReport::SpawnFailed { spawn, reason }),
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
@@ -149,7 +169,7 @@ impl Tree {
                 Next::Order(Command::Collect) => self.out_of_turn("Collect"),
                 Next::Order(Command::Discard) => return Some(ProcessReport::Discarded { spawn }),
                 Next::Orphaned => return None,
-                Next::Ended => {
+                Next::Ended | Next::Stopped(_) => {
                     let reason = "The launcher was ended before it was released.".to_owned();
                     return Some(ProcessReport::SpawnFailed { spawn, reason });
                 }
@@ -169,9 +189,10 @@ impl Tree {
         let spawn = self.spawn;
         let mut discard = false;
         while !discard {
-            match self.next(orders, true).await {
+            match self.next(orders, Until::End).await {
                 Next::Ended => break,
                 Next::Orphaned => return None,
+                Next::Stopped(signal) => self.shared.report(ProcessReport::Stopped { spawn, signal }).await?,
                 Next::Order(Command::Signal(signal)) => self.signal(signal).await,
                 Next::Order(Command::Discard) => discard = true,
                 Next::Order(Command::Peek(ticket)) => self.peek(ticket).await?,
@@ -185,8 +206,8 @@ impl Tree {
         }
         self.shared.report(ProcessReport::Exited { spawn, status: self.exit_status() }).await?;
         while !discard {
-            match self.next(orders, false).await {
-                Next::Ended | Next::Orphaned => return None,
+            match self.next(orders, Until::Discard).await {
+                Next::Ended | Next::Stopped(_) | Next::Orphaned => return None,
                 Next::Order(Command::Collect) => {
                     let (stdout, stderr) = self.collect().await;
                     self.shared.report(ProcessReport::Collected { spawn, stdout, stderr }).await?;
@@ -210,12 +231,9 @@ impl Tree {
         );
     }
 
-    /// The next order, or the end of the main process where that is still awaited. The end comes first: it is a fact already.
-    async fn next(&self, orders: &Receiver<Command>, await_end: bool) -> Next {
+    /// The next order or fact. The end comes first, then a stop: they are facts already.
+    async fn next(&self, orders: &Receiver<Command>, until: Until) -> Next {
         let order = async { orders.recv().await.map_or(Next::Orphaned, Next::Order) };
-        if !await_end {
-            return order.await;
-        }
         let ended = async {
             match self.handle.readable().await {
                 Ok(()) => Next::Ended,
@@ -225,26 +243,10 @@ impl Tree {
                 }
             }
         };
-        ended.or(order).await
-    }
-
-    async fn signal(&self, signal: TreeSignal) {
-        let wanted = match signal {
-            TreeSignal::Terminate | TreeSignal::Relayed(RelayedSignal::Terminate) => Signal::TERM,
-            TreeSignal::Kill => Signal::KILL,
-            TreeSignal::Relayed(RelayedSignal::Hangup) => Signal::HUP,
-            TreeSignal::Relayed(RelayedSignal::Interrupt) => Signal::INT,
-            TreeSignal::Relayed(RelayedSignal::Quit) => Signal::QUIT,
-            TreeSignal::Relayed(RelayedSignal::User1) => Signal::USR1,
-            TreeSignal::Relayed(RelayedSignal::User2) => Signal::USR2,
-        };
-        let place = self.place.clone();
-        if let Err(error) = smol::unblock(move || place.signal(wanted)).await {
-            log::warn!(
-                "Not every process of the tree of {} (spawn {}) took {wanted:?}: {error}.",
-                self.pid,
-                self.spawn
-            );
+        match until {
+            Until::Discard => order.await,
+            Until::Release => ended.or(order).await,
+            Until::End => ended.or(self.next_stop()).or(order).await,
         }
     }
 

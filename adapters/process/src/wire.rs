@@ -13,6 +13,8 @@ use crate::executable::Script;
 
 /// The launcher leads its own session and waits.
 pub(crate) const READY: u8 = b'R';
+/// The process that becomes the program waits for its order; its number follows (4 bytes, little endian).
+pub(crate) const ATTENDED: u8 = b'\0';
 /// Ends an order; without it nothing is executed.
 pub(crate) const GO: u8 = b'G';
 /// Bytes of an order: above what the kernel accepts as arguments and environment (about 6 MiB), escaped.
@@ -25,6 +27,9 @@ pub(crate) const NOT_EXECUTED: u8 = 125;
 /// What the launcher has to become.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
+    /// Another process of its own, which takes the further orders and becomes the program; this one leads the session of its terminal. Beside it
+    /// come the terminal, and a pipe for the signal of each stop.
+    Attend,
     /// A program.
     Execute(Program),
     /// A connection to this address, held until the agent closes its end: lets the agent see what the kernel tells about it.
@@ -46,15 +51,8 @@ pub(crate) struct Program {
     pub(crate) working_directory: String,
     /// As whom, where not as the agent itself.
     pub(crate) person: Option<Person>,
-    /// Whose descriptors it gets, which come after that of the file: 0, 1, 2 and its working folder. `None` where the agent reads its output.
-    pub(crate) caller: Option<Caller>,
-}
-
-/// Somebody who waits for a program and lends it his descriptors.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Caller {
-    /// Whether standard input is to become the controlling terminal.
-    pub(crate) terminal: bool,
+    /// Whether a caller's descriptors come after that of the file: 0, 1, 2 and its working folder. Else the agent reads its output.
+    pub(crate) for_caller: bool,
 }
 
 /// As whom a program is executed.

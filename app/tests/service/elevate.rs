@@ -1,6 +1,7 @@
 //! `castellan elevate` as its user sees it: pipes, exit statuses, signals, his terminal.
 
 mod desktop;
+mod stopped;
 pub(crate) mod terminal;
 mod tmux;
 

@@ -240,6 +240,7 @@ impl Agent {
             ProcessReport::Prepared { spawn, .. }
             | ProcessReport::Started { spawn }
             | ProcessReport::SpawnFailed { spawn, .. }
+            | ProcessReport::Stopped { spawn, .. }
             | ProcessReport::Exited { spawn, .. }
             | ProcessReport::Collected { spawn, .. }
             | ProcessReport::Discarded { spawn } => *spawn,
@@ -255,6 +256,7 @@ impl Agent {
                 elevation.on_prepared(pid, &executable, user.as_deref(), turn);
             }
             ProcessReport::Started { .. } => elevation.on_started(turn),
+            ProcessReport::Stopped { signal, .. } => elevation.on_stopped(signal, turn),
             ProcessReport::SpawnFailed { reason, .. } => elevation.on_spawn_failed(&reason, turn),
             ProcessReport::Exited { status, .. } => elevation.on_exited(status, turn),
             ProcessReport::Collected { stdout, stderr, .. } => elevation.on_collected(&stdout, &stderr, turn),

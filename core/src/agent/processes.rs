@@ -63,6 +63,8 @@ impl Agent {
                     None => self.unowned(now, spawn, "failed to start", effects),
                 }
             }
+            // Only programs of callers have somebody who is told.
+            ProcessReport::Stopped { spawn, .. } => self.unowned(now, spawn, "was stopped", effects),
             ProcessReport::Exited { spawn, status } => {
                 // Without a cgroup the tree is known by its leader alone: trust ends before the number can be used again.
                 if self.registry.leader_exited(spawn).is_some() {

@@ -32,6 +32,13 @@ pub enum ElevationOrder {
         /// Seconds after which the port answers `Refused` by itself.
         seconds: u64,
     },
+    /// The caller's program was stopped; he is to stop with it, and to pass on `Continue` once he goes on.
+    Stop {
+        /// Which connection.
+        caller: CallerId,
+        /// The signal that stopped it.
+        signal: i32,
+    },
     /// The last order of a connection: say how it ended, then close it.
     Answer {
         /// Which connection.

@@ -155,6 +155,13 @@ impl Elevation {
         self.end(status, explanation, turn);
     }
 
+    /// Somebody stopped it, or it stopped itself: its caller stops with it. What is to end goes on.
+    pub(crate) fn on_stopped(&self, signal: i32, turn: &mut Turn<'_>) {
+        if let (State::Running { kill_at: None, .. }, Some(caller)) = (&self.state, self.caller) {
+            turn.effects.push(Effect::Elevation(ElevationOrder::Stop { caller, signal }));
+        }
+    }
+
     /// The program ended: its caller hears how at once, then what is left of its tree is ended.
     pub(crate) fn on_exited(&mut self, status: ExitStatus, turn: &mut Turn<'_>) {
         let spawn = match &self.state {
@@ -205,7 +212,10 @@ impl Elevation {
             State::Launching { .. } | State::Running { .. } if self.record.substitute.is_some() => {}
             State::Running { spawn, .. } => relay(spawn, signal, turn),
             // It may run already, but that is not known yet. Each kind once, as the kernel keeps them.
-            State::Launching { ordered: true, .. } if !self.signals.contains(&signal) => self.signals.push(signal),
+            State::Launching { ordered: true, .. } if !self.signals.contains(&signal) => {
+                self.signals.retain(|kept| !undoes(signal, *kept));
+                self.signals.push(signal);
+            }
             State::Requested { .. }
             | State::Evaluating { .. }
             | State::Awaiting { .. }
@@ -214,6 +224,14 @@ impl Elevation {
             | State::Ended { .. } => {}
         }
     }
+}
+
+/// Whether one takes the other back, as with the kernel.
+const fn undoes(signal: RelayedSignal, kept: RelayedSignal) -> bool {
+    matches!(
+        (signal, kept),
+        (RelayedSignal::Suspend, RelayedSignal::Continue) | (RelayedSignal::Continue, RelayedSignal::Suspend)
+    )
 }
 
 fn relay(spawn: SpawnId, signal: RelayedSignal, turn: &mut Turn<'_>) {

@@ -71,4 +71,8 @@ pub enum RelayedSignal {
     User1,
     /// SIGUSR2.
     User2,
+    /// SIGTSTP: the key that stops a program.
+    Suspend,
+    /// SIGCONT.
+    Continue,
 }

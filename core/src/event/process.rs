@@ -19,7 +19,7 @@ pub enum ProcessReport {
     Prepared {
         /// Which.
         spawn: SpawnId,
-        /// Its process id; it also leads its own session of that number.
+        /// Its process id; it also leads its own session of that number, unless a caller's terminal has it led by its parent.
         pid: u32,
         /// Its own cgroup v2, where those can be made.
         cgroup: Option<u64>,
@@ -39,6 +39,13 @@ pub enum ProcessReport {
         spawn: SpawnId,
         /// What went wrong, as a sentence with the file or call concerned.
         reason: String,
+    },
+    /// A program on the terminal of a caller is stopped, as by the key for that. Told once until `Continue` is passed on to it.
+    Stopped {
+        /// Which.
+        spawn: SpawnId,
+        /// By which signal.
+        signal: i32,
     },
     /// The main process ended; it is not reaped yet, so its number is still its own.
     Exited {

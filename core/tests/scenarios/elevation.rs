@@ -201,6 +201,39 @@ fn launched(world: &mut World, caller: u64) -> SpawnId {
     spawn
 }
 
+/// His caller alone hears that a program is stopped, and has it continue; what is to end is not told of any more.
+#[test]
+fn a_stopped_program_is_its_callers() {
+    let (mut world, policy) = world();
+    asked(&mut world, 1);
+    world.decides(&policy, "E7-1", "ALLOW", json!({}));
+    settle(&mut world);
+    let spawn = *spawned(&world).last().unwrap();
+    world.readied(spawn.0, 1);
+    let signaled = |caller, signal| Event::Elevation(ElevationReport::Signaled { caller: CallerId(caller), signal });
+    // Before it is known that it runs, the last of these two counts.
+    for signal in [RelayedSignal::Continue, RelayedSignal::Suspend, RelayedSignal::Continue] {
+        world.tell(signaled(1, signal));
+    }
+    world.transcript.clear();
+    world.process(ProcessReport::Started { spawn });
+    let told = |world: &World, text: &str| world.transcript.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((told(&world, "Suspend"), told(&world, "Continue")), (0, 1), "{:?}", world.transcript);
+    settle(&mut world);
+    world.transcript.clear();
+    world.process(ProcessReport::Stopped { spawn, signal: 20 });
+    world.expect(&["stop 1 20"]);
+    world.tell(signaled(2, RelayedSignal::Continue));
+    assert_eq!(told(&world, "Continue"), 0, "it is nobody else's");
+    world.tell(signaled(1, RelayedSignal::Continue));
+    assert_eq!(told(&world, "Continue"), 1);
+    world.leaves(1);
+    world.transcript.clear();
+    world.process(ProcessReport::Stopped { spawn, signal: 19 });
+    assert_eq!(told(&world, "stop"), 0, "{:?}", world.transcript);
+    ended(&mut world, spawn);
+}
+
 pub fn ended(world: &mut World, spawn: SpawnId) {
     world.exit(spawn.0, ExitStatus::Code(0));
     world.collected(spawn.0, "");

@@ -100,10 +100,18 @@ fn what_is_said_arrives_in_both_directions() {
     let report = rig.report();
     assert!(matches!(report, ElevationReport::Signaled { signal: RelayedSignal::Interrupt, .. }), "{report:?}");
 
+    for (said, heard) in [(Signal::Suspend, RelayedSignal::Suspend), (Signal::Continue, RelayedSignal::Continue)] {
+        within("a signal", connection.send(&FromCaller::Signal(said))).unwrap();
+        let report = rig.report();
+        assert!(matches!(report, ElevationReport::Signaled { signal, .. } if signal == heard), "{report:?}");
+    }
+    rig.port().order(ElevationOrder::Stop { caller, signal: 20 });
+
     let explanation = Explanation::new("What.", "Why.", "Fix.");
     let request = Some(ElevationId::new(2, 7));
     rig.port().order(ElevationOrder::Answer { caller, answer: ElevationAnswer::Denied { request, explanation } });
     assert!(matches!(rig.hear(&connection), Some(ToCaller::Prompt { prompt: 2, .. })));
+    assert_eq!(rig.hear(&connection), Some(ToCaller::Stopped(20)));
     let [what, why, fix] = ["What.", "Why.", "Fix."].map(String::from);
     assert_eq!(rig.hear(&connection), Some(ToCaller::Denied { request: Some(String::from("E2-7")), what, why, fix }));
     assert_eq!(rig.hear(&connection), None, "the connection ends after the answer");

@@ -1,17 +1,15 @@
-//! Standing where the caller stands: in his folder, with his standard streams, on his terminal.
+//! Standing where the caller stands: in his folder, with his standard streams.
 //!
 //! The folder is entered with the agent's privileges. It comes from a descriptor that the caller opened himself, so no name is looked up
 //! for him; that it is told and judged before a start is the core's part.
 
 use std::os::fd::OwnedFd;
 
-use crate::wire::Caller;
-
 /// Takes what the caller lends: 0, 1, 2 and the working folder, in this order.
 ///
 /// # Errors
 /// A sentence: descriptors are missing, or one of them is not what it has to be.
-pub(super) fn serve(caller: Caller, lent: impl Iterator<Item = OwnedFd>) -> Result<(), String> {
+pub(super) fn serve(lent: impl Iterator<Item = OwnedFd>) -> Result<(), String> {
     let lent: [OwnedFd; 4] = lent
         .collect::<Vec<_>>()
         .try_into()
@@ -22,11 +20,5 @@ pub(super) fn serve(caller: Caller, lent: impl Iterator<Item = OwnedFd>) -> Resu
         .and_then(|()| rustix::stdio::dup2_stdout(stdout))
         .and_then(|()| rustix::stdio::dup2_stderr(stderr))
         .map_err(|error| format!("Cannot take the caller's standard streams: {error}."))?;
-    if caller.terminal {
-        // Never takes it from a session that has it already.
-        rustix::process::ioctl_tiocsctty(stdin).map_err(|error| {
-            format!("Standard input cannot become the controlling terminal: {error}. It belongs to a session already, or is none.")
-        })?;
-    }
     Ok(())
 }

@@ -9,7 +9,7 @@ use castellan_core::user::Person;
 
 use super::{Tree, make, within};
 use crate::executable::Inspection;
-use crate::wire::{COMPLAINT_BYTES, Caller};
+use crate::wire::COMPLAINT_BYTES;
 use crate::{CallerFiles, handover};
 
 /// From the go byte to the program's own image; a program on a slow network file system may take a while.
@@ -27,18 +27,13 @@ impl Tree {
         person: Option<Person>,
         files: Option<&CallerFiles>,
     ) -> Result<(), String> {
-        let caller = files.map(|files| Caller { terminal: files.terminal });
-        let (order, program) = make::order(way, inspection, request, person, caller, &self.shared.agent_root)?;
+        let for_caller = files.is_some();
+        let (order, program) = make::order(way, inspection, request, person, for_caller, &self.shared.agent_root)?;
         let lent = files.into_iter().flat_map(CallerFiles::in_order);
         let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(program.as_fd()).chain(lent).collect();
         let mut complaint = Vec::new();
         let exchange = async {
-            let begun = self.control.write_with(|socket| handover::send(socket, &order, &descriptors)).await?;
-            let mut rest = order.get(begun..).unwrap_or_default();
-            while !rest.is_empty() {
-                let sent = self.control.write_with(|mut socket| socket.write(rest)).await?;
-                rest = rest.get(sent..).unwrap_or_default();
-            }
+            self.send(&order, &descriptors).await?;
             let mut chunk = vec![0; COMPLAINT_BYTES];
             while complaint.len() < COMPLAINT_BYTES {
                 match self.control.read_with(|mut socket| socket.read(&mut chunk)).await? {
@@ -57,5 +52,19 @@ impl Tree {
                 EXEC_TIME.as_secs()
             )),
         }
+    }
+
+    /// Gives the launcher an order.
+    ///
+    /// # Errors
+    /// As sendmsg(2).
+    pub(super) async fn send(&self, order: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let begun = self.control.write_with(|socket| handover::send(socket, order, descriptors)).await?;
+        let mut rest = order.get(begun..).unwrap_or_default();
+        while !rest.is_empty() {
+            let sent = self.control.write_with(|mut socket| socket.write(rest)).await?;
+            rest = rest.get(sent..).unwrap_or_default();
+        }
+        Ok(())
     }
 }

@@ -13,13 +13,13 @@ use castellan_core::effect::{Owner, SpawnRequest, Way};
 use castellan_core::user::{Ids, Person};
 
 use super::{Outputs, Stream, Tree, within};
-use crate::Shared;
 use crate::capture::{Capture, read_all};
 use crate::cgroup::Cgroup;
 use crate::executable::{self, Command, Inspection};
 use crate::place::Place;
 use crate::start::{self, Started};
 use crate::wire::{self, Order, Program, READY};
+use crate::{CallerFiles, Shared};
 
 /// From the start of a launcher to its ready byte; it needs a millisecond, a busy machine may need more.
 const READY_TIME: Duration = Duration::from_secs(20);
@@ -29,7 +29,11 @@ impl Tree {
     ///
     /// # Errors
     /// A sentence; nothing is left then.
-    pub(super) async fn prepare(shared: Arc<Shared>, request: &SpawnRequest) -> Result<(Self, Inspection), String> {
+    pub(super) async fn prepare(
+        shared: Arc<Shared>,
+        request: &SpawnRequest,
+        files: Option<&CallerFiles>,
+    ) -> Result<(Self, Inspection), String> {
         let query = request.program.clone();
         // Begins at once, beside the start.
         let look = smol::unblock(move || executable::inspect(&query));
@@ -44,7 +48,11 @@ impl Tree {
             tree.end().await;
             return Err(sentence);
         }
-        match tree.wait_until_ready().await {
+        let ready = match (tree.wait_until_ready().await, files.filter(|files| files.terminal)) {
+            (Ok(()), Some(files)) => tree.attend(files).await,
+            (ready, _) => ready,
+        };
+        match ready {
             Ok(()) => Ok((tree, inspection)),
             Err(sentence) => {
                 tree.end().await;
@@ -78,7 +86,8 @@ impl Tree {
             }
         };
         let spawn = request.spawn;
-        Ok(Self { shared, spawn, pid, handle: watch, control, place, outputs: Some(outputs), reaped: false })
+        let outputs = Some(outputs);
+        Ok(Self { shared, spawn, pid, handle: watch, control, place, outputs, attended: None, reaped: false })
     }
 
     /// Waits for the ready byte: from then on the launcher leads its own session.
@@ -121,7 +130,7 @@ pub(super) fn order(
     inspection: Inspection,
     request: SpawnRequest,
     person: Option<Person>,
-    caller: Option<wire::Caller>,
+    for_caller: bool,
     agent_root: &Path,
 ) -> Result<(Vec<u8>, File), String> {
     let Command { handle, path, mut arguments, scripts } = inspection.command(way)?;
@@ -142,7 +151,7 @@ pub(super) fn order(
         environment,
         working_directory: request.working_directory.unwrap_or(folder),
         person,
-        caller,
+        for_caller,
     }))?;
     Ok((order, handle))
 }

@@ -10,7 +10,7 @@ fn program(argument: &str) -> Order {
         environment: vec![("A".to_owned(), "x\ny=\"z\u{1}\u{fffd}".to_owned())],
         working_directory: "/".to_owned(),
         person: None,
-        caller: None,
+        for_caller: false,
     })
 }
 

@@ -14,11 +14,11 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::rig::{Rig, modes, request, shell};
 
-fn folder(path: &Path) -> OwnedFd {
+pub(crate) fn folder(path: &Path) -> OwnedFd {
     File::open(path).unwrap().into()
 }
 
-fn null() -> OwnedFd {
+pub(crate) fn null() -> OwnedFd {
     File::options().read(true).write(true).open("/dev/null").unwrap().into()
 }
 
@@ -39,7 +39,7 @@ fn end(rig: &Rig, spawn: SpawnId) -> ExitStatus {
 }
 
 /// A terminal: the end that stays here, and the program's.
-fn terminal() -> (File, OwnedFd) {
+pub(crate) fn terminal() -> (File, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let ours = rustix::pty::openpt(flags).unwrap();
     rustix::pty::grantpt(&ours).unwrap();
@@ -50,13 +50,13 @@ fn terminal() -> (File, OwnedFd) {
     (File::from(ours), theirs)
 }
 
-fn on_terminal(theirs: &OwnedFd) -> CallerFiles {
+pub(crate) fn on_terminal(theirs: &OwnedFd) -> CallerFiles {
     let stream = || theirs.try_clone().unwrap();
     CallerFiles { standard: [stream(), stream(), stream()], folder: folder(Path::new("/")), terminal: true }
 }
 
 /// What is shown until this text is.
-fn shown_until(terminal: &mut File, text: &str) -> String {
+pub(crate) fn shown_until(terminal: &mut File, text: &str) -> String {
     let mut shown = Vec::new();
     let mut chunk = [0; 512];
     while !String::from_utf8_lossy(&shown).contains(text) {
@@ -138,8 +138,6 @@ fn what_is_no_terminal_does_not_become_one() {
         let files =
             CallerFiles { standard: [null(), null(), stderr.into()], folder: folder(Path::new("/")), terminal: true };
         rig.port().spawn_for_caller(request(1, &shell("echo ran >&2")), files).unwrap();
-        let prepared = rig.prepared();
-        rig.order(ProcessOrder::Release { spawn: prepared.spawn, way: Way::Directly, person: None });
         match rig.report() {
             ProcessReport::SpawnFailed { reason, .. } => assert!(reason.contains("controlling terminal"), "{reason}"),
             other => panic!("{other:?}"),

@@ -23,3 +23,4 @@ mod replaced;
 mod rig;
 mod scale;
 mod starting;
+mod stopped;

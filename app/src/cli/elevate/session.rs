@@ -9,6 +9,7 @@ use async_signal::{Signal, Signals};
 use castellan_core::log_message::escape;
 use castellan_elevation::client::Connection;
 use castellan_elevation::wire::{self, Ended, FromCaller, ToCaller};
+use rustix::process::Signal as Halt;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::FutureExt;
 use smol::stream::StreamExt;
@@ -68,8 +69,9 @@ struct Prompt {
 impl Session {
     /// Hears signals from here on.
     pub(super) fn new(connection: Connection, tty: Option<Tty>, terminal: Option<Terminal>) -> io::Result<Self> {
-        let of_terminals = tty.iter().flat_map(|_| [Signal::Winch, Signal::Tstp, Signal::Cont]);
-        let signals = Signals::new(RELAYED.map(|(signal, _)| signal).into_iter().chain(of_terminals))?;
+        let of_terminals = tty.iter().flat_map(|_| [Signal::Winch, Signal::Cont]);
+        let relayed = RELAYED.map(|(signal, _)| signal).into_iter().chain([Signal::Tstp]);
+        let signals = Signals::new(relayed.chain(of_terminals))?;
         Ok(Self {
             connection,
             tty,
@@ -121,6 +123,7 @@ impl Session {
                     self.launched.set(true);
                     self.give_keys().map_err(|error| self.lost(&error.to_string()))?;
                 }
+                Some(ToCaller::Stopped(signal)) => self.stop_along(signal).await?,
                 Some(ToCaller::Ended(ended)) => return Ok(Outcome::Ended(ended)),
                 Some(ToCaller::Denied { request, what, why, fix }) => {
                     return Ok(Outcome::Denied { request, explanation: [what, why, fix] });
@@ -211,18 +214,62 @@ impl Session {
             let signal =
                 signal.map_err(|error| Failure::failed(format!("signals cannot be heard any more: {error}.")))?;
             match (relayed(signal), &self.tty) {
-                (Some(signal), _) if self.launched.get() => {
-                    let signal = FromCaller::Signal(signal);
-                    self.connection.send(&signal).await.map_err(|error| self.lost(&error.to_string()))?;
-                }
+                (Some(signal), _) if self.launched.get() => self.pass_on(signal).await?,
                 (Some(_), _) => return Ok(Outcome::Withdrawn(signal as i32)),
-                (None, Some(tty)) if signal == Signal::Tstp => stop(tty)?,
+                (None, _) if signal == Signal::Tstp => self.stop().await?,
                 (None, Some(tty)) if signal == Signal::Winch => self.resize(tty)?,
                 (None, Some(_)) => self.look_again(),
                 (None, None) => {}
             }
         }
         Err(Failure::failed("signals cannot be heard any more."))
+    }
+
+    /// Somebody stops this. A program on a terminal of its own decides itself, and then says so; another one is stopped, too.
+    async fn stop(&self) -> Result<(), Failure> {
+        match (self.launched.get(), &self.terminal) {
+            (true, Some(_)) => self.pass_on(wire::Signal::Suspend).await,
+            (true, None) => {
+                self.pass_on(wire::Signal::Suspend).await?;
+                halt(Halt::TSTP, true)?;
+                self.go_on().await;
+                Ok(())
+            }
+            (false, _) => {
+                self.tty.as_ref().map_or(Ok(()), Tty::leave).map_err(no_mode)?;
+                halt(Halt::TSTP, false)
+            }
+        }
+    }
+
+    /// The program on its terminal is stopped: once all is shown this stops with what else is of its job, and the user's terminal is as it was.
+    async fn stop_along(&self, signal: i32) -> Result<(), Failure> {
+        let (Some(terminal), Some(tty)) = (&self.terminal, &self.tty) else { return Ok(()) };
+        let late = async {
+            Timer::after(LAST_OUTPUT_TIME).await;
+            Ok(())
+        };
+        if let Err(error) = terminal.show_rest(tty).or(late).await {
+            log::debug!("the last output could not be shown: {error}");
+        }
+        tty.leave().map_err(no_mode)?;
+        halt(if signal == Halt::STOP.as_raw() { Halt::STOP } else { Halt::TSTP }, true)?;
+        tty.take().map_err(no_mode)?;
+        self.resize(tty)?;
+        self.go_on().await;
+        Ok(())
+    }
+
+    /// The program continues with this. Where it ended meanwhile, the agent has said so already.
+    async fn go_on(&self) {
+        if let Err(error) = self.connection.send(&FromCaller::Signal(wire::Signal::Continue)).await {
+            log::debug!("the agent does not hear that this goes on: {error}");
+        }
+        self.look_again();
+    }
+
+    async fn pass_on(&self, signal: wire::Signal) -> Result<(), Failure> {
+        self.connection.send(&FromCaller::Signal(signal)).await.map_err(|error| self.lost(&error.to_string()))
     }
 
     /// Gives the program's terminal the size of the user's, which tells only what is in its foreground.
@@ -264,10 +311,9 @@ impl Session {
     }
 }
 
-/// Stops as everything stops, with the terminal as it was; the program runs on meanwhile, and stops where it shows too much.
-fn stop(tty: &Tty) -> Result<(), Failure> {
-    tty.leave().map_err(no_mode)?;
-    signal_hook::low_level::emulate_default_handler(Signal::Tstp as i32)
+/// Stops as everything stops, until somebody has it continue; at once, where no shell could.
+fn halt(signal: Halt, group: bool) -> Result<(), Failure> {
+    castellan_process::stop(signal, group)
         .map_err(|error| Failure::failed(format!("this could not be stopped: {error}.")))
 }
 

@@ -14,6 +14,7 @@ use async_io::{Async, Timer};
 use rustix::fs::OFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use smol::lock::Mutex;
 
 /// Bytes that are read at once: what a terminal holds.
 const CHUNK_BYTES: usize = 4096;
@@ -46,6 +47,17 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub(super) struct Terminal {
     program: Async<File>,
+    /// Held from reading what the program shows until it is shown.
+    showing: Mutex<()>,
+}
+
+/// What came of a look for something to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Some,
+    Nothing,
+    /// Nobody has the program's end open.
+    End,
 }
 
 impl Tty {
@@ -176,7 +188,7 @@ impl Terminal {
         if tty.is_ours() {
             tcsetattr(&slave, OptionalActions::Now, &tcgetattr(tty.file.get_ref())?)?;
         }
-        let terminal = Self { program: Async::new(File::from(master))? };
+        let terminal = Self { program: Async::new(File::from(master))?, showing: Mutex::new(()) };
         terminal.resize(tty)?;
         Ok(Some((terminal, slave)))
     }
@@ -200,12 +212,29 @@ impl Terminal {
     /// Passes on what is shown until nobody has the program's end open.
     pub(super) async fn relay_output(&self, tty: &Tty) -> io::Result<()> {
         let mut chunk = vec![0; CHUNK_BYTES];
-        loop {
-            match self.program.read_with(|mut program| program.read(&mut chunk)).await {
-                // What reading the first end says once the second is closed everywhere.
-                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => return Ok(()),
-                Ok(0) => return Ok(()),
-                count => tty.write_all(chunk.get(..count?).unwrap_or_default()).await?,
+        while self.show(tty, &mut chunk).await? != Shown::End {
+            self.program.readable().await?;
+        }
+        Ok(())
+    }
+
+    /// Passes on what the program has shown by now.
+    pub(super) async fn show_rest(&self, tty: &Tty) -> io::Result<()> {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        while self.show(tty, &mut chunk).await? == Shown::Some {}
+        Ok(())
+    }
+
+    async fn show(&self, tty: &Tty, chunk: &mut [u8]) -> io::Result<Shown> {
+        let _turn = self.showing.lock().await;
+        match self.program.get_ref().read(chunk) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Shown::Nothing),
+            // What reading the first end says once the second is closed everywhere.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(Shown::End),
+            Ok(0) => Ok(Shown::End),
+            count => {
+                tty.write_all(chunk.get(..count?).unwrap_or_default()).await?;
+                Ok(Shown::Some)
             }
         }
     }

@@ -130,17 +130,20 @@ fn however_it_ends_the_terminal_is_as_it_was() {
     agent.stop();
 }
 
+/// The kernel stops by the key nobody whom no shell could have continue.
 #[test]
-fn who_stops_it_has_his_terminal_meanwhile() {
+fn who_has_no_shell_above_him_is_not_stopped() {
     let Some(stage) = stage() else { return };
     let agent = agent(&stage);
-    let mut user = User::types(&["sh", "-c", "echo ready; read line; echo \"got $line\""], &stage);
+    let mut user =
+        User::types(&["sh", "-c", "echo ready; read line; echo \"got $line\"; read line; echo \"got $line\""], &stage);
     user.sees("ready\r\n");
     eventually("raw mode", || (!user.is_cooked()).then_some(()));
+    user.types_text("\x1a");
+    user.sees("^Z");
+    user.types_text("one\r");
+    user.sees("got one\r\n");
     signal(&user.child, Signal::TSTP);
-    eventually("the stop", || user.is_cooked().then_some(()));
-    signal(&user.child, Signal::CONT);
-    eventually("raw mode again", || (!user.is_cooked()).then_some(()));
     user.types_text("this\r");
     user.sees("got this\r\n");
     assert_eq!(user.ends().code(), Some(0));

@@ -12,13 +12,13 @@ use super::{NOBODY, agent, stage};
 use crate::support::{Stage, binary, ended, eventually, has_program, processes_naming, spawn};
 
 /// A terminal of nobody's in tmux.
-struct Tmux {
+pub(super) struct Tmux {
     socket: PathBuf,
 }
 
 impl Tmux {
     /// `None` where a part of this is missing.
-    fn start(stage: &Stage, shell: &str) -> Option<Self> {
+    pub(super) fn start(stage: &Stage, shell: &str) -> Option<Self> {
         let left_out = "a shell with an editor and job control in a real terminal";
         if ["tmux", "vim", "bash"].iter().any(|program| !has_program(program, left_out)) {
             return None;
@@ -43,28 +43,28 @@ impl Tmux {
         shown
     }
 
-    fn types(&self, text: &str) {
+    pub(super) fn types(&self, text: &str) {
         self.tells(&["send-keys", "-l", text]);
     }
 
-    fn presses(&self, key: &str) {
+    pub(super) fn presses(&self, key: &str) {
         self.tells(&["send-keys", key]);
     }
 
-    fn enters(&self, line: &str) {
+    pub(super) fn enters(&self, line: &str) {
         self.types(line);
         self.presses("Enter");
     }
 
     /// Waits until this is shown as a line of its own, or as the beginning of one.
     #[track_caller]
-    fn sees(&self, text: &str) {
+    pub(super) fn sees(&self, text: &str) {
         self.awaits(text, |shown| shown.lines().any(|line| line.starts_with(text)));
     }
 
     /// Waits until this is shown anywhere.
     #[track_caller]
-    fn shows(&self, text: &str) {
+    pub(super) fn shows(&self, text: &str) {
         self.awaits(text, |shown| shown.contains(text));
     }
 
@@ -79,7 +79,7 @@ impl Tmux {
     }
 
     /// Whether each key goes on as it is; a shell's own editor leaves Ctrl-C its meaning.
-    fn is_raw(&self) -> bool {
+    pub(super) fn is_raw(&self) -> bool {
         !self.modes().contains(LocalModes::ISIG)
     }
 
@@ -89,12 +89,12 @@ impl Tmux {
         modes.contains(LocalModes::ICANON) && !modes.contains(LocalModes::ECHO)
     }
 
-    fn modes(&self) -> LocalModes {
+    pub(super) fn modes(&self) -> LocalModes {
         let terminal = self.tells(&["display-message", "-p", "#{pane_tty}"]);
         tcgetattr(File::open(terminal.trim_end()).unwrap()).unwrap().local_modes
     }
 
-    fn clears(&self) {
+    pub(super) fn clears(&self) {
         self.enters("clear; echo clea''red");
         self.sees("cleared");
     }
@@ -110,12 +110,12 @@ impl Drop for Tmux {
 }
 
 /// Process numbers of what has this command line.
-fn running(line: &str) -> Vec<u32> {
+pub(super) fn running(line: &str) -> Vec<u32> {
     processes_naming(line).into_iter().filter(|(_, shown)| shown.trim_end() == line).map(|(pid, _)| pid).collect()
 }
 
 /// What a user types before the program.
-fn elevated(stage: &Stage) -> String {
+pub(super) fn elevated(stage: &Stage) -> String {
     format!("{} elevate --root {} --", binary().display(), stage.root().display())
 }
 

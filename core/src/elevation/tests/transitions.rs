@@ -39,6 +39,7 @@ const EVENTS: [Step; 30] = [
     ("prepared, changed", |one, turn| one.on_prepared(100, &facts(2), None, turn)),
     ("started", |one, turn| one.on_started(turn)),
     ("spawn failed", |one, turn| one.on_spawn_failed("gone.", turn)),
+    ("stopped", |one, turn| one.on_stopped(20, turn)),
     ("exited", |one, turn| one.on_exited(ExitStatus::Code(0), turn)),
     ("signaled", |one, turn| one.on_signaled(RelayedSignal::Interrupt, turn)),
     ("left", |one, turn| one.on_left(turn)),

@@ -56,6 +56,7 @@ impl World {
                 self.socket.told.push(text);
                 format!("prompt {caller} {prompt}")
             }
+            ElevationOrder::Stop { caller, signal } => format!("stop {caller} {signal}"),
             ElevationOrder::Answer { caller, answer } => {
                 let line = match &answer {
                     ElevationAnswer::Ended(status) => format!("answer {caller} {status:?}"),
