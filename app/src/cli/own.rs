@@ -110,6 +110,7 @@ fn refused(answer: ToCaller) -> Failure {
         ToCaller::Tell { .. }
         | ToCaller::Prompt { .. }
         | ToCaller::Launching
+        | ToCaller::Stopped(_)
         | ToCaller::Ended(_)
         | ToCaller::Own(_)
         | ToCaller::GaveUp(_) => {

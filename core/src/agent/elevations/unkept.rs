@@ -9,6 +9,7 @@ use crate::agent::Agent;
 use crate::effect::{Effects, StoreOrder};
 use crate::elevation::ElevationRecord;
 use crate::id::{ElevationId, TicketId};
+use crate::limits::ENDED_ELEVATIONS;
 use crate::time::{Deadline, Monotonic, Now};
 use crate::turn::Turn;
 
@@ -33,6 +34,10 @@ impl Unkept {
     /// The record of this one was refused.
     pub(super) fn add(&mut self, id: ElevationId, now: Now) {
         self.requests.insert(id);
+        if self.requests.len() > ENDED_ELEVATIONS {
+            // The oldest; no more records are known.
+            self.requests.pop_first();
+        }
         self.again = now.monotonic.plus_seconds(AGAIN_SECONDS);
     }
 

@@ -9,7 +9,7 @@ type Step = (&'static str, fn(&mut Elevation, &mut Turn<'_>));
 
 const NONE: TicketId = TicketId(999);
 
-const EVENTS: [Step; 30] = [
+const EVENTS: [Step; 31] = [
     ("inspected", |one, turn| one.on_inspected(Ok(&facts(1)), turn)),
     ("inspected, unfit", |one, turn| one.on_inspected(Err("it is gone."), turn)),
     ("policy ready", |one, turn| one.ask(SpawnId(77), turn)),
