@@ -1,8 +1,6 @@
-//! A program on a terminal has a parent in its session: this. The kernel stops no group of processes that has none (an orphaned one), so
-//! without it the key that stops programs would do nothing to a program that is no shell.
-//!
-//! It waits for its program, says by which signal that was stopped, passes on what the agent (SIGTSTP, SIGCONT) and a terminal that hangs up
-//! (SIGHUP) tell it, and ends as its program ends. It has nothing else of anybody's; program and monitor die with the agent.
+//! A program on a terminal has a parent in its session: this. The kernel stops no group of processes by a key that has none (an orphaned one).
+//! It tells by which signal its program was stopped, passes on what the agent (SIGTSTP, SIGCONT) and a terminal that hangs up (SIGHUP) tell
+//! it, and ends as its program ends. Both die with the agent.
 
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -83,7 +83,7 @@ fn launch_with(agent: impl FnOnce(UnixStream)) -> (Option<i32>, String) {
 #[test]
 fn only_a_whole_order_with_its_go_byte_is_executed() {
     let json =
-        br#"{"Execute":{"path":"/bin/echo","arguments":["ran"],"scripts":[],"environment":[],"working_directory":"/"}}"#;
+        br#"{"Execute":{"path":"/bin/echo","arguments":["ran"],"scripts":[],"environment":[],"working_directory":"/","for_caller":false}}"#;
     let program = fs::File::open("/bin/echo").unwrap();
     let mut frame = u32::try_from(json.len()).unwrap().to_le_bytes().to_vec();
     frame.extend(json);
