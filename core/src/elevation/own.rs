@@ -2,6 +2,7 @@
 //!
 //! All of it fits into one frame of the request socket: lists and texts are cut, and what was left out is counted.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -160,7 +161,7 @@ fn command(record: &ElevationRecord) -> String {
 /// A text with so many characters at most.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
-        Some((end, _)) => text.get(..end).unwrap_or_default().to_string() + "…",
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_string(),
     }
 }
