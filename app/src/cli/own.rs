@@ -43,36 +43,31 @@ pub(crate) struct Drop {
 }
 
 pub(super) fn mine(globals: &Globals) -> Result<(), Failure> {
-    match ask(Wish::List, globals)? {
-        ToCaller::Own(own) => {
-            let names: Vec<&str> = own.requests.iter().map(|request| request.request_id.as_str()).collect();
-            globals.show(&own, &names, || shown(&own, globals))
-        }
-        other => Err(refused(other)),
-    }
+    let answer = ask(Wish::List, globals)?;
+    let ToCaller::Own(own) = &answer else { return Err(refused(&answer)) };
+    let names: Vec<&str> = own.requests.iter().map(|request| request.request_id.as_str()).collect();
+    globals.show(own, &names, || shown(own, globals))
 }
 
 pub(super) fn withdraw(options: &Withdraw, globals: &Globals) -> Result<(), Failure> {
-    match ask(Wish::Withdraw(options.request.clone()), globals)? {
-        ToCaller::GaveUp(requests) => written(requests, "request", "withdrawn", globals),
-        other => Err(refused(other)),
-    }
+    let answer = ask(Wish::Withdraw(options.request.clone()), globals)?;
+    let ToCaller::GaveUp(requests) = &answer else { return Err(refused(&answer)) };
+    written(requests, "request", "withdrawn", globals)
 }
 
 pub(super) fn give_up(options: &Drop, globals: &Globals) -> Result<(), Failure> {
-    match ask(Wish::Drop(options.grant.clone()), globals)? {
-        ToCaller::GaveUp(grants) if grants.is_empty() && !globals.is_for_programs() => {
-            globals.note("You have no grants that count.")
-        }
-        ToCaller::GaveUp(grants) => written(grants, "grant", "dropped", globals),
-        other => Err(refused(other)),
+    let answer = ask(Wish::Drop(options.grant.clone()), globals)?;
+    let ToCaller::GaveUp(grants) = &answer else { return Err(refused(&answer)) };
+    if grants.is_empty() && !globals.is_for_programs() {
+        return globals.note("You have no grants that count.");
     }
+    written(grants, "grant", "dropped", globals)
 }
 
 /// Says what was done; people are told to what kind of thing, too.
-fn written(ids: Vec<String>, kind: &str, what: &str, globals: &Globals) -> Result<(), Failure> {
-    let name = |id: String| if globals.is_for_programs() { id } else { format!("{kind} {id}") };
-    let done: Vec<_> = ids.into_iter().map(|id| (name(id), String::from(what))).collect();
+fn written(ids: &[String], kind: &str, what: &str, globals: &Globals) -> Result<(), Failure> {
+    let name = |id: &String| if globals.is_for_programs() { id.clone() } else { format!("{kind} {id}") };
+    let done: Vec<_> = ids.iter().map(|id| (name(id), String::from(what))).collect();
     globals.written(&done, false)
 }
 
@@ -103,7 +98,7 @@ fn ask(own: Wish, globals: &Globals) -> Result<ToCaller, Failure> {
 }
 
 /// What is not the answer that was hoped for.
-fn refused(answer: ToCaller) -> Failure {
+fn refused(answer: &ToCaller) -> Failure {
     match answer {
         ToCaller::NotFound { what, why, fix } => Failure::not_found(escape(&format!("{what} {why} {fix}"))),
         ToCaller::Denied { what, why, fix, .. } => Failure::denied(escape(&format!("{what} {why} {fix}"))),
