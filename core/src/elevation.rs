@@ -1,5 +1,4 @@
-//! A request of an ordinary user to run a program with more privileges, from the question to the end of the program (privilege-flow.md
-//! section 3).
+//! A user's request to run a program with more privileges, from the question to the end of the program (privilege-flow.md section 3).
 //!
 //! ```text
 //! status            event                       next status       orders, once the step is on disk (*)
@@ -24,10 +23,10 @@
 //! Launching         started                     Running           the launch call is answered; Answer, where it is a substitute
 //! Launching         signaled                    same              Signal, once it runs
 //! Running           signaled                    same              Signal
+//! Running           stopped                     same              Stop
 //! Running           left                        same              Signal TERM; after the grace Signal KILL
 //! Launching,Running exited                      Finished          Answer, Collect, then Discard
-//! before Launching  left                        Withdrawn *
-//! before Launching  withdrawn                   Withdrawn *       Answer, to who withdrew it, too
+//! before Launching  left, withdrawn             Withdrawn *       Answer, also to who withdrew it
 //! before Launching  not on disk                 Denied            Answer
 //! any               any other                   same              nothing; calls are told why
 //! ```
