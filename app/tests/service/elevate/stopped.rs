@@ -217,7 +217,8 @@ fn a_stopped_program_outlives_neither_its_caller_nor_the_agent() {
     send(asker("sleep 47150"), Signal::KILL);
     eventually("the end", || (!lives(pid)).then_some(()));
     tmux.clears();
-    tmux.enters(&format!("{elevate} sleep 47151"));
+    // The end of its session alone would not end it.
+    tmux.enters(&format!("{elevate} sh -c 'trap \"\" HUP; exec sleep 47151'"));
     let pid = program("sleep 47151");
     tmux.presses("C-z");
     tmux.sees("[1]+  Stopped");
