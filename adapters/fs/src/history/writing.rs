@@ -62,11 +62,7 @@ impl History {
     }
 
     /// In one transaction; an error is that of the whole of it, which left nothing behind.
-    fn insert_together(
-        &self,
-        records: &[(Kept<'_>, bool)],
-        durable: bool,
-    ) -> Result<Vec<Result<(), String>>, String> {
+    fn insert_together(&self, records: &[(Kept<'_>, bool)], durable: bool) -> Result<Vec<Result<(), String>>, String> {
         let failed = |error: rusqlite::Error| error.to_string();
         self.set_durable(durable).map_err(failed)?;
         // Rolled back where it is dropped without commit.

@@ -305,7 +305,10 @@ fn runs_and_requests_that_are_written_together_come_back_each_by_itself() {
     assert!(history.is_synced(), "one of them had to be durable");
     assert_eq!(newest(&history, 9).unwrap(), [second, first.clone()]);
     assert_eq!(history.elevations(&ElevationQuery { limit: 9, ..ElevationQuery::default() }).unwrap(), [asked]);
-    assert_eq!(history.insert_or_replace_all(&[(Kept::Run(&first), false), (Kept::Run(&first), false)]), [Ok(()), Ok(())]);
+    assert_eq!(
+        history.insert_or_replace_all(&[(Kept::Run(&first), false), (Kept::Run(&first), false)]),
+        [Ok(()), Ok(())]
+    );
     assert!(!history.is_synced());
     assert_eq!(history.insert_or_replace_all(&[]), []);
 }
