@@ -16,7 +16,7 @@
 //! Authorized        launch called               Launching *       Spawn, once the audit has its entry, too
 //! Authorized        substitute called           same              Inspect the program that is run instead
 //! Authorized        substitute inspected        Launching *       as launch called; Denied * where it is unfit
-//! Authorized        rules unreadable            Denied *          Answer
+//! Authorized        rules unreadable, grant over  Denied *        Answer
 //! Authorized        time over                   Expired *         Answer
 //! Launching         prepared                    same              Release; Abort where it is another file, or the caller left
 //! Launching         spawn failed                Denied *          Answer
@@ -75,6 +75,7 @@ pub use asked::{Asked, CallerId, Peer};
 use authorization::{Authorization, Launch};
 pub(crate) use control::Approver;
 use control::Controls;
+use grant::Term;
 pub(crate) use grant::{Cleaned, Grant, Grants, Revoker};
 pub(crate) use message::POLICY_PLUGIN;
 pub(crate) use own::cut;
@@ -133,6 +134,8 @@ pub(crate) struct Elevation {
     person: Person,
     state: State,
     controls: Controls,
+    /// How long the grant counts that it rests on.
+    term: Option<Term>,
     /// Who signed its program, where that was verified.
     signer: Option<Signer>,
     pub(crate) record: ElevationRecord,
@@ -188,6 +191,7 @@ impl Elevation {
             is_unkept: false,
             audit: None,
             calls: Vec::new(),
+            term: None,
             withdrawer: None,
             fired: None,
             wanted: None,

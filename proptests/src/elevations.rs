@@ -8,7 +8,7 @@
 //! | `once` | no request launches twice, over any number of lives; none after it was denied, expired or withdrawn |
 //! | `redirected` | what a rule of redirection is about launches as its substitute alone, and nothing else does |
 //! | `answered-once` | no caller is answered twice; whoever stays is answered |
-//! | `grant-end` | no grant is listed or used after its end or its revocation |
+//! | `grant-end` | no grant is listed after its end or its revocation, and no launch is decided on that rests on one |
 //! | `own` | what somebody wishes about his own changes and shows nothing of another's; what its user withdrew never launches |
 //! | `deadline` | the next deadline lies ahead |
 
@@ -102,19 +102,41 @@ pub struct Tally {
     pub withdrawn: usize,
 }
 
-/// Plays one seed; the first law that does not hold, with its step.
+impl Tally {
+    /// Adds that of another world.
+    pub fn add(&mut self, other: &Self) {
+        let Self { requests, launches, identified, reused, substituted, lives, denied, withdrawn } = other;
+        let counts = [
+            (&mut self.requests, requests),
+            (&mut self.launches, launches),
+            (&mut self.identified, identified),
+            (&mut self.reused, reused),
+            (&mut self.substituted, substituted),
+            (&mut self.denied, denied),
+            (&mut self.withdrawn, withdrawn),
+        ];
+        for (sum, more) in counts {
+            *sum = sum.saturating_add(*more);
+        }
+        self.lives = self.lives.saturating_add(*lives);
+    }
+}
+
+/// Plays one seed; the first law that does not hold, with its step and what plays it again.
 ///
 /// # Errors
 /// That law, in a sentence.
 pub fn play(seed: u64, steps: u64) -> Result<Tally, String> {
     let mut world = World::new(seed);
     world.begin();
+    let broken =
+        |at: &str, law: String| format!("seed {seed}, {at}: {law}; replay: cargo sim --seed {seed} --steps {steps}");
     for step in 0..steps {
         world.step();
-        world.ledger.verdict().map_err(|broken| format!("seed {seed}, step {step}: {broken}"))?;
+        world.ledger.verdict().map_err(|law| broken(&format!("step {step}"), law))?;
     }
     world.settle();
-    world.ledger.verdict().map_err(|broken| format!("seed {seed}, at the end: {broken}"))?;
+    world.ledger.verdict().map_err(|law| broken("at the end", law))?;
     Ok(Tally { lives: world.boot, ..world.ledger.tally })
 }
 
@@ -222,7 +244,7 @@ impl World {
                 self.disk.push_back(order);
             }
             Effect::Audit(AuditOrder::Append { ticket, entry }) => {
-                self.ledger.on_entry(ticket, &entry);
+                self.ledger.on_entry(ticket, &entry, self.clock());
                 self.audits.extend(ticket);
             }
             Effect::Elevation(ElevationOrder::Prompt { caller, prompt, .. }) => self.prompts.push((caller, prompt)),
@@ -263,7 +285,7 @@ impl World {
             ProcessOrder::Spawn(request) => {
                 let spawn = request.spawn;
                 if let Owner::Elevation(id) = &request.owner {
-                    self.ledger.on_launch(id.as_str(), request.stdio == Stdio::Captured, self.clock());
+                    self.ledger.on_launch(id.as_str(), request.stdio == Stdio::Captured);
                 }
                 let is_policy = matches!(request.owner, Owner::Component(_));
                 if !is_policy && self.dice.percent(10) {

@@ -159,6 +159,7 @@ impl Elevation {
         let before = self.controls.outstanding().clone();
         if self.controls.meet(&Fact::Granted(grant, turn.now)) {
             self.record.grant_id = Some(id.to_string());
+            self.term = Some(grant.term);
             for control in before.difference(self.controls.outstanding()) {
                 let (control, reason) = (control.as_str().to_string(), format!("Grant {id} covers it."));
                 let what = Act::Control { control, satisfied: true, reason, grant: Some(id.to_string()) };

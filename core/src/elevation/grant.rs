@@ -23,11 +23,17 @@ pub(crate) const APPROVED_SECONDS: u64 = 24 * 60 * 60;
 /// The same for a code of an authenticator.
 pub(crate) const IDENTIFIED_SECONDS: u64 = 5 * 60;
 
-/// A permission that outlasts its request. It is over at its end by either clock, and before its beginning, where the clock was set back.
+/// A permission that outlasts its request.
 #[derive(Debug)]
 pub(crate) struct Grant {
     /// The request that it came from, whole.
     pub(crate) record: ElevationRecord,
+    pub(super) term: Term,
+}
+
+/// How long a grant counts. It is over at its end by either clock, and before its beginning, where the clock was set back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Term {
     given: WallTime,
     until: WallTime,
     /// The same for a clock that nobody sets; of a grant of a former life its length counts from the start.
@@ -93,15 +99,29 @@ impl Grant {
         }
         let left = until.as_millis().saturating_sub(now.wall.as_millis().max(given.as_millis()));
         let until_monotonic = now.monotonic.plus_millis(u64::try_from(left).unwrap_or(0));
-        Some(Self { record: record.clone(), given, until, until_monotonic })
+        Some(Self { record: record.clone(), term: Term { given, until, until_monotonic } })
     }
 
     /// Whether what it was given for includes this control, and still does.
     pub(super) fn covers(&self, control: Control, now: Now) -> bool {
         self.record.controls.contains(&control)
-            && (control != Control::Mfa || self.age_millis(now) < IDENTIFIED_SECONDS.saturating_mul(1000))
+            && (control != Control::Mfa || self.term.age_millis(now) < IDENTIFIED_SECONDS.saturating_mul(1000))
     }
 
+    /// Whether it counts.
+    pub(crate) fn holds(&self, now: Now) -> bool {
+        self.term.holds(now)
+    }
+
+    fn is_for(&self, uid: u32, program: &Program, words: &[String]) -> bool {
+        let arguments = |words: &[String]| words.get(1..).map(<[String]>::to_vec);
+        self.record.user_id == uid
+            && self.record.program.as_ref() == Some(program)
+            && arguments(&self.record.command) == arguments(words)
+    }
+}
+
+impl Term {
     /// How old it is, by the clock that says more.
     fn age_millis(&self, now: Now) -> u64 {
         let between =
@@ -110,16 +130,13 @@ impl Grant {
         between(self.given, self.until).saturating_sub(left).max(between(self.given, now.wall))
     }
 
-    /// Whether it counts.
-    pub(crate) fn holds(&self, now: Now) -> bool {
-        now.wall >= self.given && now.wall < self.until && now.monotonic < self.until_monotonic
+    fn holds(&self, now: Now) -> bool {
+        now.wall >= self.given && !self.is_over(now)
     }
 
-    fn is_for(&self, uid: u32, program: &Program, words: &[String]) -> bool {
-        let arguments = |words: &[String]| words.get(1..).map(<[String]>::to_vec);
-        self.record.user_id == uid
-            && self.record.program.as_ref() == Some(program)
-            && arguments(&self.record.command) == arguments(words)
+    /// Whether its end is past; it never comes back.
+    fn is_over(&self, now: Now) -> bool {
+        now.wall >= self.until || now.monotonic >= self.until_monotonic
     }
 }
 
@@ -160,7 +177,7 @@ impl Grants {
     /// How many that were.
     pub(crate) fn forget_ended(&mut self, now: Now) -> usize {
         let before = self.list.len();
-        self.list.retain(|_, grant| now.wall < grant.until && now.monotonic < grant.until_monotonic);
+        self.list.retain(|_, grant| !grant.term.is_over(now));
         before.saturating_sub(self.list.len())
     }
 }
@@ -187,6 +204,12 @@ impl Elevation {
             | State::Authorized { .. }
             | State::Launching { .. } => self.stop(&why, turn),
         }
+    }
+
+    /// Why it is not launched any more, where the grant that stood in for controls ended meanwhile.
+    pub(super) fn outlived(&self, now: Now) -> Option<String> {
+        let (grant, _) = self.record.grant_id.as_ref().zip(self.term.filter(|term| !term.holds(now)))?;
+        Some(format!("Grant {grant}, which it rests on, ended before it was launched."))
     }
 
     /// Whether its program runs.

@@ -29,6 +29,13 @@ impl Elevation {
 
     /// Uses the authorization up, for what was asked or for what stands in for it. Once that is on disk and in the audit, it is ordered.
     pub(super) fn launch(&mut self, substitute: Option<Substitute>, turn: &mut Turn<'_>) {
+        if let Some(why) = self.outlived(turn.now) {
+            return self.end(
+                Status::Denied,
+                self.denied(why, "Ask again: what it stood in for is asked for anew."),
+                turn,
+            );
+        }
         let state = core::mem::replace(&mut self.state, State::Ended { tree: None });
         let State::Authorized { authorization, until, .. } = state else {
             self.state = state;

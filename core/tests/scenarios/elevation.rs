@@ -529,8 +529,16 @@ fn grants_end_in_their_time_and_revoking_stops_what_has_not_started() {
     ended(&mut world, spawn);
     world.millis += 24 * 3600 * 1000 - 1;
     assert_eq!(world.get_now("/api/grants").as_array().unwrap().len(), 1);
+    world.elevate(4, ALICE, &["id"]);
+    world.finds();
+    world.decides(&policy, "E7-4", "PENDING", pending(&["APPROVAL"], json!({})));
+    assert_eq!(status(&mut world, "E7-4"), "Authorized");
     world.millis += 1;
     assert_eq!(world.get_now("/api/grants"), json!([]));
+    // What rests on it and was not launched by then is not.
+    settle(&mut world);
+    assert!(world.answer(4).unwrap_err().contains("Grant E7-3, which it rests on, ended before it was launched."));
+    assert_eq!((status(&mut world, "E7-4"), spawned(&world).len()), (json!("Denied"), 2));
 }
 
 #[test]

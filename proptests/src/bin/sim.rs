@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use castellan_proptests::elevations;
 use castellan_proptests::sim::{STEPS, play, root};
 
 const USAGE: &str = "cargo sim [--seeds N] [--from SEED] | --seed SEED [--trace]; and --steps N";
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
         std::panic::set_hook(Box::new(|_| {}));
     }
     let (mut runs, mut tasks, mut lives, mut failures) = (0_usize, 0_usize, 0_u64, 0_u64);
-    let mut total = root::Tally::default();
+    let (mut total, mut elevated) = (root::Tally::default(), elevations::Tally::default());
     for seed in first..first.saturating_add(count) {
         let mut print = |line: &str| {
             if trace {
@@ -43,10 +44,19 @@ fn main() -> ExitCode {
                 failures = failures.saturating_add(1);
             }
         }
+        match elevations::play(seed, steps) {
+            Ok(tally) => elevated.add(&tally),
+            Err(failure) => {
+                println!("{failure}");
+                failures = failures.saturating_add(1);
+            }
+        }
     }
+    let elevations::Tally { lives: agents, requests, launches, reused, .. } = elevated;
     println!("{count} seeds from {first}: {lives} lives, {runs} runs ended, {tasks} tasks, {failures} worlds failed");
     let root::Tally { lives, programs, writes, restores, .. } = total;
     println!("their roots: {lives} lives, {programs} programs, {writes} blessed writes, {restores} restores");
+    println!("their elevations: {agents} lives, {requests} requests, {launches} launches, {reused} of them on a grant");
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Ledger {
     disk: BTreeMap<String, ElevationRecord>,
     /// Grants by the request they came from: until when, by either clock.
     grants: BTreeMap<String, (WallTime, u64)>,
+    /// Requests that rest on one, by the audit.
+    rests: BTreeMap<String, String>,
     callers: BTreeMap<CallerId, String>,
     /// Who asked about what is his own, and whether it is.
     wishes: BTreeMap<CallerId, bool>,
@@ -141,9 +143,24 @@ impl Ledger {
         !self.gone.contains(&caller) && !self.answered.contains(&caller)
     }
 
-    pub(super) fn on_entry(&mut self, ticket: Option<TicketId>, entry: &Entry) {
-        if let (Some(ticket), Act::Launch { .. }, Some(request)) = (ticket, &entry.what, &entry.request) {
+    pub(super) fn on_entry(&mut self, ticket: Option<TicketId>, entry: &Entry, now: Now) {
+        let Some(request) = &entry.request else { return };
+        if let (Some(ticket), Act::Launch { .. }) = (ticket, &entry.what) {
             self.entries.insert(ticket, request.clone());
+            self.on_launching(request, now);
+        }
+        if let Act::Control { grant: Some(grant), .. } = &entry.what {
+            self.rests.insert(request.clone(), grant.clone());
+        }
+    }
+
+    /// It is decided that its program starts now: what it rests on counts now.
+    fn on_launching(&mut self, id: &str, now: Now) {
+        let Some(grant) = self.rests.get(id) else { return };
+        self.tally.reused = self.tally.reused.saturating_add(1);
+        let held = self.grants.get(grant).copied();
+        if held.is_none_or(|(until, longest)| now.wall >= until || now.monotonic.as_millis() > longest) {
+            self.broken(format!("grant-end: {id} rests on {grant}, which is over"));
         }
     }
 
@@ -169,7 +186,7 @@ impl Ledger {
         self.disk.insert(record.request_id.clone(), record);
     }
 
-    pub(super) fn on_launch(&mut self, id: &str, is_substitute: bool, now: Now) {
+    pub(super) fn on_launch(&mut self, id: &str, is_substitute: bool) {
         self.tally.launches = self.tally.launches.saturating_add(1);
         self.tally.substituted = self.tally.substituted.saturating_add(usize::from(is_substitute));
         let is_meant = self.redirects && self.truths.get(id).is_some_and(|truth| truth.is_meant);
@@ -181,7 +198,6 @@ impl Ledger {
         let record = self.disk.get(id);
         let status = record.map(|record| record.status);
         let grant = record.and_then(|record| record.grant_id.clone());
-        let holds = grant.as_ref().map(|grant| self.grants.get(grant).copied());
         let Some(truth) = self.truths.get_mut(id) else {
             return self.broken(format!("authorized: nobody asked for {id}"));
         };
@@ -210,18 +226,6 @@ impl Ledger {
         }
         if status != Some(Status::Launching) || !is_audited {
             self.broken(format!("durable-first: {id} is {status:?} on disk, in the audit: {is_audited}"));
-        }
-        if let Some(held) = holds {
-            self.tally.reused = self.tally.reused.saturating_add(1);
-            // It may have ended between the decision and the launch, which take no longer than this.
-            let slack = 6 * 60 * 1000;
-            let ended = |(until, longest): (WallTime, u64)| {
-                now.wall.as_millis() > until.as_millis().saturating_add(slack)
-                    || now.monotonic.as_millis() > longest.saturating_add(slack.unsigned_abs())
-            };
-            if held.is_none_or(ended) {
-                self.broken(format!("grant-end: {id} rests on {grant:?}, which was over"));
-            }
         }
     }
 
