@@ -125,6 +125,9 @@ fn how_a_program_on_a_terminal_ends_is_told() {
             ("kill -KILL $$", ExitStatus::Signal(9)),
             ("kill -SEGV $$", ExitStatus::Signal(11)),
             ("kill -40 $$", ExitStatus::Signal(40)),
+            // Those that the C library keeps to itself.
+            ("kill -32 $$", ExitStatus::Signal(32)),
+            ("kill -33 $$", ExitStatus::Signal(33)),
         ] {
             let (_ours, prepared) = start(&rig, script);
             assert_eq!(rig.finish(prepared.spawn).status, status, "{script}");
