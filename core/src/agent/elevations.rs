@@ -355,8 +355,9 @@ impl Agent {
     /// Calls that wait for a request or the end of a grant, as the agent exits.
     pub(super) fn forsake_elevations(&mut self) -> Vec<RequestId> {
         // Who gives up a grant of his own loses his connection with the agent.
-        let revoking = core::mem::take(&mut self.elevations.revocations).into_values().filter_map(|one| one.request());
-        revoking.chain(self.elevations.active.values_mut().flat_map(|elevation| elevation.forsake())).collect()
+        let revoking = core::mem::take(&mut self.elevations.revocations).into_values();
+        let revoking: BTreeSet<RequestId> = revoking.filter_map(|one| one.request()).collect();
+        revoking.into_iter().chain(self.elevations.active.values_mut().flat_map(|elevation| elevation.forsake())).collect()
     }
 
     /// The agent stops.

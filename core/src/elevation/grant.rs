@@ -169,6 +169,11 @@ impl Grants {
         self.list.remove(id)
     }
 
+    /// Ends those of requests for which this one stood in.
+    pub(crate) fn revoke_resting_on(&mut self, id: &ElevationId) -> BTreeMap<ElevationId, Grant> {
+        self.list.extract_if(.., |_, grant| grant.record.grant_id.as_deref() == Some(id.as_str())).collect()
+    }
+
     /// Those that count, oldest first.
     pub(crate) fn list(&self, now: Now) -> impl DoubleEndedIterator<Item = &Grant> {
         self.list.values().filter(move |grant| grant.holds(now))

@@ -49,6 +49,17 @@ fn await_state(pid: u32, wanted: char) {
     }
 }
 
+/// A poll until a signal waits for a process: the kernel takes keys to it in its own time.
+fn await_signal(pid: u32) {
+    let waits = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().any(|line| line.strip_prefix("ShdPnd:").is_some_and(|set| set.contains(['1', '2', '4', '8'])))
+    };
+    while !waits() {
+        std::thread::yield_now();
+    }
+}
+
 /// The process that the agent awaits: the parent of the program.
 fn monitor_of(pid: u32) -> u32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -102,6 +113,7 @@ fn what_is_typed_before_it_runs_is_not_lost() {
             rig.port().spawn_for_caller(request(1, &shell("echo ready; read line")), on_terminal(&theirs)).unwrap();
             let prepared = rig.prepared();
             ours.write_all(keys).unwrap();
+            await_signal(prepared.pid);
             rig.release(prepared.spawn);
             (ours, prepared.spawn)
         };
@@ -125,6 +137,9 @@ fn how_a_program_on_a_terminal_ends_is_told() {
             ("kill -KILL $$", ExitStatus::Signal(9)),
             ("kill -SEGV $$", ExitStatus::Signal(11)),
             ("kill -40 $$", ExitStatus::Signal(40)),
+            // Those that the C library keeps to itself.
+            ("kill -32 $$", ExitStatus::Signal(32)),
+            ("kill -33 $$", ExitStatus::Signal(33)),
         ] {
             let (_ours, prepared) = start(&rig, script);
             assert_eq!(rig.finish(prepared.spawn).status, status, "{script}");

@@ -102,11 +102,8 @@ impl Agent {
         None
     }
 
-    /// One of the grants that a user gives up is written; with the last one he is answered.
+    /// All that a user gives up is written.
     pub(super) fn on_dropped(&mut self, caller: CallerId, effects: &mut Effects) {
-        if self.elevations.revocations.values().any(|other| other.answered == Answered::Owner(caller)) {
-            return;
-        }
         if let Some(ids) = self.elevations.dropping.remove(&caller) {
             let answer = ElevationAnswer::GaveUp(ids);
             effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));

@@ -73,7 +73,7 @@ impl Agent {
         None
     }
 
-    /// A grant was ended: so is what rests on it, and the audit and the disk are told.
+    /// A grant was ended: so is what rests on it, grants first, and the audit and the disk are told.
     pub(super) fn take_back(
         &mut self,
         now: Now,
@@ -83,6 +83,10 @@ impl Agent {
         answered: Answered,
         effects: &mut Effects,
     ) {
+        // What it stood in for is met in none of them without it.
+        for (other, grant) in self.elevations.grants.revoke_resting_on(id) {
+            self.take_back(now, (&other, grant.record), by, kill, answered, effects);
+        }
         record.revoke(by.name());
         for elevation in self.elevations.active.values_mut().filter(|elevation| elevation.rests_on(id)) {
             elevation.on_revoked(id, by, kill, &mut self.desk.turn(now, effects));
@@ -120,7 +124,14 @@ impl Agent {
         effects: &mut Effects,
     ) -> bool {
         const LEFT: &str = "The grant counts no more, but after a restart of the agent it would again.";
-        let Some(Revocation { answered, record }) = self.elevations.revocations.remove(&ticket) else { return false };
+        let revocations = &mut self.elevations.revocations;
+        let Some(Revocation { answered, record }) = revocations.remove(&ticket) else { return false };
+        // Whoever ended several is answered with the last one, or as soon as one fails; that of the grant he named is written last.
+        if result.is_err() {
+            revocations.retain(|_, other| other.answered != answered);
+        } else if revocations.values().any(|other| other.answered == answered) {
+            return true;
+        }
         match (answered, result) {
             (Answered::Api(request), Ok(())) => respond(request, ApiResponse::json(200, &record), effects),
             (Answered::Api(request), Err(why)) => respond(request, not_on_disk(LEFT, why), effects),

@@ -3,10 +3,14 @@
 use castellan_core::effect::ElevationAnswer;
 use castellan_core::elevation::{CallerId, Own, OwnWish, Status};
 use castellan_core::event::{Event, ProcessReport};
+use castellan_core::mfa::Verdict;
 use castellan_core::policy::Control;
 use serde_json::json;
 
-use super::{ALICE, administrators, asked, ended, launched, pending, settle, spawned, status, vote, world};
+use super::{
+    ALICE, CONTROLS, LAUNCH, administrators, asked, ended, launched, pending, settle, spawned, status, vote, world,
+    world_with,
+};
 use crate::world::World;
 
 const BOB: (&str, u32) = ("bob", 1001);
@@ -214,6 +218,50 @@ fn giving_up_all_grants_is_answered_once_and_stops_what_rests_on_them() {
     assert!(world.answer(4).unwrap_err().contains("Its user gave up the grant that it rests on."));
     assert_eq!((spawned(&world).len(), world.reborn().get_now("/api/grants")), (3, json!([])));
     world.quiet();
+}
+
+/// A code gives a grant of five minutes, also where an older grant stood in for the approval: without that one it is worth nothing.
+#[test]
+fn what_an_ended_grant_stood_in_for_is_asked_for_again() {
+    let code = r#""tasks":[{"id":"mfa","executionType":"Http","method":"POST",
+        "url":"{KeeperApiBaseUrl}/api/elevation/{RequestId}/controls/MFA"},"#;
+    let controls = CONTROLS.replace(r#""tasks":["#, code);
+    for is_administrator in [false, true] {
+        let jobs = [("Jobs/LaunchPrivilegeElevation", LAUNCH), ("Jobs/controls", controls.as_str())];
+        let (mut world, policy) = world_with(&jobs);
+        let ask = |world: &mut World, caller: u64| {
+            world.elevate_with(caller, ALICE, &["id"], Some("a reason"), Some("123456"));
+            world.finds();
+            let controls = pending(&["MFA", "JUSTIFY", "APPROVAL"], json!({}));
+            world.decides(&policy, &format!("E7-{caller}"), "PENDING", controls);
+            settle(world);
+        };
+        world.socket.verdicts.extend([const { Verdict::Verified }; 3]);
+        ask(&mut world, 1);
+        vote(&mut world, "ad", "E7-1", "approve");
+        let spawn = launched(&mut world, 1);
+        ended(&mut world, spawn);
+        world.wait(6 * 60 * 1000);
+        ask(&mut world, 2);
+        let spawn = launched(&mut world, 2);
+        ended(&mut world, spawn);
+        assert_eq!(ids(&world.shown(11, ALICE))[1], ["E7-2", "E7-1"]);
+        if is_administrator {
+            let asked = world.admin("DELETE", "/api/grants/E7-1", "");
+            world.disk_once(Ok(()));
+            let early = world.status(asked);
+            settle(&mut world);
+            assert_eq!((early, world.status(asked)), (None, Some(200)), "once all of it is on disk");
+        } else {
+            world.own(12, ALICE, give_up("E7-1"));
+            settle(&mut world);
+            assert_eq!(outcome(&world, 12), Ok(vec![String::from("E7-1")]));
+        }
+        ask(&mut world, 3);
+        assert_eq!(spawned(&world).len(), 2, "it was launched without the approval");
+        assert_eq!(status(&mut world, "E7-3"), "AwaitingControls");
+        assert_eq!((world.get_now("/api/grants"), world.reborn().get_now("/api/grants")), (json!([]), json!([])));
+    }
 }
 
 #[test]
