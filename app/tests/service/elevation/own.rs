@@ -115,6 +115,9 @@ fn a_user_gives_up_his_grant_and_is_asked_again() {
     );
     let (_, entries, _) = say(command(stage, &["audit", "show", "--kind", "revocation", "-o", "json"]));
     assert!(entries.contains("user:nobody"), "{entries}");
+    let (_, story, _) = say(command(stage, &["why", &request]));
+    assert!(story.contains(&format!("nobody gives up grant {request}")), "{story}");
+    assert!(story.contains("its grant was ended by nobody") && !story.contains("administrator nobody"), "{story}");
 
     // The same again asks again.
     let child = scene.ask("exec sleep 1000");
