@@ -31,6 +31,8 @@ const BY_SIGNAL: i32 = 128;
 #[command(after_help = "Examples: castellan elevate -- systemctl restart nginx
           echo x | castellan elevate --reason 'ticket 4711' -- tee /etc/motd
 
+castellan requests mine shows what you asked for and what waits, castellan requests withdraw ends one that waits.
+
 Exit codes: that of the program, or its signal; 4 denied, 5 no agent answers. A link to this binary named keepersudo does the same.")]
 pub(crate) struct Options {
     /// Why it is needed, where a policy asks for that; else you are asked, in the terminal or on the desktop.

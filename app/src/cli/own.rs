@@ -10,7 +10,7 @@ use castellan_core::log_message::escape;
 use castellan_core::why::Explanation;
 use castellan_elevation::client::Connection;
 use castellan_elevation::wire::{AskOwn, ToCaller, VERSION, Wish};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use smol::future::FutureExt;
 
 use super::elevate::unreachable;
@@ -28,17 +28,16 @@ pub(crate) struct Withdraw {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(group = ArgGroup::new("which").required(true).args(["grant", "all"]), after_help = "Examples:
   castellan grants drop E7-12
   castellan grants drop --all
 
 It is for every user, as sudo -k is: what was approved for you, or proved by a code, is asked for again. What runs already goes on.")]
 pub(crate) struct Drop {
     /// The request that the grant came from, as in E7-12.
-    #[arg(required_unless_present = "all")]
     grant: Option<String>,
     /// All of your grants.
-    #[arg(long, conflicts_with = "grant")]
+    #[arg(long)]
     all: bool,
 }
 
@@ -119,7 +118,7 @@ fn shown(own: &Own, globals: &Globals) -> Result<Vec<String>, Failure> {
     for request in &own.requests {
         let waits_for = request.waits_for.iter().map(|control| control.as_str()).collect::<Vec<_>>().join(", ");
         let (until, asked) = (globals.when(request.until.as_deref()), globals.when(Some(&request.asked_at)));
-        requests.row(&[&request.request_id, request.status.as_str(), &waits_for, &until, &asked, &request.command]);
+        requests.row(&[&request.request_id, &status(request), &waits_for, &until, &asked, &request.command]);
     }
     let mut lines = if requests.is_empty() { vec![String::from("No requests.")] } else { requests.lines()? };
     lines.extend(more(own.requests_left_out, "that ended before"));
@@ -139,12 +138,18 @@ fn more(count: usize, which: &str) -> Option<String> {
     (count > 0).then(|| format!("and {count} more {which}"))
 }
 
-/// How one that is over came out, where its table does not say it.
+/// Where one stands, with how its program ended.
+fn status(request: &OwnRequest) -> String {
+    let status = request.status.as_str();
+    request.exit.as_ref().map_or_else(|| status.to_owned(), |exit| format!("{status}: {exit}"))
+}
+
+/// Why one is over whose program did not end by itself, with its name.
 fn outcome(request: &OwnRequest) -> Option<String> {
-    let said = match (&request.explanation, &request.exit) {
-        (Some(Explanation { what, why, fix }), _) => format!("{what} {why} {fix}"),
-        (None, Some(exit)) => format!("It ended: {exit}."),
-        (None, None) => return None,
+    let Explanation { what, why, fix } = request.explanation.as_ref()?;
+    let name = match what.contains(&request.request_id) {
+        true => String::new(),
+        false => format!("{}: ", request.request_id),
     };
-    Some(escape(&format!("{}: {said}", request.request_id)))
+    Some(escape(&format!("{name}{what} {why} {fix}")))
 }

@@ -35,7 +35,7 @@ pub(crate) enum Command {
     /// List your own requests and grants, from any terminal; for every user.
     #[command(after_help = "Example: castellan requests mine
 
-All that are under way, with what they wait for and until when; the last that ended, with why; and what runs again without asking.")]
+All that are under way, with what they wait for and until when; the last that ended, with how or why; and what runs again without asking.")]
     Mine,
     /// Withdraw a request of your own that waits, from any terminal, as Ctrl-C does where it was made; for every user.
     #[command(after_help = "Example: castellan requests withdraw E7-12

@@ -56,6 +56,8 @@ pub(super) struct Session {
     launch: (Sender<()>, Receiver<()>),
     /// Says that the terminal is to have its mode as soon as it is this process's.
     look: (Sender<()>, Receiver<()>),
+    /// Says that this was stopped, and goes on.
+    continued: (Sender<()>, Receiver<()>),
 }
 
 /// A question of the agent's.
@@ -80,6 +82,7 @@ impl Session {
             launched: Cell::new(false),
             launch: bounded(1),
             look: bounded(1),
+            continued: bounded(1),
         })
     }
 
@@ -154,6 +157,13 @@ impl Session {
         }
     }
 
+    fn on_continued(&self) {
+        self.look_again();
+        if self.continued.0.try_send(()).is_err() {
+            log::debug!("a question is about to be asked again already");
+        }
+    }
+
     /// Gives the terminal the mode that is wanted once this comes to the foreground.
     async fn mode(&self) -> Result<Outcome, Failure> {
         while let (Ok(()), Some(tty)) = (self.look.1.recv().await, &self.tty) {
@@ -191,9 +201,23 @@ impl Session {
         Err(self.lost("the conversation ended by itself"))
     }
 
-    /// Asks in the terminal, also where standard input or output is none of it; without one, on the desktop.
+    /// Asks in the terminal, also where standard input or output is none of it; without one, on the desktop. Asks again where this was stopped
+    /// meanwhile: its shell wrote below the question, and the terminal forgot what was typed.
     async fn answer(&self, text: &str, secret: bool) -> io::Result<Option<String>> {
         let Some(tty) = &self.tty else { return dialog::ask(text, secret).await };
+        if self.continued.1.try_recv().is_ok() {
+            log::debug!("this went on before there was a question");
+        }
+        loop {
+            let asked = async { Some(self.ask_in(tty, text, secret).await) };
+            let continued = async { self.continued.1.recv().await.ok().and(None) };
+            if let Some(line) = asked.or(continued).await {
+                return line;
+            }
+        }
+    }
+
+    async fn ask_in(&self, tty: &Tty, text: &str, secret: bool) -> io::Result<Option<String>> {
         if !tty.is_ours() {
             self.tell("There is a question: bring this to the foreground (fg).")?;
             tty.foreground().await?;
@@ -218,7 +242,7 @@ impl Session {
                 (Some(_), _) => return Ok(Outcome::Withdrawn(signal as i32)),
                 (None, _) if signal == Signal::Tstp => self.stop().await?,
                 (None, Some(tty)) if signal == Signal::Winch => self.resize(tty)?,
-                (None, Some(_)) => self.look_again(),
+                (None, Some(_)) => self.on_continued(),
                 (None, None) => {}
             }
         }

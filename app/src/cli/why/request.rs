@@ -107,6 +107,10 @@ fn happened(entry: &Value) -> (String, Vec<String>) {
         }
         "end" => (format!("it is over, {}: {}", said("status"), said("why")), Vec::new()),
         "exit" => (format!("it ended: {}", said("status")), Vec::new()),
+        // Everybody may give up what is his own.
+        "revocation" if said("who").starts_with("user:") => {
+            (format!("{who} gives up grant {}", said("grant")), because("reason"))
+        }
         "revocation" => (format!("administrator {who} revokes grant {}", said("grant")), because("reason")),
         other => (format!("{who}: {other}"), Vec::new()),
     }
@@ -151,7 +155,7 @@ fn standing(record: &Value) -> Vec<String> {
 fn granted(record: &Value, id: &str) -> Option<String> {
     let grant = record.get("Grant").filter(|grant| grant.is_object())?;
     match text(grant, "Revoked") {
-        Some(by) => Some(format!("its grant was revoked by {by}")),
+        Some(by) => Some(format!("its grant was ended by {by}")),
         None => Some(format!("next: castellan grants revoke {id} ends what it is good for")),
     }
 }

@@ -220,7 +220,18 @@ fn who_stops_a_question_has_his_terminal_as_it_was() {
     tmux.enters("stty -a | grep -o ' echo '");
     tmux.sees(" echo");
     tmux.clears();
+    // The question is asked once more, and where it cannot be it is said so.
+    tmux.enters("bg");
+    tmux.shows("There is a question: bring this to the foreground (fg).");
+    tmux.clears();
     tmux.enters("fg");
+    tmux.sees("Code of your authenticator for running 'env':");
+    eventually("a hidden answer", || tmux.is_hidden().then_some(()));
+    tmux.presses("C-z");
+    tmux.shows("[1] + Stopped");
+    tmux.clears();
+    tmux.enters("fg");
+    tmux.sees("Code of your authenticator for running 'env':");
     eventually("a hidden answer", || tmux.is_hidden().then_some(()));
     tmux.enters("493817");
     tmux.sees("castellan: ");

@@ -63,7 +63,10 @@ fn a_user_withdraws_his_request_from_another_terminal_and_another_user_does_not(
     let (code, _, err) = says(stage, NOBODY, &["requests", "withdraw", &request]);
     assert!(code == 4 && err.contains("It is over: Withdrawn."), "{code} {err}");
     let (_, shown, _) = says(stage, NOBODY, &["requests", "mine"]);
-    assert!(shown.contains("Its user withdrew it from another connection"), "{shown}");
+    assert!(
+        shown.contains(&format!("\nRequest {request} was withdrawn. Its user withdrew it from another connection")),
+        "{shown}"
+    );
     scene.is_well(&agent, &request, "Withdrawn");
     agent.stop();
     let (code, _, err) = says(stage, NOBODY, &["requests", "mine"]);
@@ -105,8 +108,16 @@ fn a_user_gives_up_his_grant_and_is_asked_again() {
     let by = eventually("the end of castellan elevate", || child.try_wait().unwrap());
     assert_eq!(by.signal(), Some(Signal::TERM.as_raw()));
     newest(&agent, "Finished");
+    let (_, shown, _) = says(stage, NOBODY, &["requests", "mine"]);
+    assert!(
+        shown.contains("Finished: signal 15") && shown.matches(&request).count() == 1,
+        "one line is enough: {shown}"
+    );
     let (_, entries, _) = say(command(stage, &["audit", "show", "--kind", "revocation", "-o", "json"]));
     assert!(entries.contains("user:nobody"), "{entries}");
+    let (_, story, _) = say(command(stage, &["why", &request]));
+    assert!(story.contains(&format!("nobody gives up grant {request}")), "{story}");
+    assert!(story.contains("its grant was ended by nobody") && !story.contains("administrator nobody"), "{story}");
 
     // The same again asks again.
     let child = scene.ask("exec sleep 1000");
@@ -116,8 +127,8 @@ fn a_user_gives_up_his_grant_and_is_asked_again() {
     denied(told(child), "withdrew it");
     let none = says(stage, NOBODY, &["grants", "drop", "--all"]);
     assert_eq!(none, (0, String::new(), String::from("castellan: You have no grants that count.\n")));
-    let (code, _, _) = says(stage, NOBODY, &["grants", "drop"]);
-    assert_eq!(code, 2, "all of them only where that is said");
+    let (code, _, err) = says(stage, NOBODY, &["grants", "drop"]);
+    assert!(code == 2 && err.contains("<GRANT|--all>"), "all of them only where that is said: {code} {err}");
     scene.is_well(&agent, &again, "Withdrawn");
     agent.stop();
 }
