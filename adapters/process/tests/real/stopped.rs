@@ -97,17 +97,19 @@ fn the_key_stops_a_program_and_it_goes_on() {
 fn what_is_typed_before_it_runs_is_not_lost() {
     for mode in modes() {
         let rig = Rig::start(mode);
-        let typed = |keys: &[u8]| {
+        let typed = |key: u8, echo: &str| {
             let (mut ours, theirs) = terminal();
             rig.port().spawn_for_caller(request(1, &shell("echo ready; read line")), on_terminal(&theirs)).unwrap();
             let prepared = rig.prepared();
-            ours.write_all(keys).unwrap();
+            ours.write_all(&[key]).unwrap();
+            // The kernel takes keys behind the back of who writes them, and shows one once its signal is sent.
+            shown_until(&mut ours, echo);
             rig.release(prepared.spawn);
             (ours, prepared.spawn)
         };
-        let (_ours, spawn) = typed(b"\x03");
+        let (_ours, spawn) = typed(b'\x03', "^C");
         assert_eq!(rig.finish(spawn).status, ExitStatus::Signal(2));
-        let (mut ours, spawn) = typed(b"\x1a");
+        let (mut ours, spawn) = typed(b'\x1a', "^Z");
         shown_until(&mut ours, "ready");
         ours.write_all(b"\n").unwrap();
         assert_eq!(rig.finish(spawn).status, ExitStatus::Code(0));
