@@ -319,6 +319,7 @@ impl Agent {
         for id in &done {
             if let Some(elevation) = active.remove(id) {
                 self.meter.elevations.ended(elevation.record.status);
+                grants.settle(id, &elevation.record);
                 if elevation.is_unkept {
                     unkept.add(elevation.id.clone(), now);
                 }

@@ -249,21 +249,18 @@ impl Session {
         Err(Failure::failed("signals cannot be heard any more."))
     }
 
-    /// Somebody stops this. A program on a terminal of its own decides itself, and then says so; another one is stopped, too.
+    /// Somebody stops this. A program on a terminal of its own decides itself, and then says so; another one is stopped, too, also where
+    /// only the agent knows yet that it runs.
     async fn stop(&self) -> Result<(), Failure> {
         match (self.launched.get(), &self.terminal) {
-            (true, Some(_)) => self.pass_on(wire::Signal::Suspend).await,
-            (true, None) => {
-                self.pass_on(wire::Signal::Suspend).await?;
-                halt(Halt::TSTP, true)?;
-                self.go_on().await;
-                Ok(())
-            }
-            (false, _) => {
-                self.tty.as_ref().map_or(Ok(()), Tty::leave).map_err(no_mode)?;
-                halt(Halt::TSTP, false)
-            }
+            (true, Some(_)) => return self.pass_on(wire::Signal::Suspend).await,
+            (false, Some(_)) => {}
+            (true | false, None) => self.pass_on(wire::Signal::Suspend).await?,
         }
+        self.tty.as_ref().map_or(Ok(()), Tty::leave).map_err(no_mode)?;
+        halt(Halt::TSTP, self.terminal.is_none())?;
+        self.go_on().await;
+        Ok(())
     }
 
     /// The program on its terminal is stopped: once all is shown this stops with what else is of its job, and the user's terminal is as it was.

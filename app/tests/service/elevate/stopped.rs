@@ -30,6 +30,18 @@ fn program(line: &str) -> u32 {
     eventually("the program", || running(&found).into_iter().chain(running(line)).next())
 }
 
+/// The same where `castellan elevate` gives it a terminal: keys that come before that has the user's are not the program's.
+fn on_terminal(tmux: &Tmux, line: &str) -> u32 {
+    let pid = program(line);
+    is_raw(tmux);
+    pid
+}
+
+#[track_caller]
+fn is_raw(tmux: &Tmux) {
+    eventually("raw mode", || tmux.is_raw().then_some(()));
+}
+
 /// `castellan elevate` for this command.
 fn asker(command: &str) -> u32 {
     let end = format!("-- {command}");
@@ -49,9 +61,9 @@ fn the_key_stops_both_and_they_go_on_together() {
     let elevate = elevated(&stage);
     tmux.enters(&format!("{elevate} cat 47120 -; echo \"cat $?\""));
     tmux.shows("47120: No such file");
+    let (pid, asker) = (on_terminal(&tmux, "cat 47120 -"), asker("cat 47120 -"));
     tmux.enters("one");
     tmux.sees("one");
-    let pid = program("cat 47120 -");
     tmux.presses("C-z");
     tmux.shows("[1] + Stopped");
     is_stopped(pid, true);
@@ -61,7 +73,7 @@ fn the_key_stops_both_and_they_go_on_together() {
     tmux.sees("the shell");
     tmux.clears();
     tmux.enters("fg");
-    eventually("raw mode", || tmux.is_raw().then_some(()));
+    is_raw(&tmux);
     is_stopped(pid, false);
     tmux.enters("two");
     tmux.sees("two");
@@ -74,16 +86,18 @@ fn the_key_stops_both_and_they_go_on_together() {
     is_sane(&tmux);
     tmux.clears();
     tmux.enters("fg");
-    eventually("raw mode", || tmux.is_raw().then_some(()));
+    is_raw(&tmux);
     tmux.enters("three");
     tmux.sees("three");
     tmux.presses("C-d");
+    // Until then what is typed is the program's, and lost with it.
+    eventually("the end", || (!lives(asker)).then_some(()));
     tmux.enters("echo \"ended $?\"");
     tmux.sees("ended 1");
     // What is stopped is ended by its shell.
     tmux.clears();
     tmux.enters(&format!("{elevate} sleep 47121"));
-    let pid = program("sleep 47121");
+    let pid = on_terminal(&tmux, "sleep 47121");
     tmux.presses("C-z");
     tmux.shows("[1] + Stopped");
     is_stopped(pid, true);
@@ -103,6 +117,7 @@ fn an_editor_leaves_the_screen_and_comes_back() {
     let file = stage.folder().join("edited");
     tmux.enters(&format!("echo before; {elevate} vim -u NONE {}", file.display()));
     tmux.sees("~");
+    is_raw(&tmux);
     tmux.types("ihello");
     tmux.sees("hello");
     tmux.presses("Escape");
@@ -112,7 +127,7 @@ fn an_editor_leaves_the_screen_and_comes_back() {
     is_sane(&tmux);
     tmux.enters("fg");
     tmux.sees("hello");
-    eventually("raw mode", || tmux.is_raw().then_some(()));
+    is_raw(&tmux);
     tmux.types("a there");
     tmux.sees("hello there");
     tmux.presses("Escape");
@@ -169,7 +184,7 @@ fn all_that_belongs_to_the_job_stops() {
     let agent = agent(&stage);
     let elevate = elevated(&stage);
     tmux.enters(&format!("sh -c '{elevate} sleep 47140; echo \"after $?\"'"));
-    let pid = program("sleep 47140");
+    let pid = on_terminal(&tmux, "sleep 47140");
     tmux.presses("C-z");
     tmux.sees("[1]+  Stopped");
     is_stopped(pid, true);
@@ -196,6 +211,7 @@ fn all_that_belongs_to_the_job_stops() {
     tmux.clears();
     tmux.enters(&format!("{elevate} sh -c 'trap \"\" TSTP; echo go; read line; echo \"got $line\"'"));
     tmux.sees("go");
+    is_raw(&tmux);
     tmux.presses("C-z");
     tmux.enters("this");
     tmux.sees("got this");
@@ -210,7 +226,7 @@ fn a_stopped_program_outlives_neither_its_caller_nor_the_agent() {
     let first = agent(&stage);
     let elevate = elevated(&stage);
     tmux.enters(&format!("{elevate} sleep 47150"));
-    let pid = program("sleep 47150");
+    let pid = on_terminal(&tmux, "sleep 47150");
     tmux.presses("C-z");
     tmux.sees("[1]+  Stopped");
     is_stopped(pid, true);
@@ -219,7 +235,7 @@ fn a_stopped_program_outlives_neither_its_caller_nor_the_agent() {
     tmux.clears();
     // The end of its session alone would not end it.
     tmux.enters(&format!("{elevate} sh -c 'trap \"\" HUP; exec sleep 47151'"));
-    let pid = program("sleep 47151");
+    let pid = on_terminal(&tmux, "sleep 47151");
     tmux.presses("C-z");
     tmux.sees("[1]+  Stopped");
     is_stopped(pid, true);

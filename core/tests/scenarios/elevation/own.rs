@@ -217,6 +217,11 @@ fn giving_up_all_grants_is_answered_once_and_stops_what_rests_on_them() {
     assert_eq!(outcome(&world, 11), Ok(["E7-1", "E7-2", "E7-3"].map(String::from).to_vec()));
     assert!(world.answer(4).unwrap_err().contains("Its user gave up the grant that it rests on."));
     assert_eq!((spawned(&world).len(), world.reborn().get_now("/api/grants")), (3, json!([])));
+    for request in ["E7-1", "E7-2", "E7-3"] {
+        let kept = &world.socket.records[request];
+        let outcome = (kept.status, kept.exit.as_deref(), kept.grant.as_ref().unwrap().revoked.as_deref());
+        assert_eq!(outcome, (Status::Finished, Some("code 0"), Some("alice")), "how {request} ended is on disk yet");
+    }
     world.quiet();
 }
 
