@@ -261,7 +261,9 @@ impl Session {
             }
             (false, _) => {
                 self.tty.as_ref().map_or(Ok(()), Tty::leave).map_err(no_mode)?;
-                halt(Halt::TSTP, false)
+                halt(Halt::TSTP, false)?;
+                // Where no shell could continue it nothing stopped and no signal comes, and a code has to stay hidden.
+                self.tty.as_ref().map_or(Ok(()), Tty::take).map_err(no_mode)
             }
         }
     }
