@@ -259,6 +259,8 @@ impl Session {
         }
         self.tty.as_ref().map_or(Ok(()), Tty::leave).map_err(no_mode)?;
         halt(Halt::TSTP, self.terminal.is_none())?;
+        // Where no shell could continue it nothing stopped and no signal comes, and a code has to stay hidden.
+        self.tty.as_ref().map_or(Ok(()), Tty::take).map_err(no_mode)?;
         self.go_on().await;
         Ok(())
     }

@@ -248,6 +248,22 @@ fn who_stops_a_question_has_his_terminal_as_it_was() {
     agent.stop();
 }
 
+/// Where no shell could continue it, as in a window of its own, the key stops nothing.
+#[test]
+fn a_code_stays_hidden_where_nobody_could_continue() {
+    let Some(stage) = stage() else { return };
+    let Some(tmux) = Tmux::start(&stage, "dash") else { return };
+    let agent = agent(&stage);
+    tmux.enters(&format!("exec {} env", elevated(&stage)));
+    tmux.sees("Code of your authenticator for running 'env':");
+    tmux.presses("C-z");
+    tmux.types("493817");
+    assert!(tmux.is_hidden(), "{:?}", tmux.modes());
+    assert!(!tmux.tells(&["capture-pane", "-p"]).contains("493817"));
+    drop(tmux);
+    agent.stop();
+}
+
 #[test]
 fn a_flood_is_interrupted_and_a_closed_window_leaves_nothing() {
     let Some(stage) = stage() else { return };
