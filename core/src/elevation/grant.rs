@@ -136,6 +136,13 @@ impl Grants {
         }
     }
 
+    /// The request of one is over: what is written of it from now on says so.
+    pub(crate) fn on_ended(&mut self, id: &ElevationId, record: &ElevationRecord) {
+        if let Some(grant) = self.list.get_mut(id) {
+            grant.record.clone_from(record);
+        }
+    }
+
     /// One that counts now for this user, file and command; the latest of several.
     pub(crate) fn find(
         &self,

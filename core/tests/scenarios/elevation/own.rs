@@ -257,6 +257,9 @@ fn what_an_ended_grant_stood_in_for_is_asked_for_again() {
             settle(&mut world);
             assert_eq!(outcome(&world, 12), Ok(vec![String::from("E7-1")]));
         }
+        for request in ["E7-1", "E7-2"] {
+            assert_eq!(status(&mut world.reborn(), request), "Finished", "what it was is written over");
+        }
         ask(&mut world, 3);
         assert_eq!(spawned(&world).len(), 2, "it was launched without the approval");
         assert_eq!(status(&mut world, "E7-3"), "AwaitingControls");
