@@ -191,7 +191,8 @@ impl World {
         self.disk.clear();
         self.audits.clear();
         self.codes.clear();
-        self.ledger.crash();
+        let with_machine = self.dice.percent(50);
+        self.ledger.crash(with_machine);
         let jobs = JOBS.map(|(id, document)| definition(DefinitionKind::Job, id, document));
         let policy = definition(DefinitionKind::Plugin, "KeeperPolicy", POLICY);
         self.ledger.redirects = self.dice.percent(50);

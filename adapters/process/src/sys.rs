@@ -80,8 +80,10 @@ pub(crate) fn end_by(signal: i32) -> ! {
     unsafe { libc::sigfillset(&raw mut others) };
     // SAFETY: the same; a number that is no signal changes nothing.
     unsafe { libc::sigdelset(&raw mut others, signal) };
+    // SAFETY: it only answers.
+    let own = unsafe { libc::getpid() };
     // SAFETY: a signal to this process itself. Not by raise(3), which refuses those that the C library keeps to itself.
-    unsafe { libc::kill(libc::getpid(), signal) };
+    unsafe { libc::kill(own, signal) };
     // SAFETY: the set is valid for reads. This returns only for a signal that ends nothing.
     unsafe { libc::sigsuspend(&raw const others) };
     std::process::exit(128_i32.saturating_add(signal))

@@ -358,7 +358,10 @@ impl Agent {
         // Who gives up a grant of his own loses his connection with the agent.
         let revoking = core::mem::take(&mut self.elevations.revocations).into_values();
         let revoking: BTreeSet<RequestId> = revoking.filter_map(|one| one.request()).collect();
-        revoking.into_iter().chain(self.elevations.active.values_mut().flat_map(|elevation| elevation.forsake())).collect()
+        revoking
+            .into_iter()
+            .chain(self.elevations.active.values_mut().flat_map(|elevation| elevation.forsake()))
+            .collect()
     }
 
     /// The agent stops.

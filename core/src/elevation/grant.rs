@@ -156,7 +156,7 @@ impl Grants {
     /// The request of one is over as this record says, which is what stays of it however the grant ends.
     pub(crate) fn settle(&mut self, id: &ElevationId, record: &ElevationRecord) {
         if let Some(grant) = self.list.get_mut(id) {
-            grant.record = record.clone();
+            grant.record.clone_from(record);
         }
     }
 

@@ -33,6 +33,8 @@ struct Truth {
 pub(super) struct Ledger {
     truths: BTreeMap<String, Truth>,
     disk: BTreeMap<String, ElevationRecord>,
+    /// What of it outlives the machine's end, too.
+    durable: BTreeMap<String, ElevationRecord>,
     /// Grants by the request they came from: until when, by either clock.
     grants: BTreeMap<String, (WallTime, u64)>,
     /// Requests that rest on one, by the audit.
@@ -59,8 +61,11 @@ impl Ledger {
         self.broken.clone().map_or(Ok(()), Err)
     }
 
-    /// The agent dies: its callers are gone with their connections, and everything that ran.
-    pub(super) fn crash(&mut self) {
+    /// The agent dies, perhaps with the machine: its callers are gone with their connections, and everything that ran.
+    pub(super) fn crash(&mut self, with_machine: bool) {
+        if with_machine {
+            self.disk.clone_from(&self.durable);
+        }
         self.gone.extend(self.callers.keys().copied());
         self.running.clear();
         self.entries.clear();
@@ -171,9 +176,16 @@ impl Ledger {
         }
     }
 
-    pub(super) fn on_kept(&mut self, record: ElevationRecord, now: Now) {
+    /// A record is written; one that is durable takes those before it to the disk.
+    pub(super) fn on_kept(&mut self, record: ElevationRecord, durable: bool, now: Now) {
         if let Some(truth) = self.truths.get_mut(&record.request_id) {
             truth.is_over |= record.status.is_final();
+            if truth.is_launched && record.status == Status::Expired {
+                self.broken(format!(
+                    "durable-first: {} was launched, and is on record as one that was not",
+                    record.request_id
+                ));
+            }
         }
         if let Some(grant) = &record.grant {
             let until = WallTime::parse_rfc3339(&grant.until).unwrap_or_default();
@@ -184,6 +196,9 @@ impl Ledger {
             }
         }
         self.disk.insert(record.request_id.clone(), record);
+        if durable {
+            self.durable.clone_from(&self.disk);
+        }
     }
 
     pub(super) fn on_launch(&mut self, id: &str, is_substitute: bool) {

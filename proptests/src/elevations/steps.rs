@@ -248,10 +248,10 @@ impl World {
                 self.reports.push_back(Event::Store(StoreReport::Mfa { ticket, result: result.clone() }));
             }
         }
-        if let Some(StoreOrder::KeepElevation { ticket, record, .. }) = self.disk.pop_front() {
+        if let Some(StoreOrder::KeepElevation { ticket, record, durable }) = self.disk.pop_front() {
             let result = if is_well { Ok(()) } else { Err(String::from("the disk is full")) };
             if is_well {
-                self.ledger.on_kept(*record, self.clock());
+                self.ledger.on_kept(*record, durable, self.clock());
             }
             for _ in 0..=self.dice.below(2) {
                 let result = result.clone();

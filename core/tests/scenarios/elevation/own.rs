@@ -266,6 +266,9 @@ fn what_an_ended_grant_stood_in_for_is_asked_for_again() {
         assert_eq!(spawned(&world).len(), 2, "it was launched without the approval");
         assert_eq!(status(&mut world, "E7-3"), "AwaitingControls");
         assert_eq!((world.get_now("/api/grants"), world.reborn().get_now("/api/grants")), (json!([]), json!([])));
+        let written = world.socket.records.values().filter(|record| record.request_id != "E7-3");
+        let stand: Vec<Status> = written.map(|record| record.status).collect();
+        assert_eq!(stand, [Status::Finished; 2], "what became of them is written over");
     }
 }
 
