@@ -1,5 +1,6 @@
 //! Requests for more privileges: reports of the request socket, of their processes and of the disk, taken to the request they are about.
 
+mod admitting;
 mod jobs;
 mod own;
 mod rate;
@@ -14,27 +15,19 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use super::elevation_policy::Evaluator;
-use crate::acl::{Action, Denial};
 use crate::audit::{AGENT, Act};
-use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder, StoreOrder};
-use crate::elevation::{Asked, CallerId, Elevation, ElevationRecord, Grants, Peer, Status, Wanted};
+use crate::effect::{Effects, StoreOrder};
+use crate::elevation::{CallerId, Elevation, ElevationRecord, Grants, Status, Wanted};
 use crate::event::{ElevationReport, ExecutableFacts, ProcessReport};
 use crate::id::{ElevationId, RequestId, TicketId};
-use crate::limits::{ELEVATED_WORDS, ELEVATIONS, ELEVATIONS_OF_ONE, ENDED_ELEVATIONS};
+use crate::limits::ENDED_ELEVATIONS;
 use crate::log_message::Level;
 use crate::mfa::MfaReport;
-use crate::surroundings::{DEFAULT_PATH, folders};
 use crate::time::{Deadline, Now};
-use crate::trust;
 use crate::turn::Turn;
-use crate::user::{self, Account};
-use crate::why::Explanation;
 use rate::Rates;
 use revoking::{Answered, Revocation};
 use unkept::Unkept;
-
-/// What a refusal names as that which was asked: the request socket, below the agent root.
-const SOCKET: &str = "run/request.sock";
 
 /// All requests, and what they leave behind.
 #[derive(Debug, Default)]
@@ -87,64 +80,6 @@ impl Agent {
             ElevationReport::Left { .. } => elevation.on_left(turn),
             ElevationReport::Asked { .. } | ElevationReport::OwnAsked { .. } => {}
         });
-    }
-
-    fn on_asked(&mut self, now: Now, caller: CallerId, asked: Asked, effects: &mut Effects) {
-        let fit = self.admit(&asked).and_then(|()| {
-            let account = known(&asked.peer)?;
-            Ok((user::elevated_for(account, &self.desk.surroundings)?, candidates(&asked)?))
-        });
-        // Last, so that only accounts of this machine are counted.
-        let fit = fit.and_then(|fit| self.elevations.rates.admit(asked.peer.uid, now.monotonic).map(|()| fit));
-        match fit {
-            Ok((person, candidates)) => {
-                let id = self.desk.counters.elevation(self.desk.surroundings.boot);
-                self.meter.elevations.begun(id.clone(), now);
-                let mut turn = self.desk.turn(now, effects);
-                let elevation = Elevation::begin(id.clone(), caller, asked, person, candidates, &mut turn);
-                self.elevations.active.insert(id, Box::new(elevation));
-            }
-            Err(why) => self.turn_away(now, caller, asked.peer.uid, why, effects),
-        }
-    }
-
-    /// A caller gets no further.
-    fn turn_away(&mut self, now: Now, caller: CallerId, uid: u32, why: String, effects: &mut Effects) {
-        let fix = "Ask the administrator of this machine.";
-        let explanation = Explanation::new("The request was denied.", why, fix);
-        // Nothing bounds how often he asks, so it is told as other refusals are, and not each time.
-        let what = format!("A request of user {uid} for more privileges was denied.");
-        let denial = Denial {
-            action: Action::Call,
-            target: String::from(SOCKET),
-            component: None,
-            client_id: None,
-            peer: trust::Peer { uid: Some(uid), ..trust::Peer::default() },
-            explanation: Explanation { what, ..explanation.clone() },
-            declaration: None,
-        };
-        self.record_denial(now, denial, effects);
-        let answer = ElevationAnswer::Denied { request: None, explanation };
-        effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));
-    }
-
-    /// Whether there is room for one more of this user.
-    fn admit(&self, asked: &Asked) -> Result<(), String> {
-        let active = || self.elevations.active.values();
-        if !self.is_running() {
-            return Err(String::from("The agent is starting or stopping."));
-        }
-        if active().count() >= ELEVATIONS {
-            return Err(format!("{ELEVATIONS} requests are under way already, which is the most."));
-        }
-        if active().filter(|elevation| elevation.record.user_id == asked.peer.uid).count() >= ELEVATIONS_OF_ONE {
-            return Err(format!("{ELEVATIONS_OF_ONE} requests of yours are under way already, which is the most."));
-        }
-        let words = asked.words.len();
-        if !(1..=ELEVATED_WORDS).contains(&words) || asked.words.iter().any(|word| word.contains('\0')) {
-            return Err(format!("A command has 1 to {ELEVATED_WORDS} words without NUL; this one has {words}."));
-        }
-        Ok(())
     }
 
     pub(super) fn with_elevation(
@@ -371,29 +306,4 @@ impl Agent {
         }
         self.keep_at_last(now, effects);
     }
-}
-
-/// The account of a caller, as the machine knows it.
-fn known(peer: &Peer) -> Result<&Account, String> {
-    let account = peer.account.as_ref().map_err(|why| format!("Your account is not known: {why}."))?;
-    if account.uid != peer.uid {
-        return Err(String::from("Your account is not that of your process; report this."));
-    }
-    Ok(account)
-}
-
-/// Where the program of a command may be: by its path as the caller's shell would read it, else in the folders of root's own path.
-fn candidates(asked: &Asked) -> Result<Vec<String>, String> {
-    let name = asked.words.first().map(String::as_str).unwrap_or_default();
-    if name.is_empty() {
-        return Err(String::from("The command is empty."));
-    }
-    if name.starts_with('/') {
-        return Ok(Vec::from([name.to_string()]));
-    }
-    if name.contains('/') {
-        let folder = asked.folder.as_deref().ok_or("The folder that the command is relative to is not known.")?;
-        return Ok(Vec::from([format!("{}/{name}", folder.trim_end_matches('/'))]));
-    }
-    Ok(folders(DEFAULT_PATH).map(|folder| format!("{folder}/{name}")).collect())
 }

@@ -9,10 +9,11 @@ use castellan_core::effect::{ProcessOrder, Way};
 use castellan_core::event::{ExitStatus, ProcessReport};
 use castellan_core::id::SpawnId;
 use castellan_process::CallerFiles;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::rig::{Rig, modes, request, shell};
+use crate::rig::{PATIENCE, Rig, modes, request, shell};
 
 pub(crate) fn folder(path: &Path) -> OwnedFd {
     File::open(path).unwrap().into()
@@ -56,10 +57,15 @@ pub(crate) fn on_terminal(theirs: &OwnedFd) -> CallerFiles {
 }
 
 /// What is shown until this text is.
+#[track_caller]
 pub(crate) fn shown_until(terminal: &mut File, text: &str) -> String {
     let mut shown = Vec::new();
     let mut chunk = [0; 512];
+    let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
     while !String::from_utf8_lossy(&shown).contains(text) {
+        let mut polled = [PollFd::new(&*terminal, PollFlags::IN)];
+        let ready = rustix::io::retry_on_intr(|| poll(&mut polled, Some(&patience))).unwrap();
+        assert!(ready > 0, "'{text}' is not shown, but {:?}", String::from_utf8_lossy(&shown));
         let count = terminal.read(&mut chunk).unwrap();
         shown.extend_from_slice(&chunk[..count]);
     }

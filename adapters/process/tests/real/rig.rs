@@ -18,7 +18,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 
 /// Bounds a test that would hang; never a measure.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Rig {
     pub(crate) folder: tempfile::TempDir,

@@ -1,10 +1,10 @@
 //! A user's own requests and grants, over the request socket: seen, withdrawn, given up. What is another's is not there.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::{Answered, known};
+use super::Answered;
 use crate::agent::Agent;
 use crate::agent::answers::LOOK_AT_DISK;
 use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder};
@@ -23,8 +23,8 @@ impl Agent {
         wish: &OwnWish,
         effects: &mut Effects,
     ) {
-        if let Err(why) = self.admit_own(now, peer) {
-            return self.turn_away(now, caller, peer.uid, why, effects);
+        if let Err(refusal) = self.admit_own(now, peer) {
+            return self.turn_away(now, caller, peer.uid, refusal, effects);
         }
         let answered = match wish {
             OwnWish::List => Some(ElevationAnswer::Own(self.own(now, peer.uid).into())),
@@ -34,15 +34,6 @@ impl Agent {
         if let Some(answer) = answered {
             effects.push(Effect::Elevation(ElevationOrder::Answer { caller, answer }));
         }
-    }
-
-    /// Questions count as requests do: of accounts of this machine, so many in a minute.
-    fn admit_own(&mut self, now: Now, peer: &Peer) -> Result<(), String> {
-        if !self.is_running() {
-            return Err(String::from("The agent is starting or stopping."));
-        }
-        known(peer)?;
-        self.elevations.rates.admit(peer.uid, now.monotonic)
     }
 
     fn own(&self, now: Now, uid: u32) -> Own {

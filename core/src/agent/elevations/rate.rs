@@ -2,11 +2,12 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
 
+use super::admitting::refusal;
 use crate::agent::last_minute::LastMinute;
 use crate::limits::ELEVATIONS_PER_MINUTE_OF_ONE;
 use crate::time::Monotonic;
+use crate::why::Explanation;
 
 /// Requests of each user in the last minute; who asked for nothing then has no entry.
 #[derive(Debug, Default)]
@@ -18,14 +19,13 @@ impl Rates {
     /// Counts a request.
     ///
     /// # Errors
-    /// A sentence, where the user had all of the last minute; it says when he may ask again.
-    pub(super) fn admit(&mut self, uid: u32, now: Monotonic) -> Result<(), String> {
+    /// The user had all of the last minute; says when he may ask again.
+    pub(super) fn admit(&mut self, uid: u32, now: Monotonic) -> Result<(), Explanation> {
         self.by_user.retain(|_, asked| !asked.is_empty(now));
         let asked = self.by_user.entry(uid).or_default();
         asked.admit(ELEVATIONS_PER_MINUTE_OF_ONE, now).map_err(|seconds| {
-            format!(
-                "You asked {ELEVATIONS_PER_MINUTE_OF_ONE} times in the last minute, which is the most; ask again in {seconds} seconds."
-            )
+            let why = format!("You asked {ELEVATIONS_PER_MINUTE_OF_ONE} times in the last minute, which is the most.");
+            refusal(why, format!("Ask again in {seconds} seconds."))
         })
     }
 }

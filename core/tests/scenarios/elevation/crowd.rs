@@ -58,7 +58,7 @@ fn who_asks_again_and_again_is_refused_and_others_launch() {
     }
     world.elevate(901, ALICE, &["id", "-u"]);
     let why = world.answer(901).unwrap_err();
-    assert!(why.contains("100 times in the last minute") && why.contains("ask again in 60 seconds"), "{why}");
+    assert!(why.contains("100 times in the last minute") && why.contains("Ask again in 60 seconds"), "{why}");
     // However often she asks, what the log holds of others stays in it.
     for caller in 10_000..10_999 {
         world.elevate(caller, ALICE, &["id", "-u"]);
@@ -82,7 +82,7 @@ fn who_asks_again_and_again_is_refused_and_others_launch() {
     runs(&mut world, 103, BOB, "ALLOW", json!({}));
     world.wait(59_999);
     world.elevate(902, ALICE, &["id", "-u"]);
-    assert!(world.answer(902).unwrap_err().contains("ask again in 1 seconds"));
+    assert!(world.answer(902).unwrap_err().contains("Ask again in 1 seconds"));
     world.wait(1);
     runs(&mut world, 104, ALICE, "ALLOW", json!({}));
 }

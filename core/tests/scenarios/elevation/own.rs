@@ -297,7 +297,7 @@ fn what_a_user_is_shown_is_bounded_and_counts_as_asking() {
     }
     world.own(128, ALICE, withdraw("E7-41"));
     let said = world.answer(128).unwrap_err();
-    assert!(said.contains("100 times in the last minute"), "{said}");
+    assert!(said.contains("100 times in the last minute") && said.ends_with("Ask again in 60 seconds."), "{said}");
     assert_eq!(ids(&world.shown(129, BOB)), [const { Vec::<&str>::new() }; 2], "others are not held up");
     world.tell(Event::StopRequested("SIGTERM".into()));
     world.own(130, BOB, OwnWish::List);
