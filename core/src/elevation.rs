@@ -78,7 +78,6 @@ use control::Controls;
 use grant::Term;
 pub(crate) use grant::{Cleaned, Grant, Grants, Revoker};
 pub(crate) use message::POLICY_PLUGIN;
-pub(crate) use own::cut;
 pub use own::{Own, OwnGrant, OwnRequest, OwnWish};
 pub use record::{ElevationQuery, ElevationRecord, Granted, Status, Vote};
 use redirecting::Sought;

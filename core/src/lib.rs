@@ -46,6 +46,7 @@ pub mod schema;
 mod shape;
 pub mod simulation;
 pub mod surroundings;
+mod text;
 pub mod time;
 pub mod trace;
 pub mod trust;

@@ -7,7 +7,7 @@
 mod tests;
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -16,6 +16,7 @@ use serde::{Serialize, Serializer};
 use crate::digest::digest;
 use crate::hexadecimal::hexadecimal;
 use crate::limits::SPAN_TEXT_CHARS;
+use crate::text::cut;
 use crate::time::WallTime;
 
 /// Whether it is so many lower-case hexadecimal digits.
@@ -190,7 +191,7 @@ pub struct Span {
 impl Span {
     /// A span of no length, without attributes.
     pub(crate) fn at(context: TraceContext, parent: Option<SpanId>, name: &str, now: WallTime) -> Self {
-        let name = clip(name);
+        let name = cut(name, SPAN_TEXT_CHARS);
         Self {
             context,
             parent,
@@ -206,7 +207,7 @@ impl Span {
     /// With one more attribute.
     #[must_use]
     pub(crate) fn text(mut self, name: &'static str, value: &str) -> Self {
-        self.attributes.push((name, Attribute::Text(clip(value))));
+        self.attributes.push((name, Attribute::Text(cut(value, SPAN_TEXT_CHARS))));
         self
     }
 
@@ -221,14 +222,7 @@ impl Span {
     /// That did not go well.
     #[must_use]
     pub(crate) fn failed(mut self, why: &str) -> Self {
-        self.status = Err(clip(why));
+        self.status = Err(cut(why, SPAN_TEXT_CHARS));
         self
-    }
-}
-
-fn clip(text: &str) -> String {
-    match text.char_indices().nth(SPAN_TEXT_CHARS) {
-        None => text.to_string(),
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
     }
 }

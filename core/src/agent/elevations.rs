@@ -267,25 +267,27 @@ impl Agent {
     /// What a former life of the agent left: nothing of it is launched, and grants hold until their end.
     pub(super) fn recall_elevations(&mut self, now: Now, records: Vec<ElevationRecord>, effects: &mut Effects) {
         for mut record in records {
-            if let Some(id) = ElevationId::from_text(&record.request_id)
-                && !record.status.is_final()
-            {
-                record.lose(now.wall);
-                let mut turn = self.desk.turn(now, effects);
-                if let Some(explanation) = &record.explanation {
-                    turn.log(Level::Warning, "ElevationLost", explanation.to_string());
-                    turn.audit_of(&id, AGENT.to_string(), Act::end(record.status, explanation));
+            if let Some(id) = ElevationId::from_text(&record.request_id) {
+                if !record.status.is_final() {
+                    self.lose_elevation(now, &id, &mut record, effects);
                 }
-                let ticket = turn.counters.ticket();
-                let kept = Box::new(record.clone());
-                turn.store(StoreOrder::KeepElevation { ticket, record: kept, durable: true });
-                self.elevations.grants.take(&id, &record, now);
-            } else if let Some(id) = ElevationId::from_text(&record.request_id) {
                 self.elevations.grants.take(&id, &record, now);
             }
             self.elevations.ended.truncate(ENDED_ELEVATIONS.saturating_sub(1));
             self.elevations.ended.push_front(record);
         }
+    }
+
+    /// It was under way when the former life ended: it is over, and the log, the audit and the disk are told.
+    fn lose_elevation(&mut self, now: Now, id: &ElevationId, record: &mut ElevationRecord, effects: &mut Effects) {
+        record.lose(now.wall);
+        let mut turn = self.desk.turn(now, effects);
+        if let Some(explanation) = &record.explanation {
+            turn.log(Level::Warning, "ElevationLost", explanation.to_string());
+            turn.audit_of(id, AGENT.to_string(), Act::end(record.status, explanation));
+        }
+        let ticket = turn.counters.ticket();
+        turn.store(StoreOrder::KeepElevation { ticket, record: Box::new(record.clone()), durable: true });
     }
 
     /// Calls that wait for a request or the end of a grant, as the agent exits.

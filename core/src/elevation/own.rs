@@ -2,8 +2,7 @@
 //!
 //! All of it fits into one frame of the request socket: lists and texts are cut, and what was left out is counted.
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use super::record::{ElevationRecord, Status};
 use super::{Elevation, Grant};
 use crate::limits::{OWN_COMMAND_CHARS, OWN_ENDED, OWN_EXPLANATION_CHARS, OWN_GRANTS};
 use crate::policy::Control;
+use crate::text::cut;
 use crate::time::{Monotonic, Now, WallTime};
 use crate::why::Explanation;
 
@@ -156,12 +156,4 @@ impl Elevation {
 
 fn command(record: &ElevationRecord) -> String {
     cut(&record.command_line(), OWN_COMMAND_CHARS)
-}
-
-/// A text with so many characters at most.
-pub(crate) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_string(),
-    }
 }

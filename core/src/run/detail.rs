@@ -14,6 +14,7 @@ use super::Run;
 use crate::job::Lookup;
 use crate::job::task::Task;
 use crate::log_message::Level;
+use crate::text::cut;
 use crate::turn::Turn;
 
 /// Characters of one value in a detail; the whole stands in the command line and in the context.
@@ -100,10 +101,6 @@ impl Run {
         if self.job.parameters.iter().any(|parameter| is_secret(&parameter)) {
             return "***".to_string();
         }
-        let text = self.mask(value.to_string());
-        match text.char_indices().nth(VALUE_CHARACTERS) {
-            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-            None => text,
-        }
+        cut(&self.mask(value.to_string()), VALUE_CHARACTERS)
     }
 }

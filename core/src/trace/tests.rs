@@ -1,5 +1,7 @@
 //! Ids of traces: as W3C writes them, and where they come from.
 
+use alloc::string::ToString;
+
 use super::*;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -8,9 +8,10 @@ use super::Answered;
 use crate::agent::Agent;
 use crate::agent::answers::LOOK_AT_DISK;
 use crate::effect::{Effect, Effects, ElevationAnswer, ElevationOrder};
-use crate::elevation::{CallerId, Own, OwnWish, Peer, Revoker, cut};
+use crate::elevation::{CallerId, Own, OwnWish, Peer, Revoker};
 use crate::id::ElevationId;
 use crate::limits::ID_LENGTH;
+use crate::text::cut;
 use crate::time::Now;
 use crate::why::Explanation;
 
